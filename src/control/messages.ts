@@ -1,0 +1,90 @@
+/**
+ * What client and daemon say to each other over the control socket.
+ *
+ * A client connects, writes one request as a line of JSON, and reads lines of JSON: any number of
+ * `{"progress": …}`, then one `{"result": …}` or `{"error": …}`. Closing early cancels the request.
+ * Unknown properties are ignored, so that an older and a newer executable understand each other.
+ */
+import * as v from 'valibot';
+
+/** An endpoint as the user typed it and with its relative paths made absolute. */
+export type EndpointText = { typed: string; absolute: string };
+
+/** How a program is started: the file and the arguments that come before grace's own. */
+export type Invocation = { file: string; args: string[] };
+
+/** One destination of one rule in one process. Shape of an element of `grace ls --json`. */
+export type DestinationRow = {
+  src: string;
+  dst: string;
+  connections: number;
+  /** Whether new connections of the rule go there. */
+  active: boolean;
+  /** The process that holds the connections. */
+  pid: number;
+  /** Client to destination, destination to client. */
+  bytesIn: number;
+  bytesOut: number;
+  /** Since when the destination is (or was first) the rule's, ISO 8601. */
+  since: string;
+  /** Where the rule really listens: `127.0.0.1:9000`, `[::]:9000`, a path. */
+  listening: string;
+};
+
+export type GenerationRow = { pid: number; version: string; connections: number; since: string };
+
+export type StatusResult = {
+  pid: number;
+  version: string;
+  /** Milliseconds since the daemon's first generation came up; carried on by restarts. */
+  uptimeMs: number;
+  engine: string;
+  engineReason: string;
+  dir: string;
+  rules: number;
+  connections: number;
+  /** The serving process first, then the older ones that still drain, newest first. */
+  generations: GenerationRow[];
+};
+
+export type Requests = {
+  start: { request: { command: 'start'; src: EndpointText; dst: EndpointText; startedForIt?: boolean }; result: { changed: boolean; notes: string[] }; progress: never };
+  switch: { request: { command: 'switch'; src: EndpointText; dst: EndpointText; check: boolean }; result: { changed: boolean; notes: string[] }; progress: never };
+  ls: { request: { command: 'ls' }; result: { rows: DestinationRow[] }; progress: never };
+  /** Progress: what it still waits for, at the start and whenever that changes. */
+  wait: { request: { command: 'wait'; src?: EndpointText }; result: Record<string, never>; progress: { waiting: DestinationRow[] } };
+  /** Without src: the whole daemon, every generation of it; its process ends right after the result. */
+  stop: { request: { command: 'stop'; src?: EndpointText; timeoutMs: number }; result: { closed: number; pids: number[] }; progress: { waiting: DestinationRow[] } };
+  restart: {
+    request: { command: 'restart'; exec: Invocation; timeoutMs: number };
+    result: { oldPid: number; newPid: number; oldVersion: string; newVersion: string; draining: number };
+    progress: never;
+  };
+  status: { request: { command: 'status' }; result: StatusResult; progress: never };
+};
+
+export type Command = keyof Requests;
+export type Request<C extends Command = Command> = Requests[C]['request'];
+export type Result<C extends Command> = Requests[C]['result'];
+export type Progress<C extends Command> = Requests[C]['progress'];
+
+/** Why a request failed; `exitCode` as in the table of exit codes. `retry`: ask the daemon that serves now. */
+export type Failure = { message: string; hint?: string; exitCode: number; retry?: boolean };
+
+const endpointText = v.object({ typed: v.string(), absolute: v.string() });
+const milliseconds = v.pipe(v.number(), v.minValue(0));
+
+/** Schema of a request; anything else is answered with an error. */
+export const requestSchema = v.variant('command', [
+  v.object({ command: v.literal('start'), src: endpointText, dst: endpointText, startedForIt: v.optional(v.boolean()) }),
+  v.object({ command: v.literal('switch'), src: endpointText, dst: endpointText, check: v.boolean() }),
+  v.object({ command: v.literal('ls') }),
+  v.object({ command: v.literal('wait'), src: v.optional(endpointText) }),
+  v.object({ command: v.literal('stop'), src: v.optional(endpointText), timeoutMs: milliseconds }),
+  v.object({
+    command: v.literal('restart'),
+    exec: v.object({ file: v.string(), args: v.array(v.string()) }),
+    timeoutMs: milliseconds,
+  }),
+  v.object({ command: v.literal('status') }),
+]);

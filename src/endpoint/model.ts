@@ -1,0 +1,147 @@
+/**
+ * Endpoints as data. A *server* endpoint says where to listen, a *client* endpoint where to connect.
+ * The shapes are the normal form of Twisted's endpoint strings: every parameter of a type by its
+ * name, defaults filled in, `null` for "not given". grace's own parameters are optional properties
+ * that are present only when they were given.
+ */
+
+/** grace's own parameters, on every server endpoint that accepts connections. */
+export type ServerExtras = {
+  /** Most connections open at once on this listener; further clients wait in the backlog. */
+  maxconn?: number;
+  /** Close a connection on which no byte moved for so many milliseconds. */
+  idle?: number;
+  /** Expect a PROXY protocol header from the client (same as the `haproxy:` wrapper). */
+  proxy?: 'accept';
+};
+
+/** grace's own parameters, on server endpoints that terminate TLS. */
+export type ServerTlsExtras = {
+  /** ALPN protocol names, most preferred first. */
+  alpn?: readonly string[];
+  /** Directory of further certificates, chosen by the name that the client sends. */
+  sni?: string;
+  /** PEM file of certificate authorities; clients must present a certificate signed by one. */
+  clientCA?: string;
+};
+
+/** grace's own parameters, on every client endpoint. */
+export type ClientExtras = {
+  /** Keep trying a refused connect for so many milliseconds. */
+  retry?: number;
+  /** Send a PROXY protocol header of this version first. */
+  proxy?: 'v1' | 'v2';
+  /** TCP keep-alive: idle milliseconds before the first probe; 0 turns it off. */
+  keepalive?: number;
+};
+
+/** grace's own parameters, on client endpoints that originate TLS. */
+export type ClientTlsExtras = {
+  /** Name to send (SNI) and to check in the certificate instead of the host. */
+  serverName?: string;
+  /** Do not verify the server's certificate. */
+  insecure?: true;
+  /** ALPN protocol names to offer, most preferred first. */
+  alpn?: readonly string[];
+};
+
+export type TcpServer = ServerExtras & {
+  type: 'tcp' | 'tcp6';
+  /** 0–65535; 0 lets the system choose. */
+  port: number;
+  /** Address or name to bind; empty is every IPv4 address. */
+  interface: string;
+  backlog: number;
+};
+
+export type SslServer = ServerExtras & ServerTlsExtras & {
+  type: 'ssl';
+  port: number;
+  /** PEM files, read as one text: either may hold both parts. */
+  privateKey: string;
+  certKey: string;
+  /** Name of a TLS method of OpenSSL, such as `TLSv1_2_METHOD`; null negotiates. */
+  sslmethod: string | null;
+  interface: string;
+  backlog: number;
+  extraCertChain: string | null;
+  dhParameters: string | null;
+};
+
+export type TlsServer = ServerExtras & ServerTlsExtras & {
+  type: 'tls';
+  /** Directory, searched with its subdirectories for `.pem` files. */
+  path: string;
+  port: number;
+  backlog: number;
+  interface: string;
+};
+
+export type UnixServer = ServerExtras & {
+  type: 'unix';
+  /** Path; a leading NUL means Linux's abstract namespace. */
+  address: string;
+  /** Permissions, octal digits without prefix. */
+  mode: string;
+  backlog: number;
+  lockfile: boolean;
+};
+
+export type SystemdServer = ServerExtras & {
+  type: 'systemd';
+  domain: 'INET' | 'INET6' | 'UNIX' | null;
+  /** Exactly one of index (from 0) and name is given. */
+  index: number | null;
+  name: string | null;
+};
+
+/** A listening socket that this process inherited under its descriptor's number. */
+export type FdServer = ServerExtras & { type: 'fd'; fd: number };
+
+export type StdioServer = { type: 'stdio' };
+
+/** Any server endpoint whose clients open with a PROXY protocol header. */
+export type HaproxyServer = { type: 'haproxy'; endpoint: BindableServer };
+
+export type BindableServer = TcpServer | SslServer | TlsServer | UnixServer | SystemdServer | FdServer;
+export type ServerEndpoint = BindableServer | StdioServer | HaproxyServer;
+
+export type TcpClient = ClientExtras & {
+  type: 'tcp';
+  host: string;
+  /** 1–65535. */
+  port: number;
+  /** Seconds for the attempt. */
+  timeout: number;
+  bindAddress: string | null;
+};
+
+export type SslClient = ClientExtras & ClientTlsExtras & {
+  type: 'ssl';
+  host: string;
+  port: number;
+  timeout: number;
+  bindAddress: string | null;
+  /** Name to check and to send; null means the host. */
+  hostname: string | null;
+  certKey: string | null;
+  privateKey: string | null;
+  caCertsDir: string | null;
+};
+
+export type TlsClient = ClientExtras & ClientTlsExtras & {
+  type: 'tls';
+  host: string;
+  port: number;
+  timeout: number;
+  bindAddress: string | null;
+  certificate: string | null;
+  privateKey: string | null;
+  trustRoots: string | null;
+  /** Connect through this one; host and port are then for the check only. */
+  endpoint: ClientEndpoint | null;
+};
+
+export type UnixClient = ClientExtras & { type: 'unix'; path: string; timeout: number; lockfile: boolean };
+
+export type ClientEndpoint = TcpClient | SslClient | TlsClient | UnixClient;

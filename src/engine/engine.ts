@@ -1,0 +1,94 @@
+/**
+ * What moves the bytes. The rest of the daemon knows an engine by this interface alone.
+ *
+ * An engine accepts on listeners, dials the upstream that the listener currently routes to, and
+ * relays both directions until both have ended. It owns every connection; nothing outside touches
+ * a socket of one. Engines: `portable` (node:net and node:tls), `native` (epoll over libc calls).
+ */
+import type { ClientEndpoint, ServerEndpoint } from '../endpoint/model.ts';
+import type { Listener } from '../net/listener.ts';
+
+export type EngineName = 'portable' | 'native';
+
+export type Engine = {
+  readonly name: EngineName;
+  /**
+   * Prepare a destination: read its certificates, check what can be checked without connecting.
+   * Nothing is contacted. Throws GraceError when a file is missing or unusable.
+   */
+  openUpstream(endpoint: ClientEndpoint): Upstream;
+  /**
+   * Start accepting. The engine works on a duplicate of the listener's descriptor, so the caller
+   * still owns `listener`. Throws GraceError when a certificate or key is missing or unusable.
+   */
+  openEntrance(options: EntranceOptions): Entrance;
+  /**
+   * Connect to an endpoint as a client would be connected (names, TLS and its verification
+   * included), then close again. Rejects with GraceError that says why it cannot be reached.
+   */
+  probe(endpoint: ClientEndpoint, options: { signal: AbortSignal }): Promise<void>;
+  /** Release what the engine itself holds (threads); its connections must be gone. */
+  close(): Promise<void>;
+};
+
+export type EntranceOptions = {
+  listener: Listener;
+  /** What the listener speaks: plain, TLS, PROXY. */
+  endpoint: ServerEndpoint;
+  upstream: Upstream;
+  observer: EngineObserver;
+};
+
+/** Accepting on one listener. */
+export type Entrance = {
+  /** Clients accepted from now on go to this upstream; those accepted before stay. */
+  route(upstream: Upstream): void;
+  /** Read certificates and keys again, for handshakes to come. Throws GraceError and keeps the old ones. */
+  reload(): void;
+  /**
+   * Stop accepting and let go of the duplicate. Connections go on. A client still in the queue of
+   * the socket stays there, for whoever else holds the socket. Twice is fine.
+   */
+  stop(): Promise<void>;
+};
+
+export type UpstreamStats = {
+  /** Clients accepted for this upstream and not ended, those whose upstream is being dialled included. */
+  connections: number;
+  /** Of those, the ones that are still being dialled. */
+  dialing: number;
+  /** Bytes client → upstream and upstream → client, of all connections since it was opened. */
+  bytesIn: number;
+  bytesOut: number;
+};
+
+/** A destination of one rule, and the connections to it. */
+export type Upstream = {
+  readonly endpoint: ClientEndpoint;
+  stats(): UpstreamStats;
+  /** Resolves when `connections` is 0, at once if it is; rejects with the signal's reason. */
+  drained(options?: { signal?: AbortSignal | undefined }): Promise<void>;
+  /** Close every connection now; both peers see an end, bytes in flight are lost. Returns how many. */
+  destroy(): number;
+};
+
+/** Hears what happens to connections; must not throw and must be quick. */
+export type EngineObserver = {
+  /** An accepted client ended. `error` is why, when it was not an orderly end or a peer's reset. */
+  connectionEnded?(event: ConnectionEnd): void;
+  /** Accepting stopped for a while (no descriptors or memory left) or went on again. */
+  acceptPaused?(event: { error: Error; retryInMs: number }): void;
+  acceptResumed?(): void;
+};
+
+export type ConnectionEnd = {
+  /** The client's address, `host:port` or `unix`. */
+  peer: string;
+  upstream: Upstream;
+  /** `dial`: no upstream was reached; `handshake`: TLS or PROXY of the client failed; `relay`: after connecting. */
+  stage: 'handshake' | 'dial' | 'relay';
+  error: Error | null;
+  bytesIn: number;
+  bytesOut: number;
+  durationMs: number;
+};

@@ -1,0 +1,34 @@
+/**
+ * What callers are expected to handle: an error with a sentence for the user, an optional second
+ * sentence that says what to do next, and the exit code it means for a command.
+ */
+export type GraceErrorOptions = {
+  /** A next step, shown on a line of its own. */
+  hint?: string | undefined;
+  /** Exit code of the command line: 1 failed, 2 bad input, 3 no daemon, 124 timed out. Default 1. */
+  exitCode?: number | undefined;
+  cause?: unknown;
+};
+
+export class GraceError extends Error {
+  readonly hint: string | undefined;
+  readonly exitCode: number;
+
+  constructor(message: string, { hint, exitCode = 1, cause }: GraceErrorOptions = {}) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.name = 'GraceError';
+    this.hint = hint;
+    this.exitCode = exitCode;
+  }
+}
+
+/** The `code` of a system error (`ECONNREFUSED`), or undefined. */
+export function errorCode(error: unknown): string | undefined {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+}
+
+/** The sentence of an error; of an `AggregateError` with an empty message, those of its parts. */
+export function errorMessage(error: unknown): string {
+  if (error instanceof AggregateError && error.message === '') return error.errors.map(errorMessage).join('; ');
+  return error instanceof Error ? error.message : String(error);
+}
