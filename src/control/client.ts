@@ -1,0 +1,83 @@
+import { connect } from 'node:net';
+import type { Socket } from 'node:net';
+import { GraceError, errorCode } from '../error.ts';
+import { readLines, writeLine } from './lines.ts';
+import type { Command, Failure, Progress, Request, Result } from './messages.ts';
+import { statePaths } from './paths.ts';
+
+export type CallOptions<C extends Command> = {
+  /** Ends the wait: the connection is closed, which cancels the request, and the call rejects with its reason. */
+  signal?: AbortSignal | undefined;
+  onProgress?: ((progress: Progress<C>) => void) | undefined;
+};
+
+/** The daemon was there and went away, or handed over, before it answered: asking again is right. */
+export class DaemonMovedError extends GraceError {}
+
+/** No daemon answers on the socket. */
+export function noDaemonError(dir: string): GraceError {
+  return new GraceError(`no daemon runs in ${dir}`, { hint: 'start one with: grace start SRC DST', exitCode: 3 });
+}
+
+/**
+ * Ask the daemon that serves `dir` and wait for its answer. A daemon that is replaced meanwhile
+ * passes the question on: it is asked again of its successor.
+ *
+ * Rejects with GraceError: exit code 3 when no daemon runs, else what the daemon says.
+ */
+export async function call<C extends Command>(dir: string, request: Request<C>, options: CallOptions<C> = {}): Promise<Result<C>> {
+  for (;;) {
+    try {
+      return await callOnce(statePaths(dir).socket, request, options, dir);
+    } catch (error) {
+      if (!(error instanceof DaemonMovedError)) throw error;
+      // The next connect reaches the successor, or finds that there is none (exit code 3).
+    }
+  }
+}
+
+/** As `call`, to one socket and without asking again. */
+export async function callOnce<C extends Command>(path: string, request: Request<C>, { signal, onProgress }: CallOptions<C>, dir: string): Promise<Result<C>> {
+  signal?.throwIfAborted();
+  const socket = await connectTo(path, dir);
+  const abort = () => socket.destroy();
+  signal?.addEventListener('abort', abort, { once: true });
+  try {
+    writeLine(socket, request);
+    for await (const message of readLines(socket)) {
+      const { progress, result, error } = message as { progress?: Progress<C>; result?: Result<C>; error?: Failure };
+      if (error) {
+        if (error.retry) throw new DaemonMovedError(error.message);
+        throw new GraceError(error.message, error);
+      }
+      if (result) return result;
+      if (progress !== undefined) onProgress?.(progress);
+    }
+  } catch (error) {
+    signal?.throwIfAborted();
+    if (errorCode(error) !== 'ECONNRESET' && errorCode(error) !== 'EPIPE') throw error;
+  } finally {
+    signal?.removeEventListener('abort', abort);
+    socket.destroy();
+  }
+  signal?.throwIfAborted();
+  throw new DaemonMovedError(`the daemon in ${dir} ended before it answered`, { hint: 'see: grace logs' });
+}
+
+function connectTo(path: string, dir: string): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ path });
+    socket.once('connect', () => {
+      socket.removeAllListeners('error');
+      socket.on('error', () => {}); // readLines throws it
+      resolve(socket);
+    });
+    socket.once('error', (error) => {
+      const code = errorCode(error);
+      if (code === 'ENOENT' || code === 'ECONNREFUSED' || code === 'ENOTDIR') reject(noDaemonError(dir));
+      else if (code === 'EACCES' || code === 'EPERM') {
+        reject(new GraceError(`cannot talk to the daemon in ${dir}: permission denied`, { hint: 'run grace as the user who started it', cause: error }));
+      } else reject(new GraceError(`cannot talk to the daemon in ${dir}: ${error.message}`, { cause: error }));
+    });
+  });
+}

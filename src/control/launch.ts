@@ -1,0 +1,102 @@
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { mkdirSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+import { GraceError, errorMessage } from '../error.ts';
+import { lockFile } from '../sys/lock.ts';
+import { DaemonMovedError, call } from './client.ts';
+import { readLines } from './lines.ts';
+import type { Failure, Invocation, Request, Result } from './messages.ts';
+import { statePaths } from './paths.ts';
+
+/** Variable that tells a daemon that a client waits on its stdout for a LaunchMessage. */
+export const launchVariable = 'GRACE_LAUNCHED';
+
+/** What a daemon that starts in the background says on stdout, a line of JSON each, until `ready` or `failed`. */
+export type LaunchMessage = { note: string } | { ready: true } | { failed: Failure };
+
+export type LaunchOptions = {
+  dir: string;
+  /** The program to start as the daemon. */
+  self: Invocation;
+  /** Hears what the daemon has to tell at its start, a sentence each. */
+  onNote: (note: string) => void;
+};
+
+/** Variables of an init system that speak of this process and not of a daemon that it starts. */
+const variablesOfThisProcess = ['LISTEN_FDS', 'LISTEN_PID', 'LISTEN_FDNAMES', 'NOTIFY_SOCKET', 'WATCHDOG_USEC', 'WATCHDOG_PID'];
+
+/** `start`, with a daemon launched for it when none runs. Of two clients at once, one launches. */
+export async function startWithDaemon({ dir, self, onNote, request }: LaunchOptions & { request: Request<'start'> }): Promise<Result<'start'>> {
+  for (;;) {
+    try {
+      return await call(dir, request);
+    } catch (error) {
+      if (!(error instanceof GraceError && error.exitCode === 3)) throw error;
+    }
+    using _ = await holdLaunchLock(dir);
+    try {
+      return await call(dir, request); // another client may have launched it meanwhile
+    } catch (error) {
+      if (!(error instanceof GraceError && error.exitCode === 3)) throw error;
+    }
+    await launchDaemon({ dir, self, onNote });
+    try {
+      return await call(dir, { ...request, startedForIt: true });
+    } catch (error) {
+      if (!(error instanceof DaemonMovedError)) throw error;
+    }
+  }
+}
+
+/** Start a daemon in the background: its own session, not bound to the terminal. Resolves when it listens. */
+export async function launchDaemon({ dir, self, onNote }: LaunchOptions): Promise<void> {
+  makeStateDir(dir);
+  const env: NodeJS.ProcessEnv = { ...process.env, [launchVariable]: '1' };
+  for (const name of variablesOfThisProcess) delete env[name];
+  const child = spawn(self.file, [...self.args, '-d', dir, 'daemon'], { cwd: '/', detached: true, stdio: ['ignore', 'pipe', 'pipe'], env });
+  let lastWords = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (lastWords = (lastWords + text).slice(-4096)));
+  try {
+    const isReady = await Promise.race([hearLaunch(child, onNote), failureToSpawn(child)]);
+    if (!isReady) throw new GraceError('the daemon ended while it was starting', { hint: lastWords.trim() || `see ${statePaths(dir).log}` });
+  } finally {
+    child.stdout.destroy();
+    child.stderr.destroy();
+    child.unref();
+  }
+}
+
+async function hearLaunch(child: ChildProcess, onNote: (note: string) => void): Promise<boolean> {
+  if (!child.stdout) return false;
+  for await (const line of readLines(child.stdout)) {
+    const message = line as Partial<{ note: string; ready: true; failed: Failure }>;
+    if (message.note !== undefined) onNote(message.note);
+    if (message.failed) throw new GraceError(message.failed.message, message.failed);
+    if (message.ready) return true;
+  }
+  return false;
+}
+
+function failureToSpawn(child: ChildProcess): Promise<never> {
+  return new Promise((_, reject) => {
+    child.once('error', (error) => reject(new GraceError(`cannot start the daemon: ${error.message}`, { cause: error })));
+  });
+}
+
+export function makeStateDir(dir: string): void {
+  try {
+    mkdirSync(dir, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw new GraceError(`cannot make the state dir ${dir}: ${errorMessage(error)}`, { hint: 'choose another with -d DIR', cause: error });
+  }
+}
+
+async function holdLaunchLock(dir: string): Promise<Disposable> {
+  makeStateDir(dir);
+  for (;;) {
+    const lock = lockFile(statePaths(dir).launchLock);
+    if (lock) return { [Symbol.dispose]: () => lock.release() };
+    await delay(15); // flock(2) has no event; the other client holds it for as long as a daemon takes to start
+  }
+}

@@ -1,0 +1,125 @@
+import { createServer } from 'node:net';
+import type { Server, Socket } from 'node:net';
+import * as v from 'valibot';
+import { GraceError, errorMessage } from '../error.ts';
+import type { Listener } from '../net/listener.ts';
+import { writeLine } from './lines.ts';
+import { requestSchema } from './messages.ts';
+import type { Failure, Request } from './messages.ts';
+
+/** Longest request that is taken, in characters. */
+const longestRequest = 1024 * 1024;
+
+export type RequestContext = {
+  /** Aborts when the client closes early. */
+  signal: AbortSignal;
+  progress(progress: unknown): void;
+};
+
+/** Answers one request: resolves with its result, rejects with GraceError. */
+export type RequestHandler = (request: Request, context: RequestContext) => Promise<unknown>;
+
+/** Thrown by a handler whose process no longer serves: the client is to ask the one that does. */
+export class MovedError extends GraceError {}
+
+export type ControlServer = {
+  /** Requests that have not been answered yet. */
+  readonly pending: number;
+  /** Resolves when no request is pending. */
+  idle(): Promise<void>;
+  /** Stop accepting requests; those that are pending are answered. */
+  close(): void;
+};
+
+/** Serve the control protocol on a listening Unix socket, which the caller still owns. */
+export function serveControl(listener: Listener, handle: RequestHandler, onError: (error: unknown) => void): Promise<ControlServer> {
+  let pending = 0;
+  let idleWaiters: (() => void)[] = [];
+  const server: Server = createServer({ allowHalfOpen: true }, (socket) => {
+    pending++;
+    answer(socket, handle, onError)
+      .catch(onError)
+      .finally(() => {
+        pending--;
+        if (pending > 0) return;
+        for (const wake of idleWaiters) wake();
+        idleWaiters = [];
+      });
+  });
+  server.on('error', onError);
+  const control: ControlServer = {
+    get pending() {
+      return pending;
+    },
+    idle: () => (pending === 0 ? Promise.resolve() : new Promise((resolve) => idleWaiters.push(resolve))),
+    close: () => void server.close(),
+  };
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen({ fd: listener.dup(), backlog: listener.backlog }, () => {
+      server.removeListener('error', reject);
+      resolve(control);
+    });
+  });
+}
+
+async function answer(socket: Socket, handle: RequestHandler, onError: (error: unknown) => void): Promise<void> {
+  const aborter = new AbortController();
+  const gone = () => aborter.abort(new GraceError('the client went away'));
+  socket.on('error', () => {}); // the client went away; 'close' tells
+  socket.on('close', gone);
+  let reply: { result: unknown } | { error: Failure };
+  try {
+    const line = await firstLine(socket, gone);
+    if (line === null) return;
+    const progress = (message: unknown) => void (socket.writable && writeLine(socket, { progress: message }));
+    reply = { result: await handle(parseRequest(JSON.parse(line)), { signal: aborter.signal, progress }) };
+  } catch (error) {
+    if (!(error instanceof GraceError || error instanceof SyntaxError || aborter.signal.aborted)) onError(error);
+    reply = { error: failureOf(error) };
+  }
+  await new Promise<void>((resolve) => {
+    if (socket.destroyed) return resolve();
+    socket.once('close', () => resolve());
+    socket.end(`${JSON.stringify(reply)}\n`, () => socket.destroySoon());
+  });
+}
+
+/** The first line that the client sends, or null when it ends before; `onEnd` hears its end, then or later. */
+function firstLine(socket: Socket, onEnd: () => void): Promise<string | null> {
+  return new Promise((resolve) => {
+    let text = '';
+    let isComplete = false;
+    socket.setEncoding('utf8');
+    socket.on('data', (chunk: string) => {
+      if (isComplete) return; // one request a connection; reading on is how its end is noticed
+      text += chunk;
+      const end = text.indexOf('\n');
+      if (end >= 0) {
+        isComplete = true;
+        resolve(text.slice(0, end));
+      } else if (text.length > longestRequest) socket.destroy();
+    });
+    socket.on('end', () => {
+      if (!isComplete) socket.destroy();
+      onEnd();
+    });
+    socket.once('close', () => resolve(null));
+  });
+}
+
+function parseRequest(message: unknown): Request {
+  const parsed = v.safeParse(requestSchema, message);
+  if (parsed.success) return parsed.output as Request;
+  const command = typeof message === 'object' && message !== null && 'command' in message ? String(message.command) : '';
+  throw new GraceError(`the daemon does not understand the request "${command}": ${parsed.issues[0].message}`, {
+    hint: 'client and daemon may be of different versions; bring the daemon to yours with: grace restart',
+  });
+}
+
+function failureOf(error: unknown): Failure {
+  const failure: Failure = { message: errorMessage(error), exitCode: error instanceof GraceError ? error.exitCode : 1 };
+  if (error instanceof GraceError && error.hint) failure.hint = error.hint;
+  if (error instanceof MovedError) failure.retry = true;
+  return failure;
+}

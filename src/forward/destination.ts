@@ -1,0 +1,33 @@
+import type { ClientEndpoint } from '../endpoint/model.ts';
+import type { Upstream, UpstreamStats } from '../engine/engine.ts';
+
+/** Where a rule sends, or once sent, its connections: a client endpoint as typed and what it means. */
+export type DestinationSpec = {
+  typed: string;
+  /** Equal for endpoints that mean the same. */
+  key: string;
+  endpoint: ClientEndpoint;
+};
+
+/** Counters and age that a destination brings along from an earlier process. */
+export type CarriedStats = { bytesIn: number; bytesOut: number; since: string };
+
+/** One destination of one rule, and its connections in this process. */
+export class Destination {
+  readonly spec: DestinationSpec;
+  readonly upstream: Upstream;
+  readonly since: string;
+  readonly #carried: { bytesIn: number; bytesOut: number };
+
+  constructor(spec: DestinationSpec, upstream: Upstream, carried?: CarriedStats) {
+    this.spec = spec;
+    this.upstream = upstream;
+    this.since = carried?.since ?? new Date().toISOString();
+    this.#carried = { bytesIn: carried?.bytesIn ?? 0, bytesOut: carried?.bytesOut ?? 0 };
+  }
+
+  stats(): UpstreamStats {
+    const stats = this.upstream.stats();
+    return { ...stats, bytesIn: stats.bytesIn + this.#carried.bytesIn, bytesOut: stats.bytesOut + this.#carried.bytesOut };
+  }
+}

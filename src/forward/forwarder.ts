@@ -1,0 +1,258 @@
+/**
+ * The heart: which rules there are, what switching and stopping does to their connections, and who
+ * still has to end. It opens nothing itself: listeners come from `openListener`, bytes are moved by
+ * the engine, and every change is kept by `save` before it takes effect.
+ */
+import type { Engine, EngineObserver } from '../engine/engine.ts';
+import { GraceError } from '../error.ts';
+import type { Listener } from '../net/listener.ts';
+import { Destination } from './destination.ts';
+import type { CarriedStats, DestinationSpec } from './destination.ts';
+import { Gate } from './gate.ts';
+import { Rule } from './rule.ts';
+import type { RuleSpec, SourceSpec } from './rule.ts';
+
+export type ForwarderOptions = {
+  engine: Engine;
+  openListener(src: SourceSpec): Promise<Listener>;
+  /** Let go of the listener of a rule that stopped: nobody listens there any more. */
+  closeListener(src: SourceSpec, listener: Listener): void;
+  /** Keep the rules; a change that cannot be kept does not happen. */
+  save(rules: readonly RuleSpec[]): Promise<void>;
+  observe(src: SourceSpec): EngineObserver;
+};
+
+/** One destination with its connections in this process. */
+export type DestinationView = { src: SourceSpec; destination: Destination; isCurrent: boolean; listener: Listener | null };
+
+/** A kept rule that cannot be served at the moment, and why. */
+export type BrokenRule = { spec: RuleSpec; error: Error };
+
+export class Forwarder {
+  readonly #options: ForwarderOptions;
+  readonly #gate = new Gate();
+  readonly #rules = new Map<string, Rule>();
+  readonly #broken = new Map<string, BrokenRule>();
+  /** Destinations of rules that stopped, while they still have connections. */
+  #orphans: { src: SourceSpec; destination: Destination }[] = [];
+
+  constructor(options: ForwarderOptions) {
+    this.#options = options;
+  }
+
+  get rules(): readonly Rule[] {
+    return [...this.#rules.values()];
+  }
+
+  get broken(): readonly BrokenRule[] {
+    return [...this.#broken.values()];
+  }
+
+  /** Every rule that is kept, served or not, in the order in which they were started. */
+  get specs(): RuleSpec[] {
+    return [...this.rules.map((rule) => ({ src: rule.src, dst: rule.current.spec })), ...this.broken.map(({ spec }) => spec)];
+  }
+
+  get hasRules(): boolean {
+    return this.#rules.size + this.#broken.size > 0;
+  }
+
+  /** Forward `src` to `dst`. Returns false when just this rule is being served already. */
+  start({ src, dst }: RuleSpec): Promise<boolean> {
+    return this.#gate.pass(src.listenKey, async () => {
+      const existing = this.#sameAddress(src);
+      if (existing) {
+        if (existing.src.key === src.key && existing.current.spec.key === dst.key) return false;
+        throw alreadyForwarded(existing, src);
+      }
+      const rule = await this.#open({ src, dst });
+      try {
+        const others = this.specs.filter((spec) => spec.src.listenKey !== src.listenKey);
+        await this.#options.save([...others, { src, dst }]);
+      } catch (error) {
+        await this.#shut(rule);
+        throw error;
+      }
+      this.#forgetBroken(src);
+      this.#rules.set(src.key, rule);
+      return true;
+    });
+  }
+
+  /** Serve a kept rule again; one that cannot be served is kept, with its error, and does not throw. */
+  async restore(spec: RuleSpec): Promise<Error | null> {
+    return this.#gate.pass(spec.src.listenKey, async () => {
+      if (this.#sameAddress(spec.src)) return null;
+      try {
+        const rule = await this.#open(spec);
+        this.#forgetBroken(spec.src);
+        this.#rules.set(spec.src.key, rule);
+        return null;
+      } catch (error) {
+        const problem = error instanceof Error ? error : new Error(String(error));
+        this.#broken.set(spec.src.key, { spec, error: problem });
+        return problem;
+      }
+    });
+  }
+
+  /** Take over a rule with the listener it had in an earlier process. */
+  adopt({ src, dst }: RuleSpec, listener: Listener, carried: CarriedStats): void {
+    this.#rules.set(src.key, this.#serve({ src, dst, listener, carried }));
+  }
+
+  /** Whether a switch of `src` to `dst` would change anything. Throws when there is no such rule. */
+  isCurrent(src: SourceSpec, dst: DestinationSpec): boolean {
+    const rule = this.#find(src);
+    return rule instanceof Rule ? rule.current.spec.key === dst.key : rule.spec.dst.key === dst.key;
+  }
+
+  /** New connections of `src` go to `dst`; open ones stay. Returns false when they did already. */
+  switch(src: SourceSpec, dst: DestinationSpec): Promise<boolean> {
+    return this.#gate.pass(src.listenKey, async () => {
+      const rule = this.#find(src);
+      if (this.isCurrent(src, dst)) return false;
+      if (!(rule instanceof Rule)) {
+        const spec = { src: rule.spec.src, dst };
+        await this.#options.save(this.specs.map((each) => (each === rule.spec ? spec : each)));
+        this.#broken.set(spec.src.key, { spec, error: rule.error });
+        return true;
+      }
+      const destination = rule.earlier(dst.key) ?? new Destination(dst, this.#options.engine.openUpstream(dst.endpoint));
+      await this.#options.save(this.specs.map((each) => (each.src === rule.src ? { src: each.src, dst } : each)));
+      rule.route(destination);
+      return true;
+    });
+  }
+
+  /** Stop a rule: new connections are refused from now on. Returns the destinations whose connections go on. */
+  stop(src: SourceSpec): Promise<Destination[]> {
+    return this.#gate.pass(src.listenKey, async () => {
+      const rule = this.#find(src);
+      const { key } = rule instanceof Rule ? rule.src : rule.spec.src;
+      await this.#options.save(this.specs.filter((spec) => spec.src.key !== key));
+      this.#broken.delete(key);
+      if (!(rule instanceof Rule)) return [];
+      const destinations = [...rule.destinations];
+      this.#rules.delete(key);
+      this.#orphans.push(...destinations.map((destination) => ({ src: rule.src, destination })));
+      await this.#shut(rule);
+      return destinations;
+    });
+  }
+
+  /** Stop accepting on every rule; the rules stay kept. Returns all destinations with connections. */
+  async stopAll(): Promise<Destination[]> {
+    const rules = this.rules;
+    this.#orphans.push(...rules.flatMap((rule) => rule.destinations.map((destination) => ({ src: rule.src, destination }))));
+    this.#rules.clear();
+    await Promise.all(rules.map((rule) => this.#shut(rule)));
+    return this.views().map(({ destination }) => destination);
+  }
+
+  /** Hold changes back and stop accepting, without losing a client that waits in a queue. */
+  async freeze(): Promise<Frozen> {
+    const open = await this.#gate.shut();
+    await Promise.all(this.rules.map((rule) => rule.entrance.stop()));
+    return {
+      thaw: () => {
+        for (const [key, rule] of this.#rules) this.#rules.set(key, this.#reopen(rule));
+        open();
+      },
+      retire: () => {
+        for (const rule of this.rules) {
+          this.#orphans.push(...rule.destinations.map((destination) => ({ src: rule.src, destination })));
+          rule.listener.close();
+        }
+        this.#rules.clear();
+        this.#broken.clear();
+        open();
+      },
+    };
+  }
+
+  /** Hold changes back while the picture of all rules is taken; returns what lets them go on. */
+  holdChanges(): Promise<() => void> {
+    return this.#gate.shut();
+  }
+
+  /** Every destination: of each rule the current one first, then earlier ones that have connections; then those of stopped rules. */
+  views(): DestinationView[] {
+    this.#orphans = this.#orphans.filter(({ destination }) => destination.stats().connections > 0);
+    const ofRules = this.rules.flatMap((rule) =>
+      rule.destinations.map((destination, index) => ({ src: rule.src, destination, isCurrent: index === 0, listener: rule.listener })),
+    );
+    return [...ofRules, ...this.#orphans.map((orphan) => ({ ...orphan, isCurrent: false, listener: null }))];
+  }
+
+  get connections(): number {
+    return this.views().reduce((sum, { destination }) => sum + destination.stats().connections, 0);
+  }
+
+  /** The rule of this source, by meaning or else by the address it listens on. Throws when there is none. */
+  find(src: SourceSpec): SourceSpec {
+    const rule = this.#find(src);
+    return rule instanceof Rule ? rule.src : rule.spec.src;
+  }
+
+  #find(src: SourceSpec): Rule | BrokenRule {
+    const found =
+      this.#rules.get(src.key) ?? this.#broken.get(src.key) ?? this.#sameAddress(src) ?? this.broken.find(({ spec }) => spec.src.listenKey === src.listenKey);
+    if (!found) throw new GraceError(`${src.typed} is not forwarded`, { hint: `see: grace ls; forward it with: grace start ${src.typed} DST` });
+    return found;
+  }
+
+  #sameAddress(src: SourceSpec): Rule | undefined {
+    return this.#rules.get(src.key) ?? this.rules.find((rule) => rule.src.listenKey === src.listenKey);
+  }
+
+  #forgetBroken(src: SourceSpec): void {
+    for (const [key, { spec }] of this.#broken) if (spec.src.listenKey === src.listenKey) this.#broken.delete(key);
+  }
+
+  async #open({ src, dst }: RuleSpec): Promise<Rule> {
+    const listener = await this.#options.openListener(src);
+    try {
+      return this.#serve({ src, dst, listener });
+    } catch (error) {
+      this.#options.closeListener(src, listener);
+      throw error;
+    }
+  }
+
+  #serve({ src, dst, listener, carried }: RuleSpec & { listener: Listener; carried?: CarriedStats }): Rule {
+    const destination = new Destination(dst, this.#options.engine.openUpstream(dst.endpoint), carried);
+    return new Rule({ src, listener, destination, entrance: this.#openEntrance(src, listener, destination) });
+  }
+
+  #openEntrance(src: SourceSpec, listener: Listener, destination: Destination) {
+    return this.#options.engine.openEntrance({ listener, endpoint: src.endpoint, upstream: destination.upstream, observer: this.#options.observe(src) });
+  }
+
+  #reopen(rule: Rule): Rule {
+    const [current, ...earlier] = rule.destinations;
+    const reopened = new Rule({ src: rule.src, listener: rule.listener, destination: current!, entrance: this.#openEntrance(rule.src, rule.listener, current!) });
+    for (const destination of [...earlier].reverse()) reopened.route(destination);
+    if (earlier.length > 0) reopened.route(current!);
+    return reopened;
+  }
+
+  async #shut(rule: Rule): Promise<void> {
+    await rule.entrance.stop();
+    this.#options.closeListener(rule.src, rule.listener);
+  }
+}
+
+/** A forwarder that accepts nothing: either it goes on as before, or it is done and only drains. */
+export type Frozen = {
+  thaw(): void;
+  /** Let go of all listeners; a successor has them. */
+  retire(): void;
+};
+
+function alreadyForwarded(rule: Rule, src: SourceSpec): GraceError {
+  if (rule.src.key !== src.key) {
+    return new GraceError(`${src.typed} is already forwarded, as ${rule.src.typed}`, { hint: `to change how it listens, first: grace stop ${rule.src.typed}` });
+  }
+  return new GraceError(`${src.typed} is already forwarded to ${rule.current.spec.typed}`, { hint: `to send new connections elsewhere: grace switch ${src.typed} DST` });
+}

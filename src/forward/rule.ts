@@ -1,0 +1,53 @@
+import type { ServerEndpoint } from '../endpoint/model.ts';
+import type { Entrance } from '../engine/engine.ts';
+import type { Listener } from '../net/listener.ts';
+import type { Destination, DestinationSpec } from './destination.ts';
+
+/** The source of a rule: a server endpoint as typed and what it means. */
+export type SourceSpec = {
+  typed: string;
+  /** Equal for endpoints that mean the same. */
+  key: string;
+  /** Equal for endpoints that would listen on the same address, whatever else they say. */
+  listenKey: string;
+  endpoint: ServerEndpoint;
+};
+
+/** A rule as it is kept and handed over. */
+export type RuleSpec = { src: SourceSpec; dst: DestinationSpec };
+
+/** A rule that is being served: its listener, and its destinations with the current one first. */
+export class Rule {
+  readonly src: SourceSpec;
+  readonly listener: Listener;
+  readonly entrance: Entrance;
+  #destinations: readonly Destination[];
+
+  constructor(options: { src: SourceSpec; listener: Listener; entrance: Entrance; destination: Destination }) {
+    this.src = options.src;
+    this.listener = options.listener;
+    this.entrance = options.entrance;
+    this.#destinations = [options.destination];
+  }
+
+  get current(): Destination {
+    return this.#destinations[0]!;
+  }
+
+  /** The current destination first, then the earlier ones that still have connections, newest first. */
+  get destinations(): readonly Destination[] {
+    this.#destinations = this.#destinations.filter((each, index) => index === 0 || each.stats().connections > 0);
+    return this.#destinations;
+  }
+
+  /** An earlier destination with this key that still has connections. */
+  earlier(key: string): Destination | undefined {
+    return this.destinations.find((each) => each.spec.key === key);
+  }
+
+  /** New connections go to `destination` from now on; open ones stay. */
+  route(destination: Destination): void {
+    this.entrance.route(destination.upstream);
+    this.#destinations = [destination, ...this.destinations.filter((each) => each !== destination)];
+  }
+}
