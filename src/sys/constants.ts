@@ -1,0 +1,79 @@
+/**
+ * Numbers of the C headers. Those of Linux hold for x64 and arm64 alike; those of macOS were written
+ * down from its headers and have not been run.
+ */
+const linux = {
+  AF_UNIX: 1,
+  AF_INET: 2,
+  AF_INET6: 10,
+  SOCK_STREAM: 1,
+  SOCK_DGRAM: 2,
+  SOL_SOCKET: 1,
+  SO_REUSEADDR: 2,
+  SO_TYPE: 3,
+  SO_ERROR: 4,
+  SO_ACCEPTCONN: 30,
+  SO_PEERCRED: 17,
+  F_DUPFD_CLOEXEC: 1030,
+  O_NONBLOCK: 0o4000,
+  MSG_PEEK: 0x2,
+  MSG_CTRUNC: 0x8,
+  MSG_TRUNC: 0x20,
+  MSG_DONTWAIT: 0x40,
+  MSG_NOSIGNAL: 0x4000,
+  /** Received descriptors are close-on-exec from the start. macOS has no such flag. */
+  MSG_CMSG_CLOEXEC: 0x4000_0000,
+  RLIMIT_NOFILE: 7,
+} as const;
+
+const darwin: Readonly<Record<keyof typeof linux, number>> = {
+  AF_UNIX: 1,
+  AF_INET: 2,
+  AF_INET6: 30,
+  SOCK_STREAM: 1,
+  SOCK_DGRAM: 2,
+  SOL_SOCKET: 0xffff,
+  SO_REUSEADDR: 0x4,
+  SO_TYPE: 0x1008,
+  SO_ERROR: 0x1007,
+  SO_ACCEPTCONN: 0x2,
+  SO_PEERCRED: 0,
+  F_DUPFD_CLOEXEC: 67,
+  O_NONBLOCK: 0x4,
+  MSG_PEEK: 0x2,
+  MSG_CTRUNC: 0x20,
+  MSG_TRUNC: 0x10,
+  MSG_DONTWAIT: 0x80,
+  MSG_NOSIGNAL: 0x8_0000,
+  MSG_CMSG_CLOEXEC: 0,
+  RLIMIT_NOFILE: 8,
+};
+
+export const isDarwin: boolean = process.platform === 'darwin';
+
+export const C: Readonly<Record<keyof typeof linux, number>> = isDarwin ? darwin : linux;
+
+/** The same on both systems. */
+export const F_GETFD = 1;
+export const F_SETFD = 2;
+export const F_GETFL = 3;
+export const F_SETFL = 4;
+export const FD_CLOEXEC = 1;
+export const LOCK_EX = 2;
+export const LOCK_NB = 4;
+export const SCM_RIGHTS = 1;
+export const WNOHANG = 1;
+
+/** Linux only. */
+export const O_CLOEXEC = 0o2000000;
+export const SOCK_CLOEXEC = 0o2000000;
+export const SOCK_NONBLOCK = 0o4000;
+export const SOCK_RAW = 3;
+export const SOCK_SEQPACKET = 5;
+export const AF_NETLINK = 16;
+export const NETLINK_SOCK_DIAG = 4;
+export const IPPROTO_TCP = 6;
+export const TCP_INFO = 11;
+export const PR_SET_PDEATHSIG = 1;
+export const PR_SET_NAME = 15;
+export const PR_SET_CHILD_SUBREAPER = 36;

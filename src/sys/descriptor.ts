@@ -1,0 +1,44 @@
+import { C, F_GETFD, F_GETFL, F_SETFD, F_SETFL, FD_CLOEXEC, O_CLOEXEC } from './constants.ts';
+import { check, libc } from './libc.ts';
+
+/** Close a descriptor. Errors are ignored: the number is free afterwards whatever close(2) says. */
+export function closeFd(fd: number): void {
+  libc().close(fd);
+}
+
+/** The lowest free descriptor from `least` on, for the same open file, close-on-exec. */
+export function dupFd(fd: number, least = 3): number {
+  return check(libc().fcntl(fd, C.F_DUPFD_CLOEXEC, BigInt(least)), 'fcntl');
+}
+
+/** Make the descriptor `target` one of the open file of `fd`, close-on-exec; what `target` was is closed. */
+export function dupFdOnto(fd: number, target: number): void {
+  const { linux, dup2 } = libc();
+  if (linux !== null) {
+    check(linux.dup3(fd, target, O_CLOEXEC), 'dup3');
+    return;
+  }
+  check(dup2(fd, target), 'dup2');
+  setCloseOnExec(target, true);
+}
+
+/** Whether a descriptor is closed when this process executes another program. Throws EBADF if it is not open. */
+export function isCloseOnExec(fd: number): boolean {
+  return (check(libc().fcntl(fd, F_GETFD, 0n), 'fcntl') & FD_CLOEXEC) !== 0;
+}
+
+export function setCloseOnExec(fd: number, on: boolean): void {
+  check(libc().fcntl(fd, F_SETFD, on ? BigInt(FD_CLOEXEC) : 0n), 'fcntl');
+}
+
+/** Whether the number is that of an open descriptor. */
+export function isOpenFd(fd: number): boolean {
+  return libc().fcntl(fd, F_GETFD, 0n) !== -1;
+}
+
+/** O_NONBLOCK belongs to the open file: every process that holds it sees the change. */
+export function setNonBlocking(fd: number, on: boolean): void {
+  const flags = check(libc().fcntl(fd, F_GETFL, 0n), 'fcntl');
+  const wanted = on ? flags | C.O_NONBLOCK : flags & ~C.O_NONBLOCK;
+  if (wanted !== flags) check(libc().fcntl(fd, F_SETFL, BigInt(wanted)), 'fcntl');
+}

@@ -1,0 +1,54 @@
+import fs from 'node:fs';
+import { LOCK_EX, LOCK_NB } from './constants.ts';
+import { closeFd, setCloseOnExec } from './descriptor.ts';
+import { check, libc } from './libc.ts';
+import { SystemError } from './system-error.ts';
+
+/**
+ * An exclusive lock on a file. It belongs to the open file, not to the process: whoever inherits the
+ * descriptor holds it too, and it ends when the last copy is closed, a crash included (flock(2)).
+ */
+export type Lock = {
+  /** Close-on-exec. Pass it on as a stdio entry of a child to share the lock. */
+  readonly fd: number;
+  /** Close this process's copy; twice is fine. The file stays. */
+  release(): void;
+};
+
+/**
+ * Lock a file, which is made with mode 0600 if it does not exist; null when another one holds it.
+ * The file must never be removed while it is in use as a lock.
+ *
+ * @throws the system's error when the file cannot be opened.
+ */
+export function lockFile(path: string): Lock | null {
+  const fd = fs.openSync(path, fs.constants.O_RDWR | fs.constants.O_CREAT | fs.constants.O_NOFOLLOW, 0o600);
+  try {
+    // Deno's openSync is close-on-exec as well; flock is of no use if a child keeps it by accident.
+    setCloseOnExec(fd, true);
+    check(libc().flock(fd, LOCK_EX | LOCK_NB), 'flock');
+    return makeLock(fd);
+  } catch (error) {
+    fs.closeSync(fd);
+    if (error instanceof SystemError && (error.code === 'EAGAIN' || error.code === 'EWOULDBLOCK')) return null;
+    throw error;
+  }
+}
+
+/** Take over a lock whose descriptor this process inherited. Throws SystemError EBADF when it is not open. */
+export function adoptLock(fd: number): Lock {
+  setCloseOnExec(fd, true);
+  return makeLock(fd);
+}
+
+function makeLock(fd: number): Lock {
+  let isHeld = true;
+  return {
+    fd,
+    release() {
+      if (!isHeld) return;
+      isHeld = false;
+      closeFd(fd);
+    },
+  };
+}

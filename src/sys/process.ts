@@ -1,0 +1,61 @@
+import { C, isDarwin, PR_SET_CHILD_SUBREAPER, PR_SET_NAME, PR_SET_PDEATHSIG, WNOHANG } from './constants.ts';
+import { check, libc, linuxOnly } from './libc.ts';
+
+/** Name of the calling thread as ps and top show it, 15 bytes at most. Linux only. */
+export function setThreadName(name: string): void {
+  const bytes = new Uint8Array(new ArrayBuffer(16));
+  bytes.set(new TextEncoder().encode(name).subarray(0, 15));
+  check(linuxOnly('prctl').prctl(PR_SET_NAME, libc().memory.addressOf(bytes), 0n, 0n, 0n), 'prctl');
+}
+
+/**
+ * Have the kernel send this process a signal when its parent ends; 0 turns that off. The parent is
+ * the *thread* that started this process. Linux only.
+ */
+export function setParentDeathSignal(signal: number): void {
+  check(linuxOnly('prctl').prctl(PR_SET_PDEATHSIG, BigInt(signal), 0n, 0n, 0n), 'prctl');
+}
+
+/** Whether orphaned descendants become this process's children, to be reaped by it. Linux only. */
+export function setChildSubreaper(on: boolean): void {
+  check(linuxOnly('prctl').prctl(PR_SET_CHILD_SUBREAPER, on ? 1n : 0n, 0n, 0n, 0n), 'prctl');
+}
+
+/** Most descriptors this process may hold: the limit in force, and how far it may be raised. */
+export type FdLimit = { soft: bigint; hard: bigint };
+
+export function fdLimit(): FdLimit {
+  const limit = new BigUint64Array(2);
+  check(libc().getrlimit(C.RLIMIT_NOFILE, new Uint8Array(limit.buffer)), 'getrlimit');
+  const [soft = 0n, hard = 0n] = limit;
+  return { soft, hard };
+}
+
+export function setFdLimit({ soft, hard }: FdLimit): void {
+  check(libc().setrlimit(C.RLIMIT_NOFILE, new Uint8Array(new BigUint64Array([soft, hard]).buffer)), 'setrlimit');
+}
+
+export type EndedChild = { pid: number; code: number | null; signal: number | null };
+
+/**
+ * Reap one ended child without waiting: `pid`, or any with -1. Null when none has ended or there is none.
+ * Reaping a child that the runtime itself started takes its exit event away.
+ */
+export function reapChild(pid: number): EndedChild | null {
+  const status = new Int32Array(1);
+  const reaped = libc().waitpid(pid, new Uint8Array(status.buffer), WNOHANG);
+  // ECHILD is 10 on Linux and macOS.
+  if (reaped === -1 && libc().errno() === 10) return null;
+  if (check(reaped, 'waitpid') === 0) return null;
+  const raw = status[0] ?? 0;
+  const signal = raw & 0x7f;
+  return { pid: reaped, code: signal === 0 ? (raw >> 8) & 0xff : null, signal: signal === 0 ? null : signal };
+}
+
+/** The operating system's clock that never jumps, in microseconds (CLOCK_MONOTONIC on Linux). */
+export function monotonicMicroseconds(): bigint {
+  return process.hrtime.bigint() / 1000n;
+}
+
+/** Whether this file's Linux-only functions can be called. */
+export const hasLinuxCalls: boolean = !isDarwin;

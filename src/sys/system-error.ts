@@ -1,0 +1,26 @@
+import { getSystemErrorMap } from 'node:util';
+
+/** A system call that failed. The properties are those of Node's own system errors. */
+export class SystemError extends Error {
+  /** Name of the error, `EADDRINUSE`. */
+  readonly code: string;
+  /** Number of the error as Node has it: negative. */
+  readonly errno: number;
+  readonly syscall: string;
+
+  /** @param errno positive, as the C library has it */
+  constructor(errno: number, syscall: string) {
+    const [code, text] = getSystemErrorMap().get(-errno) ?? [`E${errno}`, `error ${errno}`];
+    super(`${syscall}: ${text} (${code})`);
+    this.name = 'SystemError';
+    this.code = code;
+    this.errno = -errno;
+    this.syscall = syscall;
+  }
+}
+
+/** What an error code means in a few words, `address already in use`; the code itself when unknown. */
+export function describeCode(code: string): string {
+  for (const [name, text] of getSystemErrorMap().values()) if (name === code) return text;
+  return code;
+}
