@@ -24,9 +24,12 @@ const linux = {
   /** Received descriptors are close-on-exec from the start. macOS has no such flag. */
   MSG_CMSG_CLOEXEC: 0x4000_0000,
   RLIMIT_NOFILE: 7,
-} as const;
+  O_CREAT: 0o100,
+  O_CLOEXEC: 0o2000000,
+  O_NOFOLLOW: process.arch === 'arm64' ? 0o100000 : 0o400000,
+};
 
-const darwin: Readonly<Record<keyof typeof linux, number>> = {
+const darwin: typeof linux = {
   AF_UNIX: 1,
   AF_INET: 2,
   AF_INET6: 30,
@@ -47,13 +50,17 @@ const darwin: Readonly<Record<keyof typeof linux, number>> = {
   MSG_NOSIGNAL: 0x8_0000,
   MSG_CMSG_CLOEXEC: 0,
   RLIMIT_NOFILE: 8,
+  O_CREAT: 0x200,
+  O_CLOEXEC: 0x100_0000,
+  O_NOFOLLOW: 0x100,
 };
 
 export const isDarwin: boolean = process.platform === 'darwin';
 
-export const C: Readonly<Record<keyof typeof linux, number>> = isDarwin ? darwin : linux;
+export const C: Readonly<typeof linux> = isDarwin ? darwin : linux;
 
 /** The same on both systems. */
+export const O_RDWR = 2;
 export const F_GETFD = 1;
 export const F_SETFD = 2;
 export const F_GETFL = 3;
@@ -65,7 +72,6 @@ export const SCM_RIGHTS = 1;
 export const WNOHANG = 1;
 
 /** Linux only. */
-export const O_CLOEXEC = 0o2000000;
 export const SOCK_CLOEXEC = 0o2000000;
 export const SOCK_NONBLOCK = 0o4000;
 export const SOCK_RAW = 3;

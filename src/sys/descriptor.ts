@@ -1,5 +1,19 @@
-import { C, F_GETFD, F_GETFL, F_SETFD, F_SETFL, FD_CLOEXEC, O_CLOEXEC } from './constants.ts';
+import fs from 'node:fs';
+import { C, F_GETFD, F_GETFL, F_SETFD, F_SETFL, FD_CLOEXEC, isDarwin } from './constants.ts';
 import { check, libc } from './libc.ts';
+
+/**
+ * open(2), close-on-exec. Deno's own `openSync` keeps a table of what it opened, which a descriptor that
+ * is handed around or closed here must not be in.
+ */
+export function openFd(path: string, { flags, mode = 0 }: { flags: number; mode?: number }): number {
+  return check(libc().open(new TextEncoder().encode(`${path}\0`), flags | C.O_CLOEXEC, BigInt(mode)), 'open');
+}
+
+/** Inode number of what is open, a socket's included. Deno's `fstatSync` knows only files that it opened itself. */
+export function inodeOf(fd: number): number {
+  return fs.statSync(isDarwin ? `/dev/fd/${fd}` : `/proc/self/fd/${fd}`).ino;
+}
 
 /** Close a descriptor. Errors are ignored: the number is free afterwards whatever close(2) says. */
 export function closeFd(fd: number): void {
@@ -15,7 +29,7 @@ export function dupFd(fd: number, least = 3): number {
 export function dupFdOnto(fd: number, target: number): void {
   const { linux, dup2 } = libc();
   if (linux !== null) {
-    check(linux.dup3(fd, target, O_CLOEXEC), 'dup3');
+    check(linux.dup3(fd, target, C.O_CLOEXEC), 'dup3');
     return;
   }
   check(dup2(fd, target), 'dup2');

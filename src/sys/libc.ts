@@ -3,7 +3,7 @@ import { openFunctions } from './library.ts';
 import type { CFunctions, Memory } from './library.ts';
 import { SystemError } from './system-error.ts';
 
-/** Every function of the C library that is called anywhere in grace outside the native engine's hot path. */
+/** Every function of the C library that is called in grace, but for the native engine's own. */
 const everywhere = {
   socket: { args: ['i32', 'i32', 'i32'], result: 'i32' },
   bind: { args: ['i32', 'bytes', 'u32'], result: 'i32' },
@@ -32,6 +32,7 @@ const onLinux = {
   accept4: { args: ['i32', 'bytes', 'bytes', 'i32'], result: 'i32' },
   dup3: { args: ['i32', 'i32', 'i32'], result: 'i32' },
   fcntl: { args: ['i32', 'i32', 'i64'], result: 'i32' },
+  open: { args: ['bytes', 'i32', 'i64'], result: 'i32' },
   prctl: { args: ['i32', 'u64', 'u64', 'u64', 'u64'], result: 'i32' },
   __errno_location: { args: [], result: 'u64' },
 } as const;
@@ -39,8 +40,9 @@ const onLinux = {
 const onDarwin = {
   ...everywhere,
   // Apple's arm64 passes variadic arguments on the stack: six more fill the argument registers, so
-  // that the ninth lies where fcntl looks for its third. x64 looks in the third register as usual.
+  // that the ninth lies where the third is looked for. x64 looks in the third register as usual.
   fcntl: { args: ['i32', 'i32', 'i64', 'i64', 'i64', 'i64', 'i64', 'i64', 'i64'], result: 'i32' },
+  open: { args: ['bytes', 'i32', 'i64', 'i64', 'i64', 'i64', 'i64', 'i64', 'i64'], result: 'i32' },
   __error: { args: [], result: 'u64' },
 } as const;
 
@@ -48,6 +50,8 @@ type Everywhere = CFunctions<typeof everywhere>;
 
 export type Libc = Everywhere & {
   readonly fcntl: (fd: number, command: number, argument: bigint) => number;
+  /** `path` ends with NUL. */
+  readonly open: (path: Uint8Array, flags: number, mode: bigint) => number;
   /** Linux only; null elsewhere. */
   readonly linux: CFunctions<typeof onLinux> | null;
   readonly memory: Memory;
@@ -77,6 +81,7 @@ function openDarwin(): Libc {
   return {
     ...functions,
     fcntl: (fd, command, argument) => functions.fcntl(fd, command, argument, 0n, 0n, 0n, 0n, 0n, argument),
+    open: (path, flags, mode) => functions.open(path, flags, mode, 0n, 0n, 0n, 0n, 0n, mode),
     linux: null,
     memory,
     errno: memory.int32At(functions.__error()),

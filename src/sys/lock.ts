@@ -1,6 +1,5 @@
-import fs from 'node:fs';
-import { LOCK_EX, LOCK_NB } from './constants.ts';
-import { closeFd, setCloseOnExec } from './descriptor.ts';
+import { C, LOCK_EX, LOCK_NB, O_RDWR } from './constants.ts';
+import { closeFd, openFd, setCloseOnExec } from './descriptor.ts';
 import { check, libc } from './libc.ts';
 import { SystemError } from './system-error.ts';
 
@@ -19,17 +18,15 @@ export type Lock = {
  * Lock a file, which is made with mode 0600 if it does not exist; null when another one holds it.
  * The file must never be removed while it is in use as a lock.
  *
- * @throws the system's error when the file cannot be opened.
+ * @throws SystemError when the file cannot be opened.
  */
 export function lockFile(path: string): Lock | null {
-  const fd = fs.openSync(path, fs.constants.O_RDWR | fs.constants.O_CREAT | fs.constants.O_NOFOLLOW, 0o600);
+  const fd = openFd(path, { flags: O_RDWR | C.O_CREAT | C.O_NOFOLLOW, mode: 0o600 });
   try {
-    // Deno's openSync is close-on-exec as well; flock is of no use if a child keeps it by accident.
-    setCloseOnExec(fd, true);
     check(libc().flock(fd, LOCK_EX | LOCK_NB), 'flock');
     return makeLock(fd);
   } catch (error) {
-    fs.closeSync(fd);
+    closeFd(fd);
     if (error instanceof SystemError && (error.code === 'EAGAIN' || error.code === 'EWOULDBLOCK')) return null;
     throw error;
   }
