@@ -1,0 +1,62 @@
+import { isIPv6 } from 'node:net';
+import { EndpointError } from './error.ts';
+import { escaped, type Field, pieceOf, splitFields, textOf } from './text.ts';
+
+/**
+ * Read an endpoint; when that fails and would not have if some colons had been escaped, those of an
+ * IPv6 address or of a nested endpoint, the error's hint shows the endpoint so written.
+ */
+export function readWithHint<Endpoint>(text: string, read: (text: string) => Endpoint): Endpoint {
+  try {
+    return read(text);
+  } catch (error) {
+    if (!(error instanceof EndpointError)) throw error;
+    const hint = escapingHint(text, read);
+    if (hint === null) throw error;
+    throw new EndpointError(error.reason, { text, place: error.place, hint });
+  }
+}
+
+/** An IPv6 address has at most 8 groups, and so ends within so many fields after the one it begins in. */
+const mostColons = 8;
+/** Fields that are looked at; a longer text is not a slip with colons. */
+const mostFields = 16;
+
+function escapingHint(text: string, read: (text: string) => unknown): string | null {
+  const chars = Array.from(text);
+  let fields: Field[];
+  try {
+    fields = splitFields(pieceOf(text));
+  } catch {
+    // A trailing backslash: the error itself says it all.
+    return null;
+  }
+  const respell = ({ valueStart }: Field, { end }: Field, value: (raw: string) => string): string => {
+    return chars.slice(0, valueStart).join('') + value(chars.slice(valueStart, end).join('')) + chars.slice(end).join('');
+  };
+
+  for (const [index, first] of fields.slice(0, mostFields).entries()) {
+    const isNested = first.name !== null && textOf(first.name) === 'endpoint';
+    const lasts = fields.slice(index + 1, index + 1 + (isNested ? mostFields : mostColons)).reverse();
+    for (const last of lasts) {
+      const raw = chars.slice(first.valueStart, last.end).join('');
+      if (!isNested && !isIPv6(raw)) continue;
+      const spelled = respell(first, last, escaped);
+      if (!canRead(spelled, read)) continue;
+      if (isNested) return `escape the colons of an endpoint in another: '${spelled}'`;
+      const bracketed = respell(first, last, (address) => `[${address}]`);
+      return `escape the colons of an IPv6 address or put it in brackets: '${spelled}' or '${bracketed}'`;
+    }
+  }
+  return null;
+}
+
+function canRead(text: string, read: (text: string) => unknown): boolean {
+  try {
+    read(text);
+    return true;
+  } catch {
+    // What it says is of no interest: the hint is about another spelling.
+    return false;
+  }
+}

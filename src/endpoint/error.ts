@@ -1,0 +1,45 @@
+import { GraceError } from '../error.ts';
+
+/** Where in an endpoint's text something stands, in code points from 0; `end` is the first one after it. */
+export type Place = { readonly start: number; readonly end: number };
+
+export type EndpointErrorOptions = {
+  /** The whole endpoint, as the user typed it. */
+  text: string;
+  /** What the error is about; null when it is no single part of the text. */
+  place?: Place | null;
+  hint?: string | undefined;
+  cause?: unknown;
+};
+
+/**
+ * An endpoint string that cannot be read, or whose files or inherited sockets cannot be used.
+ * The message is one line: what was attempted, the endpoint, the reason, and where in the text.
+ */
+export class EndpointError extends GraceError {
+  /** The whole endpoint, as the user typed it. */
+  readonly text: string;
+  readonly place: Place | null;
+  /** The reason alone: `port "90x0" is not a number (use 0-65535)`. */
+  readonly reason: string;
+
+  constructor(reason: string, { text, place = null, hint, cause }: EndpointErrorOptions) {
+    const isWithin = place !== null && place.start < Array.from(text).length;
+    const where = isWithin ? `, at character ${place.start + 1}` : '';
+    const verb = place === null ? 'use' : 'read';
+    super(`cannot ${verb} endpoint ${quoted(text)}: ${reason}${where}`, { hint, exitCode: 2, cause });
+    this.name = 'EndpointError';
+    this.text = text;
+    this.place = place;
+    this.reason = reason;
+  }
+}
+
+/** Text in double quotes as it was given, except that control characters are shown by their number. */
+export function quoted(text: string): string {
+  // A raw control character could break the line of the message or act on the terminal.
+  const shown = text.replace(/[\p{Cc}\u2028\u2029]/gu, (char) => {
+    return `\\u{${char.codePointAt(0)?.toString(16)}}`;
+  });
+  return `"${shown}"`;
+}

@@ -1,0 +1,29 @@
+import { resolve } from 'node:path';
+import type { ClientEndpoint, ServerEndpoint } from './model.ts';
+
+/** The parameters that are paths, of all types. `path` and `address` may be abstract names as well. */
+const pathNames: ReadonlySet<string> = new Set([
+  'address', 'path', 'privateKey', 'certKey', 'extraCertChain', 'dhParameters', 'sni', 'clientCA',
+  'certificate', 'caCertsDir', 'trustRoots',
+]);
+
+/**
+ * The same endpoint with every path absolute and without `.`, `..` and doubled slashes, those of a
+ * nested endpoint included. Names in Linux's abstract namespace stay as they are.
+ */
+export function resolvePaths<Endpoint extends ServerEndpoint | ClientEndpoint>(endpoint: Endpoint, cwd: string): Endpoint {
+  return mapPaths(endpoint, (path) => resolve(cwd, path));
+}
+
+/** The same endpoint with each path, except for abstract names, put through `change`. */
+export function mapPaths<Endpoint extends ServerEndpoint | ClientEndpoint>(endpoint: Endpoint, change: (path: string) => string): Endpoint {
+  const changed = { ...endpoint };
+  for (const [name, value] of Object.entries<unknown>(endpoint)) {
+    const isPath = pathNames.has(name) && typeof value === 'string' && !value.startsWith('\0');
+    if (isPath) Object.assign(changed, { [name]: change(value) });
+  }
+  if ('endpoint' in endpoint && endpoint.endpoint !== null) {
+    Object.assign(changed, { endpoint: mapPaths<ServerEndpoint | ClientEndpoint>(endpoint.endpoint, change) });
+  }
+  return changed;
+}
