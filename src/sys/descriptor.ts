@@ -56,3 +56,11 @@ export function setNonBlocking(fd: number, on: boolean): void {
   const wanted = on ? flags | C.O_NONBLOCK : flags & ~C.O_NONBLOCK;
   if (wanted !== flags) check(libc().fcntl(fd, F_SETFL, BigInt(wanted)), 'fcntl');
 }
+
+/**
+ * Set the mode of an open file. Of a Unix socket that is not bound yet, it is the most that the path
+ * made by bind(2) will allow (Linux; EINVAL on macOS).
+ */
+export function setMode(fd: number, mode: number): void {
+  check(libc().fchmod(fd, mode), 'fchmod');
+}

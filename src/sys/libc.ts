@@ -20,6 +20,7 @@ const everywhere = {
   sendmsg: { args: ['i32', 'bytes', 'i32'], result: 'i32' },
   recvmsg: { args: ['i32', 'bytes', 'i32'], result: 'i32' },
   close: { args: ['i32'], result: 'i32' },
+  fchmod: { args: ['i32', 'u32'], result: 'i32' },
   dup2: { args: ['i32', 'i32'], result: 'i32' },
   flock: { args: ['i32', 'i32'], result: 'i32' },
   getrlimit: { args: ['i32', 'bytes'], result: 'i32' },
@@ -33,6 +34,7 @@ const onLinux = {
   dup3: { args: ['i32', 'i32', 'i32'], result: 'i32' },
   fcntl: { args: ['i32', 'i32', 'i64'], result: 'i32' },
   open: { args: ['bytes', 'i32', 'i64'], result: 'i32' },
+  syscall: { args: ['i64', 'i64', 'i64', 'i64', 'i64'], result: 'i64' },
   prctl: { args: ['i32', 'u64', 'u64', 'u64', 'u64'], result: 'i32' },
   __errno_location: { args: [], result: 'u64' },
 } as const;

@@ -47,16 +47,18 @@ export type SendOptions = {
   fds?: readonly number[];
   /** Destination of an unconnected datagram socket. */
   to?: SocketAddress;
+  /** Let a blocking socket wait for room, as long as its SO_SNDTIMEO says. */
+  wait?: boolean;
 };
 
 /**
- * sendmsg(2) without SIGPIPE and without waiting. Returns how many bytes were taken; on a stream that
+ * sendmsg(2) without SIGPIPE, and without waiting unless told so. Returns how many bytes were taken; on a stream that
  * may be a part of them, and the descriptors went with the first. At least one byte of data is needed
  * to carry descriptors over a stream.
  *
  * @throws SystemError EAGAIN when the peer's buffer is full, EPIPE when it is gone.
  */
-export function sendMessage(fd: number, data: Uint8Array, { fds = [], to }: SendOptions = {}): number {
+export function sendMessage(fd: number, data: Uint8Array, { fds = [], to, wait = false }: SendOptions = {}): number {
   if (fds.length > MAX_FDS_PER_MESSAGE) throw new RangeError(`${fds.length} descriptors in a message, at most ${MAX_FDS_PER_MESSAGE} fit`);
   const used = LAYOUT.cmsgDataAt + 4 * fds.length;
   const block = makeBlock({
@@ -72,7 +74,7 @@ export function sendMessage(fd: number, data: Uint8Array, { fds = [], to }: Send
     view.setInt32(controlAt + LAYOUT.cmsgLengthSize + 4, SCM_RIGHTS, true);
     fds.forEach((sent, i) => view.setInt32(controlAt + LAYOUT.cmsgDataAt + 4 * i, sent, true));
   }
-  return check(libc().sendmsg(fd, block.bytes, C.MSG_NOSIGNAL | C.MSG_DONTWAIT), 'sendmsg');
+  return check(libc().sendmsg(fd, block.bytes, C.MSG_NOSIGNAL | (wait ? 0 : C.MSG_DONTWAIT)), 'sendmsg');
 }
 
 export type ReceivedMessage = {

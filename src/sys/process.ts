@@ -52,6 +52,25 @@ export function reapChild(pid: number): EndedChild | null {
   return { pid: reaped, code: signal === 0 ? (raw >> 8) & 0xff : null, signal: signal === 0 ? null : signal };
 }
 
+/** System call numbers that x64 and arm64 share; Debian 11's C library has no function for them. */
+const SYS_PIDFD_SEND_SIGNAL = 424n;
+const SYS_PIDFD_OPEN = 434n;
+
+/**
+ * A descriptor that stands for a process and no other, even when its number is used again; the caller
+ * closes it. It polls readable when the process ends. Null where the system has none, or no such process.
+ */
+export function openProcess(pid: number): number | null {
+  const { linux } = libc();
+  const fd = linux === null ? -1 : Number(linux.syscall(SYS_PIDFD_OPEN, BigInt(pid), 0n, 0n, 0n));
+  return fd === -1 ? null : fd;
+}
+
+/** Send a signal to the process that {@link openProcess} opened. Throws SystemError ESRCH when it has ended. */
+export function signalProcess(processFd: number, signal: number): void {
+  check(Number(linuxOnly('pidfd_send_signal').syscall(SYS_PIDFD_SEND_SIGNAL, BigInt(processFd), BigInt(signal), 0n, 0n)), 'pidfd_send_signal');
+}
+
 /** The operating system's clock that never jumps, in microseconds (CLOCK_MONOTONIC on Linux). */
 export function monotonicMicroseconds(): bigint {
   return process.hrtime.bigint() / 1000n;

@@ -1,4 +1,4 @@
-import { C, isDarwin, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_SEQPACKET } from './constants.ts';
+import { C, isDarwin, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_SEQPACKET, SO_SNDTIMEO } from './constants.ts';
 import { setCloseOnExec, setNonBlocking } from './descriptor.ts';
 import { check, libc } from './libc.ts';
 import { decodeSockaddr, encodeSockaddr, SOCKADDR_SIZE } from './sockaddr.ts';
@@ -7,7 +7,7 @@ import type { SocketAddress } from './sockaddr.ts';
 export type SocketType = 'stream' | 'datagram' | 'seqpacket';
 
 const FAMILY = { inet: C.AF_INET, inet6: C.AF_INET6, unix: C.AF_UNIX } as const;
-const TYPE = { stream: C.SOCK_STREAM, datagram: C.SOCK_DGRAM, seqpacket: SOCK_SEQPACKET } as const;
+const TYPE = { stream: C.SOCK_STREAM, datagram: C.SOCK_DGRAM, seqpacket: SOCK_SEQPACKET, SO_SNDTIMEO } as const;
 
 /** A new socket, non-blocking and close-on-exec; the caller closes it. */
 export function openSocket(family: SocketAddress['family'], type: SocketType = 'stream'): number {
@@ -99,4 +99,10 @@ export function peerCredentials(fd: number): { pid: number; uid: number; gid: nu
   check(libc().getsockopt(fd, C.SOL_SOCKET, C.SO_PEERCRED, new Uint8Array(values.buffer), new Uint8Array(length.buffer)), 'getsockopt');
   const [pid = -1, uid = -1, gid = -1] = values;
   return { pid, uid, gid };
+}
+
+/** How long a blocking send may take (SO_SNDTIMEO); 0 is for ever. Linux only. */
+export function setSendTimeout(fd: number, milliseconds: number): void {
+  const timeval = new BigInt64Array([BigInt(Math.floor(milliseconds / 1000)), BigInt((milliseconds % 1000) * 1000)]);
+  check(libc().setsockopt(fd, C.SOL_SOCKET, SO_SNDTIMEO, new Uint8Array(timeval.buffer), 16), 'setsockopt');
 }

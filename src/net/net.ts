@@ -1,0 +1,186 @@
+import { spawn } from 'node:child_process';
+import type { ChildProcess, StdioOptions } from 'node:child_process';
+import { once } from 'node:events';
+import { errorCode, GraceError } from '../error.ts';
+import { describeCode } from '../sys/system-error.ts';
+import { takeInherited } from './inherit.ts';
+import type { Environment, Inherited } from './inherit.ts';
+import { originalInvocation, ownArguments } from './invocation.ts';
+import type { Invocation } from './invocation.ts';
+import type { Listener, ListenerAddress } from './listener.ts';
+import { openListener } from './open.ts';
+import type { ListenSpec, TcpSpec, UnixSpec } from './open.ts';
+import { parentVariable } from './parent.ts';
+
+/** No less than the usual cap of the system (net.core.somaxconn), which applies anyhow. */
+const DEFAULT_BACKLOG = 4096;
+
+export type NetOptions = {
+  /** Where LISTEN_FDS and its companions are read and removed. Default: the process's own. */
+  env?: Environment;
+};
+
+export type ListenOptions = {
+  /** Name to hand it on under; see {@link Listener}. Default: made of the address that was asked for. */
+  name?: string | undefined;
+};
+
+export type ProcessOptions = {
+  /** Default: the program as it was started, see `originalInvocation`. */
+  file?: string;
+  /** All arguments. Default: those that this process was started with. */
+  args?: readonly string[];
+  /** Default: this process's, at the time of the call. The protocol's own variables are set in any case. */
+  env?: Environment;
+  /** Default: the directory that this process was started in. */
+  cwd?: string;
+  /** Standard input, output and error. Default: inherited. */
+  stdio?: readonly [ProcessStdio, ProcessStdio, ProcessStdio];
+  /** Default: every open listener. */
+  listeners?: readonly Listener[];
+  /** Further descriptors, after the listeners, under their names in LISTEN_FDNAMES. The caller keeps its own. */
+  extras?: readonly { fd: number; name: string }[];
+  /** Start it in a session of its own. Default false. */
+  detached?: boolean;
+};
+
+export type ProcessStdio = 'inherit' | 'ignore' | 'pipe' | number;
+
+/**
+ * Listeners that are inherited or opened, and passed to a successor. Make one when the program
+ * starts: that is when the inherited sockets are taken and the working directory is recorded.
+ */
+export class Net {
+  readonly #invocation: Invocation;
+  readonly #env: Environment;
+  /** Inherited and not yet asked for. */
+  readonly #waiting: Listener[];
+  readonly #active: Listener[] = [];
+  /** Descriptors that were passed and are not listeners; the caller's. */
+  readonly extras: Inherited['others'];
+  /** How many listeners were inherited. */
+  readonly inheritedCount: number;
+
+  /** @throws GraceError when what was inherited is not what the environment says. */
+  constructor({ env = process.env }: NetOptions = {}) {
+    this.#env = env;
+    this.#invocation = originalInvocation(env);
+    const { listeners, others } = takeInherited(env);
+    this.#waiting = listeners;
+    this.extras = others;
+    this.inheritedCount = listeners.length;
+  }
+
+  /**
+   * The inherited socket with this address, else a new one. Wildcards (`''`, `0.0.0.0`, `::`) compare
+   * equal; the port must be the same; port 0 matches the socket that was opened for the same request
+   * by a predecessor. The caller closes the listener.
+   *
+   * @throws GraceError when it cannot listen.
+   */
+  async listen(spec: ListenSpec, { name = defaultName(spec) }: ListenOptions = {}): Promise<Listener> {
+    const index = this.#waiting.findIndex((listener) => isFor(listener, spec, name));
+    const [inherited] = index === -1 ? [] : this.#waiting.splice(index, 1);
+    const listener = inherited ?? (await openListener(spec, { name }));
+    this.#active.push(listener);
+    return listener;
+  }
+
+  /** {@link listen} on TCP. `host` empty: every IPv4 address. */
+  listenTCP(options: Omit<TcpSpec, 'kind' | 'backlog'> & { backlog?: number } & ListenOptions): Promise<Listener> {
+    const { name, backlog = DEFAULT_BACKLOG, ...rest } = options;
+    return this.listen({ kind: 'tcp', backlog, ...rest }, { name });
+  }
+
+  /** {@link listen} on a Unix socket; mode 0o666 by default, as an ordinary umask does not apply. */
+  listenUnix(options: Omit<UnixSpec, 'kind' | 'backlog' | 'mode'> & { backlog?: number; mode?: number } & ListenOptions): Promise<Listener> {
+    const { name, backlog = DEFAULT_BACKLOG, mode = 0o666, ...rest } = options;
+    return this.listen({ kind: 'unix', backlog, mode, ...rest }, { name });
+  }
+
+  /** Take an inherited listener by what only the caller knows of it, or null. It counts as active from then on. */
+  takeInherited(matches: (listener: Listener) => boolean): Listener | null {
+    const index = this.#waiting.findIndex(matches);
+    const [listener] = index === -1 ? [] : this.#waiting.splice(index, 1);
+    if (listener === undefined) return null;
+    this.#active.push(listener);
+    return listener;
+  }
+
+  /** Have a listener that was made elsewhere handed on with the others. */
+  add(listener: Listener): void {
+    this.#active.push(listener);
+  }
+
+  /** Listeners that are in use and open: what a successor gets. */
+  activeListeners(): Listener[] {
+    return this.#active.filter((listener) => listener.isOpen);
+  }
+
+  /**
+   * Close what was inherited and never asked for, so that its clients are refused instead of waiting for
+   * ever. Returns what it closed. Call it when every listener of the program has been asked for.
+   */
+  closeUnused(): Listener[] {
+    const unused = this.#waiting.splice(0);
+    for (const listener of unused) listener.close();
+    return unused;
+  }
+
+  /**
+   * Start a successor: the same program with the same arguments, environment and directory unless told
+   * otherwise, from the original path, so that a replaced file or a moved link is honoured. It inherits
+   * the listeners as descriptors 3, 4, … (LISTEN_FDS, LISTEN_FDNAMES), and no other descriptor of ours.
+   * LISTEN_PID is left out: its process id is not known before it runs.
+   *
+   * Resolves when the program runs, which does not say that it serves. The child is reaped by the runtime.
+   *
+   * @throws GraceError when it cannot be started.
+   */
+  async startProcess(options: ProcessOptions = {}): Promise<ChildProcess> {
+    const { file = this.#invocation.file, args = [...this.#invocation.args, ...ownArguments()], cwd = this.#invocation.cwd } = options;
+    const { listeners = this.activeListeners(), extras = [], detached = false, env = this.#env } = options;
+    const passed = [...listeners, ...extras];
+    const [stdin, stdout, stderr] = options.stdio ?? ['inherit', 'inherit', 'inherit'];
+    const child = spawn(file, args, {
+      cwd,
+      detached,
+      env: successorEnvironment(env, passed.map(({ name }) => name)),
+      stdio: [inheritable(stdin, 0), inheritable(stdout, 1), inheritable(stderr, 2), ...passed.map(({ fd }) => fd)] as StdioOptions,
+    });
+    try {
+      await once(child, 'spawn');
+      return child;
+    } catch (error) {
+      const code = errorCode(error);
+      throw new GraceError(`cannot start ${file}: ${code === undefined ? String(error) : `${describeCode(code)} (${code})`}`, { cause: error });
+    }
+  }
+}
+
+/** Given a number, Deno passes an unnamed copy of the descriptor along with it (seen in 2.9). */
+function inheritable(stdio: ProcessStdio, number: number): ProcessStdio {
+  return stdio === number ? 'inherit' : stdio;
+}
+
+function successorEnvironment(env: Environment, names: readonly string[]): Environment {
+  // A watchdog's WATCHDOG_PID is ours; without it the successor is meant.
+  const { LISTEN_PID: _pid, WATCHDOG_PID: _watchdog, ...kept } = env;
+  return { ...kept, ...parentVariable(), LISTEN_FDS: String(names.length), LISTEN_FDNAMES: names.join(':') };
+}
+
+function isFor({ address, name }: Listener, spec: ListenSpec, wantedName: string): boolean {
+  if (spec.kind === 'unix') return address.family === 'unix' && address.path === spec.path;
+  if (address.family === 'unix') return false;
+  return spec.port === 0 ? name === wantedName : address.port === spec.port && hostKey(address) === hostKey(spec);
+}
+
+function hostKey({ host }: { host: string } | Exclude<ListenerAddress, { family: 'unix' }>): string {
+  return ['', '0.0.0.0', '::'].includes(host) ? '*' : host.toLowerCase();
+}
+
+/** The address as it was asked for, in the characters that LISTEN_FDNAMES can carry. */
+function defaultName(spec: ListenSpec): string {
+  const text = spec.kind === 'unix' ? spec.path : `${spec.host}/${spec.port}`;
+  return text.replace(/[^\x20-\x39\x3b-\x7e]/g, '_').slice(-255);
+}

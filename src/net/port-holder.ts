@@ -1,0 +1,47 @@
+import fs from 'node:fs';
+
+const TCP_LISTEN = '0A';
+
+/**
+ * Which process listens on a TCP port of this machine, as far as this process may see. Reads /proc,
+ * so null elsewhere than on Linux. Meant for the hint of an error: it goes through every process.
+ */
+export function findPortHolder(port: number): { pid: number; command: string } | null {
+  try {
+    const links = new Set(listeningInodes(port).map((inode) => `socket:[${inode}]`));
+    if (links.size === 0) return null;
+    const pid = fs.readdirSync('/proc').find((entry) => /^[0-9]+$/.test(entry) && holdsAny(entry, links));
+    return pid === undefined ? null : { pid: Number(pid), command: fs.readFileSync(`/proc/${pid}/comm`, 'utf8').trim() };
+  } catch {
+    // No /proc, or the process ended meanwhile: the error goes without the hint.
+    return null;
+  }
+}
+
+/** Lines of /proc/net/tcp: `sl local_address rem_address st … inode` (proc(5)); the port is hexadecimal. */
+function listeningInodes(port: number): string[] {
+  const suffix = `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
+  return ['/proc/net/tcp', '/proc/net/tcp6'].flatMap((table) =>
+    fs.readFileSync(table, 'utf8').split('\n').flatMap((line) => {
+      const fields = line.trim().split(/\s+/);
+      return fields[1]?.endsWith(suffix) && fields[3] === TCP_LISTEN && fields[9] !== undefined ? [fields[9]] : [];
+    }),
+  );
+}
+
+function holdsAny(pid: string, links: ReadonlySet<string>): boolean {
+  try {
+    return fs.readdirSync(`/proc/${pid}/fd`).some((fd) => links.has(readLink(`/proc/${pid}/fd/${fd}`)));
+  } catch {
+    // Another user's process, or one that has just ended.
+    return false;
+  }
+}
+
+function readLink(path: string): string {
+  try {
+    return fs.readlinkSync(path);
+  } catch {
+    return '';
+  }
+}

@@ -1,0 +1,142 @@
+import fs from 'node:fs';
+import path from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { errorCode, GraceError } from '../error.ts';
+import { closeFd, setMode } from '../sys/descriptor.ts';
+import { lockFile } from '../sys/lock.ts';
+import type { Lock } from '../sys/lock.ts';
+import { bindSocket, connectSocket, listenSocket, openSocket } from '../sys/socket.ts';
+import { isDarwin } from '../sys/constants.ts';
+import type { Listener, SocketFile } from './listener.ts';
+import { acquirePathLock, releasePathLock, takeOverPathLock } from './path-lock.ts';
+
+export type UnixPathOptions = {
+  mode: number;
+  backlog: number;
+  /** Hold Twisted's lock beside the path. */
+  lockfile: boolean;
+};
+
+/**
+ * Bind a stream socket to a path and listen. A socket that nobody listens on any more is replaced.
+ *
+ * All of it happens under a lock on the directory, so that two processes which find the same stale
+ * socket do not remove each other's new one. The socket is not bound elsewhere and renamed into place,
+ * because its own name (getsockname), by which a successor finds it, would stay the old one.
+ *
+ * @returns the descriptor, the caller's.
+ * @throws GraceError with the reason alone; SystemError of bind and listen.
+ */
+export async function bindUnixPath(file: string, { mode, backlog, lockfile }: UnixPathOptions): Promise<number> {
+  const directoryLock = await lockDirectory(path.dirname(file));
+  try {
+    // Before the lock: one that names this process may be that of a listener which is still served.
+    const isStale = findStaleSocket(file);
+    if (lockfile) acquirePathLock(file);
+    try {
+      if (isStale) fs.rmSync(file, { force: true });
+      return bindLocked(file, { mode, backlog });
+    } catch (error) {
+      if (lockfile) releasePathLock(file);
+      throw error;
+    }
+  } finally {
+    directoryLock?.release();
+  }
+}
+
+function bindLocked(file: string, { mode, backlog }: { mode: number; backlog: number }): number {
+  const fd = openSocket('unix');
+  try {
+    // bind(2) gives the path the mode of the socket less the umask: never more than what was asked for.
+    if (!isDarwin) setMode(fd, mode & 0o777);
+    bindSocket(fd, { family: 'unix', path: file });
+    try {
+      fs.chmodSync(file, mode);
+      listenSocket(fd, backlog);
+    } catch (error) {
+      fs.rmSync(file, { force: true });
+      throw error;
+    }
+    return fd;
+  } catch (error) {
+    closeFd(fd);
+    throw error;
+  }
+}
+
+/** Whether a socket file lies there that nobody serves. Throws when the path cannot be had. */
+function findStaleSocket(file: string): boolean {
+  const stat = fs.lstatSync(file, { throwIfNoEntry: false });
+  if (stat === undefined) return false;
+  if (!stat.isSocket()) {
+    throw new GraceError('the file exists and is not a socket (EADDRINUSE)', { hint: 'remove it, or use another path' });
+  }
+  const state = probeSocket(file);
+  if (state === 'stale') return true;
+  throw state === 'live'
+    ? new GraceError('address already in use (EADDRINUSE): a process answers there')
+    : new GraceError('address already in use (EADDRINUSE): cannot tell whether a process listens there', {
+        hint: 'remove the socket file if none does',
+      });
+}
+
+/** Whether a stream socket file has a listener: it takes a connection, or refuses it. */
+function probeSocket(file: string): 'live' | 'stale' | 'unknown' {
+  const fd = openSocket('unix');
+  try {
+    connectSocket(fd, { family: 'unix', path: file });
+    return 'live';
+  } catch (error) {
+    const code = errorCode(error);
+    if (code === 'ECONNREFUSED' || code === 'ENOENT') return 'stale';
+    // Its queue is full, so somebody made it long ago and is busy.
+    return code === 'EAGAIN' ? 'live' : 'unknown';
+  } finally {
+    closeFd(fd);
+  }
+}
+
+const DIRECTORY_LOCK_ATTEMPTS = 200;
+const DIRECTORY_LOCK_PAUSE_MS = 10;
+
+/** flock(2) on the directory itself leaves no file behind. Null where it cannot be had for lack of rights. */
+async function lockDirectory(directory: string): Promise<Lock | null> {
+  for (let attempt = 0; attempt < DIRECTORY_LOCK_ATTEMPTS; attempt++) {
+    try {
+      const lock = lockFile(directory, { isDirectory: true });
+      if (lock !== null) return lock;
+    } catch (error) {
+      // A directory that may be written but not read: bind without the lock; a missing one: bind says so.
+      if (errorCode(error) !== undefined) return null;
+      throw error;
+    }
+    await delay(DIRECTORY_LOCK_PAUSE_MS);
+  }
+  throw new GraceError(`another process keeps ${directory} locked`);
+}
+
+/**
+ * Remove the path of a Unix listener and the lock beside it, if the path still is the very file that
+ * was there when the listener was opened or inherited. Call it only when no successor has the socket.
+ */
+export function removeSocketPath(listener: Listener): void {
+  const { address, socketFile } = listener;
+  if (address.family !== 'unix' || socketFile === undefined) return;
+  const stat = fs.lstatSync(address.path, { throwIfNoEntry: false });
+  if (stat !== undefined && isSameFile(stat, socketFile)) fs.rmSync(address.path, { force: true });
+  if (socketFile.isLocked) releasePathLock(address.path);
+}
+
+/** A new file often gets the inode number of the one that was just removed; not its time of birth. */
+function isSameFile(a: Omit<SocketFile, 'isLocked'>, b: Omit<SocketFile, 'isLocked'>): boolean {
+  return a.dev === b.dev && a.ino === b.ino && a.birthtimeMs === b.birthtimeMs;
+}
+
+/**
+ * Make the lock beside an inherited listener's path name this process. A successor does it when it
+ * serves; a predecessor whose successor failed does it to have the lock back.
+ */
+export function takeOverSocketPath(listener: Listener): void {
+  if (listener.address.family === 'unix' && listener.socketFile?.isLocked === true) takeOverPathLock(listener.address.path);
+}
