@@ -25,7 +25,7 @@ export function noDaemonError(dir: string): GraceError {
  *
  * Rejects with GraceError: exit code 3 when no daemon runs, else what the daemon says.
  */
-export async function call<C extends Command>(dir: string, request: Request<C>, options: CallOptions<C> = {}): Promise<Result<C>> {
+export async function call<C extends Command>(dir: string, request: Request<C> & { command: C }, options: CallOptions<C> = {}): Promise<Result<C>> {
   for (;;) {
     try {
       return await callOnce(statePaths(dir).socket, request, options, dir);
@@ -37,7 +37,7 @@ export async function call<C extends Command>(dir: string, request: Request<C>, 
 }
 
 /** As `call`, to one socket and without asking again. */
-export async function callOnce<C extends Command>(path: string, request: Request<C>, { signal, onProgress }: CallOptions<C>, dir: string): Promise<Result<C>> {
+export async function callOnce<C extends Command>(path: string, request: Request<C> & { command: C }, { signal, onProgress }: CallOptions<C>, dir: string): Promise<Result<C>> {
   signal?.throwIfAborted();
   const socket = await connectTo(path, dir);
   const abort = () => socket.destroy();

@@ -27,8 +27,10 @@ export type DestinationRow = {
   bytesOut: number;
   /** Since when the destination is (or was first) the rule's, ISO 8601. */
   since: string;
-  /** Where the rule really listens: `127.0.0.1:9000`, `[::]:9000`, a path. */
+  /** Where the rule really listens: `127.0.0.1:9000`, `[::]:9000`, a path; empty when it does not (any more). */
   listening: string;
+  /** Why a kept rule cannot be served at the moment. */
+  error?: string;
 };
 
 export type GenerationRow = { pid: number; version: string; connections: number; since: string };
@@ -63,10 +65,27 @@ export type Requests = {
   status: { request: { command: 'status' }; result: StatusResult; progress: never };
 };
 
-export type Command = keyof Requests;
-export type Request<C extends Command = Command> = Requests[C]['request'];
-export type Result<C extends Command> = Requests[C]['result'];
-export type Progress<C extends Command> = Requests[C]['progress'];
+/** A destination with what tells, across processes, which rule it is of and where it leads. */
+export type KeyedRow = { srcKey: string; dstKey: string; row: DestinationRow };
+
+/** What one generation says of itself to the daemon that serves. */
+export type GenerationReport = { pid: number; version: string; since: string; rows: KeyedRow[] };
+
+/** Requests of the serving daemon to an older generation, on the socket that that one kept. */
+export type GenerationRequests = {
+  'generation-report': { request: { command: 'generation-report' }; result: GenerationReport; progress: never };
+  /** Progress: at the start, and whenever a destination has drained. No result while the generation lives. */
+  'generation-follow': { request: { command: 'generation-follow' }; result: never; progress: GenerationReport };
+  /** Without srcKey every connection; the generation then ends. */
+  'generation-stop': { request: { command: 'generation-stop'; srcKey?: string; timeoutMs: number }; result: { closed: number }; progress: never };
+};
+
+type AllRequests = Requests & GenerationRequests;
+
+export type Command = keyof AllRequests;
+export type Request<C extends Command = Command> = AllRequests[C]['request'];
+export type Result<C extends Command> = AllRequests[C]['result'];
+export type Progress<C extends Command> = AllRequests[C]['progress'];
 
 /** Why a request failed; `exitCode` as in the table of exit codes. `retry`: ask the daemon that serves now. */
 export type Failure = { message: string; hint?: string; exitCode: number; retry?: boolean };
@@ -87,4 +106,7 @@ export const requestSchema = v.variant('command', [
     timeoutMs: milliseconds,
   }),
   v.object({ command: v.literal('status') }),
+  v.object({ command: v.literal('generation-report') }),
+  v.object({ command: v.literal('generation-follow') }),
+  v.object({ command: v.literal('generation-stop'), srcKey: v.optional(v.string()), timeoutMs: milliseconds }),
 ]);

@@ -4,6 +4,8 @@ import type { Upstream, UpstreamStats } from '../engine/engine.ts';
 /** Where a rule sends, or once sent, its connections: a client endpoint as typed and what it means. */
 export type DestinationSpec = {
   typed: string;
+  /** As typed, with relative paths made absolute. */
+  absolute: string;
   /** Equal for endpoints that mean the same. */
   key: string;
   endpoint: ClientEndpoint;

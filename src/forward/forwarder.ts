@@ -6,6 +6,7 @@
 import type { Engine, EngineObserver } from '../engine/engine.ts';
 import { GraceError } from '../error.ts';
 import type { Listener } from '../net/listener.ts';
+import { Changes } from './changes.ts';
 import { Destination } from './destination.ts';
 import type { CarriedStats, DestinationSpec } from './destination.ts';
 import { Gate } from './gate.ts';
@@ -20,6 +21,8 @@ export type ForwarderOptions = {
   /** Keep the rules; a change that cannot be kept does not happen. */
   save(rules: readonly RuleSpec[]): Promise<void>;
   observe(src: SourceSpec): EngineObserver;
+  /** Notified when a rule came, went or was switched, and when a destination that gets no new connections has drained. */
+  changes: Changes;
 };
 
 /** One destination with its connections in this process. */
@@ -75,6 +78,7 @@ export class Forwarder {
       }
       this.#forgetBroken(src);
       this.#rules.set(src.key, rule);
+      this.#options.changes.notify();
       return true;
     });
   }
@@ -90,7 +94,7 @@ export class Forwarder {
         return null;
       } catch (error) {
         const problem = error instanceof Error ? error : new Error(String(error));
-        this.#broken.set(spec.src.key, { spec, error: problem });
+        this.keepBroken(spec, problem);
         return problem;
       }
     });
@@ -99,6 +103,11 @@ export class Forwarder {
   /** Take over a rule with the listener it had in an earlier process. */
   adopt({ src, dst }: RuleSpec, listener: Listener, carried: CarriedStats): void {
     this.#rules.set(src.key, this.#serve({ src, dst, listener, carried }));
+  }
+
+  /** Keep a rule that cannot be served at the moment. */
+  keepBroken(spec: RuleSpec, error: Error): void {
+    this.#broken.set(spec.src.key, { spec, error });
   }
 
   /** Whether a switch of `src` to `dst` would change anything. Throws when there is no such rule. */
@@ -115,12 +124,15 @@ export class Forwarder {
       if (!(rule instanceof Rule)) {
         const spec = { src: rule.spec.src, dst };
         await this.#options.save(this.specs.map((each) => (each === rule.spec ? spec : each)));
-        this.#broken.set(spec.src.key, { spec, error: rule.error });
+        this.keepBroken(spec, rule.error);
         return true;
       }
       const destination = rule.earlier(dst.key) ?? new Destination(dst, this.#options.engine.openUpstream(dst.endpoint));
       await this.#options.save(this.specs.map((each) => (each.src === rule.src ? { src: each.src, dst } : each)));
+      const previous = rule.current;
       rule.route(destination);
+      this.#watch(previous);
+      this.#options.changes.notify();
       return true;
     });
   }
@@ -133,47 +145,45 @@ export class Forwarder {
       await this.#options.save(this.specs.filter((spec) => spec.src.key !== key));
       this.#broken.delete(key);
       if (!(rule instanceof Rule)) return [];
-      const destinations = [...rule.destinations];
       this.#rules.delete(key);
-      this.#orphans.push(...destinations.map((destination) => ({ src: rule.src, destination })));
+      this.#orphan(rule);
       await this.#shut(rule);
-      return destinations;
+      return [...rule.destinations];
     });
   }
 
   /** Stop accepting on every rule; the rules stay kept. Returns all destinations with connections. */
   async stopAll(): Promise<Destination[]> {
     const rules = this.rules;
-    this.#orphans.push(...rules.flatMap((rule) => rule.destinations.map((destination) => ({ src: rule.src, destination }))));
+    for (const rule of rules) this.#orphan(rule);
     this.#rules.clear();
     await Promise.all(rules.map((rule) => this.#shut(rule)));
     return this.views().map(({ destination }) => destination);
   }
 
-  /** Hold changes back and stop accepting, without losing a client that waits in a queue. */
-  async freeze(): Promise<Frozen> {
+  /** Hold changes back while a successor is made from the picture of all rules. */
+  async hold(): Promise<Held> {
     const open = await this.#gate.shut();
-    await Promise.all(this.rules.map((rule) => rule.entrance.stop()));
     return {
-      thaw: () => {
-        for (const [key, rule] of this.#rules) this.#rules.set(key, this.#reopen(rule));
+      pause: async () => void (await Promise.all(this.rules.map((rule) => rule.pause()))),
+      goOn: () => {
         open();
       },
-      retire: () => {
+      resume: () => {
+        for (const rule of this.rules) rule.resume(this.#openEntrance(rule.src, rule.listener, rule.current));
+        open();
+      },
+      retire: (reason) => {
         for (const rule of this.rules) {
-          this.#orphans.push(...rule.destinations.map((destination) => ({ src: rule.src, destination })));
+          this.#orphan(rule);
           rule.listener.close();
         }
         this.#rules.clear();
         this.#broken.clear();
-        open();
+        open(reason);
+        this.#options.changes.notify();
       },
     };
-  }
-
-  /** Hold changes back while the picture of all rules is taken; returns what lets them go on. */
-  holdChanges(): Promise<() => void> {
-    return this.#gate.shut();
   }
 
   /** Every destination: of each rule the current one first, then earlier ones that have connections; then those of stopped rules. */
@@ -229,25 +239,35 @@ export class Forwarder {
     return this.#options.engine.openEntrance({ listener, endpoint: src.endpoint, upstream: destination.upstream, observer: this.#options.observe(src) });
   }
 
-  #reopen(rule: Rule): Rule {
-    const [current, ...earlier] = rule.destinations;
-    const reopened = new Rule({ src: rule.src, listener: rule.listener, destination: current!, entrance: this.#openEntrance(rule.src, rule.listener, current!) });
-    for (const destination of [...earlier].reverse()) reopened.route(destination);
-    if (earlier.length > 0) reopened.route(current!);
-    return reopened;
+  /** The rule is gone from here; its connections go on. */
+  #orphan(rule: Rule): void {
+    for (const destination of rule.destinations) {
+      this.#orphans.push({ src: rule.src, destination });
+      this.#watch(destination);
+    }
+    this.#options.changes.notify();
+  }
+
+  #watch(destination: Destination): void {
+    void destination.upstream.drained().then(() => this.#options.changes.notify());
   }
 
   async #shut(rule: Rule): Promise<void> {
-    await rule.entrance.stop();
+    await rule.pause();
     this.#options.closeListener(rule.src, rule.listener);
   }
 }
 
-/** A forwarder that accepts nothing: either it goes on as before, or it is done and only drains. */
-export type Frozen = {
-  thaw(): void;
-  /** Let go of all listeners; a successor has them. */
-  retire(): void;
+/** A forwarder whose rules do not change, until one of the last three is called. */
+export type Held = {
+  /** Stop accepting; a client that waits in a queue stays there. */
+  pause(): Promise<void>;
+  /** Nothing was paused: go on. */
+  goOn(): void;
+  /** Accept again and go on. */
+  resume(): void;
+  /** Let go of all listeners, which a successor has; changes that come now fail with the reason. */
+  retire(reason: Error): void;
 };
 
 function alreadyForwarded(rule: Rule, src: SourceSpec): GraceError {

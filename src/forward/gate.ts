@@ -6,9 +6,12 @@ export class Gate {
   readonly #last = new Map<string, Promise<unknown>>();
   #shut: Promise<void> | null = null;
 
-  /** Run a change of the rule with this key when its turn comes. */
+  #closedBecause: Error | null = null;
+
+  /** Run a change of the rule with this key when its turn comes. Rejects with the reason of a closed gate. */
   async pass<T>(key: string, change: () => Promise<T>): Promise<T> {
     while (this.#shut) await this.#shut;
+    if (this.#closedBecause) throw this.#closedBecause;
     const turn = (this.#last.get(key) ?? Promise.resolve()).catch(() => {}).then(change);
     this.#last.set(key, turn);
     try {
@@ -18,17 +21,19 @@ export class Gate {
     }
   }
 
-  /** Hold further changes back and wait for those that run. Returns what opens the gate again. */
-  async shut(): Promise<() => void> {
+  /**
+   * Hold further changes back and wait for those that run. Returns what opens the gate again or, given
+   * a reason, closes it for ever: the changes that were held back and all further ones fail with it.
+   */
+  async shut(): Promise<(closedBecause?: Error) => void> {
     while (this.#shut) await this.#shut;
-    let open = () => {};
-    this.#shut = new Promise((resolve) => {
-      open = () => {
-        this.#shut = null;
-        resolve();
-      };
-    });
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#shut = promise;
     await Promise.allSettled(this.#last.values());
-    return open;
+    return (closedBecause) => {
+      this.#closedBecause ??= closedBecause ?? null;
+      this.#shut = null;
+      resolve();
+    };
   }
 }

@@ -6,6 +6,8 @@ import type { Destination, DestinationSpec } from './destination.ts';
 /** The source of a rule: a server endpoint as typed and what it means. */
 export type SourceSpec = {
   typed: string;
+  /** As typed, with relative paths made absolute. */
+  absolute: string;
   /** Equal for endpoints that mean the same. */
   key: string;
   /** Equal for endpoints that would listen on the same address, whatever else they say. */
@@ -20,13 +22,13 @@ export type RuleSpec = { src: SourceSpec; dst: DestinationSpec };
 export class Rule {
   readonly src: SourceSpec;
   readonly listener: Listener;
-  readonly entrance: Entrance;
+  #entrance: Entrance;
   #destinations: readonly Destination[];
 
   constructor(options: { src: SourceSpec; listener: Listener; entrance: Entrance; destination: Destination }) {
     this.src = options.src;
     this.listener = options.listener;
-    this.entrance = options.entrance;
+    this.#entrance = options.entrance;
     this.#destinations = [options.destination];
   }
 
@@ -47,7 +49,22 @@ export class Rule {
 
   /** New connections go to `destination` from now on; open ones stay. */
   route(destination: Destination): void {
-    this.entrance.route(destination.upstream);
+    this.#entrance.route(destination.upstream);
     this.#destinations = [destination, ...this.destinations.filter((each) => each !== destination)];
+  }
+
+  /** Read certificates again, for handshakes to come; throws GraceError and keeps the old ones. */
+  reload(): void {
+    this.#entrance.reload();
+  }
+
+  /** Stop accepting; clients stay in the queue of the listener. */
+  pause(): Promise<void> {
+    return this.#entrance.stop();
+  }
+
+  /** Accept again, on a new entrance that routes to the current destination. */
+  resume(entrance: Entrance): void {
+    this.#entrance = entrance;
   }
 }

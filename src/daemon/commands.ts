@@ -1,0 +1,176 @@
+import type { GenerationReport, Request, Requests, Result, StatusResult } from '../control/messages.ts';
+import { MovedError } from '../control/server.ts';
+import type { RequestContext } from '../control/server.ts';
+import { GraceError } from '../error.ts';
+import { drain } from './drain.ts';
+import { replaceDaemon } from './replace.ts';
+import { allRows, drainingRows, reportOf } from './rows.ts';
+import type { Service } from './service.ts';
+import { readRule, readSource } from './specs.ts';
+
+/** Longest that a connect to a new destination may take when a switch checks it, whatever its own time-out is. */
+const checkTimeoutMs = 30_000;
+
+/** Answers requests of clients, and of the daemon that serves when this one has been replaced. */
+export function handleRequest(service: Service, request: Request, context: RequestContext): Promise<unknown> {
+  switch (request.command) {
+    case 'generation-report':
+      return Promise.resolve(reportOf(service));
+    case 'generation-follow':
+      return follow(service, context);
+    case 'generation-stop':
+      return stopOwn(service, request);
+    case 'start':
+    case 'switch':
+    case 'ls':
+    case 'wait':
+    case 'stop':
+    case 'restart':
+    case 'status':
+      return handleClient(service, request, context);
+  }
+}
+
+async function handleClient(service: Service, request: Request<keyof Requests>, context: RequestContext): Promise<unknown> {
+  mustServe(service);
+  switch (request.command) {
+    case 'start':
+      return start(service, request);
+    case 'switch':
+      return switchRule(service, request, context);
+    case 'ls':
+      await service.generations.refresh();
+      return { rows: allRows(service).map(({ row }) => row) } satisfies Result<'ls'>;
+    case 'wait':
+      return wait(service, request, context);
+    case 'stop':
+      return request.src ? stopRule(service, request) : stopDaemon(service, request);
+    case 'restart':
+      return replaceDaemon(service, request);
+    case 'status':
+      return status(service);
+  }
+}
+
+/** A request that reached a daemon which has been replaced is one for its successor. */
+function mustServe({ phase, paths }: Service): void {
+  if (phase === 'replaced') throw new MovedError('this daemon was replaced by a newer one');
+  if (phase === 'starting') throw new GraceError(`the daemon in ${paths.dir} is still starting`);
+}
+
+function mustNotStop({ phase }: Service): void {
+  if (phase === 'stopping' || phase === 'ended') throw new GraceError('the daemon is stopping', { hint: 'wait for its end, or: grace stop --now' });
+}
+
+async function start(service: Service, request: Request<'start'>): Promise<Result<'start'>> {
+  mustNotStop(service);
+  const rule = readRule(request);
+  try {
+    const changed = await service.forwarder.start(rule);
+    if (changed) service.log.info({ src: rule.src.typed, dst: rule.dst.typed }, 'rule started');
+    return { changed, notes: [] };
+  } catch (error) {
+    service.log.warn({ src: rule.src.typed, dst: rule.dst.typed, error: String(error) }, 'rule not started');
+    if (request.startedForIt && !service.forwarder.hasRules && service.generations.reports.length === 0) {
+      service.phase = 'ended';
+      service.changes.notify();
+    }
+    throw error;
+  }
+}
+
+async function switchRule(service: Service, request: Request<'switch'>, { signal }: RequestContext): Promise<Result<'switch'>> {
+  mustNotStop(service);
+  const { src, dst } = readRule(request);
+  if (service.forwarder.isCurrent(src, dst)) return { changed: false, notes: [] };
+  if (request.check) {
+    try {
+      await service.engine.probe(dst.endpoint, { signal: AbortSignal.any([signal, AbortSignal.timeout(checkTimeoutMs)]) });
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      throw new GraceError(`cannot switch ${src.typed} to ${dst.typed}: ${why}`, { hint: 'nothing was changed; --no-check switches all the same', cause: error });
+    }
+    mustServe(service);
+  }
+  const changed = await service.forwarder.switch(src, dst);
+  if (changed) service.log.info({ src: src.typed, dst: dst.typed }, 'rule switched');
+  return { changed, notes: [] };
+}
+
+async function wait(service: Service, request: Request<'wait'>, { signal, progress }: RequestContext): Promise<Result<'wait'>> {
+  const asked = request.src ? readSource(request.src) : null;
+  await service.generations.refresh();
+  const srcKey = asked ? keyOfWaited(service, request) : null;
+  for (;;) {
+    mustServe(service);
+    const waiting = drainingRows(service, srcKey);
+    if (waiting.length === 0) return {};
+    progress({ waiting });
+    await service.changes.next(signal);
+  }
+}
+
+/** A rule that has just been stopped can be waited for too, while connections of it are left. */
+function keyOfWaited(service: Service, request: Request<'wait'>): string {
+  const src = readSource(request.src!);
+  if (allRows(service).some(({ srcKey }) => srcKey === src.key)) return src.key;
+  return service.forwarder.find(src).key;
+}
+
+async function stopRule(service: Service, request: Request<'stop'>): Promise<Result<'stop'>> {
+  const src = service.forwarder.find(readSource(request.src!));
+  const destinations = await service.forwarder.stop(src);
+  service.log.info({ src: src.typed }, 'rule stopped');
+  const [own, older] = await Promise.all([drain(destinations, request.timeoutMs), service.generations.stop({ srcKey: src.key, timeoutMs: request.timeoutMs })]);
+  return { closed: own + older, pids: [] };
+}
+
+/** Stop every rule and every generation; the process ends when this is answered. The rules stay kept. */
+export async function stopDaemon(service: Service, { timeoutMs }: { timeoutMs: number }): Promise<Result<'stop'>> {
+  if (service.phase === 'restarting') throw new GraceError('the daemon is restarting', { hint: 'stop it when the restart is over' });
+  const pids = [process.pid, ...service.generations.reports.map(({ pid }) => pid)];
+  if (service.phase !== 'stopping' && service.phase !== 'ended') service.log.info({ timeoutMs }, 'stopping');
+  service.phase = 'stopping';
+  const destinations = await service.forwarder.stopAll();
+  const [own, older] = await Promise.all([drain(destinations, timeoutMs), service.generations.stop({ timeoutMs })]);
+  service.phase = 'ended';
+  service.changes.notify();
+  return { closed: own + older, pids };
+}
+
+/** Let go of the connections of one source, or all, of a process that may have been replaced. */
+export async function stopOwn({ forwarder }: Service, { srcKey, timeoutMs }: { srcKey?: string | undefined; timeoutMs: number }): Promise<{ closed: number }> {
+  const destinations = forwarder.views().filter(({ src, isCurrent }) => !isCurrent && (srcKey === undefined || src.key === srcKey));
+  return { closed: await drain(destinations.map(({ destination }) => destination), timeoutMs) };
+}
+
+async function follow(service: Service, { signal, progress }: RequestContext): Promise<GenerationReport> {
+  for (;;) {
+    progress(reportOf(service));
+    if (service.phase === 'replaced' && service.forwarder.connections === 0) return reportOf(service);
+    await service.changes.next(signal);
+  }
+}
+
+async function status(service: Service): Promise<StatusResult> {
+  await service.generations.refresh();
+  const { forwarder, generations, paths, version } = service;
+  const own = { pid: process.pid, version, connections: forwarder.connections, since: service.processStartedAt };
+  const older = generations.reports.map((report) => ({
+    pid: report.pid,
+    version: report.version,
+    connections: report.rows.reduce((sum, { row }) => sum + row.connections, 0),
+    since: report.since,
+  }));
+  return {
+    pid: process.pid,
+    version,
+    uptimeMs: Date.now() - Date.parse(service.startedAt),
+    engine: service.engine.name,
+    engineReason: service.engineReason,
+    dir: paths.dir,
+    rules: forwarder.specs.length,
+    connections: [own, ...older].reduce((sum, { connections }) => sum + connections, 0),
+    generations: [own, ...older],
+  };
+}

@@ -1,0 +1,97 @@
+/**
+ * The older generations: processes that handed their listeners on and go on with the connections
+ * they have. Each kept a control socket of its own in the state dir, named for its pid, so that the
+ * daemon that serves finds it whoever started whom, and whichever of them crashed.
+ */
+import { readdirSync, rmSync } from 'node:fs';
+import { callOnce } from '../control/client.ts';
+import type { GenerationReport } from '../control/messages.ts';
+import { generationPid } from '../control/paths.ts';
+import type { StatePaths } from '../control/paths.ts';
+import { GraceError } from '../error.ts';
+import type { Changes } from '../forward/changes.ts';
+
+export class Generations {
+  readonly #paths: StatePaths;
+  readonly #changes: Changes;
+  readonly #reports = new Map<number, GenerationReport>();
+  readonly #following = new Map<number, AbortController>();
+
+  constructor({ paths, changes }: { paths: StatePaths; changes: Changes }) {
+    this.#paths = paths;
+    this.#changes = changes;
+  }
+
+  /** What the older generations last said of themselves, newest first. */
+  get reports(): GenerationReport[] {
+    return [...this.#reports.values()].sort((a, b) => b.since.localeCompare(a.since));
+  }
+
+  /** Find the generations that live, and follow each until it ends. Sockets that nobody serves are removed. */
+  async discover(): Promise<void> {
+    const pids = readdirSync(this.#paths.dir).map(generationPid);
+    await Promise.all(pids.filter((pid) => pid !== null && pid !== process.pid && !this.#following.has(pid)).map((pid) => this.#follow(pid!)));
+  }
+
+  /** Ask every generation anew, so that counts are those of now. */
+  async refresh(): Promise<void> {
+    await Promise.all(
+      [...this.#following.keys()].map(async (pid) => {
+        try {
+          const report = await callOnce(this.#paths.generationSocket(pid), { command: 'generation-report' }, {}, this.#paths.dir);
+          if (this.#following.has(pid)) this.#reports.set(pid, report);
+        } catch (error) {
+          if (!(error instanceof GraceError)) throw error; // it ended meanwhile, and its follower notices
+        }
+      }),
+    );
+  }
+
+  /** Let every generation finish or close the connections of one source, or all. Returns how many were closed. */
+  async stop({ srcKey, timeoutMs }: { srcKey?: string | undefined; timeoutMs: number }): Promise<number> {
+    const closed = await Promise.all(
+      [...this.#following.keys()].map(async (pid) => {
+        const request = { command: 'generation-stop' as const, timeoutMs, ...(srcKey === undefined ? {} : { srcKey }) };
+        try {
+          return (await callOnce(this.#paths.generationSocket(pid), request, {}, this.#paths.dir)).closed;
+        } catch (error) {
+          if (!(error instanceof GraceError)) throw error; // it ended by itself, with no connection left
+          return 0;
+        }
+      }),
+    );
+    return closed.reduce((sum, count) => sum + count, 0);
+  }
+
+  /** Stop following; the generations go on. */
+  close(): void {
+    for (const follower of this.#following.values()) follower.abort(new GraceError('no longer followed'));
+    this.#following.clear();
+    this.#reports.clear();
+  }
+
+  /** Resolves once the generation has said who it is, or turned out not to be there. */
+  #follow(pid: number): Promise<void> {
+    const follower = new AbortController();
+    this.#following.set(pid, follower);
+    return new Promise((resolve) => {
+      const onProgress = (report: GenerationReport) => {
+        this.#reports.set(pid, report);
+        this.#changes.notify();
+        resolve();
+      };
+      callOnce(this.#paths.generationSocket(pid), { command: 'generation-follow' }, { signal: follower.signal, onProgress }, this.#paths.dir)
+        .catch((error: unknown) => {
+          if (error instanceof GraceError && error.exitCode === 3) rmSync(this.#paths.generationSocket(pid), { force: true });
+        })
+        .finally(() => {
+          if (this.#following.get(pid) === follower) {
+            this.#following.delete(pid);
+            this.#reports.delete(pid);
+          }
+          this.#changes.notify();
+          resolve();
+        });
+    });
+  }
+}

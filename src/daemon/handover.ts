@@ -1,0 +1,71 @@
+/**
+ * What an old and a new daemon say to each other, a line of JSON each: the old one writes to the new
+ * one's stdin, the new one to its stdout.
+ *
+ *     old → new   handover   rules, names of the inherited listeners, ages and counters
+ *     new → old   ready      everything is open, and it accepts
+ *     old → new   go         the old one accepts no more: the state dir is yours
+ *     new → old   serving    control socket and pid file are the new one's
+ *
+ * Or `failed`, instead of `ready` or `serving`. Until `serving` the old one can go on as if nothing
+ * had happened. The queue of a listener is never without somebody who accepts from it.
+ */
+import * as v from 'valibot';
+import type { EndpointText, Failure } from '../control/messages.ts';
+import { GraceError } from '../error.ts';
+
+/** Set for a successor, so that it knows to listen on stdin. */
+export const handoverVariable = 'GRACE_SUCCESSOR';
+
+export type HandedRule = {
+  src: EndpointText;
+  dst: EndpointText;
+  /** Index of its listener in the inherited ones; null for a rule that is kept but not served. */
+  listener: number | null;
+  bytesIn: number;
+  bytesOut: number;
+  since: string;
+};
+
+/** A socket that init or another parent gave to the first generation, whether a rule uses it or not. */
+export type HandedSocket = { listener: number; fd: number; index: number | null; name: string };
+
+export type Handover = {
+  format: 1;
+  version: string;
+  pid: number;
+  /** When the first generation came up, ISO 8601. */
+  startedAt: string;
+  rules: HandedRule[];
+  sockets: HandedSocket[];
+};
+
+const endpointText = v.object({ typed: v.string(), absolute: v.string() });
+
+export const handoverSchema = v.object({
+  format: v.literal(1),
+  version: v.string(),
+  pid: v.number(),
+  startedAt: v.string(),
+  rules: v.array(
+    v.object({
+      src: endpointText,
+      dst: endpointText,
+      listener: v.nullable(v.number()),
+      bytesIn: v.number(),
+      bytesOut: v.number(),
+      since: v.string(),
+    }),
+  ),
+  sockets: v.array(v.object({ listener: v.number(), fd: v.number(), index: v.nullable(v.number()), name: v.string() })),
+});
+
+export type SuccessorMessage = { ready: { pid: number; version: string } } | { serving: true } | { failed: Failure };
+
+export function parseHandover(message: unknown): Handover {
+  const parsed = v.safeParse(handoverSchema, message);
+  if (parsed.success) return parsed.output;
+  throw new GraceError(`this version cannot take over from the running daemon: ${parsed.issues[0].message}`, {
+    hint: 'stop the daemon and start it with this version, or restart with a version that is nearer to it',
+  });
+}

@@ -1,0 +1,98 @@
+/**
+ * Whoever started this process as a daemon and waits to hear how it goes: a client that launched it
+ * in the background, the older daemon that it succeeds, or a person or init system (foreground).
+ */
+import { closeSync, createReadStream, openSync, writeSync } from 'node:fs';
+import { launchVariable } from '../control/launch.ts';
+import type { LaunchMessage } from '../control/launch.ts';
+import { readLines } from '../control/lines.ts';
+import type { Failure } from '../control/messages.ts';
+import { GraceError } from '../error.ts';
+import { dupFdOnto } from '../sys/descriptor.ts';
+import { handoverVariable, parseHandover } from './handover.ts';
+import type { Handover, SuccessorMessage } from './handover.ts';
+
+export type Parent = {
+  kind: 'foreground' | 'client' | 'predecessor';
+  /** What the predecessor hands over; null without one. */
+  handover: Handover | null;
+  /** Something the user must be told. */
+  note(text: string): void;
+  /** It did not work out; the process is about to end. */
+  failed(failure: Failure): void;
+  /** Everything is open. Resolves when this process may take the state dir over. */
+  ready(options: { version: string }): Promise<void>;
+  /** Clients reach this process now; standard streams go to the log from here on. */
+  serving(options: { logFile: string }): void;
+};
+
+/** Find out who started this process. The variables that tell are removed, so that no child inherits them. */
+export async function meetParent(env: NodeJS.ProcessEnv): Promise<Parent> {
+  const isLaunched = env[launchVariable] !== undefined;
+  const isSuccessor = env[handoverVariable] !== undefined;
+  delete env[launchVariable];
+  delete env[handoverVariable];
+  if (isSuccessor) return meetPredecessor();
+  return isLaunched ? client : foreground;
+}
+
+const foreground: Parent = {
+  kind: 'foreground',
+  handover: null,
+  note: (text) => void writeSync(2, `grace: ${text}\n`),
+  failed: () => {}, // whoever called runDaemon prints it
+  ready: () => Promise.resolve(),
+  serving: () => {},
+};
+
+const client: Parent = {
+  kind: 'client',
+  handover: null,
+  note: (text) => say({ note: text }),
+  failed: (failure) => say({ failed: failure }),
+  ready: () => Promise.resolve(),
+  serving({ logFile }) {
+    say({ ready: true });
+    redirect(logFile);
+  },
+};
+
+async function meetPredecessor(): Promise<Parent> {
+  const messages = readLines(createReadStream('', { fd: 0, autoClose: false }));
+  const hear = async (): Promise<unknown> => {
+    const { done, value } = await messages.next();
+    if (done) throw new GraceError('the daemon that is to be replaced went away');
+    return value;
+  };
+  const { handover } = (await hear()) as { handover: unknown };
+  return {
+    kind: 'predecessor',
+    handover: parseHandover(handover),
+    note: () => {}, // it is in the log; nobody reads the stderr of a successor that serves
+    failed: (failure) => say({ failed: failure }),
+    async ready({ version }) {
+      say({ ready: { pid: process.pid, version } });
+      await hear(); // go
+    },
+    serving({ logFile }) {
+      say({ serving: true });
+      redirect(logFile);
+    },
+  };
+}
+
+/** Written at once: this process may end right afterwards. */
+function say(message: LaunchMessage | SuccessorMessage): void {
+  writeSync(1, `${JSON.stringify(message)}\n`);
+}
+
+/** Standard input from nowhere, standard output and error into the log: what a crash prints is found there. */
+function redirect(logFile: string): void {
+  const nowhere = openSync('/dev/null', 'r');
+  const log = openSync(logFile, 'a', 0o600);
+  dupFdOnto(nowhere, 0);
+  dupFdOnto(log, 1);
+  dupFdOnto(log, 2);
+  closeSync(nowhere);
+  closeSync(log);
+}

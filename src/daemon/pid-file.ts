@@ -1,0 +1,23 @@
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+
+/** Replace the pid file atomically. */
+export function writePidFile(path: string, pid: number): void {
+  const half = `${path}.${process.pid}`;
+  writeFileSync(half, `${pid}\n`, { mode: 0o644 });
+  renameSync(half, path);
+}
+
+/** The pid in the file, or null when there is none to be read. */
+export function readPidFile(path: string): number | null {
+  try {
+    const text = readFileSync(path, 'utf8').trim();
+    return /^[0-9]+$/.test(text) ? Number(text) : null;
+  } catch {
+    return null; // no file, or not ours to read
+  }
+}
+
+/** Remove the pid file if it still names this pid: a successor's is left alone. */
+export function removePidFile(path: string, pid: number): void {
+  if (readPidFile(path) === pid) rmSync(path, { force: true });
+}

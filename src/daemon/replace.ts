@@ -1,0 +1,192 @@
+import type { ChildProcess } from 'node:child_process';
+import { accessSync, constants, statSync } from 'node:fs';
+import { readLines, writeLine } from '../control/lines.ts';
+import type { Failure, Invocation, Request, Result } from '../control/messages.ts';
+import { MovedError } from '../control/server.ts';
+import { GraceError, errorMessage } from '../error.ts';
+import type { Listener } from '../net/listener.ts';
+import { takeOverSocketPath } from '../net/unix-path.ts';
+import { handoverVariable } from './handover.ts';
+import type { Handover, HandedRule, SuccessorMessage } from './handover.ts';
+import type { Service } from './service.ts';
+import { lockName } from './listeners.ts';
+import { textOf } from './specs.ts';
+
+/**
+ * Replace this daemon by a new process of `exec`. Any failure before the new one serves leaves this
+ * one as it was; the error says why.
+ */
+export async function replaceDaemon(service: Service, { exec, timeoutMs }: Pick<Request<'restart'>, 'exec' | 'timeoutMs'>): Promise<Result<'restart'>> {
+  const { forwarder, generations, log } = service;
+  if (service.phase !== 'serving') throw new GraceError(service.phase === 'restarting' ? 'a restart is already under way' : 'the daemon is stopping');
+  checkExecutable(exec);
+  service.phase = 'restarting';
+  log.info({ exec: exec.file }, 'restarting');
+  const held = await forwarder.hold();
+  let isPaused = false;
+  const deadline = new Deadline(timeoutMs);
+  let successor: Successor | null = null;
+  try {
+    const { handover, listeners } = picture(service);
+    successor = await Successor.start(exec, service, listeners);
+    successor.say({ handover });
+    const { ready } = await deadline.bound(successor.hear('ready'), 'did not come up');
+    isPaused = true;
+    await held.pause();
+    successor.say({ go: true });
+    await deadline.bound(successor.hear('serving'), 'did not take over');
+    service.phase = 'replaced';
+    held.retire(new MovedError('this daemon was replaced by a newer one'));
+    service.lock.release();
+    successor.release();
+    log.info({ successor: ready.pid, version: ready.version, connections: forwarder.connections }, 'replaced');
+    const older = generations.reports.flatMap((report) => report.rows).reduce((sum, { row }) => sum + row.connections, 0);
+    return { oldPid: process.pid, newPid: ready.pid, oldVersion: service.version, newVersion: ready.version, draining: forwarder.connections + older };
+  } catch (error) {
+    await successor?.end();
+    service.phase = 'serving';
+    if (isPaused) {
+      held.resume();
+      for (const { listener } of forwarder.rules) takeOverSocketPath(listener);
+      service.takeOver();
+    } else held.goOn();
+    log.error({ error: errorMessage(error) }, 'restart failed; going on as before');
+    throw error instanceof GraceError ? error : new GraceError(`cannot restart: ${errorMessage(error)}`, { cause: error });
+  } finally {
+    deadline.clear();
+  }
+}
+
+function checkExecutable({ file }: Invocation): void {
+  try {
+    if (!statSync(file).isFile()) throw new Error('it is not a file');
+    accessSync(file, constants.X_OK);
+  } catch (error) {
+    throw new GraceError(`cannot restart: ${file} cannot be executed: ${errorMessage(error)}`, { hint: 'name another executable with --exec PATH', cause: error });
+  }
+}
+
+/** What the successor needs to go on, and the listeners in the order in which it inherits them. */
+function picture(service: Service): { handover: Handover; listeners: Listener[] } {
+  const sockets = service.listeners.given;
+  const listeners: Listener[] = sockets.map(({ listener }) => listener);
+  const indexOf = (listener: Listener): number => {
+    const known = listeners.indexOf(listener);
+    return known >= 0 ? known : listeners.push(listener) - 1;
+  };
+  const served = service.forwarder.rules.map((rule): HandedRule => {
+    const { bytesIn, bytesOut } = rule.current.stats();
+    return { src: textOf(rule.src), dst: textOf(rule.current.spec), listener: indexOf(rule.listener), bytesIn, bytesOut, since: rule.current.since };
+  });
+  const broken = service.forwarder.broken.map(({ spec }): HandedRule => ({ src: textOf(spec.src), dst: textOf(spec.dst), listener: null, bytesIn: 0, bytesOut: 0, since: '' }));
+  const handover: Handover = {
+    format: 1,
+    version: service.version,
+    pid: process.pid,
+    startedAt: service.startedAt,
+    rules: [...served, ...broken],
+    sockets: sockets.map(({ fd, index, name }, listener) => ({ listener, fd, index, name })),
+  };
+  return { handover, listeners };
+}
+
+/** The new process, while it is not yet the daemon. */
+class Successor {
+  readonly #child: ChildProcess;
+  readonly #messages: AsyncGenerator<unknown, void, void>;
+  #lastWords = '';
+
+  private constructor(child: ChildProcess) {
+    this.#child = child;
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => (this.#lastWords = (this.#lastWords + text).slice(-2000)));
+    child.stdin?.on('error', () => {}); // it ended; hear() tells
+    this.#messages = readLines(child.stdout!);
+  }
+
+  static async start(exec: Invocation, { paths, lock, listeners: { net } }: Service, listeners: readonly Listener[]): Promise<Successor> {
+    const child = await net.startProcess({
+      file: exec.file,
+      args: [...exec.args, '-d', paths.dir, 'daemon'],
+      cwd: '/',
+      env: { ...process.env, [handoverVariable]: '1' },
+      stdio: ['pipe', 'pipe', 'pipe'],
+      listeners,
+      extras: [{ fd: lock.fd, name: lockName }],
+      detached: true,
+    });
+    return new Successor(child);
+  }
+
+  say(message: { handover: Handover } | { go: true }): void {
+    writeLine(this.#child.stdin!, message);
+  }
+
+  /** The next thing it says, which must be of this kind. Rejects when it fails or ends instead. */
+  async hear<K extends 'ready' | 'serving'>(kind: K): Promise<Extract<SuccessorMessage, Record<K, unknown>>> {
+    // What is no message comes from a program that is no grace.
+    const { value } = await this.#messages.next().catch(() => ({ value: undefined }));
+    const message = value as SuccessorMessage | undefined;
+    if (message && kind in message) return message as Extract<SuccessorMessage, Record<K, unknown>>;
+    if (message && 'failed' in message) throw failureOf(message.failed);
+    await this.#ended();
+    const { exitCode, signalCode } = this.#child;
+    const how = signalCode ? `was ended by ${signalCode}` : `exited with code ${exitCode}`;
+    throw new GraceError(`cannot restart: the new process ${how} before it served`, { hint: this.#lastWords.trim().split('\n').slice(-3).join(' | ') || undefined });
+  }
+
+  /** Kill it and wait for its end. */
+  async end(): Promise<void> {
+    this.#child.kill('SIGKILL');
+    await this.#ended();
+  }
+
+  /** It is the daemon now: let go of the pipes to it. */
+  release(): void {
+    this.#child.stdin?.destroy();
+    this.#child.stdout?.destroy();
+    this.#child.stderr?.destroy();
+    this.#child.unref();
+  }
+
+  #ended(): Promise<void> {
+    const { exitCode, signalCode } = this.#child;
+    if (exitCode !== null || signalCode !== null) return Promise.resolve();
+    return new Promise((resolve) => {
+      // A program that is no grace may close its output and live on.
+      const timer = setTimeout(() => this.#child.kill('SIGKILL'), 1000);
+      this.#child.once('exit', () => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+  }
+}
+
+function failureOf({ message, hint }: Failure): GraceError {
+  return new GraceError(`cannot restart: ${message}`, { hint });
+}
+
+/** One time limit over several waits. */
+class Deadline {
+  readonly #timeoutMs: number;
+  readonly #expired: Promise<'expired'>;
+  readonly #timer: NodeJS.Timeout;
+
+  constructor(timeoutMs: number) {
+    const { promise, resolve } = Promise.withResolvers<'expired'>();
+    this.#timeoutMs = timeoutMs;
+    this.#expired = promise;
+    this.#timer = setTimeout(() => resolve('expired'), timeoutMs);
+  }
+
+  async bound<T>(wait: Promise<T>, whatItDidNot: string): Promise<T> {
+    const first = await Promise.race([wait, this.#expired]);
+    if (first !== 'expired') return first;
+    wait.catch(() => {}); // it is ended now, and that is no news
+    throw new GraceError(`cannot restart: the new process ${whatItDidNot} within ${this.#timeoutMs / 1000} s`);
+  }
+
+  clear(): void {
+    clearTimeout(this.#timer);
+  }
+}

@@ -1,0 +1,71 @@
+import type { DestinationRow, GenerationReport, KeyedRow } from '../control/messages.ts';
+import type { DestinationView } from '../forward/forwarder.ts';
+import type { ListenerAddress } from '../net/listener.ts';
+import type { Service } from './service.ts';
+
+/** The destinations of this process. `active` is only right in the process that serves. */
+export function ownRows({ forwarder }: Pick<Service, 'forwarder'>): KeyedRow[] {
+  const served = forwarder.views().map(keyedRow);
+  const broken = forwarder.broken.map(({ spec, error }): KeyedRow => ({
+    srcKey: spec.src.key,
+    dstKey: spec.dst.key,
+    row: { src: spec.src.typed, dst: spec.dst.typed, connections: 0, active: false, pid: process.pid, bytesIn: 0, bytesOut: 0, since: '', listening: '', error: error.message },
+  }));
+  return [...served, ...broken];
+}
+
+function keyedRow({ src, destination, isCurrent, listener }: DestinationView): KeyedRow {
+  const { connections, bytesIn, bytesOut } = destination.stats();
+  const row: DestinationRow = {
+    src: src.typed,
+    dst: destination.spec.typed,
+    connections,
+    active: isCurrent,
+    pid: process.pid,
+    bytesIn,
+    bytesOut,
+    since: destination.since,
+    listening: listener ? printAddress(listener.address) : '',
+  };
+  return { srcKey: src.key, dstKey: destination.spec.key, row };
+}
+
+/** All rows: those of this process, then those of the older generations that still have connections. */
+export function allRows(service: Pick<Service, 'forwarder' | 'generations'>): KeyedRow[] {
+  const current = new Set(service.forwarder.specs.map(({ src, dst }) => pairKey(src.key, dst.key)));
+  const older = service.generations.reports
+    .flatMap((report) => report.rows)
+    .filter(({ row }) => row.connections > 0)
+    .map((keyed) => ({ ...keyed, row: { ...keyed.row, active: current.has(pairKey(keyed.srcKey, keyed.dstKey)) } }));
+  return inRuleOrder([...ownRows(service), ...older]);
+}
+
+/** Rows that get no new connections and still have some: what `grace wait` waits for. */
+export function drainingRows(service: Pick<Service, 'forwarder' | 'generations'>, srcKey: string | null): DestinationRow[] {
+  return allRows(service)
+    .filter((keyed) => !keyed.row.active && keyed.row.connections > 0 && (srcKey === null || keyed.srcKey === srcKey))
+    .map(({ row }) => row);
+}
+
+export function reportOf(service: Service): GenerationReport {
+  return { pid: process.pid, version: service.version, since: service.processStartedAt, rows: ownRows(service) };
+}
+
+/** The rows of one rule together, its active destination first, rules in the order in which they first appear. */
+function inRuleOrder(rows: KeyedRow[]): KeyedRow[] {
+  const order = [...new Set(rows.map(({ srcKey }) => srcKey))];
+  return order.flatMap((key) => {
+    const ofRule = rows.filter(({ srcKey }) => srcKey === key);
+    return [...ofRule.filter(({ row }) => row.active), ...ofRule.filter(({ row }) => !row.active)];
+  });
+}
+
+function pairKey(srcKey: string, dstKey: string): string {
+  return JSON.stringify([srcKey, dstKey]);
+}
+
+/** `127.0.0.1:9000`, `[::]:9000`, or a path. */
+export function printAddress(address: ListenerAddress): string {
+  if (address.family === 'unix') return address.path;
+  return address.family === 'inet6' ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`;
+}

@@ -1,0 +1,228 @@
+/** A daemon process from its first to its last moment. */
+import { mkdirSync } from 'node:fs';
+import type { Invocation } from '../control/messages.ts';
+import { statePaths } from '../control/paths.ts';
+import type { StatePaths } from '../control/paths.ts';
+import type { Engine } from '../engine/engine.ts';
+import { openPortableEngine } from '../engine/portable/engine.ts';
+import { GraceError, errorMessage } from '../error.ts';
+import { Changes } from '../forward/changes.ts';
+import { Forwarder } from '../forward/forwarder.ts';
+import type { RuleSpec } from '../forward/rule.ts';
+import { takeOverSocketPath } from '../net/unix-path.ts';
+import { adoptLock, lockFile } from '../sys/lock.ts';
+import type { Lock } from '../sys/lock.ts';
+import { handleRequest, stopDaemon, stopOwn } from './commands.ts';
+import { openControlSocket } from './control-socket.ts';
+import { Generations } from './generations.ts';
+import type { Handover } from './handover.ts';
+import { Listeners } from './listeners.ts';
+import { openLog } from './log.ts';
+import type { LogFile, LogFormat } from './log.ts';
+import { logConnections } from './observer.ts';
+import { meetParent } from './parent.ts';
+import type { Parent } from './parent.ts';
+import { readPidFile, removePidFile, writePidFile } from './pid-file.ts';
+import { replaceDaemon } from './replace.ts';
+import type { Service } from './service.ts';
+import { readRule, textOf } from './specs.ts';
+import { loadState, saveState } from './state-file.ts';
+import type { KeptRule } from './state-file.ts';
+
+export type DaemonOptions = {
+  dir: string;
+  /** How this program was started, to start a successor at a signal. */
+  self: Invocation;
+  version: string;
+  logFormat: LogFormat;
+  /** Where the environment is read; variables meant for this process alone are removed from it. */
+  env: NodeJS.ProcessEnv;
+  /** Calls the handler at each such signal, instead of the signal's default. */
+  onSignal: (signal: 'SIGTERM' | 'SIGINT' | 'SIGUSR1' | 'SIGUSR2' | 'SIGHUP', handler: () => void) => void;
+};
+
+/** How long connections get to finish when a signal ends the daemon. */
+const stopTimeoutMs = 30_000;
+const restartTimeoutMs = 10_000;
+/** First and longest pause before a kept rule that could not be served is tried again. */
+const retryMs = { first: 500, longest: 30_000 };
+
+/** Run the daemon until it has ended. Rejects with GraceError when it cannot start. */
+export async function runDaemon(options: DaemonOptions): Promise<number> {
+  const parent = await meetParent(options.env);
+  try {
+    await serve(options, parent);
+    return 0;
+  } catch (error) {
+    const { hint, exitCode } = error instanceof GraceError ? error : { hint: undefined, exitCode: 1 };
+    parent.failed({ message: errorMessage(error), exitCode, ...(hint ? { hint } : {}) });
+    if (parent.kind !== 'foreground') return exitCode;
+    throw error;
+  }
+}
+
+async function serve(options: DaemonOptions, parent: Parent): Promise<void> {
+  const paths = statePaths(options.dir);
+  process.umask(0o077);
+  mkdirSync(paths.dir, { recursive: true, mode: 0o700 });
+  const listeners = new Listeners({ env: options.env, handover: parent.handover });
+  const lock = parent.handover ? adoptLock(listeners.lockFd) : takeLock(paths);
+  const logFile = openLog({ file: paths.log, format: options.logFormat });
+  const service = assemble({ options, parent, paths, listeners, lock, logFile });
+  const { log } = service;
+  const logError = (error: unknown) => log.error({ error: errorMessage(error), stack: error instanceof Error ? error.stack : undefined }, 'internal error');
+
+  const control = await openControlSocket(paths, (request, context) => handleRequest(service, request, context), logError);
+  listenToSignals(options, service, logFile, logError);
+  try {
+    if (parent.handover) adoptRules(service, parent.handover);
+    else await restoreRules(service, (note) => tell(service, parent, note));
+    await parent.ready({ version: service.version });
+    service.takeOver = () => {
+      control.takeOver();
+      writePidFile(paths.pid, process.pid);
+    };
+    service.takeOver();
+    for (const { listener } of service.forwarder.rules) takeOverSocketPath(listener);
+    await service.generations.discover();
+    service.phase = 'serving';
+    log.info({ version: service.version, rules: service.forwarder.specs.length, engine: service.engine.name }, 'serving');
+    parent.serving({ logFile: paths.log });
+    const stopRetrying = retryBroken(service);
+    await ended(service);
+    stopRetrying();
+  } catch (error) {
+    await service.forwarder.stopAll();
+    throw error;
+  } finally {
+    control.close();
+    await control.idle();
+    control.removeNames();
+    service.generations.close();
+    if (service.phase !== 'replaced') removePidFile(paths.pid, process.pid);
+    log.info({ phase: service.phase }, 'ended');
+    lock.release();
+    await service.engine.close();
+  }
+}
+
+/** At most one daemon serves a state dir: it holds the lock, which a successor inherits. */
+function takeLock(paths: StatePaths): Lock {
+  const lock = lockFile(paths.lock);
+  if (lock) return lock;
+  const pid = readPidFile(paths.pid);
+  throw new GraceError(`a daemon already runs in ${paths.dir}${pid === null ? '' : ` (pid ${pid})`}`, { hint: 'replace it with: grace restart, or end it with: grace stop' });
+}
+
+type Parts = { options: DaemonOptions; parent: Parent; paths: StatePaths; listeners: Listeners; lock: Lock; logFile: LogFile };
+
+function assemble({ options, parent, paths, listeners, lock, logFile: { log } }: Parts): Service {
+  const now = new Date().toISOString();
+  const changes = new Changes();
+  const engine: Engine = openPortableEngine();
+  const forwarder = new Forwarder({
+    engine,
+    changes,
+    openListener: (src) => listeners.open(src),
+    closeListener: (src, listener) => listeners.close(src, listener),
+    save: (rules) => saveState(paths.state, rules.map((rule) => keep(rule, listeners))),
+    observe: (src) => logConnections(log, src),
+  });
+  return {
+    paths,
+    log,
+    lock,
+    changes,
+    listeners,
+    engine,
+    engineReason: 'the only one there is',
+    forwarder,
+    generations: new Generations({ paths, changes }),
+    version: options.version,
+    self: options.self,
+    startedAt: parent.handover?.startedAt ?? now,
+    processStartedAt: now,
+    phase: 'starting',
+    takeOver() {},
+  };
+}
+
+function keep({ src, dst }: RuleSpec, listeners: Listeners): KeptRule {
+  return { src: textOf(src), dst: textOf(dst), port: listeners.chosenPort(src) };
+}
+
+function tell(service: Service, parent: Parent, note: string): void {
+  service.log.warn(note);
+  parent.note(note);
+}
+
+/** Serve the kept rules. One that cannot be served now is told of, kept, and tried again. */
+async function restoreRules(service: Service, note: (text: string) => void): Promise<void> {
+  const state = loadState(service.paths.state);
+  if (state.note) note(state.note);
+  for (const kept of state.rules) {
+    const rule = readRule(kept);
+    service.listeners.prefer(rule.src, kept.port);
+    const problem = await service.forwarder.restore(rule);
+    if (problem) note(`cannot forward ${rule.src.typed} to ${rule.dst.typed} for now: ${problem.message}`);
+  }
+}
+
+function adoptRules(service: Service, handover: Handover): void {
+  for (const { src, dst, listener, ...carried } of handover.rules) {
+    const rule = readRule({ src, dst });
+    if (listener === null) service.forwarder.keepBroken(rule, new GraceError('it could not be served before the restart'));
+    else service.forwarder.adopt(rule, service.listeners.inherited(rule.src, listener), carried);
+  }
+}
+
+/** Try the rules that could not be served again, less and less often. Returns what ends that. */
+function retryBroken(service: Service): () => void {
+  let pauseMs = retryMs.first;
+  let timer: NodeJS.Timeout;
+  const retry = async () => {
+    for (const { spec } of service.phase === 'serving' ? service.forwarder.broken : []) {
+      const problem = await service.forwarder.restore(spec);
+      if (!problem) service.log.info({ src: spec.src.typed, dst: spec.dst.typed }, 'rule is served again');
+    }
+    pauseMs = service.forwarder.broken.length > 0 ? Math.min(pauseMs * 2, retryMs.longest) : retryMs.first;
+    timer = setTimeout(() => void retry().catch(() => {}), pauseMs); // replaced or stopping: there is nothing left to try
+  };
+  timer = setTimeout(() => void retry().catch(() => {}), pauseMs);
+  return () => clearTimeout(timer);
+}
+
+/** Resolves when this process has nothing left to do. */
+async function ended(service: Service): Promise<void> {
+  const isDone = () => service.phase === 'ended' || (service.phase === 'replaced' && service.forwarder.connections === 0);
+  while (!isDone()) await service.changes.next();
+}
+
+function listenToSignals({ onSignal, self }: DaemonOptions, service: Service, { reopen }: LogFile, logError: (error: unknown) => void): void {
+  const { log, forwarder } = service;
+  let isSecond = false;
+  const stop = () => {
+    const timeoutMs = isSecond ? 0 : stopTimeoutMs;
+    isSecond = true;
+    const stopping = service.phase === 'replaced' ? stopOwn(service, { timeoutMs }) : stopDaemon(service, { timeoutMs });
+    stopping.catch(logError);
+  };
+  onSignal('SIGTERM', stop);
+  onSignal('SIGINT', stop);
+  onSignal('SIGUSR1', reopen);
+  onSignal('SIGUSR2', () => {
+    if (service.phase === 'replaced') return;
+    replaceDaemon(service, { exec: self, timeoutMs: restartTimeoutMs }).catch((error: unknown) => log.error({ error: errorMessage(error) }, 'restart failed'));
+  });
+  onSignal('SIGHUP', () => {
+    reopen();
+    for (const rule of forwarder.rules) {
+      try {
+        rule.reload();
+      } catch (error) {
+        log.error({ src: rule.src.typed, error: errorMessage(error) }, 'certificates not reloaded; the old ones stay');
+      }
+    }
+    log.info('log reopened, certificates reloaded');
+  });
+}

@@ -1,0 +1,39 @@
+import type { StatePaths } from '../control/paths.ts';
+import type { Invocation } from '../control/messages.ts';
+import type { Engine } from '../engine/engine.ts';
+import type { Changes } from '../forward/changes.ts';
+import type { Forwarder } from '../forward/forwarder.ts';
+import type { Lock } from '../sys/lock.ts';
+import type { Generations } from './generations.ts';
+import type { Listeners } from './listeners.ts';
+import type { Log } from './log.ts';
+
+/**
+ * What a daemon process is at the moment. It goes from `starting` to `serving`; from there to
+ * `replaced` (a successor has the listeners), which ends when its connections have, or through
+ * `stopping` to `ended`.
+ */
+export type Phase = 'starting' | 'serving' | 'restarting' | 'replaced' | 'stopping' | 'ended';
+
+/** The parts of a running daemon. */
+export type Service = {
+  readonly paths: StatePaths;
+  readonly log: Log;
+  readonly version: string;
+  /** How this daemon was started, to start a successor in the same way. */
+  readonly self: Invocation;
+  /** When the first generation came up, ISO 8601. */
+  readonly startedAt: string;
+  /** When this process came up, ISO 8601. */
+  readonly processStartedAt: string;
+  readonly engine: Engine;
+  readonly engineReason: string;
+  readonly listeners: Listeners;
+  readonly forwarder: Forwarder;
+  readonly generations: Generations;
+  readonly changes: Changes;
+  readonly lock: Lock;
+  phase: Phase;
+  /** Make this process the one that clients and init systems find in the state dir. */
+  takeOver(): void;
+};

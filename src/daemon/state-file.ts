@@ -1,0 +1,73 @@
+import { closeSync, fsyncSync, openSync, readFileSync, renameSync } from 'node:fs';
+import { open, rename } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import * as v from 'valibot';
+import type { EndpointText } from '../control/messages.ts';
+import { GraceError, errorCode, errorMessage } from '../error.ts';
+
+/** A rule as it is kept: its endpoints, and where it listened last (`port 0` keeps the port it got). */
+export type KeptRule = { src: EndpointText; dst: EndpointText; port?: number | undefined };
+
+const endpointText = v.object({ typed: v.string(), absolute: v.string() });
+const stateSchema = v.object({
+  format: v.literal(1),
+  rules: v.array(v.object({ src: endpointText, dst: endpointText, port: v.optional(v.number()) })),
+});
+
+export type LoadedState = { rules: KeptRule[]; /** What the user must be told, if anything. */ note: string | null };
+
+/**
+ * Read the kept rules. A file that cannot be understood is set aside under another name, which the
+ * note says, so that nothing overwrites it. Throws GraceError when it cannot be read at all.
+ */
+export function loadState(path: string): LoadedState {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT') return { rules: [], note: null };
+    throw new GraceError(`cannot read the rules in ${path}: ${errorMessage(error)}`, { cause: error });
+  }
+  try {
+    const state = v.parse(stateSchema, JSON.parse(text));
+    return { rules: state.rules, note: null };
+  } catch (error) {
+    const aside = setAside(path);
+    return { rules: [], note: `${path} is damaged (${errorMessage(error)}); it is kept as ${aside}, and no rule of it is served` };
+  }
+}
+
+function setAside(path: string): string {
+  const stamp = new Date().toISOString().replace(/[^0-9]/g, '');
+  const aside = `${path}.damaged-${stamp}-${process.pid}`;
+  renameSync(path, aside);
+  return aside;
+}
+
+/** Replace the kept rules: written to a temporary file, forced to disk, renamed. Throws GraceError; the old file then stays. */
+export async function saveState(path: string, rules: readonly KeptRule[]): Promise<void> {
+  const half = `${path}.${process.pid}`;
+  try {
+    const file = await open(half, 'w', 0o600);
+    try {
+      await file.writeFile(`${JSON.stringify({ format: 1, rules }, null, 2)}\n`);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(half, path);
+    syncDir(dirname(path));
+  } catch (error) {
+    throw new GraceError(`cannot keep the rules in ${path}: ${errorMessage(error)}`, { cause: error });
+  }
+}
+
+/** Force a rename to disk. */
+function syncDir(dir: string): void {
+  const fd = openSync(dir, 'r');
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}

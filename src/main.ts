@@ -1,0 +1,40 @@
+/**
+ * The executable: client and daemon at once. This file alone reads the process's arguments, sets its
+ * exit code and listens to its signals.
+ */
+import { runCli } from './cli/cli.ts';
+import { originalInvocation } from './net/invocation.ts';
+import { version } from './version.ts';
+
+async function main(): Promise<void> {
+  const interruption = new AbortController();
+  const interrupt = () => interruption.abort(new Error('interrupted'));
+  process.once('SIGINT', interrupt);
+  const self = originalInvocation();
+  process.exitCode = await runCli({
+    argv: process.argv.slice(2),
+    env: process.env,
+    cwd: process.cwd(),
+    stdout: process.stdout,
+    stderr: process.stderr,
+    isTTY: process.stdout.isTTY === true,
+    signal: interruption.signal,
+    self,
+    version,
+    programs: {
+      async daemon({ dir, logFormat }) {
+        process.removeListener('SIGINT', interrupt);
+        const { runDaemon } = await import('./daemon/run.ts');
+        const onSignal = (signal: NodeJS.Signals, handler: () => void) => void process.on(signal, handler);
+        return await runDaemon({ dir, self, version, logFormat: logFormat ?? 'text', env: process.env, onSignal });
+      },
+      async demo() {
+        throw new Error('not there yet');
+      },
+    },
+  });
+  // Whatever a library may still hold must not keep a command from ending.
+  process.exit();
+}
+
+void main();

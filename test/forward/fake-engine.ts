@@ -1,0 +1,76 @@
+import { GraceError } from '../../src/error.ts';
+import type { Engine, EntranceOptions, Upstream } from '../../src/engine/engine.ts';
+import type { ClientEndpoint } from '../../src/endpoint/model.ts';
+import type { Listener } from '../../src/net/listener.ts';
+
+/** An upstream whose connections a test opens and ends by hand. */
+export class FakeUpstream implements Upstream {
+  readonly endpoint: ClientEndpoint;
+  connections = 0;
+  #waiters: (() => void)[] = [];
+
+  constructor(endpoint: ClientEndpoint) {
+    this.endpoint = endpoint;
+  }
+
+  stats() {
+    return { connections: this.connections, dialing: 0, bytesIn: this.connections * 10, bytesOut: 0 };
+  }
+
+  drained(): Promise<void> {
+    return this.connections === 0 ? Promise.resolve() : new Promise((resolve) => this.#waiters.push(resolve));
+  }
+
+  end(count = 1): void {
+    this.connections -= count;
+    if (this.connections > 0) return;
+    for (const wake of this.#waiters.splice(0)) wake();
+  }
+
+  destroy(): number {
+    const count = this.connections;
+    if (count > 0) this.end(count);
+    return count;
+  }
+}
+
+/** An engine without sockets: a test asks `accept` for a new connection of a listener. */
+export class FakeEngine implements Engine {
+  readonly name = 'portable';
+  readonly upstreams: FakeUpstream[] = [];
+  readonly #routes = new Map<Listener, FakeUpstream>();
+
+  openUpstream(endpoint: ClientEndpoint): FakeUpstream {
+    const upstream = new FakeUpstream(endpoint);
+    this.upstreams.push(upstream);
+    return upstream;
+  }
+
+  openEntrance({ listener, upstream }: EntranceOptions) {
+    this.#routes.set(listener, upstream as FakeUpstream);
+    return {
+      route: (next: Upstream) => void this.#routes.set(listener, next as FakeUpstream),
+      reload() {},
+      stop: () => {
+        this.#routes.delete(listener);
+        return Promise.resolve();
+      },
+    };
+  }
+
+  /** A client connects; returns the upstream it got. Throws when nobody accepts. */
+  accept(listener: Listener): FakeUpstream {
+    const upstream = this.#routes.get(listener);
+    if (!upstream) throw new GraceError('nobody accepts');
+    upstream.connections++;
+    return upstream;
+  }
+
+  probe(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+}

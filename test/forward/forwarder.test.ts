@@ -1,0 +1,197 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { parseClient } from '../../src/endpoint/client.ts';
+import { clientKey, listenKey, serverKey } from '../../src/endpoint/identity.ts';
+import { parseServer } from '../../src/endpoint/server.ts';
+import { GraceError } from '../../src/error.ts';
+import { Changes } from '../../src/forward/changes.ts';
+import { Forwarder } from '../../src/forward/forwarder.ts';
+import type { RuleSpec } from '../../src/forward/rule.ts';
+import type { Listener } from '../../src/net/listener.ts';
+import { FakeEngine } from './fake-engine.ts';
+
+function rule(src: string, dst: string): RuleSpec {
+  const from = parseServer(src);
+  const to = parseClient(dst);
+  return {
+    src: { typed: src, absolute: src, key: serverKey(from), listenKey: listenKey(from), endpoint: from },
+    dst: { typed: dst, absolute: dst, key: clientKey(to), endpoint: to },
+  };
+}
+
+const a = 'tcp:127.0.0.1:7500';
+const b = 'tcp:127.0.0.1:7600';
+
+function setUp(overrides: { save?: (rules: readonly RuleSpec[]) => Promise<void>; open?: () => Promise<Listener> } = {}) {
+  const engine = new FakeEngine();
+  const changes = new Changes();
+  const listeners = new Map<string, Listener>();
+  const saved: string[][] = [];
+  const forwarder = new Forwarder({
+    engine,
+    changes,
+    async openListener(src) {
+      const listener = overrides.open ? await overrides.open() : fakeListener();
+      listeners.set(src.key, listener);
+      return listener;
+    },
+    closeListener: (_, listener) => listener.close(),
+    save: overrides.save ?? (async (rules) => void saved.push(rules.map(({ src, dst }) => `${src.typed} ${dst.typed}`))),
+    observe: () => ({}),
+  });
+  const connect = (spec: RuleSpec) => engine.accept(listeners.get(spec.src.key)!);
+  const table = () => forwarder.views().map(({ destination, isCurrent }) => [destination.spec.typed, destination.stats().connections, isCurrent]);
+  return { engine, forwarder, connect, table, saved, listeners, changes };
+}
+
+function fakeListener(): Listener {
+  let isOpen = true;
+  return {
+    fd: -1,
+    name: 'fake',
+    address: { family: 'inet', host: '127.0.0.1', port: 9000 },
+    backlog: 50,
+    inode: 1,
+    get isOpen() {
+      return isOpen;
+    },
+    dup: () => -1,
+    close() {
+      isOpen = false;
+    },
+  };
+}
+
+test('a switch sends new connections elsewhere and leaves the open ones', async () => {
+  const { forwarder, connect, table } = setUp();
+  await forwarder.start(rule('tcp:9000', a));
+  connect(rule('tcp:9000', a));
+  assert.equal(await forwarder.switch(rule('tcp:9000', b).src, rule('tcp:9000', b).dst), true);
+  connect(rule('tcp:9000', b));
+  assert.deepEqual(table(), [[b, 1, true], [a, 1, false]]);
+});
+
+test('an earlier destination is gone from the table when its last connection has ended', async () => {
+  const { forwarder, connect, table } = setUp();
+  const spec = rule('tcp:9000', a);
+  await forwarder.start(spec);
+  const upstream = connect(spec);
+  await forwarder.switch(spec.src, rule('tcp:9000', b).dst);
+  upstream.end();
+  assert.deepEqual(table(), [[b, 0, true]]);
+});
+
+test('switching back to a destination that still drains makes it the current one again, with its connections', async () => {
+  const { forwarder, connect, table, engine } = setUp();
+  const spec = rule('tcp:9000', a);
+  await forwarder.start(spec);
+  connect(spec);
+  await forwarder.switch(spec.src, rule('tcp:9000', b).dst);
+  await forwarder.switch(spec.src, spec.dst);
+  connect(spec);
+  assert.deepEqual(table(), [[a, 2, true]]);
+  assert.equal(engine.upstreams.length, 2);
+});
+
+test('the same rule again changes nothing, however it is written', async () => {
+  const { forwarder, saved } = setUp();
+  assert.equal(await forwarder.start(rule('tcp:9000', a)), true);
+  assert.equal(await forwarder.start(rule('tcp:port=9000', 'tcp:host=127.0.0.1:port=7500')), false);
+  assert.equal(saved.length, 1);
+});
+
+test('a source that is forwarded elsewhere is refused, with a word about switch', async () => {
+  const { forwarder } = setUp();
+  await forwarder.start(rule('tcp:9000', a));
+  await assert.rejects(forwarder.start(rule('tcp:9000', b)), (error: GraceError) => /already forwarded/.test(error.message) && /grace switch/.test(error.hint ?? ''));
+});
+
+test('a rule that cannot be kept does not start, and its listener is closed', async () => {
+  const { forwarder, listeners } = setUp({ save: () => Promise.reject(new GraceError('disk full')) });
+  const spec = rule('tcp:9000', a);
+  await assert.rejects(forwarder.start(spec), /disk full/);
+  assert.equal(listeners.get(spec.src.key)?.isOpen, false);
+  assert.equal(forwarder.hasRules, false);
+});
+
+test('a switch that cannot be kept does not happen', async () => {
+  let isFull = false;
+  const { forwarder, table } = setUp({ save: async () => {
+    if (isFull) throw new GraceError('disk full');
+  } });
+  const spec = rule('tcp:9000', a);
+  await forwarder.start(spec);
+  isFull = true;
+  await assert.rejects(forwarder.switch(spec.src, rule('tcp:9000', b).dst), /disk full/);
+  assert.deepEqual(table(), [[a, 0, true]]);
+});
+
+test('two starts of one source at once open one listener', async () => {
+  let opened = 0;
+  const { forwarder } = setUp({ open: () => {
+    opened++;
+    return new Promise((resolve) => setImmediate(() => resolve(fakeListener())));
+  } });
+  const outcomes = await Promise.all([forwarder.start(rule('tcp:9000', a)), forwarder.start(rule('tcp:9000', a))]);
+  assert.deepEqual(outcomes, [true, false]);
+  assert.equal(opened, 1);
+});
+
+test('the connections of a stopped rule go on and stay in the table until they end', async () => {
+  const { forwarder, connect, table } = setUp();
+  const spec = rule('tcp:9000', a);
+  await forwarder.start(spec);
+  const upstream = connect(spec);
+  await forwarder.stop(spec.src);
+  assert.throws(() => connect(spec), /nobody accepts/);
+  assert.deepEqual(table(), [[a, 1, false]]);
+  upstream.end();
+  assert.deepEqual(table(), []);
+});
+
+test('whoever waits for changes hears when the last connection of an earlier destination ends', async () => {
+  const { forwarder, connect, changes } = setUp();
+  const spec = rule('tcp:9000', a);
+  await forwarder.start(spec);
+  const upstream = connect(spec);
+  await forwarder.switch(spec.src, rule('tcp:9000', b).dst);
+  const change = changes.next();
+  upstream.end();
+  await change;
+});
+
+test('a rule that cannot be served is kept, and can be stopped', async () => {
+  const { forwarder, saved } = setUp({ open: () => Promise.reject(new GraceError('address already in use')) });
+  const spec = rule('tcp:9000', a);
+  assert.match(String(await forwarder.restore(spec)), /already in use/);
+  assert.deepEqual(forwarder.specs, [spec]);
+  await forwarder.stop(spec.src);
+  assert.deepEqual(saved.at(-1), []);
+  assert.equal(forwarder.hasRules, false);
+});
+
+test('changes wait while rules are held, and fail with the reason when they are retired', async () => {
+  const { forwarder, table, connect } = setUp();
+  const spec = rule('tcp:9000', a);
+  await forwarder.start(spec);
+  connect(spec);
+  const held = await forwarder.hold();
+  const started = assert.rejects(forwarder.start(rule('tcp:9001', a)), /replaced/);
+  await held.pause();
+  held.retire(new GraceError('replaced'));
+  await started;
+  assert.deepEqual(table(), [[a, 1, false]]);
+});
+
+test('a forwarder whose successor failed accepts again, and changes that waited happen', async () => {
+  const { forwarder, connect } = setUp();
+  const spec = rule('tcp:9000', a);
+  await forwarder.start(spec);
+  const held = await forwarder.hold();
+  const started = forwarder.start(rule('tcp:9001', a));
+  await held.pause();
+  assert.throws(() => connect(spec), /nobody accepts/);
+  held.resume();
+  assert.equal(await started, true);
+  connect(spec);
+});
