@@ -3,14 +3,19 @@ import type { ChildProcess, StdioOptions } from 'node:child_process';
 import { once } from 'node:events';
 import { errorCode, GraceError } from '../error.ts';
 import { describeCode } from '../sys/system-error.ts';
-import { takeInherited } from './inherit.ts';
+import { LISTEN_FDS_START, takeInherited } from './inherit.ts';
 import type { Environment, Inherited } from './inherit.ts';
 import { originalInvocation, ownArguments } from './invocation.ts';
 import type { Invocation } from './invocation.ts';
 import type { Listener, ListenerAddress } from './listener.ts';
 import { openListener } from './open.ts';
 import type { ListenSpec, TcpSpec, UnixSpec } from './open.ts';
-import { parentVariable } from './parent.ts';
+import { parentVariable, takeParent } from './parent.ts';
+import type { Parent } from './parent.ts';
+import { removeSocketPath, takeOverSocketPath } from './unix-path.ts';
+
+/** Indexes of the passed sockets whose files an init system made and removes. */
+const FOREIGN_VARIABLE = 'GRACE_FOREIGN_FDS';
 
 /** No less than the usual cap of the system (net.core.somaxconn), which applies anyhow. */
 const DEFAULT_BACKLOG = 4096;
@@ -56,19 +61,26 @@ export class Net {
   /** Inherited and not yet asked for. */
   readonly #waiting: Listener[];
   readonly #active: Listener[] = [];
+  readonly #inherited: ReadonlySet<Listener>;
+  /** Those that an init system opened, for this process or for a predecessor. */
+  readonly #foreign: ReadonlySet<Listener>;
+  /** The process that started this one as its successor; null when anybody else did. */
+  readonly parent: Parent | null;
   /** Descriptors that were passed and are not listeners; the caller's. */
   readonly extras: Inherited['others'];
-  /** How many listeners were inherited. */
-  readonly inheritedCount: number;
 
   /** @throws GraceError when what was inherited is not what the environment says. */
   constructor({ env = process.env }: NetOptions = {}) {
     this.#env = env;
     this.#invocation = originalInvocation(env);
+    this.parent = takeParent(env);
+    const foreign = env[FOREIGN_VARIABLE]?.split(',').map(Number) ?? [];
+    delete env[FOREIGN_VARIABLE];
     const { listeners, others } = takeInherited(env);
-    this.#waiting = listeners;
+    this.#waiting = [...listeners];
+    this.#inherited = new Set(listeners);
+    this.#foreign = new Set(listeners.filter(({ fd }) => this.parent === null || foreign.includes(fd - LISTEN_FDS_START)));
     this.extras = others;
-    this.inheritedCount = listeners.length;
   }
 
   /**
@@ -112,6 +124,11 @@ export class Net {
     this.#active.push(listener);
   }
 
+  /** Inherited listeners that nobody has asked for yet, in the order of their descriptors. */
+  waitingListeners(): readonly Listener[] {
+    return this.#waiting;
+  }
+
   /** Listeners that are in use and open: what a successor gets. */
   activeListeners(): Listener[] {
     return this.#active.filter((listener) => listener.isOpen);
@@ -125,6 +142,29 @@ export class Net {
     const unused = this.#waiting.splice(0);
     for (const listener of unused) listener.close();
     return unused;
+  }
+
+  /**
+   * Say that this process serves its listeners now: the locks beside Unix paths name it. To be called by a
+   * successor when it serves, and by a predecessor whose successor failed after that.
+   */
+  claimPaths(): void {
+    for (const listener of this.activeListeners()) takeOverSocketPath(listener);
+  }
+
+  /**
+   * Close every listener and remove the files of Unix sockets: `service` for the last process of the
+   * service, every one that is not an init system's; `process` for a start that failed, those that this
+   * process opened; `none` for a process whose successor serves.
+   */
+  close({ removePaths }: { removePaths: 'service' | 'process' | 'none' }): void {
+    this.closeUnused();
+    const kept = removePaths === 'service' ? this.#foreign : this.#inherited;
+    for (const listener of this.#active.splice(0)) {
+      // One that its user has closed is included: its file is of no use to anybody.
+      if (removePaths !== 'none' && !kept.has(listener)) removeSocketPath(listener);
+      listener.close();
+    }
   }
 
   /**
@@ -145,7 +185,10 @@ export class Net {
     const child = spawn(file, args, {
       cwd,
       detached,
-      env: successorEnvironment(env, passed.map(({ name }) => name)),
+      env: {
+        ...successorEnvironment(env, passed.map(({ name }) => name)),
+        [FOREIGN_VARIABLE]: listeners.flatMap((listener, index) => (this.#foreign.has(listener) ? [index] : [])).join(','),
+      },
       stdio: [inheritable(stdin, 0), inheritable(stdout, 1), inheritable(stderr, 2), ...passed.map(({ fd }) => fd)] as StdioOptions,
     });
     try {

@@ -1,0 +1,92 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Server, Socket } from 'node:net';
+import tls from 'node:tls';
+import type { Duplex } from 'node:stream';
+
+/** One connection of a server, above TLS. */
+export type Connection = {
+  readonly socket: Socket;
+  /** HTTP/1 requests that are not answered to the end. */
+  readonly responses: Set<ServerResponse>;
+  /** The request that turned the connection into something else (Upgrade, CONNECT). */
+  upgrade: { request: IncomingMessage; socket: Duplex } | null;
+  /** When and how far it was read when it last became idle, or was accepted (milliseconds, bytes). */
+  idleSince: number;
+  bytesAtIdle: number;
+};
+
+export type Connections = {
+  readonly all: ReadonlyMap<Duplex, Connection>;
+  /** Sockets below TLS, those in the handshake included; for a server without TLS the connections' own. */
+  readonly sockets: ReadonlySet<Socket>;
+  /** From now on every answer that can still say so says that it is the last on its connection. */
+  announceEnd(): void;
+};
+
+/** Keep account of a server's connections and of what goes on in them. Attach it before the server listens. */
+export function watchConnections(server: Server): Connections {
+  const sockets = new Set<Socket>();
+  const all = new Map<Duplex, Connection>();
+  let isEnding = false;
+
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
+  server.on(server instanceof tls.Server ? 'secureConnection' : 'connection', (socket: Socket) => {
+    all.set(socket, {
+      socket,
+      responses: new Set(),
+      upgrade: null,
+      idleSince: performance.now(),
+      bytesAtIdle: socket.bytesRead,
+    });
+    socket.once('close', () => all.delete(socket));
+  });
+
+  const onRequest = (request: IncomingMessage, response: ServerResponse): void => {
+    // Requests of HTTP/2 have a stand-in for their socket; their session looks after them.
+    const connection = all.get(request.socket);
+    if (connection === undefined) return;
+    connection.responses.add(response);
+    if (isEnding) response.setHeader('Connection', 'close');
+    response.once('close', () => {
+      connection.responses.delete(response);
+      connection.idleSince = performance.now();
+      connection.bytesAtIdle = connection.socket.bytesRead;
+    });
+  };
+  const onUpgrade = (request: IncomingMessage, socket: Duplex): void => {
+    const connection = all.get(socket);
+    if (connection !== undefined) connection.upgrade = { request, socket };
+  };
+  listenAlong(server, ['request', 'checkContinue', 'checkExpectation'], onRequest);
+  listenAlong(server, ['upgrade', 'connect'], onUpgrade);
+
+  return {
+    all,
+    sockets,
+    announceEnd() {
+      isEnding = true;
+      for (const { responses } of all.values()) {
+        for (const response of responses) if (!response.headersSent) response.setHeader('Connection', 'close');
+      }
+    },
+  };
+}
+
+/**
+ * Hear events before the application does, and only those that it hears: to an HTTP server a listener
+ * for `upgrade` or `checkContinue` says that somebody will deal with them.
+ */
+function listenAlong<A extends unknown[]>(server: Server, events: readonly string[], listener: (...args: A) => void): void {
+  const pending = new Set(events);
+  const attach = (event: string): void => {
+    if (pending.delete(event)) server.prependListener(event, listener as (...args: unknown[]) => void);
+  };
+  for (const event of events) if (server.listenerCount(event) > 0) attach(event);
+  // Emitted before the application's listener is added.
+  server.on('newListener', (event: string | symbol) => {
+    if (typeof event === 'string') attach(event);
+  });
+}

@@ -1,0 +1,92 @@
+import { once } from 'node:events';
+import http from 'node:http';
+import type { IncomingMessage } from 'node:http';
+import https from 'node:https';
+import { Server } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { TLSSocket } from 'node:tls';
+import { watchConnections } from './connections.ts';
+import type { Connection } from './connections.ts';
+import { watchSessions } from './sessions.ts';
+
+export type DrainOptions = {
+  /** Milliseconds that a connection without a request stays open after its last one, see {@link ServeOptions.idleGrace}. */
+  idleGrace: number;
+  /** Called once for each connection whose protocol is not known here, so that the application can end it. */
+  endConnection?: ((socket: Duplex, request: IncomingMessage | null) => void) | undefined;
+};
+
+/** A server whose connections are watched, so that it can be ended without failing a request. */
+export type WatchedServer = {
+  /** How many connections are open. */
+  connections(): number;
+  /** Stop accepting and let the connections finish; resolves when none is left. */
+  drain(): Promise<void>;
+  /** Close every connection now. */
+  destroy(): void;
+};
+
+/** Watch a server. To be called before it listens. */
+export function watchServer(server: Server, { idleGrace, endConnection }: DrainOptions): WatchedServer {
+  const connections = watchConnections(server);
+  const sessions = watchSessions(server);
+  const isHttp2 = 'updateSettings' in server;
+  const speaksHttp = isHttp2 || server instanceof http.Server || server instanceof https.Server;
+  const closeIdle = (): void => {
+    const now = performance.now();
+    for (const connection of connections.all.values()) {
+      if (!(isHttp2 && isSession(connection)) && isIdle(connection) && now - connection.idleSince >= idleGrace) endSocket(connection);
+    }
+    // What has no connection above it by now is a TLS handshake that leads nowhere.
+    if (connections.all.size === 0 && now - drainSince >= idleGrace) for (const socket of connections.sockets) socket.destroy();
+  };
+  let drainSince = 0;
+
+  return {
+    connections: () => connections.sockets.size,
+    async drain() {
+      const closed = once(server, 'close');
+      // Not the HTTP servers' own close(): it destroys a connection whose first request is under way.
+      Server.prototype.close.call(server);
+      drainSince = performance.now();
+      connections.announceEnd();
+      sessions.close({ patienceMs: idleGrace });
+      if (endConnection !== undefined) tellApplication(connections.all.values(), speaksHttp, endConnection);
+      const sweep = speaksHttp ? setInterval(closeIdle, Math.max(5, idleGrace / 10)) : undefined;
+      if (speaksHttp) closeIdle();
+      try {
+        await closed;
+      } finally {
+        clearInterval(sweep);
+      }
+    },
+    destroy() {
+      for (const session of sessions.open) session.destroy();
+      for (const { socket } of connections.all.values()) socket.destroy();
+      for (const socket of connections.sockets) socket.destroy();
+    },
+  };
+}
+
+/** On an HTTP/2 server: with TLS the client may have chosen HTTP/1, without it cannot. */
+function isSession({ socket }: Connection): boolean {
+  return !(socket instanceof TLSSocket) || socket.alpnProtocol === 'h2';
+}
+
+/** No request under way, not even one of which only the first bytes have come. */
+function isIdle({ responses, upgrade, socket, bytesAtIdle }: Connection): boolean {
+  return responses.size === 0 && upgrade === null && socket.bytesRead === bytesAtIdle;
+}
+
+/** What was written goes out first; then there is nothing to wait for. */
+function endSocket({ socket }: Connection): void {
+  if (socket.writableEnded) socket.destroy();
+  else socket.end(() => socket.destroy());
+}
+
+function tellApplication(connections: Iterable<Connection>, speaksHttp: boolean, endConnection: NonNullable<DrainOptions['endConnection']>): void {
+  for (const { upgrade, socket } of connections) {
+    if (upgrade !== null) endConnection(upgrade.socket, upgrade.request);
+    else if (!speaksHttp) endConnection(socket, null);
+  }
+}

@@ -1,0 +1,6 @@
+/**
+ * Servers that stop without failing a request, and restart without refusing one: {@link serve}.
+ */
+export type { Address, TcpAddress, UnixAddress } from './address.ts';
+export { serve } from './serve.ts';
+export type { ServeOptions, Target } from './serve.ts';

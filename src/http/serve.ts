@@ -1,0 +1,161 @@
+import type { IncomingMessage } from 'node:http';
+import type { Server } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { errorMessage, GraceError } from '../error.ts';
+import { formatAddress } from '../net/listener.ts';
+import type { Listener } from '../net/listener.ts';
+import { Net } from '../net/net.ts';
+import { openNotifier } from '../net/notify.ts';
+import type { Notifier } from '../net/notify.ts';
+import { serveOn } from '../net/serve-on.ts';
+import { listenOn } from './address.ts';
+import type { Address } from './address.ts';
+import { watchServer } from './drain.ts';
+import { listenToSignals } from './signals.ts';
+import { stopServers } from './stop.ts';
+import { makeSuccessors } from './successor.ts';
+
+/** A server of node:net, tls, http, https or http2 that does not listen yet, and where it is to. */
+export type Target = { server: Server; address: Address };
+
+export type ServeOptions = {
+  /** Where a single server listens. Default: the first socket that an init system passed. */
+  address?: Address;
+  /** Milliseconds that open connections have to finish after SIGTERM; then they are closed. Default 60 000. */
+  stopTimeout?: number;
+  /** Milliseconds after that in which closing must succeed; then the promise rejects. Default 60 000. */
+  killTimeout?: number;
+  /**
+   * Milliseconds that an HTTP/1 connection without a request stays open after its last one, while
+   * stopping: long enough for a client that has just got its answer to send the next request, which is
+   * answered with `Connection: close`. Connections idle for longer are closed at once. Default 500.
+   */
+  idleGrace?: number;
+  /** Milliseconds within which a successor must serve; then it is killed and this process goes on. Default 60 000. */
+  startTimeout?: number;
+  /** Runs before a successor is started; when it throws, none is. */
+  preStartProcess?: () => void | Promise<void>;
+  /** All servers listen, at these addresses. */
+  onListening?: (event: { listeners: readonly Listener[]; pid: number; predecessorPid: number | null }) => void;
+  /** A restart failed, and this process goes on serving. Default: the log has it. */
+  onRestartFailed?: (error: Error) => void;
+  /**
+   * Called when stopping, for each open connection whose protocol is the application's: upgraded ones,
+   * with the request, and those of net and tls servers, with null. The application ends it in its
+   * protocol's way; without this hook such connections get until `stopTimeout` to end by themselves.
+   */
+  endConnection?: (socket: Duplex, request: IncomingMessage | null) => void;
+  /** Hears what happens, a line at a time. Default: nobody. */
+  log?: (line: string) => void;
+  /** Stops as SIGTERM does. */
+  signal?: AbortSignal;
+  /** The inherited sockets and the successor's invocation. Default: made here, from the process's environment. */
+  net?: Net;
+};
+
+/**
+ * Serve until told to stop, and restart without refusing or failing a request.
+ *
+ * - SIGUSR2 starts this program anew, from its original path, on the same sockets. When the new process
+ *   serves, it ends this one with SIGTERM; if it fails, this one goes on. While one is starting, further
+ *   signals join it.
+ * - SIGTERM, SIGINT or `signal`: stop accepting; requests, streams and connections under way are finished,
+ *   idle connections are closed. A second signal closes everything at once.
+ * - Sockets are inherited by systemd's protocol (LISTEN_FDS); a socket with the address of a server is
+ *   used, the others are closed. The service manager is notified if there is one (sd_notify).
+ *
+ * The servers must not listen yet; they are closed when the promise settles.
+ *
+ * @param servers one server, whose address is in the options, or each with its address
+ * @returns resolves when everything has ended after a stop
+ * @throws GraceError when an address cannot be listened on (nothing is left open), or when connections
+ * are still open after `killTimeout`; a server's `error` event.
+ */
+export async function serve(servers: Server | Target | readonly Target[], options: ServeOptions = {}): Promise<void> {
+  const { log = () => {}, idleGrace = 500, startTimeout = 60_000, endConnection, preStartProcess } = options;
+  const net = options.net ?? new Net();
+  const notifier = openNotifier();
+  const targets = toTargets(servers, { net, address: options.address });
+  const watched = targets.map(({ server }) => watchServer(server, { idleGrace, endConnection }));
+  const successors = makeSuccessors({ net, preStartProcess, startTimeout });
+  using signals = listenToSignals(options.signal);
+  using _watchdog = keepWatchdogQuiet(notifier);
+
+  const serverError = firstError(targets);
+  const listeners = await listenAll(net, targets);
+  announce({ net, notifier, log, listeners });
+  options.onListening?.({ listeners, pid: process.pid, predecessorPid: net.parent?.pid ?? null });
+  signals.onRestart(() => {
+    notifier?.reloading();
+    successors.start().catch((error: unknown) => {
+      notifier?.ready();
+      log(`Cannot restart: ${errorMessage(error)}`);
+      options.onRestartFailed?.(error as Error);
+    });
+  });
+
+  try {
+    await Promise.race([signals.stopped, serverError]);
+  } finally {
+    const heir = successors.release();
+    if (heir === null) notifier?.stopping();
+    // The manager may listen to its main process only, which still is this one.
+    else notifier?.ready({ mainPid: heir });
+    net.close({ removePaths: heir === null ? 'service' : 'none' });
+    const { stopTimeout = 60_000, killTimeout = 60_000 } = options;
+    await stopServers(watched, { stopTimeout, killTimeout, hurry: signals.hurried, log });
+    log(`Exiting pid ${process.pid}.`);
+  }
+}
+
+function toTargets(servers: Server | Target | readonly Target[], { net, address }: { net: Net; address: Address | undefined }): Target[] {
+  if (!('listen' in servers)) return 'server' in servers ? [servers] : [...servers];
+  return [{ server: servers, address: address ?? firstInherited(net) }];
+}
+
+function firstInherited(net: Net): Address {
+  const address = net.waitingListeners()[0]?.address;
+  if (address === undefined) throw new GraceError('cannot serve: the server has no address, and no socket was inherited');
+  return address.family === 'unix' ? { path: address.path } : address;
+}
+
+/** Rejects with the first error event of any server. */
+function firstError(targets: readonly Target[]): Promise<never> {
+  const failed = Promise.withResolvers<never>();
+  for (const { server } of targets) server.on('error', failed.reject);
+  // Whoever waits for it hears of it; before and after that it must not end the process.
+  failed.promise.catch(() => {});
+  return failed.promise;
+}
+
+async function listenAll(net: Net, targets: readonly Target[]): Promise<Listener[]> {
+  try {
+    const listeners: Listener[] = [];
+    for (const { address } of targets) listeners.push(await listenOn(net, address));
+    await Promise.all(targets.map(({ server }, index) => serveOn(server, listeners[index]!)));
+    return listeners;
+  } catch (error) {
+    for (const { server } of targets) if (server.listening) server.close();
+    net.close({ removePaths: 'process' });
+    throw error;
+  }
+}
+
+/** All servers accept: say so to the log, to the service manager, and to the predecessor, which then ends. */
+function announce(options: { net: Net; notifier: Notifier | null; log: (line: string) => void; listeners: readonly Listener[] }): void {
+  const { net, notifier, log, listeners } = options;
+  const addresses = listeners.map(({ address }) => formatAddress(address)).join(', ');
+  for (const { address } of net.closeUnused()) log(`Closed the inherited socket ${formatAddress(address)}: no server has that address.`);
+  log(`Serving ${addresses} with pid ${process.pid}.`);
+  notifier?.ready({ mainPid: process.pid, status: `Serving ${addresses}` });
+  if (net.parent === null) return;
+  net.claimPaths();
+  if (net.parent.terminate()) log(`Graceful handoff of ${addresses} from pid ${net.parent.pid} to pid ${process.pid}.`);
+}
+
+function keepWatchdogQuiet(notifier: Notifier | null): Disposable {
+  const interval = notifier?.watchdogIntervalMs ?? null;
+  const timer = interval === null ? undefined : setInterval(() => notifier?.watchdog(), interval);
+  timer?.unref();
+  return { [Symbol.dispose]: () => clearInterval(timer) };
+}

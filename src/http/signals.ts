@@ -1,0 +1,44 @@
+export type Signals = Disposable & {
+  /** SIGTERM or SIGINT came, or the caller's signal aborted. */
+  readonly stopped: Promise<void>;
+  /** A second SIGTERM or SIGINT came. */
+  readonly hurried: Promise<void>;
+  /** Call back at each SIGUSR2 until the stop; at once if one has come already. */
+  onRestart(restart: () => void): void;
+};
+
+/** Hear the process's signals until disposed. */
+export function listenToSignals(signal: AbortSignal | undefined): Signals {
+  const stopped = Promise.withResolvers<void>();
+  const hurried = Promise.withResolvers<void>();
+  let isStopped = false;
+  let restart: (() => void) | null = null;
+  let isRestartWanted = false;
+
+  const stop = (): void => {
+    if (isStopped) hurried.resolve();
+    isStopped = true;
+    stopped.resolve();
+  };
+  const onUsr2 = (): void => {
+    if (isStopped) return;
+    if (restart === null) isRestartWanted = true;
+    else restart();
+  };
+  process.on('SIGTERM', stop).on('SIGINT', stop).on('SIGUSR2', onUsr2);
+  if (signal?.aborted) stop();
+  signal?.addEventListener('abort', stop);
+
+  return {
+    stopped: stopped.promise,
+    hurried: hurried.promise,
+    onRestart(callback) {
+      restart = callback;
+      if (isRestartWanted && !isStopped) restart();
+    },
+    [Symbol.dispose]() {
+      process.off('SIGTERM', stop).off('SIGINT', stop).off('SIGUSR2', onUsr2);
+      signal?.removeEventListener('abort', stop);
+    },
+  };
+}

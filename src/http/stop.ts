@@ -1,0 +1,45 @@
+import { GraceError } from '../error.ts';
+import type { WatchedServer } from './drain.ts';
+
+export type StopOptions = {
+  /** Milliseconds that connections have to end by themselves. */
+  stopTimeout: number;
+  /** Milliseconds that closing them may take after that. */
+  killTimeout: number;
+  /** Ends the patience early. */
+  hurry: Promise<void>;
+  log: (line: string) => void;
+};
+
+/**
+ * End servers: stop accepting, let the connections finish, close those that do not.
+ *
+ * @throws GraceError when connections are open even after `killTimeout`.
+ */
+export async function stopServers(servers: readonly WatchedServer[], { stopTimeout, killTimeout, hurry, log }: StopOptions): Promise<void> {
+  const drained = Promise.all(servers.map((server) => server.drain())).then(() => true);
+  if (await firstOf([drained, hurry.then(() => false)], stopTimeout)) return;
+
+  log(`Closing ${count(servers)} that did not end in time.`);
+  for (const server of servers) server.destroy();
+  if (await firstOf([drained], killTimeout)) return;
+  throw new GraceError(`cannot close ${count(servers)} within ${killTimeout} ms`);
+}
+
+/** The first value, or false when the time has passed. */
+async function firstOf(values: readonly Promise<boolean>[], milliseconds: number): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const timeout = new Promise<boolean>((resolve) => {
+    timer = setTimeout(resolve, milliseconds, false);
+  });
+  try {
+    return await Promise.race([...values, timeout]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function count(servers: readonly WatchedServer[]): string {
+  const open = servers.reduce((sum, server) => sum + server.connections(), 0);
+  return open === 1 ? '1 connection' : `${open} connections`;
+}
