@@ -56,7 +56,7 @@ export function serveControl(listener: Listener, handle: RequestHandler, onError
   };
   return new Promise((resolve, reject) => {
     server.once('error', reject);
-    server.listen({ fd: listener.dup(), backlog: listener.backlog }, () => {
+    server.listen({ fd: listener.dup() }, listener.backlog, () => {
       server.removeListener('error', reject);
       resolve(control);
     });

@@ -14,7 +14,8 @@ export async function serveOn(server: Server, listener: Listener): Promise<void>
     return Reflect.apply(close, server, [callback]);
   };
   const listening = once(server, 'listening');
-  // The runtime calls listen(2) again; without the length it would shrink the queue to its own default.
-  server.listen({ fd: listener.dup(), backlog: listener.backlog, exclusive: true });
+  // The runtime calls listen(2) again; without the length it would set the queue to its own default. Given
+  // a descriptor, Node takes the length as the second argument alone and ignores the option (seen in 26.10).
+  server.listen({ fd: listener.dup(), exclusive: true }, listener.backlog);
   await listening;
 }

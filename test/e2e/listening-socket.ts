@@ -1,0 +1,29 @@
+import { execFileSync } from 'node:child_process';
+import { readFileSync, readdirSync, readlinkSync } from 'node:fs';
+
+/** Inode number of the IPv4 TCP socket that listens on this port (/proc/net/tcp, proc(5)). */
+export function listeningInode(port: number): number {
+  const hexPort = port.toString(16).toUpperCase().padStart(4, '0');
+  for (const line of readFileSync('/proc/net/tcp', 'utf8').split('\n').slice(1)) {
+    const fields = line.trim().split(/\s+/);
+    if (fields[1]?.endsWith(`:${hexPort}`) && fields[3] === '0A') return Number(fields[9]);
+  }
+  throw new Error(`nobody listens on port ${port}`);
+}
+
+/** Whether a process holds a socket. */
+export function holdsSocket(pid: number, inode: number): boolean {
+  return readdirSync(`/proc/${pid}/fd`).some((fd) => {
+    try {
+      return readlinkSync(`/proc/${pid}/fd/${fd}`) === `socket:[${inode}]`;
+    } catch {
+      return false; // closed meanwhile
+    }
+  });
+}
+
+/** Length of the accept queue of a listening TCP socket, as ss(8) has it. */
+export function backlogOf(port: number): number {
+  const text = execFileSync('ss', ['-Hltn', `sport = :${port}`], { encoding: 'utf8' });
+  return Number(text.trim().split(/\s+/)[2]);
+}

@@ -1,0 +1,243 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { chmodSync, copyFileSync, writeFileSync } from 'node:fs';
+import { Agent, createServer, get } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { openClient, startBackend } from './backend.ts';
+import { isRunning, makeGrace, root, runtime } from './grace.ts';
+import type { Grace } from './grace.ts';
+import { backlogOf, holdsSocket, listeningInode } from './listening-socket.ts';
+
+const timeout = 120_000;
+const src = 'tcp:0:interface=127.0.0.1:backlog=33';
+const fixture = (name: string) => join(root, 'test/e2e/fixtures', name);
+
+test('the successor serves the very same sockets, with the same backlog', { timeout }, async (t) => {
+  const grace = makeGrace(t);
+  const a = await startBackend(t, 'A');
+  await grace.ok('start', src, a.endpoint);
+  const port = await grace.port(src);
+  const inode = listeningInode(port);
+  const old = (await grace.status()).pid;
+  assert.ok(holdsSocket(old, inode));
+  assert.equal(backlogOf(port), 33);
+  for (let round = 0; round < 2; round++) {
+    await grace.ok('restart');
+    assert.equal(listeningInode(port), inode);
+    assert.ok(holdsSocket((await grace.status()).pid, inode));
+    assert.equal(backlogOf(port), 33);
+  }
+});
+
+test('a Unix socket keeps its path over a restart, and loses it when the rule stops', { timeout }, async (t) => {
+  const grace = makeGrace(t);
+  const a = await startBackend(t, 'A');
+  await grace.ok('status').catch(() => {});
+  const path = `${grace.dir}-front.sock`;
+  await grace.ok('start', `unix:${path}:mode=600`, a.endpoint);
+  await grace.ok('restart');
+  const client = await openClient(t, { path });
+  assert.equal(await client.line(), 'A');
+  await client.end();
+  await grace.ok('stop', `unix:${path}`);
+  await assert.rejects(openClient(t, { path }), /ENOENT/);
+});
+
+async function goesOn(t: Parameters<typeof openClient>[0], grace: Grace, port: number, pid: number): Promise<void> {
+  assert.equal((await grace.status()).pid, pid);
+  const client = await openClient(t, { port });
+  assert.equal(await client.line(), 'A');
+  await client.end();
+}
+
+for (const { what, exec, prepare, reason } of [
+  { what: 'does not exist', exec: '/nonexistent/grace', reason: /\/nonexistent\/grace/ },
+  { what: 'may not be executed', exec: fixture('../grace.ts'), reason: /permission denied|cannot be executed/ },
+  { what: 'ends at once', exec: fixture('last-words.sh'), reason: /libmissing\.so/ },
+  { what: 'is not a grace', exec: fixture('talks-nonsense.sh'), reason: /cannot restart/ },
+  { what: 'never says that it is ready', exec: fixture('never-ready.sh'), reason: /did not come up within 1 s/ },
+  {
+    what: 'is no program',
+    exec: '',
+    prepare: (dir: string) => {
+      const file = `${dir}-garbage`;
+      writeFileSync(file, '\x7fELF garbage');
+      chmodSync(file, 0o755);
+      return file;
+    },
+    reason: /cannot (re)?start/,
+  },
+]) {
+  test(`a successor that ${what} changes nothing`, { timeout }, async (t) => {
+    const grace = makeGrace(t);
+    const a = await startBackend(t, 'A');
+    await grace.ok('start', src, a.endpoint);
+    const port = await grace.port(src);
+    const { pid } = await grace.status();
+    const client = await openClient(t, { port });
+    await client.line();
+    const file = prepare ? prepare(grace.dir) : exec;
+    const { code, stderr } = await grace.run('restart', '--exec', file, '--timeout', '1s');
+    assert.equal(code, 1);
+    assert.match(stderr, /^grace: /);
+    assert.match(stderr, reason);
+    assert.doesNotMatch(stderr, /\n\s+at /);
+    assert.equal(await client.echo('still here'), 'still here');
+    await goesOn(t, grace, port, pid);
+    await grace.ok('restart');
+    assert.equal(await client.echo('still here'), 'still here');
+  });
+}
+
+test('restarts while older generations drain keep every connection, and each is found by ls', { timeout }, async (t) => {
+  const grace = makeGrace(t);
+  const a = await startBackend(t, 'A');
+  const b = await startBackend(t, 'B');
+  await grace.ok('start', src, a.endpoint);
+  const port = await grace.port(src);
+  const clients = [];
+  for (let generation = 0; generation < 4; generation++) {
+    const client = await openClient(t, { port });
+    await client.line();
+    clients.push(client);
+    await grace.ok('restart');
+  }
+  const connections = async () => (await grace.ls()).reduce((sum, row) => sum + row.connections, 0);
+  assert.equal(await connections(), 4);
+  await grace.ok('switch', src, b.endpoint);
+  const rows = await grace.ls();
+  assert.equal(rows.filter((row) => row.active).length, 1);
+  const waiting = grace.spawn('wait');
+  for (const client of clients) {
+    assert.equal(await client.echo('hello'), 'hello');
+    assert.equal(waiting.outcome().code, null);
+    await client.end();
+  }
+  assert.equal((await waiting.ended).code, 0);
+  assert.equal(await connections(), 0);
+});
+
+test('stop ends every generation', { timeout }, async (t) => {
+  const grace = makeGrace(t);
+  const a = await startBackend(t, 'A');
+  await grace.ok('start', src, a.endpoint);
+  const port = await grace.port(src);
+  const clients = [];
+  const pids = new Set<number>();
+  for (let generation = 0; generation < 3; generation++) {
+    const client = await openClient(t, { port });
+    await client.line();
+    clients.push(client);
+    await grace.ok('restart');
+    for (const { pid } of (await grace.status()).generations) pids.add(pid);
+  }
+  assert.match(await grace.ok('stop', '--now'), /^Stopped\n.*3/);
+  for (const pid of pids) assert.equal(isRunning(pid), false);
+  for (const client of clients) await assert.rejects(client.line());
+});
+
+test('an executable that was replaced on disk is what a restart runs', { timeout, skip: runtime === 'executable' ? false : 'only the executable is one file' }, async (t) => {
+  const grace = makeGrace(t);
+  const a = await startBackend(t, 'A');
+  await grace.ok('start', src, a.endpoint);
+  const copy = `${grace.dir}-copy`;
+  copyFileSync(join(root, 'dist/grace'), copy);
+  await grace.ok('restart', '--exec', copy);
+  const client = await openClient(t, { port: await grace.port(src) });
+  assert.equal(await client.line(), 'A');
+});
+
+test('20 restarts in a row under load lose, refuse and reset nothing', { timeout }, async (t) => {
+  const grace = makeGrace(t);
+  const server = createServer((request, response) => response.end(`echo ${request.url}`));
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  await grace.ok('start', 'tcp:0:interface=127.0.0.1:backlog=1024', `tcp:127.0.0.1:${(server.address() as AddressInfo).port}`);
+  const port = await grace.port('tcp:0:interface=127.0.0.1:backlog=1024');
+
+  let isOver = false;
+  const failures: string[] = [];
+  const counts = { fresh: 0, keptAlive: 0, streams: 0 };
+  const agent = new Agent({ keepAlive: true, maxSockets: 4 });
+  t.after(() => agent.destroy());
+
+  const request = (path: string, options: { agent?: Agent }): Promise<void> =>
+    new Promise((resolve) => {
+      const sent = get({ host: '127.0.0.1', port, path, ...options }, (response) => {
+        let text = '';
+        response.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
+        response.on('end', () => {
+          if (text !== `echo ${path}`) failures.push(`${path}: "${text}"`);
+          resolve();
+        });
+        response.on('error', (error) => failures.push(`${path}: ${error.message}`));
+      });
+      sent.on('error', (error) => {
+        failures.push(`${path}: ${error.message}`);
+        resolve();
+      });
+    });
+  const loop = async (kind: 'fresh' | 'keptAlive') => {
+    const options = kind === 'keptAlive' ? { agent } : { agent: new Agent() };
+    while (!isOver) await request(`/${kind}/${counts[kind]++}`, options);
+  };
+  const load = [loop('fresh'), loop('fresh'), loop('keptAlive'), loop('keptAlive'), loop('keptAlive')];
+  const pids = new Set([(await grace.status()).pid]);
+  for (let restart = 0; restart < 20; restart++) {
+    await grace.ok('restart');
+    pids.add((await grace.status()).pid);
+  }
+  isOver = true;
+  await Promise.all(load);
+  t.diagnostic(`${counts.fresh} new connections, ${counts.keptAlive} requests on kept-alive ones, ${failures.length} failures`);
+  assert.deepEqual(failures.slice(0, 5), []);
+  assert.equal(pids.size, 21);
+  assert.ok(counts.fresh > 20 && counts.keptAlive > 20);
+});
+
+test('a second restart at the same time is refused, and the first goes on', { timeout }, async (t) => {
+  const grace = makeGrace(t);
+  const a = await startBackend(t, 'A');
+  await grace.ok('start', src, a.endpoint);
+  const port = await grace.port(src);
+  const outcomes = await Promise.all([grace.run('restart'), grace.run('restart'), grace.run('restart')]);
+  assert.ok(outcomes.some(({ code }) => code === 0));
+  for (const { code, stderr } of outcomes) if (code !== 0) assert.match(stderr, /already under way/);
+  const client = await openClient(t, { port });
+  assert.equal(await client.line(), 'A');
+});
+
+test('USR2 restarts the daemon, TERM stops it gracefully, and TERM again at once', { timeout }, async (t) => {
+  const grace = makeGrace(t);
+  const a = await startBackend(t, 'A');
+  await grace.ok('start', src, a.endpoint);
+  const port = await grace.port(src);
+  const client = await openClient(t, { port });
+  await client.line();
+  const { pid } = await grace.status();
+  process.kill(pid, 'SIGUSR2');
+  while ((await grace.status()).pid === pid);
+  assert.equal(await client.echo('over USR2'), 'over USR2');
+
+  const successor = (await grace.status()).pid;
+  const last = await openClient(t, { port });
+  await last.line();
+  process.kill(successor, 'SIGTERM');
+  for (;;) {
+    const attempt = connect({ port, host: '127.0.0.1' });
+    const outcome = await Promise.race([once(attempt, 'connect').then(() => 'connected'), new Promise((resolve) => attempt.once('error', () => resolve('refused')))]);
+    attempt.destroy();
+    if (outcome === 'refused') break;
+  }
+  assert.equal(await last.echo('drains'), 'drains');
+  process.kill(successor, 'SIGTERM');
+  await assert.rejects(last.line());
+  while (isRunning(successor)) await new Promise((resolve) => setImmediate(resolve));
+});
