@@ -45,6 +45,8 @@ export function watchServer(server: Server, { idleGrace, endConnection }: DrainO
   return {
     connections: () => connections.sockets.size,
     async drain() {
+      // The application may have closed it itself.
+      if (!server.listening && connections.sockets.size === 0) return;
       const closed = once(server, 'close');
       // Not the HTTP servers' own close(): it destroys a connection whose first request is under way.
       Server.prototype.close.call(server);

@@ -67,7 +67,7 @@ export type ServeOptions = {
  * The servers must not listen yet; they are closed when the promise settles.
  *
  * @param servers one server, whose address is in the options, or each with its address
- * @returns resolves when everything has ended after a stop
+ * @returns resolves when everything has ended: after a stop, or when the application has closed every server
  * @throws GraceError when an address cannot be listened on (nothing is left open), or when connections
  * are still open after `killTimeout`; a server's `error` event.
  */
@@ -83,6 +83,7 @@ export async function serve(servers: Server | Target | readonly Target[], option
 
   const serverError = firstError(targets);
   const listeners = await listenAll(net, targets);
+  const allClosed = Promise.all(targets.map(({ server }) => new Promise((resolve) => server.once('close', resolve))));
   announce({ net, notifier, log, listeners });
   options.onListening?.({ listeners, pid: process.pid, predecessorPid: net.parent?.pid ?? null });
   signals.onRestart(() => {
@@ -95,7 +96,7 @@ export async function serve(servers: Server | Target | readonly Target[], option
   });
 
   try {
-    await Promise.race([signals.stopped, serverError]);
+    await Promise.race([signals.stopped, serverError, allClosed]);
   } finally {
     const heir = successors.release();
     if (heir === null) notifier?.stopping();
