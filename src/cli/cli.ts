@@ -1,0 +1,162 @@
+/**
+ * The command line: reads the words, finds the command, runs it, and answers with an exit code.
+ * Each command is a file of its own that is loaded when it runs, so that `grace ls` does not wait
+ * for what only `grace start` needs.
+ */
+import { CAC } from 'cac';
+import { GraceError, errorCode, errorMessage } from '../error.ts';
+import type { Invocation } from '../control/messages.ts';
+import { checkLine, readLine, unknownCommand, valueFromCac, wordsForCac } from './arguments.ts';
+import { commands, findCommand, globalOptions } from './commands.ts';
+import type { CommandDefinition, CommandName, OptionDefinition } from './commands.ts';
+import { stateDir } from './context.ts';
+import type { Context, Input, Output, Programs } from './context.ts';
+import { commandHelp, generalHelp } from './help.ts';
+import { printError, printLine } from './output.ts';
+
+export type { DaemonOptions, DemoOptions, Programs } from './context.ts';
+
+export type CliOptions = {
+  /** The words after the program's name. */
+  argv: readonly string[];
+  env: NodeJS.ProcessEnv;
+  cwd: string;
+  stdout: Output;
+  stderr: Output;
+  /** Whether stdout is a terminal. */
+  isTTY: boolean;
+  /** Aborts when the user ends the command (Ctrl-C). */
+  signal: AbortSignal;
+  /** How this executable is started; a daemon is started the same way. */
+  self: Invocation;
+  version: string;
+  programs: Programs;
+};
+
+type CommandProgram = (context: Context, input: Input) => Promise<number>;
+
+/** Exit code of a command that the user ended, as a shell has it for SIGINT. */
+const interruptedExitCode = 130;
+
+/** Run one command line. Resolves with the exit code; what went wrong was printed on `stderr`. Never rejects. */
+export async function runCli(options: CliOptions): Promise<number> {
+  const { stdout, stderr, env, signal } = options;
+  const unwritable = abortWhenUnwritable(stdout);
+  stderr.on('error', () => {}); // nobody reads the errors; the exit code still tells
+  let failure: unknown;
+  let exitCode = 0;
+  try {
+    exitCode = await runLine({ ...options, signal: AbortSignal.any([signal, unwritable]) });
+    await flush(stdout);
+  } catch (error) {
+    failure = error;
+    exitCode = error instanceof GraceError ? error.exitCode : 1;
+  }
+  if (signal.aborted && failure !== undefined) return interruptedExitCode;
+  if (unwritable.aborted) {
+    // The reader may leave early (`grace logs -f | head -1`); that ends the command, and is no failure.
+    if (errorCode(unwritable.reason) === 'EPIPE') return 0;
+    failure = new GraceError(`cannot write to stdout: ${errorMessage(unwritable.reason)}`);
+    exitCode = 1;
+  }
+  if (failure !== undefined) printError({ stderr, env }, failure);
+  return exitCode;
+}
+
+function abortWhenUnwritable(stdout: Output): AbortSignal {
+  const aborter = new AbortController();
+  stdout.on('error', (error: unknown) => aborter.abort(error));
+  return aborter.signal;
+}
+
+/** Resolves when everything written has been taken by the system, or has failed. */
+function flush(output: Output): Promise<void> {
+  return new Promise((resolve) => output.write('', () => resolve()));
+}
+
+async function runLine(options: CliOptions): Promise<number> {
+  const line = readLine(options.argv);
+  const { stdout, stderr, version } = options;
+  const { command } = line;
+  if (line.options.has('help')) return printHelp(stdout, command);
+  if (line.options.has('version')) {
+    printLine(stdout, `grace ${version}`);
+    return 0;
+  }
+  if (!command) {
+    printHelp(stderr, null);
+    return 2;
+  }
+  checkLine({ ...line, command });
+  return await runWithCac(wordsForCac({ ...line, command }), options);
+}
+
+function printHelp(output: Output, command: CommandDefinition | null): number {
+  printLine(output, command ? commandHelp(command) : generalHelp());
+  return 0;
+}
+
+/** Register every command of the table with cac, and let it find and run the one that is meant. */
+async function runWithCac(words: readonly string[], options: CliOptions): Promise<number> {
+  const cac = new CAC('grace');
+  for (const option of globalOptions) cac.option(...forCac(option));
+  for (const { name, aliases, args, summary, options: own } of commands) {
+    const shapes = args.map((each) => (each.required ? `<${each.name}>` : `[${each.name}]`));
+    const command = cac.command([name, ...shapes].join(' '), summary);
+    for (const alias of aliases) command.alias(alias);
+    for (const option of own) command.option(...forCac(option));
+    command.action((...values: unknown[]) => {
+      const input = inputFromCac(values);
+      return commandPrograms[name](openContext(options, input), input);
+    });
+  }
+  cac.parse(['', 'grace', ...words], { run: false });
+  return await cac.runMatchedCommand();
+}
+
+function forCac({ name, short, value, help }: OptionDefinition): [rawName: string, description: string] {
+  return [`${short === undefined ? '' : `-${short}, `}--${name}${value === undefined ? '' : ` <${value}>`}`, help];
+}
+
+/** cac calls an action with the arguments, then an object of the options by their names in camel case. */
+function inputFromCac(values: readonly unknown[]): Input {
+  const given = new Map<string, unknown>(Object.entries(values.at(-1) ?? {}));
+  const read = (option: string): unknown => {
+    const isNegation = option.startsWith('no-'); // cac reads --no-check as check: false
+    const value = given.get(option.replace(/^no-/, '').replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase()));
+    return isNegation ? value === false : value;
+  };
+  return {
+    args: values.slice(0, -1).map(valueFromCac),
+    value: (option) => valueFromCac(read(option)),
+    has: (option) => read(option) === true,
+  };
+}
+
+function openContext(options: CliOptions, input: Input): Context {
+  const { env, cwd, isTTY } = options;
+  return {
+    ...options,
+    dir: stateDir({ option: input.value('dir'), env, cwd }),
+    hasColors: isTTY && !env['NO_COLOR'] && env['TERM'] !== 'dumb',
+  };
+}
+
+const commandPrograms: Record<CommandName, CommandProgram> = {
+  start: async (context, input) => (await import('./start.ts')).start(context, input),
+  switch: async (context, input) => (await import('./switch.ts')).switchRule(context, input),
+  ls: async (context, input) => (await import('./ls.ts')).ls(context, input),
+  wait: async (context, input) => (await import('./wait.ts')).wait(context, input),
+  stop: async (context, input) => (await import('./stop.ts')).stop(context, input),
+  restart: async (context, input) => (await import('./restart.ts')).restart(context, input),
+  status: async (context, input) => (await import('./status.ts')).status(context, input),
+  logs: async (context, input) => (await import('./logs.ts')).logs(context, input),
+  daemon: async (context, input) => (await import('./daemon.ts')).daemon(context, input),
+  endpoint: async (context, input) => (await import('./endpoint.ts')).endpoint(context, input),
+  demo: async (context) => context.programs.demo({}),
+  help: async ({ stdout }, { args: [name] }) => {
+    const command = name === undefined ? null : findCommand(name);
+    if (command === undefined) throw unknownCommand(name ?? '');
+    return printHelp(stdout, command);
+  },
+};

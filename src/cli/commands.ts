@@ -1,0 +1,206 @@
+/**
+ * The command line as data: every command with its arguments, options and sentences. Parsing, help
+ * and whatever else describes the commands are made from this table.
+ */
+
+export type OptionDefinition = {
+  /** Long name without dashes, as typed: `no-check`. */
+  name: string;
+  /** Its letter, `d` for `-d`. */
+  short?: string;
+  /** What its value is called in help; an option without one is a switch. */
+  value?: string;
+  help: string;
+};
+
+export type ArgumentDefinition = {
+  /** As shown in help. */
+  name: string;
+  required: boolean;
+  /** The only words it can be. */
+  choices?: readonly string[];
+};
+
+export type CommandDefinition = {
+  name: CommandName;
+  aliases: readonly string[];
+  /** What it does, in one line that fits beside the name. */
+  summary: string;
+  /** What else a user should know, a paragraph each. */
+  details: readonly string[];
+  args: readonly ArgumentDefinition[];
+  options: readonly OptionDefinition[];
+  examples: readonly string[];
+};
+
+export type CommandName =
+  | 'start'
+  | 'switch'
+  | 'ls'
+  | 'wait'
+  | 'stop'
+  | 'restart'
+  | 'status'
+  | 'logs'
+  | 'daemon'
+  | 'endpoint'
+  | 'demo'
+  | 'help';
+
+/** Options that stand before or after any command. */
+export const globalOptions: readonly OptionDefinition[] = [
+  { name: 'dir', short: 'd', value: 'DIR', help: 'state dir (default: GRACE_DIR, then ~/.grace)' },
+  { name: 'help', short: 'h', help: 'show help, of a command if one is given' },
+  { name: 'version', short: 'v', help: 'show the version' },
+];
+
+const json: OptionDefinition = { name: 'json', help: 'print JSON' };
+const src: ArgumentDefinition = { name: 'SRC', required: true };
+const dst: ArgumentDefinition = { name: 'DST', required: true };
+const anySrc: ArgumentDefinition = { name: 'SRC', required: false };
+
+export const commands: readonly CommandDefinition[] = [
+  {
+    name: 'start',
+    aliases: [],
+    summary: 'forward SRC to DST',
+    details: [
+      'SRC says where to listen, DST where to connect. Starts the daemon in the background when none runs in the state dir, and returns when SRC is listening.',
+      'The same rule again changes nothing. A SRC that is forwarded elsewhere is an error: use "grace switch".',
+    ],
+    args: [src, dst],
+    options: [],
+    examples: ['grace start tcp:8080 tcp:127.0.0.1:9001', 'grace start unix:/run/app.sock tcp:[::1]:9001'],
+  },
+  {
+    name: 'switch',
+    aliases: ['x'],
+    summary: 'send new connections of SRC to another DST',
+    details: [
+      'Connections that are open stay where they are. DST must accept a connection first; if it does not, nothing changes and the exit code is 1.',
+    ],
+    args: [src, dst],
+    options: [
+      { name: 'no-check', help: 'do not try DST first' },
+      { name: 'wait', help: 'then wait until the earlier destinations of SRC have no connection left' },
+      { name: 'timeout', value: 'DURATION', help: 'wait at most so long; exit 124 when it passes (with --wait)' },
+    ],
+    examples: ['grace switch tcp:8080 tcp:127.0.0.1:9002', 'grace x tcp:8080 tcp:127.0.0.1:9002 --wait'],
+  },
+  {
+    name: 'ls',
+    aliases: [],
+    summary: 'list the rules and their connections',
+    details: [
+      'A line a destination: the current one of each rule is active; an earlier one is inactive and stays listed while it has connections.',
+    ],
+    args: [],
+    options: [{ name: 'long', short: 'l', help: 'a line a process too: its pid, bytes in and out, since when, where it listens' }, json],
+    examples: ['grace ls', 'grace ls --json'],
+  },
+  {
+    name: 'wait',
+    aliases: ['w'],
+    summary: 'wait until earlier destinations have no connection left',
+    details: [
+      'Waits for every earlier destination of SRC, or of every rule without SRC, in the processes that an earlier "grace restart" left draining too. On a terminal it shows what it waits for.',
+    ],
+    args: [anySrc],
+    options: [{ name: 'timeout', value: 'DURATION', help: 'wait at most so long; exit 124 when it passes' }],
+    examples: ['grace wait', 'grace w tcp:8080 --timeout 5m'],
+  },
+  {
+    name: 'stop',
+    aliases: [],
+    summary: 'stop a rule, or the daemon',
+    details: [
+      'New connections are refused at once; open ones get a time to finish and are then closed. Without SRC the daemon stops; its rules are kept and are served again by the next one.',
+    ],
+    args: [anySrc],
+    options: [
+      { name: 'timeout', value: 'DURATION', help: 'time for open connections to finish (default: 30s)' },
+      { name: 'now', help: 'close open connections at once' },
+    ],
+    examples: ['grace stop tcp:8080', 'grace stop --timeout 5m'],
+  },
+  {
+    name: 'restart',
+    aliases: [],
+    summary: 'replace the daemon by a new process, without losing a connection',
+    details: [
+      'The new process is started from the executable that this command runs, takes over the listening sockets, and serves; open connections go on in the old process until they end. If the new one does not come up, the old one goes on as if nothing had happened and the exit code is 1.',
+    ],
+    args: [],
+    options: [
+      { name: 'exec', value: 'PATH', help: 'start this executable instead' },
+      { name: 'timeout', value: 'DURATION', help: 'time for the new process to come up (default: 10s)' },
+    ],
+    examples: ['grace restart', 'grace restart --exec /opt/grace-new/grace'],
+  },
+  {
+    name: 'status',
+    aliases: [],
+    summary: 'say whether a daemon runs',
+    details: ['Exits with 3 when none runs.'],
+    args: [],
+    options: [json],
+    examples: ['grace status'],
+  },
+  {
+    name: 'logs',
+    aliases: [],
+    summary: 'print the log of the daemon',
+    details: [],
+    args: [],
+    options: [{ name: 'follow', short: 'f', help: 'go on printing what is added, through rotations' }],
+    examples: ['grace logs -f'],
+  },
+  {
+    name: 'daemon',
+    aliases: [],
+    summary: 'run the daemon in the foreground',
+    details: ['For init systems. Serves the rules that the state dir holds.'],
+    args: [],
+    options: [
+      { name: 'no-keeper', help: 'no keeper process; the pid changes with a restart' },
+      { name: 'engine', value: 'NAME', help: 'what moves the bytes: portable or native' },
+      { name: 'log-format', value: 'FORMAT', help: 'text or json' },
+    ],
+    examples: ['grace -d /var/lib/grace daemon'],
+  },
+  {
+    name: 'endpoint',
+    aliases: [],
+    summary: 'say what an endpoint string means',
+    details: ['Checks the files that it names too. Exits with 2 for a bad one and shows the place. Put -- before a string that begins with a dash.'],
+    args: [
+      { name: 'server|client', required: true, choices: ['server', 'client'] },
+      { name: 'STRING', required: true },
+    ],
+    options: [json],
+    examples: ['grace endpoint server tcp:8080:interface=127.0.0.1', 'grace endpoint client tls:example.com:443 --json'],
+  },
+  {
+    name: 'demo',
+    aliases: [],
+    summary: 'run the demo server of the library',
+    details: ['Listens on ports 48567, 48568 and 48569 and answers /sleep/?duration=20s. SIGUSR2 restarts it, SIGTERM ends it, both after the requests in flight.'],
+    args: [],
+    options: [],
+    examples: ['grace demo'],
+  },
+  {
+    name: 'help',
+    aliases: [],
+    summary: 'show help, of a command if one is given',
+    details: [],
+    args: [{ name: 'COMMAND', required: false }],
+    options: [],
+    examples: ['grace help start'],
+  },
+];
+
+/** The command that goes by a name or an alias. */
+export function findCommand(name: string): CommandDefinition | undefined {
+  return commands.find((command) => command.name === name || command.aliases.includes(name));
+}

@@ -1,0 +1,68 @@
+import { homedir } from 'node:os';
+import { resolve } from 'node:path';
+import { GraceError } from '../error.ts';
+import type { Invocation } from '../control/messages.ts';
+
+/** Where a command prints: stdout or stderr of the process, or a stream of a test. */
+export type Output = NodeJS.WritableStream & { columns?: number };
+
+/** What a command may want from the daemon's side of the executable; main.ts puts it in. */
+export type Programs = {
+  /** Run the daemon in this process until it ends; resolves with the exit code. */
+  daemon(options: DaemonOptions): Promise<number>;
+  /** Run the demo server of the library; resolves with the exit code. */
+  demo(options: DemoOptions): Promise<number>;
+};
+
+export type DaemonOptions = {
+  /** State dir, absolute. */
+  dir: string;
+  /** False for `--no-keeper`; undefined leaves it to the daemon. */
+  keeper: boolean | undefined;
+  engine: 'portable' | 'native' | undefined;
+  logFormat: 'text' | 'json' | undefined;
+};
+
+export type DemoOptions = Record<string, never>;
+
+/** The world as a command sees it; nothing of it is read from the process directly. */
+export type Context = {
+  env: NodeJS.ProcessEnv;
+  /** Relative paths of the command line are relative to it. */
+  cwd: string;
+  /** State dir, absolute. */
+  dir: string;
+  stdout: Output;
+  stderr: Output;
+  /** Whether stdout is a terminal. */
+  isTTY: boolean;
+  hasColors: boolean;
+  /** Aborts on Ctrl-C, and when nobody reads stdout any more. */
+  signal: AbortSignal;
+  /** How this executable is started. */
+  self: Invocation;
+  version: string;
+  programs: Programs;
+};
+
+/** The arguments and options of one command, by the names of commands.ts. */
+export type Input = {
+  args: readonly (string | undefined)[];
+  /** Value of an option, as it was typed. */
+  value(option: string): string | undefined;
+  /** Whether a switch was given. */
+  has(option: string): boolean;
+};
+
+/** A required argument; the line was checked before, so its absence is a mistake in commands.ts. */
+export function argument(input: Input, index: number): string {
+  const value = input.args[index];
+  if (value === undefined) throw new TypeError(`argument ${index} is required but not declared so`);
+  return value;
+}
+
+/** The state dir: `-d`, then GRACE_DIR, then ~/.grace; absolute. Throws GraceError (exit code 2) for an empty `-d`. */
+export function stateDir({ option, env, cwd }: { option: string | undefined; env: NodeJS.ProcessEnv; cwd: string }): string {
+  if (option === '') throw new GraceError('option --dir needs a directory, not an empty text', { exitCode: 2 });
+  return resolve(cwd, option ?? (env['GRACE_DIR'] || resolve(env['HOME'] || homedir(), '.grace')));
+}

@@ -1,0 +1,24 @@
+import { parseClient } from '../endpoint/client.ts';
+import { resolvePaths } from '../endpoint/paths.ts';
+import { printClient, printServer } from '../endpoint/print.ts';
+import { parseServer } from '../endpoint/server.ts';
+import type { EndpointText } from '../control/messages.ts';
+import { quoted } from '../endpoint/error.ts';
+import { GraceError } from '../error.ts';
+
+/** SRC as the daemon takes it. Throws EndpointError, or GraceError for a source that no daemon can serve (exit code 2). */
+export function readSource(typed: string, cwd: string): EndpointText {
+  const endpoint = parseServer(typed);
+  if (endpoint.type === 'stdio') {
+    throw new GraceError(`cannot forward ${quoted(typed)}: the daemon in the background has no standard input of yours`, {
+      hint: 'listen on tcp: or unix: instead',
+      exitCode: 2,
+    });
+  }
+  return { typed, absolute: printServer(resolvePaths(endpoint, cwd)) };
+}
+
+/** DST as the daemon takes it. Throws EndpointError (exit code 2). */
+export function readDestination(typed: string, cwd: string): EndpointText {
+  return { typed, absolute: printClient(resolvePaths(parseClient(typed), cwd)) };
+}

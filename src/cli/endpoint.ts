@@ -1,0 +1,52 @@
+import { checkClient, checkServer } from '../endpoint/check.ts';
+import { parseClient } from '../endpoint/client.ts';
+import { explainClient, explainServer, toJson } from '../endpoint/describe.ts';
+import type { Explanation } from '../endpoint/describe.ts';
+import type { ClientEndpoint, ServerEndpoint } from '../endpoint/model.ts';
+import { resolvePaths } from '../endpoint/paths.ts';
+import { parseServer } from '../endpoint/server.ts';
+import { GraceError, errorMessage } from '../error.ts';
+import { argument } from './context.ts';
+import type { Context, Input } from './context.ts';
+import { printJson, printLine, printNote, visible } from './output.ts';
+
+/** `grace endpoint server|client STRING [--json]` */
+export async function endpoint(context: Context, input: Input): Promise<number> {
+  const text = argument(input, 1);
+  const read = argument(input, 0) === 'server' ? readServer : readClient;
+  try {
+    const { endpoint: meaning, warnings, rows } = read(text, context);
+    for (const warning of warnings) printNote(context, warning);
+    if (input.has('json')) printJson(context, toJson(meaning));
+    else printLine(context.stdout, formatExplanation(rows));
+    return 0;
+  } catch (error) {
+    if (input.has('json') && error instanceof GraceError) printJson(context, { error: errorMessage(error) });
+    throw error;
+  }
+}
+
+type Meaning = { endpoint: ServerEndpoint | ClientEndpoint; warnings: readonly string[]; rows: readonly Explanation[] };
+
+function readServer(text: string, { cwd, env }: Context): Meaning {
+  const endpoint = parseServer(text);
+  // An inherited socket is for the process that is going to serve, which this one is not.
+  const warnings = isDescriptor(endpoint) ? [] : checkServer(resolvePaths(endpoint, cwd), { text, env, isServing: false });
+  return { endpoint, warnings, rows: explainServer(endpoint) };
+}
+
+function readClient(text: string, { cwd }: Context): Meaning {
+  const endpoint = parseClient(text);
+  return { endpoint, warnings: checkClient(resolvePaths(endpoint, cwd), { text }), rows: explainClient(endpoint) };
+}
+
+function isDescriptor(endpoint: ServerEndpoint): boolean {
+  return endpoint.type === 'haproxy' ? isDescriptor(endpoint.endpoint) : endpoint.type === 'fd';
+}
+
+/** `port       8080       TCP port`, a line a parameter; a long value does not push the others aside. */
+function formatExplanation(rows: readonly Explanation[]): string {
+  const nameWidth = Math.max(...rows.map(({ name }) => name.length));
+  const valueWidth = Math.min(24, Math.max(...rows.map(({ value }) => visible(value).length)));
+  return rows.map(({ name, value, meaning }) => `${name.padEnd(nameWidth)}  ${visible(value).padEnd(valueWidth)}  ${visible(meaning)}`).join('\n');
+}

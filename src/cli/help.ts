@@ -1,0 +1,69 @@
+import { commands, globalOptions } from './commands.ts';
+import type { CommandDefinition, OptionDefinition } from './commands.ts';
+
+const lineWidth = 80;
+
+/** `grace stop [SRC] [--timeout DURATION] [--now]` */
+export function usageOf({ name, args, options }: CommandDefinition): string {
+  const words = args.map((argument) => (argument.required ? argument.name : `[${argument.name}]`));
+  const choices = options.map((option) => `[--${option.name}${option.value === undefined ? '' : ` ${option.value}`}]`);
+  return ['grace', name, ...words, ...choices].join(' ');
+}
+
+/** What `grace --help` prints. */
+export function generalHelp(): string {
+  const rows = commands.map(({ name, aliases, args, summary }) => {
+    const words = args.map((argument) => (argument.required ? argument.name : `[${argument.name}]`));
+    return [[[name, ...aliases].join(', '), ...words].join(' '), summary] as const;
+  });
+  return [
+    wrap('grace forwards connections from one endpoint to another, and moves, restarts and upgrades without dropping any.'),
+    'Usage: grace [-d DIR] COMMAND [ARGUMENTS]',
+    `Commands:\n${columns(rows)}`,
+    `Options:\n${columns(globalOptions.map(optionRow))}`,
+    wrap('Endpoints: tcp:8080, tcp:8080:interface=127.0.0.1 or unix:/run/app.sock as SRC; tcp:127.0.0.1:9001, tls:example.com:443 or unix:/run/app.sock as DST; "grace endpoint" explains one.'),
+    'Durations: 500ms, 30s, 5m, 2h, or a bare number of seconds.',
+    wrap('Exit codes: 0 done; 1 failed, nothing was changed; 2 the command line or an endpoint is wrong; 3 no daemon runs; 124 a timeout passed.'),
+    'Help for a command: grace COMMAND --help',
+  ].join('\n\n');
+}
+
+/** What `grace COMMAND --help` prints. */
+export function commandHelp(command: CommandDefinition): string {
+  const { summary, details, aliases, options, examples } = command;
+  return [
+    `Usage: ${usageOf(command)}`,
+    `${summary.charAt(0).toUpperCase()}${summary.slice(1)}.`,
+    ...details.map((paragraph) => wrap(paragraph)),
+    ...(aliases.length > 0 ? [`Also: ${aliases.map((alias) => `grace ${alias}`).join(', ')}`] : []),
+    `Options:\n${columns([...options, ...globalOptions].map(optionRow))}`,
+    `Examples:\n${examples.map((example) => `  ${example}`).join('\n')}`,
+  ].join('\n\n');
+}
+
+function optionRow({ name, short, value, help }: OptionDefinition): readonly [string, string] {
+  const letter = short === undefined ? '    ' : `-${short}, `;
+  return [`${letter}--${name}${value === undefined ? '' : ` ${value}`}`, help];
+}
+
+/** Two columns; the right one wraps below itself. */
+function columns(rows: readonly (readonly [string, string])[]): string {
+  const width = Math.max(...rows.map(([left]) => left.length)) + 4;
+  return rows
+    .map(([left, right]) => `  ${left}`.padEnd(width) + wrap(right, lineWidth - width).replaceAll('\n', `\n${' '.repeat(width)}`))
+    .join('\n');
+}
+
+function wrap(text: string, width = lineWidth): string {
+  const lines: string[] = [];
+  let line = '';
+  for (const word of text.split(' ')) {
+    if (line !== '' && line.length + 1 + word.length > width) {
+      lines.push(line);
+      line = word;
+    } else {
+      line = line === '' ? word : `${line} ${word}`;
+    }
+  }
+  return [...lines, line].join('\n');
+}

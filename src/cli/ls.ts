@@ -1,0 +1,45 @@
+import { call } from '../control/client.ts';
+import type { DestinationRow } from '../control/messages.ts';
+import type { Context, Input } from './context.ts';
+import { formatSize, formatTable, paint, printJson, printLine, printNote, visible } from './output.ts';
+import type { Column } from './output.ts';
+import { mergeRows } from './rows.ts';
+
+const columns: readonly Column[] = [{ title: 'src' }, { title: 'dst' }, { title: 'connections', align: 'right' }, { title: 'status' }];
+const longColumns: readonly Column[] = [
+  ...columns,
+  { title: 'pid', align: 'right' },
+  { title: 'in', align: 'right' },
+  { title: 'out', align: 'right' },
+  { title: 'since' },
+  { title: 'listening' },
+];
+
+/** `grace ls [--long] [--json]` */
+export async function ls(context: Context, input: Input): Promise<number> {
+  const { dir, signal } = context;
+  const { rows } = await call(dir, { command: 'ls' }, { signal });
+  if (input.has('json')) {
+    printJson(context, rows);
+    return 0;
+  }
+  const text = input.has('long')
+    ? formatTable(longColumns, rows.map((row) => longCells(context, row)))
+    : formatTable(columns, mergeRows(rows).map((row) => cells(context, row)));
+  printLine(context.stdout, await text);
+  for (const { src, error } of rows) if (error !== undefined) printNote(context, `${src} is not served: ${error}`);
+  return 0;
+}
+
+function cells(context: Context, { src, dst, connections, active, error }: DestinationRow): string[] {
+  return [visible(src), visible(dst), String(connections), status(context, { active, error })];
+}
+
+function status(context: Context, { active, error }: { active: boolean; error: string | undefined }): string {
+  if (error !== undefined) return paint(context, 'red', 'failed');
+  return active ? paint(context, 'green', 'active') : paint(context, 'yellow', 'inactive');
+}
+
+function longCells(context: Context, row: DestinationRow): string[] {
+  return [...cells(context, row), String(row.pid), formatSize(row.bytesIn), formatSize(row.bytesOut), row.since, visible(row.listening)];
+}

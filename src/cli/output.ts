@@ -1,0 +1,108 @@
+/** How everything that commands print looks: tables, JSON, errors, sizes. */
+import { stripVTControlCharacters, styleText } from 'node:util';
+import { GraceError, errorMessage } from '../error.ts';
+import type { Context, Output } from './context.ts';
+
+export function printLine(output: Output, text: string): void {
+  output.write(`${text}\n`);
+}
+
+/** JSON as a program reads it, on one line; indented on a terminal. */
+export function printJson({ stdout, isTTY }: Context, value: unknown): void {
+  printLine(stdout, JSON.stringify(value, null, isTTY ? 2 : 0));
+}
+
+/** A line that is no result, for a person: on stderr. */
+export function printNote({ stderr }: Context, note: string): void {
+  printLine(stderr, `note: ${oneLine(note)}`);
+}
+
+/** `grace: what is wrong`, and the hint on a line of its own. A stack trace is for GRACE_DEBUG. */
+export function printError({ stderr, env }: Pick<Context, 'stderr' | 'env'>, error: unknown): void {
+  printLine(stderr, `grace: ${oneLine(errorMessage(error))}`);
+  if (error instanceof GraceError) {
+    if (error.hint !== undefined) printLine(stderr, `hint: ${oneLine(error.hint)}`);
+    return;
+  }
+  printLine(stderr, 'hint: this is a mistake in grace; GRACE_DEBUG=1 shows where');
+  if (env['GRACE_DEBUG'] && error instanceof Error && error.stack) printLine(stderr, error.stack);
+}
+
+/** The text with control characters made visible, so that no endpoint or message can break a line or steer a terminal. */
+export function visible(text: string): string {
+  return text.replace(/[\p{Cc}\u2028\u2029]/gu, (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`);
+}
+
+function oneLine(text: string): string {
+  return visible(text.trim().replace(/(:?)\s*\n\s*/g, (_, colon: string) => (colon === ':' ? ': ' : '; ')));
+}
+
+export type Column = { title: string; align?: 'left' | 'right' };
+
+/** Columns, two spaces apart, without borders; no spaces at the end of a line. */
+export async function formatTable(columns: readonly Column[], rows: readonly (readonly string[])[]): Promise<string> {
+  const { default: Table } = await import('cli-table3');
+  const none = ['top', 'top-mid', 'top-left', 'top-right', 'bottom', 'bottom-mid', 'bottom-left', 'bottom-right', 'left', 'left-mid', 'mid', 'mid-mid', 'right', 'right-mid'];
+  const table = new Table({
+    head: columns.map((column) => column.title),
+    colAligns: columns.map((column) => column.align ?? 'left'),
+    chars: { ...Object.fromEntries(none.map((name) => [name, ''])), middle: '  ' },
+    style: { 'padding-left': 0, 'padding-right': 0, head: [], border: [], compact: true },
+  });
+  table.push(...rows.map((row) => [...row]));
+  return table
+    .toString()
+    .split('\n')
+    .map((line) => line.trimEnd())
+    .join('\n');
+}
+
+/** Text in a colour, where the user wants colours. */
+export function paint({ hasColors }: Context, style: 'green' | 'yellow' | 'red', text: string): string {
+  return hasColors ? styleText(style, text, { validateStream: false }) : text;
+}
+
+/** `3 connections`, `1 connection` */
+export function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`;
+}
+
+/** Bytes in people's units, powers of 1000: `0 B`, `1.5 kB`, `20 MB`. */
+export function formatSize(bytes: number): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];
+  let size = bytes;
+  let unit = 0;
+  // 999.5 would be shown as 1000 of the smaller unit.
+  while (size >= 999.5 && unit < units.length - 1) {
+    size /= 1000;
+    unit++;
+  }
+  const digits = unit > 0 && size < 9.95 ? 1 : 0;
+  return `${size.toFixed(digits)} ${units[unit]}`;
+}
+
+/** A line on a terminal that is written over by the next one. Without a terminal it shows nothing. */
+export class StatusLine implements Disposable {
+  readonly #context: Context;
+  #isShown = false;
+
+  constructor(context: Context) {
+    this.#context = context;
+  }
+
+  show(text: string): void {
+    const { isTTY, env, stdout } = this.#context;
+    if (!isTTY) return;
+    if (env['TERM'] === 'dumb') return printLine(stdout, text);
+    const width = (stdout.columns ?? 80) - 1;
+    const plain = visible(stripVTControlCharacters(text));
+    // A line that wraps could not be erased.
+    stdout.write(`\r\u001b[K${plain.length > width ? `${plain.slice(0, width - 3)}...` : plain}`);
+    this.#isShown = true;
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#isShown) this.#context.stdout.write('\r\u001b[K');
+    this.#isShown = false;
+  }
+}

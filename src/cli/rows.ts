@@ -1,0 +1,35 @@
+/** The rows of `grace ls` as people read them. */
+import type { DestinationRow } from '../control/messages.ts';
+import { counted } from './output.ts';
+
+/**
+ * One row a destination of a rule: those of several processes (older generations of the daemon)
+ * become one, with the sum of their connections. Rules stay in order, the active destination of each first.
+ */
+export function mergeRows(rows: readonly DestinationRow[]): DestinationRow[] {
+  const bySource = new Map<string, Map<string, DestinationRow>>();
+  for (const row of rows) {
+    const destinations = bySource.get(row.src) ?? new Map<string, DestinationRow>();
+    bySource.set(row.src, destinations);
+    const seen = destinations.get(row.dst);
+    destinations.set(row.dst, seen ? mergeRow(seen, row) : row);
+  }
+  return [...bySource.values()].flatMap((destinations) => [...destinations.values()].sort((a, b) => Number(b.active) - Number(a.active)));
+}
+
+function mergeRow(a: DestinationRow, b: DestinationRow): DestinationRow {
+  return {
+    ...(b.active ? b : a),
+    connections: a.connections + b.connections,
+    bytesIn: a.bytesIn + b.bytesIn,
+    bytesOut: a.bytesOut + b.bytesOut,
+    since: a.since < b.since ? a.since : b.since,
+  };
+}
+
+/** `3 connections on tcp:8080 -> tcp:127.0.0.1:9001, 1 on tcp:8081 -> …` */
+export function describeConnections(rows: readonly DestinationRow[]): string {
+  const places = mergeRows(rows).map(({ src, dst, connections }) => `${connections} on ${src} -> ${dst}`);
+  const total = rows.reduce((sum, row) => sum + row.connections, 0);
+  return `${counted(total, 'connection')}: ${places.join(', ')}`;
+}

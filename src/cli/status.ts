@@ -1,0 +1,46 @@
+import { call } from '../control/client.ts';
+import type { StatusResult } from '../control/messages.ts';
+import { GraceError } from '../error.ts';
+import type { Context, Input } from './context.ts';
+import { formatDuration } from './duration.ts';
+import { counted, formatTable, paint, printJson, printLine, visible } from './output.ts';
+
+/** `grace status [--json]` */
+export async function status(context: Context, input: Input): Promise<number> {
+  const { dir, signal, stdout } = context;
+  try {
+    const result = await call(dir, { command: 'status' }, { signal });
+    if (input.has('json')) printJson(context, { running: true, ...result });
+    else printLine(stdout, await describe(context, result));
+    return 0;
+  } catch (error) {
+    // Who asks for JSON reads the answer from it; the exit code stays 3.
+    if (input.has('json') && error instanceof GraceError && error.exitCode === 3) printJson(context, { running: false, dir });
+    throw error;
+  }
+}
+
+async function describe(context: Context, result: StatusResult): Promise<string> {
+  const { pid, version, uptimeMs, engine, engineReason, dir, rules, connections, generations } = result;
+  const facts = [
+    ['status', paint(context, 'green', 'running')],
+    ['pid', String(pid)],
+    ['version', version],
+    ['uptime', formatDuration(uptimeMs)],
+    ['engine', engineReason === '' ? engine : `${engine} (${engineReason})`],
+    ['state dir', visible(dir)],
+    ['rules', String(rules)],
+    ['connections', String(connections)],
+    ['generations', generations.length > 1 ? `1 serving, ${counted(generations.length - 1, 'older one')} draining` : '1'],
+  ] as const;
+  const lines = facts.map(([name, value]) => `${name.padEnd(11)}  ${value}`);
+  if (generations.length > 1) lines.push('', await generationTable(generations));
+  return lines.join('\n');
+}
+
+function generationTable(generations: StatusResult['generations']): Promise<string> {
+  return formatTable(
+    [{ title: 'pid', align: 'right' }, { title: 'version' }, { title: 'connections', align: 'right' }, { title: 'since' }],
+    generations.map(({ pid, version, connections, since }) => [String(pid), version, String(connections), since]),
+  );
+}

@@ -1,0 +1,67 @@
+import { readFileSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+import { call } from '../control/client.ts';
+import { GraceError, errorCode } from '../error.ts';
+import type { Context, Input } from './context.ts';
+import { formatDuration, parseDuration } from './duration.ts';
+import { readSource } from './endpoint-text.ts';
+import { StatusLine, counted, printLine } from './output.ts';
+import { describeConnections } from './rows.ts';
+
+/** How long a process may take to be gone after it said that it ends. */
+const goneTimeoutMs = 10_000;
+
+/** `grace stop [SRC] [--timeout DURATION] [--now]` */
+export async function stop(context: Context, input: Input): Promise<number> {
+  const { dir, signal, stdout, cwd } = context;
+  const [typed] = input.args;
+  const timeoutMs = parseDuration(input.value('timeout') ?? '30s', '--timeout');
+  const request = { command: 'stop', timeoutMs: input.has('now') ? 0 : timeoutMs } as const;
+  const { closed, pids } = await callWithStatusLine(context, typed === undefined ? request : { ...request, src: readSource(typed, cwd) });
+  if (typed === undefined) await waitUntilGone(pids, { dir, signal });
+  printLine(stdout, 'Stopped');
+  if (closed > 0) {
+    printLine(stdout, `${counted(closed, 'connection')} closed${request.timeoutMs > 0 ? ` after ${formatDuration(request.timeoutMs)}` : ''}`);
+  }
+  return 0;
+}
+
+async function callWithStatusLine(context: Context, request: Parameters<typeof call<'stop'>>[1]): ReturnType<typeof call<'stop'>> {
+  using line = new StatusLine(context);
+  return await call<'stop'>(context.dir, request, {
+    signal: context.signal,
+    onProgress: ({ waiting }) => line.show(`waiting for ${describeConnections(waiting)}`),
+  });
+}
+
+/** A daemon answers just before its process ends; who starts the next one at once must not meet the old one. */
+async function waitUntilGone(pids: readonly number[], { dir, signal }: { dir: string; signal: AbortSignal }): Promise<void> {
+  const deadline = performance.now() + goneTimeoutMs;
+  for (const pid of pids) {
+    while (isRunning(pid)) {
+      if (performance.now() > deadline) {
+        throw new GraceError(`the daemon in ${dir} said that it stops, but its process ${pid} still runs`, { hint: 'see: grace logs' });
+      }
+      await delay(5, undefined, { signal }); // the end of a process that is no child has no event to wait for
+    }
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+  } catch (error) {
+    return errorCode(error) === 'EPERM';
+  }
+  return !isZombie(pid);
+}
+
+/** Whether a process ended and only its parent has not noticed yet (proc(5), the field after the name in parentheses). */
+function isZombie(pid: number): boolean {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    return /^[ZX]/.test(stat.slice(stat.lastIndexOf(')') + 2));
+  } catch {
+    return false; // no /proc on this system, or gone between the two looks: the next look tells
+  }
+}

@@ -1,0 +1,21 @@
+import { call } from '../control/client.ts';
+import { argument } from './context.ts';
+import type { Context, Input } from './context.ts';
+import { parseDuration } from './duration.ts';
+import { readDestination, readSource } from './endpoint-text.ts';
+import { printLine, printNote } from './output.ts';
+import { waitUntilDrained } from './wait.ts';
+
+/** `grace switch SRC DST [--no-check] [--wait [--timeout DURATION]]` */
+export async function switchRule(context: Context, input: Input): Promise<number> {
+  const { dir, signal, cwd, stdout } = context;
+  const src = readSource(argument(input, 0), cwd);
+  const dst = readDestination(argument(input, 1), cwd);
+  const timeout = input.value('timeout');
+  const timeoutMs = timeout === undefined ? null : parseDuration(timeout, '--timeout');
+  const { notes } = await call(dir, { command: 'switch', src, dst, check: !input.has('no-check') }, { signal });
+  for (const note of notes) printNote(context, note);
+  printLine(stdout, 'Switched');
+  if (input.has('wait')) await waitUntilDrained(context, { src, timeoutMs });
+  return 0;
+}

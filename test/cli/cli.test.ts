@@ -1,0 +1,93 @@
+import assert from 'node:assert/strict';
+import { Writable } from 'node:stream';
+import { test } from 'node:test';
+import { stateDir } from '../../src/cli/context.ts';
+import type { DaemonOptions } from '../../src/cli/context.ts';
+import { destinationRow } from './destination-row.ts';
+import { openFakeDaemon } from './fake-daemon.ts';
+import { openTempDir, runWords } from './run-cli.ts';
+
+for (const { option, env, expected } of [
+  { option: '/a', env: { GRACE_DIR: '/b', HOME: '/h' }, expected: '/a' },
+  { option: 'a', env: {}, expected: '/cwd/a' },
+  { option: undefined, env: { GRACE_DIR: '/b', HOME: '/h' }, expected: '/b' },
+  { option: undefined, env: { GRACE_DIR: 'b', HOME: '/h' }, expected: '/cwd/b' },
+  { option: undefined, env: { GRACE_DIR: '', HOME: '/h' }, expected: '/h/.grace' },
+  { option: undefined, env: { HOME: '/h' }, expected: '/h/.grace' },
+]) {
+  test(`the state dir for -d ${option} and ${JSON.stringify(env)} is ${expected}`, () => {
+    assert.equal(stateDir({ option, env, cwd: '/cwd' }), expected);
+  });
+}
+
+test('without HOME the state dir is in the home of the user that the system knows', () => {
+  assert.match(stateDir({ option: undefined, env: {}, cwd: '/cwd' }), /^\/.*\.grace$/);
+});
+
+test('an empty -d is refused', { timeout: 10_000 }, async () => {
+  const { exitCode, stderr } = await runWords(['-d', '', 'ls']);
+  assert.deepEqual({ exitCode, stderr }, { exitCode: 2, stderr: 'grace: option --dir needs a directory, not an empty text\n' });
+});
+
+for (const argv of [['ls'], ['ls', '--json'], ['wait'], ['w', 'tcp:9000'], ['stop'], ['stop', 'tcp:9000'], ['restart'], ['status'], ['x', 'tcp:9000', 'tcp:a:1']]) {
+  test(`grace ${argv.join(' ')} exits with 3 when no daemon runs`, { timeout: 10_000 }, async () => {
+    using dir = openTempDir();
+    const { exitCode, stdout, stderr } = await runWords(['-d', dir.path, ...argv]);
+    assert.deepEqual({ exitCode, stdout }, { exitCode: 3, stdout: '' });
+    assert.ok(stderr.startsWith(`grace: no daemon runs in ${dir.path}\n`), stderr);
+  });
+}
+
+test('a wrong endpoint is told before anybody looks for a daemon', { timeout: 10_000 }, async () => {
+  using dir = openTempDir();
+  for (const argv of [['start', 'tcp:x', 'tcp:a:1'], ['start', 'tcp:1', 'tcp:a'], ['x', 'tcp:1', 'bogus'], ['wait', 'tcp:'], ['stop', 'tcp:-1']]) {
+    const { exitCode, stdout, stderr } = await runWords(['-d', dir.path, ...argv]);
+    assert.deepEqual({ exitCode, stdout }, { exitCode: 2, stdout: '' }, argv.join(' '));
+    assert.match(stderr, /^grace: cannot (read|use) endpoint "/);
+  }
+});
+
+test('what the daemon says is wrong is printed with its hint and its exit code', { timeout: 10_000 }, async () => {
+  await using daemon = await openFakeDaemon(() => [{ error: { message: 'no such thing', hint: 'try another', exitCode: 1 } }]);
+  const { exitCode, stdout, stderr } = await runWords(['-d', daemon.dir, 'ls']);
+  assert.deepEqual({ exitCode, stdout, stderr }, { exitCode: 1, stdout: '', stderr: 'grace: no such thing\nhint: try another\n' });
+});
+
+/** A stdout whose every write fails, as that of a pipe whose reader left or of a full disk. */
+function brokenStdout(code: string): Writable {
+  return new Writable({ write: (_chunk, _encoding, done) => done(Object.assign(new Error(`write ${code}`), { code })) });
+}
+
+test('a reader of stdout that leaves early is no failure', { timeout: 10_000 }, async () => {
+  await using daemon = await openFakeDaemon(() => [{ result: { rows: [destinationRow({})] } }]);
+  const { exitCode, stderr } = await runWords(['-d', daemon.dir, 'ls'], { stdout: brokenStdout('EPIPE') });
+  assert.deepEqual({ exitCode, stderr }, { exitCode: 0, stderr: '' });
+});
+
+test('a stdout that cannot be written is a failure', { timeout: 10_000 }, async () => {
+  const { exitCode, stderr } = await runWords(['--help'], { stdout: brokenStdout('ENOSPC') });
+  assert.deepEqual({ exitCode, stderr }, { exitCode: 1, stderr: 'grace: cannot write to stdout: write ENOSPC\n' });
+});
+
+for (const { argv, expected } of [
+  { argv: ['daemon'], expected: { dir: '/s', keeper: undefined, engine: undefined, logFormat: undefined } },
+  { argv: ['daemon', '--no-keeper'], expected: { dir: '/s', keeper: false, engine: undefined, logFormat: undefined } },
+  { argv: ['daemon', '--engine', 'native', '--log-format=json'], expected: { dir: '/s', keeper: undefined, engine: 'native', logFormat: 'json' } },
+] as const) {
+  test(`grace ${argv.join(' ')} runs the daemon in this process with its options`, { timeout: 10_000 }, async () => {
+    const seen: DaemonOptions[] = [];
+    const programs = { daemon: (options: DaemonOptions) => Promise.resolve(seen.push(options) + 6), demo: () => Promise.resolve(0) };
+    const { exitCode } = await runWords(['-d', '/s', ...argv], { programs });
+    assert.equal(exitCode, 7);
+    assert.deepEqual(seen, [expected]);
+  });
+}
+
+test('an engine or a log format that does not exist is refused', { timeout: 10_000 }, async () => {
+  for (const [argv, message] of [
+    [['--engine', 'steam'], 'grace: --engine takes portable or native, not "steam"\n'],
+    [['--log-format', 'xml'], 'grace: --log-format takes text or json, not "xml"\n'],
+  ] as const) {
+    assert.deepEqual(await runWords(['daemon', ...argv]), { exitCode: 2, stdout: '', stderr: message });
+  }
+});

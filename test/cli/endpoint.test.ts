@@ -1,0 +1,44 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { openTempDir, runWords } from './run-cli.ts';
+
+test('endpoint explains every parameter, a line each', { timeout: 10_000 }, async () => {
+  const { exitCode, stdout, stderr } = await runWords(['endpoint', 'server', 'tcp:8080:interface=127.0.0.1']);
+  assert.deepEqual({ exitCode, stderr }, { exitCode: 0, stderr: '' });
+  const names = stdout.trimEnd().split('\n').map((line) => line.split(/ +/).slice(0, 2).join(' '));
+  assert.deepEqual(names, ['type tcp', 'port 8080', 'interface 127.0.0.1', 'backlog 50']);
+});
+
+for (const [role, text, expected] of [
+  ['server', 'tcp:0123', { type: 'tcp', port: 123, interface: '', backlog: 50 }],
+  ['client', 'tcp:h:80', { type: 'tcp', host: 'h', port: 80, timeout: 30, bindAddress: null }],
+  ['server', 'fd:3', { type: 'fd', fd: 3 }],
+  ['server', 'systemd:INET:0', { type: 'systemd', domain: 'INET', index: 0, name: null }],
+  ['server', 'stdio:', { type: 'stdio' }],
+] as const) {
+  test(`endpoint ${role} ${text} --json prints its normal form`, { timeout: 10_000 }, async () => {
+    const { exitCode, stdout } = await runWords(['endpoint', role, text, '--json']);
+    assert.equal(exitCode, 0);
+    assert.deepEqual(JSON.parse(stdout), expected);
+  });
+}
+
+for (const argv of [['server', 'tcp:http'], ['client', ''], ['server', '--', '-tcp:80'], ['client', 'tcp:h']]) {
+  test(`endpoint ${argv.join(' ')} exits with 2, and with --json prints the error on stdout too`, { timeout: 10_000 }, async () => {
+    const plain = await runWords(['endpoint', ...argv]);
+    assert.deepEqual([plain.exitCode, plain.stdout], [2, '']);
+    assert.match(plain.stderr, /^grace: cannot read endpoint "/);
+    const json = await runWords(['endpoint', '--json', ...argv]);
+    assert.equal(json.exitCode, 2);
+    assert.equal(json.stderr, plain.stderr);
+    assert.equal(json.stderr.split('\n')[0], `grace: ${JSON.parse(json.stdout).error}`);
+  });
+}
+
+test('endpoint looks for the files of an endpoint where the user is, and prints their names as given', { timeout: 10_000 }, async () => {
+  using dir = openTempDir();
+  const { exitCode, stdout, stderr } = await runWords(['endpoint', 'server', 'ssl:443:privateKey=key.pem', '--json'], { cwd: dir.path });
+  assert.equal(exitCode, 2);
+  assert.match(JSON.parse(stdout).error, /key\.pem/);
+  assert.ok(stderr.includes('ssl:443:privateKey=key.pem'), stderr);
+});

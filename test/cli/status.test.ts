@@ -1,0 +1,60 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { openFakeDaemon } from './fake-daemon.ts';
+import { openTempDir, runWords } from './run-cli.ts';
+
+const generation = { pid: 12, version: '0.1.0', connections: 3, since: '2026-01-02T00:00:00.000Z' };
+const result = {
+  pid: 12,
+  version: '0.1.0',
+  uptimeMs: 125_000,
+  engine: 'portable',
+  engineReason: 'no FFI here',
+  dir: '/srv/state',
+  rules: 2,
+  connections: 3,
+  generations: [generation],
+};
+
+test('status prints the facts of the daemon, a line each', { timeout: 10_000 }, async () => {
+  await using daemon = await openFakeDaemon(() => [{ result }]);
+  const { exitCode, stdout } = await runWords(['-d', daemon.dir, 'status']);
+  assert.equal(exitCode, 0);
+  assert.equal(
+    stdout,
+    [
+      'status       running',
+      'pid          12',
+      'version      0.1.0',
+      'uptime       2m 5s',
+      'engine       portable (no FFI here)',
+      'state dir    /srv/state',
+      'rules        2',
+      'connections  3',
+      'generations  1',
+      '',
+    ].join('\n'),
+  );
+});
+
+test('status lists older generations that drain', { timeout: 10_000 }, async () => {
+  const older = { pid: 7, version: '0.0.9', connections: 2, since: '2026-01-01T00:00:00.000Z' };
+  await using daemon = await openFakeDaemon(() => [{ result: { ...result, generations: [generation, older] } }]);
+  const { stdout } = await runWords(['-d', daemon.dir, 'status']);
+  assert.match(stdout, /^generations {2}1 serving, 1 older one draining$/m);
+  assert.match(stdout, /^ *7 {2}0\.0\.9 +2 {2}2026-01-01T00:00:00\.000Z$/m);
+});
+
+test('status --json prints what the daemon sends', { timeout: 10_000 }, async () => {
+  await using daemon = await openFakeDaemon(() => [{ result }]);
+  const { stdout } = await runWords(['-d', daemon.dir, 'status', '--json']);
+  assert.deepEqual(JSON.parse(stdout), { running: true, ...result });
+});
+
+test('status --json says on stdout too that none runs, and exits with 3', { timeout: 10_000 }, async () => {
+  using dir = openTempDir();
+  const { exitCode, stdout, stderr } = await runWords(['-d', dir.path, 'status', '--json']);
+  assert.equal(exitCode, 3);
+  assert.deepEqual(JSON.parse(stdout), { running: false, dir: dir.path });
+  assert.match(stderr, /^grace: no daemon runs in /);
+});
