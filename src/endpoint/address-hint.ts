@@ -19,10 +19,12 @@ export function readWithHint<Endpoint>(text: string, read: (text: string) => End
 
 /** An IPv6 address has at most 8 groups, and so ends within so many fields after the one it begins in. */
 const mostColons = 8;
-/** Fields that are looked at; a longer text is not a slip with colons. */
+/** Fields and characters that are looked at; a longer text is not a slip with colons. */
 const mostFields = 16;
+const longestText = 2000;
 
 function escapingHint(text: string, read: (text: string) => unknown): string | null {
+  if (text.length > longestText) return null;
   const chars = Array.from(text);
   let fields: Field[];
   try {

@@ -36,11 +36,6 @@ export function familyOf(host: string): 4 | 6 | null {
   return isIPv4(host) ? 4 : null;
 }
 
-/** A host and a port as one text: `127.0.0.1:80`, `[::1]:80`. */
-export function hostAndPort(host: string, port: number): string {
-  return isIPv6(host) ? `[${host}]:${port}` : `${host}:${port}`;
-}
-
 function asciiName(name: string): string {
   const lower = name.toLowerCase();
   // An ASCII name must not go through domainToASCII, which would read `1.2.3` as an IPv4 address.

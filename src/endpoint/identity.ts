@@ -13,7 +13,7 @@ const firstInherited = 3;
 
 /** Identity of a whole server endpoint, its parameters included. Relative paths are compared as they are. */
 export function serverKey(endpoint: ServerEndpoint): string {
-  return JSON.stringify(serverMeaning(mapPaths(endpoint, normalize)), sortedKeys);
+  return JSON.stringify(serverMeaning(mapPaths(endpoint, canonicalPath)), sortedKeys);
 }
 
 /** Identity of the place where an endpoint listens alone: two with the same one cannot both listen. */
@@ -25,7 +25,7 @@ export function listenKey(endpoint: ServerEndpoint): string {
     case 'tls':
       return JSON.stringify(bindMeaning(endpoint), sortedKeys);
     case 'unix':
-      return `unix ${mapPaths(endpoint, normalize).address}`;
+      return `unix ${mapPaths(endpoint, canonicalPath).address}`;
     case 'systemd':
       return endpoint.index === null ? `inherited ${endpoint.name}` : `descriptor ${firstInherited + endpoint.index}`;
     case 'fd':
@@ -39,7 +39,7 @@ export function listenKey(endpoint: ServerEndpoint): string {
 
 /** Identity of a whole client endpoint, its parameters included. Relative paths are compared as they are. */
 export function clientKey(endpoint: ClientEndpoint): string {
-  return JSON.stringify(clientMeaning(mapPaths(endpoint, normalize)), sortedKeys);
+  return JSON.stringify(clientMeaning(mapPaths(endpoint, canonicalPath)), sortedKeys);
 }
 
 function serverMeaning(endpoint: ServerEndpoint): object {
@@ -103,6 +103,11 @@ function tlsMeaning(endpoint: TlsClient): object {
 
 function bindAddressMeaning({ bindAddress }: { bindAddress: string | null }): string | null {
   return bindAddress === null ? null : canonicalHost(bindAddress);
+}
+
+/** Without `.`, `..`, doubled slashes and one at the end, as `resolvePaths` leaves it. */
+function canonicalPath(path: string): string {
+  return normalize(path).replace(/(?<=.)\/$/, '');
 }
 
 /** Replacer for JSON.stringify that puts properties in one order. */

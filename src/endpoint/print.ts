@@ -12,9 +12,9 @@ import { escaped } from './text.ts';
 export function printServer(endpoint: ServerEndpoint): string {
   switch (endpoint.type) {
     case 'tcp':
-      return join('tcp', `${endpoint.port}`, by('interface', endpoint.interface, ''), ...printListening(endpoint));
+      return join('tcp', `${endpoint.port}`, byAddress('interface', endpoint.interface, ''), ...printListening(endpoint));
     case 'tcp6':
-      return join('tcp6', `${endpoint.port}`, by('interface', endpoint.interface, '::'), ...printListening(endpoint));
+      return join('tcp6', `${endpoint.port}`, byAddress('interface', endpoint.interface, '::'), ...printListening(endpoint));
     case 'ssl':
       return join(
         'ssl', `${endpoint.port}`,
@@ -23,14 +23,14 @@ export function printServer(endpoint: ServerEndpoint): string {
         by('sslmethod', endpoint.sslmethod),
         by('extraCertChain', endpoint.extraCertChain),
         by('dhParameters', endpoint.dhParameters),
-        by('interface', endpoint.interface, ''),
+        byAddress('interface', endpoint.interface, ''),
         ...printServerTlsExtras(endpoint),
         ...printListening(endpoint),
       );
     case 'tls':
       return join(
         'tls', escaped(endpoint.path), endpoint.port === 443 ? null : `${endpoint.port}`,
-        by('interface', endpoint.interface, '::'),
+        byAddress('interface', endpoint.interface, '::'),
         ...printServerTlsExtras(endpoint),
         ...printListening(endpoint),
       );
@@ -64,7 +64,7 @@ export function printClient(endpoint: ClientEndpoint): string {
     case 'ssl':
       return join(
         'ssl', ...printTarget(endpoint),
-        by('hostname', endpoint.hostname),
+        byAddress('hostname', endpoint.hostname),
         by('certKey', endpoint.certKey),
         by('privateKey', endpoint.privateKey),
         by('caCertsDir', endpoint.caCertsDir),
@@ -99,11 +99,16 @@ function join(...parts: readonly Part[]): string {
 
 /** A keyword field, or null when the value is not given or is the default. */
 function by(name: string, value: string | number | null | undefined, fallback?: string | number): Part {
-  return value === null || value === undefined || value === fallback ? null : `${name}=${printValue(`${value}`)}`;
+  return value === null || value === undefined || value === fallback ? null : `${name}=${escaped(`${value}`)}`;
 }
 
-function printValue(value: string): string {
-  return isIPv6(value) && !/[\\=]/.test(value) ? `[${value}]` : escaped(value);
+function byAddress(name: string, value: string | null | undefined, fallback?: string): Part {
+  return value === null || value === undefined || value === fallback ? null : `${name}=${printAddress(value)}`;
+}
+
+/** Brackets are easier to read and to type in a shell than a backslash before each colon. */
+function printAddress(address: string): string {
+  return isIPv6(address) ? `[${address}]` : escaped(address);
 }
 
 /** An abstract name starts with NUL, which no command line can hold. */
@@ -116,7 +121,7 @@ function printListening(endpoint: ServerExtras & { backlog: number }): Part[] {
 }
 
 function printTarget({ host, port, timeout, bindAddress }: { host: string; port: number; timeout: number; bindAddress: string | null }): Part[] {
-  return [printValue(host), `${port}`, by('timeout', timeout, 30), by('bindAddress', bindAddress)];
+  return [printAddress(host), `${port}`, by('timeout', timeout, 30), byAddress('bindAddress', bindAddress)];
 }
 
 function printServerExtras({ maxconn, idle, proxy }: ServerExtras): Part[] {
@@ -137,5 +142,5 @@ function printClientExtras({ retry, proxy, keepalive }: ClientExtras): Part[] {
 }
 
 function printClientTlsExtras({ serverName, insecure, alpn }: ClientTlsExtras): Part[] {
-  return [by('serverName', serverName), insecure ? 'insecure=yes' : null, by('alpn', alpn?.join(','))];
+  return [byAddress('serverName', serverName), insecure ? 'insecure=yes' : null, by('alpn', alpn?.join(','))];
 }

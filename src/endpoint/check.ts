@@ -1,0 +1,89 @@
+/** What can be found wrong with an endpoint before the first socket is opened or contacted. */
+import { resolve } from 'node:path';
+import { readServerDirectory } from './directory.ts';
+import { EndpointError, quoted } from './error.ts';
+import { readClientCA, readClientIdentity, readClientTrust, readServerIdentity } from './files.ts';
+import { checkAnnounced, checkDescriptor, type Environment } from './inherited.ts';
+import type { ClientEndpoint, ServerEndpoint } from './model.ts';
+import { printClient, printServer } from './print.ts';
+
+export type CheckServerOptions = {
+  /** The endpoint as the user typed it, for messages. */
+  text?: string;
+  env?: Environment;
+  /**
+   * Whether this very process is going to serve the endpoint (default). If not, sockets that are not
+   * announced in `env` at all are no error, nor are those announced to another process.
+   */
+  isServing?: boolean;
+};
+
+/**
+ * Read the files that the endpoint names and look for the sockets that it inherits. Returns
+ * warnings; throws EndpointError.
+ */
+export function checkServer(
+  endpoint: ServerEndpoint,
+  { text = printServer(endpoint), env = process.env, isServing = true }: CheckServerOptions = {},
+): string[] {
+  const warnings: string[] = [];
+  const options = { text, warn: (warning: string) => void warnings.push(warning) };
+  switch (endpoint.type) {
+    case 'ssl':
+      readServerIdentity(endpoint, options);
+      if (endpoint.sni !== undefined) readServerDirectory({ path: endpoint.sni }, { ...options, parameter: 'sni' });
+      break;
+    case 'tls':
+      readServerDirectory(endpoint, options);
+      readClientCA(endpoint, options);
+      break;
+    case 'unix':
+      checkSocketPath(endpoint.address, text);
+      break;
+    case 'systemd':
+      checkAnnounced(endpoint, { text, env, pid: isServing ? process.pid : null, mustBeAnnounced: isServing });
+      break;
+    case 'fd':
+      checkDescriptor(endpoint, { text });
+      break;
+    case 'haproxy':
+      return checkServer(endpoint.endpoint, { text, env, isServing });
+    case 'tcp':
+    case 'tcp6':
+    case 'stdio':
+      break;
+  }
+  return warnings;
+}
+
+/** Read the files that the endpoint names; nothing is contacted. Returns warnings; throws EndpointError. */
+export function checkClient(endpoint: ClientEndpoint, { text = printClient(endpoint) }: { text?: string } = {}): string[] {
+  const warnings: string[] = [];
+  switch (endpoint.type) {
+    case 'tcp':
+      break;
+    case 'unix':
+      checkSocketPath(endpoint.path, text);
+      break;
+    case 'ssl':
+    case 'tls': {
+      const trust = endpoint.type === 'ssl' ? endpoint.caCertsDir : endpoint.trustRoots;
+      readClientIdentity(endpoint, { text });
+      // The system's own authorities are not this endpoint's to check, and take long to read.
+      if (trust !== null) readClientTrust(endpoint, { text, warn: (warning) => void warnings.push(warning) });
+      if (endpoint.type === 'tls' && endpoint.endpoint !== null) warnings.push(...checkClient(endpoint.endpoint, { text }));
+      break;
+    }
+  }
+  return warnings;
+}
+
+/** Room in `sockaddr_un`: unix(7); a path has a NUL at its end, an abstract name one at its start. */
+const longestSocketPath = process.platform === 'linux' ? 107 : 103;
+
+function checkSocketPath(path: string, text: string): void {
+  const address = path.startsWith('\0') ? path.slice(1) : resolve(path);
+  const bytes = new TextEncoder().encode(address).length;
+  if (bytes <= longestSocketPath) return;
+  throw new EndpointError(`path too long: ${quoted(address)} has ${bytes} bytes, and a socket's path at most ${longestSocketPath}`, { text });
+}

@@ -1,0 +1,158 @@
+/**
+ * The files that TLS endpoints name, read and checked when an endpoint is opened and again on every
+ * reload. All is returned as PEM text, ready for node:tls. Paths are relative to the working directory.
+ */
+import { join, resolve } from 'node:path';
+import { getCACertificates } from 'node:tls';
+import { errorMessage } from '../error.ts';
+import { EndpointError, quoted } from './error.ts';
+import type { SslClient, SslServer, TlsClient, TlsServer } from './model.ts';
+import { fileError, listDirectory, type NamedFile, readCertificates, readText } from './named-file.ts';
+import { type Certificate, distinct, pemBlocks, privateKeyBlock, publicKeyId, readPrivateKey } from './pem.ts';
+import { printClient, printServer } from './print.ts';
+
+export type FileOptions = {
+  /** The endpoint as the user typed it, for messages; by default as grace would write it. */
+  text?: string | undefined;
+  /** Hears of files that were skipped. */
+  warn?: ((warning: string) => void) | undefined;
+};
+
+/** Key and certificates of one identity: the leaf first, then its chain. */
+export type Identity = { key: string; cert: string };
+
+export type ServerIdentity = Identity & {
+  /** Diffie-Hellman parameters. */
+  dhparam?: string;
+  /** Authorities that must have signed the certificates of clients. */
+  ca?: string;
+};
+
+/**
+ * What an `ssl:` server presents. Its two files are read as one text, so either may hold both
+ * parts; every certificate after the first is sent as its chain, then those of `extraCertChain`.
+ */
+export function readServerIdentity(endpoint: SslServer, { text = printServer(endpoint) }: FileOptions = {}): ServerIdentity {
+  const { privateKey, certKey, extraCertChain, dhParameters } = endpoint;
+  const chain = extraCertChain === null ? [] : readChain({ parameter: 'extraCertChain', path: extraCertChain, text });
+  const identity: ServerIdentity = readIdentity({
+    keyFile: { parameter: 'privateKey', path: privateKey, text },
+    certFile: { parameter: 'certKey', path: certKey, text },
+    chain,
+  });
+  if (dhParameters !== null) identity.dhparam = readDhParameters({ parameter: 'dhParameters', path: dhParameters, text });
+  const ca = readClientCA(endpoint, { text });
+  if (ca !== null) identity.ca = ca;
+  return identity;
+}
+
+/** The authorities of `clientCA`, as PEM; null when the endpoint asks for no certificates. */
+export function readClientCA(endpoint: SslServer | TlsServer, { text = printServer(endpoint) }: FileOptions = {}): string | null {
+  if (endpoint.clientCA === undefined) return null;
+  const file = { parameter: 'clientCA', path: endpoint.clientCA, text };
+  const certificates = readCertificates(file, readText(file));
+  if (certificates.length === 0) throw fileError(file, 'bad PEM: no certificate in it');
+  return joined(certificates);
+}
+
+/** The certificate that a client presents; null when the endpoint names none. */
+export function readClientIdentity(endpoint: SslClient | TlsClient, { text = printClient(endpoint) }: FileOptions = {}): Identity | null {
+  const { parameter, path } = certificateOf(endpoint);
+  if (path === null) return null;
+  return readIdentity({
+    keyFile: { parameter: 'privateKey', path: endpoint.privateKey ?? path, text },
+    certFile: { parameter, path, text },
+    chain: [],
+  });
+}
+
+/**
+ * The authorities that a client trusts, each as PEM: those of its directory, else the system's.
+ * Undefined when the server is not verified, or the runtime finds no authorities of the system: its
+ * own are used then.
+ */
+export function readClientTrust(endpoint: SslClient | TlsClient, { text = printClient(endpoint), warn }: FileOptions = {}): string[] | undefined {
+  if (endpoint.insecure) return undefined;
+  const { parameter, path } = trustOf(endpoint);
+  if (path !== null) return readAuthorities({ parameter, path, text }, warn);
+  // Node lists a certificate of the bundle a second time for each link to it in the directory.
+  const system = [...new Set(getCACertificates('system'))];
+  return system.length === 0 ? undefined : system;
+}
+
+/** `ssl` and `tls` have different names for the same things. */
+function certificateOf(endpoint: SslClient | TlsClient): { parameter: string; path: string | null } {
+  return endpoint.type === 'ssl'
+    ? { parameter: 'certKey', path: endpoint.certKey }
+    : { parameter: 'certificate', path: endpoint.certificate };
+}
+
+function trustOf(endpoint: SslClient | TlsClient): { parameter: string; path: string | null } {
+  return endpoint.type === 'ssl'
+    ? { parameter: 'caCertsDir', path: endpoint.caCertsDir }
+    : { parameter: 'trustRoots', path: endpoint.trustRoots };
+}
+
+/** Every certificate of the `.pem` files of a directory, without its subdirectories. */
+function readAuthorities(directory: NamedFile, warn?: (warning: string) => void): string[] {
+  const found: Certificate[] = [];
+  for (const name of listDirectory(directory)) {
+    if (!/\.pem$/i.test(name)) continue;
+    const file = { ...directory, path: join(directory.path, name) };
+    try {
+      const certificates = readCertificates(file, readText(file));
+      if (certificates.length === 0) throw fileError(file, 'bad PEM: no certificate in it');
+      found.push(...certificates);
+    } catch (error) {
+      // One stray file must not take the trust of all the others away.
+      warn?.(error instanceof EndpointError ? `skipped: ${error.reason}` : errorMessage(error));
+    }
+  }
+  if (found.length === 0) throw fileError(directory, 'no certificates in it', { hint: 'it takes files that end in .pem' });
+  return distinct(found).map(({ pem }) => pem);
+}
+
+function readChain(file: NamedFile): Certificate[] {
+  const chain = readCertificates(file, readText(file));
+  if (chain.length === 0) throw fileError(file, 'no certificates in chain file');
+  return chain;
+}
+
+function readIdentity({ keyFile, certFile, chain }: { keyFile: NamedFile; certFile: NamedFile; chain: readonly Certificate[] }): Identity {
+  const isOneFile = resolve(keyFile.path) === resolve(certFile.path);
+  const certText = readText(certFile);
+  const text = isOneFile ? certText : `${certText}\n${readText(keyFile)}`;
+  const key = privateKeyBlock(text);
+  if (key === undefined) throw fileError(keyFile, 'bad PEM: no private key in it');
+  if (key.isEncrypted) {
+    throw fileError(keyFile, 'the private key is encrypted', { hint: 'give a key without a pass phrase; openssl pkey -in FILE -out NEWFILE makes one' });
+  }
+  const certificates = readCertificates(certFile, text);
+  const [leaf] = certificates;
+  if (leaf === undefined) throw fileError(certFile, 'bad PEM: no certificate in it');
+  const keyId = keyIdOf(keyFile, key.text);
+  if (publicKeyId(leaf.x509.publicKey) !== keyId) {
+    const isElsewhere = certificates.some(({ x509 }) => publicKeyId(x509.publicKey) === keyId);
+    const hint = isElsewhere ? 'the certificate of the key must be the first one in the file' : undefined;
+    throw fileError(keyFile, `key does not match certificate ${quoted(resolve(certFile.path))}`, { hint });
+  }
+  return { key: key.text, cert: joined(distinct([...certificates, ...chain])) };
+}
+
+function keyIdOf(file: NamedFile, pem: string): string {
+  try {
+    return publicKeyId(readPrivateKey(pem));
+  } catch (error) {
+    throw fileError(file, 'bad PEM: the private key is damaged', { cause: error });
+  }
+}
+
+function readDhParameters(file: NamedFile): string {
+  const block = pemBlocks(readText(file)).find(({ label }) => label.endsWith('DH PARAMETERS'));
+  if (block === undefined) throw fileError(file, 'bad PEM: no DH parameters in it');
+  return block.text;
+}
+
+function joined(certificates: readonly Certificate[]): string {
+  return certificates.map(({ pem }) => pem).join('');
+}
