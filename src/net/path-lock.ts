@@ -24,12 +24,13 @@ export function pathLockTarget(path: string): number | null {
 }
 
 /**
- * Take the lock of a socket path for this process. A lock that a dead process left is replaced.
- * Returns whether there was one.
+ * Take the lock of a socket path for this process. A lock that a dead process left is replaced, and
+ * one that names a live process too when nobody answers on the socket beside it: the number is then
+ * that of another process, which came later. Returns whether a lock was replaced.
  *
  * @throws GraceError when a live process holds it.
  */
-export function acquirePathLock(path: string): { wasStale: boolean } {
+export function acquirePathLock(path: string, { isSocketStale }: { isSocketStale: () => boolean }): { wasStale: boolean } {
   let wasStale = false;
   for (;;) {
     try {
@@ -42,7 +43,7 @@ export function acquirePathLock(path: string): { wasStale: boolean } {
     if (pid === null && fs.lstatSync(lockPath(path), { throwIfNoEntry: false })) {
       throw new GraceError(`${lockPath(path)} exists and is not a lock`, { hint: 'remove it, or use lockfile=0' });
     }
-    if (pid !== null && pid !== process.pid && isAlive(pid)) {
+    if (pid !== null && pid !== process.pid && isAlive(pid) && !isSocketStale()) {
       throw new GraceError(`${lockPath(path)} is held by process ${pid}`, { hint: 'stop that process, or use another path' });
     }
     // Its own pid from an earlier life of this number is stale too: this process has not locked it yet.
@@ -72,9 +73,19 @@ export function releasePathLock(path: string): void {
 function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
-    return true;
+    return !isZombie(pid);
   } catch (error) {
     // EPERM: it lives, and belongs to somebody else.
     return errorCode(error) !== 'ESRCH';
+  }
+}
+
+/** Whether a process has ended and waits for its parent to notice (proc(5): state Z after the name, which may hold anything). */
+function isZombie(pid: number): boolean {
+  try {
+    const stat = fs.readFileSync(`/proc/${pid}/stat`, 'latin1');
+    return stat.slice(stat.lastIndexOf(')') + 2, stat.lastIndexOf(')') + 3) === 'Z';
+  } catch {
+    return false; // no /proc on this system
   }
 }

@@ -32,7 +32,7 @@ export async function bindUnixPath(file: string, { mode, backlog, lockfile }: Un
   try {
     // Before the lock: one that names this process may be that of a listener which is still served.
     const isStale = findStaleSocket(file);
-    if (lockfile) acquirePathLock(file);
+    if (lockfile) acquirePathLock(file, { isSocketStale: () => isSocketFile(file) && probeSocket(file) === 'stale' });
     try {
       if (isStale) fs.rmSync(file, { force: true });
       return bindLocked(file, { mode, backlog });
@@ -79,6 +79,10 @@ function findStaleSocket(file: string): boolean {
     : new GraceError('address already in use (EADDRINUSE): cannot tell whether a process listens there', {
         hint: 'remove the socket file if none does',
       });
+}
+
+function isSocketFile(file: string): boolean {
+  return fs.lstatSync(file, { throwIfNoEntry: false })?.isSocket() === true;
 }
 
 /** Whether a stream socket file has a listener: it takes a connection, or refuses it. */
