@@ -35,11 +35,9 @@ export type ServerIdentity = Identity & {
 export function readServerIdentity(endpoint: SslServer, { text = printServer(endpoint) }: FileOptions = {}): ServerIdentity {
   const { privateKey, certKey, extraCertChain, dhParameters } = endpoint;
   const chain = extraCertChain === null ? [] : readChain({ parameter: 'extraCertChain', path: extraCertChain, text });
-  const identity: ServerIdentity = readIdentity({
-    keyFile: { parameter: 'privateKey', path: privateKey, text },
-    certFile: { parameter: 'certKey', path: certKey, text },
-    chain,
-  });
+  const keyFile = { parameter: 'privateKey', path: privateKey, text };
+  const certFile = certKey === privateKey ? keyFile : { parameter: 'certKey', path: certKey, text };
+  const identity: ServerIdentity = readIdentity({ keyFile, certFile, chain });
   if (dhParameters !== null) identity.dhparam = readDhParameters({ parameter: 'dhParameters', path: dhParameters, text });
   const ca = readClientCA(endpoint, { text });
   if (ca !== null) identity.ca = ca;
@@ -59,11 +57,9 @@ export function readClientCA(endpoint: SslServer | TlsServer, { text = printServ
 export function readClientIdentity(endpoint: SslClient | TlsClient, { text = printClient(endpoint) }: FileOptions = {}): Identity | null {
   const { parameter, path } = certificateOf(endpoint);
   if (path === null) return null;
-  return readIdentity({
-    keyFile: { parameter: 'privateKey', path: endpoint.privateKey ?? path, text },
-    certFile: { parameter, path, text },
-    chain: [],
-  });
+  const certFile = { parameter, path, text };
+  const keyFile = endpoint.privateKey === null ? certFile : { parameter: 'privateKey', path: endpoint.privateKey, text };
+  return readIdentity({ keyFile, certFile, chain: [] });
 }
 
 /**
@@ -119,9 +115,9 @@ function readChain(file: NamedFile): Certificate[] {
 }
 
 function readIdentity({ keyFile, certFile, chain }: { keyFile: NamedFile; certFile: NamedFile; chain: readonly Certificate[] }): Identity {
+  const keyText = readText(keyFile);
   const isOneFile = resolve(keyFile.path) === resolve(certFile.path);
-  const certText = readText(certFile);
-  const text = isOneFile ? certText : `${certText}\n${readText(keyFile)}`;
+  const text = isOneFile ? keyText : `${readText(certFile)}\n${keyText}`;
   const key = privateKeyBlock(text);
   if (key === undefined) throw fileError(keyFile, 'bad PEM: no private key in it');
   if (key.isEncrypted) {
