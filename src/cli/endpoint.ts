@@ -30,18 +30,14 @@ type Meaning = { endpoint: ServerEndpoint | ClientEndpoint; warnings: readonly s
 
 function readServer(text: string, { cwd, env }: Context): Meaning {
   const endpoint = parseServer(text);
-  // An inherited socket is for the process that is going to serve, which this one is not.
-  const warnings = isDescriptor(endpoint) ? [] : checkServer(resolvePaths(endpoint, cwd), { text, env, isServing: false });
+  // The sockets of systemd are for the process that is going to serve, which this one is not.
+  const warnings = checkServer(resolvePaths(endpoint, cwd), { text, env, isServing: false });
   return { endpoint, warnings, rows: explainServer(endpoint) };
 }
 
 function readClient(text: string, { cwd }: Context): Meaning {
   const endpoint = parseClient(text);
   return { endpoint, warnings: checkClient(resolvePaths(endpoint, cwd), { text }), rows: explainClient(endpoint) };
-}
-
-function isDescriptor(endpoint: ServerEndpoint): boolean {
-  return endpoint.type === 'haproxy' ? isDescriptor(endpoint.endpoint) : endpoint.type === 'fd';
 }
 
 /** `port       8080       TCP port`, a line a parameter; a long value does not push the others aside. */

@@ -12,7 +12,6 @@ test('endpoint explains every parameter, a line each', { timeout: 10_000 }, asyn
 for (const [role, text, expected] of [
   ['server', 'tcp:0123', { type: 'tcp', port: 123, interface: '', backlog: 50 }],
   ['client', 'tcp:h:80', { type: 'tcp', host: 'h', port: 80, timeout: 30, bindAddress: null }],
-  ['server', 'fd:3', { type: 'fd', fd: 3 }],
   ['server', 'systemd:INET:0', { type: 'systemd', domain: 'INET', index: 0, name: null }],
   ['server', 'stdio:', { type: 'stdio' }],
 ] as const) {
@@ -41,4 +40,10 @@ test('endpoint looks for the files of an endpoint where the user is, and prints 
   assert.equal(exitCode, 2);
   assert.match(JSON.parse(stdout).error, /key\.pem/);
   assert.ok(stderr.includes('ssl:443:privateKey=key.pem'), stderr);
+});
+
+test('a descriptor is refused unless it is a socket that was inherited', async () => {
+  const { exitCode, stdout } = await runWords(['endpoint', 'server', 'fd:1000', '--json']);
+  assert.equal(exitCode, 2);
+  assert.match(JSON.parse(stdout).error, /no such descriptor/);
 });
