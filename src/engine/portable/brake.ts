@@ -1,0 +1,81 @@
+import { GraceError } from '../../error.ts';
+import type { Descriptors } from './descriptors.ts';
+
+/** First and longest pause before accepting is tried again, in milliseconds. */
+const pauseMs = { first: 5, longest: 1000 };
+
+/** An entrance, as the brake knows it. */
+export type Braked = {
+  paused(event: { error: Error; retryInMs: number }): void;
+  resumed(): void;
+};
+
+/**
+ * Stops all accepting for a while when the system has nothing left to accept with. Clients wait in the
+ * queues meanwhile. The pause doubles while that lasts, and is cut short when a connection ends.
+ */
+export class Brake {
+  readonly #descriptors: Descriptors;
+  readonly #entrances = new Set<Braked>();
+  #timer: NodeJS.Timeout | null = null;
+  #delayMs = pauseMs.first;
+  #resumedAtMs = -Infinity;
+
+  constructor(descriptors: Descriptors) {
+    this.#descriptors = descriptors;
+  }
+
+  get isOn(): boolean {
+    return this.#timer !== null;
+  }
+
+  add(entrance: Braked): void {
+    this.#entrances.add(entrance);
+  }
+
+  remove(entrance: Braked): void {
+    this.#entrances.delete(entrance);
+  }
+
+  /** Look before accepting another client. */
+  check(): void {
+    if (!this.isOn && !this.#descriptors.hasRoom()) this.apply(new GraceError('too many open files: no descriptors are left for more connections (EMFILE)'));
+  }
+
+  /** Accepting failed, or is going to. */
+  apply(error: Error): void {
+    if (this.isOn) return;
+    // Trouble right after a pause is the same trouble still.
+    const isNew = performance.now() - this.#resumedAtMs > pauseMs.longest;
+    this.#delayMs = isNew ? pauseMs.first : Math.min(2 * this.#delayMs, pauseMs.longest);
+    this.#wait(this.#delayMs);
+    for (const entrance of this.#entrances) entrance.paused({ error, retryInMs: this.#delayMs });
+  }
+
+  /** A connection ended. */
+  ease(): void {
+    if (this.#timer === null || this.#delayMs === pauseMs.first) return;
+    clearTimeout(this.#timer);
+    this.#delayMs = pauseMs.first;
+    this.#wait(this.#delayMs);
+  }
+
+  close(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+  }
+
+  #wait(delayMs: number): void {
+    this.#timer = setTimeout(() => this.#retry(), delayMs);
+  }
+
+  #retry(): void {
+    if (!this.#descriptors.hasRoom()) {
+      this.#delayMs = Math.min(2 * this.#delayMs, pauseMs.longest);
+      return this.#wait(this.#delayMs);
+    }
+    this.#timer = null;
+    this.#resumedAtMs = performance.now();
+    for (const entrance of this.#entrances) entrance.resumed();
+  }
+}

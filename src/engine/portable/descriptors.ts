@@ -1,0 +1,84 @@
+/**
+ * Whether there are descriptors left for another connection. It has to be known before accepting:
+ * when accept(2) fails for want of one, libuv gives up a spare descriptor to accept and close
+ * everything that waits in the queue, to be rid of it. Clients that wait are better left waiting.
+ */
+import { readdirSync } from 'node:fs';
+import { fdLimit } from '../../sys/process.ts';
+
+export type DescriptorOptions = {
+  /** Most descriptors that the process may have. Default: RLIMIT_NOFILE. */
+  limit?: number;
+};
+
+/** A client and its upstream. */
+const perConnection = 2;
+
+export class Descriptors {
+  readonly #limit: number;
+  /** Kept for everything that is no connection: files, a second address tried, the start of a successor. */
+  readonly #reserve: number;
+  /** What they will be, counted and then reckoned on: each connection as if its upstream were connected. */
+  #reckoned = 0;
+  #acceptedUntilCount = 0;
+  #dialing = 0;
+
+  constructor({ limit = readLimit() }: DescriptorOptions = {}) {
+    this.#limit = limit;
+    this.#reserve = Math.min(64, Math.max(8, Math.floor(limit / 16)));
+  }
+
+  /** Whether one more connection can be had. */
+  hasRoom(): boolean {
+    if (this.#limit === Infinity) return true;
+    if (this.#acceptedUntilCount > 0 && this.#room() > 0) return true;
+    this.#count();
+    return this.#room() > 0;
+  }
+
+  accepted(): void {
+    this.#dialing++;
+    this.#reckoned += perConnection;
+    this.#acceptedUntilCount--;
+  }
+
+  connected(): void {
+    this.#dialing--;
+  }
+
+  released({ wasDialing }: { wasDialing: boolean }): void {
+    if (wasDialing) this.#dialing--;
+    this.#reckoned -= perConnection;
+  }
+
+  #room(): number {
+    return Math.floor((this.#limit - this.#reserve - this.#reckoned) / perConnection);
+  }
+
+  /** Counting takes the longer the more there are, so it is done the more seldom the more room there is. */
+  #count(): void {
+    this.#reckoned = countOpen() + this.#dialing;
+    this.#acceptedUntilCount = Math.max(1, Math.floor(this.#room() / 2));
+  }
+}
+
+function readLimit(): number {
+  try {
+    return Number(fdLimit().soft);
+  } catch {
+    // No way to ask: go without.
+    return Infinity;
+  }
+}
+
+function countOpen(): number {
+  for (const directory of ['/proc/self/fd', '/dev/fd']) {
+    try {
+      // One of them is the directory itself, while it is read.
+      return readdirSync(directory).length - 1;
+    } catch {
+      // Not on this system, or no descriptor left even for that: the next, or none.
+    }
+  }
+  return 0;
+}

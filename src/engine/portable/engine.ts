@@ -1,0 +1,67 @@
+/**
+ * The engine that runs wherever Node or Deno runs, on node:net and node:tls.
+ *
+ * An *entrance* accepts on a listener and gives each client to the *upstream* it currently routes to.
+ * A client is served in four steps (serve.ts): the handshake where it speaks TLS, the dial, the relay,
+ * the end. It is counted from the first to the last, and every socket of it is closed when it is not
+ * counted any more.
+ */
+import type { BindableServer, ClientEndpoint, ServerEndpoint } from '../../endpoint/model.ts';
+import { printClient, printServer } from '../../endpoint/print.ts';
+import { GraceError } from '../../error.ts';
+import type { Engine } from '../engine.ts';
+import { Brake } from './brake.ts';
+import { Descriptors } from './descriptors.ts';
+import type { DescriptorOptions } from './descriptors.ts';
+import { openDialer } from './dial.ts';
+import type { Dialer } from './dial.ts';
+import { ownUpstream, PortableEntrance } from './entrance.ts';
+import { probe } from './probe.ts';
+import { openTerminator } from './terminate.ts';
+import type { Terminator, TerminatorOptions } from './terminate.ts';
+import { PortableUpstream } from './upstream.ts';
+import { Vigil } from './vigil.ts';
+import type { VigilOptions } from './vigil.ts';
+
+export type PortableEngineOptions = Partial<TerminatorOptions> & VigilOptions & DescriptorOptions;
+
+/** Open the engine. `close` it when its entrances are stopped and its connections gone. */
+export function openPortableEngine(options: PortableEngineOptions = {}): Engine {
+  const { handshakeTimeoutMs = 10_000, handshakeLimit = 1000 } = options;
+  const descriptors = new Descriptors(options);
+  const shared = { descriptors, brake: new Brake(descriptors), vigil: new Vigil(options) };
+  return {
+    name: 'portable',
+    openUpstream: (endpoint) => new PortableUpstream(endpoint, openSupportedDialer(endpoint)),
+    openEntrance({ listener, endpoint, upstream, observer }) {
+      const bindable = supportedServer(endpoint);
+      const terminator = terminatorOf(bindable, { handshakeTimeoutMs, handshakeLimit });
+      return new PortableEntrance({ listener, endpoint: bindable, upstream: ownUpstream(upstream), terminator, observer, shared });
+    },
+    probe: async (endpoint, { signal }) => probe(openSupportedDialer(endpoint), { signal }),
+    async close() {
+      shared.vigil.close();
+      shared.brake.close();
+    },
+  };
+}
+
+function terminatorOf(endpoint: BindableServer, options: TerminatorOptions): Terminator | null {
+  return endpoint.type === 'ssl' || endpoint.type === 'tls' ? openTerminator(endpoint, options) : null;
+}
+
+function supportedServer(endpoint: ServerEndpoint): BindableServer {
+  if (endpoint.type === 'stdio') throw new GraceError('cannot accept on stdio: a service has no standard input to serve', { exitCode: 2 });
+  if (endpoint.type === 'haproxy' || endpoint.proxy !== undefined) {
+    throw new GraceError(`cannot accept on ${printServer(endpoint)}: the PROXY protocol is not supported yet`, { exitCode: 2 });
+  }
+  return endpoint;
+}
+
+function openSupportedDialer(endpoint: ClientEndpoint): Dialer {
+  for (let each: ClientEndpoint | null = endpoint; each !== null; each = each.type === 'tls' ? each.endpoint : null) {
+    if (each.proxy === undefined) continue;
+    throw new GraceError(`cannot connect to ${printClient(endpoint)}: the PROXY protocol is not supported yet`, { exitCode: 2 });
+  }
+  return openDialer(endpoint);
+}

@@ -1,0 +1,155 @@
+/** Accepting on one listener, and where its clients go. */
+import type { Socket } from 'node:net';
+import type { BindableServer } from '../../endpoint/model.ts';
+import type { ConnectionEnd, EngineObserver, Entrance, Upstream } from '../engine.ts';
+import type { Listener } from '../../net/listener.ts';
+import { openAcceptor } from './acceptor.ts';
+import type { Acceptor } from './acceptor.ts';
+import type { Brake, Braked } from './brake.ts';
+import type { Descriptors } from './descriptors.ts';
+import { ignoreError } from './leg.ts';
+import { serveClient } from './serve.ts';
+import type { Terminator } from './terminate.ts';
+import { PortableUpstream } from './upstream.ts';
+import type { Vigil } from './vigil.ts';
+
+/** What the entrances of an engine share. */
+export type Shared = { descriptors: Descriptors; brake: Brake; vigil: Vigil };
+
+export type PortableEntranceOptions = {
+  listener: Listener;
+  endpoint: BindableServer;
+  upstream: PortableUpstream;
+  terminator: Terminator | null;
+  observer: EngineObserver;
+  shared: Shared;
+};
+
+export class PortableEntrance implements Entrance, Braked {
+  readonly #options: PortableEntranceOptions;
+  readonly #maxConnections: number;
+  readonly #idleMs: number | null;
+  #upstream: PortableUpstream;
+  #acceptor: Acceptor | null = null;
+  #connections = 0;
+  /** Accepted beyond the most that may be served at once, since an acceptor takes a moment to stop. */
+  readonly #parked = new Set<Socket>();
+  #stopped: Promise<void> | null = null;
+
+  constructor(options: PortableEntranceOptions) {
+    const { endpoint, upstream, shared } = options;
+    this.#options = options;
+    this.#upstream = upstream;
+    this.#maxConnections = endpoint.maxconn ?? Infinity;
+    this.#idleMs = endpoint.idle ?? null;
+    shared.brake.add(this);
+    try {
+      this.#open();
+    } catch (error) {
+      shared.brake.remove(this);
+      throw error;
+    }
+  }
+
+  route(upstream: Upstream): void {
+    this.#upstream = ownUpstream(upstream);
+  }
+
+  reload(): void {
+    this.#options.terminator?.reload();
+  }
+
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop();
+    return this.#stopped;
+  }
+
+  paused(event: { error: Error; retryInMs: number }): void {
+    void this.#pause();
+    this.#options.observer.acceptPaused?.(event);
+  }
+
+  resumed(): void {
+    this.#resume();
+    this.#options.observer.acceptResumed?.();
+  }
+
+  async #stop(): Promise<void> {
+    this.#options.shared.brake.remove(this);
+    await this.#pause();
+    // They were accepted: nobody else can serve them.
+    for (const client of this.#parked) this.#unpark(client);
+  }
+
+  #open(): void {
+    const { listener, shared } = this.#options;
+    this.#acceptor = openAcceptor({
+      listener,
+      accepted: (client) => this.#accept(client),
+      failed: (error) => shared.brake.apply(error),
+    });
+  }
+
+  async #pause(): Promise<void> {
+    const acceptor = this.#acceptor;
+    this.#acceptor = null;
+    await acceptor?.close();
+  }
+
+  #resume(): void {
+    const { listener, shared } = this.#options;
+    const mayAccept = this.#stopped === null && listener.isOpen && !shared.brake.isOn && this.#connections < this.#maxConnections;
+    if (!mayAccept || this.#acceptor !== null) return;
+    try {
+      this.#open();
+    } catch (error) {
+      shared.brake.apply(error instanceof Error ? error : new Error(String(error)));
+    }
+  }
+
+  #accept(client: Socket): void {
+    if (this.#connections < this.#maxConnections) return void this.#serve(client);
+    client.on('error', ignoreError);
+    client.once('close', () => this.#parked.delete(client));
+    this.#parked.add(client);
+  }
+
+  #unpark(client: Socket): void {
+    this.#parked.delete(client);
+    if (!client.destroyed) void this.#serve(client);
+  }
+
+  async #serve(client: Socket): Promise<void> {
+    const { terminator, observer, shared } = this.#options;
+    const { descriptors, brake, vigil } = shared;
+    this.#connections++;
+    descriptors.accepted();
+    brake.check();
+    if (this.#connections >= this.#maxConnections) void this.#pause();
+    let wasDialing = true;
+    const connected = () => {
+      wasDialing = false;
+      descriptors.connected();
+    };
+    const end: ConnectionEnd = await serveClient(client, { upstream: this.#upstream, terminator, vigil, idleMs: this.#idleMs, connected });
+    this.#connections--;
+    descriptors.released({ wasDialing });
+    brake.ease();
+    observer.connectionEnded?.(end);
+    this.#admitNext();
+  }
+
+  /** A place became free: for a client that was accepted already, else for one from the queue. */
+  #admitNext(): void {
+    if (this.#connections >= this.#maxConnections) return;
+    const [next] = this.#parked;
+    if (next) this.#unpark(next);
+    else this.#resume();
+  }
+}
+
+/** Narrows to an upstream of this engine. */
+export function ownUpstream(upstream: Upstream): PortableUpstream {
+  if (upstream instanceof PortableUpstream) return upstream;
+  throw new TypeError('the upstream is of another engine');
+}

@@ -1,0 +1,85 @@
+import type { Socket } from 'node:net';
+
+/** One side of a connection: the client's or the upstream's. */
+export type Leg = {
+  /** What is read and written: the TLS socket where there is TLS. */
+  readonly socket: Socket;
+  /** The TCP or Unix socket that carries it; the same one without TLS. */
+  readonly carrier: Socket;
+  readonly isTcp: boolean;
+};
+
+export type KeepAlive = {
+  /** Idle milliseconds before the first probe; 0 turns it off. */
+  idleMs: number;
+};
+
+/** A peer that is gone is found out within two minutes; a shorter failure of the network does no harm. */
+const defaultKeepAlive: KeepAlive = { idleMs: 60_000 };
+const probeIntervalMs = 10_000;
+const probeCount = 6;
+
+/** What listens for an 'error' whose 'close' says all there is to know. */
+export function ignoreError(): void {}
+
+export function plainLeg(socket: Socket): Leg {
+  // A Unix socket has no family.
+  return { socket, carrier: socket, isTcp: socket.remoteFamily !== undefined };
+}
+
+/** TCP_NODELAY and keep-alive; a Unix socket takes neither and does not mind. */
+export function tuneSocket(socket: Socket, { idleMs }: KeepAlive = defaultKeepAlive): void {
+  socket.setNoDelay(true);
+  // Deno knows the first two arguments and leaves the others to the system.
+  if (idleMs > 0) socket.setKeepAlive(true, idleMs, probeIntervalMs, probeCount);
+}
+
+/** The peer of a socket as `host:port`, `[host]:port` or `unix`. Valid while the socket is connected. */
+export function peerOf({ remoteAddress, remotePort }: Socket): string {
+  if (remoteAddress === undefined) return 'unix';
+  const host = remoteAddress.replace(/^::ffff:(?=[0-9.]+$)/i, '');
+  return host.includes(':') ? `[${host}]:${remotePort}` : `${host}:${remotePort}`;
+}
+
+/** Resolves when the sockets of a leg are closed. */
+export async function closedLeg({ socket, carrier }: Leg): Promise<void> {
+  await Promise.all([closed(socket), closed(carrier)]);
+}
+
+function closed(socket: Socket): Promise<void> {
+  return new Promise((resolve) => {
+    if (socket.closed) resolve();
+    else socket.once('close', () => resolve());
+  });
+}
+
+/**
+ * Make the peer see a reset, the data that it has not got yet lost. A Unix socket has no reset: its
+ * peer sees an end, or a reset if it sent something that was not read.
+ */
+export function resetLeg(leg: Leg): void {
+  const { socket } = leg;
+  if (socket.destroyed) leg.carrier.destroy();
+  // Closing with a reset fails while shutdown(2) is under way, and the socket would be lost.
+  else if (socket.writableEnded && !socket.writableFinished && socket.writableLength === 0) {
+    socket.once('finish', () => forceReset(leg));
+  } else forceReset(leg);
+}
+
+function forceReset({ socket, carrier, isTcp }: Leg): void {
+  // By itself it waits until everything is written, which a peer that does not read prevents; it has
+  // chosen the reset by then, and destroy() carries that out.
+  if (isTcp && !carrier.destroyed) carrier.resetAndDestroy();
+  carrier.destroy();
+  socket.destroy();
+}
+
+/** Close a leg now: the peer sees an end; what was not sent yet is lost. */
+export function closeLeg({ socket, carrier }: Leg): void {
+  // Of TLS, an end is announced; that takes until the next turn.
+  socket.end();
+  setImmediate(() => {
+    socket.destroy();
+    carrier.destroy();
+  });
+}

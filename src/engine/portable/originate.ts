@@ -1,0 +1,88 @@
+/** TLS towards a destination: who it must be, whom we trust, and who we are. The mirror image of terminate.ts. */
+import tls from 'node:tls';
+import { readClientIdentity, readClientTrust } from '../../endpoint/files.ts';
+import type { SslClient, TlsClient } from '../../endpoint/model.ts';
+import { serverNameOf } from '../../endpoint/server-name.ts';
+import { errorCode, errorMessage, GraceError } from '../../error.ts';
+import { ignoreError } from './leg.ts';
+import type { Leg } from './leg.ts';
+
+/**
+ * Make a connected leg a TLS one. Takes the leg over: it is closed when this rejects, with GraceError
+ * or with the signal's reason.
+ */
+export type TlsClientStart = (inner: Leg, signal: AbortSignal) => Promise<Leg>;
+
+/** Read the certificates of an endpoint. Throws GraceError when one is missing or unusable. */
+export function openTlsClient(endpoint: SslClient | TlsClient): TlsClientStart {
+  const { checked, sent } = serverNameOf(endpoint);
+  const options: tls.ConnectionOptions = {
+    secureContext: tls.createSecureContext({ minVersion: 'TLSv1.2', ...trustOf(endpoint), ...readClientIdentity(endpoint) }),
+    servername: sent ?? '',
+    checkServerIdentity: (_, certificate) => tls.checkServerIdentity(checked, certificate),
+    rejectUnauthorized: endpoint.insecure !== true,
+    ...(endpoint.alpn === undefined ? {} : { ALPNProtocols: [...endpoint.alpn] }),
+  };
+  return (inner, signal) => startTls(inner, { options, checked, signal });
+}
+
+/** Authorities that `NODE_EXTRA_CA_CERTS` names count as the system's, which the runtime does only for its own. */
+function trustOf(endpoint: SslClient | TlsClient): { ca?: string[] } {
+  const authorities = readClientTrust(endpoint);
+  if (authorities === undefined) return {};
+  const isDirectory = (endpoint.type === 'ssl' ? endpoint.caCertsDir : endpoint.trustRoots) !== null;
+  return { ca: isDirectory ? authorities : [...new Set([...authorities, ...tls.getCACertificates('extra')])] };
+}
+
+function startTls(inner: Leg, { options, checked, signal }: { options: tls.ConnectionOptions; checked: string; signal: AbortSignal }): Promise<Leg> {
+  return new Promise((resolve, reject) => {
+    const socket = tls.connect({ ...options, socket: inner.socket });
+    const settle = () => {
+      signal.removeEventListener('abort', abort);
+      socket.off('error', fail).off('close', close);
+    };
+    const drop = (reason: unknown) => {
+      settle();
+      socket.destroy();
+      inner.carrier.destroy();
+      reject(reason);
+    };
+    const abort = () => drop(signal.reason);
+    const fail = (error: Error) => drop(tlsError(error, checked));
+    const close = () => drop(new GraceError('the connection was closed during the TLS handshake'));
+    socket.on('error', ignoreError);
+    socket.once('error', fail).once('close', close);
+    signal.addEventListener('abort', abort);
+    socket.once('secureConnect', () => {
+      settle();
+      resolve({ socket, carrier: inner.carrier, isTcp: inner.isTcp });
+    });
+    if (signal.aborted) abort();
+  });
+}
+
+function tlsError(error: Error, name: string): GraceError {
+  const code = errorCode(error) ?? '';
+  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') {
+    return new GraceError(`its certificate is not for ${name}`, { hint: 'serverName=NAME says which name it has', cause: error });
+  }
+  if (isCertificateCode(code)) {
+    const [what] = errorMessage(error).split(';');
+    return new GraceError(`its certificate is not trusted: ${what} (${code})`, { hint: trustHint, cause: error });
+  }
+  if (code === 'ECONNRESET') return new GraceError('the connection was closed during the TLS handshake', { cause: error });
+  return new GraceError(`TLS handshake failed: ${shortened(error)}`, { cause: error });
+}
+
+const trustHint = 'caCertsDir=DIR (in tls: trustRoots=DIR) says which authorities to trust; insecure=yes turns the check off';
+
+/** The codes that OpenSSL's verification has, X509_V_ERR_… without that beginning. */
+function isCertificateCode(code: string): boolean {
+  return /CERT|CRL|ISSUER|SELF_SIGNED|UNABLE_TO|_CA$|PURPOSE|HOSTNAME_MISMATCH/.test(code) && !code.startsWith('ERR_SSL');
+}
+
+/** OpenSSL's own line is `number:error:number:library:function:reason:file:line:`; the reason is what matters. */
+export function shortened(error: Error): string {
+  const fields = error.message.trim().split(':');
+  return fields[1] === 'error' ? (fields[5] ?? error.message) : error.message;
+}

@@ -1,0 +1,76 @@
+/** The life of one client: handshake, dial, relay, end. */
+import type { ConnectionEnd } from '../engine.ts';
+import { closedLeg, closeLeg, ignoreError, peerOf, plainLeg, resetLeg, tuneSocket } from './leg.ts';
+import type { Leg } from './leg.ts';
+import type { Socket } from 'node:net';
+import { relay } from './relay.ts';
+import type { Terminator } from './terminate.ts';
+import { EndedHere } from './upstream.ts';
+import type { Connection, PortableUpstream } from './upstream.ts';
+import type { Vigil } from './vigil.ts';
+
+export type ServeOptions = {
+  upstream: PortableUpstream;
+  /** Null: the client does not speak TLS. */
+  terminator: Terminator | null;
+  vigil: Vigil;
+  idleMs: number | null;
+  /** The upstream is connected. */
+  connected: () => void;
+};
+
+/**
+ * Serve an accepted client, which is still paused, until its sockets and those of its upstream are
+ * closed; it is counted all the while. Nothing is read from it before its upstream is connected, but
+ * the handshake of TLS. A client whose upstream cannot be reached is reset. Never rejects.
+ */
+export async function serveClient(client: Socket, { upstream, terminator, vigil, idleMs, connected }: ServeOptions): Promise<ConnectionEnd> {
+  const connection = upstream.admit();
+  const { signal } = connection;
+  const peer = peerOf(client);
+  const gone = () => connection.end(null);
+  client.on('error', ignoreError);
+  client.once('close', gone);
+  tuneSocket(client);
+
+  let near = plainLeg(client);
+  let stage: ConnectionEnd['stage'] = terminator ? 'handshake' : 'dial';
+  let error: Error | null;
+  try {
+    if (terminator) near = await terminator.handshake(near, signal);
+    stage = 'dial';
+    const far = await dialFor(near, { connection, upstream, vigil });
+    stage = 'relay';
+    upstream.connected(connection);
+    connected();
+    // From here on it is the relay that sees to the end of the client.
+    client.off('close', gone);
+    error = await relay(near, far, {
+      idleMs,
+      signal,
+      movedIn: (bytes) => upstream.movedIn(connection, bytes),
+      movedOut: (bytes) => upstream.movedOut(connection, bytes),
+    });
+  } catch (reason) {
+    const isEndedHere = reason instanceof EndedHere;
+    error = reason instanceof Error && !isEndedHere ? reason : null;
+    if (isEndedHere) closeLeg(near);
+    else resetLeg(near);
+    await closedLeg(near);
+  }
+  upstream.release(connection);
+  const { bytesIn, bytesOut, startedMs } = connection;
+  return { peer, upstream, stage, error, bytesIn, bytesOut, durationMs: performance.now() - startedMs };
+}
+
+type DialForOptions = { connection: Connection; upstream: PortableUpstream; vigil: Vigil };
+
+/** Dial while watching whether the client still is there. Rejects with the connection's reason when it is not. */
+async function dialFor(near: Leg, { connection, upstream, vigil }: DialForOptions): Promise<Leg> {
+  const forget = vigil.watch(near, () => connection.end(null));
+  try {
+    return await upstream.dial({ signal: connection.signal });
+  } finally {
+    forget();
+  }
+}

@@ -1,0 +1,140 @@
+/** TLS towards clients: certificates by name, handshakes that strangers cannot hold us with. The mirror image of originate.ts. */
+import type { Socket } from 'node:net';
+import tls from 'node:tls';
+import type { TLSSocket } from 'node:tls';
+import { chooseIdentity, readServerDirectory } from '../../endpoint/directory.ts';
+import type { NamedIdentity } from '../../endpoint/directory.ts';
+import { readClientCA, readServerIdentity } from '../../endpoint/files.ts';
+import type { ServerIdentity } from '../../endpoint/files.ts';
+import type { SslServer, TlsServer } from '../../endpoint/model.ts';
+import { tlsVersions } from '../../endpoint/versions.ts';
+import { errorCode, GraceError } from '../../error.ts';
+import { ignoreError, resetLeg } from './leg.ts';
+import type { Leg } from './leg.ts';
+import { shortened } from './originate.ts';
+
+export type TerminatorOptions = {
+  /** Longest handshake, in milliseconds. */
+  handshakeTimeoutMs: number;
+  /** Most handshakes at once; one more ends the oldest. */
+  handshakeLimit: number;
+};
+
+/** Makes accepted clients TLS ones. */
+export type Terminator = {
+  /**
+   * Takes the client over: it is closed when this rejects. Rejects with GraceError; with null when the
+   * client went away; with the signal's reason.
+   */
+  handshake(client: Leg, signal: AbortSignal): Promise<Leg>;
+  /** Read all files again, for handshakes to come. Throws GraceError and keeps what there was. */
+  reload(): void;
+};
+
+type Handshake = { client: Leg; done: (socket: TLSSocket) => void; fail: (error: Error | null) => void };
+
+/** Read the certificates of an endpoint. Throws GraceError when one is missing or unusable. */
+export function openTerminator(endpoint: SslServer | TlsServer, { handshakeTimeoutMs, handshakeLimit }: TerminatorOptions): Terminator {
+  /** Handshakes under way by the client's address, oldest first. */
+  const pending = new Map<string, Handshake>();
+
+  const openServer = () => {
+    const server = tls.createServer({ ...serverOptions(endpoint), handshakeTimeout: handshakeTimeoutMs });
+    server.on('secureConnection', (socket) => {
+      socket.on('error', ignoreError);
+      const handshake = pending.get(addressKey(socket));
+      if (handshake) handshake.done(socket);
+      // Its address cannot be had any more: it was reset just now.
+      else socket.destroy();
+    });
+    server.on('tlsClientError', (error, socket) => {
+      socket.on('error', ignoreError);
+      pending.get(addressKey(socket))?.fail(handshakeError(error, socket));
+      socket.destroy();
+    });
+    return server;
+  };
+
+  let server = openServer();
+  return {
+    reload() {
+      server = openServer();
+    },
+    handshake(client, signal) {
+      dropOldest(pending, handshakeLimit);
+      return new Promise((resolve, reject) => {
+        const key = addressKey(client.socket);
+        const settle = () => {
+          pending.delete(key);
+          signal.removeEventListener('abort', abort);
+          client.carrier.off('close', close);
+        };
+        const fail = (reason: unknown) => {
+          settle();
+          resetLeg(client);
+          reject(reason);
+        };
+        const abort = () => fail(signal.reason);
+        const close = () => fail(null);
+        pending.set(key, {
+          client,
+          fail,
+          done(socket) {
+            settle();
+            resolve({ ...client, socket });
+          },
+        });
+        client.carrier.once('close', close);
+        signal.addEventListener('abort', abort);
+        server.emit('connection', client.carrier);
+        if (signal.aborted) abort();
+      });
+    },
+  };
+}
+
+function dropOldest(pending: ReadonlyMap<string, Handshake>, limit: number): void {
+  if (pending.size < limit) return;
+  const [oldest] = pending.values();
+  oldest?.fail(new GraceError(`TLS handshake ended: more than ${limit} under way`));
+}
+
+/** node:tls does not say which accepted socket a TLS socket came from; the addresses of a TCP connection do. */
+function addressKey({ remoteAddress, remotePort, localAddress }: Socket): string {
+  return `${remoteAddress} ${remotePort} ${localAddress}`;
+}
+
+function handshakeError(error: Error, socket: TLSSocket): Error | null {
+  // What the check of a client certificate found is kept apart from the error that it leads to.
+  const { authorizationError } = socket;
+  if (authorizationError) return new GraceError(`TLS handshake failed: the client's certificate is not trusted (${String(authorizationError)})`, { cause: error });
+  const code = errorCode(error);
+  if (code === 'ECONNRESET' || code === 'EPIPE') return null;
+  return new GraceError(`TLS handshake failed: ${shortened(error)}`, { cause: error });
+}
+
+function serverOptions(endpoint: SslServer | TlsServer): tls.TlsOptions {
+  const ca = readClientCA(endpoint);
+  const common = { ...(endpoint.type === 'ssl' ? tlsVersions(endpoint.sslmethod) : tlsVersions(null)), ...(ca === null ? {} : { ca }) };
+  const named = readNamed(endpoint);
+  const own: ServerIdentity | undefined = endpoint.type === 'ssl' ? readServerIdentity(endpoint) : named[0];
+  const contexts = named.map((identity) => ({ names: identity.names, context: tls.createSecureContext({ ...common, ...pairOf(identity) }) }));
+  return {
+    ...common,
+    ...(own === undefined ? {} : pairOf(own)),
+    ...(own?.dhparam === undefined ? {} : { dhparam: own.dhparam }),
+    ...(contexts.length === 0 ? {} : { SNICallback: (name, done) => done(null, chooseIdentity(contexts, name)?.context) }),
+    ...(endpoint.alpn === undefined ? {} : { ALPNProtocols: [...endpoint.alpn] }),
+    requestCert: ca !== null,
+    rejectUnauthorized: ca !== null,
+  };
+}
+
+function pairOf({ key, cert }: ServerIdentity): { key: string; cert: string } {
+  return { key, cert };
+}
+
+function readNamed(endpoint: SslServer | TlsServer): NamedIdentity[] {
+  const named = endpoint.type === 'tls' ? readServerDirectory(endpoint) : [];
+  return endpoint.sni === undefined ? named : [...named, ...readServerDirectory({ path: endpoint.sni }, { parameter: 'sni' })];
+}

@@ -1,0 +1,69 @@
+import net from 'node:net';
+import type { Socket } from 'node:net';
+import { errorCode, GraceError } from '../../error.ts';
+import { pathLockTarget } from '../../net/path-lock.ts';
+import { ignoreError } from './leg.ts';
+import { pause } from './retry.ts';
+
+/** First and longest pause while the queue of a listener is full. */
+const fullQueuePauseMs = { first: 2, longest: 100 };
+
+/**
+ * Connect to a Unix socket. The socket is the caller's, with both directions ending on their own.
+ * A queue that is full is waited for: a TCP client would not see it either, while connect(2) on a
+ * Unix socket that must not block just says EAGAIN.
+ *
+ * @throws the system's error; GraceError when `lockfile` asks for a live owner and there is none; the signal's reason.
+ */
+export async function connectUnix(path: string, { lockfile, signal }: { lockfile: boolean; signal: AbortSignal }): Promise<Socket> {
+  if (lockfile) checkLock(path);
+  for (let pauseMs = fullQueuePauseMs.first; ; pauseMs = Math.min(2 * pauseMs, fullQueuePauseMs.longest)) {
+    try {
+      return await connectOnce(path, signal);
+    } catch (error) {
+      if (errorCode(error) !== 'EAGAIN') throw error;
+    }
+    await pause(pauseMs, signal);
+  }
+}
+
+function connectOnce(path: string, signal: AbortSignal): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) return reject(signal.reason);
+    const socket = net.connect({ path, allowHalfOpen: true });
+    // Whatever becomes of the socket, an error must never be without a listener.
+    socket.on('error', ignoreError);
+    const abort = () => {
+      socket.destroy();
+      reject(signal.reason);
+    };
+    const fail = (error: Error) => {
+      signal.removeEventListener('abort', abort);
+      reject(error);
+    };
+    signal.addEventListener('abort', abort);
+    socket.once('error', fail);
+    socket.once('connect', () => {
+      signal.removeEventListener('abort', abort);
+      socket.removeListener('error', fail);
+      resolve(socket);
+    });
+  });
+}
+
+/** Twisted's rule for `lockfile=1`: no connection unless a live process holds the lock beside the path. */
+function checkLock(path: string): void {
+  const pid = pathLockTarget(path);
+  if (pid === null) throw new GraceError(`no process holds ${path}.lock`, { hint: 'start the server, or use lockfile=0' });
+  if (!isAlive(pid)) throw new GraceError(`process ${pid}, which held ${path}.lock, is gone`, { hint: 'start the server, or use lockfile=0' });
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    // EPERM: it lives, and belongs to somebody else.
+    return errorCode(error) !== 'ESRCH';
+  }
+}

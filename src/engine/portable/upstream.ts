@@ -1,0 +1,104 @@
+import type { ClientEndpoint } from '../../endpoint/model.ts';
+import type { Upstream, UpstreamStats } from '../engine.ts';
+import type { Dialer } from './dial.ts';
+
+/** Why a connection was ended from here, as the reason of its signal. */
+export class EndedHere extends Error {}
+
+/** One accepted client as its upstream counts it. */
+export class Connection {
+  readonly #controller = new AbortController();
+  readonly startedMs = performance.now();
+  bytesIn = 0;
+  bytesOut = 0;
+  isDialing = true;
+
+  /** Comes when the connection has to end. */
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  end(reason: unknown): void {
+    this.#controller.abort(reason);
+  }
+}
+
+/** A destination and its connections: counts them, waits for them, ends them. */
+export class PortableUpstream implements Upstream {
+  readonly endpoint: ClientEndpoint;
+  readonly dial: Dialer;
+  readonly #connections = new Set<Connection>();
+  readonly #waiters = new Set<() => void>();
+  #dialing = 0;
+  #bytesIn = 0;
+  #bytesOut = 0;
+
+  constructor(endpoint: ClientEndpoint, dial: Dialer) {
+    this.endpoint = endpoint;
+    this.dial = dial;
+  }
+
+  stats(): UpstreamStats {
+    return { connections: this.#connections.size, dialing: this.#dialing, bytesIn: this.#bytesIn, bytesOut: this.#bytesOut };
+  }
+
+  drained({ signal }: { signal?: AbortSignal | undefined } = {}): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (signal?.aborted) return reject(signal.reason);
+      if (this.#connections.size === 0) return resolve();
+      const settle = () => {
+        this.#waiters.delete(wake);
+        signal?.removeEventListener('abort', abort);
+      };
+      const wake = () => {
+        settle();
+        resolve();
+      };
+      const abort = () => {
+        settle();
+        reject(signal?.reason);
+      };
+      this.#waiters.add(wake);
+      signal?.addEventListener('abort', abort);
+    });
+  }
+
+  destroy(): number {
+    const ended = [...this.#connections].filter(({ signal }) => !signal.aborted);
+    for (const connection of ended) connection.end(new EndedHere('closed'));
+    return ended.length;
+  }
+
+  /** A client was accepted. Every one that was admitted must be released. */
+  admit(): Connection {
+    const connection = new Connection();
+    this.#connections.add(connection);
+    this.#dialing++;
+    return connection;
+  }
+
+  /** The upstream of the connection is connected. */
+  connected(connection: Connection): void {
+    if (!connection.isDialing) return;
+    connection.isDialing = false;
+    this.#dialing--;
+  }
+
+  movedIn(connection: Connection, bytes: number): void {
+    connection.bytesIn += bytes;
+    this.#bytesIn += bytes;
+  }
+
+  movedOut(connection: Connection, bytes: number): void {
+    connection.bytesOut += bytes;
+    this.#bytesOut += bytes;
+  }
+
+  /** The connection is gone, its sockets are closed. */
+  release(connection: Connection): void {
+    this.connected(connection);
+    this.#connections.delete(connection);
+    if (this.#connections.size > 0) return;
+    for (const wake of this.#waiters) wake();
+  }
+}
