@@ -33,6 +33,7 @@ export function watchServer(server: Server, { idleGrace, endConnection }: DrainO
   const isHttp2 = 'updateSettings' in server;
   const speaksHttp = isHttp2 || server instanceof http.Server || server instanceof https.Server;
   const closeIdle = (): void => {
+    sessions.closeIdle(idleGrace);
     const now = performance.now();
     for (const connection of connections.all.values()) {
       if (!(isHttp2 && isSession(connection)) && isIdle(connection) && now - connection.idleSince >= idleGrace) endSocket(connection);
@@ -52,7 +53,7 @@ export function watchServer(server: Server, { idleGrace, endConnection }: DrainO
       Server.prototype.close.call(server);
       drainSince = performance.now();
       connections.announceEnd();
-      sessions.close({ patienceMs: idleGrace });
+      sessions.announceEnd();
       if (endConnection !== undefined) tellApplication(connections.all.values(), speaksHttp, endConnection);
       const sweep = speaksHttp ? setInterval(closeIdle, Math.max(5, idleGrace / 10)) : undefined;
       if (speaksHttp) closeIdle();
@@ -63,7 +64,7 @@ export function watchServer(server: Server, { idleGrace, endConnection }: DrainO
       }
     },
     destroy() {
-      for (const session of sessions.open) session.destroy();
+      sessions.destroy();
       for (const { socket } of connections.all.values()) socket.destroy();
       for (const socket of connections.sockets) socket.destroy();
     },

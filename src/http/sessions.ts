@@ -1,53 +1,55 @@
-import type { ServerHttp2Session } from 'node:http2';
+import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
 import type { Server } from 'node:net';
 
 export type Sessions = {
-  readonly open: ReadonlySet<ServerHttp2Session>;
-  /** Ask the clients of all sessions, also of those to come, to go elsewhere; sessions end when their streams have. */
-  close(options: { patienceMs: number }): void;
+  /** Ask the clients to go elsewhere, each when it costs it no request; sessions end when their streams have. */
+  announceEnd(): void;
+  /** Close sessions without a stream for so many milliseconds. */
+  closeIdle(idleMs: number): void;
+  /** Close all at once. */
+  destroy(): void;
 };
 
-/** The most that a stream's number can be: no stream is refused yet (RFC 9113, 6.8). */
-const LAST_STREAM_OF_ALL = 2 ** 31 - 1;
-
-/** Keep account of the HTTP/2 sessions of a server; of other servers there are none. */
+/**
+ * Keep account of the HTTP/2 sessions of a server; of other servers there are none.
+ *
+ * A GOAWAY crosses the requests that are on their way to us, and refuses them. (A first one that
+ * refuses nothing, as RFC 9113, 6.8 recommends, is of no use: nghttp2 ignores new streams after any
+ * GOAWAY but its own shutdown notice, which Node does not offer.) So it is sent while a stream is open:
+ * a client that asks one thing after the other then hears it before it asks again. One that asks many
+ * things at a time may see REFUSED_STREAM, which says that the request was not looked at and may be repeated.
+ */
 export function watchSessions(server: Server): Sessions {
-  const open = new Set<ServerHttp2Session>();
-  let patience: number | null = null;
+  const open = new Map<ServerHttp2Session, { streams: number; idleSince: number }>();
+  let isEnding = false;
+
   server.on('session', (session: ServerHttp2Session) => {
-    open.add(session);
+    open.set(session, { streams: 0, idleSince: performance.now() });
     session.once('close', () => open.delete(session));
-    if (patience !== null) closeSession(session, patience);
   });
+  server.prependListener('stream', (stream: ServerHttp2Stream) => {
+    const session = stream.session as ServerHttp2Session | undefined;
+    const account = session === undefined ? undefined : open.get(session);
+    if (account === undefined) return;
+    account.streams++;
+    if (isEnding) session?.close();
+    stream.once('close', () => {
+      account.streams--;
+      account.idleSince = performance.now();
+    });
+  });
+
   return {
-    open,
-    close({ patienceMs }) {
-      patience = patienceMs;
-      for (const session of open) closeSession(session, patienceMs);
+    destroy() {
+      for (const session of open.keys()) session.destroy();
+    },
+    announceEnd() {
+      isEnding = true;
+      for (const [session, { streams }] of open) if (streams > 0) session.close();
+    },
+    closeIdle(idleMs) {
+      const now = performance.now();
+      for (const [session, { streams, idleSince }] of open) if (streams === 0 && now - idleSince >= idleMs) session.close();
     },
   };
-}
-
-/**
- * The graceful shutdown of RFC 9113, 6.8: first a GOAWAY that refuses nothing; when the client has
- * answered the PING after it, it knows, and all that it sent before has come; then the final one.
- */
-function closeSession(session: ServerHttp2Session, patienceMs: number): void {
-  let isClosing = false;
-  const close = (): void => {
-    clearTimeout(timer);
-    if (isClosing || session.destroyed) return;
-    isClosing = true;
-    session.close();
-  };
-  const timer = setTimeout(close, patienceMs);
-  timer.unref();
-  session.once('close', () => clearTimeout(timer));
-  try {
-    session.goaway(0, LAST_STREAM_OF_ALL);
-    if (!session.ping(close)) close();
-  } catch {
-    // It is being destroyed, or has been closed by the application.
-    close();
-  }
 }

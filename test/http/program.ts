@@ -1,0 +1,82 @@
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+
+/** The command line that runs a TypeScript file with the runtime of the test. */
+export function runFile(file: string): [string, string[]] {
+  const program = fileURLToPath(new URL(`./fixtures/${file}`, import.meta.url));
+  return 'Deno' in globalThis ? [process.execPath, ['run', '-A', '--no-check', program]] : [process.execPath, [program]];
+}
+
+/** A server program of fixtures/ and the processes that follow it; they all write to the same output. */
+export class Program implements AsyncDisposable {
+  readonly first: ChildProcess;
+  readonly #lines: string[] = [];
+  readonly #waiting: { pattern: RegExp; from: number; resolve: (match: RegExpExecArray) => void; reject: (error: Error) => void }[] = [];
+  readonly #ended: Promise<void>;
+  /** Types stripped once, not in every process: that is most of the time that one takes to start. */
+  readonly #cache = fs.mkdtempSync(path.join(os.tmpdir(), 'grace-test-'));
+  #read = 0;
+
+  constructor(file: string, args: readonly string[], { env = {}, command }: { env?: Record<string, string>; command?: [string, string[]] } = {}) {
+    const [program, before] = command ?? runFile(file);
+    this.first = spawn(program, [...before, ...args], { stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, NODE_COMPILE_CACHE: this.#cache, ...env } });
+    const lines = createInterface({ input: this.first.stdout! });
+    lines.on('line', (line) => {
+      this.#lines.push(line);
+      this.#settle();
+    });
+    // The end of the output is the end of the last process that holds it.
+    this.#ended = once(lines, 'close').then(() => {
+      for (const { pattern, reject } of this.#waiting.splice(0)) reject(new Error(`no line ${pattern} in:\n${this.#lines.join('\n')}`));
+    });
+  }
+
+  /** The first line that matches and that no earlier call has passed by. */
+  async line(pattern: RegExp): Promise<RegExpExecArray> {
+    const found = new Promise<RegExpExecArray>((resolve, reject) => this.#waiting.push({ pattern, from: this.#read, resolve, reject }));
+    this.#settle();
+    return found;
+  }
+
+  get output(): string {
+    return this.#lines.join('\n');
+  }
+
+  /** Resolves when no process of it runs any more. */
+  get ended(): Promise<void> {
+    return this.#ended;
+  }
+
+  #settle(): void {
+    for (const waiting of this.#waiting.slice()) {
+      for (let i = waiting.from; i < this.#lines.length; i++) {
+        const match = waiting.pattern.exec(this.#lines[i]!);
+        if (match === null) continue;
+        this.#read = i + 1;
+        this.#waiting.splice(this.#waiting.indexOf(waiting), 1);
+        waiting.resolve(match);
+        break;
+      }
+    }
+  }
+
+  /** Kill every process that said it serves, and wait for the end. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const pids = this.#lines.flatMap((line) => /^Serving .* with pid ([0-9]+)/.exec(line)?.[1] ?? []);
+    for (const pid of new Set([...pids, String(this.first.pid)])) {
+      try {
+        process.kill(Number(pid), 'SIGKILL');
+      } catch {
+        // It has ended already.
+      }
+    }
+    await this.#ended;
+    fs.rmSync(this.#cache, { recursive: true });
+  }
+}
