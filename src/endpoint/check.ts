@@ -2,7 +2,7 @@
 import { resolve } from 'node:path';
 import { readServerDirectory } from './directory.ts';
 import { EndpointError, quoted } from './error.ts';
-import { readClientCA, readClientIdentity, readClientTrust, readServerIdentity } from './files.ts';
+import { readClientCA, readClientIdentity, readClientTrust, readServerIdentity, trustOf } from './files.ts';
 import { checkAnnounced, checkDescriptor, type Environment } from './inherited.ts';
 import type { ClientEndpoint, ServerEndpoint } from './model.ts';
 import { printClient, printServer } from './print.ts';
@@ -67,10 +67,9 @@ export function checkClient(endpoint: ClientEndpoint, { text = printClient(endpo
       break;
     case 'ssl':
     case 'tls': {
-      const trust = endpoint.type === 'ssl' ? endpoint.caCertsDir : endpoint.trustRoots;
       readClientIdentity(endpoint, { text });
       // The system's own authorities are not this endpoint's to check, and take long to read.
-      if (trust !== null) readClientTrust(endpoint, { text, warn: (warning) => void warnings.push(warning) });
+      if (trustOf(endpoint).path !== null) readClientTrust(endpoint, { text, warn: (warning) => void warnings.push(warning) });
       if (endpoint.type === 'tls' && endpoint.endpoint !== null) warnings.push(...checkClient(endpoint.endpoint, { text }));
       break;
     }

@@ -6,6 +6,7 @@ import type {
   BindableServer, ClientEndpoint, ClientExtras, ClientTlsExtras, ServerEndpoint, ServerExtras, ServerTlsExtras, SslClient, TcpClient,
   TlsClient,
 } from './model.ts';
+import { trustOf } from './files.ts';
 import { serverNameOf } from './server-name.ts';
 import { tlsVersions } from './versions.ts';
 
@@ -104,17 +105,17 @@ export function explainClient(endpoint: ClientEndpoint): Explanation[] {
       return [
         row('type', 'ssl', 'TLS over TCP'),
         ...explainTarget(endpoint),
-        ...explainVerification(endpoint, { nameParameter: 'hostname', trustParameter: 'caCertsDir', trust: endpoint.caCertsDir }),
+        ...explainVerification(endpoint),
         ...explainOwnCertificate('certKey', endpoint.certKey, endpoint.privateKey),
         ...explainClientExtras(endpoint),
       ];
     case 'tls':
       return [
-        row('type', 'tls', 'TLS over TCP, or over what endpoint says'),
+        row('type', 'tls', endpoint.endpoint === null ? 'TLS over TCP' : 'TLS over what endpoint says'),
         ...explainTarget(endpoint),
-        ...explainVerification(endpoint, { nameParameter: 'serverName', trustParameter: 'trustRoots', trust: endpoint.trustRoots }),
+        ...explainVerification(endpoint),
         ...explainOwnCertificate('certificate', endpoint.certificate, endpoint.privateKey),
-        row('endpoint', endpoint.endpoint?.type ?? null, endpoint.endpoint === null ? 'connected directly' : 'connected through this one; host and port are for the check only'),
+        row('endpoint', endpoint.endpoint?.type ?? null, endpoint.endpoint === null ? 'connected directly' : 'the way to the server, instead of host and port'),
         ...(endpoint.endpoint === null ? [] : explainClient(endpoint.endpoint).map(prefixed)),
         ...explainClientExtras(endpoint),
       ];
@@ -161,19 +162,18 @@ function explainTarget({ host, port, timeout, bindAddress }: Pick<TcpClient, 'ho
   ];
 }
 
-type VerificationNames = { nameParameter: string; trustParameter: string; trust: string | null };
-
-function explainVerification(endpoint: SslClient | TlsClient, { nameParameter, trustParameter, trust }: VerificationNames): Explanation[] {
+function explainVerification(endpoint: SslClient | TlsClient): Explanation[] {
   const { checked, sent } = serverNameOf(endpoint);
-  const name = endpoint.serverName ?? (endpoint.type === 'ssl' ? endpoint.hostname : null);
   const check = endpoint.insecure ? 'not checked' : `the certificate must be for ${checked}`;
   const sending = sent === null ? 'no name is sent' : `${sent} is sent as the server's name`;
+  const name = `${check}; ${sending}`;
+  const { parameter: trustParameter, path: trust } = trustOf(endpoint);
   const authorities = trust === null ? 'signed by an authority that this system trusts' : 'signed by an authority of this directory';
-  return [
-    row(endpoint.serverName === undefined ? nameParameter : 'serverName', name, `${check}; ${sending}`),
-    row(trustParameter, trust, endpoint.insecure ? 'not checked' : authorities),
-    ...explainClientTlsExtras(endpoint),
-  ];
+  const rows: Explanation[] = [];
+  if (endpoint.type === 'ssl') rows.push(row('hostname', endpoint.hostname, endpoint.serverName === undefined ? name : 'serverName says it'));
+  if (endpoint.type === 'tls' || endpoint.serverName !== undefined) rows.push(row('serverName', endpoint.serverName ?? null, name));
+  rows.push(row(trustParameter, trust, endpoint.insecure ? 'not checked' : authorities));
+  return [...rows, ...explainClientTlsExtras(endpoint)];
 }
 
 function explainOwnCertificate(parameter: string, certificate: string | null, privateKey: string | null): Explanation[] {

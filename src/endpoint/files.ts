@@ -83,7 +83,8 @@ function certificateOf(endpoint: SslClient | TlsClient): { parameter: string; pa
     : { parameter: 'certificate', path: endpoint.certificate };
 }
 
-function trustOf(endpoint: SslClient | TlsClient): { parameter: string; path: string | null } {
+/** The directory of authorities, which may not be given, and what the type calls it. */
+export function trustOf(endpoint: SslClient | TlsClient): { parameter: string; path: string | null } {
   return endpoint.type === 'ssl'
     ? { parameter: 'caCertsDir', path: endpoint.caCertsDir }
     : { parameter: 'trustRoots', path: endpoint.trustRoots };
