@@ -94,6 +94,7 @@ async function switchOver(stage: Stage, { source, port, blue, green }: { source:
   say('Wait until nothing is left on blue. It is still needed, so this waits, until blue sends the second half.');
   let isWaiting = true;
   const waiting = grace(stage, ['wait']).finally(() => (isWaiting = false));
+  waiting.catch(() => {}); // should this function fail before it comes to await it
   await delay(500, undefined, { signal: stage.signal }); // for who watches; it would wait for hours as well
   assert.ok(isWaiting, 'grace wait returned while a connection was open');
   await request(stage, { port: blue.port, path: '/finish', isQuiet: true });
@@ -187,12 +188,13 @@ async function startBackend({ cleanUp, isKept, signal }: Stage, { name, port }: 
   cleanUp.defer(() => endChild(child));
   const [line] = (await once(child.stdout, 'data', { signal: AbortSignal.any([signal, AbortSignal.timeout(stepTimeoutMs)]) })) as [Buffer];
   child.stdout.destroy();
-  child.unref();
+  child.unref(); // with --keep it stays when this process ends
   return { name, port: Number(line.toString()), pid: child.pid ?? 0 };
 }
 
 async function endChild(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
+  child.ref();
   const end = once(child, 'exit');
   child.kill();
   await end;

@@ -15,7 +15,7 @@ export async function restart(context: Context, input: Input): Promise<number> {
   const exec = path === undefined ? self : executableAt(resolve(cwd, path));
   const { oldPid, newPid, oldVersion, newVersion, draining } = await call(dir, { command: 'restart', exec, timeoutMs }, { signal });
   printLine(stdout, `Restarted: pid ${oldPid} (${oldVersion}) -> pid ${newPid} (${newVersion})`);
-  if (draining > 0) printLine(stdout, `${counted(draining, 'open connection')} of pid ${oldPid} will finish there`);
+  if (draining > 0) printLine(stdout, `${counted(draining, 'open connection')} will finish in the old process`);
   return 0;
 }
 

@@ -20,7 +20,7 @@ test('restart names the executable that the client runs and prints pids and vers
 test('restart prints how many connections the old process finishes', { timeout: 10_000 }, async () => {
   await using daemon = await openFakeDaemon(() => [{ result: { ...result, draining: 2 } }]);
   const { stdout } = await runWords(['-d', daemon.dir, 'restart', '--timeout', '3s']);
-  assert.equal(stdout, 'Restarted: pid 12 (0.1.0) -> pid 34 (0.2.0)\n2 open connections of pid 12 will finish there\n');
+  assert.equal(stdout, 'Restarted: pid 12 (0.1.0) -> pid 34 (0.2.0)\n2 open connections will finish in the old process\n');
   assert.equal(daemon.requests[0]?.['timeoutMs'], 3000);
 });
 
