@@ -26,6 +26,9 @@ const everywhere = {
   getrlimit: { args: ['i32', 'bytes'], result: 'i32' },
   setrlimit: { args: ['i32', 'bytes'], result: 'i32' },
   waitpid: { args: ['i32', 'bytes', 'i32'], result: 'i32' },
+  waitid: { args: ['i32', 'u32', 'bytes', 'i32'], result: 'i32' },
+  pthread_sigmask: { args: ['i32', 'bytes', 'bytes'], result: 'i32' },
+  execve: { args: ['bytes', 'bytes', 'bytes'], result: 'i32' },
 } as const;
 
 const onLinux = {

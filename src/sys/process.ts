@@ -52,6 +52,26 @@ export function reapChild(pid: number): EndedChild | null {
   return { pid: reaped, code: signal === 0 ? (raw >> 8) & 0xff : null, signal: signal === 0 ? null : signal };
 }
 
+const P_ALL = 0;
+const WEXITED = 4;
+/** Leave the child to be reaped (Linux, macOS). */
+const WNOWAIT = isDarwin ? 0x20 : 0x0100_0000;
+/** Offset of `si_pid` in `siginfo_t`. */
+const SI_PID_AT = isDarwin ? 12 : 16;
+
+/**
+ * A child that has ended and was not reaped, without reaping it; null when there is none. It answers
+ * with the same child until somebody reaps that one.
+ */
+export function peekEndedChild(): number | null {
+  const info = new DataView(new ArrayBuffer(128));
+  const result = libc().waitid(P_ALL, 0, new Uint8Array(info.buffer), WEXITED | WNOHANG | WNOWAIT);
+  // ECHILD is 10 on Linux and macOS.
+  if (result === -1 && libc().errno() === 10) return null;
+  check(result, 'waitid');
+  return info.getInt32(SI_PID_AT, true) || null;
+}
+
 /** System call numbers that x64 and arm64 share; Debian 11's C library has no function for them. */
 const SYS_PIDFD_SEND_SIGNAL = 424n;
 const SYS_PIDFD_OPEN = 434n;
