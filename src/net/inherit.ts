@@ -1,5 +1,5 @@
 import { GraceError } from '../error.ts';
-import { isOpenFd, setCloseOnExec } from '../sys/descriptor.ts';
+import { dropRuntimeCopy, isOpenFd, setCloseOnExec } from '../sys/descriptor.ts';
 import { isListeningStream } from '../sys/socket.ts';
 import { adoptFd } from './listener.ts';
 import type { Listener } from './listener.ts';
@@ -42,6 +42,7 @@ export function takeInherited(env: Environment = process.env): Inherited {
   const inherited: Inherited = { listeners: [], others: [] };
   for (const [index, fd] of fds.entries()) {
     const name = fdNames[index] ?? '';
+    dropRuntimeCopy(fd);
     setCloseOnExec(fd, true);
     if (isListener(fd)) inherited.listeners.push(adoptFd(fd, { name }));
     else inherited.others.push({ fd, name });

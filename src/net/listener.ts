@@ -1,6 +1,6 @@
 import fs from 'node:fs';
 import { GraceError } from '../error.ts';
-import { closeFd, dupFd, inodeOf, setCloseOnExec } from '../sys/descriptor.ts';
+import { closeFd, dupFd, inodeOf, setCloseOnExec, setNonBlocking } from '../sys/descriptor.ts';
 import { listenQueueLength } from '../sys/listen-queue.ts';
 import { isListeningStream, socketName } from '../sys/socket.ts';
 import { pathLockTarget } from './path-lock.ts';
@@ -60,6 +60,8 @@ export function adoptFd(fd: number, { name }: { name: string }): Listener {
 
 function makeListener(fd: number, name: string): Listener {
   setCloseOnExec(fd, true);
+  // A service manager passes blocking sockets, on which an accept that comes too late would hang.
+  setNonBlocking(fd, true);
   const address = listenerAddress(fd);
   const inode = inodeOf(fd);
   const socketFile = address.family === 'unix' ? findSocketFile(address.path) : null;

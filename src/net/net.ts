@@ -2,6 +2,8 @@ import { spawn } from 'node:child_process';
 import type { ChildProcess, StdioOptions } from 'node:child_process';
 import { once } from 'node:events';
 import { errorCode, GraceError } from '../error.ts';
+import { isNonBlocking, setNonBlocking } from '../sys/descriptor.ts';
+import { setNonBlocking } from '../sys/descriptor.ts';
 import { describeCode } from '../sys/system-error.ts';
 import { LISTEN_FDS_START, takeInherited } from './inherit.ts';
 import type { Environment, Inherited } from './inherit.ts';
@@ -23,6 +25,8 @@ const DEFAULT_BACKLOG = 4096;
 export type NetOptions = {
   /** Where LISTEN_FDS and its companions are read and removed. Default: the process's own. */
   env?: Environment;
+  /** What was inherited, if the caller has taken it already; from then on it is this object's. */
+  inherited?: Inherited;
 };
 
 export type ListenOptions = {
@@ -70,13 +74,13 @@ export class Net {
   readonly extras: Inherited['others'];
 
   /** @throws GraceError when what was inherited is not what the environment says. */
-  constructor({ env = process.env }: NetOptions = {}) {
+  constructor({ env = process.env, inherited }: NetOptions = {}) {
     this.#env = env;
     this.#invocation = originalInvocation(env);
     this.parent = takeParent(env);
     const foreign = env[FOREIGN_VARIABLE]?.split(',').map(Number) ?? [];
     delete env[FOREIGN_VARIABLE];
-    const { listeners, others } = takeInherited(env);
+    const { listeners, others } = inherited ?? takeInherited(env);
     this.#waiting = [...listeners];
     this.#inherited = new Set(listeners);
     this.#foreign = new Set(listeners.filter(({ fd }) => this.parent === null || foreign.includes(fd - LISTEN_FDS_START)));
@@ -182,6 +186,7 @@ export class Net {
     const { listeners = this.activeListeners(), extras = [], detached = false, env = this.#env } = options;
     const passed = [...listeners, ...extras];
     const [stdin, stdout, stderr] = options.stdio ?? ['inherit', 'inherit', 'inherit'];
+    const modes = passed.map(({ fd }) => isNonBlocking(fd));
     const child = spawn(file, args, {
       cwd,
       detached,
@@ -191,6 +196,12 @@ export class Net {
       },
       stdio: [inheritable(stdin, 0), inheritable(stdout, 1), inheritable(stderr, 2), ...passed.map(({ fd }) => fd)] as StdioOptions,
     });
+    // Deno's child makes what it inherits blocking before it executes the program (seen in 2.9), and the
+    // flag is shared: an accept here that finds nothing would hang this process.
+    for (const [index, { fd }] of passed.entries()) setNonBlocking(fd, modes[index] ?? true);
+    // Deno makes what it passes to a child blocking (seen in 2.9). The flag belongs to the open file, so
+    // this process would sit in accept(2) for ever; it is set back before anything else can run here.
+    for (const { fd } of listeners) setNonBlocking(fd, true);
     try {
       await once(child, 'spawn');
       return child;

@@ -1,6 +1,6 @@
 import type { CFunctions, CTable, CType, Library } from './library.ts';
 
-const DENO_TYPE = { i32: 'i32', u32: 'u32', i64: 'i64', u64: 'u64', bytes: 'buffer' } as const satisfies Record<CType, string>;
+const DENO_TYPE = { i32: 'i32', u32: 'u32', i64: 'i64', u64: 'u64', word: 'u64', bytes: 'buffer' } as const satisfies Record<CType, string>;
 
 /** The part of Deno's global object that is used here; its type declarations are not part of Node's. */
 type DenoFfi = {

@@ -50,6 +50,24 @@ export function isOpenFd(fd: number): boolean {
   return libc().fcntl(fd, F_GETFD, 0n) !== -1;
 }
 
+/**
+ * Make the runtime let go of its own copy of a descriptor that this process inherited. A Deno that was
+ * started by a Deno duplicates the descriptors from 3 on at its start, so that closing the real ones
+ * would leave the files open; `closeSync` closes such a copy and not the descriptor itself (seen in 2.9).
+ */
+export function dropRuntimeCopy(fd: number): void {
+  if (!('Deno' in globalThis)) return;
+  try {
+    fs.closeSync(fd);
+  } catch {
+    // EBADF: it was started by somebody else and has no copy.
+  }
+}
+
+export function isNonBlocking(fd: number): boolean {
+  return (check(libc().fcntl(fd, F_GETFL, 0n), 'fcntl') & C.O_NONBLOCK) !== 0;
+}
+
 /** O_NONBLOCK belongs to the open file: every process that holds it sees the change. */
 export function setNonBlocking(fd: number, on: boolean): void {
   const flags = check(libc().fcntl(fd, F_GETFL, 0n), 'fcntl');

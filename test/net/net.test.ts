@@ -1,0 +1,149 @@
+import assert from 'node:assert/strict';
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { closeFd, inodeOf, isNonBlocking, openFd } from '../../src/sys/descriptor.ts';
+import { adoptFd } from '../../src/net/listener.ts';
+import { Net } from '../../src/net/net.ts';
+import type { ProcessOptions } from '../../src/net/net.ts';
+import { makeTempDir } from './temp-dir.ts';
+
+const options = { timeout: 10_000 };
+const tellInherited = fileURLToPath(new URL('./fixtures/tell-inherited.ts', import.meta.url));
+const program = 'Deno' in globalThis ? ['run', '-A', '--no-check', tellInherited] : [tellInherited];
+
+type Told = {
+  pid: number;
+  listeners: { fd: number; name: string; address: object; inode: number; backlog: number }[];
+  others: { fd: number; name: string }[];
+  parent: number | null;
+  links: Record<string, string>;
+  environment: string[];
+  cwd: string;
+  args: string[];
+};
+
+async function startTelling(net: Net, processOptions: ProcessOptions = {}): Promise<{ told: Told; child: ChildProcess }> {
+  const child = await net.startProcess({
+    file: process.execPath,
+    args: [...program, 'one', 'two'],
+    stdio: ['pipe', 'pipe', 'inherit'],
+    ...processOptions,
+  });
+  let output = '';
+  child.stdout!.setEncoding('utf8').on('data', (chunk: string) => {
+    output += chunk;
+    // The input stays open until it has told, so that it cannot end before.
+    if (output.includes('\n')) child.stdin!.end();
+  });
+  await once(child.stdout!, 'end');
+  return { told: JSON.parse(output) as Told, child };
+}
+
+test('the successor gets the very sockets, by name, in order, and nothing in its environment', options, async () => {
+  using temp = makeTempDir();
+  const net = new Net();
+  const tcp = await net.listenTCP({ host: '127.0.0.1', port: 0, backlog: 33, name: 'web' });
+  const unix = await net.listenUnix({ path: temp.file('s'), backlog: 44 });
+  const { told } = await startTelling(net);
+  assert.deepEqual(
+    told.listeners.map(({ fd, name, address, inode }) => ({ fd, name, address, inode })),
+    [
+      { fd: 3, name: 'web', address: tcp.address, inode: tcp.inode },
+      { fd: 4, name: temp.file('s'), address: unix.address, inode: unix.inode },
+    ],
+  );
+  if (process.platform === 'linux') assert.deepEqual(told.listeners.map(({ backlog }) => backlog), [33, 44]);
+  assert.deepEqual(told.environment, []);
+  assert.equal(told.parent, process.pid);
+  assert.deepEqual(told.args, ['one', 'two']);
+  net.close({ removePaths: 'service' });
+});
+
+test('the successor gets no other descriptor of ours', { ...options, skip: process.platform !== 'linux' && 'Linux only' }, async () => {
+  const net = new Net();
+  const given = await net.listenTCP({ host: '127.0.0.1', port: 0 });
+  const kept = await new Net().listenTCP({ host: '127.0.0.1', port: 0 });
+  const file = openFd('/etc/passwd', { flags: 0 });
+  const { told } = await startTelling(net);
+  const links = Object.values(told.links);
+  assert.equal(links.filter((link) => link === `socket:[${given.inode}]`).length, 1);
+  assert.equal(links.filter((link) => link === `socket:[${kept.inode}]`).length, 0);
+  assert.equal(links.includes('/etc/passwd'), false);
+  closeFd(file);
+  kept.close();
+  given.close();
+});
+
+test('a listener that was passed to a successor still does not block', options, async () => {
+  const net = new Net();
+  const listener = await net.listenTCP({ host: '127.0.0.1', port: 0 });
+  const file = openFd('/dev/null', { flags: 0 });
+  const child = await net.startProcess({ file: 'true', args: [], extras: [{ fd: file, name: 'file' }] });
+  await once(child, 'exit');
+  assert.equal(isNonBlocking(listener.fd), true);
+  assert.equal(isNonBlocking(file), false);
+  closeFd(file);
+  listener.close();
+});
+
+test('a closed listener is not handed on', options, async () => {
+  const net = new Net();
+  const [closed, open] = [await net.listenTCP({ host: '127.0.0.1', port: 0 }), await net.listenTCP({ host: '127.0.0.1', port: 0 })];
+  closed.close();
+  assert.deepEqual(net.activeListeners(), [open]);
+  const { told } = await startTelling(net);
+  assert.deepEqual(told.listeners.map(({ inode }) => inode), [open.inode]);
+  open.close();
+});
+
+test('other descriptors can be passed along under a name', options, async () => {
+  const net = new Net();
+  const listener = await net.listenTCP({ host: '127.0.0.1', port: 0, name: 'web' });
+  const file = openFd('/dev/null', { flags: 0 });
+  const { told } = await startTelling(net, { extras: [{ fd: file, name: 'lock' }] });
+  assert.deepEqual(told.others, [{ fd: 4, name: 'lock' }]);
+  assert.deepEqual(told.listeners.map(({ name }) => name), ['web']);
+  assert.notEqual(inodeOf(file), 0);
+  closeFd(file);
+  listener.close();
+});
+
+test('a program that cannot be started is an error', options, async () => {
+  await assert.rejects(new Net().startProcess({ file: '/nonexistent/program' }), {
+    name: 'GraceError',
+    message: 'cannot start /nonexistent/program: no such file or directory (ENOENT)',
+  });
+});
+
+test('an inherited socket is found by its address, whatever the spelling of the wildcard', options, async () => {
+  const opened = await new Net().listenTCP({ host: '', port: 0 });
+  assert.ok(opened.address.family !== 'unix');
+  const { port } = opened.address;
+  for (const host of ['', '0.0.0.0', '::']) {
+    const net = inheritor(opened.dup());
+    assert.equal((await net.listenTCP({ host, port })).inode, opened.inode);
+    net.close({ removePaths: 'none' });
+  }
+  const net = inheritor(opened.dup());
+  const other = await net.listenTCP({ host: '127.0.0.1', port: 0 });
+  assert.notEqual(other.inode, opened.inode);
+  assert.deepEqual(net.closeUnused().map(({ inode }) => inode), [opened.inode]);
+  net.close({ removePaths: 'none' });
+  opened.close();
+});
+
+test('port 0 finds the socket that was opened for the same request', options, async () => {
+  const opened = await new Net().listenTCP({ host: '127.0.0.1', port: 0 });
+  const net = inheritor(opened.dup(), opened.name);
+  assert.equal((await net.listenTCP({ host: '127.0.0.1', port: 0 })).inode, opened.inode);
+  assert.notEqual((await net.listenTCP({ host: '127.0.0.1', port: 0 })).inode, opened.inode);
+  net.close({ removePaths: 'none' });
+  opened.close();
+});
+
+/** A Net that has inherited one listener. */
+function inheritor(fd: number, name = 'unknown'): Net {
+  return new Net({ inherited: { listeners: [adoptFd(fd, { name })], others: [] } });
+}
