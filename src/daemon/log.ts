@@ -22,7 +22,7 @@ export function openLog({ file, format, level = 'info' }: { file: string; format
   const stream =
     format === 'json'
       ? destination
-      : pretty({ destination, sync: true, colorize: false, singleLine: true, translateTime: 'SYS:yyyy-mm-dd HH:MM:ss.l o', ignore: 'hostname' });
+      : pretty({ destination, sync: true, colorize: false, singleLine: true, translateTime: 'SYS:yyyy-mm-dd HH:MM:ss.l o', ignore: 'hostname', errorLikeObjectKeys: [] });
   const log = pino({ level, base: { pid: process.pid } }, stream);
   return { log, reopen: () => destination.reopen() };
 }

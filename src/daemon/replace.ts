@@ -94,10 +94,15 @@ function picture(service: Service): { handover: Handover; listeners: Listener[] 
 class Successor {
   readonly #child: ChildProcess;
   readonly #messages: AsyncGenerator<unknown, void, void>;
+  /** How it ended, once it has. Listened for from the start: it may end before anybody asks. */
+  readonly #end: Promise<string>;
   #lastWords = '';
 
   private constructor(child: ChildProcess) {
     this.#child = child;
+    this.#end = new Promise((resolve) => {
+      child.once('exit', (code, signal) => resolve(signal ? `was ended by ${signal}` : `exited with code ${code}`));
+    });
     child.stderr?.setEncoding('utf8').on('data', (text: string) => (this.#lastWords = (this.#lastWords + text).slice(-2000)));
     child.stdin?.on('error', () => {}); // it ended; hear() tells
     this.#messages = readLines(child.stdout!);
@@ -128,16 +133,17 @@ class Successor {
     const message = value as SuccessorMessage | undefined;
     if (message && kind in message) return message as Extract<SuccessorMessage, Record<K, unknown>>;
     if (message && 'failed' in message) throw failureOf(message.failed);
-    await this.#ended();
-    const { exitCode, signalCode } = this.#child;
-    const how = signalCode ? `was ended by ${signalCode}` : `exited with code ${exitCode}`;
+    // It closed its output, or talks about something else: then its end is all there is to wait for.
+    const timer = setTimeout(() => this.#child.kill('SIGKILL'), lingerMs);
+    const how = await this.#end;
+    clearTimeout(timer);
     throw new GraceError(`cannot restart: the new process ${how} before it served`, { hint: this.#lastWords.trim().split('\n').slice(-3).join(' | ') || undefined });
   }
 
   /** Kill it and wait for its end. */
   async end(): Promise<void> {
     this.#child.kill('SIGKILL');
-    await this.#ended();
+    await this.#end;
   }
 
   /** It is the daemon now: let go of the pipes to it. */
@@ -147,20 +153,10 @@ class Successor {
     this.#child.stderr?.destroy();
     this.#child.unref();
   }
-
-  #ended(): Promise<void> {
-    const { exitCode, signalCode } = this.#child;
-    if (exitCode !== null || signalCode !== null) return Promise.resolve();
-    return new Promise((resolve) => {
-      // A program that is no grace may close its output and live on.
-      const timer = setTimeout(() => this.#child.kill('SIGKILL'), 1000);
-      this.#child.once('exit', () => {
-        clearTimeout(timer);
-        resolve();
-      });
-    });
-  }
 }
+
+/** How long a program that is no grace may live on after it has shown that, in milliseconds. */
+const lingerMs = 1000;
 
 function failureOf({ message, hint }: Failure): GraceError {
   return new GraceError(`cannot restart: ${message}`, { hint });

@@ -20,7 +20,8 @@ export function openAcceptor({ listener, accepted, failed }: AcceptorOptions): A
   // Adopted by its descriptor, a server does not unlink the path of a Unix socket when it is closed.
   const server = net.createServer({ pauseOnConnect: true, allowHalfOpen: true }, accepted);
   server.on('error', failed);
-  server.listen({ fd: listener.dup(), backlog: listener.backlog, exclusive: true });
+  // Node takes the queue's length as the second argument alone when it is given a descriptor (seen in 26.10).
+  server.listen({ fd: listener.dup(), exclusive: true }, listener.backlog);
   return { close: () => closeServer(server) };
 }
 
