@@ -3,7 +3,6 @@ import type { ChildProcess, StdioOptions } from 'node:child_process';
 import { once } from 'node:events';
 import { errorCode, GraceError } from '../error.ts';
 import { isNonBlocking, setNonBlocking } from '../sys/descriptor.ts';
-import { setNonBlocking } from '../sys/descriptor.ts';
 import { describeCode } from '../sys/system-error.ts';
 import { LISTEN_FDS_START, takeInherited } from './inherit.ts';
 import type { Environment, Inherited } from './inherit.ts';
@@ -199,9 +198,6 @@ export class Net {
     // Deno's child makes what it inherits blocking before it executes the program (seen in 2.9), and the
     // flag is shared: an accept here that finds nothing would hang this process.
     for (const [index, { fd }] of passed.entries()) setNonBlocking(fd, modes[index] ?? true);
-    // Deno makes what it passes to a child blocking (seen in 2.9). The flag belongs to the open file, so
-    // this process would sit in accept(2) for ever; it is set back before anything else can run here.
-    for (const { fd } of listeners) setNonBlocking(fd, true);
     try {
       await once(child, 'spawn');
       return child;
