@@ -13,6 +13,14 @@ export function runFile(file: string): [string, string[]] {
   return 'Deno' in globalThis ? [process.execPath, ['run', '-A', '--no-check', program]] : [process.execPath, [program]];
 }
 
+export type ProgramOptions = {
+  env?: Record<string, string>;
+  /** What is started instead of the runtime with the file. */
+  command?: [string, string[]];
+  /** Its descriptors from 3 on. */
+  inherited?: number[];
+};
+
 /** A server program of fixtures/ and the processes that follow it; they all write to the same output. */
 export class Program implements AsyncDisposable {
   readonly first: ChildProcess;
@@ -23,9 +31,9 @@ export class Program implements AsyncDisposable {
   readonly #cache = fs.mkdtempSync(path.join(os.tmpdir(), 'grace-test-'));
   #read = 0;
 
-  constructor(file: string, args: readonly string[], { env = {}, command }: { env?: Record<string, string>; command?: [string, string[]] } = {}) {
+  constructor(file: string, args: readonly string[], { env = {}, command, inherited = [] }: ProgramOptions = {}) {
     const [program, before] = command ?? runFile(file);
-    this.first = spawn(program, [...before, ...args], { stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, NODE_COMPILE_CACHE: this.#cache, ...env } });
+    this.first = spawn(program, [...before, ...args], { stdio: ['ignore', 'pipe', 'inherit', ...inherited], env: { ...process.env, NODE_COMPILE_CACHE: this.#cache, ...env } });
     const lines = createInterface({ input: this.first.stdout! });
     lines.on('line', (line) => {
       this.#lines.push(line);

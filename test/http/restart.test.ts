@@ -3,19 +3,10 @@ import { once } from 'node:events';
 import http from 'node:http';
 import http2 from 'node:http2';
 import { test } from 'node:test';
+import { get } from './get.ts';
 import { Program } from './program.ts';
 
 const SERVING = /^Serving \S+:(\d+), \S+:(\d+) with pid (\d+)\.$/;
-
-function get(port: number, agent: http.Agent | false): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const request = http.get({ port, host: '127.0.0.1', agent, path: '/' }, (response) => {
-      let text = '';
-      response.setEncoding('utf8').on('data', (chunk: string) => (text += chunk)).on('end', () => resolve(text)).on('error', reject);
-    });
-    request.on('error', reject);
-  });
-}
 
 async function getOverSession(session: http2.ClientHttp2Session): Promise<string> {
   const stream = session.request({ ':path': '/' });
@@ -50,8 +41,8 @@ test('fifty restarts fail no request of keep-alive, closing and HTTP/2 clients',
   const agent = new http.Agent({ keepAlive: true });
   let session: http2.ClientHttp2Session | undefined;
   const clients = [
-    ...[1, 2, 3].map(() => askOverAndOver(load.keepAlive, stop.signal, () => get(Number(port), agent))),
-    askOverAndOver(load.closing, stop.signal, () => get(Number(port), false)),
+    ...[1, 2, 3].map(() => askOverAndOver(load.keepAlive, stop.signal, () => get({ port: Number(port), host: '127.0.0.1' }, '/', agent))),
+    askOverAndOver(load.closing, stop.signal, () => get({ port: Number(port), host: '127.0.0.1' })),
     askOverAndOver(load.http2, stop.signal, () => {
       if (session === undefined || session.closed || session.destroyed) {
         session = http2.connect(`http://127.0.0.1:${port2}`);
