@@ -1,0 +1,41 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { readEndpointCases } from '../endpoint/endpoint-cases.ts';
+import { makePemFiles } from '../endpoint/pem.ts';
+import { runtime, startProgram } from './grace.ts';
+
+test('the endpoint command reads every string as it should', { timeout: 120_000 }, async (t) => {
+  const files = makePemFiles();
+  t.after(() => files.remove());
+  const names: Record<string, string> = {
+    $KEY: files.key, $CERT: files.cert, $BOTH: files.both, $OTHERKEY: files.otherKey, $OTHERCERT: files.otherCert, $CHAIN: files.chain,
+    $DH: files.dh, $JUNK: files.junk, $MISSING: files.missing, $CADIR: files.caDir, $PEMDIR: files.pemDir, $EMPTYDIR: files.emptyDir,
+  };
+  const fill = (text: string) => text.replace(/\$[A-Z]+/g, (name) => names[name] ?? name);
+  // A start of Deno takes long; the strings are the same code.
+  const cases = readEndpointCases().filter((each, index) => each.stage !== 'inherited' && (runtime === 'executable' || index % 10 === 0));
+
+  let agreed = 0;
+  const check = async (each: (typeof cases)[number]): Promise<void> => {
+    const wanted = JSON.parse(fill(JSON.stringify(each.better ?? each.expect)));
+    const { code, stdout, stderr } = await startProgram(['endpoint', each.kind, fill(each.description), '--json'], {}, { cwd: files.emptyDir }).ended;
+    const got = JSON.parse(stdout);
+    const what = `${each.kind} ${each.description}: ${stdout}${stderr}`;
+    if ('error' in wanted || each.description === 'fd:3') {
+      assert.equal(code, 2, what);
+      assert.equal(typeof got.error, 'string', what);
+      assert.match(stderr, /^grace: /, what);
+    } else {
+      assert.equal(code, 0, what);
+      assert.deepEqual(got, wanted, what);
+    }
+    agreed++;
+  };
+  const queue = [...cases];
+  const worker = async () => {
+    for (let next = queue.shift(); next; next = queue.shift()) await check(next);
+  };
+  await Promise.all([worker(), worker(), worker()]);
+  t.diagnostic(`${agreed} of ${cases.length} strings agree`);
+  assert.equal(agreed, cases.length);
+});

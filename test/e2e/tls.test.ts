@@ -1,0 +1,144 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { copyFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { connect as connectTls, createServer as createTlsServer } from 'node:tls';
+import type { AddressInfo } from 'node:net';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import type { TestContext } from 'node:test';
+import { makePemFiles } from '../endpoint/pem.ts';
+import type { PemFiles } from '../endpoint/pem.ts';
+import { openClient, startBackend } from './backend.ts';
+import { makeGrace } from './grace.ts';
+
+const timeout = 60_000;
+
+function pemFiles(t: TestContext): PemFiles {
+  const files = makePemFiles();
+  t.after(() => files.remove());
+  return files;
+}
+
+/** Connect with TLS and wait for the greeting; resolves with the certificate's subject and what arrived. */
+async function greet(port: number, ca: string) {
+  const socket = connectTls({ port, host: '127.0.0.1', servername: 'www.example.com', ca: readFileSync(ca) });
+  await once(socket, 'secureConnect');
+  const [data] = (await once(socket, 'data')) as [Buffer];
+  return { socket, text: data.toString(), subject: socket.getPeerCertificate().subject.CN };
+}
+
+test('openssl s_client reaches a plain backend through an ssl source, and its end is passed on', { timeout }, async (t) => {
+  const grace = makeGrace(t);
+  const files = pemFiles(t);
+  const a = await startBackend(t, 'A');
+  const src = `ssl:0:privateKey=${files.key}:certKey=${files.fullChain}:interface=127.0.0.1`;
+  await grace.ok('start', src, a.endpoint);
+  const port = await grace.port(src);
+  const client = spawn('openssl', ['s_client', '-quiet', '-verify_return_error', '-CAfile', files.root, '-verify_hostname', 'www.example.com', '-connect', `127.0.0.1:${port}`], { stdio: ['pipe', 'pipe', 'pipe'] });
+  t.after(() => client.kill());
+  let output = '';
+  client.stdout.setEncoding('utf8').on('data', (text: string) => (output += text));
+  while (!output.includes('A\n')) await once(client.stdout, 'data');
+  client.stdin.write('over TLS\n');
+  while (!output.includes('over TLS\n')) await once(client.stdout, 'data');
+  for (const socket of a.connections) socket.end();
+  assert.deepEqual(await once(client, 'exit'), [0, null]);
+});
+
+test('a destination with TLS is verified: the right authority is let through, another is refused and logged', { timeout }, async (t) => {
+  const grace = makeGrace(t);
+  const files = pemFiles(t);
+  const server = createTlsServer({ key: readFileSync(files.key), cert: readFileSync(files.fullChain) }, (socket) => {
+    socket.on('error', () => {});
+    socket.write(`hello ${socket.servername}\n`);
+    socket.pipe(socket);
+  });
+  server.on('tlsClientError', () => {}); // the client that refuses us
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => server.close());
+  const { port } = server.address() as AddressInfo;
+
+  const src = 'tcp:0:interface=127.0.0.1';
+  const trusted = `ssl:127.0.0.1:${port}:hostname=www.example.com:caCertsDir=${files.caDir}`;
+  await grace.ok('start', src, trusted);
+  const client = await openClient(t, { port: await grace.port(src) });
+  assert.equal(await client.line(), 'hello www.example.com');
+  assert.equal(await client.echo('through TLS'), 'through TLS');
+  await client.end();
+
+  const untrusted = `tls:127.0.0.1:${port}`;
+  const { code, stderr } = await grace.run('switch', src, untrusted);
+  assert.equal(code, 1);
+  assert.match(stderr, /certificate/);
+  await grace.ok('switch', src, untrusted, '--no-check');
+  const refused = await openClient(t, { port: await grace.port(src) });
+  await assert.rejects(refused.line());
+  await grace.ok('ls');
+  assert.match(grace.log(), /destination cannot be reached.*certificate/);
+  await grace.ok('switch', src, `${untrusted}:insecure=yes`);
+  assert.equal(await (await openClient(t, { port: await grace.port(src) })).line(), 'hello false');
+});
+
+test('SIGHUP brings a renewed certificate to new clients and leaves the open connection', { timeout }, async (t) => {
+  const grace = makeGrace(t);
+  const files = pemFiles(t);
+  const a = await startBackend(t, 'A');
+  const key = join(files.dir, 'served.key');
+  const cert = join(files.dir, 'served.crt');
+  copyFileSync(files.key, key);
+  copyFileSync(files.fullChain, cert);
+  const src = `ssl:0:privateKey=${key}:certKey=${cert}:interface=127.0.0.1`;
+  await grace.ok('start', src, a.endpoint);
+  const port = await grace.port(src);
+  const before = await greet(port, files.root);
+  assert.equal(before.subject, 'www.example.com');
+
+  copyFileSync(files.otherKey, key);
+  copyFileSync(files.otherCert, cert);
+  process.kill((await grace.status()).pid, 'SIGHUP');
+  while (!grace.log().includes('certificates reloaded')) await grace.ok('ls');
+  const socket = connectTls({ port, host: '127.0.0.1', servername: 'other.example', ca: readFileSync(files.otherCert) });
+  await once(socket, 'secureConnect');
+  assert.equal(socket.getPeerCertificate().subject.CN, 'other.example');
+  socket.destroy();
+
+  const echoed = once(before.socket, 'data');
+  before.socket.write('still here');
+  assert.equal(String((await echoed)[0]), 'still here');
+  before.socket.destroy();
+});
+
+test('a TLS connection outlives restarts in the process that has it, and wait knows of it', { timeout }, async (t) => {
+  const grace = makeGrace(t);
+  const files = pemFiles(t);
+  const a = await startBackend(t, 'A');
+  const b = await startBackend(t, 'B');
+  const src = `ssl:0:privateKey=${files.key}:certKey=${files.fullChain}:interface=127.0.0.1`;
+  await grace.ok('start', src, a.endpoint);
+  const { pid } = await grace.status();
+  const { socket } = await greet(await grace.port(src), files.root);
+  t.after(() => void socket.destroy());
+  await grace.ok('restart');
+  assert.equal((await grace.ls()).find((row) => row.connections === 1)?.pid, pid);
+  await grace.ok('switch', src, b.endpoint);
+  assert.deepEqual((await grace.ls()).map((row) => [row.dst, row.connections, row.active]), [[b.endpoint, 0, true], [a.endpoint, 1, false]]);
+  const waiting = grace.spawn('wait', src);
+  await grace.ok('restart');
+  const echoed = once(socket, 'data');
+  socket.write('two generations later');
+  assert.equal(String((await echoed)[0]), 'two generations later');
+  assert.equal(waiting.outcome().code, null);
+  socket.end();
+  assert.equal((await waiting.ended).code, 0);
+});
+
+test('a key that does not fit is refused by start, with the file named', { timeout }, async (t) => {
+  const grace = makeGrace(t);
+  const files = pemFiles(t);
+  const { code, stderr } = await grace.run('start', `ssl:0:privateKey=${files.key}:certKey=${files.otherCert}`, 'tcp:127.0.0.1:1');
+  assert.equal(code, 2);
+  assert.match(stderr, /key does not match certificate/);
+});
