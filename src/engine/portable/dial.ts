@@ -1,7 +1,6 @@
 /** Connecting to a destination, as its endpoint says. The mirror image of accepting. */
 import { isIP } from 'node:net';
 import type { ClientEndpoint, SslClient, TcpClient, TlsClient } from '../../endpoint/model.ts';
-import { printClient } from '../../endpoint/print.ts';
 import { errorCode, errorMessage, GraceError } from '../../error.ts';
 import { describeCode } from '../../sys/system-error.ts';
 import { AttemptsError, connectAny, resolveHost } from './addresses.ts';
@@ -70,7 +69,14 @@ function isRefusal(error: unknown): boolean {
 
 function dialError(endpoint: ClientEndpoint, error: unknown): GraceError {
   const hint = error instanceof GraceError ? error.hint : undefined;
-  return new GraceError(`cannot connect to ${printClient(endpoint)}: ${causeOf(endpoint, error)}`, { hint, cause: error });
+  return new GraceError(`cannot connect to ${placeOf(endpoint)}: ${causeOf(endpoint, error)}`, { hint, cause: error });
+}
+
+/** Where an endpoint leads, without how: `tcp:HOST:PORT`, `unix:PATH`. */
+function placeOf(endpoint: ClientEndpoint): string {
+  if (endpoint.type === 'unix') return `unix:${endpoint.path.replace(/^\0/, '@')}`;
+  const { type, host, port } = endpoint;
+  return `${type}:${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
 function causeOf(endpoint: ClientEndpoint, error: unknown): string {

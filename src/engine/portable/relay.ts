@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import { errorCode, GraceError } from '../../error.ts';
 import { closedLeg, closeLeg, resetLeg } from './leg.ts';
 import type { Leg } from './leg.ts';
+import type { Vigil } from './vigil.ts';
 
 export type RelayOptions = {
   /** Hears of bytes from the client, from the upstream. */
@@ -12,6 +13,7 @@ export type RelayOptions = {
   idleMs: number | null;
   /** Closes both sides when it comes. */
   signal: AbortSignal;
+  vigil: Vigil;
 };
 
 /**
@@ -24,7 +26,7 @@ export type RelayOptions = {
  *
  * An end of TLS without its closing alert counts as an end, as nearly every peer of TLS has it.
  */
-export async function relay(near: Leg, far: Leg, { movedIn, movedOut, idleMs, signal }: RelayOptions): Promise<Error | null> {
+export async function relay(near: Leg, far: Leg, { movedIn, movedOut, idleMs, signal, vigil }: RelayOptions): Promise<Error | null> {
   let trouble: Error | null = null;
   let bytesMoved = 0;
   let isClosing = false;
@@ -54,13 +56,19 @@ export async function relay(near: Leg, far: Leg, { movedIn, movedOut, idleMs, si
   else if (isGone(near)) resetLeg(far);
   else if (isGone(far)) resetLeg(near);
   else {
-    pump(near.socket, far.socket, (bytes) => {
-      bytesMoved += bytes;
-      movedIn(bytes);
+    pump(near, far, {
+      vigil,
+      moved(bytes) {
+        bytesMoved += bytes;
+        movedIn(bytes);
+      },
     });
-    pump(far.socket, near.socket, (bytes) => {
-      bytesMoved += bytes;
-      movedOut(bytes);
+    pump(far, near, {
+      vigil,
+      moved(bytes) {
+        bytesMoved += bytes;
+        movedOut(bytes);
+      },
     });
   }
   await Promise.all([closedLeg(near), closedLeg(far)]);
@@ -69,15 +77,29 @@ export async function relay(near: Leg, far: Leg, { movedIn, movedOut, idleMs, si
   return trouble;
 }
 
-function pump(from: Socket, to: Socket, moved: (bytes: number) => void): void {
-  from.on('data', (chunk: Buffer) => {
+function pump(from: Leg, to: Leg, { moved, vigil }: { moved: (bytes: number) => void; vigil: Vigil }): void {
+  const source = from.socket;
+  const sink = to.socket;
+  let forget: (() => void) | null = null;
+  const endWatch = () => {
+    forget?.();
+    forget = null;
+  };
+  source.on('data', (chunk: Buffer) => {
     moved(chunk.length);
-    if (!to.write(chunk)) from.pause();
+    if (sink.write(chunk)) return;
+    source.pause();
+    // While it is not read, its reset would go unnoticed.
+    forget ??= vigil.watch(from, 'reset', () => resetLeg(from));
   });
-  to.on('drain', () => from.resume());
-  from.on('end', () => to.end());
+  sink.on('drain', () => {
+    endWatch();
+    source.resume();
+  });
+  source.on('end', () => sink.end());
+  source.on('close', endWatch);
   // A client that was accepted paused stays so until it is told otherwise.
-  from.resume();
+  source.resume();
 }
 
 function isGone({ socket, carrier }: Leg): boolean {

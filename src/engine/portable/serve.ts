@@ -48,6 +48,7 @@ export async function serveClient(client: Socket, { upstream, terminator, vigil,
     error = await relay(near, far, {
       idleMs,
       signal,
+      vigil,
       movedIn: (bytes) => upstream.movedIn(connection, bytes),
       movedOut: (bytes) => upstream.movedOut(connection, bytes),
     });
@@ -67,7 +68,7 @@ type DialForOptions = { connection: Connection; upstream: PortableUpstream; vigi
 
 /** Dial while watching whether the client still is there. Rejects with the connection's reason when it is not. */
 async function dialFor(near: Leg, { connection, upstream, vigil }: DialForOptions): Promise<Leg> {
-  const forget = vigil.watch(near, () => connection.end(null));
+  const forget = vigil.watch(near, 'reset or end', () => connection.end(null));
   try {
     return await upstream.dial({ signal: connection.signal });
   } finally {

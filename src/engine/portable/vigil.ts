@@ -1,14 +1,17 @@
 /**
- * Notices clients that give up while their upstream is being dialled.
+ * Notices peers that are gone although nothing is read from them: clients whose upstream is being
+ * dialled, and peers whose bytes the other side does not take.
  *
- * Nothing may be read from such a client, and a socket that is not read tells nothing. So every client
- * that has waited for a while is looked at from outside, now and then:
+ * A socket that is not read tells nothing. So every one that has been so for a while is looked at
+ * from outside, now and then:
  *
  * - a reset, and the close of a Unix socket, fails a write of no bytes;
- * - the end of a TCP client shows in the system's table of connections. With data in front of it the
- *   data still has to reach the upstream, and the client may wait for an answer: it has not given up.
- *   Without data it has, as far as anyone can tell, unless the dial succeeds before the second look:
- *   then the end is passed on as always.
+ * - a TCP connection that was reset is missing in the system's table of connections, and the end of
+ *   one shows there.
+ *
+ * A client that ends while its upstream is dialled has given up if it sent nothing, as far as anyone
+ * can tell, unless the dial succeeds before the second look: then the end is passed on as always. With
+ * data in front of its end it has not: they have to reach the upstream, and it may wait for an answer.
  */
 import type { Leg } from './leg.ts';
 import { readTcpStates, tcpKey } from './tcp-table.ts';
@@ -19,8 +22,12 @@ export type VigilOptions = {
   lookMs?: number;
 };
 
+/** What counts as gone: a reset alone, or also an end without data. */
+export type Going = 'reset' | 'reset or end';
+
 type Watched = {
   readonly leg: Leg;
+  readonly going: Going;
   readonly gone: () => void;
   readonly sinceMs: number;
   key: string | null;
@@ -32,7 +39,7 @@ type Watched = {
 /** Looks that must agree: one table may be read while it changes, and a dial may be about to succeed. */
 const looksToBelieve = 2;
 /** Share of the time that may go into reading tables, which grow with the connections of the machine. */
-const mostLoad = 0.05;
+const mostLoad = 0.01;
 const nothing = new Uint8Array(0);
 
 export class Vigil {
@@ -44,9 +51,9 @@ export class Vigil {
     this.#lookMs = lookMs;
   }
 
-  /** Call back once when the client has gone. Returns what ends the watch. */
-  watch(leg: Leg, gone: () => void): () => void {
-    const watched: Watched = { leg, gone, sinceMs: performance.now(), key: null, wasSeen: false, suspicions: 0 };
+  /** Call back once when the peer is gone, or have its socket fail. Returns what ends the watch. */
+  watch(leg: Leg, going: Going, gone: () => void): () => void {
+    const watched: Watched = { leg, going, gone, sinceMs: performance.now(), key: null, wasSeen: false, suspicions: 0 };
     this.#watched.add(watched);
     this.#schedule(this.#lookMs);
     return () => this.#watched.delete(watched);
@@ -79,7 +86,7 @@ export class Vigil {
     const state = states.get(watched.key);
     watched.wasSeen ||= state !== undefined;
     // A connection of another network namespace is in no table of ours: it has not gone.
-    const isSuspect = state === undefined ? watched.wasSeen : hasGivenUp(watched.leg, state);
+    const isSuspect = state === undefined ? watched.wasSeen : watched.going === 'reset or end' && hasGivenUp(watched.leg, state);
     watched.suspicions = isSuspect ? watched.suspicions + 1 : 0;
     if (watched.suspicions < looksToBelieve) return;
     this.#watched.delete(watched);

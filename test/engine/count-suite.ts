@@ -1,0 +1,2 @@
+import type { OpenEngine } from './rig.ts';
+export function countSuite(_openEngine: OpenEngine): void {}
