@@ -1,0 +1,28 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { parseAddress } from '../../src/http/address.ts';
+
+test('addresses in all their forms', () => {
+  const cases: [Parameters<typeof parseAddress>[0], object][] = [
+    [8080, { port: 8080 }],
+    ['8080', { host: '', port: 8080 }],
+    [':0', { host: '', port: 0 }],
+    ['127.0.0.1:80', { host: '127.0.0.1', port: 80 }],
+    ['localhost:80', { host: 'localhost', port: 80 }],
+    ['[::]:80', { host: '::', port: 80 }],
+    ['[fe80::1%eth0]:80', { host: 'fe80::1%eth0', port: 80 }],
+    ['/run/x.sock', { path: '/run/x.sock' }],
+    ['./x', { path: './x' }],
+    ['unix:x', { path: 'x' }],
+    ['@name', { path: '\0name' }],
+    [{ port: 1 }, { port: 1 }],
+    [{ path: 'x', mode: 0o600 }, { path: 'x', mode: 0o600 }],
+  ];
+  for (const [address, parsed] of cases) assert.deepEqual(parseAddress(address), parsed);
+});
+
+test('what is no address is refused with the text and the forms that are', () => {
+  for (const address of ['', 'host', 'host:', ':http', '::1:80', ':65536', ':-1', '[::1]', 65536, -1, 1.5, { port: NaN }]) {
+    assert.throws(() => parseAddress(address), /^GraceError: cannot parse address ".*": expected HOST:PORT/, String(address));
+  }
+});
