@@ -36,6 +36,8 @@ export class Forwarder {
   readonly #gate = new Gate();
   readonly #rules = new Map<string, Rule>();
   readonly #broken = new Map<string, BrokenRule>();
+  /** Settled when the last change of the kept rules is through. */
+  #kept: Promise<void> = Promise.resolve();
   /** Destinations of rules that stopped, while they still have connections. */
   #orphans: { src: SourceSpec; destination: Destination }[] = [];
 
@@ -70,15 +72,17 @@ export class Forwarder {
       }
       const rule = await this.#open({ src, dst });
       try {
-        const others = this.specs.filter((spec) => spec.src.listenKey !== src.listenKey);
-        await this.#options.save([...others, { src, dst }]);
+        await this.#keep(
+          (specs) => [...specs.filter((spec) => spec.src.listenKey !== src.listenKey), { src, dst }],
+          () => {
+            this.#forgetBroken(src);
+            this.#rules.set(src.key, rule);
+          },
+        );
       } catch (error) {
         await this.#shut(rule);
         throw error;
       }
-      this.#forgetBroken(src);
-      this.#rules.set(src.key, rule);
-      this.#options.changes.notify();
       return true;
     });
   }
@@ -123,16 +127,19 @@ export class Forwarder {
       if (this.isCurrent(src, dst)) return false;
       if (!(rule instanceof Rule)) {
         const spec = { src: rule.spec.src, dst };
-        await this.#options.save(this.specs.map((each) => (each === rule.spec ? spec : each)));
-        this.keepBroken(spec, rule.error);
+        await this.#keep(
+          (specs) => specs.map((each) => (each === rule.spec ? spec : each)),
+          () => this.keepBroken(spec, rule.error),
+        );
         return true;
       }
       const destination = rule.earlier(dst.key) ?? new Destination(dst, this.#options.engine.openUpstream(dst.endpoint));
-      await this.#options.save(this.specs.map((each) => (each.src === rule.src ? { src: each.src, dst } : each)));
       const previous = rule.current;
-      rule.route(destination);
+      await this.#keep(
+        (specs) => specs.map((each) => (each.src === rule.src ? { src: each.src, dst } : each)),
+        () => rule.route(destination),
+      );
       this.#watch(previous);
-      this.#options.changes.notify();
       return true;
     });
   }
@@ -142,10 +149,14 @@ export class Forwarder {
     return this.#gate.pass(src.listenKey, async () => {
       const rule = this.#find(src);
       const { key } = rule instanceof Rule ? rule.src : rule.spec.src;
-      await this.#options.save(this.specs.filter((spec) => spec.src.key !== key));
-      this.#broken.delete(key);
+      await this.#keep(
+        (specs) => specs.filter((spec) => spec.src.key !== key),
+        () => {
+          this.#broken.delete(key);
+          this.#rules.delete(key);
+        },
+      );
       if (!(rule instanceof Rule)) return [];
-      this.#rules.delete(key);
       this.#orphan(rule);
       await this.#shut(rule);
       return [...rule.destinations];
@@ -237,6 +248,20 @@ export class Forwarder {
 
   #openEntrance(src: SourceSpec, listener: Listener, destination: Destination) {
     return this.#options.engine.openEntrance({ listener, endpoint: src.endpoint, upstream: destination.upstream, observer: this.#options.observe(src) });
+  }
+
+  /**
+   * Keep the rules as they will be, then make them so. One change at a time, whichever rules they are
+   * of: each starts from what the one before has left.
+   */
+  async #keep(change: (specs: RuleSpec[]) => RuleSpec[], apply: () => void): Promise<void> {
+    const turn = this.#kept.then(async () => {
+      await this.#options.save(change(this.specs));
+      apply();
+      this.#options.changes.notify();
+    });
+    this.#kept = turn.catch(() => {}); // whoever asked for the change hears of it
+    await turn;
   }
 
   /** The rule is gone from here; its connections go on. */

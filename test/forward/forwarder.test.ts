@@ -137,6 +137,19 @@ test('two starts of one source at once open one listener', async () => {
   assert.equal(opened, 1);
 });
 
+test('changes of different rules at once are all kept', async () => {
+  const saved: string[][] = [];
+  const { forwarder } = setUp({ save: async (rules) => {
+    await new Promise((resolve) => setImmediate(resolve));
+    saved.push(rules.map(({ src }) => src.typed));
+  } });
+  const sources = ['tcp:9000', 'tcp:9001', 'tcp:9002'];
+  await Promise.all(sources.map((source) => forwarder.start(rule(source, a))));
+  await Promise.all([forwarder.stop(rule('tcp:9000', a).src), forwarder.switch(rule('tcp:9001', b).src, rule('tcp:9001', b).dst)]);
+  assert.deepEqual(saved.at(2)?.sort(), sources);
+  assert.deepEqual(saved.at(-1)?.sort(), ['tcp:9001', 'tcp:9002']);
+});
+
 test('the connections of a stopped rule go on and stay in the table until they end', async () => {
   const { forwarder, connect, table } = setUp();
   const spec = rule('tcp:9000', a);
