@@ -163,8 +163,8 @@ export const commands: readonly CommandDefinition[] = [
     args: [],
     options: [
       { name: 'no-keeper', help: 'no keeper process; the pid changes with a restart' },
-      { name: 'engine', value: 'NAME', help: 'what moves the bytes: portable or native' },
-      { name: 'log-format', value: 'FORMAT', help: 'text or json' },
+      { name: 'engine', value: 'NAME', help: 'what moves the bytes: portable' },
+      { name: 'log-format', value: 'FORMAT', help: 'lines of the log: text or json (default: text)' },
     ],
     examples: ['grace -d /var/lib/grace daemon'],
   },

@@ -19,7 +19,7 @@ export type DaemonOptions = {
   dir: string;
   /** False for `--no-keeper`; undefined leaves it to the daemon. */
   keeper: boolean | undefined;
-  engine: 'portable' | 'native' | undefined;
+  engine: 'portable' | undefined;
   logFormat: 'text' | 'json' | undefined;
 };
 

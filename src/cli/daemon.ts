@@ -7,7 +7,7 @@ export async function daemon({ dir, programs }: Context, input: Input): Promise<
   return await programs.daemon({
     dir,
     keeper: input.has('no-keeper') ? false : undefined,
-    engine: readChoice(input, 'engine', ['portable', 'native'] as const),
+    engine: readChoice(input, 'engine', ['portable'] as const),
     logFormat: readChoice(input, 'log-format', ['text', 'json'] as const),
   });
 }

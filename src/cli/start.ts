@@ -1,4 +1,6 @@
 import { startWithDaemon } from '../control/launch.ts';
+import type { ServerEndpoint } from '../endpoint/model.ts';
+import { parseServer } from '../endpoint/server.ts';
 import { argument } from './context.ts';
 import type { Context, Input } from './context.ts';
 import { readDestination, readSource } from './endpoint-text.ts';
@@ -6,12 +8,21 @@ import { printLine, printNote } from './output.ts';
 
 /** `grace start SRC DST` */
 export async function start(context: Context, input: Input): Promise<number> {
-  const { dir, self, cwd, stdout } = context;
+  const { dir, self, cwd, stdout, isTTY } = context;
   const src = readSource(argument(input, 0), cwd);
   const dst = readDestination(argument(input, 1), cwd);
   const onNote = (note: string) => printNote(context, note);
-  const { notes } = await startWithDaemon({ dir, self, onNote, request: { command: 'start', src, dst } });
+  const { changed, notes } = await startWithDaemon({ dir, self, onNote, request: { command: 'start', src, dst } });
   notes.forEach(onNote);
   printLine(stdout, 'Started');
+  if (isTTY && changed && listensEverywhere(parseServer(src.absolute))) {
+    onNote(`${src.typed} takes connections from every network of this machine; add :interface=127.0.0.1 for this machine only`);
+  }
   return 0;
+}
+
+/** The default of `tcp` and `ssl`, which is easily meant otherwise; an address that was written was meant. */
+function listensEverywhere(endpoint: ServerEndpoint): boolean {
+  if (endpoint.type === 'haproxy') return listensEverywhere(endpoint.endpoint);
+  return 'interface' in endpoint && endpoint.interface === '';
 }

@@ -72,7 +72,7 @@ test('a stdout that cannot be written is a failure', { timeout: 10_000 }, async 
 for (const { argv, expected } of [
   { argv: ['daemon'], expected: { dir: '/s', keeper: undefined, engine: undefined, logFormat: undefined } },
   { argv: ['daemon', '--no-keeper'], expected: { dir: '/s', keeper: false, engine: undefined, logFormat: undefined } },
-  { argv: ['daemon', '--engine', 'native', '--log-format=json'], expected: { dir: '/s', keeper: undefined, engine: 'native', logFormat: 'json' } },
+  { argv: ['daemon', '--engine', 'portable', '--log-format=json'], expected: { dir: '/s', keeper: undefined, engine: 'portable', logFormat: 'json' } },
 ] as const) {
   test(`grace ${argv.join(' ')} runs the daemon in this process with its options`, { timeout: 10_000 }, async () => {
     const seen: DaemonOptions[] = [];
@@ -85,7 +85,7 @@ for (const { argv, expected } of [
 
 test('an engine or a log format that does not exist is refused', { timeout: 10_000 }, async () => {
   for (const [argv, message] of [
-    [['--engine', 'steam'], 'grace: --engine takes portable or native, not "steam"\n'],
+    [['--engine', 'steam'], 'grace: --engine takes portable, not "steam"\n'],
     [['--log-format', 'xml'], 'grace: --log-format takes text or json, not "xml"\n'],
   ] as const) {
     assert.deepEqual(await runWords(['daemon', ...argv]), { exitCode: 2, stdout: '', stderr: message });

@@ -27,3 +27,17 @@ test('the endpoint of standard input cannot be a source', { timeout: 10_000 }, a
   assert.equal(exitCode, 2);
   assert.match(stderr, /^grace: cannot forward "stdio:"/);
 });
+
+test('on a terminal start says so when it listens on every interface by default', { timeout: 10_000 }, async () => {
+  await using daemon = await openFakeDaemon(() => [{ result: { changed: true, notes: [] } }]);
+  for (const { src, isTTY, isNoted } of [
+    { src: 'tcp:1', isTTY: true, isNoted: true },
+    { src: 'tcp:1', isTTY: false, isNoted: false },
+    { src: 'tcp:1:interface=0.0.0.0', isTTY: true, isNoted: false },
+    { src: 'tcp:1:interface=127.0.0.1', isTTY: true, isNoted: false },
+  ]) {
+    const { stdout, stderr } = await runWords(['start', src, 'tcp:a:2', '-d', daemon.dir], { isTTY });
+    assert.equal(stdout, 'Started\n');
+    assert.equal(stderr.includes('every network'), isNoted, src);
+  }
+});
