@@ -137,7 +137,9 @@ function openContext(options: CliOptions, input: Input): Context {
   const { env, cwd, isTTY } = options;
   return {
     ...options,
-    dir: stateDir({ option: input.value('dir'), env, cwd }),
+    get dir() {
+      return stateDir({ option: input.value('dir'), env, cwd });
+    },
     hasColors: isTTY && !env['NO_COLOR'] && env['TERM'] !== 'dumb',
   };
 }

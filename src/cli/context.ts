@@ -1,4 +1,4 @@
-import { homedir } from 'node:os';
+import { userInfo } from 'node:os';
 import { resolve } from 'node:path';
 import { GraceError } from '../error.ts';
 import type { Invocation } from '../control/messages.ts';
@@ -61,8 +61,18 @@ export function argument(input: Input, index: number): string {
   return value;
 }
 
-/** The state dir: `-d`, then GRACE_DIR, then ~/.grace; absolute. Throws GraceError (exit code 2) for an empty `-d`. */
+/** The state dir: `-d`, then GRACE_DIR, then ~/.grace; absolute. Throws GraceError (exit code 2) when there is none. */
 export function stateDir({ option, env, cwd }: { option: string | undefined; env: NodeJS.ProcessEnv; cwd: string }): string {
   if (option === '') throw new GraceError('option --dir needs a directory, not an empty text', { exitCode: 2 });
-  return resolve(cwd, option ?? (env['GRACE_DIR'] || resolve(env['HOME'] || homedir(), '.grace')));
+  return resolve(cwd, option ?? (env['GRACE_DIR'] || resolve(env['HOME'] || homeOfUser(), '.grace')));
+}
+
+/** As the system knows it; os.homedir() would believe an empty HOME. */
+function homeOfUser(): string {
+  try {
+    return userInfo().homedir;
+  } catch (error) {
+    // A container may run as a user that is not in /etc/passwd.
+    throw new GraceError('there is no HOME, and the user has no home directory', { hint: 'name a state dir with -d DIR or GRACE_DIR', exitCode: 2, cause: error });
+  }
 }
