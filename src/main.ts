@@ -22,11 +22,18 @@ async function main(): Promise<void> {
     self,
     version,
     programs: {
-      async daemon({ dir, logFormat }) {
+      async daemon({ dir, keeper, engine, logFormat }) {
         process.removeListener('SIGINT', interrupt);
-        const { runDaemon } = await import('./daemon/run.ts');
         const onSignal = (signal: NodeJS.Signals, handler: () => void) => void process.on(signal, handler);
-        return await runDaemon({ dir, self, version, logFormat: logFormat ?? 'text', env: process.env, onSignal });
+        const flags = [...(engine ? ['--engine', engine] : []), ...(logFormat ? ['--log-format', logFormat] : [])];
+        const { env } = process;
+        const { isKeeperWanted } = await import('./keeper/wanted.ts');
+        if (keeper !== false && isKeeperWanted(env)) {
+          const { runKeeper } = await import('./keeper/keeper.ts');
+          return await runKeeper({ dir, self, args: ['-d', dir, 'daemon', ...flags], version, env, onSignal });
+        }
+        const { runDaemon } = await import('./daemon/run.ts');
+        return await runDaemon({ dir, self, version, flags, logFormat: logFormat ?? 'text', env, onSignal });
       },
       async demo() {
         throw new Error('not there yet');

@@ -12,6 +12,9 @@ import { statePaths } from './paths.ts';
 /** Variable that tells a daemon that a client waits on its stdout for a LaunchMessage. */
 export const launchVariable = 'GRACE_LAUNCHED';
 
+/** Variable that tells a daemon that it is to succeed another one, which talks to its stdin. */
+export const handoverVariable = 'GRACE_SUCCESSOR';
+
 /** What a daemon that starts in the background says on stdout, a line of JSON each, until `ready` or `failed`. */
 export type LaunchMessage = { note: string } | { ready: true } | { failed: Failure };
 
@@ -24,7 +27,7 @@ export type LaunchOptions = {
 };
 
 /** Variables of an init system that speak of this process and not of a daemon that it starts. */
-const variablesOfThisProcess = ['LISTEN_FDS', 'LISTEN_PID', 'LISTEN_FDNAMES', 'NOTIFY_SOCKET', 'WATCHDOG_USEC', 'WATCHDOG_PID'];
+export const variablesOfThisProcess = ['LISTEN_FDS', 'LISTEN_PID', 'LISTEN_FDNAMES', 'NOTIFY_SOCKET', 'WATCHDOG_USEC', 'WATCHDOG_PID'];
 
 /** `start`, with a daemon launched for it when none runs. Of two clients at once, one launches. */
 export async function startWithDaemon({ dir, self, onNote, request }: LaunchOptions & { request: Request<'start'> }): Promise<Result<'start'>> {

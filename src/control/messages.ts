@@ -45,6 +45,8 @@ export type StatusResult = {
   dir: string;
   rules: number;
   connections: number;
+  /** The process that the pid file names and that starts the daemon again after a crash; null without one. */
+  keeper: { pid: number; version: string } | null;
   /** The serving process first, then the older ones that still drain, newest first. */
   generations: GenerationRow[];
 };
@@ -63,6 +65,8 @@ export type Requests = {
     progress: never;
   };
   status: { request: { command: 'status' }; result: StatusResult; progress: never };
+  /** Of a process that wants to be the daemon's keeper and listens on `path`: connect there and send a channel. */
+  keeper: { request: { command: 'keeper'; path: string }; result: Record<string, never>; progress: never };
 };
 
 /** A destination with what tells, across processes, which rule it is of and where it leads. */
@@ -106,6 +110,7 @@ export const requestSchema = v.variant('command', [
     timeoutMs: milliseconds,
   }),
   v.object({ command: v.literal('status') }),
+  v.object({ command: v.literal('keeper'), path: v.string() }),
   v.object({ command: v.literal('generation-report') }),
   v.object({ command: v.literal('generation-follow') }),
   v.object({ command: v.literal('generation-stop'), srcKey: v.optional(v.string()), timeoutMs: milliseconds }),

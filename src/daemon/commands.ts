@@ -27,6 +27,7 @@ export function handleRequest(service: Service, request: Request, context: Reque
     case 'stop':
     case 'restart':
     case 'status':
+    case 'keeper':
       return handleClient(service, request, context);
   }
 }
@@ -46,9 +47,13 @@ async function handleClient(service: Service, request: Request<keyof Requests>, 
     case 'stop':
       return request.src ? stopRule(service, request) : stopDaemon(service, request);
     case 'restart':
+      await restoreKeeper(service);
       return replaceDaemon(service, request);
     case 'status':
       return status(service);
+    case 'keeper':
+      service.supervisor.attach(request.path);
+      return {} satisfies Result<'keeper'>;
   }
 }
 
@@ -65,6 +70,7 @@ function mustNotStop({ phase }: Service): void {
 async function start(service: Service, request: Request<'start'>): Promise<Result<'start'>> {
   mustNotStop(service);
   const rule = readRule(request);
+  await restoreKeeper(service);
   try {
     const changed = await service.forwarder.start(rule);
     if (changed) service.log.info({ src: rule.src.typed, dst: rule.dst.typed }, 'rule started');
@@ -76,6 +82,15 @@ async function start(service: Service, request: Request<'start'>): Promise<Resul
       service.changes.notify();
     }
     throw error;
+  }
+}
+
+/** A keeper that died is missed at the next crash, not now: without it the daemon goes on all the same. */
+async function restoreKeeper({ supervisor, log }: Service): Promise<void> {
+  try {
+    await supervisor.restore();
+  } catch (error) {
+    log.warn({ error: String(error) }, 'no new keeper');
   }
 }
 
@@ -120,6 +135,7 @@ function keyOfWaited(service: Service, request: Request<'wait'>): string {
 async function stopRule(service: Service, request: Request<'stop'>): Promise<Result<'stop'>> {
   const src = service.forwarder.find(readSource(request.src!));
   const destinations = await service.forwarder.stop(src);
+  await service.supervisor.settled();
   service.log.info({ src: src.typed }, 'rule stopped');
   const [own, older] = await Promise.all([drain(destinations, request.timeoutMs), service.generations.stop({ srcKey: src.key, timeoutMs: request.timeoutMs })]);
   return { closed: own + older, pids: [] };
@@ -127,11 +143,15 @@ async function stopRule(service: Service, request: Request<'stop'>): Promise<Res
 
 /** Stop every rule and every generation; the process ends when this is answered. The rules stay kept. */
 export async function stopDaemon(service: Service, { timeoutMs }: { timeoutMs: number }): Promise<Result<'stop'>> {
-  if (service.phase === 'restarting') throw new GraceError('the daemon is restarting', { hint: 'stop it when the restart is over' });
-  const pids = [process.pid, ...service.generations.reports.map(({ pid }) => pid)];
+  while (service.phase === 'restarting') await service.changes.next();
+  mustServe(service);
+  const { keeper } = service.supervisor;
+  const pids = [process.pid, ...(keeper ? [keeper.pid] : []), ...service.generations.reports.map(({ pid }) => pid)];
+  service.supervisor.stopping({ timeoutMs });
   if (service.phase !== 'stopping' && service.phase !== 'ended') service.log.info({ timeoutMs }, 'stopping');
   service.phase = 'stopping';
   const destinations = await service.forwarder.stopAll();
+  await service.supervisor.settled();
   const [own, older] = await Promise.all([drain(destinations, timeoutMs), service.generations.stop({ timeoutMs })]);
   service.phase = 'ended';
   service.changes.notify();
@@ -169,6 +189,7 @@ async function status(service: Service): Promise<StatusResult> {
     engine: service.engine.name,
     engineReason: service.engineReason,
     dir: paths.dir,
+    keeper: service.supervisor.keeper,
     rules: forwarder.specs.length,
     connections: [own, ...older].reduce((sum, { connections }) => sum + connections, 0),
     generations: [own, ...older],

@@ -1,27 +1,40 @@
-import { linkSync, renameSync, rmSync, statSync } from 'node:fs';
+import { linkSync, lstatSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { generationPid } from '../control/paths.ts';
 import type { StatePaths } from '../control/paths.ts';
 import { serveControl } from '../control/server.ts';
 import type { ControlServer, RequestHandler } from '../control/server.ts';
+import type { Listener } from '../net/listener.ts';
 import { openListener } from '../net/open.ts';
 
 export type ControlSocket = ControlServer & {
+  readonly fd: number;
   /** Become the one that clients reach at grace.sock. Atomic: a client reaches either the one before or this. */
   takeOver(): void;
   /** Remove this process's names of the socket; a successor's is left alone. */
   removeNames(): void;
 };
 
+export type ControlSocketOptions = {
+  paths: StatePaths;
+  /** The socket of a daemon that crashed; requests wait in its queue. Closed here, as if it was opened here. */
+  kept: Listener | null;
+  handle: RequestHandler;
+  onError: (error: unknown) => void;
+};
+
 /**
  * Serve the control protocol. The socket is bound under the generation's own name, which it keeps
  * for as long as the process lives; the public name grace.sock is a second link to it.
  */
-export async function openControlSocket(paths: StatePaths, handle: RequestHandler, onError: (error: unknown) => void): Promise<ControlSocket> {
+export async function openControlSocket({ paths, kept, handle, onError }: ControlSocketOptions): Promise<ControlSocket> {
   const own = paths.generationSocket(process.pid);
   rmSync(own, { force: true }); // of a process that had this pid and crashed
-  const listener = await openListener({ kind: 'unix', path: own, mode: 0o600, backlog: 511, lockfile: false }, { name: 'control' });
+  const listener = (kept && adoptNames(kept, { paths, own })) ?? (await openListener({ kind: 'unix', path: own, mode: 0o600, backlog: 511, lockfile: false }, { name: 'control' }));
   const server = await serveControl(listener, handle, onError);
   const { ino } = statSync(own);
   return {
+    fd: listener.fd,
     get pending() {
       return server.pending;
     },
@@ -35,12 +48,28 @@ export async function openControlSocket(paths: StatePaths, handle: RequestHandle
       rmSync(link, { force: true });
       linkSync(own, link);
       renameSync(link, paths.socket);
+      rmSync(link, { force: true }); // rename(2) leaves it when both are names of the same socket
     },
     removeNames() {
       if (inodeAt(paths.socket) === ino) rmSync(paths.socket, { force: true });
       rmSync(own, { force: true });
     },
   };
+}
+
+/** Give the socket of a daemon that crashed this generation's name, in place of that one's. Null when it has no name left. */
+function adoptNames(kept: Listener, { paths, own }: { paths: StatePaths; own: string }): Listener | null {
+  const stat = lstatSync(paths.socket, { throwIfNoEntry: false });
+  if (!stat?.isSocket()) {
+    kept.close();
+    return null;
+  }
+  linkSync(paths.socket, own);
+  for (const name of readdirSync(paths.dir)) {
+    const path = join(paths.dir, name);
+    if (generationPid(name) !== null && path !== own && inodeAt(path) === stat.ino) rmSync(path, { force: true });
+  }
+  return kept;
 }
 
 function inodeAt(path: string): number | null {

@@ -14,8 +14,7 @@ import * as v from 'valibot';
 import type { EndpointText, Failure } from '../control/messages.ts';
 import { GraceError } from '../error.ts';
 
-/** Set for a successor, so that it knows to listen on stdin. */
-export const handoverVariable = 'GRACE_SUCCESSOR';
+export { handoverVariable } from '../control/launch.ts';
 
 export type HandedRule = {
   src: EndpointText;
@@ -36,6 +35,8 @@ export type Handover = {
   pid: number;
   /** When the first generation came up, ISO 8601. */
   startedAt: string;
+  /** Which process of this daemon the predecessor is, from 1. */
+  generation?: number | undefined;
   rules: HandedRule[];
   sockets: HandedSocket[];
 };
@@ -47,6 +48,7 @@ export const handoverSchema = v.object({
   version: v.string(),
   pid: v.number(),
   startedAt: v.string(),
+  generation: v.optional(v.number()),
   rules: v.array(
     v.object({
       src: endpointText,

@@ -5,12 +5,14 @@ import type { SourceSpec } from '../forward/rule.ts';
 import { LISTEN_FDS_START } from '../net/inherit.ts';
 import type { Environment } from '../net/inherit.ts';
 import { adoptFd } from '../net/listener.ts';
-import type { Listener } from '../net/listener.ts';
+import type { Listener, ListenerAddress } from '../net/listener.ts';
 import { Net } from '../net/net.ts';
 import type { ListenSpec } from '../net/open.ts';
 import { removeSocketPath } from '../net/unix-path.ts';
 import type { Handover } from './handover.ts';
-import { listenerName } from './listener-name.ts';
+import { keptNames, parseGiven } from '../keeper/messages.ts';
+import { isListenerName, listenerName } from './listener-name.ts';
+import type { Supervisor } from './supervisor.ts';
 
 /** A socket that init or another parent gave to the first generation, under the number it had there. */
 export type GivenSocket = {
@@ -29,30 +31,79 @@ export class Listeners {
   /** Every socket that was given, whether a rule uses it or not; they are handed on as long as the daemon lives. */
   readonly given: GivenSocket[];
   readonly #inherited: readonly Listener[];
+  readonly #supervisor: Supervisor;
+  /** What an earlier daemon listened on before it crashed, by name; waits for its rule. */
+  #lockFd: number | null = null;
+  readonly #kept = new Map<string, Listener>();
+  #isLeaving = false;
   /** Port that a source with `port 0` had before, by the source's key. */
   readonly #chosenPorts = new Map<string, number>();
 
-  constructor({ env, handover }: { env: Environment; handover: Handover | null }) {
+  constructor({ env, handover, supervisor }: { env: Environment; handover: Handover | null; supervisor: Supervisor }) {
     this.net = new Net({ env });
+    this.#supervisor = supervisor;
     const listeners = takeAll(this.net);
     this.#inherited = handover ? listeners : [];
-    this.given = handover
-      ? handover.sockets.map(({ listener, fd, index, name }) => ({ listener: this.#at(listener), fd, index, name }))
-      : listeners.map((listener) => ({ listener, fd: listener.fd, index: listener.fd - LISTEN_FDS_START, name: listener.name }));
+    this.given = handover ? handover.sockets.map(({ listener, fd, index, name }) => ({ listener: this.#at(listener), fd, index, name })) : [];
+    if (!handover) {
+      for (const listener of listeners) this.#sort(listener, { fd: listener.fd, index: listener.fd - LISTEN_FDS_START, name: listener.name });
+      this.#takeKept();
+    }
+    for (const socket of this.given) supervisor.keep(keptNames.given(socket), socket.listener.fd, { isHeld: true });
+  }
+
+  /** Of what systemd passes, some is what an earlier daemon put into its store. */
+  #sort(listener: Listener, given: Omit<GivenSocket, 'listener'>): void {
+    if (isListenerName(listener.name) || listener.name === keptNames.control) this.#kept.set(listener.name, listener);
+    else this.given.push({ listener, ...given });
+  }
+
+  #takeKept(): void {
+    for (const [name, fd] of this.#supervisor.takeKept()) {
+      if (name === keptNames.lock) {
+        this.#lockFd = fd;
+        continue;
+      }
+      const given = parseGiven(name);
+      const listener = adoptFd(fd, { name: given?.name ?? name });
+      if (given) this.given.push({ listener, ...given });
+      else this.#kept.set(name, listener);
+    }
+  }
+
+  /** The control socket of a daemon that crashed, whose clients wait in its queue; null without one. */
+  takeControl(): Listener | null {
+    const listener = this.#kept.get(keptNames.control) ?? null;
+    this.#kept.delete(keptNames.control);
+    return listener;
+  }
+
+  /** Close what was kept for rules that there are no more. To be called when all rules have been served that can be. */
+  dropUnused(): void {
+    for (const [name, listener] of this.#kept) {
+      this.#supervisor.forget(name);
+      removeSocketPath(listener);
+      listener.close();
+    }
+    this.#kept.clear();
+  }
+
+  /** From now on what is closed stays with the supervisor, for the next daemon. */
+  leaveToSupervisor(): void {
+    this.#isLeaving = true;
   }
 
   /** The listener of a rule that was handed over. */
   inherited(src: SourceSpec, index: number): Listener {
     const listener = this.#at(index);
     this.#remember(src, listener);
+    if (!this.#isGiven(listener)) this.#supervisor.keep(listenerName(src), listener.fd, { isHeld: true });
     return listener;
   }
 
-  /** Descriptor of the lock that was handed over. */
-  get lockFd(): number {
-    const lock = this.net.extras.find(({ name }) => name === lockName);
-    if (!lock) throw new GraceError('the daemon that is to be replaced did not pass its lock');
-    return lock.fd;
+  /** Descriptor of the lock that was handed over, or that the keeper held; null without one. */
+  get lockFd(): number | null {
+    return this.net.extras.find(({ name }) => name === lockName)?.fd ?? this.#lockFd;
   }
 
   #at(index: number): Listener {
@@ -66,8 +117,21 @@ export class Listeners {
     const endpoint = plain(src.endpoint);
     if (endpoint.type === 'systemd') return this.#findGiven(endpoint);
     if (endpoint.type === 'fd') return this.#giveFd(endpoint.fd);
-    const listener = await this.#openFor(src, listenSpec(endpoint));
+    const spec = listenSpec(endpoint);
+    const kept = this.#takeFor(src, spec);
+    const listener = kept ?? (await this.#openFor(src, spec));
     this.#remember(src, listener);
+    this.#supervisor.keep(listenerName(src), listener.fd, { isHeld: kept?.name === listenerName(src) });
+    return listener;
+  }
+
+  /** The socket that an earlier daemon had for this source: by name, or by address if that one was of a version with other names. */
+  #takeFor(src: SourceSpec, spec: ListenSpec): Listener | null {
+    const wanted = listenerName(src);
+    const listener = this.#kept.get(wanted) ?? [...this.#kept.values()].find(({ address }) => isAt(address, spec));
+    if (!listener) return null;
+    this.#kept.delete(listener.name);
+    if (listener.name !== wanted) this.#supervisor.forget(listener.name);
     return listener;
   }
 
@@ -86,10 +150,17 @@ export class Listeners {
   }
 
   /** Nobody listens there any more. A socket that was given stays, for a later rule. */
-  close(_src: SourceSpec, listener: Listener): void {
-    if (this.given.some((socket) => socket.listener === listener)) return;
-    removeSocketPath(listener);
+  close(src: SourceSpec, listener: Listener): void {
+    if (this.#isGiven(listener)) return;
+    if (!this.#isLeaving) {
+      this.#supervisor.forget(listenerName(src));
+      removeSocketPath(listener);
+    }
     listener.close();
+  }
+
+  #isGiven(listener: Listener): boolean {
+    return this.given.some((socket) => socket.listener === listener);
   }
 
   /** The port that the system chose for a source with `port 0`; undefined for any other. */
@@ -130,6 +201,12 @@ function takeAll(net: Net): Listener[] {
   const all: Listener[] = [];
   for (let next = net.takeInherited(() => true); next; next = net.takeInherited(() => true)) all.push(next);
   return all;
+}
+
+function isAt(address: ListenerAddress, spec: ListenSpec): boolean {
+  if (spec.kind === 'unix') return address.family === 'unix' && address.path === spec.path;
+  if (address.family === 'unix') return false;
+  return spec.port !== 0 && address.port === spec.port && (address.host === spec.host || (spec.host === '' && ['0.0.0.0', '::'].includes(address.host)));
 }
 
 function plain(endpoint: ServerEndpoint): BindableServer {

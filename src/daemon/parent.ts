@@ -87,7 +87,7 @@ function say(message: LaunchMessage | SuccessorMessage): void {
 }
 
 /** Standard input from nowhere, standard output and error into the log: what a crash prints is found there. */
-function redirect(logFile: string): void {
+export function redirect(logFile: string): void {
   const nowhere = openSync('/dev/null', 'r');
   const log = openSync(logFile, 'a', 0o600);
   dupFdOnto(nowhere, 0);

@@ -4,6 +4,7 @@ import { readLines, writeLine } from '../control/lines.ts';
 import type { Failure, Invocation, Request, Result } from '../control/messages.ts';
 import { MovedError } from '../control/server.ts';
 import { GraceError, errorMessage } from '../error.ts';
+import { LISTEN_FDS_START } from '../net/inherit.ts';
 import type { Listener } from '../net/listener.ts';
 import { takeOverSocketPath } from '../net/unix-path.ts';
 import { handoverVariable } from './handover.ts';
@@ -20,8 +21,10 @@ export async function replaceDaemon(service: Service, { exec, timeoutMs }: Pick<
   const { forwarder, generations, log } = service;
   if (service.phase !== 'serving') throw new GraceError(service.phase === 'restarting' ? 'a restart is already under way' : 'the daemon is stopping');
   checkExecutable(exec);
+  const { supervisor } = service;
   service.phase = 'restarting';
   log.info({ exec: exec.file }, 'restarting');
+  supervisor.restarting({ timeoutMs });
   const held = await forwarder.hold();
   let isPaused = false;
   const deadline = new Deadline(timeoutMs);
@@ -39,6 +42,7 @@ export async function replaceDaemon(service: Service, { exec, timeoutMs }: Pick<
     held.retire(new MovedError('this daemon was replaced by a newer one'));
     service.lock.release();
     successor.release();
+    supervisor.replaced({ pid: ready.pid, isStopping: service.isStopWanted });
     log.info({ successor: ready.pid, version: ready.version, connections: forwarder.connections }, 'replaced');
     const older = generations.reports.flatMap((report) => report.rows).reduce((sum, { row }) => sum + row.connections, 0);
     return { oldPid: process.pid, newPid: ready.pid, oldVersion: service.version, newVersion: ready.version, draining: forwarder.connections + older };
@@ -50,6 +54,8 @@ export async function replaceDaemon(service: Service, { exec, timeoutMs }: Pick<
       for (const { listener } of forwarder.rules) takeOverSocketPath(listener);
       service.takeOver();
     } else held.goOn();
+    supervisor.goOn();
+    service.changes.notify();
     log.error({ error: errorMessage(error) }, 'restart failed; going on as before');
     throw error instanceof GraceError ? error : new GraceError(`cannot restart: ${errorMessage(error)}`, { cause: error });
   } finally {
@@ -84,6 +90,7 @@ function picture(service: Service): { handover: Handover; listeners: Listener[] 
     version: service.version,
     pid: process.pid,
     startedAt: service.startedAt,
+    generation: service.generation,
     rules: [...served, ...broken],
     sockets: sockets.map(({ fd, index, name }, listener) => ({ listener, fd, index, name })),
   };
@@ -108,18 +115,23 @@ class Successor {
     this.#messages = readLines(child.stdout!);
   }
 
-  static async start(exec: Invocation, { paths, lock, listeners: { net } }: Service, listeners: readonly Listener[]): Promise<Successor> {
-    const child = await net.startProcess({
-      file: exec.file,
-      args: [...exec.args, '-d', paths.dir, 'daemon'],
-      cwd: '/',
-      env: { ...process.env, [handoverVariable]: '1' },
-      stdio: ['pipe', 'pipe', 'pipe'],
-      listeners,
-      extras: [{ fd: lock.fd, name: lockName }],
-      detached: true,
-    });
-    return new Successor(child);
+  static async start(exec: Invocation, { paths, lock, listeners: { net }, flags, supervisor }: Service, listeners: readonly Listener[]): Promise<Successor> {
+    const supervised = supervisor.prepareSuccessor({ firstFd: LISTEN_FDS_START + listeners.length + 1 });
+    try {
+      const child = await net.startProcess({
+        file: exec.file,
+        args: [...exec.args, '-d', paths.dir, 'daemon', ...flags],
+        cwd: '/',
+        env: { ...process.env, ...supervised.env, [handoverVariable]: '1' },
+        stdio: ['pipe', 'pipe', 'pipe'],
+        listeners,
+        extras: [{ fd: lock.fd, name: lockName }, ...supervised.fds],
+        detached: true,
+      });
+      return new Successor(child);
+    } finally {
+      supervised.close();
+    }
   }
 
   say(message: { handover: Handover } | { go: true }): void {

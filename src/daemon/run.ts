@@ -1,15 +1,17 @@
 /** A daemon process from its first to its last moment. */
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, statSync } from 'node:fs';
 import type { Invocation } from '../control/messages.ts';
 import { statePaths } from '../control/paths.ts';
 import type { StatePaths } from '../control/paths.ts';
 import type { Engine } from '../engine/engine.ts';
 import { openPortableEngine } from '../engine/portable/engine.ts';
 import { GraceError, errorMessage } from '../error.ts';
+import { keptNames } from '../keeper/messages.ts';
 import { Changes } from '../forward/changes.ts';
 import { Forwarder } from '../forward/forwarder.ts';
 import type { RuleSpec } from '../forward/rule.ts';
 import { takeOverSocketPath } from '../net/unix-path.ts';
+import { inodeOf } from '../sys/descriptor.ts';
 import { adoptLock, lockFile } from '../sys/lock.ts';
 import type { Lock } from '../sys/lock.ts';
 import { handleRequest, stopDaemon, stopOwn } from './commands.ts';
@@ -20,11 +22,13 @@ import { Listeners } from './listeners.ts';
 import { openLog } from './log.ts';
 import type { LogFile, LogFormat } from './log.ts';
 import { logConnections } from './observer.ts';
-import { meetParent } from './parent.ts';
+import { meetParent, redirect } from './parent.ts';
 import type { Parent } from './parent.ts';
 import { readPidFile, removePidFile, writePidFile } from './pid-file.ts';
 import { replaceDaemon } from './replace.ts';
 import type { Service } from './service.ts';
+import { meetSupervisor } from './supervisor.ts';
+import type { Supervisor } from './supervisor.ts';
 import { readRule, textOf } from './specs.ts';
 import { loadState, saveState } from './state-file.ts';
 import type { KeptRule } from './state-file.ts';
@@ -35,6 +39,8 @@ export type DaemonOptions = {
   self: Invocation;
   version: string;
   logFormat: LogFormat;
+  /** Arguments of `grace daemon` that a successor is to have too. */
+  flags: readonly string[];
   /** Where the environment is read; variables meant for this process alone are removed from it. */
   env: NodeJS.ProcessEnv;
   /** Calls the handler at each such signal, instead of the signal's default. */
@@ -49,45 +55,58 @@ const retryMs = { first: 500, longest: 30_000 };
 
 /** Run the daemon until it has ended. Rejects with GraceError when it cannot start. */
 export async function runDaemon(options: DaemonOptions): Promise<number> {
+  // First of all: it is what the keeper waits for, and says which descriptors are taken.
+  const supervisor = await meetSupervisor(options);
   const parent = await meetParent(options.env);
   try {
-    await serve(options, parent);
+    await serve(options, parent, supervisor);
+    supervisor.ended(0);
     return 0;
   } catch (error) {
     const { hint, exitCode } = error instanceof GraceError ? error : { hint: undefined, exitCode: 1 };
     parent.failed({ message: errorMessage(error), exitCode, ...(hint ? { hint } : {}) });
+    supervisor.ended(exitCode);
     if (parent.kind !== 'foreground') return exitCode;
     throw error;
   }
 }
 
-async function serve(options: DaemonOptions, parent: Parent): Promise<void> {
+async function serve(options: DaemonOptions, parent: Parent, supervisor: Supervisor): Promise<void> {
   const paths = statePaths(options.dir);
   process.umask(0o077);
   mkdirSync(paths.dir, { recursive: true, mode: 0o700 });
-  const listeners = new Listeners({ env: options.env, handover: parent.handover });
-  const lock = parent.handover ? adoptLock(listeners.lockFd) : takeLock(paths);
-  const logFile = openLog({ file: paths.log, format: options.logFormat });
-  const service = assemble({ options, parent, paths, listeners, lock, logFile });
+  const listeners = new Listeners({ env: options.env, handover: parent.handover, supervisor });
+  const lock = findLock({ paths, parent, listeners });
+  supervisor.keep(keptNames.lock, lock.fd);
+  const generation = (parent.handover?.generation ?? 0) + 1;
+  const logFile = openLog({ file: paths.log, format: options.logFormat, generation });
+  const service = assemble({ options, parent, paths, listeners, lock, logFile, supervisor, generation });
   const { log } = service;
   const logError = (error: unknown) => log.error({ error: errorMessage(error), stack: error instanceof Error ? error.stack : undefined }, 'internal error');
 
-  const control = await openControlSocket(paths, (request, context) => handleRequest(service, request, context), logError);
+  if (supervisor.reason) log.error({ reason: supervisor.reason }, 'started again after a crash');
+  const control = await openControlSocket({ paths, kept: listeners.takeControl(), handle: (request, context) => handleRequest(service, request, context), onError: logError });
   listenToSignals(options, service, logFile, logError);
   try {
     if (parent.handover) adoptRules(service, parent.handover);
     else await restoreRules(service, (note) => tell(service, parent, note));
+    listeners.dropUnused();
     await parent.ready({ version: service.version });
     service.takeOver = () => {
+      // Before clients come there: the keeper must not hold the socket of a daemon that they no longer reach.
+      supervisor.keep(keptNames.control, control.fd);
       control.takeOver();
-      writePidFile(paths.pid, process.pid);
+      writePidFile(paths.pid, supervisor.keeper?.pid ?? process.pid);
+      supervisor.serving();
     };
     service.takeOver();
     for (const { listener } of service.forwarder.rules) takeOverSocketPath(listener);
     await service.generations.discover();
     service.phase = 'serving';
-    log.info({ version: service.version, rules: service.forwarder.specs.length, engine: service.engine.name }, 'serving');
+    log.info({ version: service.version, generation, rules: service.forwarder.specs.length, engine: service.engine.name, keeper: supervisor.keeper?.pid }, 'serving');
     parent.serving({ logFile: paths.log });
+    watchKeeper(service);
+    void reportStatus(service);
     const stopRetrying = retryBroken(service);
     await ended(service);
     stopRetrying();
@@ -99,14 +118,24 @@ async function serve(options: DaemonOptions, parent: Parent): Promise<void> {
     await control.idle();
     control.removeNames();
     service.generations.close();
-    if (service.phase !== 'replaced') removePidFile(paths.pid, process.pid);
+    if (service.phase !== 'replaced') {
+      supervisor.forget(keptNames.control);
+      for (const pid of [process.pid, supervisor.keeper?.pid]) if (pid !== undefined) removePidFile(paths.pid, pid);
+    }
     log.info({ phase: service.phase }, 'ended');
     lock.release();
     await service.engine.close();
   }
 }
 
-/** At most one daemon serves a state dir: it holds the lock, which a successor inherits. */
+/** At most one daemon serves a state dir: it holds the lock, which a successor inherits, and which the keeper holds between two. */
+function findLock({ paths, parent, listeners }: Pick<Parts, 'paths' | 'parent' | 'listeners'>): Lock {
+  const { lockFd } = listeners;
+  if (lockFd !== null) return adoptLock(lockFd);
+  if (parent.handover) throw new GraceError('the daemon that is to be replaced did not pass its lock');
+  return takeLock(paths);
+}
+
 function takeLock(paths: StatePaths): Lock {
   const lock = lockFile(paths.lock);
   if (lock) return lock;
@@ -114,9 +143,9 @@ function takeLock(paths: StatePaths): Lock {
   throw new GraceError(`a daemon already runs in ${paths.dir}${pid === null ? '' : ` (pid ${pid})`}`, { hint: 'replace it with: grace restart, or end it with: grace stop' });
 }
 
-type Parts = { options: DaemonOptions; parent: Parent; paths: StatePaths; listeners: Listeners; lock: Lock; logFile: LogFile };
+type Parts = { options: DaemonOptions; parent: Parent; paths: StatePaths; listeners: Listeners; lock: Lock; logFile: LogFile; supervisor: Supervisor; generation: number };
 
-function assemble({ options, parent, paths, listeners, lock, logFile: { log } }: Parts): Service {
+function assemble({ options, parent, paths, listeners, lock, logFile: { log }, supervisor, generation }: Parts): Service {
   const now = new Date().toISOString();
   const changes = new Changes();
   const engine: Engine = openPortableEngine();
@@ -142,9 +171,38 @@ function assemble({ options, parent, paths, listeners, lock, logFile: { log } }:
     self: options.self,
     startedAt: parent.handover?.startedAt ?? now,
     processStartedAt: now,
+    supervisor,
+    flags: options.flags,
+    generation,
     phase: 'starting',
+    isStopWanted: false,
     takeOver() {},
   };
+}
+
+/** The pid file names whoever is to be watched: the keeper, or this process when that has died. */
+function watchKeeper(service: Service): void {
+  const { supervisor, paths, log } = service;
+  supervisor.watch({
+    keeperChanged(keeper) {
+      if (service.phase !== 'serving' && service.phase !== 'restarting') return;
+      writePidFile(paths.pid, keeper?.pid ?? process.pid);
+      if (keeper) log.info({ keeper: keeper.pid, version: keeper.version }, 'kept');
+      else log.warn({ pidFile: process.pid }, 'the keeper is gone; the daemon goes on without, and the next start or restart brings another');
+    },
+    note: (text) => log.warn(text),
+  });
+}
+
+/** Tell the service manager, for people, what the daemon is doing. */
+async function reportStatus(service: Service): Promise<void> {
+  let reported = '';
+  while (service.phase === 'serving' || service.phase === 'restarting') {
+    const { specs, broken } = service.forwarder;
+    const text = `Forwarding ${specs.length - broken.length} of ${specs.length} rules`;
+    if (text !== reported && service.phase === 'serving') service.supervisor.status((reported = text));
+    await service.changes.next();
+  }
 }
 
 function keep({ src, dst }: RuleSpec, listeners: Listeners): KeptRule {
@@ -198,14 +256,40 @@ async function ended(service: Service): Promise<void> {
   while (!isDone()) await service.changes.next();
 }
 
-function listenToSignals({ onSignal, self }: DaemonOptions, service: Service, { reopen }: LogFile, logError: (error: unknown) => void): void {
+async function stopBySignal(service: Service, { timeoutMs }: { timeoutMs: number }): Promise<void> {
+  const wasRestarting = service.phase === 'restarting';
+  if (wasRestarting) service.isStopWanted = true;
+  while (service.phase === 'restarting') await service.changes.next();
+  if (service.phase !== 'replaced') {
+    if (service.supervisor.keepsOverStop) service.listeners.leaveToSupervisor();
+    await stopDaemon(service, { timeoutMs });
+  } else if (!wasRestarting) await stopOwn(service, { timeoutMs });
+  // Else the successor is stopped, and sees to this process too.
+}
+
+/** Opens the log again, also as the standard streams where they go into it. */
+function logReopener({ paths }: Service, { reopen }: LogFile): () => void {
+  let inode = inodeOfPath(paths.log);
+  return () => {
+    const isOnStderr = inodeOf(2) === inode;
+    reopen();
+    inode = inodeOfPath(paths.log);
+    if (isOnStderr) redirect(paths.log);
+  };
+}
+
+function inodeOfPath(path: string): number | undefined {
+  return statSync(path, { throwIfNoEntry: false })?.ino;
+}
+
+function listenToSignals({ onSignal, self }: DaemonOptions, service: Service, logFile: LogFile, logError: (error: unknown) => void): void {
   const { log, forwarder } = service;
+  const reopen = logReopener(service, logFile);
   let isSecond = false;
   const stop = () => {
     const timeoutMs = isSecond ? 0 : stopTimeoutMs;
     isSecond = true;
-    const stopping = service.phase === 'replaced' ? stopOwn(service, { timeoutMs }) : stopDaemon(service, { timeoutMs });
-    stopping.catch(logError);
+    stopBySignal(service, { timeoutMs }).catch(logError);
   };
   onSignal('SIGTERM', stop);
   onSignal('SIGINT', stop);

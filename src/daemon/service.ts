@@ -6,6 +6,7 @@ import type { Forwarder } from '../forward/forwarder.ts';
 import type { Lock } from '../sys/lock.ts';
 import type { Generations } from './generations.ts';
 import type { Listeners } from './listeners.ts';
+import type { Supervisor } from './supervisor.ts';
 import type { Log } from './log.ts';
 
 /**
@@ -31,9 +32,16 @@ export type Service = {
   readonly listeners: Listeners;
   readonly forwarder: Forwarder;
   readonly generations: Generations;
+  readonly supervisor: Supervisor;
   readonly changes: Changes;
   readonly lock: Lock;
+  /** Arguments that this daemon was started with and a successor is to have too. */
+  readonly flags: readonly string[];
+  /** Which process of this daemon it is, from 1; each restart adds one. */
+  readonly generation: number;
   phase: Phase;
+  /** A signal asked for the end while a restart was under way. */
+  isStopWanted: boolean;
   /** Make this process the one that clients and init systems find in the state dir. */
   takeOver(): void;
 };

@@ -1,0 +1,29 @@
+import { LISTEN_FDS_START, takeInherited } from '../net/inherit.ts';
+import { isListeningStream } from '../sys/socket.ts';
+import { keptNames } from './messages.ts';
+
+/** How far bare descriptors are looked for; a shell's redirections are single digits. */
+const lastBareFd = 32;
+
+/**
+ * The listening sockets that whoever started this process gave to it, by the names under which a
+ * keeper holds them: those of systemd's protocol, and bare descriptors, which endpoints like `fd:5`
+ * speak of. To be called before anything is opened. Throws GraceError, see `takeInherited`.
+ */
+export function takeGiven(env: NodeJS.ProcessEnv): [name: string, fd: number][] {
+  const protocol = takeInherited(env).listeners.map(({ fd, name }): [string, number] => [keptNames.given({ fd, index: fd - LISTEN_FDS_START, name }), fd]);
+  const taken = new Set(protocol.map(([, fd]) => fd));
+  const bare: [string, number][] = [];
+  for (let fd = LISTEN_FDS_START; fd <= lastBareFd; fd++) {
+    if (!taken.has(fd) && isListener(fd)) bare.push([keptNames.given({ fd, index: null, name: `fd-${fd}` }), fd]);
+  }
+  return [...protocol, ...bare];
+}
+
+function isListener(fd: number): boolean {
+  try {
+    return isListeningStream(fd);
+  } catch {
+    return false; // not open, or no socket
+  }
+}

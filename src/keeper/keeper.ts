@@ -1,0 +1,331 @@
+/**
+ * The keeper: the process with the one pid. It starts the daemon proper as a child and holds copies
+ * of its listening sockets, so that one which crashes is started again on the same sockets. Daemons
+ * replace one another by themselves (`grace restart`) and tell the keeper, each over a channel of its
+ * own whose end is the end of that daemon: whose child a daemon is does not matter.
+ *
+ * It is loaded instead of the daemon, and imports as little as can be: it has to be small.
+ */
+import { closeSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import type { Invocation } from '../control/messages.ts';
+import { launchVariable } from '../control/launch.ts';
+import { statePaths } from '../control/paths.ts';
+import { errorMessage } from '../error.ts';
+import { closeFd, dupFdOnto } from '../sys/descriptor.ts';
+import { holdSignals } from '../sys/exec.ts';
+import { hasLinuxCalls, peekEndedChild, reapChild, setChildSubreaper, setThreadName } from '../sys/process.ts';
+import { become, recall } from './become.ts';
+import type { Remembered } from './become.ts';
+import { Backoff } from './backoff.ts';
+import { spawnDaemon } from './child.ts';
+import { Channel, openChannel } from './channel.ts';
+import type { ChannelEnd } from './channel.ts';
+import { takeGiven } from './given.ts';
+import { keeperFormat } from './messages.ts';
+import type { DaemonMessage, KeeperMessage } from './messages.ts';
+
+export type KeeperOptions = {
+  dir: string;
+  /** How this program was started. */
+  self: Invocation;
+  /** The arguments after that: a daemon is started with the same. */
+  args: readonly string[];
+  version: string;
+  env: NodeJS.ProcessEnv;
+  onSignal: (signal: NodeJS.Signals, handler: () => void) => void;
+};
+
+/** Passed on to the daemon that serves. */
+const forwarded = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const;
+
+/**
+ * What a daemon is: `starting` until it says that it serves; `superseded` when another one has said so
+ * after it, until it says whether it has `retired` or serves again.
+ */
+type Phase = Remembered['generations'][number]['phase'];
+
+type Generation = {
+  channel: Channel<KeeperMessage, DaemonMessage>;
+  pid: number | null;
+  phase: Phase;
+  /** The exit code that it announced. */
+  ended: number | null;
+  /** Known when it serves. */
+  version: string;
+  format: number;
+  program: Invocation | null;
+};
+
+/** Keep a daemon running until it ends by itself. Resolves with the exit code. Rejects with GraceError when one runs already. */
+export async function runKeeper(options: KeeperOptions): Promise<number> {
+  const remembered = recall(options.env);
+  const keeper = new Keeper(options, remembered);
+  return await keeper.run(remembered);
+}
+
+class Keeper {
+  readonly #options: KeeperOptions;
+  /** Copies of what the daemon listens on, of its lock and control socket. */
+  readonly #kept: Map<string, number>;
+  readonly #generations = new Set<Generation>();
+  readonly #backoff = new Backoff();
+  readonly #exit = Promise.withResolvers<number>();
+  /** Whether nobody sees the standard streams: they belong to whoever launched it until the daemon serves. */
+  #isBackground: boolean;
+  #isLaunched: boolean;
+  /** What the serving daemon was started from, which is known to run. */
+  #program: Invocation;
+  #hasServed = false;
+  /** A signal came that ends the daemon. */
+  #isStopping = false;
+  /** A restart is over, but for this process. */
+  #isOutdated = false;
+  #timer: NodeJS.Timeout | undefined;
+  readonly #lastWords = new Map<number, string>();
+  #pendingSignals: NodeJS.Signals[] = [];
+  /** Children whose end the runtime itself waits for. */
+  readonly #children = new Set<number>();
+
+  constructor(options: KeeperOptions, remembered: Remembered | null) {
+    this.#options = options;
+    this.#program = options.self;
+    this.#isBackground = options.env[launchVariable] !== undefined || remembered?.isBackground === true;
+    this.#isLaunched = options.env[launchVariable] !== undefined;
+    delete options.env[launchVariable];
+    this.#kept = new Map(remembered?.kept ?? takeGiven(options.env));
+  }
+
+  async run(remembered: Remembered | null): Promise<number> {
+    const { onSignal } = this.#options;
+    process.chdir('/');
+    for (const signal of forwarded) onSignal(signal, () => this.#forward(signal));
+    if (hasLinuxCalls) {
+      setThreadName('grace-keeper');
+      setChildSubreaper(true);
+    }
+    onSignal('SIGCHLD', () => this.#reap());
+    // An earlier image of this process held them back.
+    holdSignals(forwarded, false);
+    if (remembered) this.#resume(remembered);
+    else if (!(await this.#attach())) this.#start(null);
+    this.#reap();
+    return await this.#exit.promise;
+  }
+
+  /** Be the keeper of a daemon that lost its own. False when no daemon runs. */
+  async #attach(): Promise<boolean> {
+    const { attachToDaemon } = await import('./attach.ts');
+    const end = await attachToDaemon(this.#options.dir);
+    if (!end) return false;
+    this.#isLaunched = false;
+    this.#add(end, { phase: 'superseded', pid: null });
+    this.#greetAll();
+    return true;
+  }
+
+  #resume({ generations, hasServed }: Remembered): void {
+    this.#hasServed = hasServed;
+    for (const { stream, datagrams, pid, phase, ended } of generations) this.#add({ stream, datagrams }, { phase, pid, ended });
+    this.#greetAll();
+  }
+
+  #greetAll(): void {
+    for (const { channel } of this.#generations) channel.say({ hello: this.#hello(null) });
+  }
+
+  #hello(reason: string | null) {
+    return { pid: process.pid, version: this.#options.version, format: keeperFormat, reason };
+  }
+
+  #add(end: ChannelEnd, { phase, pid, ended = null }: { phase: Phase; pid: number | null; ended?: number | null }): Generation {
+    const channel: Generation['channel'] = new Channel(end, {
+      onMessage: (message, fds) => this.#hear(generation, message, fds),
+      onEnd: () => this.#lose(generation),
+    });
+    const generation: Generation = { channel, pid, phase, ended, version: '', format: 0, program: null };
+    channel.ref();
+    this.#generations.add(generation);
+    return generation;
+  }
+
+  #start(reason: string | null): void {
+    if (this.#isStopping) return this.#finish(0);
+    const [ours, theirs] = openChannel();
+    const generation = this.#add(ours, { phase: 'starting', pid: null });
+    generation.channel.sayAll(this.#kept, (names) => ({ kept: names }));
+    generation.channel.say({ hello: this.#hello(reason) });
+    const { env, args } = this.#options;
+    const child = spawnDaemon({ programs: [this.#program, this.#options.self], args, end: theirs, env: this.#isLaunched ? { ...env, [launchVariable]: '1' } : env });
+    this.#isLaunched = false;
+    generation.pid = child.pid;
+    const { pid } = child;
+    if (pid === null) return; // the closed channel tells
+    this.#children.add(pid);
+    child.onExit((how) => {
+      this.#children.delete(pid);
+      this.#lastWords.set(pid, how);
+      this.#reap();
+    });
+  }
+
+  #hear(generation: Generation, message: DaemonMessage, fds: number[]): void {
+    if ('keep' in message) {
+      for (const [index, name] of message.keep.entries()) this.#keep(name, fds[index]);
+    } else if ('forget' in message) {
+      for (const name of message.forget) this.#keep(name, undefined);
+    } else if ('candidate' in message) {
+      const [stream, datagrams] = fds;
+      if (stream === undefined || datagrams === undefined) return;
+      this.#add({ stream, datagrams }, { phase: 'starting', pid: null }).channel.say({ hello: this.#hello(null) });
+    } else if ('serving' in message) {
+      this.#promote(generation, message.serving);
+    } else if ('retired' in message) {
+      generation.phase = 'retired';
+      this.#isOutdated = true;
+      this.#look();
+      this.#become();
+    } else if ('ended' in message) {
+      generation.ended = message.ended;
+    } else if ('ping' in message) {
+      generation.channel.say({ pong: message.ping });
+    }
+  }
+
+  #keep(name: string, fd: number | undefined): void {
+    const known = this.#kept.get(name);
+    this.#kept.delete(name);
+    if (known !== undefined) closeFd(known);
+    if (fd !== undefined) this.#kept.set(name, fd);
+  }
+
+  #promote(generation: Generation, serving: Pick<Generation, 'version' | 'format'> & { pid: number; program: Invocation }): void {
+    for (const other of this.#generations) if (other.phase === 'serving') other.phase = 'superseded';
+    Object.assign(generation, serving, { phase: 'serving' });
+    this.#program = serving.program;
+    this.#hasServed = true;
+    this.#backoff.served();
+    if (this.#isBackground) this.#redirect();
+    for (const signal of this.#pendingSignals.splice(0)) this.#forward(signal);
+    if (this.#isStopping) this.#forward('SIGTERM');
+    this.#become();
+  }
+
+  /** A daemon is gone. */
+  #lose(generation: Generation): void {
+    this.#generations.delete(generation);
+    if (generation.phase !== 'retired') {
+      if (generation.ended !== null && (this.#hasServed ? generation.phase === 'serving' : true)) return this.#finish(generation.ended);
+      this.#look(generation);
+    }
+  }
+
+  /** Start a daemon when none is left that serves or may come to. */
+  #look(lost?: Generation): void {
+    if ([...this.#generations].some(({ phase }) => phase !== 'retired') || this.#timer !== undefined) return;
+    if (this.#isStopping) return this.#finish(0);
+    const pause = this.#backoff.crashed();
+    // The exit of a child is told after the end of its channel.
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      const pid = lost?.pid ?? null;
+      const how = `the daemon${pid === null ? '' : ` (pid ${pid})`} ${(pid !== null && this.#lastWords.get(pid)) || 'ended unexpectedly'}`;
+      this.#lastWords.clear();
+      if (pause === null) return this.#giveUp(how);
+      if (!this.#isBackground) this.#print(`${how}; starting it again`);
+      this.#start(how);
+    }, pause ?? 0);
+  }
+
+  #giveUp(how: string): void {
+    this.#print(`${how}, as it did at each of the last starts; giving up`);
+    const paths = statePaths(this.#options.dir);
+    try {
+      if (readFileSync(paths.pid, 'utf8').trim() === String(process.pid)) rmSync(paths.pid);
+    } catch {
+      // There is none.
+    }
+    this.#finish(1);
+  }
+
+  #finish(code: number): void {
+    clearTimeout(this.#timer);
+    this.#exit.resolve(code);
+  }
+
+  #forward(signal: NodeJS.Signals): void {
+    const isEnd = signal === 'SIGTERM' || signal === 'SIGINT';
+    const all = [...this.#generations];
+    const target = all.find(({ phase }) => phase === 'serving') ?? (isEnd ? all.find(({ phase, pid }) => phase === 'starting' && pid !== null) : undefined);
+    if (isEnd) this.#isStopping = true;
+    if ((signal === 'SIGHUP' || signal === 'SIGUSR1') && this.#isBackground) this.#redirect();
+    if (target?.pid) {
+      try {
+        process.kill(target.pid, signal);
+      } catch {
+        // It has just ended; its channel tells.
+      }
+    } else if (isEnd) {
+      // Between a crash and the next start there is nobody to end but this process.
+      if (this.#timer !== undefined) this.#finish(0);
+    } else if (!this.#pendingSignals.includes(signal)) {
+      this.#pendingSignals.push(signal);
+    }
+  }
+
+  /** Orphans come to this process as children, and leave their exit status to be taken. */
+  #reap(): void {
+    for (let pid = peekEndedChild(); pid !== null; pid = peekEndedChild()) {
+      if (this.#children.has(pid)) return; // the runtime takes it, and then this is called again
+      const ended = reapChild(pid);
+      if (ended === null) return;
+      this.#lastWords.set(pid, ended.signal === null ? `exited with code ${ended.code}` : `was ended by signal ${ended.signal}`);
+      if (this.#lastWords.size > 100) this.#lastWords.clear();
+    }
+  }
+
+  /** After a restart: go on as the program of the daemon that now serves. */
+  #become(): void {
+    const all = [...this.#generations];
+    const serving = all.find(({ phase }) => phase === 'serving');
+    // The old daemon's and the new one's words may come in any order.
+    if (!this.#isOutdated || !serving?.program || this.#isStopping || all.some(({ phase }) => phase === 'superseded')) return;
+    this.#isOutdated = false;
+    if (serving.format !== keeperFormat) {
+      return serving.channel.say({ note: `the keeper stays version ${this.#options.version}: version ${serving.version} has another kind of keeper` });
+    }
+    const remembered: Remembered = {
+      format: keeperFormat,
+      isBackground: this.#isBackground,
+      hasServed: this.#hasServed,
+      kept: [...this.#kept],
+      generations: all.map(({ channel, pid, phase, ended }) => ({ ...channel.end, pid, phase, ended })),
+    };
+    const { env, args, dir } = this.#options;
+    become({ program: serving.program, args, dir, env, remembered, signals: forwarded }).catch((error: unknown) => {
+      serving.channel.say({ note: `the keeper stays version ${this.#options.version}: ${errorMessage(error)}` });
+    });
+  }
+
+  #print(text: string): void {
+    try {
+      writeSync(2, `grace: ${text}\n`);
+    } catch {
+      // Nobody reads it.
+    }
+  }
+
+  /** Standard streams of a background process: what it prints is found in the log. */
+  #redirect(): void {
+    try {
+      const nowhere = openSync('/dev/null', 'r');
+      const log = openSync(statePaths(this.#options.dir).log, 'a', 0o600);
+      dupFdOnto(nowhere, 0);
+      dupFdOnto(log, 1);
+      dupFdOnto(log, 2);
+      closeSync(nowhere);
+      closeSync(log);
+    } catch {
+      // A log that cannot be opened must not end the keeper.
+    }
+  }
+}

@@ -1,0 +1,50 @@
+/**
+ * What a daemon and its keeper say to each other over their channel. Unknown messages are ignored,
+ * since the two may be of different versions.
+ *
+ *     daemon → keeper   candidate   a successor is being started; this is the keeper's end of its channel
+ *                       serving     the state dir is mine
+ *                       retired     a successor has taken it over; I finish my connections
+ *                       ended       I end, and this was meant to be
+ *     keeper → daemon   kept, hello what the keeper holds, and who it is
+ */
+import type { Invocation } from '../control/messages.ts';
+
+/** Of this protocol and of what a keeper leaves to itself when it becomes another version. */
+export const keeperFormat = 1;
+
+export type DaemonMessage =
+  /** Copies of descriptors to hold, under these names; in place of earlier ones of the same name. */
+  | { keep: string[] }
+  | { forget: string[] }
+  | { candidate: true }
+  /** `program` is how this daemon was started; the keeper becomes that when it can. */
+  | { serving: { pid: number; version: string; format: number; program: Invocation } }
+  | { retired: true }
+  | { ended: number }
+  /** To be answered when everything before has been done. */
+  | { ping: number };
+
+export type KeeperMessage =
+  | { kept: string[] }
+  /** `reason`: why the keeper had to start this daemon in place of one that crashed. */
+  | { hello: { pid: number; version: string; format: number; reason: string | null } }
+  | { note: string }
+  | { pong: number };
+
+/** Variable with the descriptors of its end of the channel, for a daemon that a keeper starts. */
+export const channelVariable = 'GRACE_KEEPER';
+
+/** Names of what is held and is not the listener of a rule. */
+export const keptNames = {
+  lock: 'grace-lock',
+  control: 'grace-control',
+  /** A socket that an init system gave: its descriptor there, its place among systemd's or `-`, its name. */
+  given: ({ fd, index, name }: { fd: number; index: number | null; name: string }) => `given ${fd} ${index ?? '-'} ${name}`,
+};
+
+/** What {@link keptNames.given} was made of, or null for any other name. */
+export function parseGiven(text: string): { fd: number; index: number | null; name: string } | null {
+  const match = /^given ([0-9]+) ([0-9]+|-) (.*)$/.exec(text);
+  return match ? { fd: Number(match[1]), index: match[2] === '-' ? null : Number(match[2]), name: match[3] ?? '' } : null;
+}
