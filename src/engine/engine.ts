@@ -76,6 +76,8 @@ export type Upstream = {
 export type EngineObserver = {
   /** An accepted client ended. `error` is why, when it was not an orderly end or a peer's reset. */
   connectionEnded?(event: ConnectionEnd): void;
+  /** False: `connectionEnded` need not be called without an error. Default true. */
+  readonly wantsOrderlyEnds?: boolean;
   /** Accepting stopped for a while (no descriptors or memory left) or went on again. */
   acceptPaused?(event: { error: Error; retryInMs: number }): void;
   acceptResumed?(): void;

@@ -1,4 +1,4 @@
-import { C, isDarwin, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_SEQPACKET, SO_SNDTIMEO } from './constants.ts';
+import { C, isDarwin, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_SEQPACKET, SO_LINGER, SO_SNDTIMEO } from './constants.ts';
 import { setCloseOnExec, setNonBlocking } from './descriptor.ts';
 import { check, libc } from './libc.ts';
 import { decodeSockaddr, encodeSockaddr, SOCKADDR_SIZE } from './sockaddr.ts';
@@ -7,7 +7,7 @@ import type { SocketAddress } from './sockaddr.ts';
 export type SocketType = 'stream' | 'datagram' | 'seqpacket';
 
 const FAMILY = { inet: C.AF_INET, inet6: C.AF_INET6, unix: C.AF_UNIX } as const;
-const TYPE = { stream: C.SOCK_STREAM, datagram: C.SOCK_DGRAM, seqpacket: SOCK_SEQPACKET, SO_SNDTIMEO } as const;
+const TYPE = { stream: C.SOCK_STREAM, datagram: C.SOCK_DGRAM, seqpacket: SOCK_SEQPACKET, SO_LINGER, SO_SNDTIMEO } as const;
 
 /** A new socket, non-blocking and close-on-exec; the caller closes it. */
 export function openSocket(family: SocketAddress['family'], type: SocketType = 'stream'): number {
@@ -85,6 +85,12 @@ export function socketOption(fd: number, level: number, option: number): number 
 
 export function setSocketOption(fd: number, level: number, option: number, value: number): void {
   check(libc().setsockopt(fd, level, option, new Uint8Array(new Int32Array([value]).buffer), 4), 'setsockopt');
+}
+
+/** Have a close of the last descriptor reset a TCP connection, whatever was not sent yet (SO_LINGER with no time). */
+export function setResetOnClose(fd: number): void {
+  const linger = new Int32Array([1, 0]);
+  check(libc().setsockopt(fd, C.SOL_SOCKET, SO_LINGER, new Uint8Array(linger.buffer), 8), 'setsockopt');
 }
 
 /** Whether the descriptor is a socket of type stream on which listen(2) was called. Throws ENOTSOCK, EBADF. */

@@ -1,0 +1,181 @@
+/** Taking clients from listeners. */
+import { EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPOLLEXCLUSIVE, EPOLLIN } from './kernel.ts';
+import { IS_UNIX, KIND_CLIENT, KIND_LISTENER } from './legs.ts';
+import type { Dialer } from './dial.ts';
+import { CLOSED_ROUTE } from './route.ts';
+import { readPeer } from './peer.ts';
+import { TCP_EVENTS, UNIX_EVENTS } from './relay.ts';
+import type { Thread, ThreadEntrance } from './thread.ts';
+import { tuneClient } from './tune.ts';
+
+/** Clients that are taken before open connections have their turn. */
+const ACCEPTS_PER_TURN = 64;
+/** First and longest pause while there are no descriptors or memory: no event tells when there are again. */
+const PAUSE_MS = { first: 20, longest: 500 };
+/** Longest that a client may have waited in the queue of a listener before it was tuned. */
+const TUNE_FOR_MS = 2000;
+const SHORTAGES: readonly number[] = [EMFILE, ENFILE, ENOBUFS, ENOMEM];
+
+export class Acceptor {
+  readonly #thread: Thread;
+  readonly #dialer: Dialer;
+  /** Entrances by the descriptor of their listener. */
+  readonly #byFd = new Map<number, ThreadEntrance>();
+  /** When `runDue` has something to do. */
+  wakeAt = Infinity;
+
+  constructor(thread: Thread, { dialer }: { dialer: Dialer }) {
+    this.#thread = thread;
+    this.#dialer = dialer;
+  }
+
+  open(entrance: ThreadEntrance): void {
+    const { entrances, kernel, now } = this.#thread;
+    const { id, fd, isUnix } = entrance.plan;
+    entrances.set(id, entrance);
+    if (fd === -1) return;
+    this.#byFd.set(fd, entrance);
+    if (!isUnix) tuneClient(kernel, fd);
+    entrance.tuneUntil = now + TUNE_FOR_MS;
+    this.#watch(entrance);
+  }
+
+  /** Accept no more. Its connections still count for it. */
+  close(id: number): void {
+    const { entrances } = this.#thread;
+    const entrance = entrances.get(id);
+    if (!entrance) return;
+    this.#unwatch(entrance);
+    this.#byFd.delete(entrance.plan.fd);
+    entrance.resumeAt = 0;
+    entrance.isClosed = true;
+    this.forgetIfDone(entrance);
+  }
+
+  /** A closed entrance is remembered for its last connection. */
+  forgetIfDone(entrance: ThreadEntrance): void {
+    if (entrance.isClosed && entrance.connections === 0) this.#thread.entrances.delete(entrance.plan.id);
+  }
+
+  #watch(entrance: ThreadEntrance): void {
+    const { kernel, legs, number } = this.#thread;
+    if (entrance.isWatched) return;
+    const { fd } = entrance.plan;
+    // Level-triggered, and of all threads that wait one is woken.
+    const watched = kernel.watch(fd, EPOLLIN | EPOLLEXCLUSIVE, legs.open(fd, number, KIND_LISTENER));
+    if (watched < 0) return this.#pause(entrance, -watched);
+    entrance.isWatched = true;
+  }
+
+  #unwatch(entrance: ThreadEntrance): void {
+    const { kernel, legs } = this.#thread;
+    if (!entrance.isWatched) return;
+    kernel.unwatch(entrance.plan.fd);
+    legs.close(entrance.plan.fd);
+    entrance.isWatched = false;
+  }
+
+  /** Clients wait in the queue of a listener. */
+  handle(fd: number): void {
+    const entrance = this.#byFd.get(fd);
+    if (!entrance) return;
+    for (let accepts = 0; accepts < ACCEPTS_PER_TURN; accepts++) {
+      if (isFull(entrance)) return this.#unwatch(entrance);
+      const client = this.#accept(entrance);
+      if (client === -EAGAIN || client === CLOSED_ROUTE) return;
+      if (client === -ECONNABORTED || client === -EINTR) continue;
+      if (SHORTAGES.includes(-client)) return this.#pause(entrance, -client);
+      // Errors of the network that accept(2) passes on concern that client alone.
+      if (client < 0) continue;
+      this.#admit(entrance, client);
+    }
+  }
+
+  /** One client, whose upstream is in `#upstream`; or the negative errno; or CLOSED_ROUTE. */
+  #accept({ plan, route }: ThreadEntrance): number {
+    const { kernel, number } = this.#thread;
+    route.raise(number);
+    const before = route.upstream;
+    if (before === CLOSED_ROUTE) {
+      route.lower(number);
+      return CLOSED_ROUTE;
+    }
+    const client = kernel.accept(plan.fd);
+    const after = route.upstream;
+    route.lower(number);
+    this.#upstream = after === CLOSED_ROUTE ? before : after;
+    return client;
+  }
+
+  #upstream = CLOSED_ROUTE;
+
+  #admit(entrance: ThreadEntrance, client: number): void {
+    const { kernel, legs, number } = this.#thread;
+    const { isUnix, id } = entrance.plan;
+    if (!legs.fits(client)) return kernel.close(client);
+    const generation = legs.open(client, number, KIND_CLIENT | (isUnix ? IS_UNIX : 0));
+    if (kernel.watch(client, isUnix ? UNIX_EVENTS : TCP_EVENTS, generation) < 0) {
+      legs.close(client);
+      return kernel.close(client);
+    }
+    if (entrance.tuneUntil > 0 && !isUnix) this.#tuneEarly(entrance, client);
+    this.#thread.fdBound = Math.max(this.#thread.fdBound, client + 1);
+    readPeer(this.#thread, client, kernel.peer);
+    this.enter(client, { upstream: this.#upstream, entrance: id });
+    if (entrance.pauseMs > 0) {
+      entrance.pauseMs = 0;
+      this.#thread.say({ said: 'resumed', entrance: id });
+    }
+    this.#dialer.begin(client);
+  }
+
+  /** Clients that were in the queue before the listener was tuned have nothing from it. */
+  #tuneEarly(entrance: ThreadEntrance, client: number): void {
+    tuneClient(this.#thread.kernel, client);
+    if (this.#thread.now > entrance.tuneUntil) entrance.tuneUntil = 0;
+  }
+
+  /** Count a client for its upstream and its entrance. */
+  enter(client: number, { upstream, entrance }: { upstream: number; entrance: number }): void {
+    const { legs, upstreams, entrances } = this.#thread;
+    legs.assign(client, upstream, entrance);
+    legs.setStarted(client, Date.now());
+    upstreams[upstream]!.counters.countOpened();
+    const entered = entrances.get(entrance);
+    if (entered) entered.connections++;
+  }
+
+  /** A connection of an entrance has ended. */
+  left(entrance: ThreadEntrance): void {
+    entrance.connections--;
+    this.forgetIfDone(entrance);
+    if (!entrance.isWatched && !entrance.isClosed && entrance.resumeAt === 0 && !isFull(entrance)) this.#watch(entrance);
+  }
+
+  #pause(entrance: ThreadEntrance, errno: number): void {
+    const { now } = this.#thread;
+    this.#unwatch(entrance);
+    entrance.pauseMs = entrance.pauseMs === 0 ? PAUSE_MS.first : Math.min(2 * entrance.pauseMs, PAUSE_MS.longest);
+    entrance.resumeAt = now + entrance.pauseMs;
+    this.wakeAt = Math.min(this.wakeAt, entrance.resumeAt);
+    this.#thread.say({ said: 'paused', entrance: entrance.plan.id, errno, retryInMs: entrance.pauseMs });
+  }
+
+  /** Accept again where a pause is over. */
+  runDue(): void {
+    const { now, entrances } = this.#thread;
+    if (now < this.wakeAt) return;
+    this.wakeAt = Infinity;
+    for (const entrance of entrances.values()) {
+      if (entrance.resumeAt === 0) continue;
+      if (now >= entrance.resumeAt) {
+        entrance.resumeAt = 0;
+        this.#watch(entrance);
+      } else this.wakeAt = Math.min(this.wakeAt, entrance.resumeAt);
+    }
+  }
+}
+
+function isFull({ plan, connections }: ThreadEntrance): boolean {
+  return plan.maxconn !== null && connections >= plan.maxconn;
+}

@@ -1,0 +1,78 @@
+/**
+ * Counters of one upstream: a row a thread in shared memory, which that thread alone writes and the
+ * main thread adds up at any time. Aligned 64-bit numbers are read and written whole on x64 and arm64.
+ */
+const ROW = 8;
+const OPENED = 0;
+const CLOSED = 1;
+const DIALING = 2;
+const BYTES_IN = 3;
+const BYTES_OUT = 4;
+
+export type Totals = { connections: number; dialing: number; bytesIn: number; bytesOut: number };
+
+export function allocateCounters(threads: number): SharedArrayBuffer {
+  return new SharedArrayBuffer(threads * ROW * 8);
+}
+
+/** One thread's row. */
+export class Counters {
+  readonly #row: Float64Array;
+
+  constructor(memory: SharedArrayBuffer, thread: number) {
+    this.#row = new Float64Array(memory, thread * ROW * 8, ROW);
+  }
+
+  get connections(): number {
+    return this.#row[OPENED]! - this.#row[CLOSED]!;
+  }
+
+  get dialing(): number {
+    return this.#row[DIALING]!;
+  }
+
+  get bytesIn(): number {
+    return this.#row[BYTES_IN]!;
+  }
+
+  get bytesOut(): number {
+    return this.#row[BYTES_OUT]!;
+  }
+
+  countOpened(): void {
+    this.#row[OPENED]!++;
+  }
+
+  countClosed(): void {
+    this.#row[CLOSED]!++;
+  }
+
+  addDialing(step: 1 | -1): void {
+    this.#row[DIALING]! += step;
+  }
+
+  addIn(bytes: number): void {
+    this.#row[BYTES_IN]! += bytes;
+  }
+
+  addOut(bytes: number): void {
+    this.#row[BYTES_OUT]! += bytes;
+  }
+
+  /** The thread is gone, and its connections with it. */
+  forget(): void {
+    this.#row[CLOSED] = this.#row[OPENED]!;
+    this.#row[DIALING] = 0;
+  }
+}
+
+export function sumCounters(rows: readonly Counters[]): Totals {
+  const totals: Totals = { connections: 0, dialing: 0, bytesIn: 0, bytesOut: 0 };
+  for (const row of rows) {
+    totals.connections += row.connections;
+    totals.dialing += row.dialing;
+    totals.bytesIn += row.bytesIn;
+    totals.bytesOut += row.bytesOut;
+  }
+  return totals;
+}

@@ -1,0 +1,191 @@
+/**
+ * The native engine: plain bytes are moved by threads that each run an epoll loop over libc calls
+ * (loop.ts is a thread's whole life). What is not plain - TLS, PROXY headers - and what those threads
+ * cannot do any more is the portable engine's, which this one holds inside: each entrance and each
+ * upstream has a twin there. Which of the two has a connection is decided when its client is
+ * accepted, and never changes.
+ *
+ * The main thread prepares: it makes addresses of endpoints, looks names up, and turns what the
+ * threads report into words. It touches no byte of a connection.
+ */
+import { closeFd } from '../../sys/descriptor.ts';
+import { setResetOnClose } from '../../sys/socket.ts';
+import { SystemError } from '../../sys/system-error.ts';
+import { GraceError } from '../../error.ts';
+import type { ClientEndpoint } from '../../endpoint/model.ts';
+import type { Engine, EngineName, EntranceOptions, Upstream } from '../engine.ts';
+import { resolveHost } from '../portable/addresses.ts';
+import { NativeEntrance } from './entrance.ts';
+import { checkKernel } from './kernel.ts';
+import { KIND_CLIENT, KIND_SERVER } from './legs.ts';
+import type { EndReport, Report } from './messages.ts';
+import { planUpstream, tcpSockaddr } from './plan.ts';
+import { describeLookup, endError } from './reason.ts';
+import { Threads } from './threads.ts';
+import { NativeUpstream } from './upstream.ts';
+
+export type NativeEngineOptions = {
+  /** Threads that move bytes. */
+  threads: number;
+  /** What serves everything that is not plain. It is closed with this engine. */
+  portable: Engine;
+  /** Threads failed: their connections are lost, and the portable engine accepts from now on. */
+  onFailure?: ((error: Error) => void) | undefined;
+};
+
+/** Start the native engine. Throws GraceError where it cannot run. */
+export function openNativeEngine(options: NativeEngineOptions): NativeEngine {
+  if (process.platform !== 'linux') throw new GraceError('the native engine runs on Linux only');
+  checkKernel();
+  return new NativeEngine(options);
+}
+
+export class NativeEngine implements Engine {
+  readonly #portable: Engine;
+  readonly #onFailure: ((error: Error) => void) | undefined;
+  readonly #threads: Threads;
+  readonly #upstreams = new Map<number, WeakRef<NativeUpstream>>();
+  /** By their numbers in the threads, of which one may have had several. */
+  readonly #entrances = new Map<number, NativeEntrance>();
+  readonly #originals = new WeakMap<Upstream, NativeUpstream>();
+  /** Tells the threads of upstreams that nobody can name any more. */
+  readonly #forgotten = new FinalizationRegistry<number>((id) => this.#forget(id));
+  #lastId = 0;
+  #hasFailed = false;
+
+  constructor({ threads: count, portable, onFailure }: NativeEngineOptions) {
+    this.#portable = portable;
+    this.#onFailure = onFailure;
+    this.#threads = new Threads({
+      count,
+      onReport: (thread, report) => this.#hear(thread, report),
+      onDeath: (thread, error) => this.#loseThread(thread, error),
+    });
+  }
+
+  get name(): EngineName {
+    return this.#hasFailed ? 'portable' : 'native';
+  }
+
+  get threads(): number {
+    return this.#threads.count;
+  }
+
+  openUpstream(endpoint: ClientEndpoint): NativeUpstream {
+    const id = ++this.#lastId;
+    const upstream = new NativeUpstream({
+      endpoint,
+      id,
+      plan: planUpstream(endpoint),
+      threads: this.#threads,
+      openPortable: (original) => {
+        const twin = this.#portable.openUpstream(endpoint);
+        this.#originals.set(twin, original);
+        return twin;
+      },
+    });
+    this.#upstreams.set(id, new WeakRef(upstream));
+    this.#forgotten.register(upstream, id);
+    return upstream;
+  }
+
+  openEntrance({ listener, endpoint, upstream, observer }: EntranceOptions): NativeEntrance {
+    return new NativeEntrance({
+      listener, endpoint, observer,
+      upstream: own(upstream),
+      threads: this.#threads,
+      portable: this.#portable,
+      isUsable: !this.#hasFailed,
+      originalOf: (twin) => this.#originals.get(twin) ?? twin,
+      register: (entrance) => {
+        this.#entrances.set(++this.#lastId, entrance);
+        return this.#lastId;
+      },
+    });
+  }
+
+  probe(endpoint: ClientEndpoint, options: { signal: AbortSignal }): Promise<void> {
+    return this.#portable.probe(endpoint, options);
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.#threads.close(), this.#portable.close()]);
+  }
+
+  #forget(id: number): void {
+    this.#upstreams.delete(id);
+    this.#threads.tellAll({ do: 'forget-upstream', upstream: id });
+  }
+
+  #upstream(id: number): NativeUpstream | undefined {
+    return this.#upstreams.get(id)?.deref();
+  }
+
+  #hear(thread: number, report: Report): void {
+    switch (report.said) {
+      case 'resolve':
+        return void this.#resolve(thread, report.upstream);
+      case 'ended':
+        for (const end of report.ends) this.#tellEnd(end);
+        return;
+      case 'drained':
+        return this.#upstream(report.upstream)?.lookAgain();
+      case 'paused': {
+        const error = new SystemError(report.errno, 'accept');
+        return this.#entrances.get(report.entrance)?.observer.acceptPaused?.({ error, retryInMs: report.retryInMs });
+      }
+      case 'resumed':
+        return this.#entrances.get(report.entrance)?.observer.acceptResumed?.();
+      case 'entrance-closed':
+        return this.#entrances.get(report.entrance)?.closedIn(thread, report.entrance);
+      case 'frozen':
+        return;
+    }
+  }
+
+  async #resolve(thread: number, id: number): Promise<void> {
+    const upstream = this.#upstream(id);
+    const endpoint = upstream?.endpoint;
+    if (!upstream || endpoint?.type !== 'tcp') return;
+    const { host, port, bindAddress } = endpoint;
+    try {
+      const addresses = await resolveHost(host, { bindAddress, signal: new AbortController().signal });
+      upstream.lastAddresses = addresses;
+      const sockaddrs = addresses.map((address) => tcpSockaddr(address, port));
+      this.#threads.tell(thread, { do: 'resolved', upstream: id, addresses: sockaddrs, error: null });
+    } catch (error) {
+      this.#threads.tell(thread, { do: 'resolved', upstream: id, addresses: [], error: describeLookup(error) });
+    }
+  }
+
+  #tellEnd(end: EndReport): void {
+    const upstream = this.#upstream(end.upstream);
+    const { peer, stage, bytesIn, bytesOut, durationMs } = end;
+    if (!upstream) return;
+    const error = endError(end, upstream.endpoint, upstream.lastAddresses);
+    this.#entrances.get(end.entrance)?.observer.connectionEnded?.({ peer, upstream, stage, error, bytesIn, bytesOut, durationMs });
+  }
+
+  /** A thread died. What it left open is closed, so that no peer waits for it; accepting goes on without threads. */
+  #loseThread(thread: number, error: Error): void {
+    const isFirst = !this.#hasFailed;
+    this.#hasFailed = true;
+    const { legs } = this.#threads;
+    for (const fd of legs.owned(thread, KIND_CLIENT | KIND_SERVER, legs.capacity)) {
+      legs.close(fd);
+      setResetOnClose(fd);
+      closeFd(fd);
+    }
+    for (const reference of this.#upstreams.values()) reference.deref()?.forgetThread(thread);
+    for (const entrance of new Set(this.#entrances.values())) {
+      entrance.closedIn(thread, null);
+      entrance.leaveThreads();
+    }
+    if (isFirst) this.#onFailure?.(error);
+  }
+}
+
+function own(upstream: Upstream): NativeUpstream {
+  if (upstream instanceof NativeUpstream) return upstream;
+  throw new TypeError('this upstream was opened by another engine');
+}

@@ -1,0 +1,157 @@
+import { closeFd, setNonBlocking } from '../../sys/descriptor.ts';
+import type { Listener } from '../../net/listener.ts';
+import type { ServerEndpoint, ServerExtras } from '../../endpoint/model.ts';
+import type { Engine, EngineObserver, Entrance, Upstream } from '../engine.ts';
+import type { Command } from './messages.ts';
+import { isPlainServer } from './plan.ts';
+import { Route } from './route.ts';
+import type { Threads } from './threads.ts';
+import type { NativeUpstream } from './upstream.ts';
+
+export type NativeEntranceOptions = {
+  /** Make this entrance known to the threads' reports under a new number. */
+  register: (entrance: NativeEntrance) => number;
+  listener: Listener;
+  endpoint: ServerEndpoint;
+  upstream: NativeUpstream;
+  observer: EngineObserver;
+  threads: Threads;
+  portable: Engine;
+  /** The destination that an upstream of the portable engine stands for. */
+  originalOf: (portable: Upstream) => Upstream;
+  /** Whether the threads may be used. */
+  isUsable: boolean;
+};
+
+/** Who accepts at the moment. */
+type Acceptor = { by: 'threads'; id: number; fd: number; route: Route } | { by: 'portable'; entrance: Entrance } | { by: 'nobody' };
+
+/**
+ * Accepting on one listener: in the threads while both sides are plain, else in the portable engine.
+ * When a route changes that, the new acceptor is there before the old one goes.
+ */
+export class NativeEntrance implements Entrance {
+  readonly observer: EngineObserver;
+  readonly #options: NativeEntranceOptions;
+  #upstream: NativeUpstream;
+  #isUsable: boolean;
+  #acceptor: Acceptor = { by: 'nobody' };
+  /** Acceptors that are on their way out. */
+  readonly #closing = new Set<Promise<void>>();
+  /** Called when a thread accepts no more. */
+  readonly #closed: ((thread: number, id: number | null) => void)[] = [];
+
+  constructor(options: NativeEntranceOptions) {
+    this.observer = options.observer;
+    this.#options = options;
+    this.#upstream = options.upstream;
+    this.#isUsable = options.isUsable && isPlainServer(options.endpoint);
+    this.#acceptor = this.#suits(options.upstream) ? this.#openInThreads() : this.#openPortable();
+  }
+
+  #suits({ isPlain }: NativeUpstream): boolean {
+    return this.#isUsable && isPlain;
+  }
+
+  route(upstream: NativeUpstream): void {
+    const wasUpstream = this.#upstream;
+    this.#upstream = upstream;
+    const { by } = this.#acceptor;
+    if (by === 'nobody') return;
+    if (this.#suits(upstream)) {
+      if (this.#acceptor.by === 'threads') return this.#acceptor.route.set(upstream.id);
+      // Clients that the portable engine still accepts go to the new destination too.
+      if (this.#acceptor.by === 'portable') this.#acceptor.entrance.route(upstream.portable);
+      return this.#replace(this.#openInThreads());
+    }
+    if (this.#acceptor.by === 'portable') return this.#acceptor.entrance.route(upstream.portable);
+    try {
+      this.#replace(this.#openPortable());
+    } catch (error) {
+      this.#upstream = wasUpstream;
+      throw error;
+    }
+  }
+
+  /** The threads are not to be relied on any more. */
+  leaveThreads(): void {
+    this.#isUsable = false;
+    if (this.#acceptor.by === 'threads') this.#replace(this.#openPortable());
+  }
+
+  #replace(next: Acceptor): void {
+    const previous = this.#acceptor;
+    this.#acceptor = next;
+    this.#retire(previous);
+  }
+
+  #retire(acceptor: Acceptor): void {
+    const closing = this.#close(acceptor);
+    this.#closing.add(closing);
+    void closing.finally(() => this.#closing.delete(closing));
+  }
+
+  #openInThreads(): Acceptor {
+    const { register, listener, endpoint, threads, observer } = this.#options;
+    const extras: ServerExtras = endpoint.type === 'haproxy' || endpoint.type === 'stdio' ? {} : endpoint;
+    const { maxconn = null, idle: idleMs = null } = extras;
+    const id = register(this);
+    const fd = listener.dup();
+    setNonBlocking(fd, true);
+    const route = Route.open(this.#upstream.id, { threads: threads.count });
+    const reportsOrderly = observer.connectionEnded !== undefined && observer.wantsOrderlyEnds !== false;
+    const command: Command = {
+      do: 'open-entrance',
+      plan: { id, fd, isUnix: listener.address.family === 'unix', route: route.memory, maxconn, idleMs, reportsOrderly },
+    };
+    // A limit is one for all threads: where there is one, a single thread accepts.
+    if (maxconn !== null) threads.tell(0, command);
+    else threads.tellAll(command);
+    return { by: 'threads', id, fd, route };
+  }
+
+  #openPortable(): Acceptor {
+    const { listener, endpoint, portable, observer, originalOf } = this.#options;
+    const named: EngineObserver = {
+      ...observer,
+      ...(observer.connectionEnded && {
+        connectionEnded: (event) => observer.connectionEnded?.({ ...event, upstream: originalOf(event.upstream) }),
+      }),
+    };
+    return { by: 'portable', entrance: portable.openEntrance({ listener, endpoint, upstream: this.#upstream.portable, observer: named }) };
+  }
+
+  async #close(acceptor: Acceptor): Promise<void> {
+    if (acceptor.by === 'portable') return acceptor.entrance.stop();
+    if (acceptor.by === 'nobody') return;
+    const { threads } = this.#options;
+    acceptor.route.close();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const waiting = new Set(threads.alive);
+    const done = (thread: number, id: number | null) => {
+      if (id !== null && id !== acceptor.id) return;
+      waiting.delete(thread);
+      if (waiting.size === 0) resolve();
+    };
+    this.#closed.push(done);
+    threads.tellAll({ do: 'close-entrance', entrance: acceptor.id });
+    if (waiting.size === 0) resolve();
+    await promise;
+    this.#closed.splice(this.#closed.indexOf(done), 1);
+    closeFd(acceptor.fd);
+  }
+
+  /** A thread accepts here no more, under this number; or under none, it is gone. */
+  closedIn(thread: number, id: number | null): void {
+    for (const done of this.#closed) done(thread, id);
+  }
+
+  reload(): void {
+    if (this.#acceptor.by === 'portable') this.#acceptor.entrance.reload();
+  }
+
+  async stop(): Promise<void> {
+    this.#replace({ by: 'nobody' });
+    await Promise.all(this.#closing);
+  }
+}

@@ -1,0 +1,127 @@
+/**
+ * Connections between two processes. Frozen, a connection gives no event and moves no byte; its
+ * sockets can be passed on with what waits in memory. It then goes on here, or is let go: closed
+ * without a word to its peers, since another process has the same sockets.
+ */
+import type { Acceptor } from './accept.ts';
+import type { Dialer } from './dial.ts';
+import { EPOLLOUT } from './kernel.ts';
+import { BLOCKED, BROKEN, DOOMED, ENDED, FROZEN, IS_UNIX, KIND_CLIENT, KIND_SERVER, READABLE, READ_TO_END, SHUT } from './legs.ts';
+import type { AdoptedConnection, FrozenConnection, FrozenLeg } from './messages.ts';
+import { peerOf, setPeer } from './peer.ts';
+import { TCP_EVENTS, UNIX_EVENTS } from './relay.ts';
+import type { Relay } from './relay.ts';
+import type { Thread } from './thread.ts';
+
+export class Freezer {
+  readonly #thread: Thread;
+  readonly #relay: Relay;
+  readonly #dialer: Dialer;
+  readonly #acceptor: Acceptor;
+
+  constructor(thread: Thread, { relay, dialer, acceptor }: { relay: Relay; dialer: Dialer; acceptor: Acceptor }) {
+    this.#thread = thread;
+    this.#relay = relay;
+    this.#dialer = dialer;
+    this.#acceptor = acceptor;
+  }
+
+  /** Freeze up to `limit` connections of an upstream. */
+  freeze(upstream: number, { limit }: { limit: number }): FrozenConnection[] {
+    const { legs, number, fdBound } = this.#thread;
+    const frozen: FrozenConnection[] = [];
+    for (const client of legs.owned(number, KIND_CLIENT, fdBound)) {
+      if (legs.upstream(client) !== upstream || legs.has(client, FROZEN)) continue;
+      frozen.push(this.#freezeOne(client));
+      if (frozen.length === limit) break;
+    }
+    return frozen;
+  }
+
+  #freezeOne(client: number): FrozenConnection {
+    const { legs, kernel } = this.#thread;
+    // What is being dialled is dialled anew by whoever goes on with it: nothing was read yet.
+    this.#dialer.abandon(client);
+    const server = legs.other(client);
+    for (const fd of server === -1 ? [client] : [client, server]) {
+      kernel.unwatch(fd);
+      legs.set(fd, FROZEN);
+    }
+    return {
+      client: this.#describe(client),
+      server: server === -1 ? null : this.#describe(server),
+      startedMs: legs.started(client),
+      peer: peerOf(this.#thread, client),
+    };
+  }
+
+  #describe(fd: number): FrozenLeg {
+    const { legs } = this.#thread;
+    return {
+      fd,
+      hasEnded: legs.has(fd, ENDED),
+      isShut: legs.has(fd, SHUT),
+      isBroken: legs.has(fd, BROKEN),
+      pending: this.#relay.pendingOf(fd),
+      bytes: legs.bytes(fd),
+    };
+  }
+
+  /** Go on with frozen connections. */
+  thaw(clients: readonly number[]): void {
+    const { legs } = this.#thread;
+    for (const client of clients) {
+      if (!legs.has(client, FROZEN)) continue;
+      const server = legs.other(client);
+      if (legs.has(client, DOOMED)) {
+        this.#thread.end(client, { stage: 'relay', reason: null, reset: false });
+        continue;
+      }
+      for (const fd of server === -1 ? [client] : [client, server]) {
+        legs.clear(fd, FROZEN);
+        this.#watch(fd);
+      }
+      if (server === -1) this.#dialer.begin(client);
+      else this.#relay.begin(client);
+    }
+  }
+
+  #watch(fd: number): void {
+    const { legs, kernel } = this.#thread;
+    // A new watch gives an event for what is there already. Whether an end came meanwhile, only reading tells.
+    legs.set(fd, READABLE | READ_TO_END);
+    const mask = legs.has(fd, IS_UNIX) ? UNIX_EVENTS | (legs.has(fd, BLOCKED) ? EPOLLOUT : 0) : TCP_EVENTS;
+    kernel.watch(fd, mask, legs.generation(fd));
+  }
+
+  /** Forget frozen connections that another process has. */
+  letGo(clients: readonly number[]): void {
+    const { legs } = this.#thread;
+    for (const client of clients) if (legs.has(client, FROZEN)) this.#thread.end(client, { stage: 'relay', reason: null, reset: false, isSilent: true });
+  }
+
+  /** Take over connections of another process. Their descriptors are this thread's from now on. */
+  adopt(connections: readonly AdoptedConnection[], { upstream, entrance }: { upstream: number; entrance: number }): void {
+    for (const connection of connections) {
+      const { client, server, isClientUnix, isServerUnix } = connection;
+      this.#openLeg(client, KIND_CLIENT | (isClientUnix ? IS_UNIX : 0));
+      this.#acceptor.enter(client.fd, { upstream, entrance });
+      this.#thread.legs.setStarted(client.fd, connection.startedMs);
+      setPeer(this.#thread, client.fd, connection.peer);
+      if (server !== null) {
+        this.#openLeg(server, KIND_SERVER | (isServerUnix ? IS_UNIX : 0));
+        this.#thread.legs.pair(client.fd, server.fd);
+        this.#relay.setPending(client.fd, client.pending);
+        this.#relay.setPending(server.fd, server.pending);
+      }
+      this.thaw([client.fd]);
+    }
+  }
+
+  #openLeg({ fd, hasEnded, isShut, isBroken, bytes }: FrozenLeg, kind: number): void {
+    const { legs, number } = this.#thread;
+    legs.open(fd, number, kind | FROZEN | (hasEnded ? ENDED : 0) | (isShut ? SHUT : 0) | (isBroken ? BROKEN : 0));
+    legs.addBytes(fd, bytes);
+    this.#thread.fdBound = Math.max(this.#thread.fdBound, fd + 1);
+  }
+}

@@ -1,0 +1,43 @@
+/** Ends connections on which no byte moved for as long as their entrance allows. */
+import { FROZEN, KIND_CLIENT } from './legs.ts';
+import type { Thread } from './thread.ts';
+
+/** How many looks an idle time takes: it is found out at most one look late. */
+const LOOKS = 4;
+
+export class IdleWatch {
+  readonly #thread: Thread;
+  wakeAt = Infinity;
+
+  constructor(thread: Thread) {
+    this.#thread = thread;
+  }
+
+  /** Start to look at the connections of an entrance. */
+  add(entrance: { idleMs: number | null }): void {
+    if (entrance.idleMs !== null) this.wakeAt = Math.min(this.wakeAt, this.#thread.now + entrance.idleMs / LOOKS);
+  }
+
+  runDue(): void {
+    const { now, entrances, legs, number, fdBound } = this.#thread;
+    if (now < this.wakeAt) return;
+    this.wakeAt = Infinity;
+    const due = new Map<number, number>();
+    for (const [id, entrance] of entrances) {
+      const { idleMs } = entrance.plan;
+      if (idleMs === null) continue;
+      if (now >= entrance.nextLookAt) {
+        entrance.nextLookAt = now + idleMs / LOOKS;
+        due.set(id, idleMs);
+      }
+      this.wakeAt = Math.min(this.wakeAt, entrance.nextLookAt);
+    }
+    if (due.size === 0) return;
+    for (const client of legs.owned(number, KIND_CLIENT, fdBound)) {
+      const idleMs = due.get(legs.entrance(client));
+      if (idleMs === undefined || legs.other(client) === -1 || legs.has(client, FROZEN)) continue;
+      if (legs.countQuietLooks(client) < LOOKS) continue;
+      this.#thread.end(client, { stage: 'relay', reason: { text: `idle for ${idleMs / 1000} s` }, reset: false });
+    }
+  }
+}

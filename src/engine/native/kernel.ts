@@ -1,0 +1,194 @@
+/**
+ * The system calls of the native engine, and every address that they are given. Nothing else in the
+ * engine sees a pointer: the rest knows descriptors, the one read buffer, and bytes to be copied.
+ *
+ * Each call answers what the kernel itself would: a count, or the negative errno.
+ */
+import { openFunctions } from '../../sys/library.ts';
+import { SOCKADDR_SIZE } from '../../sys/sockaddr.ts';
+
+const table = {
+  epoll_create1: { args: ['word'], result: 'i32' },
+  epoll_ctl: { args: ['word', 'word', 'word', 'word'], result: 'i32' },
+  epoll_wait: { args: ['word', 'word', 'word', 'word'], result: 'i32' },
+  accept4: { args: ['word', 'word', 'word', 'word'], result: 'i32' },
+  socket: { args: ['word', 'word', 'word'], result: 'i32' },
+  bind: { args: ['word', 'word', 'word'], result: 'i32' },
+  connect: { args: ['word', 'word', 'word'], result: 'i32' },
+  getsockopt: { args: ['word', 'word', 'word', 'word', 'word'], result: 'i32' },
+  setsockopt: { args: ['word', 'word', 'word', 'word', 'word'], result: 'i32' },
+  recv: { args: ['word', 'word', 'word', 'word'], result: 'i32' },
+  send: { args: ['word', 'word', 'word', 'word'], result: 'i32' },
+  splice: { args: ['word', 'word', 'word', 'word', 'word', 'word'], result: 'i32' },
+  pipe2: { args: ['word', 'word'], result: 'i32' },
+  fcntl: { args: ['word', 'word', 'word'], result: 'i32' },
+  read: { args: ['word', 'word', 'word'], result: 'i32' },
+  shutdown: { args: ['word', 'word'], result: 'i32' },
+  close: { args: ['word'], result: 'i32' },
+  __errno_location: { args: [], result: 'u64' },
+} as const;
+
+/** Events of epoll(7) and flags of socket(2), the same on x64 and arm64. */
+export const EPOLLIN = 0x1;
+export const EPOLLPRI = 0x2;
+export const EPOLLOUT = 0x4;
+export const EPOLLERR = 0x8;
+export const EPOLLHUP = 0x10;
+export const EPOLLRDHUP = 0x2000;
+export const EPOLLEXCLUSIVE = 1 << 28;
+export const EPOLLET = 1 << 31;
+const EPOLL_CTL_ADD = 1n;
+const EPOLL_CTL_DEL = 2n;
+const EPOLL_CTL_MOD = 3n;
+const SOCK_STREAM_NONBLOCK_CLOEXEC = 0o2004001n;
+const SOCK_NONBLOCK_CLOEXEC = 0o2004000n;
+const MSG_PEEK = 2n;
+const MSG_NOSIGNAL = 0x4000n;
+const SPLICE_F_MOVE_NONBLOCK = 3n;
+const F_SETPIPE_SZ = 1031n;
+const SOL_SOCKET = 1n;
+const SO_ERROR = 4n;
+const SO_LINGER = 13n;
+const SHUT_WR = 1n;
+
+export const EINTR = 4;
+export const EAGAIN = 11;
+export const ENOMEM = 12;
+export const ENOENT = 2;
+export const ENFILE = 23;
+export const EMFILE = 24;
+export const EPIPE = 32;
+export const EADDRNOTAVAIL = 99;
+export const ECONNABORTED = 103;
+export const ECONNRESET = 104;
+export const ENOBUFS = 105;
+export const ETIMEDOUT = 110;
+export const ECONNREFUSED = 111;
+export const EINPROGRESS = 115;
+
+/** Bytes that one read takes at most. */
+export const READ_SIZE = 64 * 1024;
+/** Bytes that a pipe is asked to hold. */
+export const PIPE_SIZE = 1024 * 1024;
+/** Events that one wait gives at most. */
+const MAX_EVENTS = 512;
+
+/** `struct epoll_event` in 32-bit integers: x64 packs it into 12 bytes, arm64 pads the data to 8. */
+const EVENT = process.arch === 'x64' ? { size: 3, dataAt: 1 } : { size: 4, dataAt: 2 };
+
+/** Memory whose address the kernel may be given: the array buffer is its own, never resized, never detached. */
+type Pinned = { readonly bytes: Uint8Array<ArrayBuffer>; readonly ints: Int32Array; readonly address: bigint };
+
+/** A socket address in pinned memory. */
+export type Address = { readonly pinned: Pinned; readonly length: bigint };
+
+export type Kernel = ReturnType<typeof openKernel>;
+
+/** Throws GraceError when this runtime or this system cannot make the calls. */
+export function checkKernel(): void {
+  openFunctions(table);
+}
+
+/** Bind the calls for the calling thread. Throws GraceError when the runtime cannot call C. */
+export function openKernel() {
+  const { functions, memory } = openFunctions(table);
+  const { epoll_ctl, epoll_wait, accept4, socket, bind, connect, recv, send, splice, shutdown, close, setsockopt, getsockopt, fcntl, read, pipe2 } = functions;
+  const errno = memory.int32At(functions.__errno_location());
+
+  const pin = (size: number): Pinned => {
+    const buffer = new ArrayBuffer(size);
+    const bytes = new Uint8Array(buffer);
+    return { bytes, ints: new Int32Array(buffer, 0, size >> 2), address: memory.addressOf(bytes) };
+  };
+  // One block each for as long as the thread lives; the closures below keep them reachable.
+  const input = pin(READ_SIZE);
+  const events = pin(MAX_EVENTS * EVENT.size * 4);
+  const request = pin(EVENT.size * 4);
+  const peer = pin(SOCKADDR_SIZE);
+  const value = pin(16);
+  const valueLength = pin(8);
+  const reset = pin(8);
+  reset.ints[0] = 1; // l_onoff, with l_linger 0: close() sends a reset
+  const inputAddress = input.address;
+  const epoll = BigInt(functions.epoll_create1(0o2000000n));
+
+  const answer = (result: number): number => (result === -1 ? -errno() : result);
+
+  const control = (operation: bigint, fd: number, mask: number, generation: number): number => {
+    request.ints[0] = mask;
+    request.ints[EVENT.dataAt] = fd;
+    request.ints[EVENT.dataAt + 1] = generation;
+    return answer(epoll_ctl(epoll, operation, BigInt(fd), request.address));
+  };
+
+  return {
+    /** What the last read left; overwritten by the next one. */
+    input: input.bytes,
+    /** The peer's `struct sockaddr` of the last accept. */
+    peer: peer.bytes,
+
+    /** Wait for events; how many there are is returned, and they are read with the next three. */
+    wait: (timeoutMs: number): number => answer(epoll_wait(epoll, events.address, BigInt(MAX_EVENTS), BigInt(timeoutMs))),
+    eventMask: (index: number): number => events.ints[index * EVENT.size]!,
+    eventFd: (index: number): number => events.ints[index * EVENT.size + EVENT.dataAt]!,
+    eventGeneration: (index: number): number => events.ints[index * EVENT.size + EVENT.dataAt + 1]!,
+
+    watch: (fd: number, mask: number, generation: number): number => control(EPOLL_CTL_ADD, fd, mask, generation),
+    rewatch: (fd: number, mask: number, generation: number): number => control(EPOLL_CTL_MOD, fd, mask, generation),
+    /** Needed before the close of a descriptor whose socket lives on in a copy: it would go on giving events. */
+    unwatch: (fd: number): number => control(EPOLL_CTL_DEL, fd, 0, 0),
+
+    accept(fd: number): number {
+      valueLength.ints[0] = SOCKADDR_SIZE;
+      return answer(accept4(BigInt(fd), peer.address, valueLength.address, SOCK_NONBLOCK_CLOEXEC));
+    },
+    socket: (family: number): number => answer(socket(BigInt(family), SOCK_STREAM_NONBLOCK_CLOEXEC, 0n)),
+    address(sockaddr: Uint8Array): Address {
+      const pinned = pin(SOCKADDR_SIZE);
+      pinned.bytes.set(sockaddr);
+      return { pinned, length: BigInt(sockaddr.length) };
+    },
+    bind: (fd: number, { pinned, length }: Address): number => answer(bind(BigInt(fd), pinned.address, length)),
+    connect: (fd: number, { pinned, length }: Address): number => answer(connect(BigInt(fd), pinned.address, length)),
+    setOption(fd: number, level: number, option: number, setting: number): number {
+      value.ints[0] = setting;
+      return answer(setsockopt(BigInt(fd), BigInt(level), BigInt(option), value.address, 4n));
+    },
+    /** The error that waits at a socket, as a positive errno; 0 for none. */
+    takeError(fd: number): number {
+      valueLength.ints[0] = 4;
+      value.ints[0] = 0;
+      return getsockopt(BigInt(fd), SOL_SOCKET, SO_ERROR, value.address, valueLength.address) === -1 ? errno() : value.ints[0]!;
+    },
+
+    /** Read into `input`. */
+    receive: (fd: number): number => answer(recv(BigInt(fd), inputAddress, BigInt(READ_SIZE), 0n)),
+    /** Look at the next byte without taking it: 1, 0 at the end, or the negative errno. */
+    peek: (fd: number): number => answer(recv(BigInt(fd), inputAddress, 1n, MSG_PEEK)),
+    /** Send the first so many bytes of `input`. */
+    sendInput: (fd: number, length: number): number => answer(send(BigInt(fd), inputAddress, BigInt(length), MSG_NOSIGNAL)),
+    /** Send other bytes, which must be the whole or a part of an array buffer of their own. */
+    send: (fd: number, bytes: Uint8Array): number => answer(send(BigInt(fd), memory.addressOf(bytes), BigInt(bytes.length), MSG_NOSIGNAL)),
+
+    /** A pipe, non-blocking; its size is what the system allows up to PIPE_SIZE. */
+    pipe(): { input: number; output: number } | null {
+      if (pipe2(value.address, SOCK_NONBLOCK_CLOEXEC) === -1) return null;
+      const [output = -1, writeEnd = -1] = value.ints;
+      fcntl(BigInt(writeEnd), F_SETPIPE_SZ, BigInt(PIPE_SIZE));
+      return { input: writeEnd, output };
+    },
+    /** Move bytes between a socket and a pipe without copying them. */
+    splice: (from: number, to: number, length: number): number => answer(splice(BigInt(from), 0n, BigInt(to), 0n, BigInt(length), SPLICE_F_MOVE_NONBLOCK)),
+    /** read(2) into `input`. */
+    read: (fd: number): number => answer(read(BigInt(fd), inputAddress, BigInt(READ_SIZE))),
+
+    endSending: (fd: number): number => answer(shutdown(BigInt(fd), SHUT_WR)),
+    close: (fd: number): void => void close(BigInt(fd)),
+    /** Close so that a TCP peer sees a reset. */
+    closeWithReset(fd: number): void {
+      setsockopt(BigInt(fd), SOL_SOCKET, SO_LINGER, reset.address, 8n);
+      close(BigInt(fd));
+    },
+    closeEpoll: (): void => void close(epoll),
+  };
+}

@@ -1,0 +1,215 @@
+/**
+ * The state of every connection, as numbers in one shared table with a row for each descriptor. An
+ * idle connection costs its two rows, 128 bytes; and when a thread dies, the main thread reads here
+ * what that thread left open.
+ *
+ * A connection is named by the descriptor of its client. Its two rows are its legs; what concerns
+ * the connection as a whole is in the client's row.
+ */
+
+/** 32-bit integers of a row. */
+const ROW = 16;
+/** Counted up whenever the number of a descriptor is used anew, so that a late event is told from one of the new socket. */
+const GENERATION = 0;
+const STATE = 1;
+const OTHER = 2;
+/** Client's row: number of its upstream. */
+const UPSTREAM = 3;
+/** Client's row: number of its entrance. */
+const ENTRANCE = 4;
+/** One more than the number of the thread that has it; 0: no thread. */
+const OWNER = 5;
+/** Client's row: IPv4 address and port, network order; -1 with a port of -1: not one. */
+const PEER_HOST = 6;
+const PEER_PORT = 7;
+/** Reads in a row that speak for the other way of moving bytes, splicing or copying. */
+const IN_ROW = 8;
+/** Client's row, with an idle limit only: looks in a row at which no byte had moved. */
+const QUIET_LOOKS = 9;
+
+/** 64-bit floating-point numbers of a row, which lie behind the integers above. */
+const WIDE_ROW = 8;
+/** Bytes read from this leg. */
+const BYTES = 5;
+/** When the connection was accepted, milliseconds since the epoch; client's row. */
+const STARTED = 6;
+/** Client's row, with an idle limit only: bytes that had moved at the last look. */
+const IDLE_MARK = 7;
+
+/** What a descriptor is, and how a leg stands. */
+export const KIND_CLIENT = 1;
+export const KIND_SERVER = 2;
+export const KIND_LISTENER = 4;
+/** There may be something to read. */
+export const READABLE = 8;
+/** A short read does not mean that nothing is left: read until the kernel says so. */
+export const READ_TO_END = 16;
+/** The peer has ended its direction, and that was read. */
+export const ENDED = 32;
+/** Our direction towards the peer was ended. */
+export const SHUT = 64;
+/** Bytes wait for this leg to take them; nothing is read for it meanwhile. */
+export const BLOCKED = 128;
+/** A write failed: what the peer sent is still passed on, then the other leg is reset. */
+export const BROKEN = 256;
+export const CONNECTING = 512;
+/** On the list of those that had more to read than their turn allowed. */
+export const QUEUED = 1024;
+export const IS_UNIX = 2048;
+/** Its bytes go through a pipe. */
+export const SPLICING = 4096;
+/** Frozen for the hand-over to another process: no event, no byte. */
+export const FROZEN = 8192;
+/** To be ended as soon as it is frozen no longer. */
+export const DOOMED = 16384;
+
+/** Most descriptors that the table has rows for; memory is used for those in use only. */
+const CAPACITY = 1 << 20;
+
+export class Legs {
+  readonly memory: SharedArrayBuffer;
+  readonly ints: Int32Array;
+  readonly wide: Float64Array;
+
+  constructor(memory: SharedArrayBuffer = new SharedArrayBuffer(CAPACITY * ROW * 4)) {
+    this.memory = memory;
+    this.ints = new Int32Array(memory);
+    this.wide = new Float64Array(memory);
+  }
+
+  readonly capacity: number = CAPACITY;
+
+  /** Whether the table has a row for this descriptor. */
+  fits(fd: number): boolean {
+    return fd < CAPACITY;
+  }
+
+  /** Use a row anew. Returns its generation. */
+  open(fd: number, owner: number, state: number): number {
+    const at = fd * ROW;
+    const { ints, wide } = this;
+    const generation = (ints[at + GENERATION]! + 1) | 0;
+    ints[at + GENERATION] = generation;
+    ints[at + STATE] = state;
+    ints[at + OTHER] = -1;
+    ints[at + OWNER] = owner + 1;
+    ints[at + UPSTREAM] = -1;
+    ints[at + ENTRANCE] = -1;
+    ints[at + IN_ROW] = 0;
+    ints[at + QUIET_LOOKS] = 0;
+    wide[fd * WIDE_ROW + BYTES] = 0;
+    wide[fd * WIDE_ROW + IDLE_MARK] = -1;
+    return generation;
+  }
+
+  close(fd: number): void {
+    const at = fd * ROW;
+    this.ints[at + STATE] = 0;
+    this.ints[at + OWNER] = 0;
+    this.ints[at + GENERATION] = (this.ints[at + GENERATION]! + 1) | 0;
+  }
+
+  generation(fd: number): number {
+    return this.ints[fd * ROW + GENERATION]!;
+  }
+
+  state(fd: number): number {
+    return this.ints[fd * ROW + STATE]!;
+  }
+
+  has(fd: number, flags: number): boolean {
+    return (this.ints[fd * ROW + STATE]! & flags) !== 0;
+  }
+
+  set(fd: number, flags: number): void {
+    this.ints[fd * ROW + STATE]! |= flags;
+  }
+
+  clear(fd: number, flags: number): void {
+    this.ints[fd * ROW + STATE]! &= ~flags;
+  }
+
+  other(fd: number): number {
+    return this.ints[fd * ROW + OTHER]!;
+  }
+
+  setOther(fd: number, other: number): void {
+    this.ints[fd * ROW + OTHER] = other;
+  }
+
+  pair(client: number, server: number): void {
+    this.setOther(client, server);
+    this.setOther(server, client);
+  }
+
+  /** The client's descriptor of the connection that a leg is of. */
+  clientOf(fd: number): number {
+    return this.has(fd, KIND_CLIENT) ? fd : this.other(fd);
+  }
+
+  upstream(client: number): number {
+    return this.ints[client * ROW + UPSTREAM]!;
+  }
+
+  entrance(client: number): number {
+    return this.ints[client * ROW + ENTRANCE]!;
+  }
+
+  assign(client: number, upstream: number, entrance: number): void {
+    this.ints[client * ROW + UPSTREAM] = upstream;
+    this.ints[client * ROW + ENTRANCE] = entrance;
+  }
+
+  setPeer(client: number, host: number, port: number): void {
+    this.ints[client * ROW + PEER_HOST] = host;
+    this.ints[client * ROW + PEER_PORT] = port;
+  }
+
+  peerHost(client: number): number {
+    return this.ints[client * ROW + PEER_HOST]!;
+  }
+
+  peerPort(client: number): number {
+    return this.ints[client * ROW + PEER_PORT]!;
+  }
+
+  /** Count one more, or with `false` start again. Returns how many there are in a row. */
+  countInRow(fd: number, goesOn: boolean): number {
+    const at = fd * ROW + IN_ROW;
+    return (this.ints[at] = goesOn ? this.ints[at]! + 1 : 0);
+  }
+
+  bytes(fd: number): number {
+    return this.wide[fd * WIDE_ROW + BYTES]!;
+  }
+
+  addBytes(fd: number, bytes: number): void {
+    this.wide[fd * WIDE_ROW + BYTES]! += bytes;
+  }
+
+  started(client: number): number {
+    return this.wide[client * WIDE_ROW + STARTED]!;
+  }
+
+  setStarted(client: number, milliseconds: number): void {
+    this.wide[client * WIDE_ROW + STARTED] = milliseconds;
+  }
+
+  /** Look whether bytes moved since the last look. Returns at how many looks in a row none had. */
+  countQuietLooks(client: number): number {
+    const moved = this.bytes(client) + this.bytes(this.other(client));
+    const mark = client * WIDE_ROW + IDLE_MARK;
+    const looks = client * ROW + QUIET_LOOKS;
+    this.ints[looks] = this.wide[mark] === moved ? this.ints[looks]! + 1 : 0;
+    this.wide[mark] = moved;
+    return this.ints[looks]!;
+  }
+
+  /** Descriptors of a thread whose state has one of the flags, in order. `below` bounds the search. */
+  *owned(owner: number, flags: number, below: number): Generator<number> {
+    for (let fd = 0; fd < below; fd++) {
+      const at = fd * ROW;
+      if (this.ints[at + OWNER] === owner + 1 && (this.ints[at + STATE]! & flags) !== 0) yield fd;
+    }
+  }
+}

@@ -1,0 +1,224 @@
+/** One thread's life: wait for events, give each to whom it concerns, do what time has made due. */
+import type { MessagePort } from 'node:worker_threads';
+import { receiveMessageOnPort } from 'node:worker_threads';
+import { Acceptor } from './accept.ts';
+import { Counters } from './counters.ts';
+import { Dialer } from './dial.ts';
+import { Freezer } from './freeze.ts';
+import { IdleWatch } from './idle.ts';
+import { EINTR, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLRDHUP, openKernel } from './kernel.ts';
+import { CONNECTING, DOOMED, FROZEN, IS_UNIX, KIND_CLIENT, KIND_LISTENER, Legs, READABLE, READ_TO_END } from './legs.ts';
+import type { Command, EndReport, Report, ThreadData } from './messages.ts';
+import { forgetPeer, peerOf } from './peer.ts';
+import { Relay } from './relay.ts';
+import { Route } from './route.ts';
+import type { EndOptions, Thread } from './thread.ts';
+import { KeepAlive } from './tune.ts';
+
+/** Longest wait: a thread that sits in a system call cannot be ended. */
+const LONGEST_WAIT_MS = 1000;
+
+export class Loop {
+  readonly #port: MessagePort;
+  readonly #wakeFd: number;
+  readonly #thread: Thread;
+  readonly #relay: Relay;
+  readonly #keepAlive: KeepAlive;
+  readonly #dialer: Dialer;
+  readonly #acceptor: Acceptor;
+  readonly #freezer: Freezer;
+  readonly #idle: IdleWatch;
+  /** Connections that ended since the thread last waited. */
+  #ends: EndReport[] = [];
+  #isStopped = false;
+
+  constructor({ number, legs, port, wakeFd }: ThreadData) {
+    this.#port = port;
+    this.#wakeFd = wakeFd;
+    this.#thread = {
+      number,
+      kernel: openKernel(),
+      legs: new Legs(legs),
+      upstreams: [],
+      entrances: new Map(),
+      ipv6Peers: new Map(),
+      now: performance.now(),
+      fdBound: 0,
+      say: (report) => this.#say(report),
+      end: (client, options) => this.#end(client, options),
+    };
+    this.#relay = new Relay(this.#thread);
+    this.#keepAlive = new KeepAlive(this.#thread);
+    this.#dialer = new Dialer(this.#thread, { relay: this.#relay, keepAlive: this.#keepAlive });
+    this.#acceptor = new Acceptor(this.#thread, { dialer: this.#dialer });
+    this.#freezer = new Freezer(this.#thread, { relay: this.#relay, dialer: this.#dialer, acceptor: this.#acceptor });
+    this.#idle = new IdleWatch(this.#thread);
+  }
+
+  /** Returns when the thread is told to stop. */
+  run(): void {
+    const { kernel } = this.#thread;
+    kernel.watch(this.#wakeFd, EPOLLIN, 0);
+    while (!this.#isStopped) {
+      const count = kernel.wait(this.#waitMs());
+      if (count < 0 && count !== -EINTR) throw new Error(`epoll_wait failed with errno ${-count}`);
+      this.#thread.now = performance.now();
+      for (let index = 0; index < count; index++) {
+        this.#handle(kernel.eventFd(index), kernel.eventGeneration(index), kernel.eventMask(index));
+      }
+      this.#runDue();
+    }
+    this.#relay.close();
+    kernel.closeEpoll();
+  }
+
+  #waitMs(): number {
+    if (this.#relay.hasQueue) return 0;
+    const next = Math.min(this.#dialer.wakeAt, this.#acceptor.wakeAt, this.#relay.wakeAt, this.#keepAlive.wakeAt, this.#idle.wakeAt);
+    if (next === Infinity) return LONGEST_WAIT_MS;
+    return Math.min(Math.max(0, Math.ceil(next - this.#thread.now)), LONGEST_WAIT_MS);
+  }
+
+  #runDue(): void {
+    this.#relay.runQueue();
+    this.#dialer.runDue();
+    this.#acceptor.runDue();
+    this.#keepAlive.runDue();
+    this.#idle.runDue();
+    if (this.#ends.length > 0) {
+      this.#say({ said: 'ended', ends: this.#ends });
+      this.#ends = [];
+    }
+  }
+
+  #handle(fd: number, generation: number, mask: number): void {
+    if (fd === this.#wakeFd) return this.#obey();
+    const { legs } = this.#thread;
+    // The descriptor was closed, and perhaps opened anew, earlier in this round.
+    if (legs.generation(fd) !== generation) return;
+    const state = legs.state(fd);
+    if (state & FROZEN) return;
+    if (state & KIND_LISTENER) return this.#acceptor.handle(fd);
+    if (state & CONNECTING && !this.#dialer.handle(fd, mask)) return;
+    // It may have ended as soon as it began.
+    if (legs.generation(fd) !== generation) return;
+    if (state & KIND_CLIENT && legs.other(fd) === -1) return this.#handleWaiting(fd, mask);
+    this.#relay.handle(fd, mask);
+  }
+
+  /** Events of a client whose upstream is being dialled: nothing is read, but one that has gone need not be dialled for. */
+  #handleWaiting(client: number, mask: number): void {
+    const { legs } = this.#thread;
+    // A Unix client that sent all and closed hangs up too, and what it sent is to be delivered.
+    const gone = legs.has(client, IS_UNIX) ? EPOLLERR : EPOLLERR | EPOLLHUP;
+    if (mask & gone) return this.#end(client, { stage: 'dial', reason: null, reset: true });
+    if (mask & EPOLLIN) legs.set(client, READABLE);
+    if (!(mask & (EPOLLRDHUP | EPOLLHUP))) return;
+    legs.set(client, READABLE | READ_TO_END);
+    this.#dialer.clientEnded(client);
+  }
+
+  #end(client: number, { stage, reason, reset, isSilent = false }: EndOptions): void {
+    const { legs, kernel, upstreams, entrances } = this.#thread;
+    this.#dialer.abandon(client);
+    const server = legs.other(client);
+    const upstreamId = legs.upstream(client);
+    const entranceId = legs.entrance(client);
+    const upstream = upstreams[upstreamId]!;
+    const entrance = entrances.get(entranceId);
+    if (!isSilent && (reason !== null || entrance?.plan.reportsOrderly)) {
+      const bytesOut = server === -1 ? 0 : legs.bytes(server);
+      const durationMs = Math.max(0, Date.now() - legs.started(client));
+      this.#ends.push({ upstream: upstreamId, entrance: entranceId, peer: peerOf(this.#thread, client), stage, reason, bytesIn: legs.bytes(client), bytesOut, durationMs });
+    }
+    forgetPeer(this.#thread, client);
+    for (const fd of server === -1 ? [client] : [client, server]) {
+      this.#relay.forget(fd);
+      legs.close(fd);
+      if (reset) kernel.closeWithReset(fd);
+      else kernel.close(fd);
+    }
+    upstream.counters.countClosed();
+    if (upstream.isWatched) this.#sayIfDrained(upstreamId);
+    if (entrance) this.#acceptor.left(entrance);
+  }
+
+  #sayIfDrained(id: number): void {
+    const upstream = this.#thread.upstreams[id];
+    if (!upstream || upstream.counters.connections > 0) return;
+    upstream.isWatched = false;
+    // What the main thread does next may look for the reports of these connections.
+    this.#say({ said: 'ended', ends: this.#ends.splice(0) });
+    this.#say({ said: 'drained', upstream: id });
+  }
+
+  #say(report: Report): void {
+    this.#port.postMessage(report);
+  }
+
+  /** Carry out what the main thread has sent. */
+  #obey(): void {
+    this.#thread.kernel.receive(this.#wakeFd);
+    for (let received = receiveMessageOnPort(this.#port); received; received = receiveMessageOnPort(this.#port)) {
+      this.#carryOut(received.message as Command);
+    }
+  }
+
+  #carryOut(command: Command): void {
+    const { upstreams, kernel, number } = this.#thread;
+    switch (command.do) {
+      case 'open-upstream': {
+        const { plan } = command;
+        upstreams[plan.id] = {
+          plan,
+          counters: new Counters(plan.counters, number),
+          addresses: plan.addresses?.map((sockaddr) => kernel.address(sockaddr)) ?? null,
+          resolved: null,
+          bindAddress: plan.bindAddress && kernel.address(plan.bindAddress),
+          isWatched: false,
+        };
+        return;
+      }
+      case 'forget-upstream':
+        upstreams[command.upstream] = undefined;
+        return;
+      case 'resolved':
+        return this.#dialer.resolved(command.upstream, command.addresses, command.error);
+      case 'watch':
+        upstreams[command.upstream]!.isWatched = true;
+        return this.#sayIfDrained(command.upstream);
+      case 'destroy':
+        return this.#destroy(command.upstream);
+      case 'open-entrance': {
+        const { plan } = command;
+        const isOpen = plan.fd !== -1;
+        this.#acceptor.open({ plan, route: new Route(plan.route), connections: 0, isWatched: false, isClosed: !isOpen, resumeAt: 0, pauseMs: 0, tuneUntil: 0, nextLookAt: 0 });
+        return this.#idle.add(plan);
+      }
+      case 'close-entrance':
+        this.#acceptor.close(command.entrance);
+        return this.#say({ said: 'entrance-closed', entrance: command.entrance });
+      case 'freeze':
+        return this.#say({ said: 'frozen', upstream: command.upstream, connections: this.#freezer.freeze(command.upstream, command) });
+      case 'thaw':
+        return this.#freezer.thaw(command.clients);
+      case 'let-go':
+        return this.#freezer.letGo(command.clients);
+      case 'adopt':
+        return this.#freezer.adopt(command.connections, command);
+      case 'stop':
+        this.#isStopped = true;
+    }
+  }
+
+  #destroy(upstream: number): void {
+    const { legs, number, fdBound } = this.#thread;
+    for (const client of legs.owned(number, KIND_CLIENT, fdBound)) {
+      if (legs.upstream(client) !== upstream) continue;
+      // The main thread is passing its descriptors on at this moment.
+      if (legs.has(client, FROZEN)) legs.set(client, DOOMED);
+      else this.#end(client, { stage: legs.other(client) === -1 ? 'dial' : 'relay', reason: null, reset: false });
+    }
+  }
+}
+

@@ -1,0 +1,107 @@
+/** What the main thread and the threads that move bytes say to each other. */
+import type { MessagePort } from 'node:worker_threads';
+
+/** A destination as a thread needs it. */
+export type UpstreamPlan = {
+  id: number;
+  /** See counters.ts. */
+  counters: SharedArrayBuffer;
+  /** `struct sockaddr` of each address; null: a name that the main thread resolves for every dial. */
+  addresses: Uint8Array[] | null;
+  /** `struct sockaddr` to connect from. */
+  bindAddress: Uint8Array | null;
+  timeoutMs: number;
+  retryMs: number;
+  /** Idle milliseconds before the first keep-alive probe; 0: none. */
+  keepAliveMs: number;
+};
+
+export type EntrancePlan = {
+  id: number;
+  /** -1: nothing is accepted; it is for connections of another process. */
+  fd: number;
+  isUnix: boolean;
+  /** See route.ts. */
+  route: SharedArrayBuffer;
+  maxconn: number | null;
+  idleMs: number | null;
+  /** Whether somebody wants to hear of connections that ended in order. */
+  reportsOrderly: boolean;
+};
+
+export type Command =
+  | { do: 'open-upstream'; plan: UpstreamPlan }
+  | { do: 'forget-upstream'; upstream: number }
+  /** The addresses of a name, or why it has none. */
+  | { do: 'resolved'; upstream: number; addresses: Uint8Array[]; error: string | null }
+  /** Say `drained` when no connection of this upstream is left here. */
+  | { do: 'watch'; upstream: number }
+  | { do: 'destroy'; upstream: number }
+  | { do: 'open-entrance'; plan: EntrancePlan }
+  /** Accept no more, answer `entrance-closed`. The descriptor is the main thread's to close. */
+  | { do: 'close-entrance'; entrance: number }
+  /** Freeze up to so many connections of an upstream for a hand-over; answer `frozen`. */
+  | { do: 'freeze'; upstream: number; limit: number }
+  /** Let frozen connections go on. */
+  | { do: 'thaw'; clients: number[] }
+  /** Another process has these frozen connections: close the copies, which no peer notices. */
+  | { do: 'let-go'; clients: number[] }
+  /** Take over a connection of another process. */
+  | { do: 'adopt'; upstream: number; entrance: number; connections: AdoptedConnection[] }
+  | { do: 'stop' };
+
+/** How one leg of a frozen connection stands. */
+export type FrozenLeg = {
+  fd: number;
+  /** Read to its end. */
+  hasEnded: boolean;
+  /** Our direction towards it was ended. */
+  isShut: boolean;
+  /** A write to it failed. */
+  isBroken: boolean;
+  /** Bytes read from the other leg which this one has not taken yet. */
+  pending: Uint8Array;
+  /** Bytes read from it in all. */
+  bytes: number;
+};
+
+/** A connection between two processes. `server` is null while it is being dialled. */
+export type FrozenConnection = {
+  client: FrozenLeg;
+  server: FrozenLeg | null;
+  /** Milliseconds since the epoch. */
+  startedMs: number;
+  /** The client's address as peer.ts prints it. */
+  peer: string;
+};
+
+export type AdoptedConnection = FrozenConnection & { isClientUnix: boolean; isServerUnix: boolean };
+
+/** In place of an errno: the time of the dial was up. */
+export const OUT_OF_TIME = 0;
+
+/** Why a connection ended: errors of system calls by their number, each with the number of the address, or a sentence. */
+export type EndReason = { failures: { address: number; errno: number }[] } | { text: string } | null;
+
+export type EndReport = {
+  upstream: number;
+  entrance: number;
+  peer: string;
+  stage: 'dial' | 'relay';
+  reason: EndReason;
+  bytesIn: number;
+  bytesOut: number;
+  durationMs: number;
+};
+
+export type Report =
+  | { said: 'resolve'; upstream: number }
+  | { said: 'ended'; ends: EndReport[] }
+  | { said: 'drained'; upstream: number }
+  | { said: 'paused'; entrance: number; errno: number; retryInMs: number }
+  | { said: 'resumed'; entrance: number }
+  | { said: 'entrance-closed'; entrance: number }
+  | { said: 'frozen'; upstream: number; connections: FrozenConnection[] };
+
+/** What a thread is started with. Commands come as a message on the port, and then a byte on the descriptor, which wakes it. */
+export type ThreadData = { number: number; legs: SharedArrayBuffer; port: MessagePort; wakeFd: number };

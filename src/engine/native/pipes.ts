@@ -1,0 +1,126 @@
+/**
+ * Pipes through which bulk goes from socket to socket without being copied (splice(2)). One serves
+ * for all connections of a thread; one that holds bytes for a leg that takes no more belongs to that
+ * leg until they are gone.
+ */
+import { EAGAIN, PIPE_SIZE } from './kernel.ts';
+import type { Kernel } from './kernel.ts';
+
+/** So many reads in a row that fill the buffer make a leg bulk. */
+export const SPLICE_AFTER = 3;
+/** Less than this moved by a splice is not worth one; so many in a row end the splicing. */
+const SMALL = 16 * 1024;
+export const COPY_AFTER = 32;
+/** EINVAL, ENOSYS: these two sockets cannot be spliced. */
+const UNSUPPORTED: readonly number[] = [-22, -38];
+const SPARE_PIPES = 4;
+
+type Pipe = { input: number; output: number };
+
+/** Bytes in a pipe that belong to one leg. */
+export type PipePart = { readonly pipe: Pipe; length: number };
+
+export type Moved = {
+  /** Bytes taken, 0 at the end, or the negative errno. */
+  read: number;
+  /** The last result of writing. */
+  written: number;
+  /** What could not be written: the caller's now. */
+  rest: PipePart | null;
+  isSmall: boolean;
+  isUnsupported: boolean;
+};
+
+export class Pipes {
+  readonly #kernel: Kernel;
+  readonly #spare: Pipe[] = [];
+  /** Answers of `move` are read at once, so one object does for all. */
+  readonly #moved: Moved = { read: 0, written: 0, rest: null, isSmall: false, isUnsupported: false };
+
+  constructor(kernel: Kernel) {
+    this.#kernel = kernel;
+  }
+
+  /** Whether there is a pipe, or descriptors for one. */
+  get isUsable(): boolean {
+    if (this.#spare.length > 0) return true;
+    const pipe = this.#kernel.pipe();
+    if (pipe) this.#spare.push(pipe);
+    return pipe !== null;
+  }
+
+  /** Move what one socket has to another. */
+  move(from: number, to: number): Moved {
+    const moved = this.#moved;
+    moved.rest = null;
+    moved.isUnsupported = !this.isUsable;
+    if (moved.isUnsupported) {
+      moved.read = -EAGAIN;
+      return moved;
+    }
+    const pipe = this.#spare.at(-1)!;
+    moved.read = this.#kernel.splice(from, pipe.input, PIPE_SIZE);
+    if (moved.read <= 0) {
+      moved.isUnsupported = UNSUPPORTED.includes(moved.read);
+      return moved;
+    }
+    moved.isSmall = moved.read < SMALL;
+    let left = moved.read;
+    while (left > 0) {
+      moved.written = this.#kernel.splice(pipe.output, to, left);
+      if (moved.written <= 0) break;
+      left -= moved.written;
+    }
+    if (left > 0) {
+      this.#spare.pop();
+      moved.rest = { pipe, length: left };
+    }
+    return moved;
+  }
+
+  /** Write on; what is left is in the part's length. Returns the last result. */
+  write(part: PipePart, to: number): number {
+    let written = 0;
+    while (part.length > 0) {
+      written = this.#kernel.splice(part.pipe.output, to, part.length);
+      if (written <= 0) break;
+      part.length -= written;
+    }
+    return written;
+  }
+
+  /** The bytes of a part in memory; its pipe can be used again. */
+  drain(part: PipePart): Uint8Array<ArrayBuffer> {
+    const bytes = new Uint8Array(new ArrayBuffer(part.length));
+    let at = 0;
+    while (at < bytes.length) {
+      const length = this.#kernel.read(part.pipe.output);
+      if (length <= 0) break;
+      bytes.set(this.#kernel.input.subarray(0, length), at);
+      at += length;
+    }
+    part.length = 0;
+    this.giveBack(part);
+    return bytes;
+  }
+
+  /** A part that has been written. */
+  giveBack({ pipe }: PipePart): void {
+    if (this.#spare.length < SPARE_PIPES) this.#spare.push(pipe);
+    else this.#closePipe(pipe);
+  }
+
+  /** A part whose bytes nobody wants any more. */
+  discard({ pipe }: PipePart): void {
+    this.#closePipe(pipe);
+  }
+
+  #closePipe({ input, output }: Pipe): void {
+    this.#kernel.close(input);
+    this.#kernel.close(output);
+  }
+
+  close(): void {
+    for (const pipe of this.#spare.splice(0)) this.#closePipe(pipe);
+  }
+}

@@ -1,0 +1,56 @@
+/** Which endpoints the native engine serves itself, and what its threads need to know of them. */
+import { isIP, isIPv4 } from 'node:net';
+import type { ClientEndpoint, ServerEndpoint, TcpClient } from '../../endpoint/model.ts';
+import { encodeSockaddr } from '../../sys/sockaddr.ts';
+import type { UpstreamPlan } from './messages.ts';
+import { DEFAULT_KEEP_ALIVE_MS } from './tune.ts';
+
+/** Whether clients of this endpoint send nothing but their own bytes. */
+export function isPlainServer(endpoint: ServerEndpoint): boolean {
+  switch (endpoint.type) {
+    case 'tcp':
+    case 'tcp6':
+    case 'unix':
+    case 'systemd':
+    case 'fd':
+      return endpoint.proxy === undefined;
+    case 'ssl':
+    case 'tls':
+    case 'haproxy':
+    case 'stdio':
+      return false;
+  }
+}
+
+/** What a thread needs to connect to this endpoint; null when it is not for the native engine. */
+export function planUpstream(endpoint: ClientEndpoint): Omit<UpstreamPlan, 'id' | 'counters'> | null {
+  if (endpoint.proxy !== undefined) return null;
+  const { retry: retryMs = 0, keepalive: keepAliveMs = DEFAULT_KEEP_ALIVE_MS, timeout } = endpoint;
+  const common = { retryMs, keepAliveMs, timeoutMs: timeout * 1000 };
+  switch (endpoint.type) {
+    case 'unix':
+      // The lock beside the path is the portable engine's matter.
+      if (endpoint.lockfile) return null;
+      return { ...common, addresses: [encodeSockaddr({ family: 'unix', path: endpoint.path })], bindAddress: null };
+    case 'tcp':
+      return planTcp(endpoint, common);
+    case 'ssl':
+    case 'tls':
+      return null;
+  }
+}
+
+function planTcp({ host, port, bindAddress }: TcpClient, common: Pick<UpstreamPlan, 'retryMs' | 'keepAliveMs' | 'timeoutMs'>) {
+  // Zones, and names to connect from, are rare enough to be left to the portable engine.
+  if (host.includes('%') || (bindAddress !== null && (isIP(bindAddress) === 0 || bindAddress.includes('%')))) return null;
+  return {
+    ...common,
+    addresses: isIP(host) === 0 ? null : [tcpSockaddr(host, port)],
+    bindAddress: bindAddress === null ? null : tcpSockaddr(bindAddress, 0),
+  };
+}
+
+/** `struct sockaddr` of a numeric address. */
+export function tcpSockaddr(host: string, port: number): Uint8Array {
+  return encodeSockaddr({ family: isIPv4(host) ? 'inet' : 'inet6', host, port });
+}

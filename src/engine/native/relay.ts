@@ -1,0 +1,284 @@
+/** Bytes both ways, until both directions have ended. */
+import { EAGAIN, ECONNABORTED, ECONNRESET, EINTR, ENOBUFS, ENOMEM, EPIPE, EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP, READ_SIZE } from './kernel.ts';
+import { BLOCKED, BROKEN, ENDED, FROZEN, IS_UNIX, KIND_CLIENT, QUEUED, READABLE, READ_TO_END, SHUT, SPLICING } from './legs.ts';
+import { COPY_AFTER, Pipes, SPLICE_AFTER } from './pipes.ts';
+import type { PipePart } from './pipes.ts';
+import type { Thread } from './thread.ts';
+
+/** Reads of one leg before the others have their turn. */
+const READS_PER_TURN = 16;
+/** Pause before a write is tried again that found no memory, of which no event tells. */
+const NO_MEMORY_PAUSE_MS = 20;
+
+/** Edge-triggered; a TCP socket says that it can be written only after a write that it could not take. */
+export const TCP_EVENTS = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;
+/** A Unix socket says so at every read of its peer: asked for only while bytes wait. */
+export const UNIX_EVENTS = EPOLLIN | EPOLLRDHUP | EPOLLET;
+
+export class Relay {
+  readonly #thread: Thread;
+  readonly #pipes: Pipes;
+  /** What a leg has not taken yet: bytes of its own, or a part of a pipe. */
+  readonly #leftovers = new Map<number, Uint8Array | PipePart>();
+  /** Legs that had more to read than their turn allowed. */
+  #queue: number[] = [];
+  /** Legs whose write found no memory, and when they are tried again. */
+  readonly #starved = new Set<number>();
+  #retryAt = Infinity;
+
+  constructor(thread: Thread) {
+    this.#thread = thread;
+    this.#pipes = new Pipes(thread.kernel);
+  }
+
+  /** Both legs are there: move what has come already. */
+  begin(client: number): void {
+    const { legs } = this.#thread;
+    const server = legs.other(client);
+    const generation = legs.generation(server);
+    if (legs.has(client, READABLE)) this.pump(client);
+    if (legs.generation(server) === generation && legs.has(server, READABLE)) this.pump(server);
+  }
+
+  /** Events of a leg that has its other one. */
+  handle(fd: number, mask: number): void {
+    const { legs } = this.#thread;
+    const generation = legs.generation(fd);
+    if (mask & (EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI)) legs.set(fd, READABLE | READ_TO_END);
+    else if (mask & EPOLLIN) legs.set(fd, READABLE);
+    if (mask & EPOLLERR && this.#isBeyondReading(fd)) return this.#abort(fd, this.#thread.kernel.takeError(fd));
+    if (mask & EPOLLOUT && legs.has(fd, BLOCKED)) {
+      this.#flush(fd);
+      if (legs.generation(fd) !== generation) return;
+    }
+    if (legs.has(fd, READABLE)) this.pump(fd);
+  }
+
+  /** Whether an error of this leg would not be found by reading from it. */
+  #isBeyondReading(fd: number): boolean {
+    const { legs } = this.#thread;
+    return legs.has(fd, ENDED) || legs.has(legs.other(fd), BLOCKED | BROKEN);
+  }
+
+  /** Move what there is to read from a leg to its other one. */
+  pump(from: number): void {
+    const { legs, kernel } = this.#thread;
+    const to = legs.other(from);
+    if (legs.has(from, ENDED | FROZEN) || legs.has(to, BLOCKED | BROKEN)) return;
+    if (legs.has(from, SPLICING)) return this.#splice(from, to);
+    for (let reads = 0; reads < READS_PER_TURN; reads++) {
+      const length = kernel.receive(from);
+      if (length <= 0) {
+        if (length === -EINTR) continue;
+        return this.#readEnded(from, to, length);
+      }
+      this.#count(from, length);
+      const sent = kernel.sendInput(to, length);
+      if (sent !== length) return this.#notAllSent(from, to, { sent, bytes: kernel.input.subarray(0, length) });
+      if (length < READ_SIZE) {
+        legs.countInRow(from, false);
+        if (legs.has(from, READ_TO_END | IS_UNIX)) continue;
+        legs.clear(from, READABLE);
+        return;
+      }
+      if (legs.countInRow(from, true) >= SPLICE_AFTER && this.#pipes.isUsable) {
+        legs.countInRow(from, false);
+        legs.set(from, SPLICING);
+        return this.#splice(from, to);
+      }
+    }
+    this.#enqueue(from);
+  }
+
+  /** The same without copying: through a pipe, which never holds bytes from one call to the next but for a leg that is blocked. */
+  #splice(from: number, to: number): void {
+    const { legs } = this.#thread;
+    for (let reads = 0; reads < READS_PER_TURN; reads++) {
+      const moved = this.#pipes.move(from, to);
+      if (moved.read === 0 || (moved.read < 0 && moved.read !== -EINTR)) {
+        if (!moved.isUnsupported) return this.#readEnded(from, to, moved.read);
+        legs.clear(from, SPLICING);
+        return this.pump(from);
+      }
+      this.#count(from, Math.max(0, moved.read));
+      if (moved.rest !== null) {
+        if (moved.written === -EAGAIN) return this.#block(to, moved.rest);
+        this.#pipes.discard(moved.rest);
+        return this.#writeFailed(from, to);
+      }
+      if (legs.countInRow(from, moved.isSmall) >= COPY_AFTER) {
+        legs.clear(from, SPLICING);
+        legs.countInRow(from, false);
+        return this.pump(from);
+      }
+    }
+    this.#enqueue(from);
+  }
+
+  #count(from: number, length: number): void {
+    const { legs, upstreams } = this.#thread;
+    legs.addBytes(from, length);
+    if (legs.has(from, KIND_CLIENT)) upstreams[legs.upstream(from)]!.counters.addIn(length);
+    else upstreams[legs.upstream(legs.other(from))]!.counters.addOut(length);
+  }
+
+  #readEnded(from: number, to: number, result: number): void {
+    const { legs, kernel } = this.#thread;
+    if (result === -EAGAIN) return legs.clear(from, READABLE);
+    if (result === -ENOMEM || result === -ENOBUFS) return this.#starve(from);
+    if (result < 0) return this.#abort(from, -result);
+    // What it sent before its writes began to fail has all been passed on.
+    if (legs.has(from, BROKEN)) return this.#abort(from, 0);
+    legs.set(from, ENDED);
+    legs.clear(from, READABLE);
+    if (legs.has(to, ENDED)) return this.#thread.end(legs.clientOf(from), { stage: 'relay', reason: null, reset: false });
+    legs.set(to, SHUT);
+    kernel.endSending(to); // ENOTCONN: it was reset, of which its own event tells
+  }
+
+  #notAllSent(from: number, to: number, { sent, bytes }: { sent: number; bytes: Uint8Array }): void {
+    if (sent >= 0 || sent === -EAGAIN || sent === -EINTR) return this.#block(to, bytes.slice(Math.max(0, sent)));
+    if (sent === -ENOBUFS || sent === -ENOMEM) {
+      this.#block(to, bytes.slice());
+      return this.#starve(to);
+    }
+    this.#writeFailed(from, to);
+  }
+
+  #block(to: number, leftover: Uint8Array | PipePart): void {
+    const { legs } = this.#thread;
+    this.#leftovers.set(to, leftover);
+    legs.set(to, BLOCKED);
+    this.#askForRoom(to, true);
+  }
+
+  #askForRoom(fd: number, isWanted: boolean): void {
+    const { legs, kernel } = this.#thread;
+    // Setting the events anew gives one at once if there is room by now.
+    if (legs.has(fd, IS_UNIX)) kernel.rewatch(fd, isWanted ? UNIX_EVENTS | EPOLLOUT : UNIX_EVENTS, legs.generation(fd));
+  }
+
+  /** A leg takes bytes again. */
+  #flush(to: number): void {
+    const { legs } = this.#thread;
+    const from = legs.other(to);
+    const leftover = this.#leftovers.get(to);
+    if (leftover instanceof Uint8Array) {
+      const sent = this.#thread.kernel.send(to, leftover);
+      if (sent !== leftover.length) {
+        this.#leftovers.delete(to);
+        return this.#notAllSent(from, to, { sent, bytes: leftover });
+      }
+    } else if (leftover) {
+      const written = this.#pipes.write(leftover, to);
+      if (leftover.length > 0) {
+        if (written === -EAGAIN) return;
+        this.#pipes.discard(leftover);
+        this.#leftovers.delete(to);
+        return this.#writeFailed(from, to);
+      }
+      this.#pipes.giveBack(leftover);
+    }
+    this.#leftovers.delete(to);
+    legs.clear(to, BLOCKED);
+    this.#askForRoom(to, false);
+    if (legs.has(from, READABLE)) this.pump(from);
+  }
+
+  /**
+   * A leg takes no more. What its peer sent before is passed on still, as it would have arrived
+   * without us; then the other leg is reset.
+   */
+  #writeFailed(from: number, to: number): void {
+    const { legs } = this.#thread;
+    legs.clear(to, BLOCKED);
+    legs.set(to, BROKEN);
+    if (legs.has(to, ENDED) || legs.has(from, BROKEN)) return this.#abort(to, 0);
+    legs.set(to, READABLE | READ_TO_END);
+    this.pump(to);
+  }
+
+  /** A leg failed: the other one is reset. */
+  #abort(fd: number, errno: number): void {
+    const isPeersEnding = [0, ECONNRESET, EPIPE, ECONNABORTED].includes(errno);
+    const reason = isPeersEnding ? null : { failures: [{ address: -1, errno }] };
+    this.#thread.end(this.#thread.legs.clientOf(fd), { stage: 'relay', reason, reset: true });
+  }
+
+  #enqueue(fd: number): void {
+    const { legs } = this.#thread;
+    if (legs.has(fd, QUEUED)) return;
+    legs.set(fd, QUEUED);
+    this.#queue.push(fd);
+  }
+
+  #starve(fd: number): void {
+    this.#starved.add(fd);
+    this.#retryAt = this.#thread.now + NO_MEMORY_PAUSE_MS;
+  }
+
+  /** Whether legs wait for their next turn. */
+  get hasQueue(): boolean {
+    return this.#queue.length > 0;
+  }
+
+  /** When `runQueue` has something to do of which no event tells. */
+  get wakeAt(): number {
+    return this.#retryAt;
+  }
+
+  /** Give those that wait their turn. */
+  runQueue(): void {
+    const { legs, now } = this.#thread;
+    if (now >= this.#retryAt) this.#retryStarved();
+    if (this.#queue.length === 0) return;
+    const queue = this.#queue;
+    this.#queue = [];
+    for (const fd of queue) {
+      // A descriptor that was closed, and perhaps opened anew, has lost the mark.
+      if (!legs.has(fd, QUEUED)) continue;
+      legs.clear(fd, QUEUED);
+      this.pump(fd);
+    }
+  }
+
+  #retryStarved(): void {
+    const { legs } = this.#thread;
+    const starved = [...this.#starved];
+    this.#starved.clear();
+    this.#retryAt = Infinity;
+    for (const fd of starved) {
+      const generation = legs.generation(fd);
+      if (legs.has(fd, BLOCKED)) this.#flush(fd);
+      if (legs.generation(fd) === generation && legs.has(fd, READABLE)) this.pump(fd);
+    }
+  }
+
+  /** A leg is about to be closed. */
+  forget(fd: number): void {
+    this.#starved.delete(fd);
+    const leftover = this.#leftovers.get(fd);
+    if (leftover === undefined) return;
+    this.#leftovers.delete(fd);
+    if (!(leftover instanceof Uint8Array)) this.#pipes.discard(leftover);
+  }
+
+  /** What a frozen leg has not taken yet. A pipe is emptied into memory. */
+  pendingOf(fd: number): Uint8Array {
+    const leftover = this.#leftovers.get(fd);
+    if (leftover === undefined) return new Uint8Array(0);
+    if (leftover instanceof Uint8Array) return leftover;
+    const bytes = this.#pipes.drain(leftover);
+    this.#leftovers.set(fd, bytes);
+    return bytes;
+  }
+
+  /** Bytes that an adopted leg has to take before any others. */
+  setPending(fd: number, bytes: Uint8Array): void {
+    if (bytes.length > 0) this.#block(fd, bytes);
+  }
+
+  close(): void {
+    this.#pipes.close();
+  }
+}

@@ -1,0 +1,65 @@
+/** What the roles of one thread share: the calls, the table of legs, and what is open. */
+import type { Counters } from './counters.ts';
+import type { Address, Kernel } from './kernel.ts';
+import type { Legs } from './legs.ts';
+import type { EndReason, EntrancePlan, Report, UpstreamPlan } from './messages.ts';
+import type { Route } from './route.ts';
+
+export type ThreadUpstream = {
+  readonly plan: UpstreamPlan;
+  readonly counters: Counters;
+  /** Null for a name. */
+  readonly addresses: readonly Address[] | null;
+  /** Addresses of a name, and until when they are used without asking again. */
+  resolved: { addresses: readonly Address[]; until: number } | null;
+  readonly bindAddress: Address | null;
+  /** The main thread waits for the last connection to end. */
+  isWatched: boolean;
+};
+
+export type ThreadEntrance = {
+  readonly plan: EntrancePlan;
+  readonly route: Route;
+  /** Connections of it that are open in this thread. */
+  connections: number;
+  /** Whether the listener is watched at the moment. */
+  isWatched: boolean;
+  /** No client is accepted any more; it is kept for the connections it has. */
+  isClosed: boolean;
+  /** When accepting goes on that a lack of descriptors or memory stopped, and after which pause; 0: it is not stopped. */
+  resumeAt: number;
+  pauseMs: number;
+  /** So long every client is tuned by itself; 0: its listener has done it. */
+  tuneUntil: number;
+  /** When idle connections are looked for next. */
+  nextLookAt: number;
+};
+
+export type Thread = {
+  readonly number: number;
+  readonly kernel: Kernel;
+  readonly legs: Legs;
+  /** By their numbers. */
+  readonly upstreams: (ThreadUpstream | undefined)[];
+  readonly entrances: Map<number, ThreadEntrance>;
+  /** Addresses of IPv6 clients, by descriptor. */
+  readonly ipv6Peers: Map<number, string>;
+  /** Milliseconds of a clock that never jumps, as of the last time the thread woke. */
+  now: number;
+  /** One more than the highest descriptor that it ever had. */
+  fdBound: number;
+  say(report: Report): void;
+  /**
+   * A connection is over: close both legs, with a reset or in order, and report it.
+   * A leg whose dial is not over is not known here; the dialler closes it.
+   */
+  end(client: number, options: EndOptions): void;
+};
+
+export type EndOptions = {
+  stage: 'dial' | 'relay';
+  reason: EndReason;
+  reset: boolean;
+  /** It did not end, it is another process's now: nobody is told. */
+  isSilent?: boolean;
+};

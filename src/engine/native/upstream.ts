@@ -1,0 +1,113 @@
+import type { ClientEndpoint } from '../../endpoint/model.ts';
+import type { Upstream, UpstreamStats } from '../engine.ts';
+import { allocateCounters, Counters, sumCounters } from './counters.ts';
+import type { UpstreamPlan } from './messages.ts';
+import type { Threads } from './threads.ts';
+
+export type NativeUpstreamOptions = {
+  endpoint: ClientEndpoint;
+  id: number;
+  plan: Omit<UpstreamPlan, 'id' | 'counters'> | null;
+  threads: Threads;
+  /** Open the same destination in the portable engine. */
+  openPortable: (original: NativeUpstream) => Upstream;
+};
+
+/** A destination: its connections in the threads, and those that the portable engine has. */
+export class NativeUpstream implements Upstream {
+  readonly endpoint: ClientEndpoint;
+  /** Its number in the threads. */
+  readonly id: number;
+  /** Whether the threads can connect to it. */
+  readonly isPlain: boolean;
+  /** What its name meant when it was last looked up. */
+  lastAddresses: readonly string[] = [];
+  readonly #threads: Threads;
+  readonly #counters: readonly Counters[];
+  readonly #openPortable: (original: NativeUpstream) => Upstream;
+  #portable: Upstream | null = null;
+  /** Called when a thread says that it has no connection of this upstream left. */
+  readonly #waiters = new Set<() => void>();
+
+  constructor({ endpoint, id, plan, threads, openPortable }: NativeUpstreamOptions) {
+    this.endpoint = endpoint;
+    this.id = id;
+    this.isPlain = plan !== null;
+    this.#threads = threads;
+    this.#openPortable = openPortable;
+    const counters = allocateCounters(threads.count);
+    this.#counters = Array.from({ length: threads.count }, (_, thread) => new Counters(counters, thread));
+    if (plan) threads.tellAll({ do: 'open-upstream', plan: { ...plan, id, counters } });
+    // Certificates are to be read now, so that one that is missing is found.
+    else this.#portable = openPortable(this);
+  }
+
+  /** The same destination in the portable engine. */
+  get portable(): Upstream {
+    return (this.#portable ??= this.#openPortable(this));
+  }
+
+  stats(): UpstreamStats {
+    const own = sumCounters(this.#counters);
+    if (!this.#portable) return own;
+    const { connections, dialing, bytesIn, bytesOut } = this.#portable.stats();
+    return {
+      connections: own.connections + connections,
+      dialing: own.dialing + dialing,
+      bytesIn: own.bytesIn + bytesIn,
+      bytesOut: own.bytesOut + bytesOut,
+    };
+  }
+
+  /** Connections that a thread has. */
+  connectionsOf(thread: number): number {
+    return this.#counters[thread]?.connections ?? 0;
+  }
+
+  async drained({ signal }: { signal?: AbortSignal | undefined } = {}): Promise<void> {
+    signal?.throwIfAborted();
+    while (this.stats().connections > 0) {
+      await this.#threadsDrained(signal);
+      await this.#portable?.drained({ signal });
+    }
+  }
+
+  #threadsDrained(signal: AbortSignal | undefined): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const settle = () => {
+        this.#waiters.delete(look);
+        signal?.removeEventListener('abort', abort);
+      };
+      const abort = () => {
+        settle();
+        reject(signal?.reason);
+      };
+      const look = () => {
+        const busy = this.#counters.findIndex(({ connections }) => connections > 0);
+        if (busy !== -1) return this.#threads.tell(busy, { do: 'watch', upstream: this.id });
+        settle();
+        resolve();
+      };
+      this.#waiters.add(look);
+      signal?.addEventListener('abort', abort);
+      look();
+    });
+  }
+
+  /** A thread has no connection of it left, or is gone. */
+  lookAgain(): void {
+    for (const look of this.#waiters) look();
+  }
+
+  /** The connections of a thread that died are gone. */
+  forgetThread(thread: number): void {
+    this.#counters[thread]?.forget();
+    this.lookAgain();
+  }
+
+  destroy(): number {
+    const own = sumCounters(this.#counters).connections;
+    if (own > 0) this.#threads.tellAll({ do: 'destroy', upstream: this.id });
+    return own + (this.#portable?.destroy() ?? 0);
+  }
+}

@@ -1,0 +1,9 @@
+/** What a thread of the native engine runs. */
+import { workerData } from 'node:worker_threads';
+import { setThreadName } from '../../sys/process.ts';
+import { Loop } from './loop.ts';
+import type { ThreadData } from './messages.ts';
+
+const data = workerData as ThreadData;
+setThreadName(`grace-bytes-${data.number}`);
+new Loop(data).run();
