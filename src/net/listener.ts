@@ -1,6 +1,6 @@
 import fs from 'node:fs';
 import { GraceError } from '../error.ts';
-import { closeFd, dupFd, inodeOf, setCloseOnExec, setNonBlocking } from '../sys/descriptor.ts';
+import { closeFd, dropRuntimeCopy, dupFd, inodeOf, setCloseOnExec, setNonBlocking } from '../sys/descriptor.ts';
 import { listenQueueLength } from '../sys/listen-queue.ts';
 import { isListeningStream, socketName } from '../sys/socket.ts';
 import { pathLockTarget } from './path-lock.ts';
@@ -59,6 +59,7 @@ export function adoptFd(fd: number, { name }: { name: string }): Listener {
 }
 
 function makeListener(fd: number, name: string): Listener {
+  dropRuntimeCopy(fd);
   setCloseOnExec(fd, true);
   // A service manager passes blocking sockets, on which an accept that comes too late would hang.
   setNonBlocking(fd, true);

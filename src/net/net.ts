@@ -77,7 +77,7 @@ export class Net {
     this.#env = env;
     this.#invocation = originalInvocation(env);
     this.parent = takeParent(env);
-    const foreign = env[FOREIGN_VARIABLE]?.split(',').map(Number) ?? [];
+    const foreign = env[FOREIGN_VARIABLE]?.match(/[0-9]+/g)?.map(Number) ?? [];
     delete env[FOREIGN_VARIABLE];
     const { listeners, others } = inherited ?? takeInherited(env);
     this.#waiting = [...listeners];

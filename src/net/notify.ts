@@ -41,7 +41,9 @@ export type Notifier = {
 export function openNotifier(env: Environment = process.env): Notifier | null {
   const target = env['NOTIFY_SOCKET'];
   if (target === undefined || !/^[/@]./.test(target)) return null;
-  const send = (lines: readonly string[], fds: readonly number[] = []): boolean => sendTo(target, lines, fds);
+  const send = (lines: readonly string[], fds: readonly number[] = []): boolean => sendTo(target, lines, { fds, waits: true });
+  // What is said again soon is not worth a wait.
+  const sendOrForget = (lines: readonly string[]): boolean => sendTo(target, lines, { fds: [], waits: false });
   const status = (text: string | undefined): string[] => (text === undefined ? [] : [`STATUS=${oneLine(text)}`]);
   return {
     watchdogIntervalMs: watchdogInterval(env),
@@ -56,13 +58,13 @@ export function openNotifier(env: Environment = process.env): Notifier | null {
       send(['STOPPING=1', ...status(options?.status)]);
     },
     status: (text) => {
-      send(status(text));
+      sendOrForget(status(text));
     },
     mainPid: (pid) => {
       send([`MAINPID=${pid}`]);
     },
     watchdog: () => {
-      send(['WATCHDOG=1']);
+      sendOrForget(['WATCHDOG=1']);
     },
     extendTimeout: (milliseconds) => {
       send([`EXTEND_TIMEOUT_USEC=${Math.round(milliseconds * 1000)}`]);
@@ -85,14 +87,16 @@ function oneLine(text: string): string {
   return text.replace(/[\r\n]+/g, ' ');
 }
 
-function sendTo(target: string, lines: readonly string[], fds: readonly number[]): boolean {
+function sendTo(target: string, lines: readonly string[], { fds, waits }: { fds: readonly number[]; waits: boolean }): boolean {
   const fd = openSocket('unix', 'datagram');
   try {
     // A manager that is busy for a moment must not cost us the READY; one that hangs must not hang us.
-    setNonBlocking(fd, false);
-    setSendTimeout(fd, SEND_TIMEOUT_MS);
+    if (waits) {
+      setNonBlocking(fd, false);
+      setSendTimeout(fd, SEND_TIMEOUT_MS);
+    }
     const path = target.startsWith('@') ? `\0${target.slice(1)}` : target;
-    sendMessage(fd, new TextEncoder().encode(lines.join('\n')), { fds, to: { family: 'unix', path }, wait: true });
+    sendMessage(fd, new TextEncoder().encode(lines.join('\n')), { fds, to: { family: 'unix', path }, wait: waits });
     return true;
   } catch {
     // The manager is gone or too busy; the service goes on.

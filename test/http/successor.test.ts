@@ -3,6 +3,8 @@ import { once } from 'node:events';
 import fs from 'node:fs';
 import net from 'node:net';
 import { test } from 'node:test';
+import { makeManager } from '../net/manager.ts';
+import { makeTempDir } from '../net/temp-dir.ts';
 import { get } from './get.ts';
 import { Program } from './program.ts';
 
@@ -49,6 +51,7 @@ test('a successor that hangs is killed, and a restart that is asked for meanwhil
 test('a second signal ends the process at once', options, async () => {
   await using program = new Program('troubled-server.ts', ['none']);
   const [, port, pid] = await program.line(SERVING);
+  const exited = once(program.first, 'exit');
   const client = net.connect(Number(port), '127.0.0.1');
   client.write('GET /never HTTP/1.1\r\nHost: test\r\n\r\n');
   client.resume().on('error', () => {});
@@ -59,8 +62,7 @@ test('a second signal ends the process at once', options, async () => {
   process.kill(Number(pid), 'SIGINT');
   await program.line(/^Closing 1 connection that did not end in time\.$/);
   await program.line(/^Exiting/);
-  await program.ended;
-  assert.equal(program.first.exitCode, 0);
+  assert.deepEqual(await exited, [0, null]);
 });
 
 async function untilRefused(port: number): Promise<void> {
@@ -88,6 +90,49 @@ test('the very same sockets serve before and after', { ...options, skip: process
   assert.equal(samePort, port);
   assert.equal(listeningSocket(Number(port)), before);
   assert.ok(socketsOf(newPid!).includes(before));
+});
+
+test('the file of a Unix socket stays during a restart, and the last process removes it', options, async () => {
+  using temp = makeTempDir();
+  const socketPath = temp.file('first');
+  await using program = new Program('tell-server.ts', [socketPath, temp.file('second')]);
+  const [, pid] = await program.line(/^Serving .* with pid (\d+)\.$/);
+  process.kill(Number(pid), 'SIGUSR2');
+  const [, newPid] = await program.line(/^Serving .* with pid (\d+)\.$/);
+  await program.line(new RegExp(`^Exiting pid ${pid}\\.$`));
+  assert.equal(await get({ socketPath }), newPid);
+  assert.deepEqual(fs.readdirSync(temp.path).sort(), ['first', 'second']);
+  process.kill(Number(newPid), 'SIGTERM');
+  await program.line(new RegExp(`^Exiting pid ${newPid}\\.$`));
+  assert.deepEqual(fs.readdirSync(temp.path), []);
+});
+
+test('the service manager follows a restart', { ...options, skip: process.platform !== 'linux' && 'Linux only' }, async () => {
+  using manager = makeManager(`@grace-restart-${process.pid}`);
+  await using program = new Program('tell-server.ts', [], { env: { NOTIFY_SOCKET: manager.address } });
+  const [, pid] = await program.line(/^Serving .* with pid (\d+)\.$/);
+  process.kill(Number(pid), 'SIGUSR2');
+  const [, newPid] = await program.line(/^Serving .* with pid (\d+)\.$/);
+  await program.line(new RegExp(`^Exiting pid ${pid}\\.$`));
+  process.kill(Number(newPid), 'SIGTERM');
+  await program.line(new RegExp(`^Exiting pid ${newPid}\\.$`));
+  assert.deepEqual(
+    manager.messages().map((text) => text.replace(/\nSTATUS=.*/, '').replace(/USEC=\d+/, 'USEC')),
+    [
+      `READY=1\nMAINPID=${pid}`,
+      'RELOADING=1\nMONOTONIC_USEC',
+      `READY=1\nMAINPID=${newPid}`, // from the new process
+      `READY=1\nMAINPID=${newPid}`, // from the old one, to which alone the manager may listen
+      'STOPPING=1',
+    ],
+  );
+});
+
+test('the watchdog is fed as long as the server serves', { ...options, skip: process.platform !== 'linux' && 'Linux only' }, async () => {
+  using manager = makeManager(`@grace-watchdog-${process.pid}`);
+  await using program = new Program('tell-server.ts', [], { env: { NOTIFY_SOCKET: manager.address, WATCHDOG_USEC: '20000' } });
+  const [, port] = await program.line(/^Serving \S+:(\d+), .*$/);
+  while (!manager.messages().includes('WATCHDOG=1')) await get({ host: '127.0.0.1', port: Number(port) });
 });
 
 function listeningSocket(port: number): string {
