@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { openClient, startBackend } from './backend.ts';
 import { isRunning, makeGrace, startProgram } from './grace.ts';
+import type { Grace } from './grace.ts';
 
 const timeout = 60_000;
 const src = 'tcp:0:interface=127.0.0.1';
@@ -15,9 +16,24 @@ function kill(pid: number): Promise<void> {
   return ended(pid);
 }
 
+/** The daemon and its keeper, which would start it again. */
+async function crash(grace: Grace): Promise<void> {
+  const { pid, keeper } = await grace.status();
+  if (keeper) await kill(keeper.pid);
+  await kill(pid);
+}
+
 /** A process that is no child of ours has no event for its end. */
 async function ended(pid: number): Promise<void> {
   while (isRunning(pid)) await new Promise((resolve) => setImmediate(resolve));
+}
+
+/** As a power failure would: the keeper first, so that it does not start the daemon again. */
+async function crash(grace: ReturnType<typeof makeGrace>): Promise<void> {
+  const { pid } = await grace.status();
+  const kept = Number(readFileSync(join(grace.dir, 'grace.pid'), 'utf8'));
+  if (kept !== pid) await kill(kept);
+  await kill(pid);
 }
 
 /** `grace daemon` as an init system runs it, once it serves. */
@@ -38,7 +54,7 @@ test('rules come back after kill -9, on the same port, and serve the clients tha
   await grace.ok('start', `unix:${path}`, a.endpoint);
   await grace.ok('switch', src, b.endpoint);
   const port = await grace.port(src);
-  await kill((await grace.status()).pid);
+  await crash(grace);
   await startDaemon(grace);
   assert.equal(await (await openClient(t, { port })).line(), 'B');
   assert.equal(await (await openClient(t, { path })).line(), 'A');
@@ -48,7 +64,7 @@ test('the first start after a crash serves the kept rules and the new one', { ti
   const grace = makeGrace(t);
   const a = await startBackend(t, 'A');
   await grace.ok('start', src, a.endpoint);
-  await kill((await grace.status()).pid);
+  await crash(grace);
   assert.equal((await grace.run('ls')).code, 3);
   const path = `${grace.dir}-second.sock`;
   assert.equal(await grace.ok('start', `unix:${path}`, a.endpoint), 'Started\n');
@@ -152,7 +168,7 @@ test('a stale pid file and a stale socket are no obstacle', { timeout }, async (
   const grace = makeGrace(t);
   const a = await startBackend(t, 'A');
   await grace.ok('start', src, a.endpoint);
-  await kill((await grace.status()).pid);
+  await crash(grace);
   writeFileSync(join(grace.dir, 'grace.pid'), `${process.pid}\n`);
   await grace.ok('start', `unix:${grace.dir}-x.sock`, a.endpoint);
   assert.equal((await grace.ls()).length, 2);
