@@ -94,7 +94,7 @@ export class StatusLine implements Disposable {
     const { isTTY, env, stdout } = this.#context;
     if (!isTTY) return;
     if (env['TERM'] === 'dumb') return printLine(stdout, text);
-    const width = (stdout.columns ?? 80) - 1;
+    const width = (stdout.columns || 80) - 1; // a terminal may not know its width and say 0
     const plain = visible(stripVTControlCharacters(text));
     // A line that wraps could not be erased.
     stdout.write(`\r\u001b[K${plain.length > width ? `${plain.slice(0, width - 3)}...` : plain}`);

@@ -2,7 +2,7 @@ import { accessSync, constants, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { call } from '../control/client.ts';
 import type { Invocation } from '../control/messages.ts';
-import { GraceError, errorMessage } from '../error.ts';
+import { GraceError, errorCode, errorMessage } from '../error.ts';
 import type { Context, Input } from './context.ts';
 import { parseDuration } from './duration.ts';
 import { counted, printLine } from './output.ts';
@@ -21,10 +21,21 @@ export async function restart(context: Context, input: Input): Promise<number> {
 
 function executableAt(file: string): Invocation {
   try {
+    if (!statSync(file).isFile()) throw new GraceError('it is not a file');
     accessSync(file, constants.X_OK);
   } catch (error) {
-    throw new GraceError(`cannot restart with ${file}: ${errorMessage(error)}`, { cause: error });
+    throw new GraceError(`cannot restart with ${file}: ${reasonOf(error)}`, { hint: 'nothing was changed; name an executable with --exec PATH', cause: error });
   }
-  if (!statSync(file).isFile()) throw new GraceError(`cannot restart with ${file}: it is not a file`);
   return { file, args: [] };
+}
+
+function reasonOf(error: unknown): string {
+  switch (errorCode(error)) {
+    case 'ENOENT':
+      return 'there is no such file (ENOENT)';
+    case 'EACCES':
+      return 'it may not be executed (EACCES)';
+    default:
+      return errorMessage(error);
+  }
 }

@@ -37,10 +37,14 @@ test('an executable that is missing or unusable is refused with exit code 1 and 
   await using daemon = await openFakeDaemon(() => [{ result }]);
   writeFileSync(`${dir.path}/plain`, '', { mode: 0o644 });
   mkdirSync(`${dir.path}/directory`);
-  for (const path of ['missing', 'plain', 'directory']) {
+  for (const [path, reason] of [
+    ['missing', 'there is no such file (ENOENT)'],
+    ['plain', 'it may not be executed (EACCES)'],
+    ['directory', 'it is not a file'],
+  ] as const) {
     const { exitCode, stderr } = await runWords(['-d', daemon.dir, 'restart', '--exec', path], { cwd: dir.path });
     assert.equal(exitCode, 1, path);
-    assert.ok(stderr.startsWith(`grace: cannot restart with ${dir.path}/${path}: `), stderr);
+    assert.ok(stderr.startsWith(`grace: cannot restart with ${dir.path}/${path}: ${reason}\n`), stderr);
   }
   assert.deepEqual(daemon.requests, []);
 });
