@@ -28,14 +28,6 @@ async function ended(pid: number): Promise<void> {
   while (isRunning(pid)) await new Promise((resolve) => setImmediate(resolve));
 }
 
-/** As a power failure would: the keeper first, so that it does not start the daemon again. */
-async function crash(grace: ReturnType<typeof makeGrace>): Promise<void> {
-  const { pid } = await grace.status();
-  const kept = Number(readFileSync(join(grace.dir, 'grace.pid'), 'utf8'));
-  if (kept !== pid) await kill(kept);
-  await kill(pid);
-}
-
 /** `grace daemon` as an init system runs it, once it serves. */
 async function startDaemon(grace: ReturnType<typeof makeGrace>) {
   const daemon = grace.spawn('daemon', '--no-keeper');
