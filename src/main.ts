@@ -35,8 +35,11 @@ async function main(): Promise<void> {
         const { runDaemon } = await import('./daemon/run.ts');
         return await runDaemon({ dir, self, version, flags, logFormat: logFormat ?? 'text', env, onSignal });
       },
-      async demo() {
-        throw new Error('not there yet');
+      async demo({ addresses, tlsAddresses, print }) {
+        process.removeListener('SIGINT', interrupt); // the library ends gracefully at it
+        const { runDemo } = await import('./demo/demo.ts');
+        await runDemo({ print, ...(addresses ? { addresses } : {}), ...(tlsAddresses ? { tlsAddresses } : {}) });
+        return 0;
       },
     },
   });

@@ -155,7 +155,7 @@ const commandPrograms: Record<CommandName, CommandProgram> = {
   logs: async (context, input) => (await import('./logs.ts')).logs(context, input),
   daemon: async (context, input) => (await import('./daemon.ts')).daemon(context, input),
   endpoint: async (context, input) => (await import('./endpoint.ts')).endpoint(context, input),
-  demo: async (context) => context.programs.demo({}),
+  demo: async (context, input) => (await import('./demo.ts')).demo(context, input),
   help: async ({ stdout }, { args: [name] }) => {
     const command = name === undefined ? null : findCommand(name);
     if (command === undefined) throw unknownCommand(name ?? '');

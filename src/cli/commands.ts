@@ -186,8 +186,11 @@ export const commands: readonly CommandDefinition[] = [
     summary: 'run the demo server of the library',
     details: ['Listens on ports 48567, 48568 and 48569 and answers /sleep/?duration=20s. SIGUSR2 restarts it, SIGTERM ends it, both after the requests in flight.'],
     args: [],
-    options: [],
-    examples: ['grace demo'],
+    options: [
+      { name: 'addresses', value: 'LIST', help: 'addresses, with commas between (default: :48567,:48568,:48569)' },
+      { name: 'tls-addresses', value: 'LIST', help: 'addresses that speak TLS, with a certificate made at the start (default: none)' },
+    ],
+    examples: ['grace demo', 'grace demo --addresses 127.0.0.1:8080 --tls-addresses 127.0.0.1:8443'],
   },
   {
     name: 'help',

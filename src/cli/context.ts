@@ -23,7 +23,12 @@ export type DaemonOptions = {
   logFormat: 'text' | 'json' | undefined;
 };
 
-export type DemoOptions = Record<string, never>;
+export type DemoOptions = {
+  /** `HOST:PORT`, `:PORT` or a path each; undefined for the demo's own. */
+  addresses: string[] | undefined;
+  tlsAddresses: string[] | undefined;
+  print: (line: string) => void;
+};
 
 /** The world as a command sees it; nothing of it is read from the process directly. */
 export type Context = {
