@@ -43,9 +43,32 @@ export async function bundle(outfile: string): Promise<void> {
     minifySyntax: true,
     minifyWhitespace: true,
     legalComments: 'none',
-    define: { GRACE_COMMIT: JSON.stringify(await commitOfTree()) },
+    define: {
+      GRACE_COMMIT: JSON.stringify(await commitOfTree()),
+      GRACE_NATIVE_WORKER: JSON.stringify(await bundleWorker()),
+      // There is no module around a bundle; the code that would use it is for running from source.
+      'import.meta.url': '""',
+    },
     logLevel: 'warning',
   });
+}
+
+/** The source of a thread of the native engine, which is started from text: the executable has no files. */
+async function bundleWorker(): Promise<string> {
+  const { build } = await import('esbuild');
+  const { outputFiles } = await build({
+    entryPoints: [join(root, 'src/engine/native/worker.ts')],
+    write: false,
+    bundle: true,
+    platform: 'node',
+    format: 'cjs',
+    target: 'node26',
+    minifySyntax: true,
+    minifyWhitespace: true,
+    legalComments: 'none',
+    logLevel: 'warning',
+  });
+  return outputFiles[0]!.text;
 }
 
 async function commitOfTree(): Promise<string> {

@@ -22,10 +22,10 @@ async function main(): Promise<void> {
     self,
     version,
     programs: {
-      async daemon({ dir, keeper, engine, logFormat }) {
+      async daemon({ dir, keeper, engine, threads, logFormat }) {
         process.removeListener('SIGINT', interrupt);
         const onSignal = (signal: NodeJS.Signals, handler: () => void) => void process.on(signal, handler);
-        const flags = [...(engine ? ['--engine', engine] : []), ...(logFormat ? ['--log-format', logFormat] : [])];
+        const flags = [...(engine ? ['--engine', engine] : []), ...(threads ? ['--threads', `${threads}`] : []), ...(logFormat ? ['--log-format', logFormat] : [])];
         const { env } = process;
         const { isKeeperWanted } = await import('./keeper/wanted.ts');
         if (keeper !== false && isKeeperWanted(env)) {
@@ -33,7 +33,7 @@ async function main(): Promise<void> {
           return await runKeeper({ dir, self, args: ['-d', dir, 'daemon', ...flags], version, env, onSignal });
         }
         const { runDaemon } = await import('./daemon/run.ts');
-        return await runDaemon({ dir, self, version, flags, logFormat: logFormat ?? 'text', env, onSignal });
+        return await runDaemon({ dir, self, version, flags, engine: engine ?? 'auto', threads: threads ?? null, logFormat: logFormat ?? 'text', env, onSignal });
       },
       async demo({ addresses, tlsAddresses, print }) {
         process.removeListener('SIGINT', interrupt); // the library ends gracefully at it

@@ -163,7 +163,8 @@ export const commands: readonly CommandDefinition[] = [
     args: [],
     options: [
       { name: 'no-keeper', help: 'no keeper process; the pid changes with a restart' },
-      { name: 'engine', value: 'NAME', help: 'what moves the bytes: portable' },
+      { name: 'engine', value: 'NAME', help: 'what moves the bytes: auto, native or portable (default: auto)' },
+      { name: 'threads', value: 'N', help: 'threads of the native engine (default: half of the cores, 8 at most)' },
       { name: 'log-format', value: 'FORMAT', help: 'lines of the log: text or json (default: text)' },
     ],
     examples: ['grace -d /var/lib/grace daemon'],

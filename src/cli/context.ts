@@ -19,7 +19,9 @@ export type DaemonOptions = {
   dir: string;
   /** False for `--no-keeper`; undefined leaves it to the daemon. */
   keeper: boolean | undefined;
-  engine: 'portable' | undefined;
+  engine: 'portable' | 'native' | 'auto' | undefined;
+  /** Threads of the native engine; undefined leaves it to the daemon. */
+  threads: number | undefined;
   logFormat: 'text' | 'json' | undefined;
 };
 

@@ -22,6 +22,8 @@ export function logConnections(log: Log, src: SourceSpec): EngineObserver {
   };
 
   return {
+    // A line that is not written is not worth a message from thread to thread for every connection.
+    wantsOrderlyEnds: log.isLevelEnabled('debug'),
     connectionEnded(event) {
       const context = { src: src.typed, ...describe(event) };
       if (!event.error) return log.debug(context, 'connection ended');

@@ -3,8 +3,8 @@ import { mkdirSync, statSync } from 'node:fs';
 import type { Invocation } from '../control/messages.ts';
 import { statePaths } from '../control/paths.ts';
 import type { StatePaths } from '../control/paths.ts';
-import type { Engine } from '../engine/engine.ts';
-import { openPortableEngine } from '../engine/portable/engine.ts';
+import { openEngine } from '../engine/open.ts';
+import type { WantedEngine } from '../engine/open.ts';
 import { GraceError, errorMessage } from '../error.ts';
 import { keptNames } from '../keeper/messages.ts';
 import { Changes } from '../forward/changes.ts';
@@ -39,6 +39,9 @@ export type DaemonOptions = {
   self: Invocation;
   version: string;
   logFormat: LogFormat;
+  engine: WantedEngine;
+  /** Threads of the native engine; null: a number that fits the machine. */
+  threads: number | null;
   /** Arguments of `grace daemon` that a successor is to have too. */
   flags: readonly string[];
   /** Where the environment is read; variables meant for this process alone are removed from it. */
@@ -148,7 +151,9 @@ type Parts = { options: DaemonOptions; parent: Parent; paths: StatePaths; listen
 function assemble({ options, parent, paths, listeners, lock, logFile: { log }, supervisor, generation }: Parts): Service {
   const now = new Date().toISOString();
   const changes = new Changes();
-  const engine: Engine = openPortableEngine();
+  const onFailure = (error: Error) => log.error({ error: errorMessage(error) }, 'the native engine failed; its connections are lost, and the portable engine goes on');
+  const opened = openEngine({ wanted: options.engine, threads: options.threads, onFailure });
+  const { engine } = opened;
   const forwarder = new Forwarder({
     engine,
     changes,
@@ -164,7 +169,9 @@ function assemble({ options, parent, paths, listeners, lock, logFile: { log }, s
     changes,
     listeners,
     engine,
-    engineReason: 'the only one there is',
+    get engineReason() {
+      return opened.reason();
+    },
     forwarder,
     generations: new Generations({ paths, changes }),
     version: options.version,

@@ -7,7 +7,7 @@ import type { SocketAddress } from './sockaddr.ts';
 export type SocketType = 'stream' | 'datagram' | 'seqpacket';
 
 const FAMILY = { inet: C.AF_INET, inet6: C.AF_INET6, unix: C.AF_UNIX } as const;
-const TYPE = { stream: C.SOCK_STREAM, datagram: C.SOCK_DGRAM, seqpacket: SOCK_SEQPACKET, SO_LINGER, SO_SNDTIMEO } as const;
+const TYPE = { stream: C.SOCK_STREAM, datagram: C.SOCK_DGRAM, seqpacket: SOCK_SEQPACKET } as const;
 
 /** A new socket, non-blocking and close-on-exec; the caller closes it. */
 export function openSocket(family: SocketAddress['family'], type: SocketType = 'stream'): number {

@@ -72,9 +72,10 @@ test('a stdout that cannot be written is a failure', { timeout: 10_000 }, async 
 });
 
 for (const { argv, expected } of [
-  { argv: ['daemon'], expected: { dir: '/s', keeper: undefined, engine: undefined, logFormat: undefined } },
-  { argv: ['daemon', '--no-keeper'], expected: { dir: '/s', keeper: false, engine: undefined, logFormat: undefined } },
-  { argv: ['daemon', '--engine', 'portable', '--log-format=json'], expected: { dir: '/s', keeper: undefined, engine: 'portable', logFormat: 'json' } },
+  { argv: ['daemon'], expected: { dir: '/s', keeper: undefined, engine: undefined, threads: undefined, logFormat: undefined } },
+  { argv: ['daemon', '--no-keeper'], expected: { dir: '/s', keeper: false, engine: undefined, threads: undefined, logFormat: undefined } },
+  { argv: ['daemon', '--engine', 'portable', '--log-format=json'], expected: { dir: '/s', keeper: undefined, engine: 'portable', threads: undefined, logFormat: 'json' } },
+  { argv: ['daemon', '--engine=native', '--threads', '2'], expected: { dir: '/s', keeper: undefined, engine: 'native', threads: 2, logFormat: undefined } },
 ] as const) {
   test(`grace ${argv.join(' ')} runs the daemon in this process with its options`, { timeout: 10_000 }, async () => {
     const seen: DaemonOptions[] = [];
@@ -87,7 +88,8 @@ for (const { argv, expected } of [
 
 test('an engine or a log format that does not exist is refused', { timeout: 10_000 }, async () => {
   for (const [argv, message] of [
-    [['--engine', 'steam'], 'grace: --engine takes portable, not "steam"\n'],
+    [['--engine', 'steam'], 'grace: --engine takes auto, native or portable, not "steam"\n'],
+    [['--threads', '0'], 'grace: --threads takes a number from 1 to 64, not "0"\n'],
     [['--log-format', 'xml'], 'grace: --log-format takes text or json, not "xml"\n'],
   ] as const) {
     assert.deepEqual(await runWords(['daemon', ...argv]), { exitCode: 2, stdout: '', stderr: message });

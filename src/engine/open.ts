@@ -1,0 +1,52 @@
+/** Which engine runs, and why. */
+import { availableParallelism } from 'node:os';
+import { errorMessage, GraceError } from '../error.ts';
+import type { Engine, EngineName } from './engine.ts';
+import { openNativeEngine } from './native/engine.ts';
+import { openPortableEngine } from './portable/engine.ts';
+
+/** `auto`: native where it can run. */
+export type WantedEngine = EngineName | 'auto';
+
+export type EngineChoice = {
+  wanted: WantedEngine;
+  /** Threads of the native engine; null: half of the cores, the other half being for those it serves. */
+  threads: number | null;
+  /** The native engine failed; the portable one, inside it, accepts from now on. */
+  onFailure: (error: Error) => void;
+};
+
+export type OpenedEngine = {
+  engine: Engine;
+  /** Why it is this one, as of now. */
+  reason(): string;
+};
+
+/** Most threads that are started unless more are asked for. */
+const MOST_THREADS = 8;
+
+/** Open the engine that is wanted. Throws GraceError when it is `native` and that cannot run. */
+export function openEngine({ wanted, threads, onFailure }: EngineChoice): OpenedEngine {
+  if (wanted === 'portable') return { engine: openPortableEngine(), reason: () => '--engine portable' };
+  const count = threads ?? defaultThreads();
+  let failure: Error | null = null;
+  try {
+    const engine = openNativeEngine({
+      threads: count,
+      portable: openPortableEngine(),
+      onFailure(error) {
+        failure = error;
+        onFailure(error);
+      },
+    });
+    const plural = count === 1 ? 'thread' : 'threads';
+    return { engine, reason: () => (failure ? `the native one failed: ${failure.message}` : `${count} ${plural}`) };
+  } catch (error) {
+    if (wanted === 'native') throw new GraceError(`cannot start the native engine: ${errorMessage(error)}`, { hint: 'use: --engine portable', cause: error });
+    return { engine: openPortableEngine(), reason: () => `the native one cannot run here: ${errorMessage(error)}` };
+  }
+}
+
+function defaultThreads(): number {
+  return Math.min(Math.max(1, Math.floor(availableParallelism() / 2)), MOST_THREADS);
+}
