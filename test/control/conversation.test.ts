@@ -1,0 +1,107 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import type { TestContext } from 'node:test';
+import { call } from '../../src/control/client.ts';
+import { statePaths } from '../../src/control/paths.ts';
+import { MovedError, serveControl } from '../../src/control/server.ts';
+import type { RequestHandler } from '../../src/control/server.ts';
+import { GraceError } from '../../src/error.ts';
+import { openListener } from '../../src/net/open.ts';
+
+const timeout = 10_000;
+
+async function serveHere(t: TestContext, handle: RequestHandler) {
+  const dir = mkdtempSync(join(tmpdir(), 'grace-control-'));
+  const listener = await openListener({ kind: 'unix', path: statePaths(dir).socket, mode: 0o600, backlog: 10 }, { name: 'control' });
+  const errors: unknown[] = [];
+  const server = await serveControl(listener, handle, (error) => errors.push(error));
+  t.after(() => {
+    server.close();
+    listener.close();
+    rmSync(dir, { recursive: true });
+  });
+  return { dir, server, errors };
+}
+
+/** Send bytes as they are and hear the whole answer. */
+async function sendRaw(dir: string, text: string): Promise<string> {
+  const socket = connect(statePaths(dir).socket);
+  let answer = '';
+  socket.setEncoding('utf8').on('data', (chunk: string) => (answer += chunk));
+  socket.on('error', () => {}); // the answer tells
+  socket.write(text);
+  await new Promise((resolve) => socket.once('close', resolve));
+  return answer;
+}
+
+test('a request gets its progress and its result', { timeout }, async (t) => {
+  const { dir } = await serveHere(t, async (request, { progress }) => {
+    assert.equal(request.command, 'wait');
+    progress({ waiting: [] });
+    return { done: 1 };
+  });
+  const heard: unknown[] = [];
+  assert.deepEqual(await call(dir, { command: 'wait' }, { onProgress: (each) => heard.push(each) }), { done: 1 });
+  assert.deepEqual(heard, [{ waiting: [] }]);
+});
+
+test('an error keeps its hint and exit code on the way', { timeout }, async (t) => {
+  const { dir } = await serveHere(t, () => Promise.reject(new GraceError('no', { hint: 'do yes', exitCode: 2 })));
+  await assert.rejects(call(dir, { command: 'ls' }), (error: GraceError) => error.message === 'no' && error.hint === 'do yes' && error.exitCode === 2);
+});
+
+test('no daemon is exit code 3', { timeout }, async () => {
+  await assert.rejects(call('/nonexistent/state', { command: 'ls' }), (error: GraceError) => error.exitCode === 3 && /no daemon runs/.test(error.message));
+});
+
+test('a question to a daemon that has been replaced is asked again', { timeout }, async (t) => {
+  let asked = 0;
+  const { dir } = await serveHere(t, () => {
+    asked++;
+    return asked < 3 ? Promise.reject(new MovedError('replaced')) : Promise.resolve({ rows: [] });
+  });
+  assert.deepEqual(await call(dir, { command: 'ls' }), { rows: [] });
+  assert.equal(asked, 3);
+});
+
+test('a client that goes away cancels its request', { timeout }, async (t) => {
+  const cancelled = Promise.withResolvers<void>();
+  const { dir, server } = await serveHere(t, (_, { signal }) => new Promise((_resolve, reject) => {
+    signal.addEventListener('abort', () => {
+      cancelled.resolve();
+      reject(signal.reason);
+    });
+    aborter.abort(new Error('enough'));
+  }));
+  const aborter = new AbortController();
+  await assert.rejects(call(dir, { command: 'wait' }, { signal: aborter.signal }), /enough/);
+  await cancelled.promise;
+  await server.idle();
+});
+
+test('what is no request is answered with an error, and the next client is served', { timeout }, async (t) => {
+  const { dir, errors } = await serveHere(t, () => Promise.resolve({ rows: [] }));
+  for (const bad of ['hello\n', '{}\n', '[1]\n', '{"command":"fly"}\n', '{"command":"start","src":"tcp:1"}\n', 'null\n']) {
+    const answer = JSON.parse(await sendRaw(dir, bad));
+    assert.equal(typeof answer.error.message, 'string', bad);
+    assert.equal(answer.error.exitCode, 1);
+  }
+  assert.deepEqual(await call(dir, { command: 'ls' }), { rows: [] });
+  assert.deepEqual(errors, []);
+});
+
+test('an endless request is cut off', { timeout }, async (t) => {
+  const { dir, server } = await serveHere(t, () => Promise.resolve({}));
+  assert.equal(await sendRaw(dir, 'x'.repeat(3 * 1024 * 1024)), '');
+  await server.idle();
+});
+
+test('a mistake of the daemon itself is an error for the client and is told to the log', { timeout }, async (t) => {
+  const { dir, errors } = await serveHere(t, () => Promise.reject(new TypeError('a bug')));
+  await assert.rejects(call(dir, { command: 'ls' }), /a bug/);
+  assert.equal(errors.length, 1);
+});
