@@ -14,7 +14,7 @@ async function main(): Promise<void> {
   process.exitCode = await runCli({
     argv: process.argv.slice(2),
     env: process.env,
-    cwd: process.cwd(),
+    cwd: self.cwd, // process.cwd() throws when the directory is gone
     stdout: process.stdout,
     stderr: process.stderr,
     isTTY: process.stdout.isTTY === true,
