@@ -6,16 +6,15 @@
  * from outside, now and then:
  *
  * - a reset, and the close of a Unix socket, fails a write of no bytes;
- * - a TCP connection that was reset is missing in the system's table of connections, and the end of
- *   one shows there.
+ * - the system tells where a TCP connection stands: reset, ended, what waits to be read.
  *
  * A client that ends while its upstream is dialled has given up if it sent nothing, as far as anyone
  * can tell, unless the dial succeeds before the second look: then the end is passed on as always. With
  * data in front of its end it has not: they have to reach the upstream, and it may wait for an answer.
  */
 import type { Leg } from './leg.ts';
-import { readTcpStates, tcpKey } from './tcp-table.ts';
-import type { TcpState } from './tcp-table.ts';
+import { openTcpDiagnosis } from './tcp-diag.ts';
+import type { TcpAddresses, TcpDiagnosis, TcpState } from './tcp-diag.ts';
 
 export type VigilOptions = {
   /** Time between two looks in milliseconds, and before the first. */
@@ -30,16 +29,17 @@ type Watched = {
   readonly going: Going;
   readonly gone: () => void;
   readonly sinceMs: number;
-  key: string | null;
-  wasSeen: boolean;
+  addresses: TcpAddresses | null;
+  /** The system knew of it before. */
+  wasKnown: boolean;
   /** Looks in a row at which it seemed to be gone. */
   suspicions: number;
 };
 
-/** Looks that must agree: one table may be read while it changes, and a dial may be about to succeed. */
+/** Looks that must agree, as a dial may be about to succeed. */
 const looksToBelieve = 2;
-/** Share of the time that may go into reading tables, which grow with the connections of the machine. */
-const mostLoad = 0.01;
+/** Share of the time that may go into looking. */
+const mostLoad = 0.02;
 const nothing = new Uint8Array(0);
 
 export class Vigil {
@@ -53,7 +53,7 @@ export class Vigil {
 
   /** Call back once when the peer is gone, or have its socket fail. Returns what ends the watch. */
   watch(leg: Leg, going: Going, gone: () => void): () => void {
-    const watched: Watched = { leg, going, gone, sinceMs: performance.now(), key: null, wasSeen: false, suspicions: 0 };
+    const watched: Watched = { leg, going, gone, sinceMs: performance.now(), addresses: null, wasKnown: false, suspicions: 0 };
     this.#watched.add(watched);
     this.#schedule(this.#lookMs);
     return () => this.#watched.delete(watched);
@@ -66,32 +66,41 @@ export class Vigil {
   }
 
   #schedule(delayMs: number): void {
-    this.#timer ??= setTimeout(() => void this.#look(), delayMs);
+    this.#timer ??= setTimeout(() => this.#look(), delayMs);
   }
 
-  async #look(): Promise<void> {
+  #look(): void {
+    this.#timer = null;
     const startMs = performance.now();
     // Most dials take no time at all: only those that do are worth a look.
     const waiting = [...this.#watched].filter(({ sinceMs }) => startMs - sinceMs >= this.#lookMs / 2);
     for (const { leg } of waiting) poke(leg);
-    const states = await readTcpStates(keysOf(waiting));
-    if (states !== null) for (const watched of waiting) this.#judge(watched, states);
-    this.#timer = null;
+    if (waiting.some(({ leg }) => leg.isTcp)) this.#diagnose(waiting);
     const tookMs = performance.now() - startMs;
     if (this.#watched.size > 0) this.#schedule(Math.max(this.#lookMs, tookMs / mostLoad));
   }
 
-  #judge(watched: Watched, states: ReadonlyMap<string, TcpState>): void {
-    if (watched.key === null || !this.#watched.has(watched)) return;
-    const state = states.get(watched.key);
-    watched.wasSeen ||= state !== undefined;
-    // A connection of another network namespace is in no table of ours: it has not gone.
-    const isSuspect = state === undefined ? watched.wasSeen : watched.going === 'reset or end' && hasGivenUp(watched.leg, state);
-    watched.suspicions = isSuspect ? watched.suspicions + 1 : 0;
-    if (watched.suspicions < looksToBelieve) return;
-    this.#watched.delete(watched);
-    watched.gone();
+  #diagnose(waiting: readonly Watched[]): void {
+    using diagnosis = openTcpDiagnosis();
+    if (diagnosis === null) return;
+    for (const watched of waiting) {
+      watched.suspicions = isSuspect(watched, diagnosis) ? watched.suspicions + 1 : 0;
+      if (watched.suspicions < looksToBelieve) continue;
+      this.#watched.delete(watched);
+      watched.gone();
+    }
   }
+}
+
+function isSuspect(watched: Watched, diagnosis: TcpDiagnosis): boolean {
+  const { leg, going } = watched;
+  watched.addresses ??= addressesOf(leg);
+  if (watched.addresses === null) return false;
+  const state = diagnosis.stateOf(watched.addresses);
+  // A connection that came from another network namespace never was known in ours.
+  if (state === null) return watched.wasKnown;
+  watched.wasKnown = true;
+  return state.isGone || (going === 'reset or end' && hasGivenUp(leg, state));
 }
 
 function hasGivenUp({ socket }: Leg, { hasPeerEnded, unread }: TcpState): boolean {
@@ -103,16 +112,7 @@ function poke({ socket, carrier }: Leg): void {
   if (socket === carrier && socket.writable) socket.write(nothing);
 }
 
-function keysOf(waiting: readonly Watched[]): Set<string> {
-  const keys = new Set<string>();
-  for (const watched of waiting) {
-    watched.key ??= keyOf(watched.leg);
-    if (watched.key !== null) keys.add(watched.key);
-  }
-  return keys;
-}
-
-function keyOf({ carrier: { localAddress, localPort, remoteAddress, remotePort } }: Leg): string | null {
+function addressesOf({ carrier: { localAddress, localPort, remoteAddress, remotePort } }: Leg): TcpAddresses | null {
   if (localAddress === undefined || localPort === undefined || remoteAddress === undefined || remotePort === undefined) return null;
-  return tcpKey({ localAddress, localPort, remoteAddress, remotePort });
+  return { localAddress, localPort, remoteAddress, remotePort };
 }
