@@ -1,2 +1,168 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { test } from 'node:test';
+import type { Socket } from 'node:net';
+import { connectTo, openBackend, openEcho, readAll, readBytes } from './peers.ts';
+import { addressOf, Rig, to } from './rig.ts';
 import type { OpenEngine } from './rig.ts';
-export function acceptSuite(_openEngine: OpenEngine): void {}
+
+export function acceptSuite(openEngine: OpenEngine): void {
+  test('after a switch new clients go to the new upstream, and open connections stay', { timeout: 5000 }, async () => {
+    await using rig = new Rig(openEngine);
+    await using one = await openBackend();
+    await using two = await openEcho();
+    const { connect, entrance, upstream } = await rig.forward({ to: to(one) });
+    const old = await connect();
+    const peer = await one.next();
+    const next = rig.upstream(to(two));
+    entrance.route(next);
+    const fresh = await connect();
+    fresh.write('new');
+    assert.equal(await readBytes(fresh, 3), 'new');
+    assert.deepEqual([upstream.stats().connections, next.stats().connections], [1, 1]);
+    old.end('old');
+    assert.equal(await readAll(peer), 'old');
+    peer.end();
+    old.resume();
+    await upstream.drained();
+    assert.equal(next.stats().connections, 1);
+  });
+
+  for (const on of ['tcp', 'unix'] as const) {
+    test(`stopping leaves the ${on} queue to the next entrance, and connections go on`, { timeout: 5000 }, async () => {
+      await using rig = new Rig(openEngine);
+      await using echo = await openEcho();
+      const first = await rig.forward({ to: to(echo), on });
+      const open = await first.connect();
+      open.write('1');
+      assert.equal(await readBytes(open, 1), '1');
+      await first.entrance.stop();
+      await first.entrance.stop();
+      const queued = await first.connect();
+      queued.write('2');
+      if ('path' in first.address) assert.ok(existsSync(first.address.path));
+      open.write('3');
+      assert.equal(await readBytes(open, 1), '3');
+      assert.equal(first.upstream.stats().connections, 1);
+      await rig.forward({ to: to(echo), on: first.listener });
+      assert.equal(await readBytes(queued, 1), '2');
+    });
+  }
+
+  test('no client is lost while entrances of one listener come and go', { timeout: 10_000 }, async () => {
+    await using rig = new Rig(openEngine);
+    await using echo = await openEcho();
+    const listener = await rig.listen('tcp');
+    const upstream = rig.upstream(to(echo));
+    const open = () => rig.engine.openEntrance({ listener, endpoint: { type: 'tcp', port: 0, interface: '', backlog: 50 }, upstream, observer: {} });
+    let entrance = open();
+    let isOver = false;
+    const ask = async () => {
+      for (let count = 0; count < 25; count++) {
+        const client = await connectTo(addressOf(listener));
+        client.end('hello');
+        assert.equal(await readAll(client), 'hello');
+      }
+    };
+    const clients = Promise.all(Array.from({ length: 16 }, ask)).finally(() => (isOver = true));
+    let changes = 0;
+    for (; !isOver; changes++) {
+      await new Promise((resolve) => setImmediate(resolve));
+      // Half of the times the next one accepts already.
+      const next = changes % 2 === 0 ? open() : null;
+      await entrance.stop();
+      entrance = next ?? open();
+    }
+    await clients;
+    assert.ok(changes > 10, `${changes} changes`);
+    await entrance.stop();
+    await upstream.drained();
+    listener.close();
+  });
+
+  test('beyond maxconn clients wait in the queue, and are served when there is room', { timeout: 5000 }, async () => {
+    await using rig = new Rig(openEngine);
+    await using backend = await openBackend();
+    const { connect, upstream } = await rig.forward({ to: to(backend), from: { maxconn: 2 } });
+    const clients: Socket[] = [];
+    for (let count = 0; count < 5; count++) {
+      const client = await connect();
+      client.write(`${count}`);
+      clients.push(client);
+    }
+    const served: Socket[] = [];
+    for (let count = 0; count < 5; count++) {
+      const peer = await backend.next();
+      served.push(peer);
+      assert.equal(await readBytes(peer, 1), `${count}`);
+      assert.ok(upstream.stats().connections <= 2);
+      assert.ok(backend.accepted <= count + 2);
+      if (count < 1) continue;
+      // One of the two leaves.
+      clients[count - 1]?.destroy();
+      served[count - 1]?.end();
+    }
+    await rig.endedConnections(4);
+    assert.equal(upstream.stats().connections, 1);
+  });
+
+  test('a source that needs the PROXY protocol, and stdio, are refused', { timeout: 5000 }, async () => {
+    await using rig = new Rig(openEngine);
+    const listener = await rig.listen('tcp');
+    const upstream = rig.upstream(to(addressOf(listener)));
+    const plain = { type: 'tcp', port: 0, interface: '', backlog: 50 } as const;
+    const refusals = [
+      [{ ...plain, proxy: 'accept' }, /the PROXY protocol is not supported yet/],
+      [{ type: 'haproxy', endpoint: plain }, /the PROXY protocol is not supported yet/],
+      [{ type: 'stdio' }, /stdio/],
+    ] as const;
+    for (const [endpoint, message] of refusals) {
+      assert.throws(() => rig.engine.openEntrance({ listener, endpoint, upstream, observer: {} }), { name: 'GraceError', message });
+    }
+    listener.close();
+  });
+
+  test('with no descriptors left clients wait in the queue, and are served when there are some again', { timeout: 20_000, skip: process.platform !== 'linux' }, async () => {
+    const engine = openEngine();
+    await engine.close();
+    await using echo = await openEcho();
+    const script = new URL('fixtures/few-descriptors.ts', import.meta.url).pathname;
+    // Deno rewrites commands that have its own path in them, but not one that comes from a variable.
+    const run = 'Deno' in globalThis ? '"$RUNTIME" run -A --no-check' : '"$RUNTIME" --disable-warning=ExperimentalWarning';
+    const child = spawn('sh', ['-c', `ulimit -n 64; exec ${run} "$0" "$@"`, script, engine.name, `${echo.port}`], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+      env: { ...process.env, RUNTIME: process.execPath },
+    });
+    const exited = once(child, 'exit');
+    const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+    const line = async () => JSON.parse(String((await lines.next()).value)) as { port?: number; paused?: string; connections?: number };
+    const { port = 0 } = await line();
+    const clients: Socket[] = [];
+    for (let count = 0; count < 60; count++) {
+      const client = await connectTo({ host: '127.0.0.1', port });
+      client.write('x');
+      clients.push(client);
+    }
+    assert.match((await line()).paused ?? '', /EMFILE/);
+    // In the order in which they came, each makes room for one that waits.
+    let served = 0;
+    for (const client of clients) {
+      const isServed = await readBytes(client, 1).then(() => true, () => false);
+      if (isServed) served++;
+      client.destroy();
+    }
+    // Deno accepts all that wait at once, however many there are; some of those it has to turn away.
+    if ('Deno' in globalThis) assert.ok(served > 0);
+    else assert.equal(served, clients.length);
+    const late = await connectTo({ host: '127.0.0.1', port });
+    late.write('y');
+    assert.equal(await readBytes(late, 1), 'y');
+    late.destroy();
+    child.stdin.end();
+    for (let connections: number | undefined = -1; connections !== 0; ) ({ connections } = await line());
+    assert.deepEqual(await exited, [0, null]);
+  });
+}

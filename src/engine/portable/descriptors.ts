@@ -4,6 +4,7 @@
  * everything that waits in the queue, to be rid of it. Clients that wait are better left waiting.
  */
 import { readdirSync } from 'node:fs';
+import { errorCode } from '../../error.ts';
 import { fdLimit } from '../../sys/process.ts';
 
 export type DescriptorOptions = {
@@ -76,8 +77,10 @@ function countOpen(): number {
     try {
       // One of them is the directory itself, while it is read.
       return readdirSync(directory).length - 1;
-    } catch {
-      // Not on this system, or no descriptor left even for that: the next, or none.
+    } catch (error) {
+      const code = errorCode(error);
+      if (code === 'EMFILE' || code === 'ENFILE') return Infinity;
+      // Not on this system.
     }
   }
   return 0;

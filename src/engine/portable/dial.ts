@@ -21,8 +21,9 @@ export function openDialer(endpoint: ClientEndpoint): Dialer {
   const connect = openConnect(endpoint);
   return async ({ signal }) => {
     try {
-      const { retry: forMs = 0 } = endpoint;
-      return await withRetries({ forMs, signal, isWorthIt: isRefusal }, () => withinTime(endpoint.timeout * 1000, signal, connect));
+      const { retry: forMs = 0, timeout } = endpoint;
+      const attempt = () => withinTime(timeout * 1000, signal, connect);
+      return await withRetries({ forMs, signal, isWorthIt: isRefusal }, () => withRetries({ forMs: shortageMs, signal, isWorthIt: isShortage }, attempt));
     } catch (error) {
       signal.throwIfAborted();
       throw dialError(endpoint, error);
@@ -59,12 +60,23 @@ async function connectTcp({ host, port, bindAddress, keepalive }: TcpClient | Ss
   return plainLeg(socket);
 }
 
+/** How long a dial waits for others to give descriptors back, in milliseconds. */
+const shortageMs = 100;
+
 /** Whether nobody listens there, which a server that is being restarted mends; of several addresses, at any. */
 function isRefusal(error: unknown): boolean {
-  if (error instanceof AttemptsError) return error.attempts.some((attempt) => isRefusal(attempt.error));
-  if (error instanceof GraceError && error.cause !== undefined) return isRefusal(error.cause);
-  const code = errorCode(error);
-  return code === 'ECONNREFUSED' || code === 'ENOENT';
+  return hasCode(error, ['ECONNREFUSED', 'ENOENT']);
+}
+
+/** Whether this process, or the system, has no descriptors or memory left. */
+function isShortage(error: unknown): boolean {
+  return hasCode(error, ['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM']);
+}
+
+function hasCode(error: unknown, codes: readonly string[]): boolean {
+  if (error instanceof AttemptsError) return error.attempts.some((attempt) => hasCode(attempt.error, codes));
+  if (error instanceof GraceError && error.cause !== undefined) return hasCode(error.cause, codes);
+  return codes.includes(errorCode(error) ?? '');
 }
 
 function dialError(endpoint: ClientEndpoint, error: unknown): GraceError {
