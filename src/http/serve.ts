@@ -151,7 +151,9 @@ function announce(options: { net: Net; notifier: Notifier | null; log: (line: st
   notifier?.ready({ mainPid: process.pid, status: `Serving ${addresses}` });
   if (net.parent === null) return;
   net.claimPaths();
-  if (net.parent.terminate()) log(`Graceful handoff of ${addresses} from pid ${net.parent.pid} to pid ${process.pid}.`);
+  // Said before it is done, so that the log has it before the predecessor's end.
+  log(`Graceful handoff of ${addresses} from pid ${net.parent.pid} to pid ${process.pid}.`);
+  net.parent.terminate();
 }
 
 function keepWatchdogQuiet(notifier: Notifier | null): Disposable {

@@ -21,6 +21,9 @@ export type ProgramOptions = {
   inherited?: number[];
 };
 
+/** A line that does not come is a failure with the output in it, before the test's own time is over. */
+const LINE_TIMEOUT_MS = 12_000;
+
 /** A server program of fixtures/ and the processes that follow it; they all write to the same output. */
 export class Program implements AsyncDisposable {
   readonly first: ChildProcess;
@@ -41,15 +44,21 @@ export class Program implements AsyncDisposable {
     });
     // The end of the output is the end of the last process that holds it.
     this.#ended = once(lines, 'close').then(() => {
-      for (const { pattern, reject } of this.#waiting.splice(0)) reject(new Error(`no line ${pattern} in:\n${this.#lines.join('\n')}`));
+      for (const { pattern, reject } of this.#waiting.splice(0)) reject(this.#noLine(pattern));
     });
   }
 
   /** The first line that matches and that no earlier call has passed by. */
   async line(pattern: RegExp): Promise<RegExpExecArray> {
-    const found = new Promise<RegExpExecArray>((resolve, reject) => this.#waiting.push({ pattern, from: this.#read, resolve, reject }));
+    const found = Promise.withResolvers<RegExpExecArray>();
+    this.#waiting.push({ pattern, from: this.#read, ...found });
     this.#settle();
-    return found;
+    const timer = setTimeout(() => found.reject(this.#noLine(pattern)), LINE_TIMEOUT_MS);
+    try {
+      return await found.promise;
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   get output(): string {
@@ -59,6 +68,10 @@ export class Program implements AsyncDisposable {
   /** Resolves when no process of it runs any more. */
   get ended(): Promise<void> {
     return this.#ended;
+  }
+
+  #noLine(pattern: RegExp): Error {
+    return new Error(`no line ${pattern} in:\n${this.output}`);
   }
 
   #settle(): void {
