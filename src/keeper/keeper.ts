@@ -20,6 +20,7 @@ import { Backoff } from './backoff.ts';
 import { spawnDaemon } from './child.ts';
 import { Channel, openChannel } from './channel.ts';
 import type { ChannelEnd } from './channel.ts';
+import { slim } from './slim.ts';
 import { takeGiven } from './given.ts';
 import { keeperFormat } from './messages.ts';
 import type { DaemonMessage, KeeperMessage } from './messages.ts';
@@ -34,6 +35,9 @@ export type KeeperOptions = {
   env: NodeJS.ProcessEnv;
   onSignal: (signal: NodeJS.Signals, handler: () => void) => void;
 };
+
+/** After so long without a word from a daemon, memory is given back. */
+const restAfterMs = 1000;
 
 /** Passed on to the daemon that serves. */
 const forwarded = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const;
@@ -80,6 +84,7 @@ class Keeper {
   #isStopping = false;
   /** A restart is over, but for this process. */
   #isOutdated = false;
+  #restTimer: NodeJS.Timeout | undefined;
   #timer: NodeJS.Timeout | undefined;
   readonly #lastWords = new Map<number, string>();
   #pendingSignals: NodeJS.Signals[] = [];
@@ -109,6 +114,7 @@ class Keeper {
     if (remembered) this.#resume(remembered);
     else if (!(await this.#attach())) this.#start(null);
     this.#reap();
+    this.#restSoon();
     return await this.#exit.promise;
   }
 
@@ -169,6 +175,7 @@ class Keeper {
   }
 
   #hear(generation: Generation, message: DaemonMessage, fds: number[]): void {
+    this.#restSoon();
     if ('keep' in message) {
       for (const [index, name] of message.keep.entries()) this.#keep(name, fds[index]);
     } else if ('forget' in message) {
@@ -189,6 +196,12 @@ class Keeper {
     } else if ('ping' in message) {
       generation.channel.say({ pong: message.ping });
     }
+  }
+
+  /** Nothing happens for days on end: then memory is better given back. */
+  #restSoon(): void {
+    clearTimeout(this.#restTimer);
+    this.#restTimer = setTimeout(slim, restAfterMs);
   }
 
   #keep(name: string, fd: number | undefined): void {
