@@ -1,13 +1,14 @@
 /**
  * `npm run build`: writes dist/grace, one self-contained executable for this machine, and dist/lib,
- * the library as JavaScript with type declarations.
+ * the library as JavaScript with type declarations. `--outdir DIR` writes to another place than dist.
  */
 import { execFile } from 'node:child_process';
 import { chmod, copyFile, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
+import { parseArgs, promisify } from 'node:util';
+import { slimExecutable } from './release/slim.ts';
 
 const run = promisify(execFile);
 export const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -30,8 +31,18 @@ export function hostTarget(): Target {
   return target;
 }
 
+/** What is written into a bundle beside the commit; a build for use at home needs none of it. */
+export type Stamp = {
+  /** Instead of the version in package.json. */
+  version?: string;
+  /** Ed25519 public keys (PEM, one after the other) that `grace upgrade` trusts. */
+  publicKeys?: string;
+  /** Where `grace upgrade` finds releases. */
+  releaseUrl?: string;
+};
+
 /** Bundle src/main.ts into one CommonJS file (what a single executable application runs). */
-export async function bundle(outfile: string): Promise<void> {
+export async function bundle(outfile: string, { version, publicKeys, releaseUrl }: Stamp = {}): Promise<void> {
   const { build } = await import('esbuild');
   await build({
     entryPoints: [join(root, 'src/main.ts')],
@@ -45,6 +56,9 @@ export async function bundle(outfile: string): Promise<void> {
     legalComments: 'none',
     define: {
       GRACE_COMMIT: JSON.stringify(await commitOfTree()),
+      GRACE_VERSION: JSON.stringify(version ?? null),
+      GRACE_PUBLIC_KEYS: JSON.stringify(publicKeys ?? null),
+      GRACE_RELEASE_URL: JSON.stringify(releaseUrl ?? null),
       GRACE_NATIVE_WORKER: JSON.stringify(await bundleWorker()),
       // There is no module around a bundle; the code that would use it is for running from source.
       'import.meta.url': '""',
@@ -79,9 +93,15 @@ async function commitOfTree(): Promise<string> {
   }
 }
 
-/** Node's binary for a target, from its npm package. */
+/** Node's binary for a target: from the npm package that is installed, or one that was fetched for a cross build. */
 export async function nodeBinary(target: Target): Promise<{ file: string; version: string }> {
-  const manifestFile = require.resolve(`${target.nodePackage}/package.json`);
+  let manifestFile: string;
+  try {
+    manifestFile = require.resolve(`${target.nodePackage}/package.json`);
+  } catch {
+    const { fetchNodePackage } = await import('./release/node-package.ts'); // npm installs that of this machine only
+    manifestFile = join(await fetchNodePackage({ root, name: target.nodePackage }), 'package.json');
+  }
   const manifest: { version: string } = JSON.parse(await readFile(manifestFile, 'utf8'));
   return { file: join(dirname(manifestFile), 'bin/node'), version: manifest.version };
 }
@@ -111,6 +131,7 @@ export async function makeExecutable({ target, bundleFile, outfile }: { target: 
     const { stdout = '', stderr = '' } = error as { stdout?: string; stderr?: string };
     throw new Error(`pkg could not make ${outfile}:\n${stdout}${stderr}`, { cause: error });
   }
+  await slimExecutable(half);
   await rename(half, outfile); // a running executable is replaced, never written to
 }
 
@@ -128,19 +149,19 @@ export async function buildLibrary(): Promise<void> {
 }
 
 /** Build what this machine can run; returns the path of the executable. */
-export async function build(): Promise<string> {
-  const dist = join(root, 'dist');
-  await mkdir(dist, { recursive: true });
-  const bundleFile = join(dist, 'grace.cjs');
-  const outfile = join(dist, 'grace');
+export async function build(outdir = join(root, 'dist')): Promise<string> {
+  await mkdir(outdir, { recursive: true });
+  const bundleFile = join(outdir, 'grace.cjs');
+  const outfile = join(outdir, 'grace');
   await bundle(bundleFile);
   await makeExecutable({ target: hostTarget(), bundleFile, outfile });
   return outfile;
 }
 
 if (import.meta.main) {
-  const outfile = await build();
-  await buildLibrary();
+  const { values } = parseArgs({ options: { outdir: { type: 'string' } } });
+  const outfile = await build(values.outdir && resolve(values.outdir));
+  if (!values.outdir) await buildLibrary();
   const { size } = await stat(outfile);
-  console.log(`built ${outfile} (${(size / 1e6).toFixed(1)} MB) and dist/lib`);
+  console.log(`built ${outfile} (${(size / 1e6).toFixed(1)} MB)${values.outdir ? '' : ' and dist/lib'}`);
 }
