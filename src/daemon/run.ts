@@ -5,6 +5,8 @@ import { statePaths } from '../control/paths.ts';
 import type { StatePaths } from '../control/paths.ts';
 import { openEngine } from '../engine/open.ts';
 import type { WantedEngine } from '../engine/open.ts';
+import { checkClient, checkServer } from '../endpoint/check.ts';
+import type { ServerEndpoint } from '../endpoint/model.ts';
 import { GraceError, errorMessage } from '../error.ts';
 import { keptNames } from '../keeper/messages.ts';
 import { Changes } from '../forward/changes.ts';
@@ -234,11 +236,21 @@ async function restoreRules(service: Service, note: (text: string) => void): Pro
 }
 
 function adoptRules(service: Service, handover: Handover): void {
-  for (const { src, dst, listener, ...carried } of handover.rules) {
-    const rule = readRule({ src, dst });
+  const rules = handover.rules.map((handed) => ({ ...handed, rule: readRule(handed) }));
+  // What can fail fails before the first rule accepts: a client accepted here would be lost with this process.
+  for (const { rule } of rules) {
+    if (speaksTls(rule.src.endpoint)) checkServer(rule.src.endpoint);
+    checkClient(rule.dst.endpoint);
+  }
+  for (const { rule, listener, src: _src, dst: _dst, ...carried } of rules) {
     if (listener === null) service.forwarder.keepBroken(rule, new GraceError('it could not be served before the restart'));
     else service.forwarder.adopt(rule, service.listeners.inherited(rule.src, listener), carried);
   }
+}
+
+function speaksTls(endpoint: ServerEndpoint): boolean {
+  const { type } = endpoint.type === 'haproxy' ? endpoint.endpoint : endpoint;
+  return type === 'ssl' || type === 'tls';
 }
 
 /** Try the rules that could not be served again, less and less often. Returns what ends that. */

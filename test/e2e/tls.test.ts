@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { copyFileSync } from 'node:fs';
+import { copyFileSync, rmSync } from 'node:fs';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { connect as connectTls, createServer as createTlsServer } from 'node:tls';
@@ -133,6 +133,23 @@ test('a TLS connection outlives restarts in the process that has it, and wait kn
   assert.equal(waiting.outcome().code, null);
   socket.end();
   assert.equal((await waiting.ended).code, 0);
+});
+
+test('a restart whose successor cannot read a certificate changes nothing', { timeout }, async (t) => {
+  const grace = makeGrace(t);
+  const files = pemFiles(t);
+  const a = await startBackend(t, 'A');
+  const src = `ssl:0:privateKey=${files.key}:certKey=${files.fullChain}:interface=127.0.0.1`;
+  await grace.ok('start', 'tcp:0:interface=127.0.0.1', a.endpoint);
+  await grace.ok('start', src, a.endpoint);
+  const port = await grace.port(src);
+  rmSync(files.fullChain);
+  const { code, stderr } = await grace.run('restart');
+  assert.equal(code, 1);
+  assert.match(stderr, /^grace: cannot restart.*full\.txt/);
+  const { socket, text } = await greet(port, files.root);
+  assert.equal(text, 'A\n');
+  socket.destroy();
 });
 
 test('a key that does not fit is refused by start, with the file named', { timeout }, async (t) => {
