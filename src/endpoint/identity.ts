@@ -16,14 +16,17 @@ export function serverKey(endpoint: ServerEndpoint): string {
   return JSON.stringify(serverMeaning(mapPaths(endpoint, canonicalPath)), sortedKeys);
 }
 
-/** Identity of the place where an endpoint listens alone: two with the same one cannot both listen. */
+/**
+ * Identity of the place where an endpoint listens alone: two with the same one cannot both listen.
+ * Port 0 is another port each time, so there only the same endpoint is the same place.
+ */
 export function listenKey(endpoint: ServerEndpoint): string {
   switch (endpoint.type) {
     case 'tcp':
     case 'tcp6':
     case 'ssl':
     case 'tls':
-      return JSON.stringify(bindMeaning(endpoint), sortedKeys);
+      return endpoint.port === 0 ? serverKey(endpoint) : JSON.stringify(bindMeaning(endpoint), sortedKeys);
     case 'unix':
       return `unix ${mapPaths(endpoint, canonicalPath).address}`;
     case 'systemd':

@@ -68,3 +68,8 @@ test('where a server listens does not depend on its other parameters', { timeout
   ]);
   areDifferent(keyOfListening, [['tcp:80', 'tcp:81', 'tcp6:80', 'tcp:80:127.0.0.1', 'unix:80', 'fd:80', 'systemd:name=80', 'stdio']]);
 });
+
+test('port 0 of two endpoints that differ is two places, and of the same one a single place', { timeout }, () => {
+  areDifferent(keyOfListening, [['tcp:0', 'tcp:0:backlog=7', 'ssl:0:privateKey=a.pem']]);
+  areEqual(keyOfListening, [['tcp:0', 'tcp:port=0'], ['tcp:9000', 'tcp:9000:backlog=7', 'ssl:9000:privateKey=a.pem']]);
+});
