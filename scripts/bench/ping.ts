@@ -1,0 +1,28 @@
+/**
+ * One quiet client beside the load: a small HTTP request a millisecond for some seconds. Prints the
+ * median and the 99th percentile of the times to the answer, in microseconds, as JSON.
+ */
+import net from 'node:net';
+
+const [port, seconds] = process.argv.slice(2).map(Number);
+const socket = net.connect({ port: port!, host: '127.0.0.1', noDelay: true });
+const request = 'GET / HTTP/1.1\r\nHost: bench\r\n\r\n';
+const times: number[] = [];
+const endAt = performance.now() + 1000 * seconds!;
+let sentAt = 0;
+let received = '';
+const ask = () => {
+  received = '';
+  sentAt = performance.now();
+  socket.write(request);
+};
+socket.setEncoding('latin1').on('connect', ask);
+socket.on('data', (data: string) => {
+  received += data;
+  if (!received.endsWith('\n')) return;
+  times.push((performance.now() - sentAt) * 1000);
+  if (performance.now() < endAt) return void setTimeout(ask, 1);
+  socket.end();
+  const sorted = times.sort((a, b) => a - b);
+  console.log(JSON.stringify({ p50: sorted[Math.floor(sorted.length * 0.5)], p99: sorted[Math.floor(sorted.length * 0.99)] }));
+});
