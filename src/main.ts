@@ -4,7 +4,7 @@
  */
 import { runCli } from './cli/cli.ts';
 import { originalInvocation } from './net/invocation.ts';
-import { version } from './version.ts';
+import { commit, version } from './version.ts';
 
 async function main(): Promise<void> {
   const interruption = new AbortController();
@@ -21,6 +21,12 @@ async function main(): Promise<void> {
     signal: interruption.signal,
     self,
     version,
+    async versionDetails() {
+      const { engineHere } = await import('./engine/here.ts');
+      const { platform, arch, versions } = process;
+      const runtime = 'Deno' in globalThis ? `deno ${versions['deno']}` : `node ${process.version}`;
+      return [`commit ${commit ?? 'unknown (run from source)'}`, `${runtime} (${platform} ${arch})`, `engine ${engineHere()}`];
+    },
     programs: {
       async daemon({ dir, keeper, engine, threads, logFormat }) {
         process.removeListener('SIGINT', interrupt);

@@ -30,6 +30,8 @@ export type CliOptions = {
   /** How this executable is started; a daemon is started the same way. */
   self: Invocation;
   version: string;
+  /** What `--version` tells below the version, a line each. */
+  versionDetails?: (() => Promise<readonly string[]>) | undefined;
   programs: Programs;
 };
 
@@ -80,7 +82,7 @@ async function runLine(options: CliOptions): Promise<number> {
   const { command } = line;
   if (line.options.has('help')) return printHelp(stdout, command);
   if (line.options.has('version')) {
-    printLine(stdout, `grace ${version}`);
+    printLine(stdout, [`grace ${version}`, ...((await options.versionDetails?.()) ?? [])].join('\n'));
     return 0;
   }
   if (!command) {
@@ -156,6 +158,9 @@ const commandPrograms: Record<CommandName, CommandProgram> = {
   daemon: async (context, input) => (await import('./daemon.ts')).daemon(context, input),
   endpoint: async (context, input) => (await import('./endpoint.ts')).endpoint(context, input),
   demo: async (context, input) => (await import('./demo.ts')).demo(context, input),
+  upgrade: async (context, input) => (await import('./upgrade.ts')).upgradeSelf(context, input),
+  completion: async (context, input) => (await import('./completion.ts')).completion(context, input),
+  man: async (context) => (await import('./man.ts')).man(context),
   help: async ({ stdout }, { args: [name] }) => {
     const command = name === undefined ? null : findCommand(name);
     if (command === undefined) throw unknownCommand(name ?? '');

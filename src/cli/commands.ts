@@ -10,6 +10,8 @@ export type OptionDefinition = {
   short?: string;
   /** What its value is called in help; an option without one is a switch. */
   value?: string;
+  /** The only words its value can be. */
+  choices?: readonly string[];
   help: string;
 };
 
@@ -45,6 +47,9 @@ export type CommandName =
   | 'daemon'
   | 'endpoint'
   | 'demo'
+  | 'upgrade'
+  | 'completion'
+  | 'man'
   | 'help';
 
 /** Options that stand before or after any command. */
@@ -163,9 +168,9 @@ export const commands: readonly CommandDefinition[] = [
     args: [],
     options: [
       { name: 'no-keeper', help: 'no keeper process; the pid changes with a restart' },
-      { name: 'engine', value: 'NAME', help: 'what moves the bytes: auto, native or portable (default: auto)' },
+      { name: 'engine', value: 'NAME', choices: ['auto', 'native', 'portable'], help: 'what moves the bytes: auto, native or portable (default: auto)' },
       { name: 'threads', value: 'N', help: 'threads of the native engine (default: half of the cores, 8 at most)' },
-      { name: 'log-format', value: 'FORMAT', help: 'lines of the log: text or json (default: text)' },
+      { name: 'log-format', value: 'FORMAT', choices: ['text', 'json'], help: 'lines of the log: text or json (default: text)' },
     ],
     examples: ['grace -d /var/lib/grace daemon'],
   },
@@ -192,6 +197,42 @@ export const commands: readonly CommandDefinition[] = [
       { name: 'tls-addresses', value: 'LIST', help: 'addresses that speak TLS, with a certificate made at the start (default: none)' },
     ],
     examples: ['grace demo', 'grace demo --addresses 127.0.0.1:8080 --tls-addresses 127.0.0.1:8443'],
+  },
+  {
+    name: 'upgrade',
+    aliases: [],
+    summary: 'replace grace by the newest version, or another, without losing a connection',
+    details: [
+      'Downloads the executable, verifies checksum and signature, puts it in the place of this one in one step, and restarts the daemon as "grace restart" does. If the new one does not come up, the old executable is put back and the old daemon goes on: it never stopped.',
+      'Only a release that is signed with a key that this grace trusts is taken: one from the build, or that of --key.',
+    ],
+    args: [],
+    options: [
+      { name: 'to', value: 'VERSION', help: 'this version, which may be an older one (default: the newest)' },
+      { name: 'from', value: 'URL', help: 'where releases are (default: GRACE_RELEASE_URL, then what the build names)' },
+      { name: 'key', value: 'FILE', help: 'trust this Ed25519 public key (PEM) and no other' },
+      { name: 'check', help: 'only tell which version is there' },
+      { name: 'timeout', value: 'DURATION', help: 'time for the new daemon to come up (default: 10s)' },
+    ],
+    examples: ['grace upgrade', 'grace upgrade --check', 'grace upgrade --to 0.1.0'],
+  },
+  {
+    name: 'completion',
+    aliases: [],
+    summary: 'print completions for a shell',
+    details: ['They complete commands, options, files, and the SRC of the rules that are served.'],
+    args: [{ name: 'SHELL', required: true, choices: ['bash', 'zsh', 'fish'] }],
+    options: [],
+    examples: ['eval "$(grace completion bash)"', 'grace completion fish > ~/.config/fish/completions/grace.fish'],
+  },
+  {
+    name: 'man',
+    aliases: [],
+    summary: 'print the manual page',
+    details: [],
+    args: [],
+    options: [],
+    examples: ['grace man | man -l -'],
   },
   {
     name: 'help',

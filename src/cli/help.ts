@@ -3,6 +3,19 @@ import type { CommandDefinition, OptionDefinition } from './commands.ts';
 
 const lineWidth = 80;
 
+/** What the help and the manual page have in common. */
+export const introduction = 'grace forwards connections from one endpoint to another, and moves, restarts and upgrades without dropping any.';
+export const endpointsText =
+  'tcp:8080, tcp:8080:interface=127.0.0.1 or unix:/run/app.sock as SRC; tcp:127.0.0.1:9001, tls:example.com:443 or unix:/run/app.sock as DST; "grace endpoint" explains one.';
+export const durationsText = '500ms, 30s, 5m, 2h, or a bare number of seconds.';
+export const exitCodes: readonly (readonly [code: number, meaning: string])[] = [
+  [0, 'done'],
+  [1, 'failed, nothing was changed'],
+  [2, 'the command line or an endpoint is wrong'],
+  [3, 'no daemon runs'],
+  [124, 'a timeout passed'],
+];
+
 /** `grace stop [SRC] [--timeout DURATION] [--now]` */
 export function usageOf({ name, args, options }: CommandDefinition): string {
   const words = args.map((argument) => (argument.required ? argument.name : `[${argument.name}]`));
@@ -17,13 +30,13 @@ export function generalHelp(): string {
     return [[[name, ...aliases].join(', '), ...words].join(' '), summary] as const;
   });
   return [
-    wrap('grace forwards connections from one endpoint to another, and moves, restarts and upgrades without dropping any.'),
+    wrap(introduction),
     'Usage: grace [-d DIR] COMMAND [ARGUMENTS]',
     `Commands:\n${columns(rows)}`,
     `Options:\n${columns(globalOptions.map(optionRow))}`,
-    wrap('Endpoints: tcp:8080, tcp:8080:interface=127.0.0.1 or unix:/run/app.sock as SRC; tcp:127.0.0.1:9001, tls:example.com:443 or unix:/run/app.sock as DST; "grace endpoint" explains one.'),
-    'Durations: 500ms, 30s, 5m, 2h, or a bare number of seconds.',
-    wrap('Exit codes: 0 done; 1 failed, nothing was changed; 2 the command line or an endpoint is wrong; 3 no daemon runs; 124 a timeout passed.'),
+    wrap(`Endpoints: ${endpointsText}`),
+    `Durations: ${durationsText}`,
+    wrap(`Exit codes: ${exitCodes.map(([code, meaning]) => `${code} ${meaning}`).join('; ')}.`),
     'Help for a command: grace COMMAND --help',
   ].join('\n\n');
 }

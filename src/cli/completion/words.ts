@@ -1,0 +1,39 @@
+/** What can stand at a place of the command line, told from the table of commands. */
+import { commands, globalOptions } from '../commands.ts';
+import type { ArgumentDefinition, CommandDefinition, OptionDefinition } from '../commands.ts';
+
+/** `source`: a SRC that is forwarded now. `none`: something that only the user knows. */
+export type Place = { kind: 'directory' | 'file' | 'source' | 'command' | 'none' } | { kind: 'choice'; choices: readonly string[] };
+
+export function placeOfArgument(command: CommandDefinition, { name, choices }: ArgumentDefinition): Place {
+  if (choices !== undefined) return { kind: 'choice', choices };
+  // What is started is not forwarded yet.
+  if (name === 'SRC') return { kind: command.name === 'start' ? 'none' : 'source' };
+  return { kind: name === 'COMMAND' ? 'command' : 'none' };
+}
+
+/** What the value of an option can be; for a switch, `none`. */
+export function placeOfValue({ value, choices }: OptionDefinition): Place {
+  if (choices !== undefined) return { kind: 'choice', choices };
+  if (value === 'DIR') return { kind: 'directory' };
+  return { kind: value === 'PATH' || value === 'FILE' ? 'file' : 'none' };
+}
+
+export function optionsOf(command: CommandDefinition): OptionDefinition[] {
+  return [...command.options, ...globalOptions];
+}
+
+/** Every option there is, each name once. */
+export function everyOption(): OptionDefinition[] {
+  const all = [...globalOptions, ...commands.flatMap((command) => command.options)];
+  return [...new Map(all.map((option) => [option.name, option])).values()];
+}
+
+export function namesOf({ name, aliases }: CommandDefinition): string[] {
+  return [name, ...aliases];
+}
+
+/** `-d`, `--dir` */
+export function spellings({ name, short }: OptionDefinition): string[] {
+  return [...(short === undefined ? [] : [`-${short}`]), `--${name}`];
+}

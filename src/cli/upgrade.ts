@@ -1,0 +1,71 @@
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { GraceError, errorMessage } from '../error.ts';
+import { compareVersions, machineName } from '../upgrade/artifacts.ts';
+import { prepareDownloads } from '../upgrade/download.ts';
+import { findRelease, readBase, readPublicKeys, readVersion } from '../upgrade/release.ts';
+import type { Release, ReleasePlace } from '../upgrade/release.ts';
+import { refreshShared } from '../upgrade/shared.ts';
+import { upgrade } from '../upgrade/upgrade.ts';
+import { publicKeys, releaseUrl } from '../version.ts';
+import type { Context, Input } from './context.ts';
+import { parseDuration } from './duration.ts';
+import { StatusLine, counted, printLine, printNote } from './output.ts';
+
+/** `grace upgrade [--to VERSION] [--from URL] [--key FILE] [--check] [--timeout DURATION]` */
+export async function upgradeSelf(context: Context, input: Input): Promise<number> {
+  const { dir, signal, self, version, stdout } = context;
+  const to = input.value('to');
+  const wanted = to === undefined ? null : readVersion(to);
+  const timeoutMs = parseDuration(input.value('timeout') ?? '10s', '--timeout');
+  const place = releasePlace(context, input);
+  if (!input.has('check') && self.args.length > 0) {
+    throw new GraceError('cannot upgrade: grace runs from its source here', { hint: 'an upgrade replaces the executable that "npm run build" makes' });
+  }
+  prepareDownloads(context.env);
+  const release = await findRelease(place, wanted, signal);
+  const order = compareVersions(release.version, version);
+  if (order === 0 || (order < 0 && wanted === null) || input.has('check')) {
+    printLine(stdout, compared({ release, version, isWanted: wanted !== null }));
+    return 0;
+  }
+  const { target, restarted } = await withStatusLine(context, (onStep) => upgrade({ place, release, dir, self, version, timeoutMs, signal, onStep }));
+  printLine(stdout, `Upgraded ${target}: ${version} -> ${release.version}`);
+  if (restarted) {
+    const { oldPid, newPid, oldVersion, newVersion, draining } = restarted;
+    printLine(stdout, `Restarted: pid ${oldPid} (${oldVersion}) -> pid ${newPid} (${newVersion})`);
+    if (draining > 0) printLine(stdout, `${counted(draining, 'open connection')} will finish in the old process`);
+  }
+  for (const problem of await refreshShared(target)) printNote(context, problem);
+  return 0;
+}
+
+function compared({ release, version, isWanted }: { release: Release; version: string; isWanted: boolean }): string {
+  const order = compareVersions(release.version, version);
+  if (order === 0) return isWanted ? `This is grace ${version} already` : `grace ${version} is the newest`;
+  if (isWanted || order > 0) return `grace ${release.version} is there; this is ${version}`;
+  return `This is grace ${version}; the newest that is released is ${release.version}`;
+}
+
+function releasePlace({ env, cwd }: Context, input: Input): ReleasePlace {
+  const named = input.value('from') ?? (env['GRACE_RELEASE_URL'] || undefined);
+  const base = named ?? releaseUrl;
+  if (base === null) throw new GraceError('this build of grace does not know where releases are', { hint: 'name the place with --from URL', exitCode: 2 });
+  const keyFile = input.value('key');
+  const pem = keyFile === undefined ? publicKeys : readKeyFile(resolve(cwd, keyFile));
+  if (pem === null) throw new GraceError('this build of grace trusts no key', { hint: 'name the file of a public key with --key FILE', exitCode: 2 });
+  return { base: readBase(base, { isExplicit: named !== undefined }), keys: readPublicKeys(pem), machine: machineName(process.platform, process.arch) };
+}
+
+function readKeyFile(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    throw new GraceError(`cannot read the key ${file}: ${errorMessage(error)}`, { exitCode: 2, cause: error });
+  }
+}
+
+async function withStatusLine<T>(context: Context, work: (onStep: (step: string) => void) => Promise<T>): Promise<T> {
+  using line = new StatusLine(context);
+  return await work((step) => line.show(step));
+}

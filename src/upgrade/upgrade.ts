@@ -1,0 +1,70 @@
+/**
+ * Replace the executable by another version and let the daemon be replaced by it. If the new one
+ * does not come up, the old executable is put back and the old daemon has never stopped.
+ */
+import { call } from '../control/client.ts';
+import type { Invocation, Result, StatusResult } from '../control/messages.ts';
+import { GraceError, errorMessage } from '../error.ts';
+import { checkVersion, claimExecutable } from './executable.ts';
+import { fetchExecutable } from './release.ts';
+import type { Release, ReleasePlace } from './release.ts';
+
+export type UpgradeOptions = {
+  place: ReleasePlace;
+  release: Release;
+  /** State dir of the daemon to restart. */
+  dir: string;
+  /** How this executable was started. */
+  self: Invocation;
+  version: string;
+  /** Time for the new daemon to come up. */
+  timeoutMs: number;
+  /** Ends the upgrade while nothing was changed; later it is not looked at. */
+  signal: AbortSignal;
+  /** Hears what happens next. */
+  onStep: (step: string) => void;
+};
+
+export type Upgraded = {
+  /** The file that was replaced. */
+  target: string;
+  /** Null when no daemon ran. */
+  restarted: Result<'restart'> | null;
+};
+
+/** Rejects with GraceError when it did not happen; everything then is as it was. */
+export async function upgrade({ place, release, dir, self, version, timeoutMs, signal, onStep }: UpgradeOptions): Promise<Upgraded> {
+  const daemon = await findDaemon(dir, signal); // one that does not answer is better known before than after
+  await using executable = await claimExecutable(self.file);
+  const { target, newFile } = executable;
+  onStep(`downloading grace ${release.version}`);
+  await fetchExecutable(place, release, newFile, signal);
+  onStep(`checking grace ${release.version}`);
+  await checkVersion(newFile, release.version);
+  signal.throwIfAborted();
+  await executable.replace();
+  if (!daemon) return { target, restarted: null };
+  onStep('restarting the daemon');
+  try {
+    const exec = { file: self.file, args: [...self.args] };
+    return { target, restarted: await call(dir, { command: 'restart', exec, timeoutMs }) };
+  } catch (error) {
+    await executable.putBack();
+    if (error instanceof GraceError && error.exitCode === 3) {
+      throw new GraceError(`cannot upgrade to ${release.version}: the daemon ended meanwhile`, { hint: `${target} is ${version} again`, cause: error });
+    }
+    throw new GraceError(`cannot upgrade to ${release.version}: ${errorMessage(error).replace(/^cannot restart: /, '')}`, {
+      hint: `${target} is ${version} again, and the daemon goes on as before`,
+      cause: error,
+    });
+  }
+}
+
+async function findDaemon(dir: string, signal: AbortSignal): Promise<StatusResult | null> {
+  try {
+    return await call(dir, { command: 'status' }, { signal });
+  } catch (error) {
+    if (error instanceof GraceError && error.exitCode === 3) return null;
+    throw error;
+  }
+}
