@@ -45,7 +45,7 @@ async function handleClient(service: Service, request: Request<keyof Requests>, 
     case 'wait':
       return wait(service, request, context);
     case 'stop':
-      return request.src ? stopRule(service, request) : stopDaemon(service, request);
+      return request.src ? stopRule(service, request, context) : tellWhile(stopDaemon(service, request), { service, srcKey: null, progress: context.progress });
     case 'restart':
       await restoreKeeper(service);
       return replaceDaemon(service, request);
@@ -132,13 +132,34 @@ function keyOfWaited(service: Service, request: Request<'wait'>): string {
   return service.forwarder.find(src).key;
 }
 
-async function stopRule(service: Service, request: Request<'stop'>): Promise<Result<'stop'>> {
+async function stopRule(service: Service, request: Request<'stop'>, { progress }: RequestContext): Promise<Result<'stop'>> {
   const src = service.forwarder.find(readSource(request.src!));
   const destinations = await service.forwarder.stop(src);
   await service.supervisor.settled();
   service.log.info({ src: src.typed }, 'rule stopped');
-  const [own, older] = await Promise.all([drain(destinations, request.timeoutMs), service.generations.stop({ srcKey: src.key, timeoutMs: request.timeoutMs })]);
+  const drained = Promise.all([drain(destinations, request.timeoutMs), service.generations.stop({ srcKey: src.key, timeoutMs: request.timeoutMs })]);
+  const [own, older] = await tellWhile(drained, { service, srcKey: src.key, progress });
   return { closed: own + older, pids: [] };
+}
+
+type TellOptions = { service: Service; srcKey: string | null; progress: RequestContext['progress'] };
+
+/** Say what is still waited for, at the start and at every change, until the work is done. */
+async function tellWhile<T>(work: Promise<T>, { service, srcKey, progress }: TellOptions): Promise<T> {
+  const over = new AbortController();
+  const tell = async () => {
+    for (;;) {
+      const waiting = drainingRows(service, srcKey);
+      if (waiting.length > 0) progress({ waiting });
+      await service.changes.next(over.signal);
+    }
+  };
+  void tell().catch(() => {}); // the work is done
+  try {
+    return await work;
+  } finally {
+    over.abort(new Error('done'));
+  }
 }
 
 /** Stop every rule and every generation; the process ends when this is answered. The rules stay kept. */
