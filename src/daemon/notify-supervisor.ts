@@ -26,7 +26,9 @@ export function superviseBySystemd(notifier: Notifier): Supervisor {
     ...nobody,
     keepsOverStop: true,
     keep(name, fd, { isHeld = false } = {}) {
-      if (!isHeld && isStored(name)) notifier.storeFds([fd], { name });
+      if (isHeld || !isStored(name)) return;
+      notifier.removeFds({ name }); // the store holds any number of sockets under one name
+      notifier.storeFds([fd], { name });
     },
     forget(name) {
       if (isStored(name)) notifier.removeFds({ name });
