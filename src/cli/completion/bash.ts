@@ -60,7 +60,7 @@ _grace_words() {
 _grace_files() {
   local IFS=$'\\n'
   COMPREPLY=($(compgen "$1" -- "$cur"))
-  type compopt &>/dev/null && compopt -o filenames
+  compopt -o filenames 2>/dev/null # bash 3.2 has none
 }
 
 _grace_sources() {

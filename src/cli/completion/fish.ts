@@ -72,7 +72,8 @@ function valuedSpellings(): string[] {
 function optionLine(condition: string, option: OptionDefinition): string {
   const { name, short, value, help } = option;
   const letter = short === undefined ? '' : ` -s ${short}`;
-  const needsValue = value === undefined ? '' : ` -r${offer(placeOfValue(option))}`;
+  const place = placeOfValue(option);
+  const needsValue = value === undefined ? '' : ` ${place.kind === 'file' ? '-r' : '-x'}${offer(place)}`;
   return `complete -c grace -n '${condition}' -l ${name}${letter}${needsValue} -d ${quote(help)}`;
 }
 
