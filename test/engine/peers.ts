@@ -103,6 +103,7 @@ export function readBytes(socket: Socket, count: number): Promise<string> {
       resolve(chunk.toString('latin1'));
     };
     const closed = () => reject(new Error(`closed before ${count} bytes came`));
+    if (socket.closed) return closed();
     socket.on('readable', take).once('close', closed);
     take();
   });

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import type { Gate } from './gate.ts';
 
 /** One side of a connection: the client's or the upstream's. */
 export type Leg = {
@@ -7,6 +8,8 @@ export type Leg = {
   /** The TCP or Unix socket that carries it; the same one without TLS. */
   readonly carrier: Socket;
   readonly isTcp: boolean;
+  /** Pauses the reading in place of the socket, where there is one. */
+  readonly gate: Gate | null;
 };
 
 export type KeepAlive = {
@@ -24,7 +27,7 @@ export function ignoreError(): void {}
 
 export function plainLeg(socket: Socket): Leg {
   // A Unix socket has no family.
-  return { socket, carrier: socket, isTcp: socket.remoteFamily !== undefined };
+  return { socket, carrier: socket, isTcp: socket.remoteFamily !== undefined, gate: null };
 }
 
 /** TCP_NODELAY and keep-alive; a Unix socket takes neither and does not mind. */

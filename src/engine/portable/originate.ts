@@ -4,6 +4,7 @@ import { readClientIdentity, readClientTrust } from '../../endpoint/files.ts';
 import type { SslClient, TlsClient } from '../../endpoint/model.ts';
 import { serverNameOf } from '../../endpoint/server-name.ts';
 import { errorCode, errorMessage, GraceError } from '../../error.ts';
+import { openGate } from './gate.ts';
 import { ignoreError } from './leg.ts';
 import type { Leg } from './leg.ts';
 
@@ -36,7 +37,8 @@ function trustOf(endpoint: SslClient | TlsClient): { ca?: string[] } {
 
 function startTls(inner: Leg, { options, checked, signal }: { options: tls.ConnectionOptions; checked: string; signal: AbortSignal }): Promise<Leg> {
   return new Promise((resolve, reject) => {
-    const socket = tls.connect({ ...options, socket: inner.socket });
+    const { stream, gate } = openGate(inner);
+    const socket = tls.connect({ ...options, socket: stream });
     const settle = () => {
       signal.removeEventListener('abort', abort);
       socket.off('error', fail).off('close', close);
@@ -55,7 +57,9 @@ function startTls(inner: Leg, { options, checked, signal }: { options: tls.Conne
     signal.addEventListener('abort', abort);
     socket.once('secureConnect', () => {
       settle();
-      resolve({ socket, carrier: inner.carrier, isTcp: inner.isTcp });
+      // Whatever comes from now on waits for the relay.
+      gate?.pause();
+      resolve({ ...inner, socket, gate });
     });
     if (signal.aborted) abort();
   });

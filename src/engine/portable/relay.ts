@@ -1,6 +1,7 @@
 /** Bytes both ways, until both directions have ended. */
 import type { Socket } from 'node:net';
 import { errorCode, GraceError } from '../../error.ts';
+import { pauseLeg, resumeLeg } from './gate.ts';
 import { closedLeg, closeLeg, resetLeg } from './leg.ts';
 import type { Leg } from './leg.ts';
 import type { Vigil } from './vigil.ts';
@@ -88,18 +89,18 @@ function pump(from: Leg, to: Leg, { moved, vigil }: { moved: (bytes: number) => 
   source.on('data', (chunk: Buffer) => {
     moved(chunk.length);
     if (sink.write(chunk)) return;
-    source.pause();
+    pauseLeg(from);
     // While it is not read, its reset would go unnoticed.
     forget ??= vigil.watch(from, 'reset', () => resetLeg(from));
   });
   sink.on('drain', () => {
     endWatch();
-    source.resume();
+    resumeLeg(from);
   });
   source.on('end', () => sink.end());
   source.on('close', endWatch);
   // A client that was accepted paused stays so until it is told otherwise.
-  source.resume();
+  resumeLeg(from);
 }
 
 function isGone({ socket, carrier }: Leg): boolean {

@@ -6,7 +6,7 @@ import type { Socket } from 'node:net';
 import { relay } from './relay.ts';
 import type { Terminator } from './terminate.ts';
 import { EndedHere } from './upstream.ts';
-import type { Connection, PortableUpstream } from './upstream.ts';
+import type { PortableUpstream } from './upstream.ts';
 import type { Vigil } from './vigil.ts';
 
 export type ServeOptions = {
@@ -33,13 +33,23 @@ export async function serveClient(client: Socket, { upstream, terminator, vigil,
   client.once('close', gone);
   tuneSocket(client);
 
+  /** End the connection when the client leaves in the meantime. */
+  const watched = async (leg: Leg, wait: () => Promise<Leg>): Promise<Leg> => {
+    const forget = vigil.watch(leg, 'reset or end', gone);
+    try {
+      return await wait();
+    } finally {
+      forget();
+    }
+  };
+
   let near = plainLeg(client);
   let stage: ConnectionEnd['stage'] = terminator ? 'handshake' : 'dial';
   let error: Error | null;
   try {
-    if (terminator) near = await terminator.handshake(near, signal);
+    if (terminator) near = await watched(near, () => terminator.handshake(near, signal));
     stage = 'dial';
-    const far = await dialFor(near, { connection, upstream, vigil });
+    const far = await watched(near, () => upstream.dial({ signal }));
     stage = 'relay';
     upstream.connected(connection);
     connected();
@@ -62,16 +72,4 @@ export async function serveClient(client: Socket, { upstream, terminator, vigil,
   upstream.release(connection);
   const { bytesIn, bytesOut, startedMs } = connection;
   return { peer, upstream, stage, error, bytesIn, bytesOut, durationMs: performance.now() - startedMs };
-}
-
-type DialForOptions = { connection: Connection; upstream: PortableUpstream; vigil: Vigil };
-
-/** Dial while watching whether the client still is there. Rejects with the connection's reason when it is not. */
-async function dialFor(near: Leg, { connection, upstream, vigil }: DialForOptions): Promise<Leg> {
-  const forget = vigil.watch(near, 'reset or end', () => connection.end(null));
-  try {
-    return await upstream.dial({ signal: connection.signal });
-  } finally {
-    forget();
-  }
 }

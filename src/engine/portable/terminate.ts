@@ -9,6 +9,7 @@ import type { ServerIdentity } from '../../endpoint/files.ts';
 import type { SslServer, TlsServer } from '../../endpoint/model.ts';
 import { tlsVersions } from '../../endpoint/versions.ts';
 import { errorCode, GraceError } from '../../error.ts';
+import { hasGates, openGate } from './gate.ts';
 import { ignoreError, resetLeg } from './leg.ts';
 import type { Leg } from './leg.ts';
 import { shortened } from './originate.ts';
@@ -38,34 +39,41 @@ export function openTerminator(endpoint: SslServer | TlsServer, { handshakeTimeo
   /** Handshakes under way by the client's address, oldest first. */
   const pending = new Map<string, Handshake>();
 
-  const openServer = () => {
-    const server = tls.createServer({ ...serverOptions(endpoint), handshakeTimeout: handshakeTimeoutMs });
+  const openServer = (options: tls.TlsOptions, find: (socket: TLSSocket) => Handshake | undefined) => {
+    const server = tls.createServer({ ...options, handshakeTimeout: handshakeTimeoutMs });
     server.on('secureConnection', (socket) => {
       socket.on('error', ignoreError);
-      const handshake = pending.get(addressKey(socket));
+      const handshake = find(socket);
       if (handshake) handshake.done(socket);
       // Its address cannot be had any more: it was reset just now.
       else socket.destroy();
     });
     server.on('tlsClientError', (error, socket) => {
       socket.on('error', ignoreError);
-      pending.get(addressKey(socket))?.fail(handshakeError(error, socket));
+      find(socket)?.fail(handshakeError(error, socket));
       socket.destroy();
     });
     return server;
   };
 
-  let server = openServer();
+  const open = () => {
+    const options = serverOptions(endpoint);
+    const shared = openServer(options, (socket) => handshakeOf(pending, socket));
+    // Behind a gate a socket has no address to be found by; there each handshake has a server of its own.
+    return (handshake: Handshake) => (hasGates ? openServer(options, () => handshake) : shared);
+  };
+
+  let serverFor = open();
   return {
     reload() {
-      server = openServer();
+      serverFor = open();
     },
     handshake(client, signal) {
       dropOldest(pending, handshakeLimit);
       return new Promise((resolve, reject) => {
         const key = addressKey(client.socket);
         const settle = () => {
-          pending.delete(key);
+          if (pending.get(key) === handshake) pending.delete(key);
           signal.removeEventListener('abort', abort);
           client.carrier.off('close', close);
         };
@@ -74,19 +82,21 @@ export function openTerminator(endpoint: SslServer | TlsServer, { handshakeTimeo
           resetLeg(client);
           reject(reason);
         };
-        const abort = () => fail(signal.reason);
-        const close = () => fail(null);
-        pending.set(key, {
-          client,
-          fail,
-          done(socket) {
-            settle();
-            resolve({ ...client, socket });
-          },
-        });
+        // The error that led to it may come after it.
+        const close = () => setImmediate(fail, null);
+        const abort = () => (client.carrier.destroyed ? close() : fail(signal.reason));
+        const { stream, gate } = openGate(client);
+        const done = (socket: TLSSocket) => {
+          settle();
+          // Whatever comes from now on waits for the relay.
+          gate?.pause();
+          resolve({ ...client, socket, gate });
+        };
+        const handshake: Handshake = { client, fail, done };
+        pending.set(key, handshake);
         client.carrier.once('close', close);
         signal.addEventListener('abort', abort);
-        server.emit('connection', client.carrier);
+        serverFor(handshake).emit('connection', stream);
         if (signal.aborted) abort();
       });
     },
@@ -99,9 +109,14 @@ function dropOldest(pending: ReadonlyMap<string, Handshake>, limit: number): voi
   oldest?.fail(new GraceError(`TLS handshake ended: more than ${limit} under way`));
 }
 
-/** node:tls does not say which accepted socket a TLS socket came from; the addresses of a TCP connection do. */
+/** node:tls does not say which accepted socket a TLS socket came from; the addresses of its connection do. */
 function addressKey({ remoteAddress, remotePort, localAddress }: Socket): string {
   return `${remoteAddress} ${remotePort} ${localAddress}`;
+}
+
+/** The handshake that failed; a socket that was destroyed has no address any more, nor has the client under it. */
+function handshakeOf(pending: ReadonlyMap<string, Handshake>, socket: TLSSocket): Handshake | undefined {
+  return pending.get(addressKey(socket)) ?? [...pending.values()].find(({ client }) => client.carrier.destroyed);
 }
 
 function handshakeError(error: Error, socket: TLSSocket): Error | null {

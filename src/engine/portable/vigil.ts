@@ -1,12 +1,12 @@
 /**
  * Notices peers that are gone although nothing is read from them: clients whose upstream is being
- * dialled, and peers whose bytes the other side does not take.
+ * dialled or who are slow to shake hands, and peers whose bytes the other side does not take.
  *
  * A socket that is not read tells nothing. So every one that has been so for a while is looked at
  * from outside, now and then:
  *
- * - a reset, and the close of a Unix socket, fails a write of no bytes;
- * - the system tells where a TCP connection stands: reset, ended, what waits to be read.
+ * - the system tells where a TCP connection stands: reset, ended, what waits to be read;
+ * - the close of a Unix socket, and a reset where the system does not tell, fails a write of no bytes.
  *
  * A client that ends while its upstream is dialled has given up if it sent nothing, as far as anyone
  * can tell, unless the dial succeeds before the second look: then the end is passed on as always. With
@@ -74,21 +74,23 @@ export class Vigil {
     const startMs = performance.now();
     // Most dials take no time at all: only those that do are worth a look.
     const waiting = [...this.#watched].filter(({ sinceMs }) => startMs - sinceMs >= this.#lookMs / 2);
-    for (const { leg } of waiting) poke(leg);
-    if (waiting.some(({ leg }) => leg.isTcp)) this.#diagnose(waiting);
+    const onTcp = waiting.filter(({ leg }) => leg.isTcp);
+    const isDiagnosed = onTcp.length > 0 && this.#diagnose(onTcp);
+    for (const { leg } of waiting) if (!isDiagnosed || !leg.isTcp) poke(leg);
     const tookMs = performance.now() - startMs;
     if (this.#watched.size > 0) this.#schedule(Math.max(this.#lookMs, tookMs / mostLoad));
   }
 
-  #diagnose(waiting: readonly Watched[]): void {
+  #diagnose(onTcp: readonly Watched[]): boolean {
     using diagnosis = openTcpDiagnosis();
-    if (diagnosis === null) return;
-    for (const watched of waiting) {
+    if (diagnosis === null) return false;
+    for (const watched of onTcp) {
       watched.suspicions = isSuspect(watched, diagnosis) ? watched.suspicions + 1 : 0;
       if (watched.suspicions < looksToBelieve) continue;
       this.#watched.delete(watched);
       watched.gone();
     }
+    return true;
   }
 }
 
@@ -107,7 +109,7 @@ function hasGivenUp({ socket }: Leg, { hasPeerEnded, unread }: TcpState): boolea
   return hasPeerEnded && unread <= 1 && socket.readableLength === 0;
 }
 
-/** The error comes to whoever listens for the end of the socket. Under TLS a write of no bytes says nothing. */
+/** The error comes to whoever listens for the end of the socket. To TLS a write of no bytes is nothing to do. */
 function poke({ socket, carrier }: Leg): void {
   if (socket === carrier && socket.writable) socket.write(nothing);
 }

@@ -1,0 +1,64 @@
+/**
+ * What TLS runs on: the socket itself, but on Deno a stream in front of it.
+ *
+ * Deno 2.9 reads from the socket under a paused TLS socket without limit, may never deliver the rest
+ * when it goes on, and takes a reset for an end. All three are mended by handing TLS what it gets: to
+ * pause such a leg is to pause the socket under it, while the TLS socket flows.
+ */
+import { Duplex } from 'node:stream';
+import type { Leg } from './leg.ts';
+
+/** Stops and goes on with the reading of a leg, in place of its socket. */
+export type Gate = { pause(): void; resume(): void };
+
+/** Whether TLS needs a stream of its own to run on, and thus has no addresses. */
+export const hasGates: boolean = 'Deno' in globalThis;
+
+/** The stream to run TLS on over a leg, and the gate of the TLS leg that this makes. */
+export function openGate(leg: Leg): { stream: Duplex; gate: Gate | null } {
+  if (!hasGates) return { stream: leg.socket, gate: null };
+  const stream = new GatedStream(leg);
+  return { stream, gate: { pause: () => pauseLeg(leg), resume: () => resumeLeg(leg) } };
+}
+
+export function pauseLeg({ socket, gate }: Leg): void {
+  if (gate) gate.pause();
+  else socket.pause();
+}
+
+/** Go on reading, also where it was never begun. */
+export function resumeLeg({ socket, gate }: Leg): void {
+  gate?.resume();
+  socket.resume();
+}
+
+class GatedStream extends Duplex {
+  readonly #leg: Leg;
+
+  constructor(leg: Leg) {
+    super({ allowHalfOpen: true });
+    this.#leg = leg;
+    leg.socket.on('data', (chunk: Buffer) => this.push(chunk));
+    leg.socket.on('end', () => this.push(null));
+    leg.socket.on('error', (error) => this.destroy(error));
+    leg.socket.on('close', () => this.destroy());
+    resumeLeg(leg);
+  }
+
+  override _read(): void {
+    // The gate decides what is read, and TLS takes what there is.
+  }
+
+  override _write(chunk: Buffer, _: BufferEncoding, done: (error?: Error | null) => void): void {
+    this.#leg.socket.write(chunk, done);
+  }
+
+  override _final(done: (error?: Error | null) => void): void {
+    this.#leg.socket.end(done);
+  }
+
+  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    this.#leg.socket.destroy();
+    done(error);
+  }
+}
