@@ -6,6 +6,7 @@
  *     new → old   ready      everything is open, and it accepts
  *     old → new   go         the old one accepts no more: the state dir is yours
  *     new → old   serving    control socket and pid file are the new one's
+ *     both        the open connections, if both say that they can: move.ts
  *
  * Or `failed`, instead of `ready` or `serving`. Until `serving` the old one can go on as if nothing
  * had happened. The queue of a listener is never without somebody who accepts from it.
@@ -39,6 +40,8 @@ export type Handover = {
   generation?: number | undefined;
   rules: HandedRule[];
   sockets: HandedSocket[];
+  /** How open connections can be moved, see move.ts; absent when they cannot. */
+  move?: number | undefined;
 };
 
 const endpointText = v.object({ typed: v.string(), absolute: v.string() });
@@ -60,9 +63,10 @@ export const handoverSchema = v.object({
     }),
   ),
   sockets: v.array(v.object({ listener: v.number(), fd: v.number(), index: v.nullable(v.number()), name: v.string() })),
+  move: v.optional(v.number()),
 });
 
-export type SuccessorMessage = { ready: { pid: number; version: string } } | { serving: true } | { failed: Failure };
+export type SuccessorMessage = { ready: { pid: number; version: string; move?: number } } | { serving: true } | { failed: Failure };
 
 export function parseHandover(message: unknown): Handover {
   const parsed = v.safeParse(handoverSchema, message);

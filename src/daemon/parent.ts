@@ -11,6 +11,8 @@ import { GraceError } from '../error.ts';
 import { dupFdOnto } from '../sys/descriptor.ts';
 import { handoverVariable, parseHandover } from './handover.ts';
 import type { Handover, SuccessorMessage } from './handover.ts';
+import { moveFormat } from './move.ts';
+import type { MoveChannel } from './move.ts';
 
 export type Parent = {
   kind: 'foreground' | 'client' | 'predecessor';
@@ -21,9 +23,11 @@ export type Parent = {
   /** It did not work out; the process is about to end. */
   failed(failure: Failure): void;
   /** Everything is open. Resolves when this process may take the state dir over. */
-  ready(options: { version: string }): Promise<void>;
-  /** Clients reach this process now; standard streams go to the log from here on. */
+  ready(options: { version: string; canMove: boolean }): Promise<void>;
+  /** Clients reach this process now; standard streams go to the log from here on, or once `moving` is done. */
   serving(options: { logFile: string }): void;
+  /** By which open connections come over; null when they do not. Set by `ready`. */
+  moving: MoveChannel | null;
 };
 
 /** Find out who started this process. The variables that tell are removed, so that no child inherits them. */
@@ -43,6 +47,7 @@ const foreground: Parent = {
   failed: () => {}, // whoever called runDaemon prints it
   ready: () => Promise.resolve(),
   serving: () => {},
+  moving: null,
 };
 
 const client: Parent = {
@@ -55,6 +60,7 @@ const client: Parent = {
     say({ ready: true });
     redirect(logFile);
   },
+  moving: null,
 };
 
 async function meetPredecessor(): Promise<Parent> {
@@ -65,24 +71,29 @@ async function meetPredecessor(): Promise<Parent> {
     return value;
   };
   const { handover } = (await hear()) as { handover: unknown };
-  return {
+  const parsed = parseHandover(handover);
+  const predecessor: Parent = {
     kind: 'predecessor',
-    handover: parseHandover(handover),
+    handover: parsed,
+    moving: null,
     note: () => {}, // it is in the log; nobody reads the stderr of a successor that serves
     failed: (failure) => say({ failed: failure }),
-    async ready({ version }) {
-      say({ ready: { pid: process.pid, version } });
+    async ready({ version, canMove }) {
+      const move = canMove && parsed.move === moveFormat;
+      if (move) predecessor.moving = { say, hear: () => hear().catch(() => null) };
+      say({ ready: { pid: process.pid, version, ...(move ? { move: moveFormat } : {}) } });
       await hear(); // go
     },
     serving({ logFile }) {
       say({ serving: true });
-      redirect(logFile);
+      if (!predecessor.moving) redirect(logFile);
     },
   };
+  return predecessor;
 }
 
 /** Written at once: this process may end right afterwards. */
-function say(message: LaunchMessage | SuccessorMessage): void {
+function say(message: LaunchMessage | SuccessorMessage | Parameters<MoveChannel['say']>[0]): void {
   writeSync(1, `${JSON.stringify(message)}\n`);
 }
 

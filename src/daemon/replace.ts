@@ -7,8 +7,12 @@ import { GraceError, errorMessage } from '../error.ts';
 import { LISTEN_FDS_START } from '../net/inherit.ts';
 import type { Listener } from '../net/listener.ts';
 import { takeOverSocketPath } from '../net/unix-path.ts';
+import { closeFd } from '../sys/descriptor.ts';
+import { openSocketPair } from '../sys/socket.ts';
 import { handoverVariable } from './handover.ts';
 import type { Handover, HandedRule, SuccessorMessage } from './handover.ts';
+import { moveFormat, moveOut, moveSocketName } from './move.ts';
+import type { MoveChannel } from './move.ts';
 import type { Service } from './service.ts';
 import { lockName } from './listeners.ts';
 import { textOf } from './specs.ts';
@@ -19,6 +23,7 @@ import { textOf } from './specs.ts';
  */
 export async function replaceDaemon(service: Service, { exec, timeoutMs }: Pick<Request<'restart'>, 'exec' | 'timeoutMs'>): Promise<Result<'restart'>> {
   const { forwarder, generations, log } = service;
+  if (service.phase === 'serving' && service.isMoving) throw new GraceError('a restart is already under way');
   if (service.phase !== 'serving') throw new GraceError(service.phase === 'restarting' ? 'a restart is already under way' : 'the daemon is stopping');
   checkExecutable(exec);
   const { supervisor } = service;
@@ -41,9 +46,10 @@ export async function replaceDaemon(service: Service, { exec, timeoutMs }: Pick<
     service.phase = 'replaced';
     held.retire(new MovedError('this daemon was replaced by a newer one'));
     service.lock.release();
-    successor.release();
     supervisor.replaced({ pid: ready.pid, isStopping: service.isStopWanted });
-    log.info({ successor: ready.pid, version: ready.version, connections: forwarder.connections }, 'replaced');
+    const moved = ready.move === moveFormat ? await moveConnections(service, successor) : 0;
+    successor.release();
+    log.info({ successor: ready.pid, version: ready.version, moved, connections: forwarder.connections }, 'replaced');
     const older = generations.reports.flatMap((report) => report.rows).reduce((sum, { row }) => sum + row.connections, 0);
     return { oldPid: process.pid, newPid: ready.pid, oldVersion: service.version, newVersion: ready.version, draining: forwarder.connections + older };
   } catch (error) {
@@ -60,6 +66,17 @@ export async function replaceDaemon(service: Service, { exec, timeoutMs }: Pick<
     throw error instanceof GraceError ? error : new GraceError(`cannot restart: ${errorMessage(error)}`, { cause: error });
   } finally {
     deadline.clear();
+  }
+}
+
+/** The open connections go to the successor. Returns how many did. */
+async function moveConnections(service: Service, successor: Successor): Promise<number> {
+  service.isMoving = true;
+  try {
+    return await moveOut(service, successor.moving, successor.moveSocket);
+  } finally {
+    service.isMoving = false;
+    service.changes.notify();
   }
 }
 
@@ -92,6 +109,7 @@ function picture(service: Service): { handover: Handover; listeners: Listener[] 
     startedAt: service.startedAt,
     generation: service.generation,
     rules: [...served, ...broken],
+    ...(service.engine.mover ? { move: moveFormat } : {}),
     sockets: sockets.map(({ fd, index, name }, listener) => ({ listener, fd, index, name })),
   };
   return { handover, listeners };
@@ -105,8 +123,12 @@ class Successor {
   readonly #end: Promise<string>;
   #lastWords = '';
 
-  private constructor(child: ChildProcess) {
+  /** This process's end of the socket pair by which connections move. */
+  readonly moveSocket: number;
+
+  private constructor(child: ChildProcess, moveSocket: number) {
     this.#child = child;
+    this.moveSocket = moveSocket;
     this.#end = new Promise((resolve) => {
       child.once('exit', (code, signal) => resolve(signal ? `was ended by ${signal}` : `exited with code ${code}`));
     });
@@ -117,6 +139,7 @@ class Successor {
 
   static async start(exec: Invocation, { paths, lock, listeners: { net }, flags, supervisor }: Service, listeners: readonly Listener[]): Promise<Successor> {
     const supervised = supervisor.prepareSuccessor({ firstFd: LISTEN_FDS_START + listeners.length + 1 });
+    const [moveSocket, moveSocketOfSuccessor] = openSocketPair('seqpacket');
     try {
       const child = await net.startProcess({
         file: exec.file,
@@ -125,11 +148,15 @@ class Successor {
         env: { ...process.env, ...supervised.env, [handoverVariable]: '1' },
         stdio: ['pipe', 'pipe', 'pipe'],
         listeners,
-        extras: [{ fd: lock.fd, name: lockName }, ...supervised.fds],
+        extras: [{ fd: lock.fd, name: lockName }, ...supervised.fds, { fd: moveSocketOfSuccessor, name: moveSocketName }],
         detached: true,
       });
-      return new Successor(child);
+      return new Successor(child, moveSocket);
+    } catch (error) {
+      closeFd(moveSocket);
+      throw error;
     } finally {
+      closeFd(moveSocketOfSuccessor);
       supervised.close();
     }
   }
@@ -152,14 +179,24 @@ class Successor {
     throw new GraceError(`cannot restart: the new process ${how} before it served`, { hint: this.#lastWords.trim().split('\n').slice(-3).join(' | ') || undefined });
   }
 
+  /** The channel by which connections move, once it serves. */
+  get moving(): MoveChannel {
+    return {
+      say: (message) => writeLine(this.#child.stdin!, message),
+      hear: async () => (await this.#messages.next().catch(() => ({ value: undefined }))).value ?? null,
+    };
+  }
+
   /** Kill it and wait for its end. */
   async end(): Promise<void> {
+    closeFd(this.moveSocket);
     this.#child.kill('SIGKILL');
     await this.#end;
   }
 
   /** It is the daemon now: let go of the pipes to it. */
   release(): void {
+    closeFd(this.moveSocket);
     this.#child.stdin?.destroy();
     this.#child.stdout?.destroy();
     this.#child.stderr?.destroy();

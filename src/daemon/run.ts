@@ -13,7 +13,7 @@ import { Changes } from '../forward/changes.ts';
 import { Forwarder } from '../forward/forwarder.ts';
 import type { RuleSpec } from '../forward/rule.ts';
 import { takeOverSocketPath } from '../net/unix-path.ts';
-import { inodeOf } from '../sys/descriptor.ts';
+import { closeFd, inodeOf } from '../sys/descriptor.ts';
 import { adoptLock, lockFile } from '../sys/lock.ts';
 import type { Lock } from '../sys/lock.ts';
 import { handleRequest, stopDaemon, stopOwn } from './commands.ts';
@@ -24,6 +24,7 @@ import { Listeners } from './listeners.ts';
 import { openLog } from './log.ts';
 import type { LogFile, LogFormat } from './log.ts';
 import { logConnections } from './observer.ts';
+import { moveIn, moveSocketName } from './move.ts';
 import { meetParent, redirect } from './parent.ts';
 import type { Parent } from './parent.ts';
 import { readPidFile, removePidFile, writePidFile } from './pid-file.ts';
@@ -96,7 +97,8 @@ async function serve(options: DaemonOptions, parent: Parent, supervisor: Supervi
     if (parent.handover) adoptRules(service, parent.handover);
     else await restoreRules(service, (note) => tell(service, parent, note));
     listeners.dropUnused();
-    await parent.ready({ version: service.version });
+    const moveSocket = listeners.net.extras.find(({ name }) => name === moveSocketName)?.fd ?? null;
+    await parent.ready({ version: service.version, canMove: moveSocket !== null && service.engine.mover !== undefined });
     service.takeOver = () => {
       // Before clients come there: the keeper must not hold the socket of a daemon that they no longer reach.
       supervisor.keep(keptNames.control, control.fd);
@@ -109,7 +111,9 @@ async function serve(options: DaemonOptions, parent: Parent, supervisor: Supervi
     await service.generations.discover();
     service.phase = 'serving';
     log.info({ version: service.version, generation, rules: service.forwarder.specs.length, engine: service.engine.name, keeper: supervisor.keeper?.pid }, 'serving');
+    service.isMoving = parent.moving !== null;
     parent.serving({ logFile: paths.log });
+    if (moveSocket !== null) void receiveConnections(service, parent, moveSocket);
     watchKeeper(service);
     void reportStatus(service);
     const stopRetrying = retryBroken(service);
@@ -184,6 +188,7 @@ function assemble({ options, parent, paths, listeners, lock, logFile: { log }, s
     flags: options.flags,
     generation,
     phase: 'starting',
+    isMoving: false,
     isStopWanted: false,
     takeOver() {},
   };
@@ -221,6 +226,23 @@ function keep({ src, dst }: RuleSpec, listeners: Listeners): KeptRule {
 function tell(service: Service, parent: Parent, note: string): void {
   service.log.warn(note);
   parent.note(note);
+}
+
+/** Take over the open connections of the process that this one succeeds. Its socket is closed in any case. */
+async function receiveConnections(service: Service, { moving }: Parent, socket: number): Promise<void> {
+  const { log, paths } = service;
+  try {
+    if (!moving) return;
+    const connections = await moveIn(service, moving, socket);
+    redirect(paths.log);
+    if (connections > 0) log.info({ connections }, 'open connections taken over');
+  } catch (error) {
+    log.error({ error: errorMessage(error) }, 'open connections could not be taken over');
+  } finally {
+    closeFd(socket);
+    service.isMoving = false;
+    service.changes.notify();
+  }
 }
 
 /** Serve the kept rules. One that cannot be served now is told of, kept, and tried again. */
@@ -271,7 +293,7 @@ function retryBroken(service: Service): () => void {
 
 /** Resolves when this process has nothing left to do. */
 async function ended(service: Service): Promise<void> {
-  const isDone = () => service.phase === 'ended' || (service.phase === 'replaced' && service.forwarder.connections === 0);
+  const isDone = () => service.phase === 'ended' || (service.phase === 'replaced' && !service.isMoving && service.forwarder.connections === 0);
   while (!isDone()) await service.changes.next();
 }
 

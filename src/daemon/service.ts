@@ -40,6 +40,8 @@ export type Service = {
   /** Which process of this daemon it is, from 1; each restart adds one. */
   readonly generation: number;
   phase: Phase;
+  /** Open connections are on their way to this process, or from it. */
+  isMoving: boolean;
   /** A signal asked for the end while a restart was under way. */
   isStopWanted: boolean;
   /** Make this process the one that clients and init systems find in the state dir. */

@@ -7,6 +7,7 @@
  */
 import type { ClientEndpoint, ServerEndpoint } from '../endpoint/model.ts';
 import type { Listener } from '../net/listener.ts';
+import type { Mover } from './transfer.ts';
 
 export type EngineName = 'portable' | 'native';
 
@@ -27,6 +28,8 @@ export type Engine = {
    * included), then close again. Rejects with GraceError that says why it cannot be reached.
    */
   probe(endpoint: ClientEndpoint, options: { signal: AbortSignal }): Promise<void>;
+  /** Present where open connections can move to another process. */
+  readonly mover?: Mover;
   /** Release what the engine itself holds (threads); its connections must be gone. */
   close(): Promise<void>;
 };

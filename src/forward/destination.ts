@@ -19,13 +19,19 @@ export class Destination {
   readonly spec: DestinationSpec;
   readonly upstream: Upstream;
   readonly since: string;
-  readonly #carried: { bytesIn: number; bytesOut: number };
+  #carried: { bytesIn: number; bytesOut: number };
 
   constructor(spec: DestinationSpec, upstream: Upstream, carried?: CarriedStats) {
     this.spec = spec;
     this.upstream = upstream;
-    this.since = carried?.since ?? new Date().toISOString();
-    this.#carried = { bytesIn: carried?.bytesIn ?? 0, bytesOut: carried?.bytesOut ?? 0 };
+    const { since = new Date().toISOString(), bytesIn = 0, bytesOut = 0 } = carried ?? {};
+    this.since = since;
+    this.#carried = { bytesIn, bytesOut };
+  }
+
+  /** What an earlier process counted in all, in place of what it had said before. */
+  carry({ bytesIn, bytesOut }: Pick<CarriedStats, 'bytesIn' | 'bytesOut'>): void {
+    this.#carried = { bytesIn, bytesOut };
   }
 
   stats(): UpstreamStats {

@@ -3,7 +3,9 @@
  * still has to end. It opens nothing itself: listeners come from `openListener`, bytes are moved by
  * the engine, and every change is kept by `save` before it takes effect.
  */
+import type { ServerEndpoint, ServerExtras } from '../endpoint/model.ts';
 import type { Engine, EngineObserver } from '../engine/engine.ts';
+import type { AdoptOptions } from '../engine/transfer.ts';
 import { GraceError } from '../error.ts';
 import type { Listener } from '../net/listener.ts';
 import { Changes } from './changes.ts';
@@ -107,6 +109,35 @@ export class Forwarder {
   /** Take over a rule with the listener it had in an earlier process. */
   adopt({ src, dst }: RuleSpec, listener: Listener, carried: CarriedStats): void {
     this.#rules.set(src.key, this.#serve({ src, dst, listener, carried }));
+  }
+
+  /**
+   * Connections of an earlier process come over: `adopt` is called with where they belong, which is
+   * the destination of their rule, one that it had before, or one of a rule that was stopped. Throws
+   * what `adopt` throws.
+   */
+  receive({ src, dst }: RuleSpec, since: string, adopt: (options: AdoptOptions) => void): void {
+    const rule = this.#rules.get(src.key);
+    const known = this.#known({ src, dst });
+    const destination = known ?? new Destination(dst, this.#options.engine.openUpstream(dst.endpoint), { since, bytesIn: 0, bytesOut: 0 });
+    const { idle: idleMs = null } = extrasOf(src.endpoint);
+    adopt({ upstream: destination.upstream, entrance: rule?.entrance ?? null, observer: this.#options.observe(src), idleMs });
+    if (!known && rule) rule.addEarlier(destination);
+    else if (!known) this.#orphans.push({ src, destination });
+    if (destination !== rule?.current) this.#watch(destination);
+    this.#options.changes.notify();
+  }
+
+  /** What an earlier process counted of a destination in all. */
+  carry(spec: RuleSpec, carried: CarriedStats): void {
+    this.#known(spec)?.carry(carried);
+  }
+
+  #known({ src, dst }: RuleSpec): Destination | undefined {
+    const rule = this.#rules.get(src.key);
+    if (rule?.current.spec.key === dst.key) return rule.current;
+    const orphan = this.#orphans.find((each) => each.src.key === src.key && each.destination.spec.key === dst.key);
+    return rule?.earlier(dst.key) ?? orphan?.destination;
   }
 
   /** Keep a rule that cannot be served at the moment. */
@@ -294,6 +325,11 @@ export type Held = {
   /** Let go of all listeners, which a successor has; changes that come now fail with the reason. */
   retire(reason: Error): void;
 };
+
+function extrasOf(endpoint: ServerEndpoint): ServerExtras {
+  if (endpoint.type === 'stdio') return {};
+  return endpoint.type === 'haproxy' ? endpoint.endpoint : endpoint;
+}
 
 function alreadyForwarded(rule: Rule, src: SourceSpec): GraceError {
   if (rule.src.key !== src.key) {

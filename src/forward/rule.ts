@@ -47,6 +47,16 @@ export class Rule {
     return this.destinations.find((each) => each.spec.key === key);
   }
 
+  /** Where clients of this rule come in now. */
+  get entrance(): Entrance {
+    return this.#entrance;
+  }
+
+  /** A destination that has connections of this rule still. */
+  addEarlier(destination: Destination): void {
+    this.#destinations = [this.current, destination, ...this.destinations.slice(1)];
+  }
+
   /** New connections go to `destination` from now on; open ones stay. */
   route(destination: Destination): void {
     this.#entrance.route(destination.upstream);

@@ -37,6 +37,10 @@ const onLinux = {
   dup3: { args: ['i32', 'i32', 'i32'], result: 'i32' },
   fcntl: { args: ['i32', 'i32', 'i64'], result: 'i32' },
   open: { args: ['bytes', 'i32', 'i64'], result: 'i32' },
+  memfd_create: { args: ['bytes', 'u32'], result: 'i32' },
+  // Sizes stay far below 2^32, so the lower half is all of them.
+  write: { args: ['i32', 'bytes', 'u32'], result: 'i32' },
+  pread: { args: ['i32', 'bytes', 'u32', 'i64'], result: 'i32' },
   syscall: { args: ['i64', 'i64', 'i64', 'i64', 'i64'], result: 'i64' },
   prctl: { args: ['i32', 'u64', 'u64', 'u64', 'u64'], result: 'i32' },
   __errno_location: { args: [], result: 'u64' },

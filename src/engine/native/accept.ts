@@ -110,7 +110,7 @@ export class Acceptor {
   #upstream = CLOSED_ROUTE;
 
   #admit(entrance: ThreadEntrance, client: number): void {
-    const { kernel, legs, number } = this.#thread;
+    const { kernel, legs, number, upstreams } = this.#thread;
     const { isUnix, id } = entrance.plan;
     if (!legs.fits(client)) return kernel.close(client);
     const generation = legs.open(client, number, KIND_CLIENT | (isUnix ? IS_UNIX : 0));
@@ -121,7 +121,8 @@ export class Acceptor {
     if (entrance.tuneUntil > 0 && !isUnix) this.#tuneEarly(entrance, client);
     this.#thread.fdBound = Math.max(this.#thread.fdBound, client + 1);
     readPeer(this.#thread, client, kernel.peer);
-    this.enter(client, { upstream: this.#upstream, entrance: id });
+    this.enter(client, { upstream: this.#upstream, entrance: id, startedMs: Date.now() });
+    upstreams[this.#upstream]!.counters.countOpened();
     if (entrance.pauseMs > 0) {
       entrance.pauseMs = 0;
       this.#thread.say({ said: 'resumed', entrance: id });
@@ -135,12 +136,11 @@ export class Acceptor {
     if (this.#thread.now > entrance.tuneUntil) entrance.tuneUntil = 0;
   }
 
-  /** Count a client for its upstream and its entrance. */
-  enter(client: number, { upstream, entrance }: { upstream: number; entrance: number }): void {
-    const { legs, upstreams, entrances } = this.#thread;
+  /** Note where a client belongs. */
+  enter(client: number, { upstream, entrance, startedMs }: { upstream: number; entrance: number; startedMs: number }): void {
+    const { legs, entrances } = this.#thread;
     legs.assign(client, upstream, entrance);
-    legs.setStarted(client, Date.now());
-    upstreams[upstream]!.counters.countOpened();
+    legs.setStarted(client, startedMs);
     const entered = entrances.get(entrance);
     if (entered) entered.connections++;
   }

@@ -1,5 +1,5 @@
 /**
- * Counters of one upstream: a row a thread in shared memory, which that thread alone writes and the
+ * Counters of one upstream: a row a thread in shared memory, which (but for one number) that thread alone writes and the
  * main thread adds up at any time. Aligned 64-bit numbers are read and written whole on x64 and arm64.
  */
 const ROW = 8;
@@ -8,6 +8,8 @@ const CLOSED = 1;
 const DIALING = 2;
 const BYTES_IN = 3;
 const BYTES_OUT = 4;
+/** Connections that the main thread gave to this one; the one number that the main thread writes. */
+const ADOPTED = 5;
 
 export type Totals = { connections: number; dialing: number; bytesIn: number; bytesOut: number };
 
@@ -24,7 +26,7 @@ export class Counters {
   }
 
   get connections(): number {
-    return this.#row[OPENED]! - this.#row[CLOSED]!;
+    return this.#row[OPENED]! + this.#row[ADOPTED]! - this.#row[CLOSED]!;
   }
 
   get dialing(): number {
@@ -41,6 +43,11 @@ export class Counters {
 
   countOpened(): void {
     this.#row[OPENED]!++;
+  }
+
+  /** For the main thread: connections are on their way to this one. */
+  addAdopted(count: number): void {
+    this.#row[ADOPTED]! += count;
   }
 
   countClosed(): void {
@@ -61,7 +68,7 @@ export class Counters {
 
   /** The thread is gone, and its connections with it. */
   forget(): void {
-    this.#row[CLOSED] = this.#row[OPENED]!;
+    this.#row[CLOSED] = this.#row[OPENED]! + this.#row[ADOPTED]!;
     this.#row[DIALING] = 0;
   }
 }

@@ -13,14 +13,17 @@ import { setResetOnClose } from '../../sys/socket.ts';
 import { SystemError } from '../../sys/system-error.ts';
 import { GraceError } from '../../error.ts';
 import type { ClientEndpoint } from '../../endpoint/model.ts';
-import type { Engine, EngineName, EntranceOptions, Upstream } from '../engine.ts';
+import type { Engine, EngineName, EngineObserver, EntranceOptions, Upstream } from '../engine.ts';
+import type { AdoptOptions } from '../transfer.ts';
 import { resolveHost } from '../portable/addresses.ts';
 import { NativeEntrance } from './entrance.ts';
 import { checkKernel } from './kernel.ts';
 import { KIND_CLIENT, KIND_SERVER } from './legs.ts';
 import type { EndReport, Report } from './messages.ts';
+import { NativeMover } from './mover.ts';
 import { planUpstream, tcpSockaddr } from './plan.ts';
 import { describeLookup, endError } from './reason.ts';
+import { CLOSED_ROUTE, Route } from './route.ts';
 import { Threads } from './threads.ts';
 import { NativeUpstream } from './upstream.ts';
 
@@ -40,13 +43,17 @@ export function openNativeEngine(options: NativeEngineOptions): NativeEngine {
   return new NativeEngine(options);
 }
 
+/** Stands for the entrance that adopted connections once came by, in this or another process. */
+type Shadow = { observer: EngineObserver; closedIn?: undefined; leaveThreads?: undefined };
+
 export class NativeEngine implements Engine {
   readonly #portable: Engine;
   readonly #onFailure: ((error: Error) => void) | undefined;
   readonly #threads: Threads;
   readonly #upstreams = new Map<number, WeakRef<NativeUpstream>>();
   /** By their numbers in the threads, of which one may have had several. */
-  readonly #entrances = new Map<number, NativeEntrance>();
+  readonly #entrances = new Map<number, NativeEntrance | Shadow>();
+  readonly mover: NativeMover;
   readonly #originals = new WeakMap<Upstream, NativeUpstream>();
   /** Tells the threads of upstreams that nobody can name any more. */
   readonly #forgotten = new FinalizationRegistry<number>((id) => this.#forget(id));
@@ -61,6 +68,7 @@ export class NativeEngine implements Engine {
       onReport: (thread, report) => this.#hear(thread, report),
       onDeath: (thread, error) => this.#loseThread(thread, error),
     });
+    this.mover = new NativeMover({ threads: this.#threads, isUsable: () => !this.#hasFailed, openShadow: (options) => this.#openShadow(options) });
   }
 
   get name(): EngineName {
@@ -137,10 +145,19 @@ export class NativeEngine implements Engine {
       case 'resumed':
         return this.#entrances.get(report.entrance)?.observer.acceptResumed?.();
       case 'entrance-closed':
-        return this.#entrances.get(report.entrance)?.closedIn(thread, report.entrance);
+        return this.#entrances.get(report.entrance)?.closedIn?.(thread, report.entrance);
       case 'frozen':
-        return;
+        return this.mover.frozen(thread, report.upstream, report.connections);
     }
+  }
+
+  #openShadow({ observer, idleMs }: Pick<AdoptOptions, 'observer' | 'idleMs'>): number {
+    const id = ++this.#lastId;
+    this.#entrances.set(id, { observer });
+    const route = Route.open(CLOSED_ROUTE, { threads: 0 });
+    const reportsOrderly = observer.connectionEnded !== undefined && observer.wantsOrderlyEnds !== false;
+    this.#threads.tellAll({ do: 'open-entrance', plan: { id, fd: -1, isUnix: false, route: route.memory, maxconn: null, idleMs, reportsOrderly } });
+    return id;
   }
 
   async #resolve(thread: number, id: number): Promise<void> {
@@ -178,9 +195,10 @@ export class NativeEngine implements Engine {
     }
     for (const reference of this.#upstreams.values()) reference.deref()?.forgetThread(thread);
     for (const entrance of new Set(this.#entrances.values())) {
-      entrance.closedIn(thread, null);
-      entrance.leaveThreads();
+      entrance.closedIn?.(thread, null);
+      entrance.leaveThreads?.();
     }
+    this.mover.lost(thread);
     if (isFirst) this.#onFailure?.(error);
   }
 }

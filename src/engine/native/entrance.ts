@@ -73,6 +73,17 @@ export class NativeEntrance implements Entrance {
     }
   }
 
+  /** Its number in the threads, for connections that join it; null while they do not accept here. */
+  get idInThreads(): number | null {
+    return this.#acceptor.by === 'threads' ? this.#acceptor.id : null;
+  }
+
+  /** Whether a limit makes one thread serve all its clients. */
+  get isInOneThread(): boolean {
+    const { endpoint } = this.#options;
+    return endpoint.type !== 'haproxy' && endpoint.type !== 'stdio' && endpoint.maxconn !== undefined;
+  }
+
   /** The threads are not to be relied on any more. */
   leaveThreads(): void {
     this.#isUsable = false;

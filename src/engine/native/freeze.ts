@@ -3,11 +3,11 @@
  * sockets can be passed on with what waits in memory. It then goes on here, or is let go: closed
  * without a word to its peers, since another process has the same sockets.
  */
+import type { MovedConnection, MovedLeg } from '../transfer.ts';
 import type { Acceptor } from './accept.ts';
 import type { Dialer } from './dial.ts';
 import { EPOLLOUT } from './kernel.ts';
 import { BLOCKED, BROKEN, DOOMED, ENDED, FROZEN, IS_UNIX, KIND_CLIENT, KIND_SERVER, READABLE, READ_TO_END, SHUT } from './legs.ts';
-import type { AdoptedConnection, FrozenConnection, FrozenLeg } from './messages.ts';
 import { peerOf, setPeer } from './peer.ts';
 import { TCP_EVENTS, UNIX_EVENTS } from './relay.ts';
 import type { Relay } from './relay.ts';
@@ -27,9 +27,9 @@ export class Freezer {
   }
 
   /** Freeze up to `limit` connections of an upstream. */
-  freeze(upstream: number, { limit }: { limit: number }): FrozenConnection[] {
+  freeze(upstream: number, { limit }: { limit: number }): MovedConnection[] {
     const { legs, number, fdBound } = this.#thread;
-    const frozen: FrozenConnection[] = [];
+    const frozen: MovedConnection[] = [];
     for (const client of legs.owned(number, KIND_CLIENT, fdBound)) {
       if (legs.upstream(client) !== upstream || legs.has(client, FROZEN)) continue;
       frozen.push(this.#freezeOne(client));
@@ -38,7 +38,7 @@ export class Freezer {
     return frozen;
   }
 
-  #freezeOne(client: number): FrozenConnection {
+  #freezeOne(client: number): MovedConnection {
     const { legs, kernel } = this.#thread;
     // What is being dialled is dialled anew by whoever goes on with it: nothing was read yet.
     this.#dialer.abandon(client);
@@ -55,10 +55,11 @@ export class Freezer {
     };
   }
 
-  #describe(fd: number): FrozenLeg {
+  #describe(fd: number): MovedLeg {
     const { legs } = this.#thread;
     return {
       fd,
+      isUnix: legs.has(fd, IS_UNIX),
       hasEnded: legs.has(fd, ENDED),
       isShut: legs.has(fd, SHUT),
       isBroken: legs.has(fd, BROKEN),
@@ -101,15 +102,14 @@ export class Freezer {
   }
 
   /** Take over connections of another process. Their descriptors are this thread's from now on. */
-  adopt(connections: readonly AdoptedConnection[], { upstream, entrance }: { upstream: number; entrance: number }): void {
+  adopt(connections: readonly MovedConnection[], { upstream, entrance }: { upstream: number; entrance: number }): void {
     for (const connection of connections) {
-      const { client, server, isClientUnix, isServerUnix } = connection;
-      this.#openLeg(client, KIND_CLIENT | (isClientUnix ? IS_UNIX : 0));
-      this.#acceptor.enter(client.fd, { upstream, entrance });
-      this.#thread.legs.setStarted(client.fd, connection.startedMs);
+      const { client, server } = connection;
+      this.#openLeg(client, KIND_CLIENT);
+      this.#acceptor.enter(client.fd, { upstream, entrance, startedMs: connection.startedMs });
       setPeer(this.#thread, client.fd, connection.peer);
       if (server !== null) {
-        this.#openLeg(server, KIND_SERVER | (isServerUnix ? IS_UNIX : 0));
+        this.#openLeg(server, KIND_SERVER);
         this.#thread.legs.pair(client.fd, server.fd);
         this.#relay.setPending(client.fd, client.pending);
         this.#relay.setPending(server.fd, server.pending);
@@ -118,9 +118,9 @@ export class Freezer {
     }
   }
 
-  #openLeg({ fd, hasEnded, isShut, isBroken, bytes }: FrozenLeg, kind: number): void {
+  #openLeg({ fd, isUnix, hasEnded, isShut, isBroken, bytes }: MovedLeg, kind: number): void {
     const { legs, number } = this.#thread;
-    legs.open(fd, number, kind | FROZEN | (hasEnded ? ENDED : 0) | (isShut ? SHUT : 0) | (isBroken ? BROKEN : 0));
+    legs.open(fd, number, kind | FROZEN | (isUnix ? IS_UNIX : 0) | (hasEnded ? ENDED : 0) | (isShut ? SHUT : 0) | (isBroken ? BROKEN : 0));
     legs.addBytes(fd, bytes);
     this.#thread.fdBound = Math.max(this.#thread.fdBound, fd + 1);
   }

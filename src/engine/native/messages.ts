@@ -1,5 +1,6 @@
 /** What the main thread and the threads that move bytes say to each other. */
 import type { MessagePort } from 'node:worker_threads';
+import type { MovedConnection } from '../transfer.ts';
 
 /** A destination as a thread needs it. */
 export type UpstreamPlan = {
@@ -47,35 +48,8 @@ export type Command =
   /** Another process has these frozen connections: close the copies, which no peer notices. */
   | { do: 'let-go'; clients: number[] }
   /** Take over a connection of another process. */
-  | { do: 'adopt'; upstream: number; entrance: number; connections: AdoptedConnection[] }
+  | { do: 'adopt'; upstream: number; entrance: number; connections: MovedConnection[] }
   | { do: 'stop' };
-
-/** How one leg of a frozen connection stands. */
-export type FrozenLeg = {
-  fd: number;
-  /** Read to its end. */
-  hasEnded: boolean;
-  /** Our direction towards it was ended. */
-  isShut: boolean;
-  /** A write to it failed. */
-  isBroken: boolean;
-  /** Bytes read from the other leg which this one has not taken yet. */
-  pending: Uint8Array;
-  /** Bytes read from it in all. */
-  bytes: number;
-};
-
-/** A connection between two processes. `server` is null while it is being dialled. */
-export type FrozenConnection = {
-  client: FrozenLeg;
-  server: FrozenLeg | null;
-  /** Milliseconds since the epoch. */
-  startedMs: number;
-  /** The client's address as peer.ts prints it. */
-  peer: string;
-};
-
-export type AdoptedConnection = FrozenConnection & { isClientUnix: boolean; isServerUnix: boolean };
 
 /** In place of an errno: the time of the dial was up. */
 export const OUT_OF_TIME = 0;
@@ -101,7 +75,7 @@ export type Report =
   | { said: 'paused'; entrance: number; errno: number; retryInMs: number }
   | { said: 'resumed'; entrance: number }
   | { said: 'entrance-closed'; entrance: number }
-  | { said: 'frozen'; upstream: number; connections: FrozenConnection[] };
+  | { said: 'frozen'; upstream: number; connections: MovedConnection[] };
 
 /** What a thread is started with. Commands come as a message on the port, and then a byte on the descriptor, which wakes it. */
 export type ThreadData = { number: number; legs: SharedArrayBuffer; port: MessagePort; wakeFd: number };

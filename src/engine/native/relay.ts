@@ -249,6 +249,7 @@ export class Relay {
     this.#retryAt = Infinity;
     for (const fd of starved) {
       const generation = legs.generation(fd);
+      if (legs.has(fd, FROZEN)) continue;
       if (legs.has(fd, BLOCKED)) this.#flush(fd);
       if (legs.generation(fd) === generation && legs.has(fd, READABLE)) this.pump(fd);
     }

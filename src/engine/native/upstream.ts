@@ -94,6 +94,11 @@ export class NativeUpstream implements Upstream {
     });
   }
 
+  /** Connections are about to be given to a thread. */
+  countAdopted(thread: number, count: number): void {
+    this.#counters[thread]?.addAdopted(count);
+  }
+
   /** A thread has no connection of it left, or is gone. */
   lookAgain(): void {
     for (const look of this.#waiters) look();

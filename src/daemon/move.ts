@@ -1,0 +1,154 @@
+/**
+ * Open connections pass from the old daemon to its successor, once that one serves: a batch at a
+ * time, the sockets over a socket pair, the words about them on the channel of the restart.
+ *
+ *     old → new   batch      which rule and destination; the connections are on the socket pair, frozen
+ *     new → old   received   or refused, with the reason
+ *     old → new   keep       the old one has let go: they are yours
+ *                 drop       they go on in the old one after all
+ *     old → new   moved      no more; the counters of every destination
+ *     new → old   counted
+ *
+ * At no time may both move bytes of a connection. So the new one does nothing with a batch before
+ * `keep`, and the old one nothing after it. What cannot be moved stays and drains in the old process,
+ * as everything does when one of the two does not know how to move.
+ */
+import type { EndpointText } from '../control/messages.ts';
+import { CONNECTIONS_PER_BATCH, receiveBatch, sendBatch } from '../engine/transfer.ts';
+import type { MovedConnection, Mover } from '../engine/transfer.ts';
+import { errorMessage, GraceError } from '../error.ts';
+import type { RuleSpec } from '../forward/rule.ts';
+import { closeFd } from '../sys/descriptor.ts';
+import type { Service } from './service.ts';
+import { readRule, textOf } from './specs.ts';
+
+/** Name under which the successor inherits its end of the socket pair. */
+export const moveSocketName = 'grace-move';
+
+/** The way of moving that `handover` offers and `ready` accepts. */
+export const moveFormat = 1;
+
+/** Longest that a successor may take over one batch, in milliseconds. */
+const batchTimeoutMs = 5000;
+
+type Place = { src: EndpointText; dst: EndpointText; since: string };
+type Totals = Place & { bytesIn: number; bytesOut: number };
+
+type OldMessage = { batch: { id: number } & Place } | { keep: number } | { drop: number } | { moved: { totals: Totals[] } };
+type NewMessage = { received: number } | { refused: number; reason: string } | { counted: true };
+
+/** One end of the channel of the restart. */
+export type MoveChannel = {
+  say(message: OldMessage | NewMessage): void;
+  /** The next message; null when the other process is gone. */
+  hear(): Promise<unknown>;
+};
+
+/** In the old process: move what can be moved. Resolves with how many connections were; never rejects. */
+export async function moveOut({ engine, forwarder, log }: Service, channel: MoveChannel, socket: number): Promise<number> {
+  const { mover } = engine;
+  if (!mover) return 0;
+  let moved = 0;
+  let batch = 0;
+  try {
+    for (const { src, destination } of forwarder.views()) {
+      const place = { src: textOf(src), dst: textOf(destination.spec), since: destination.since };
+      for (;;) {
+        const connections = await mover.freeze(destination.upstream, CONNECTIONS_PER_BATCH);
+        if (connections.length === 0) break;
+        await moveBatch({ mover, channel, socket, id: ++batch, place, connections });
+        moved += connections.length;
+      }
+    }
+    const totals = forwarder.views().map(({ src, destination }): Totals => {
+      const { bytesIn, bytesOut } = destination.stats();
+      return { src: textOf(src), dst: textOf(destination.spec), since: destination.since, bytesIn, bytesOut };
+    });
+    channel.say({ moved: { totals } });
+    await withinTime(channel.hear());
+  } catch (error) {
+    log.warn({ error: errorMessage(error), moved }, 'connections stay with this process until they end');
+  }
+  return moved;
+}
+
+type Batch = { mover: Mover; channel: MoveChannel; socket: number; id: number; place: Place; connections: readonly MovedConnection[] };
+
+async function moveBatch({ mover, channel, socket, id, place, connections }: Batch): Promise<void> {
+  try {
+    sendBatch(socket, id, connections);
+    channel.say({ batch: { id, ...place } });
+    const answer = (await withinTime(channel.hear())) as NewMessage | null;
+    if (answer === null) throw new GraceError('the new process went away');
+    if (!('received' in answer) || answer.received !== id) throw new GraceError('reason' in answer ? answer.reason : 'the new process talks about something else');
+  } catch (error) {
+    channel.say({ drop: id });
+    mover.thaw(connections);
+    throw error;
+  }
+  mover.letGo(connections);
+  channel.say({ keep: id });
+}
+
+async function withinTime<T>(answer: Promise<T>): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => reject(new GraceError(`the new process did not answer within ${batchTimeoutMs / 1000} s`)), batchTimeoutMs);
+  try {
+    return await Promise.race([answer, promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** In the new process: take what comes, until the old one has no more or is gone. Resolves with how many connections came. */
+export async function moveIn(service: Service, channel: MoveChannel, socket: number): Promise<number> {
+  let came = 0;
+  let waiting: { id: number; spec: RuleSpec; since: string; connections: MovedConnection[] } | null = null;
+  const keep = () => {
+    if (!waiting) return;
+    came += adopt(service, waiting);
+    waiting = null;
+  };
+  for (;;) {
+    const message = (await channel.hear()) as OldMessage | null;
+    if (message === null) {
+      // It has died; nobody else has them.
+      keep();
+      return came;
+    }
+    if ('batch' in message) {
+      const { id, src, dst, since } = message.batch;
+      try {
+        if (!service.engine.mover) throw new GraceError('the engine of the new process cannot take connections over');
+        waiting = { id, spec: readRule({ src, dst }), since, connections: receiveBatch(socket, id) };
+        channel.say({ received: id });
+      } catch (error) {
+        channel.say({ refused: id, reason: errorMessage(error) });
+      }
+    } else if ('keep' in message) keep();
+    else if ('drop' in message) {
+      closeAll(waiting?.connections ?? []);
+      waiting = null;
+    } else if ('moved' in message) {
+      for (const { src, dst, ...carried } of message.moved.totals) service.forwarder.carry(readRule({ src, dst }), carried);
+      channel.say({ counted: true });
+      return came;
+    }
+  }
+}
+
+/** Returns how many connections there are now. */
+function adopt({ forwarder, engine, log }: Service, { spec, since, connections }: { spec: RuleSpec; since: string; connections: MovedConnection[] }): number {
+  try {
+    forwarder.receive(spec, since, (options) => engine.mover!.adopt(connections, options));
+    return connections.length;
+  } catch (error) {
+    log.error({ src: spec.src.typed, dst: spec.dst.typed, connections: connections.length, error: errorMessage(error) }, 'connections of the replaced process are lost');
+    closeAll(connections);
+    return 0;
+  }
+}
+
+function closeAll(connections: readonly MovedConnection[]): void {
+  for (const { client, server } of connections) for (const leg of server === null ? [client] : [client, server]) closeFd(leg.fd);
+}

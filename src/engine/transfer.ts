@@ -1,0 +1,132 @@
+/**
+ * Open connections on their way from one process to another: what an engine can do about it, and how
+ * a batch of them is written down.
+ *
+ * A batch is a message with descriptors (SCM_RIGHTS). The first is a file in memory with everything
+ * that is to be known, bytes in flight included; the others are the sockets, of each connection the
+ * client's and then, unless it is still being dialled, the upstream's.
+ */
+import { closeFd } from '../sys/descriptor.ts';
+import { openMemoryFile, readMemoryFile } from '../sys/memory-file.ts';
+import { MAX_FDS_PER_MESSAGE, receiveMessage, sendMessage } from '../sys/message.ts';
+import { GraceError } from '../error.ts';
+import type { EngineObserver, Entrance, Upstream } from './engine.ts';
+
+/** How one side of a connection stands. */
+export type MovedLeg = {
+  fd: number;
+  isUnix: boolean;
+  /** Read to its end. */
+  hasEnded: boolean;
+  /** Our direction towards it was ended, of which the system tells nobody. */
+  isShut: boolean;
+  /** A write to it failed. */
+  isBroken: boolean;
+  /** Bytes of the other side that it has not taken yet. */
+  pending: Uint8Array;
+  /** Bytes read from it so far. */
+  bytes: number;
+};
+
+/** A connection that no process touches for the moment. */
+export type MovedConnection = {
+  client: MovedLeg;
+  /** Null while it is being dialled, which whoever goes on with it does anew. */
+  server: MovedLeg | null;
+  /** Milliseconds since the epoch. */
+  startedMs: number;
+  /** The client's address, as observers are told it. */
+  peer: string;
+};
+
+export type AdoptOptions = {
+  upstream: Upstream;
+  /** Where clients of its rule are accepted now; null when they are not any more. */
+  entrance: Entrance | null;
+  /** Without an entrance: who hears of the end, and how long no byte may move. */
+  observer: EngineObserver;
+  idleMs: number | null;
+};
+
+/** An engine whose connections can change the process. */
+export type Mover = {
+  /** Stop up to so many connections of an upstream where they are. None is given when none can be moved. */
+  freeze(upstream: Upstream, limit: number): Promise<MovedConnection[]>;
+  /** Let frozen connections go on here. */
+  thaw(connections: readonly MovedConnection[]): void;
+  /** Forget frozen connections, which another process has: no peer notices. */
+  letGo(connections: readonly MovedConnection[]): void;
+  /** Go on with connections of another process. Their descriptors are the engine's from now on. Throws GraceError when it cannot. */
+  adopt(connections: readonly MovedConnection[], options: AdoptOptions): void;
+};
+
+/** Most connections of a batch: two sockets each, and the file. */
+export const CONNECTIONS_PER_BATCH: number = Math.floor((MAX_FDS_PER_MESSAGE - 1) / 2);
+
+const FORMAT = 1;
+/** Longest text of a batch message itself. */
+const HEAD_SIZE = 256;
+
+type Head = { format: number; batch: number; size: number };
+type WrittenLeg = Omit<MovedLeg, 'fd' | 'pending'> & { pending: number };
+type WrittenConnection = Omit<MovedConnection, 'client' | 'server'> & { client: WrittenLeg; server: WrittenLeg | null };
+
+/** Send connections over a seqpacket socket; the caller keeps its descriptors. Throws SystemError. */
+export function sendBatch(socket: number, batch: number, connections: readonly MovedConnection[]): void {
+  const contents = writeBatch(connections);
+  const file = openMemoryFile('grace-connections', contents);
+  try {
+    const head: Head = { format: FORMAT, batch, size: contents.length };
+    const fds = connections.flatMap(({ client, server }) => (server === null ? [client.fd] : [client.fd, server.fd]));
+    sendMessage(socket, new TextEncoder().encode(JSON.stringify(head)), { fds: [file, ...fds] });
+  } finally {
+    closeFd(file);
+  }
+}
+
+/** Receive a batch that has been sent. The descriptors are the caller's. Throws GraceError, and keeps none, when it is not whole. */
+export function receiveBatch(socket: number, batch: number): MovedConnection[] {
+  const message = receiveMessage(socket, { size: HEAD_SIZE, maxFds: MAX_FDS_PER_MESSAGE });
+  if (message === null) throw new GraceError('the connections that were announced did not come');
+  const [file, ...fds] = message.fds;
+  try {
+    const head = JSON.parse(new TextDecoder().decode(message.data)) as Head;
+    if (head.format !== FORMAT || head.batch !== batch) throw new GraceError(`the connections that came are batch ${head.batch} of format ${head.format}`);
+    if (message.fdsTruncated || file === undefined) throw new GraceError('not all descriptors arrived; this process may have too many open (RLIMIT_NOFILE)');
+    return readBatch(readMemoryFile(file, head.size), fds);
+  } catch (error) {
+    for (const fd of fds) closeFd(fd);
+    throw error;
+  } finally {
+    if (file !== undefined) closeFd(file);
+  }
+}
+
+/** A line of JSON, then the bytes in flight one after the other. */
+function writeBatch(connections: readonly MovedConnection[]): Uint8Array {
+  const legs = connections.flatMap(({ client, server }) => (server === null ? [client] : [client, server]));
+  const written = connections.map(({ client, server, ...rest }): WrittenConnection => ({ ...rest, client: writeLeg(client), server: server && writeLeg(server) }));
+  return Buffer.concat([Buffer.from(`${JSON.stringify(written)}\n`), ...legs.map(({ pending }) => pending)]);
+}
+
+function writeLeg({ fd: _, pending, ...rest }: MovedLeg): WrittenLeg {
+  return { ...rest, pending: pending.length };
+}
+
+function readBatch(contents: Uint8Array, fds: readonly number[]): MovedConnection[] {
+  const headEnd = contents.indexOf(0x0a);
+  const written = JSON.parse(new TextDecoder().decode(contents.subarray(0, headEnd))) as WrittenConnection[];
+  const expected = written.reduce((sum, { server }) => sum + (server === null ? 1 : 2), 0);
+  if (expected !== fds.length) throw new GraceError(`${expected} sockets were announced and ${fds.length} came`);
+  let at = headEnd + 1;
+  let next = 0;
+  const readLeg = (leg: WrittenLeg): MovedLeg => {
+    const pending = contents.slice(at, at + leg.pending);
+    at += leg.pending;
+    return { ...leg, pending, fd: fds[next++]! };
+  };
+  return written.map((connection) => {
+    const client = readLeg(connection.client);
+    return { ...connection, client, server: connection.server && readLeg(connection.server) };
+  });
+}
