@@ -2,7 +2,6 @@ import { spawn } from 'node:child_process';
 import type { ChildProcess, StdioOptions } from 'node:child_process';
 import { once } from 'node:events';
 import { errorCode, GraceError } from '../error.ts';
-import { isNonBlocking, setNonBlocking } from '../sys/descriptor.ts';
 import { describeCode } from '../sys/system-error.ts';
 import { LISTEN_FDS_START, takeInherited } from './inherit.ts';
 import type { Environment, Inherited } from './inherit.ts';
@@ -13,6 +12,7 @@ import { openListener } from './open.ts';
 import type { ListenSpec, TcpSpec, UnixSpec } from './open.ts';
 import { parentVariable, takeParent } from './parent.ts';
 import type { Parent } from './parent.ts';
+import { keepModes } from './steady-modes.ts';
 import { removeSocketPath, takeOverSocketPath } from './unix-path.ts';
 
 /** Indexes of the passed sockets whose files an init system made and removes. */
@@ -185,20 +185,18 @@ export class Net {
     const { listeners = this.activeListeners(), extras = [], detached = false, env = this.#env } = options;
     const passed = [...listeners, ...extras];
     const [stdin, stdout, stderr] = options.stdio ?? ['inherit', 'inherit', 'inherit'];
-    const modes = passed.map(({ fd }) => isNonBlocking(fd));
-    const child = spawn(file, args, {
-      cwd,
-      detached,
-      env: {
-        ...successorEnvironment(env, passed.map(({ name }) => name)),
-        [FOREIGN_VARIABLE]: listeners.flatMap((listener, index) => (this.#foreign.has(listener) ? [index] : [])).join(','),
-      },
-      stdio: [inheritable(stdin, 0), inheritable(stdout, 1), inheritable(stderr, 2), ...passed.map(({ fd }) => fd)] as StdioOptions,
-    });
-    // Deno's child makes what it inherits blocking before it executes the program (seen in 2.9), and the
-    // flag is shared: an accept here that finds nothing would hang this process.
-    for (const [index, { fd }] of passed.entries()) setNonBlocking(fd, modes[index] ?? true);
+    const start = (): ChildProcess =>
+      spawn(file, args, {
+        cwd,
+        detached,
+        env: {
+          ...successorEnvironment(env, passed.map(({ name }) => name)),
+          [FOREIGN_VARIABLE]: listeners.flatMap((listener, index) => (this.#foreign.has(listener) ? [index] : [])).join(','),
+        },
+        stdio: [inheritable(stdin, 0), inheritable(stdout, 1), inheritable(stderr, 2), ...passed.map(({ fd }) => fd)] as StdioOptions,
+      });
     try {
+      const child = keepModes({ listeners: listeners.map(({ fd }) => fd), others: extras.map(({ fd }) => fd) }, start);
       await once(child, 'spawn');
       return child;
     } catch (error) {

@@ -76,6 +76,7 @@ export const SOCK_CLOEXEC = 0o2000000;
 export const SOCK_NONBLOCK = 0o4000;
 export const SOCK_RAW = 3;
 export const SO_LINGER = 13;
+export const SO_RCVTIMEO = 20;
 export const SO_SNDTIMEO = 21;
 export const SOCK_SEQPACKET = 5;
 export const AF_NETLINK = 16;

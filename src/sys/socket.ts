@@ -1,4 +1,4 @@
-import { C, isDarwin, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_SEQPACKET, SO_LINGER, SO_SNDTIMEO } from './constants.ts';
+import { C, isDarwin, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_SEQPACKET, SO_LINGER, SO_RCVTIMEO, SO_SNDTIMEO } from './constants.ts';
 import { setCloseOnExec, setNonBlocking } from './descriptor.ts';
 import { check, libc } from './libc.ts';
 import { decodeSockaddr, encodeSockaddr, SOCKADDR_SIZE } from './sockaddr.ts';
@@ -107,8 +107,25 @@ export function peerCredentials(fd: number): { pid: number; uid: number; gid: nu
   return { pid, uid, gid };
 }
 
-/** How long a blocking send may take (SO_SNDTIMEO); 0 is for ever. Linux only. */
+/** How long a blocking send may take (SO_SNDTIMEO), in milliseconds; 0 is for ever. Linux only. */
 export function setSendTimeout(fd: number, milliseconds: number): void {
-  const timeval = new BigInt64Array([BigInt(Math.floor(milliseconds / 1000)), BigInt((milliseconds % 1000) * 1000)]);
-  check(libc().setsockopt(fd, C.SOL_SOCKET, SO_SNDTIMEO, new Uint8Array(timeval.buffer), 16), 'setsockopt');
+  setTimeoutOption(fd, SO_SNDTIMEO, milliseconds);
+}
+
+/** How long a blocking accept or receive may take (SO_RCVTIMEO), in milliseconds; 0 is for ever. Linux only. */
+export function setReceiveTimeout(fd: number, milliseconds: number): void {
+  setTimeoutOption(fd, SO_RCVTIMEO, milliseconds);
+}
+
+export function receiveTimeout(fd: number): number {
+  const timeval = new BigInt64Array(2);
+  const length = new Uint32Array([timeval.byteLength]);
+  check(libc().getsockopt(fd, C.SOL_SOCKET, SO_RCVTIMEO, new Uint8Array(timeval.buffer), new Uint8Array(length.buffer)), 'getsockopt');
+  return Number(timeval[0]) * 1000 + Number(timeval[1]) / 1000;
+}
+
+function setTimeoutOption(fd: number, option: number, milliseconds: number): void {
+  const seconds = Math.floor(milliseconds / 1000);
+  const timeval = new BigInt64Array([BigInt(seconds), BigInt(Math.round((milliseconds - seconds * 1000) * 1000))]);
+  check(libc().setsockopt(fd, C.SOL_SOCKET, option, new Uint8Array(timeval.buffer), timeval.byteLength), 'setsockopt');
 }
