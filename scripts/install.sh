@@ -1,0 +1,309 @@
+#!/bin/sh
+# Installs grace, or another version of it in its place:
+#
+#     curl -fsSL URL/install.sh | sh
+#     curl -fsSL URL/install.sh | sh -s -- --version 0.1.0 --prefix /opt
+#
+# Everything is in functions that the last line calls, so that half a script does nothing.
+set -eu
+
+# Filled in by a release: where it is, and the key that it is signed with.
+default_url=''
+public_key=''
+
+usage() {
+  cat <<'END'
+usage: install.sh [--version VERSION] [--prefix DIR] [--from URL] [--restart] [--dry-run]
+
+  --version VERSION  this version instead of the newest
+  --prefix DIR       install below DIR: DIR/bin/grace, DIR/share (default: GRACE_PREFIX,
+                     then /usr/local where you may write to it, then ~/.local)
+  --from URL         where releases are (default: GRACE_RELEASE_URL, then what the release names)
+  --restart          then restart the daemon that runs, without dropping a connection
+  --dry-run          say what would be done, and do nothing
+END
+}
+
+main() {
+  version='' prefix=${GRACE_PREFIX:-} from=${GRACE_RELEASE_URL:-} restart='' dry_run='' work='' checked=''
+  while [ $# -gt 0 ]; do
+    case $1 in
+      --version=* | --prefix=* | --from=*) set_option "${1%%=*}" "${1#*=}" && shift ;;
+      --version | --prefix | --from)
+        [ $# -ge 2 ] || die "option $1 needs a value"
+        set_option "$1" "$2" && shift 2
+        ;;
+      --restart) restart=yes && shift ;;
+      --dry-run) dry_run=yes && shift ;;
+      -h | --help) usage && exit 0 ;;
+      *) usage >&2 && die "there is no option $1" ;;
+    esac
+  done
+
+  find_machine
+  find_url
+  find_tools
+  find_place
+  trap 'clean_up' EXIT
+  trap 'exit 130' INT
+  trap 'exit 143' TERM HUP
+
+  work=$(mktemp -d "${TMPDIR:-/tmp}/grace-install.XXXXXX") || die 'cannot make a temporary directory'
+  checked=$work
+  release_dir=latest/download
+  [ -z "$version" ] || release_dir=download/v$version
+  fetch "$url/$release_dir/SHA256SUMS" "$work/SHA256SUMS" || die "there is no release ${version:+$version }at $url" 'name another place with --from URL'
+  check_signature
+  read_version
+  artifact=grace-$version-$machine.$compression
+
+  if [ -n "$dry_run" ]; then
+    say "Would download $url/download/v$version/$artifact"
+    say "Would install grace $version as $target"
+    [ -z "$old_version" ] || say "There is grace $old_version now."
+    exit 0
+  fi
+  download
+  install_it
+  install_shared
+  tell
+  offer_restart
+}
+
+set_option() {
+  [ -n "$2" ] || die "option $1 needs a value, not an empty text"
+  case $1 in
+    --version)
+      version=${2#v}
+      case $version in
+        [!0-9]* | *[!0-9A-Za-z.-]*) die "\"$2\" is no version: expected one like 0.1.0" ;;
+      esac
+      ;;
+    --prefix) prefix=$2 ;;
+    --from) from=$2 ;;
+  esac
+}
+
+say() { printf '%s\n' "$1"; }
+
+die() {
+  printf 'install.sh: %s\n' "$1" >&2
+  [ -z "${2:-}" ] || printf 'hint: %s\n' "$2" >&2
+  exit 1
+}
+
+clean_up() {
+  [ -z "$work" ] || rm -rf "$work"
+  [ -z "$checked" ] || rm -rf "$checked"
+}
+
+find_machine() {
+  system=$(uname -s) arch=$(uname -m)
+  case $system in
+    Linux)
+      system=linux
+      # shellcheck disable=SC2144 # one of them is enough
+      if [ -e /lib/ld-musl-x86_64.so.1 ] || [ -e /lib/ld-musl-aarch64.so.1 ]; then
+        [ -e /lib64/ld-linux-x86-64.so.2 ] || [ -e /lib/ld-linux-aarch64.so.1 ] ||
+          die 'grace needs a system with glibc, and this one has musl'
+      fi
+      ;;
+    Darwin) system=macos ;;
+    *) die "there is no grace for $system; there is one for Linux and macOS" ;;
+  esac
+  case $arch in
+    x86_64 | amd64) arch=x64 ;;
+    aarch64 | arm64) arch=arm64 ;;
+    *) die "there is no grace for $arch; there is one for x64 and arm64" ;;
+  esac
+  # A shell that Rosetta translates says x86_64 on Apple silicon.
+  if [ "$system-$arch" = macos-x64 ] && [ "$(sysctl -n sysctl.proc_translated 2>/dev/null)" = 1 ]; then arch=arm64; fi
+  machine=$system-$arch
+}
+
+find_url() {
+  url=${from:-$default_url}
+  [ -n "$url" ] || die 'this copy of install.sh does not know where releases are' 'name the place with --from URL'
+  while [ "$url" != "${url%/}" ]; do url=${url%/}; done
+  case $url in
+    https://* | http://localhost[:/]* | http://127.0.0.1[:/]* | http://\[::1\][:/]*) ;;
+    http://*) [ -n "$from" ] || die "$url is not https" 'say that you want it with --from' ;;
+    *) die "cannot use \"$url\" as the place of releases: expected an https address" ;;
+  esac
+}
+
+find_tools() {
+  if has curl; then
+    downloader=curl
+  elif has wget; then
+    downloader=wget wget_options=''
+    # The wget of BusyBox 1.35 crashes with -T.
+    if wget --version 2>/dev/null | grep -q GNU; then wget_options='-t 3 -T 30'; fi
+  else
+    die 'there is neither curl nor wget to download with'
+  fi
+  if has sha256sum; then
+    sha256='sha256sum'
+  elif has shasum; then
+    sha256='shasum -a 256'
+  elif has openssl; then
+    sha256='openssl dgst -sha256 -r'
+  else
+    die 'there is nothing to compute SHA-256 with: neither sha256sum, shasum nor openssl'
+  fi
+  if has zstd; then
+    compression=zst
+  elif has gzip; then
+    compression=gz
+  else
+    die 'there is neither zstd nor gzip to unpack with'
+  fi
+}
+
+has() { command -v "$1" >/dev/null 2>&1; }
+
+find_place() {
+  if [ -z "$prefix" ]; then
+    if [ -w /usr/local/bin ] || { [ ! -e /usr/local/bin ] && [ -w /usr/local ]; }; then
+      prefix=/usr/local
+    else
+      [ -n "${HOME:-}" ] || die 'there is no HOME to install to' 'name a place with --prefix DIR'
+      prefix=$HOME/.local
+    fi
+  fi
+  case $prefix in
+    /*) ;;
+    *) prefix=$PWD/$prefix ;;
+  esac
+  bindir=$prefix/bin
+  installed=$bindir/grace
+  # A symbolic link stays; what it leads to is replaced.
+  target=$installed
+  links=0
+  while [ -h "$target" ]; do
+    links=$((links + 1))
+    [ "$links" -le 40 ] || die "$installed is a symbolic link that leads nowhere"
+    link=$(readlink "$target")
+    case $link in
+      /*) target=$link ;;
+      *) target=$(dirname "$target")/$link ;;
+    esac
+  done
+  [ ! -d "$target" ] || die "$target is a directory"
+  old_version=''
+  if [ -x "$target" ]; then old_version=$(version_of "$target"); fi
+}
+
+# The version that an executable says it has; nothing when it does not run.
+version_of() { "$1" --version 2>/dev/null | sed -n '1s/^grace \([0-9][0-9A-Za-z.-]*\)$/\1/p'; }
+
+# fetch URL FILE: the whole file, or a failure.
+fetch() {
+  if [ "$downloader" = curl ]; then
+    protocols='=http,https'
+    case $1 in https://*) protocols='=https' ;; esac
+    curl -fsSL --proto "$protocols" --proto-redir "$protocols" --max-redirs 5 --connect-timeout 30 --speed-limit 100 --speed-time 30 -o "$2" "$1"
+  else
+    # shellcheck disable=SC2086 # several words
+    wget -q $wget_options -O "$2" "$1"
+  fi
+}
+
+check_signature() {
+  if [ -z "$public_key" ]; then
+    say 'note: this copy of install.sh names no key; the download is checked against SHA256SUMS alone'
+    return
+  fi
+  fetch "$url/$release_dir/SHA256SUMS.sig" "$work/SHA256SUMS.sig" || die "the release at $url is not signed" 'nothing was changed; somebody may have altered it'
+  if ! has openssl || ! openssl pkeyutl -help 2>&1 | grep -q rawin; then
+    say 'note: there is no openssl 3 to check the signature with; the download is checked against SHA256SUMS alone'
+    return
+  fi
+  printf '%s\n' "$public_key" >"$work/key.pem"
+  openssl pkeyutl -verify -pubin -inkey "$work/key.pem" -rawin -in "$work/SHA256SUMS" -sigfile "$work/SHA256SUMS.sig" >/dev/null 2>&1 ||
+    die "the signature of the release at $url is wrong" 'nothing was changed; somebody may have altered it'
+  signed=' and signature'
+}
+
+read_version() {
+  found=$(sed -n "s/^[0-9a-f]\{64\} [ *]grace-\([0-9][0-9A-Za-z.-]*\)-$machine\.$compression\$/\1/p" "$work/SHA256SUMS" | head -n 1)
+  [ -n "$found" ] || die "the release at $url has no executable for $machine"
+  [ -z "$version" ] || [ "$version" = "$found" ] || die "what is at $url as $version is $found" 'nothing was changed; somebody may have altered it'
+  version=$found
+}
+
+# Brings the executable beside its place, on the same file system, so that moving it there is one step.
+download() {
+  directory=$(dirname "$target")
+  mkdir -p "$directory" 2>/dev/null || die "cannot make $directory" 'choose another place with --prefix DIR, or run this as root'
+  work=$(mktemp -d "$directory/.grace-install.XXXXXX" 2>/dev/null) ||
+    die "cannot write to $directory" 'choose another place with --prefix DIR, or run this as root'
+  say "Downloading grace $version for $machine"
+  fetch "$url/download/v$version/$artifact" "$work/$artifact" || die "cannot download $url/download/v$version/$artifact to $directory" "$(space)"
+  expected=$(sed -n "s/^\([0-9a-f]\{64\}\) [ *]$artifact\$/\1/p" "$checked/SHA256SUMS" | head -n 1)
+  actual=$($sha256 <"$work/$artifact" | cut -c 1-64)
+  [ "$expected" = "$actual" ] || die "$artifact is damaged: its SHA-256 is $actual instead of $expected" 'nothing was changed; try again'
+  case $compression in
+    zst) zstd -dcq --long=27 "$work/$artifact" >"$work/grace" || die "cannot unpack $artifact to $directory" "$(space)" ;;
+    gz) gzip -dc "$work/$artifact" >"$work/grace" || die "cannot unpack $artifact to $directory" "$(space)" ;;
+  esac
+  chmod 755 "$work/grace"
+  [ "$(version_of "$work/grace")" = "$version" ] || die "the downloaded grace does not run here: $("$work/grace" --version 2>&1 | head -n 1)" 'nothing was changed'
+}
+
+space() { df -Pk "$(dirname "$target")" 2>/dev/null | awk 'NR == 2 { printf "there are %d MB free in %s", $4 / 1024, $6 }'; }
+
+install_it() {
+  mv -f "$work/grace" "$target" || die "cannot put grace in place as $target"
+  files=$target
+}
+
+# The man page and the completions, which the executable itself prints.
+install_shared() {
+  share share/man/man1/grace.1 man
+  share share/bash-completion/completions/grace completion bash
+  share share/zsh/site-functions/_grace completion zsh
+  share share/fish/vendor_completions.d/grace.fish completion fish
+}
+
+# share PATH WORDS…: what grace prints for WORDS becomes the file PATH below the prefix.
+share() {
+  file=$prefix/$1
+  shift
+  if "$target" "$@" >"$work/shared" 2>/dev/null && mkdir -p "$(dirname "$file")" 2>/dev/null &&
+    cp "$work/shared" "$file.new" 2>/dev/null && mv -f "$file.new" "$file"; then
+    files="$files $file"
+  else
+    say "note: could not write $file"
+  fi
+}
+
+tell() {
+  if [ -n "$old_version" ]; then
+    say "Upgraded $target: $old_version -> $version (checksum${signed:-} verified)"
+    say "To go back: install.sh --prefix $prefix --version $old_version"
+  else
+    say "Installed grace $version as $target (checksum${signed:-} verified)"
+  fi
+  say "To undo it: grace stop; rm -f $files"
+  case :$PATH: in
+    *":$bindir:"*) ;;
+    *) say "$bindir is not in your PATH; add it: export PATH=\"$bindir:\$PATH\"" ;;
+  esac
+  other=$(command -v grace 2>/dev/null || :)
+  if [ -n "$other" ] && [ "$other" != "$installed" ]; then say "note: \"grace\" is still $other in your PATH"; fi
+}
+
+offer_restart() {
+  running=$("$target" status 2>/dev/null | awk '$1 == "version" { print $2 }') || running=''
+  if [ -z "$running" ] || { [ "$running" = "$version" ] && [ "$old_version" = "$version" ]; }; then return; fi
+  say "A daemon of grace $running runs. This brings it to $version without dropping a connection: grace restart"
+  if [ -z "$restart" ] && [ -t 1 ] && (: </dev/tty) 2>/dev/null; then
+    printf 'Do it now? [y/N] '
+    read -r answer </dev/tty || answer=''
+    case $answer in [yY]*) restart=yes ;; esac
+  fi
+  [ -z "$restart" ] || "$installed" restart
+}
+
+main "$@"
