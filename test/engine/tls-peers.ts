@@ -93,11 +93,12 @@ export async function openTlsBackend(options: tls.TlsOptions): Promise<TlsBacken
   const server = tls.createServer({ allowHalfOpen: true, ...options } as tls.TlsOptions);
   const ready: TLSSocket[] = [];
   const asking: ((socket: TLSSocket) => void)[] = [];
-  const sockets = new Set<TLSSocket>();
+  const sockets = new Set<net.Socket>();
+  // The TCP ones: one whose peer left in the middle of the handshake would stay.
+  server.on('connection', (socket: net.Socket) => sockets.add(socket));
   server.on('tlsClientError', (_, socket) => socket.destroy());
   server.on('secureConnection', (socket) => {
     socket.on('error', () => {});
-    sockets.add(socket);
     const ask = asking.shift();
     if (ask) ask(socket);
     else ready.push(socket);

@@ -276,8 +276,10 @@ export function tlsServerSuite(openEngine: OpenEngine): void {
     const one = await connectTls(address, { ca: read(pem().root), maxVersion: 'TLSv1.2' });
     const two = await connectTls(address, { ca: read(pem().root), maxVersion: 'TLSv1.2' });
     assert.equal(upstream.stats().dialing, 2);
-    one.end();
-    two.destroy();
+    // On Deno an end that TLS announces looks like data in front of it.
+    if (isDeno) resetTls(one);
+    else one.end();
+    resetTls(two);
     await rig.endedConnections(2);
     assert.equal(upstream.stats().connections, 0);
     assert.deepEqual(rig.ends.map(({ stage, error }) => [stage, error]), [['dial', null], ['dial', null]]);
