@@ -1,5 +1,6 @@
 /** Taking clients from listeners. */
 import { EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPOLLEXCLUSIVE, EPOLLIN } from './kernel.ts';
+import { Descriptors } from './descriptors.ts';
 import { IS_UNIX, KIND_CLIENT, KIND_LISTENER } from './legs.ts';
 import type { Dialer } from './dial.ts';
 import { CLOSED_ROUTE } from './route.ts';
@@ -19,6 +20,7 @@ const SHORTAGES: readonly number[] = [EMFILE, ENFILE, ENOBUFS, ENOMEM];
 export class Acceptor {
   readonly #thread: Thread;
   readonly #dialer: Dialer;
+  readonly #descriptors: Descriptors;
   /** Entrances by the descriptor of their listener. */
   readonly #byFd = new Map<number, ThreadEntrance>();
   /** When `runDue` has something to do. */
@@ -27,6 +29,7 @@ export class Acceptor {
   constructor(thread: Thread, { dialer }: { dialer: Dialer }) {
     this.#thread = thread;
     this.#dialer = dialer;
+    this.#descriptors = new Descriptors(thread.kernel, thread.legs);
   }
 
   open(entrance: ThreadEntrance): void {
@@ -88,6 +91,7 @@ export class Acceptor {
       // Errors of the network that accept(2) passes on concern that client alone.
       if (client < 0) continue;
       this.#admit(entrance, client);
+      if (entrance.resumeAt > 0) return;
     }
   }
 
@@ -112,6 +116,8 @@ export class Acceptor {
   #admit(entrance: ThreadEntrance, client: number): void {
     const { kernel, legs, number, upstreams } = this.#thread;
     const { isUnix, id } = entrance.plan;
+    // A route holds at once, and may be faster than the message that tells of its upstream.
+    if (!upstreams[this.#upstream]) this.#thread.obey();
     if (!legs.fits(client)) return kernel.close(client);
     const generation = legs.open(client, number, KIND_CLIENT | (isUnix ? IS_UNIX : 0));
     if (kernel.watch(client, isUnix ? UNIX_EVENTS : TCP_EVENTS, generation) < 0) {
@@ -128,6 +134,8 @@ export class Acceptor {
       this.#thread.say({ said: 'resumed', entrance: id });
     }
     this.#dialer.begin(client);
+    // Here, where its upstream still gets a descriptor, and not when accept(2) fails for want of one.
+    if (this.#descriptors.isLast(client)) this.#pause(entrance, EMFILE);
   }
 
   /** Clients that were in the queue before the listener was tuned have nothing from it. */
@@ -149,6 +157,7 @@ export class Acceptor {
   left(entrance: ThreadEntrance): void {
     entrance.connections--;
     this.forgetIfDone(entrance);
+    if (entrance.resumeAt > 0) this.#ease(entrance);
     if (!entrance.isWatched && !entrance.isClosed && entrance.resumeAt === 0 && !isFull(entrance)) this.#watch(entrance);
   }
 
@@ -168,11 +177,26 @@ export class Acceptor {
     this.wakeAt = Infinity;
     for (const entrance of entrances.values()) {
       if (entrance.resumeAt === 0) continue;
-      if (now >= entrance.resumeAt) {
-        entrance.resumeAt = 0;
-        this.#watch(entrance);
-      } else this.wakeAt = Math.min(this.wakeAt, entrance.resumeAt);
+      if (now >= entrance.resumeAt) this.#tryAgain(entrance);
+      if (entrance.resumeAt > 0) this.wakeAt = Math.min(this.wakeAt, entrance.resumeAt);
     }
+  }
+
+  #tryAgain(entrance: ThreadEntrance): void {
+    if (this.#descriptors.hasRoom()) {
+      entrance.resumeAt = 0;
+      this.#watch(entrance);
+    } else {
+      entrance.pauseMs = Math.min(2 * entrance.pauseMs, PAUSE_MS.longest);
+      entrance.resumeAt = this.#thread.now + entrance.pauseMs;
+    }
+  }
+
+  /** A connection ended: there may be room now. */
+  #ease(entrance: ThreadEntrance): void {
+    entrance.pauseMs = PAUSE_MS.first;
+    entrance.resumeAt = Math.min(entrance.resumeAt, this.#thread.now + PAUSE_MS.first);
+    this.wakeAt = Math.min(this.wakeAt, entrance.resumeAt);
   }
 }
 

@@ -16,6 +16,7 @@ import type { ClientEndpoint } from '../../endpoint/model.ts';
 import type { Engine, EngineName, EngineObserver, EntranceOptions, Upstream } from '../engine.ts';
 import type { AdoptOptions } from '../transfer.ts';
 import { resolveHost } from '../portable/addresses.ts';
+import { openPortableEngine } from '../portable/engine.ts';
 import { NativeEntrance } from './entrance.ts';
 import { checkKernel } from './kernel.ts';
 import { KIND_CLIENT, KIND_SERVER } from './legs.ts';
@@ -28,16 +29,16 @@ import { Threads } from './threads.ts';
 import { NativeUpstream } from './upstream.ts';
 
 export type NativeEngineOptions = {
-  /** Threads that move bytes. */
-  threads: number;
-  /** What serves everything that is not plain. It is closed with this engine. */
-  portable: Engine;
+  /** Threads that move bytes. Default 1. */
+  threads?: number;
+  /** What serves everything that is not plain. It is closed with this engine. Default: one with its defaults. */
+  portable?: Engine;
   /** Threads failed: their connections are lost, and the portable engine accepts from now on. */
   onFailure?: ((error: Error) => void) | undefined;
 };
 
 /** Start the native engine. Throws GraceError where it cannot run. */
-export function openNativeEngine(options: NativeEngineOptions): NativeEngine {
+export function openNativeEngine(options: NativeEngineOptions = {}): NativeEngine {
   if (process.platform !== 'linux') throw new GraceError('the native engine runs on Linux only');
   checkKernel();
   return new NativeEngine(options);
@@ -60,7 +61,7 @@ export class NativeEngine implements Engine {
   #lastId = 0;
   #hasFailed = false;
 
-  constructor({ threads: count, portable, onFailure }: NativeEngineOptions) {
+  constructor({ threads: count = 1, portable = openPortableEngine(), onFailure }: NativeEngineOptions) {
     this.#portable = portable;
     this.#onFailure = onFailure;
     this.#threads = new Threads({

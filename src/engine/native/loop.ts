@@ -45,6 +45,7 @@ export class Loop {
       now: performance.now(),
       fdBound: 0,
       say: (report) => this.#say(report),
+      obey: () => this.#obey(),
       end: (client, options) => this.#end(client, options),
     };
     this.#relay = new Relay(this.#thread);

@@ -49,6 +49,8 @@ export type Thread = {
   /** One more than the highest descriptor that it ever had. */
   fdBound: number;
   say(report: Report): void;
+  /** Carry out the commands that have come. */
+  obey(): void;
   /**
    * A connection is over: close both legs, with a reset or in order, and report it.
    * A leg whose dial is not over is not known here; the dialler closes it.
