@@ -33,7 +33,7 @@ export function handleRequest(service: Service, request: Request, context: Reque
 }
 
 async function handleClient(service: Service, request: Request<keyof Requests>, context: RequestContext): Promise<unknown> {
-  mustServe(service);
+  await settled(service, context.signal);
   switch (request.command) {
     case 'start':
       return start(service, request);
@@ -58,9 +58,20 @@ async function handleClient(service: Service, request: Request<keyof Requests>, 
 }
 
 /** A request that reached a daemon which has been replaced is one for its successor. */
-function mustServe({ phase, paths }: Service): void {
+function mustServe({ phase }: Service): void {
   if (phase === 'replaced') throw new MovedError('this daemon was replaced by a newer one');
-  if (phase === 'starting') throw new GraceError(`the daemon in ${paths.dir} is still starting`);
+}
+
+/**
+ * A daemon that has just taken over answers when the connections of the one before have come: until
+ * then they are neither here nor there, and nobody must be told that there are none.
+ */
+async function settled(service: Service, signal: AbortSignal): Promise<void> {
+  mustServe(service);
+  while (service.phase === 'starting' || service.isMoving) {
+    await service.changes.next(signal);
+    mustServe(service);
+  }
 }
 
 function mustNotStop({ phase }: Service): void {

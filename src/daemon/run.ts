@@ -111,7 +111,8 @@ async function serve(options: DaemonOptions, parent: Parent, supervisor: Supervi
     await service.generations.discover();
     service.phase = 'serving';
     log.info({ version: service.version, generation, rules: service.forwarder.specs.length, engine: service.engine.name, keeper: supervisor.keeper?.pid }, 'serving');
-    service.isMoving = parent.moving !== null;
+    service.isMoving = parent.moving !== null && moveSocket !== null;
+    service.changes.notify();
     parent.serving({ logFile: paths.log });
     if (moveSocket !== null) void receiveConnections(service, parent, moveSocket);
     watchKeeper(service);
