@@ -120,6 +120,30 @@ test('restarts while older generations drain keep every connection, and each is 
   assert.equal(await connections(), 0);
 });
 
+test('ls and wait never lose sight of a connection while it changes hands', { timeout }, async (t) => {
+  const grace = makeGrace(t);
+  const a = await startBackend(t, 'A');
+  const b = await startBackend(t, 'B');
+  await grace.ok('start', src, a.endpoint);
+  const client = await openClient(t, { port: await grace.port(src) });
+  await client.line();
+  await grace.ok('switch', src, b.endpoint);
+  const waiting = grace.spawn('wait');
+  let isOver = false;
+  const sums = new Set<number>();
+  const look = async () => {
+    while (!isOver) sums.add((await grace.ls()).reduce((sum, { connections }) => sum + connections, 0));
+  };
+  const looking = [look(), look()];
+  for (let restart = 0; restart < 5; restart++) await grace.ok('restart');
+  isOver = true;
+  await Promise.all(looking);
+  assert.deepEqual([...sums], [1]);
+  assert.equal(waiting.outcome().code, null);
+  await client.end();
+  assert.equal((await waiting.ended).code, 0);
+});
+
 test('stop ends every generation', { timeout }, async (t) => {
   const grace = makeGrace(t);
   const a = await startBackend(t, 'A');
