@@ -3,10 +3,12 @@
  * exit code and listens to its signals.
  */
 import { runCli } from './cli/cli.ts';
+import { stateVariable } from './keeper/messages.ts';
 import { originalInvocation } from './net/invocation.ts';
 import { commit, version } from './version.ts';
 
 async function main(): Promise<void> {
+  if (process.env[stateVariable] !== undefined) return await goOnAsKeeper();
   const interruption = new AbortController();
   const interrupt = () => interruption.abort(new Error('interrupted'));
   process.once('SIGINT', interrupt);
@@ -51,6 +53,13 @@ async function main(): Promise<void> {
   });
   // Whatever a library may still hold must not keep a command from ending.
   process.exit();
+}
+
+/** The keeper has become this version, in its process. Signals come at any moment, so nothing else is done first. */
+async function goOnAsKeeper(): Promise<void> {
+  const onSignal = (signal: NodeJS.Signals, handler: () => void) => void process.on(signal, handler);
+  const { resumeKeeper } = await import('./keeper/keeper.ts');
+  process.exit(await resumeKeeper({ self: originalInvocation(), version, env: process.env, onSignal }));
 }
 
 void main();

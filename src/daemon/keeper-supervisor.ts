@@ -6,7 +6,7 @@ import { GraceError } from '../error.ts';
 import { Channel, closeChannelEnd, openChannel } from '../keeper/channel.ts';
 import type { ChannelEnd } from '../keeper/channel.ts';
 import { channelVariable, keeperFormat } from '../keeper/messages.ts';
-import type { DaemonMessage, KeeperMessage } from '../keeper/messages.ts';
+import type { DaemonIdentity, DaemonMessage, KeeperMessage } from '../keeper/messages.ts';
 import { closeFd, dropRuntimeCopy, setCloseOnExec, setNonBlocking } from '../sys/descriptor.ts';
 import { sendMessage } from '../sys/message.ts';
 import { connectSocket, openSocket } from '../sys/socket.ts';
@@ -28,7 +28,9 @@ export class KeeperSupervisor implements Supervisor {
   readonly #held = new Map<string, number>();
   readonly #kept: [string, number][] = [];
   readonly #pings = new Map<number, () => void>();
-  #events: SupervisorEvents = { keeperChanged() {}, note() {} };
+  #events: SupervisorEvents | null = null;
+  /** What the keeper said before anybody watched. */
+  readonly #notes: string[] = [];
   #link: Link | null = null;
   #keeper: Keeper | null = null;
   #reason: string | null = null;
@@ -90,6 +92,13 @@ export class KeeperSupervisor implements Supervisor {
       this.#link?.say({ ping: number });
     });
     this.#pings.delete(number);
+  }
+
+  async ready(): Promise<void> {
+    if (!this.#link?.isOpen) return;
+    this.#heardHello = Promise.withResolvers();
+    this.#link.say({ ready: this.#identity() });
+    await this.#hello();
   }
 
   serving(): void {
@@ -169,6 +178,7 @@ export class KeeperSupervisor implements Supervisor {
 
   watch(events: SupervisorEvents): void {
     this.#events = events;
+    for (const note of this.#notes.splice(0)) events.note(note);
   }
 
   #open(end: ChannelEnd): Link {
@@ -191,9 +201,10 @@ export class KeeperSupervisor implements Supervisor {
       this.#keeper = { pid, version };
       this.#reason ??= reason;
       this.#heardHello.resolve();
-      this.#events.keeperChanged(this.#keeper);
+      this.#events?.keeperChanged(this.#keeper);
     } else if ('note' in message) {
-      this.#events.note(message.note);
+      if (this.#events) this.#events.note(message.note);
+      else this.#notes.push(message.note);
     } else if ('pong' in message) {
       this.#pings.get(message.pong)?.();
     }
@@ -206,13 +217,17 @@ export class KeeperSupervisor implements Supervisor {
     this.#heardHello.resolve();
     this.#heardHello = Promise.withResolvers();
     for (const resolve of this.#pings.values()) resolve();
-    this.#events.keeperChanged(null);
+    this.#events?.keeperChanged(null);
   }
 
   #sayServing(): void {
+    this.#link?.say({ serving: this.#identity() });
+  }
+
+  #identity(): DaemonIdentity {
     const { version, self } = this.#options;
     const program: Invocation = { file: self.file, args: self.args };
-    this.#link?.say({ serving: { pid: process.pid, version, format: keeperFormat, program } });
+    return { pid: process.pid, version, format: keeperFormat, program };
   }
 
   /** Resolves when the keeper has said who it is, or is gone, or time is up. */

@@ -10,6 +10,7 @@ export const nobody: Supervisor = {
   forget() {},
   settled: () => Promise.resolve(),
   keepsOverStop: false,
+  ready: () => Promise.resolve(),
   serving() {},
   status() {},
   restarting() {},

@@ -98,6 +98,8 @@ async function serve(options: DaemonOptions, parent: Parent, supervisor: Supervi
     else await restoreRules(service, (note) => tell(service, parent, note));
     listeners.dropUnused();
     const moveSocket = listeners.net.extras.find(({ name }) => name === moveSocketName)?.fd ?? null;
+    if (parent.handover) await supervisor.ready();
+    watchKeeper(service);
     await parent.ready({ version: service.version, canMove: moveSocket !== null && service.engine.mover !== undefined });
     service.takeOver = () => {
       // Before clients come there: the keeper must not hold the socket of a daemon that they no longer reach.
@@ -115,7 +117,6 @@ async function serve(options: DaemonOptions, parent: Parent, supervisor: Supervi
     service.changes.notify();
     parent.serving({ logFile: paths.log });
     if (moveSocket !== null) void receiveConnections(service, parent, moveSocket);
-    watchKeeper(service);
     void reportStatus(service);
     const stopRetrying = retryBroken(service);
     await ended(service);

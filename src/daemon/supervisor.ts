@@ -26,6 +26,8 @@ export type Supervisor = {
   settled(): Promise<void>;
   /** Whether it keeps the sockets while the daemon is stopped by a signal and started again. */
   readonly keepsOverStop: boolean;
+  /** This process has come up as a successor. Resolves when the supervisor is prepared to have it. */
+  ready(): Promise<void>;
   /** This process serves the state dir. */
   serving(): void;
   status(text: string): void;

@@ -1,13 +1,16 @@
-import { closeSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, rmSync, statSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Invocation } from '../control/messages.ts';
 import { closeFd, openFd, setCloseOnExec } from '../sys/descriptor.ts';
 import { execute, holdSignals } from '../sys/exec.ts';
-import { keeperFormat } from './messages.ts';
+import { keeperFormat, stateVariable } from './messages.ts';
 
 /** What a keeper leaves to itself when it becomes another version. */
 export type Remembered = {
   format: number;
+  /** State dir, and the arguments of this program. */
+  dir: string;
+  args: string[];
   isBackground: boolean;
   hasServed: boolean;
   kept: [name: string, fd: number][];
@@ -20,9 +23,6 @@ export type Remembered = {
   }[];
 };
 
-/** Variable with the descriptor of the file that holds it. */
-export const stateVariable = 'GRACE_KEEPER_STATE';
-
 export type BecomeOptions = {
   program: Invocation;
   args: readonly string[];
@@ -30,7 +30,7 @@ export type BecomeOptions = {
   dir: string;
   env: NodeJS.ProcessEnv;
   remembered: Remembered;
-  /** Those that the new image waits for; none of them is missed. */
+  /** Those that the new image waits for. */
   signals: readonly NodeJS.Signals[];
 };
 
@@ -41,6 +41,7 @@ export type BecomeOptions = {
 export async function become({ program, args, dir, env, remembered, signals }: BecomeOptions): Promise<void> {
   const file = writeNameless(join(dir, `keeper-${process.pid}`), JSON.stringify(remembered));
   const passed = [file, ...remembered.kept.map(([, fd]) => fd), ...remembered.generations.flatMap(({ stream, datagrams }) => [stream, datagrams])];
+  // Node lets them through again when it starts, Deno does not.
   holdSignals(signals, true);
   try {
     // What other threads have caught until now is heard.
@@ -54,11 +55,17 @@ export async function become({ program, args, dir, env, remembered, signals }: B
   }
 }
 
-/** What the earlier image of this process left, or null. The variable is removed. */
-export function recall(env: NodeJS.ProcessEnv): Remembered | null {
+/** Whether a program is the very one that this process runs, started in the same way. */
+export function isThisProgram(program: Invocation, self: Invocation): boolean {
+  if (program.file !== self.file || program.args.join('\0') !== self.args.join('\0')) return false;
+  const [a, b] = [statSync(program.file, { throwIfNoEntry: false }), statSync('/proc/self/exe', { throwIfNoEntry: false })];
+  return a !== undefined && b !== undefined && a.dev === b.dev && a.ino === b.ino;
+}
+
+/** What the earlier image of this process left. The variable is removed. */
+export function recall(env: NodeJS.ProcessEnv): Remembered {
   const fd = env[stateVariable];
   delete env[stateVariable];
-  if (fd === undefined) return null;
   const remembered: Remembered = JSON.parse(readFileSync(`/dev/fd/${fd}`, 'utf8'));
   closeFd(Number(fd));
   for (const inherited of [...remembered.kept.map(([, each]) => each), ...remembered.generations.flatMap(({ stream, datagrams }) => [stream, datagrams])]) {

@@ -14,7 +14,7 @@ import { errorMessage } from '../error.ts';
 import { closeFd, dupFdOnto } from '../sys/descriptor.ts';
 import { holdSignals } from '../sys/exec.ts';
 import { hasLinuxCalls, peekEndedChild, reapChild, setChildSubreaper, setThreadName } from '../sys/process.ts';
-import { become, recall } from './become.ts';
+import { become, isThisProgram, recall } from './become.ts';
 import type { Remembered } from './become.ts';
 import { Backoff } from './backoff.ts';
 import { spawnDaemon } from './child.ts';
@@ -23,7 +23,7 @@ import type { ChannelEnd } from './channel.ts';
 import { slim } from './slim.ts';
 import { takeGiven } from './given.ts';
 import { keeperFormat } from './messages.ts';
-import type { DaemonMessage, KeeperMessage } from './messages.ts';
+import type { DaemonIdentity, DaemonMessage, KeeperMessage } from './messages.ts';
 
 export type KeeperOptions = {
   dir: string;
@@ -38,6 +38,9 @@ export type KeeperOptions = {
 
 /** After so long without a word from a daemon, memory is given back. */
 const restAfterMs = 1000;
+
+/** How long the end of a process may be told after the end of its channel. */
+const lastWordsMs = 30;
 
 /** Passed on to the daemon that serves. */
 const forwarded = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const;
@@ -54,17 +57,18 @@ type Generation = {
   phase: Phase;
   /** The exit code that it announced. */
   ended: number | null;
-  /** Known when it serves. */
-  version: string;
-  format: number;
-  program: Invocation | null;
 };
 
 /** Keep a daemon running until it ends by itself. Resolves with the exit code. Rejects with GraceError when one runs already. */
 export async function runKeeper(options: KeeperOptions): Promise<number> {
+  return await new Keeper(options, null).run(null);
+}
+
+/** Go on after this process has become another version. */
+export async function resumeKeeper(options: Omit<KeeperOptions, 'dir' | 'args'>): Promise<number> {
   const remembered = recall(options.env);
-  const keeper = new Keeper(options, remembered);
-  return await keeper.run(remembered);
+  const { dir, args } = remembered;
+  return await new Keeper({ ...options, dir, args }, remembered).run(remembered);
 }
 
 class Keeper {
@@ -82,8 +86,6 @@ class Keeper {
   #hasServed = false;
   /** A signal came that ends the daemon. */
   #isStopping = false;
-  /** A restart is over, but for this process. */
-  #isOutdated = false;
   #restTimer: NodeJS.Timeout | undefined;
   #timer: NodeJS.Timeout | undefined;
   readonly #lastWords = new Map<number, string>();
@@ -148,7 +150,7 @@ class Keeper {
       onMessage: (message, fds) => this.#hear(generation, message, fds),
       onEnd: () => this.#lose(generation),
     });
-    const generation: Generation = { channel, pid, phase, ended, version: '', format: 0, program: null };
+    const generation: Generation = { channel, pid, phase, ended };
     channel.ref();
     this.#generations.add(generation);
     return generation;
@@ -184,13 +186,14 @@ class Keeper {
       const [stream, datagrams] = fds;
       if (stream === undefined || datagrams === undefined) return;
       this.#add({ stream, datagrams }, { phase: 'starting', pid: null }).channel.say({ hello: this.#hello(null) });
+    } else if ('ready' in message) {
+      Object.assign(generation, { pid: message.ready.pid });
+      this.#become(generation, message.ready);
     } else if ('serving' in message) {
       this.#promote(generation, message.serving);
     } else if ('retired' in message) {
       generation.phase = 'retired';
-      this.#isOutdated = true;
       this.#look();
-      this.#become();
     } else if ('ended' in message) {
       generation.ended = message.ended;
     } else if ('ping' in message) {
@@ -211,16 +214,15 @@ class Keeper {
     if (fd !== undefined) this.#kept.set(name, fd);
   }
 
-  #promote(generation: Generation, serving: Pick<Generation, 'version' | 'format'> & { pid: number; program: Invocation }): void {
+  #promote(generation: Generation, { pid, program }: DaemonIdentity): void {
     for (const other of this.#generations) if (other.phase === 'serving') other.phase = 'superseded';
-    Object.assign(generation, serving, { phase: 'serving' });
-    this.#program = serving.program;
+    Object.assign(generation, { pid, phase: 'serving' });
+    this.#program = program;
     this.#hasServed = true;
     this.#backoff.served();
     if (this.#isBackground) this.#redirect();
     for (const signal of this.#pendingSignals.splice(0)) this.#forward(signal);
     if (this.#isStopping) this.#forward('SIGTERM');
-    this.#become();
   }
 
   /** A daemon is gone. */
@@ -236,17 +238,24 @@ class Keeper {
   #look(lost?: Generation): void {
     if ([...this.#generations].some(({ phase }) => phase !== 'retired') || this.#timer !== undefined) return;
     if (this.#isStopping) return this.#finish(0);
+    const pid = lost?.pid ?? null;
     const pause = this.#backoff.crashed();
-    // The exit of a child is told after the end of its channel.
-    this.#timer = setTimeout(() => {
+    const began = performance.now();
+    const startAgain = () => {
+      const words = pid === null ? undefined : this.#lastWords.get(pid);
+      // How a child ended is told a moment after the end of its channel; how somebody else's did, never.
+      if (pid !== null && words === undefined && performance.now() - began < (pause ?? 0) + lastWordsMs) {
+        this.#timer = setTimeout(startAgain, 2);
+        return;
+      }
       this.#timer = undefined;
-      const pid = lost?.pid ?? null;
-      const how = `the daemon${pid === null ? '' : ` (pid ${pid})`} ${(pid !== null && this.#lastWords.get(pid)) || 'ended unexpectedly'}`;
+      const how = `the daemon${pid === null ? '' : ` (pid ${pid})`} ${words ?? 'ended unexpectedly'}`;
       this.#lastWords.clear();
       if (pause === null) return this.#giveUp(how);
       if (!this.#isBackground) this.#print(`${how}; starting it again`);
       this.#start(how);
-    }, pause ?? 0);
+    };
+    this.#timer = setTimeout(startAgain, pause ?? 0);
   }
 
   #giveUp(how: string): void {
@@ -296,26 +305,28 @@ class Keeper {
     }
   }
 
-  /** After a restart: go on as the program of the daemon that now serves. */
-  #become(): void {
-    const all = [...this.#generations];
-    const serving = all.find(({ phase }) => phase === 'serving');
-    // The old daemon's and the new one's words may come in any order.
-    if (!this.#isOutdated || !serving?.program || this.#isStopping || all.some(({ phase }) => phase === 'superseded')) return;
-    this.#isOutdated = false;
-    if (serving.format !== keeperFormat) {
-      return serving.channel.say({ note: `the keeper stays version ${this.#options.version}: version ${serving.version} has another kind of keeper` });
-    }
+  /**
+   * Go on as the program that a successor has just shown to run, before anybody can know of that one.
+   * Node lets signals end the process while it starts; so it is not done for nothing.
+   */
+  #become(generation: Generation, { program, format, version }: DaemonIdentity): void {
+    const { env, args, dir, self } = this.#options;
+    const stay = (why: string) => generation.channel.say({ note: `the keeper stays version ${this.#options.version}: ${why}` });
+    const hello = () => generation.channel.say({ hello: this.#hello(null) });
+    if (format !== keeperFormat) stay(`version ${version} has another kind of keeper`);
+    if (format !== keeperFormat || this.#isStopping || (version === this.#options.version && isThisProgram(program, self))) return hello();
     const remembered: Remembered = {
       format: keeperFormat,
+      dir,
+      args: [...args],
       isBackground: this.#isBackground,
       hasServed: this.#hasServed,
       kept: [...this.#kept],
-      generations: all.map(({ channel, pid, phase, ended }) => ({ ...channel.end, pid, phase, ended })),
+      generations: [...this.#generations].map(({ channel, pid, phase, ended }) => ({ ...channel.end, pid, phase, ended })),
     };
-    const { env, args, dir } = this.#options;
-    become({ program: serving.program, args, dir, env, remembered, signals: forwarded }).catch((error: unknown) => {
-      serving.channel.say({ note: `the keeper stays version ${this.#options.version}: ${errorMessage(error)}` });
+    become({ program, args, dir, env, remembered, signals: forwarded }).catch((error: unknown) => {
+      stay(errorMessage(error));
+      hello();
     });
   }
 

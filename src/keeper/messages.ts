@@ -3,6 +3,7 @@
  * since the two may be of different versions.
  *
  *     daemon → keeper   candidate   a successor is being started; this is the keeper's end of its channel
+ *                       ready       it has come up: the keeper may become what it is, and says hello then
  *                       serving     the state dir is mine
  *                       retired     a successor has taken it over; I finish my connections
  *                       ended       I end, and this was meant to be
@@ -18,12 +19,15 @@ export type DaemonMessage =
   | { keep: string[] }
   | { forget: string[] }
   | { candidate: true }
-  /** `program` is how this daemon was started; the keeper becomes that when it can. */
-  | { serving: { pid: number; version: string; format: number; program: Invocation } }
+  | { ready: DaemonIdentity }
+  | { serving: DaemonIdentity }
   | { retired: true }
   | { ended: number }
   /** To be answered when everything before has been done. */
   | { ping: number };
+
+/** `program` is how the daemon was started, and so is known to run. */
+export type DaemonIdentity = { pid: number; version: string; format: number; program: Invocation };
 
 export type KeeperMessage =
   | { kept: string[] }
@@ -34,6 +38,9 @@ export type KeeperMessage =
 
 /** Variable with the descriptors of its end of the channel, for a daemon that a keeper starts. */
 export const channelVariable = 'GRACE_KEEPER';
+
+/** Variable with the descriptor of what a keeper leaves to itself when it becomes another version. */
+export const stateVariable = 'GRACE_KEEPER_STATE';
 
 /** Names of what is held and is not the listener of a rule. */
 export const keptNames = {

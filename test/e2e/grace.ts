@@ -71,12 +71,12 @@ export function makeGrace(t: TestContext, env: NodeJS.ProcessEnv = {}): Grace {
   return grace;
 }
 
-export function startProgram(args: readonly string[], env: NodeJS.ProcessEnv = {}, options: { cwd?: string } = {}): Running {
+export function startProgram(args: readonly string[], env: NodeJS.ProcessEnv = {}, options: { cwd?: string; stdio?: ('ignore' | 'pipe' | number)[] } = {}): Running {
   const [file, ...before] = program;
   const child = spawn(file, [...before, ...args], { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, NO_COLOR: '1', ...env }, ...options });
   const outcome: Outcome = { code: null, stdout: '', stderr: '' };
-  child.stdout.setEncoding('utf8').on('data', (text: string) => (outcome.stdout += text));
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (outcome.stderr += text));
+  child.stdout?.setEncoding('utf8').on('data', (text: string) => (outcome.stdout += text));
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => (outcome.stderr += text));
   const ended = new Promise<Outcome>((resolve, reject) => {
     child.once('error', reject);
     child.once('close', (code) => {

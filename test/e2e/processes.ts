@@ -1,0 +1,81 @@
+import { readFileSync, readdirSync, readlinkSync } from 'node:fs';
+import { isRunning } from './grace.ts';
+
+/** Resolves when a process has ended, which has no event for who is not its parent. */
+export async function gone(pid: number): Promise<void> {
+  while (isRunning(pid)) await new Promise((resolve) => setTimeout(resolve, 2));
+}
+
+/** Resolves when something has become so that no event tells of. */
+export async function until(what: string, isSo: () => boolean | Promise<boolean>, { limitMs = 20_000 } = {}): Promise<void> {
+  const deadline = performance.now() + limitMs;
+  while (!(await isSo())) {
+    if (performance.now() > deadline) throw new Error(`not within ${limitMs / 1000} s: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+}
+
+/** Kill without mercy, and wait for the end. */
+export async function kill(pid: number, signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
+  process.kill(pid, signal);
+  await gone(pid);
+}
+
+export function pidInFile(file: string): number | null {
+  try {
+    return Number(readFileSync(file, 'utf8'));
+  } catch {
+    return null; // no daemon, or none yet
+  }
+}
+
+/** Processes whose arguments hold this text, zombies included: what a state dir's name finds. */
+export function processesOf(text: string): { pid: number; parent: number; state: string }[] {
+  return readdirSync('/proc').flatMap((name) => {
+    if (!/^[0-9]+$/.test(name) || Number(name) === process.pid) return [];
+    try {
+      if (!readFileSync(`/proc/${name}/cmdline`, 'utf8').split('\0').includes(text)) return [];
+      return [parseStat(name)];
+    } catch {
+      return []; // it has just ended
+    }
+  });
+}
+
+export function zombiesOf(parent: number): number[] {
+  return readdirSync('/proc').flatMap((name) => {
+    if (!/^[0-9]+$/.test(name)) return [];
+    try {
+      const { pid, parent: its, state } = parseStat(name);
+      return its === parent && state === 'Z' ? [pid] : [];
+    } catch {
+      return [];
+    }
+  });
+}
+
+function parseStat(pid: string): { pid: number; parent: number; state: string } {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+  const [state = '', parent = ''] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return { pid: Number(pid), parent: Number(parent), state };
+}
+
+/** Descriptors of a process and what they are of. */
+export function descriptorsOf(pid: number): Map<number, string> {
+  return new Map(
+    readdirSync(`/proc/${pid}/fd`).flatMap((fd): [number, string][] => {
+      try {
+        return [[Number(fd), readlinkSync(`/proc/${pid}/fd/${fd}`)]];
+      } catch {
+        return [];
+      }
+    }),
+  );
+}
+
+/** Memory of a process in kB, as proc_pid_smaps_rollup(5) has it. */
+export function memoryOf(pid: number): { rss: number; pss: number; anonymous: number } {
+  const text = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8');
+  const field = (name: string) => Number(new RegExp(`^${name}: +([0-9]+) kB`, 'm').exec(text)?.[1]);
+  return { rss: field('Rss'), pss: field('Pss'), anonymous: field('Anonymous') };
+}
