@@ -1,2 +1,146 @@
+import assert from 'node:assert/strict';
+import { readdirSync, readlinkSync } from 'node:fs';
+import { test } from 'node:test';
+import type { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
+import type { Upstream } from '../../src/engine/engine.ts';
+import { openFullBackend } from './full-backend.ts';
+import { closed, openBackend, reset } from './peers.ts';
+import type { Backend } from './peers.ts';
+import { Rig, to } from './rig.ts';
 import type { OpenEngine } from './rig.ts';
-export function countSuite(_openEngine: OpenEngine): void {}
+import { connectTls, pemFiles, read, resetTls, sslFrom } from './tls-peers.ts';
+
+const steps = 250;
+
+export function countSuite(openEngine: OpenEngine): void {
+  const pem = pemFiles();
+
+  for (const seed of [1, 2, Date.now() % 1_000_000]) {
+    test(`whatever clients and upstreams do, every connection is counted until it has ended (seed ${seed})`, { timeout: 20_000 }, async () => {
+      pem();
+      const before = descriptors();
+      {
+        const random = randomFrom(seed);
+        await using rig = new Rig(openEngine, { lookMs: 10 });
+        await using tcp = await openBackend();
+        await using unix = await openBackend({ path: rig.path() });
+        using full = await openFullBackend();
+        for (const backend of [tcp, unix]) void misbehave(backend, random);
+        const refusing = { path: rig.path() };
+        const targets = [to(tcp), to(tcp), to(unix), to(refusing), to(refusing, { retry: 100 }), to(full.address, { timeout: 0.1 })];
+        const upstreams = targets.map((target) => rig.upstream(target));
+        const [first = to(tcp)] = targets;
+        const plain = await rig.forward({ to: first });
+        const local = await rig.forward({ to: first, on: 'unix' });
+        const secure = await rig.forward({ to: first, from: sslFrom(pem()) });
+        const forwards = [plain, local, secure];
+        const clients: Socket[] = [];
+        const pending: Promise<unknown>[] = [];
+
+        const connect = async () => {
+          const forward = random.of(forwards);
+          const client = forward === secure && random.chance(0.7)
+            ? await connectTls(secure.address, { ca: read(pem().root) }).catch(() => null)
+            : await forward.connect();
+          if (client === null) return;
+          client.resume();
+          clients.push(client);
+        };
+        for (let step = 0; step < steps; step++) {
+          const client = random.of(clients);
+          switch (random.of(['connect', 'connect', 'connect', 'write', 'end', 'reset', 'destroy', 'route', 'wait', 'kill'] as const)) {
+            case 'connect': pending.push(connect()); break;
+            case 'write': client?.write(Buffer.alloc(random.below(200_000), 'w')); break;
+            case 'end': client?.end(); break;
+            case 'reset': if (client) leave(client); break;
+            case 'destroy': client?.destroy(); break;
+            case 'route': random.of(forwards).entrance.route(random.of(upstreams)); break;
+            case 'wait': await new Promise((resolve) => setImmediate(resolve)); break;
+            case 'kill': if (random.chance(0.1)) random.of(upstreams).destroy(); break;
+          }
+          for (const upstream of upstreams) assertSane(upstream);
+        }
+        await Promise.all(pending);
+        for (const client of clients) client.destroy();
+        await Promise.all(clients.map(closed));
+        // Clients that still wait in a queue are served before the entrance stops being theirs.
+        const all = [...upstreams, ...forwards.map(({ upstream }) => upstream)];
+        await Promise.all(all.map((upstream) => upstream.drained()));
+        for (const upstream of all) assert.deepEqual({ ...upstream.stats(), bytesIn: 0, bytesOut: 0 }, { connections: 0, dialing: 0, bytesIn: 0, bytesOut: 0 });
+        const moved = (name: 'bytesIn' | 'bytesOut') => all.reduce((sum, upstream) => sum + upstream.stats()[name], 0);
+        const ended = (name: 'bytesIn' | 'bytesOut') => rig.ends.reduce((sum, end) => sum + end[name], 0);
+        assert.deepEqual([ended('bytesIn'), ended('bytesOut')], [moved('bytesIn'), moved('bytesOut')]);
+        assert.ok(rig.ends.length >= clients.length, `${rig.ends.length} ends of ${clients.length} clients`);
+      }
+      await sameDescriptors(before);
+    });
+  }
+}
+
+function assertSane(upstream: Upstream): void {
+  const { connections, dialing } = upstream.stats();
+  assert.ok(dialing >= 0 && dialing <= connections, `${dialing} of ${connections}`);
+}
+
+/** Serve each connection in one way of several. */
+async function misbehave(backend: Backend, random: Random): Promise<void> {
+  for (;;) {
+    const socket = await backend.next();
+    switch (random.of(['echo', 'echo', 'end', 'reset', 'sink', 'answer'] as const)) {
+      case 'echo': socket.pipe(socket); break;
+      case 'end': socket.end(); socket.resume(); break;
+      case 'reset': reset(socket); break;
+      case 'sink': socket.resume().once('end', () => socket.end()); break;
+      case 'answer': socket.end(Buffer.alloc(100_000, 'a')); socket.resume(); break;
+    }
+  }
+}
+
+/** With a reset, whatever the client is. */
+function leave(client: Socket): void {
+  if (client instanceof TLSSocket) resetTls(client);
+  else reset(client);
+}
+
+type Random = { below(limit: number): number; chance(share: number): boolean; of<T>(list: readonly T[]): T };
+
+/** The same numbers for the same seed: mulberry32. */
+function randomFrom(seed: number): Random {
+  let state = seed;
+  const next = () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+  return {
+    below: (limit) => Math.floor(next() * limit),
+    chance: (share) => next() < share,
+    of: (list) => list[Math.floor(next() * list.length)]!,
+  };
+}
+
+/** The descriptors of this process and what they are, sorted. */
+function descriptors(): string[] {
+  if (process.platform !== 'linux') return [];
+  return readdirSync('/proc/self/fd').flatMap((fd) => {
+    try {
+      const target = readlinkSync(`/proc/self/fd/${fd}`);
+      // Of a socket, the number says which it is.
+      return target.startsWith('socket:') ? [`socket ${target}`] : [];
+    } catch {
+      return [];
+    }
+  }).sort();
+}
+
+/** Resolves when the process has no socket that it did not have before. */
+async function sameDescriptors(before: readonly string[]): Promise<void> {
+  for (let turn = 0; ; turn++) {
+    const left = descriptors().filter((each) => !before.includes(each));
+    if (left.length === 0) return;
+    if (turn === 200) assert.deepEqual(left, []);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}

@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import net from 'node:net';
 import type { Socket } from 'node:net';
+import { plainLeg, resetLeg } from '../../src/engine/portable/leg.ts';
 
 export type Address = { host: string; port: number } | { path: string };
 
@@ -127,6 +128,5 @@ export async function closed(socket: Socket): Promise<void> {
 
 /** Reset a TCP connection; close a Unix one. */
 export function reset(socket: Socket): void {
-  if (socket.remoteFamily !== undefined) socket.resetAndDestroy();
-  socket.destroy();
+  resetLeg(plainLeg(socket));
 }

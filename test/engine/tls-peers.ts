@@ -8,7 +8,7 @@ import type { TLSSocket } from 'node:tls';
 import type { SslClient, SslServer, TlsClient, TlsServer } from '../../src/endpoint/model.ts';
 import { openGate } from '../../src/engine/portable/gate.ts';
 import type { Gate } from '../../src/engine/portable/gate.ts';
-import { plainLeg } from '../../src/engine/portable/leg.ts';
+import { plainLeg, resetLeg } from '../../src/engine/portable/leg.ts';
 import { makePemFiles } from '../endpoint/pem.ts';
 import type { PemFiles } from '../endpoint/pem.ts';
 import type { Address } from './peers.ts';
@@ -75,8 +75,8 @@ export function resumeTls(socket: TLSSocket): void {
 
 /** Reset the TCP connection under a client's TLS. */
 export function resetTls(socket: TLSSocket): void {
-  carriers.get(socket)?.resetAndDestroy();
-  carriers.get(socket)?.destroy();
+  const carrier = carriers.get(socket);
+  if (carrier) resetLeg({ ...plainLeg(carrier), socket });
 }
 
 /** End the TCP connection under a client's TLS without a closing alert. */

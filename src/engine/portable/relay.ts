@@ -97,7 +97,9 @@ function pump(from: Leg, to: Leg, { moved, vigil }: { moved: (bytes: number) => 
     endWatch();
     resumeLeg(from);
   });
-  source.on('end', () => sink.end());
+  // A TLS socket says that it has ended even if nobody has begun to read.
+  if (source.readableEnded) sink.end();
+  else source.on('end', () => sink.end());
   source.on('close', endWatch);
   // A client that was accepted paused stays so until it is told otherwise.
   resumeLeg(from);

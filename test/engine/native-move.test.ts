@@ -1,0 +1,169 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { once } from 'node:events';
+import { openNativeEngine } from '../../src/engine/native/engine.ts';
+import type { NativeEngine } from '../../src/engine/native/engine.ts';
+import { CONNECTIONS_PER_BATCH, receiveBatch, sendBatch } from '../../src/engine/transfer.ts';
+import type { MovedConnection } from '../../src/engine/transfer.ts';
+import type { Upstream } from '../../src/engine/engine.ts';
+import { closeFd } from '../../src/sys/descriptor.ts';
+import { openSocketPair } from '../../src/sys/socket.ts';
+import { openFullBackend } from './full-backend.ts';
+import { endingOf, openBackend, openEcho, readAll, readBytes, reset } from './peers.ts';
+import { Rig, to } from './rig.ts';
+import { openStream, openStreamServer } from './soak-streams.ts';
+import type { Stream } from './soak-streams.ts';
+import { stalled } from './stall.ts';
+
+const options = { timeout: 20_000, skip: process.platform !== 'linux' };
+
+/** An engine to move to, whose upstreams come to an end with it. */
+class Successor implements AsyncDisposable {
+  readonly engine = openNativeEngine({ threads: 2 });
+  readonly #upstreams: Upstream[] = [];
+  readonly #pair = openSocketPair('seqpacket');
+  #batches = 0;
+
+  upstreamLike(upstream: Upstream): Upstream {
+    const own = this.engine.openUpstream(upstream.endpoint);
+    this.#upstreams.push(own);
+    return own;
+  }
+
+  /** Move every connection of an upstream, by the way that two processes use. Returns how many. */
+  async take(from: NativeEngine, upstream: Upstream, own: Upstream): Promise<number> {
+    let moved = 0;
+    for (;;) {
+      const frozen = await from.mover.freeze(upstream, CONNECTIONS_PER_BATCH);
+      if (frozen.length === 0) return moved;
+      sendBatch(this.#pair[0], ++this.#batches, frozen);
+      const received = receiveBatch(this.#pair[1], this.#batches);
+      from.mover.letGo(frozen);
+      this.engine.mover.adopt(received, { upstream: own, entrance: null, observer: {}, idleMs: null });
+      moved += received.length;
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const upstream of this.#upstreams) {
+      upstream.destroy();
+      await upstream.drained();
+    }
+    await this.engine.close();
+    for (const fd of this.#pair) closeFd(fd);
+  }
+}
+
+function openRig(): { rig: Rig; engine: NativeEngine } {
+  const engine = openNativeEngine({ threads: 2 });
+  return { rig: new Rig(() => engine), engine };
+}
+
+for (const on of ['tcp', 'unix'] as const) {
+  test(`streams over ${on} go on byte by byte in another engine, to and fro`, options, async () => {
+    const { rig, engine } = openRig();
+    await using _rig = rig;
+    await using successor = new Successor();
+    const server = await openStreamServer(on === 'tcp' ? { host: '127.0.0.1', port: 0 } : { path: rig.path() });
+    const { upstream, address } = await rig.forward({ to: to(server.address), on });
+    const streams: Stream[] = [];
+    // One after the other: a Unix socket whose queue is full refuses at once.
+    for (let id = 0; id < 150; id++) streams.push(await openStream(address, { id, piece: id % 3 === 0 ? 60_000 : 1000, pauseMs: 1 + (id % 5) }));
+    const [there, back] = [successor.upstreamLike(upstream), rig.upstream(upstream.endpoint)];
+    assert.equal(await successor.take(engine, upstream, there), 150);
+    await upstream.drained();
+    await using returned = new Successor();
+    const again = returned.upstreamLike(upstream);
+    assert.equal(await returned.take(successor.engine, there, again), 150);
+    await there.drained();
+    const results = await Promise.all(streams.map((stream) => stream.finish()));
+    assert.deepEqual(results.map(({ problem }) => problem).filter((problem) => problem !== null), []);
+    await again.drained();
+    assert.equal(back.stats().connections, 0);
+    await server.close();
+  });
+}
+
+test('bytes that a stalled reader has not taken move along, and so does a half-closed connection', options, async () => {
+  const { rig, engine } = openRig();
+  await using _rig = rig;
+  await using successor = new Successor();
+  await using backend = await openBackend();
+  const { connect, upstream } = await rig.forward({ to: to(backend) });
+  const client = await connect();
+  const peer = await backend.next();
+  client.pause();
+  const data = Buffer.alloc(12_000_000, 'abcdefg');
+  peer.end(data);
+  await stalled(() => upstream.stats().bytesOut);
+
+  const own = successor.upstreamLike(upstream);
+  assert.equal(await successor.take(engine, upstream, own), 1);
+  await upstream.drained();
+  const all = readAll(client);
+  assert.equal(await all, data.toString());
+  client.end('bye');
+  assert.equal(await readAll(peer), 'bye');
+  await own.drained();
+});
+
+test('an end that was passed on is not passed on again, and a reset is a reset still', options, async () => {
+  const { rig, engine } = openRig();
+  await using _rig = rig;
+  await using successor = new Successor();
+  await using backend = await openBackend();
+  const { connect, upstream } = await rig.forward({ to: to(backend) });
+  const half = await connect();
+  const halfPeer = await backend.next();
+  half.end('asked');
+  assert.equal(await readAll(halfPeer), 'asked');
+  const other = await connect();
+  const otherPeer = await backend.next();
+  other.write('x');
+  await readBytes(otherPeer, 1);
+
+  const own = successor.upstreamLike(upstream);
+  assert.equal(await successor.take(engine, upstream, own), 2);
+  halfPeer.end('answered');
+  assert.equal(await readAll(half), 'answered');
+  reset(other);
+  assert.equal(await endingOf(otherPeer), 'reset');
+  await own.drained();
+  assert.deepEqual(own.stats(), { connections: 0, dialing: 0, bytesIn: 0, bytesOut: 8 });
+});
+
+test('a client that is still being dialled for is dialled for by the other engine', options, async () => {
+  const { rig, engine } = openRig();
+  await using _rig = rig;
+  await using successor = new Successor();
+  using full = await openFullBackend(rig.path());
+  const { connect, upstream } = await rig.forward({ to: to(full.address) });
+  const client = await connect();
+  client.write('x');
+  while (upstream.stats().dialing === 0) await new Promise(setImmediate);
+  const own = successor.upstreamLike(upstream);
+  assert.equal(await successor.take(engine, upstream, own), 1);
+  await upstream.drained();
+  assert.deepEqual([own.stats().connections, upstream.stats().dialing], [1, 0]);
+  client.destroy();
+  await own.drained();
+});
+
+test('frozen connections that are not taken go on where they were', options, async () => {
+  const { rig, engine } = openRig();
+  await using _rig = rig;
+  await using echo = await openEcho();
+  const { connect, upstream } = await rig.forward({ to: to(echo) });
+  const clients = await Promise.all(Array.from({ length: 20 }, () => connect()));
+  for (const client of clients) client.write('a');
+  await Promise.all(clients.map((client) => readBytes(client, 1)));
+  const frozen: MovedConnection[] = await engine.mover.freeze(upstream, 100);
+  assert.equal(frozen.length, 20);
+  for (const client of clients) client.write('b');
+  assert.equal(upstream.stats().bytesIn, 20);
+  engine.mover.thaw(frozen);
+  await Promise.all(clients.map(async (client) => assert.equal(await readBytes(client, 1), 'b')));
+  for (const client of clients) client.end();
+  await Promise.all(clients.map((client) => once(client.resume(), 'end')));
+  await upstream.drained();
+});

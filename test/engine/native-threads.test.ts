@@ -1,0 +1,102 @@
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync, readlinkSync, symlinkSync } from 'node:fs';
+import { test } from 'node:test';
+import { openNativeEngine } from '../../src/engine/native/engine.ts';
+import { openPortableEngine } from '../../src/engine/portable/engine.ts';
+import { closeFd } from '../../src/sys/descriptor.ts';
+import { endingOf, openBackend, openEcho, readBytes } from './peers.ts';
+import { Rig, to } from './rig.ts';
+
+const options = { timeout: 20_000, skip: process.platform !== 'linux' };
+
+test('two threads serve one listener, and what both do is counted', options, async () => {
+  await using rig = new Rig(() => openNativeEngine({ threads: 2 }));
+  await using echo = await openEcho();
+  const { connect, upstream } = await rig.forward({ to: to(echo) });
+  const clients = await Promise.all(Array.from({ length: 60 }, () => connect()));
+  await Promise.all(clients.map(async (client) => {
+    client.write('hello');
+    assert.equal(await readBytes(client, 5), 'hello');
+  }));
+  assert.deepEqual(upstream.stats(), { connections: 60, dialing: 0, bytesIn: 300, bytesOut: 300 });
+  for (const client of clients) client.end();
+  await upstream.drained();
+  assert.equal((await rig.endedConnections(60)).length, 60);
+});
+
+test('with two threads maxconn still is a limit for both together', options, async () => {
+  await using rig = new Rig(() => openNativeEngine({ threads: 2 }));
+  await using echo = await openEcho();
+  const { connect, upstream } = await rig.forward({ to: to(echo), from: { maxconn: 2 } });
+  const clients = await Promise.all([connect(), connect(), connect()]);
+  for (const client of clients) client.write('x');
+  await Promise.any([readBytes(clients[0]!, 1), readBytes(clients[1]!, 1)]);
+  const [first, second, third] = clients;
+  await Promise.all([readBytes(first!, 0), readBytes(second!, 0)]);
+  assert.ok(upstream.stats().connections <= 2);
+  first!.end();
+  second!.end();
+  assert.equal(await readBytes(third!, 1), 'x');
+});
+
+test('a route that only the portable engine can serve is taken by it at once, and given back', options, async () => {
+  await using rig = new Rig(() => openNativeEngine({ threads: 2, portable: openPortableEngine() }));
+  await using plain = await openBackend();
+  const path = rig.path();
+  await using locked = await openEcho({ path });
+  symlinkSync(`${process.pid}`, `${path}.lock`);
+  const { connect, entrance, upstream } = await rig.forward({ to: to(plain) });
+  const before = await connect();
+  const peer = await plain.next();
+
+  const other = rig.upstream(to(locked, { lockfile: true }));
+  entrance.route(other);
+  for (let round = 0; round < 5; round++) {
+    const client = await connect();
+    client.write('locked');
+    assert.equal(await readBytes(client, 6), 'locked');
+  }
+  assert.equal(other.stats().connections, 5);
+  assert.equal(upstream.stats().connections, 1);
+
+  entrance.route(upstream);
+  const after = await connect();
+  after.write('again');
+  assert.equal(await readBytes(await plain.next(), 5), 'again');
+  before.write('still here');
+  assert.equal(await readBytes(peer, 10), 'still here');
+});
+
+test('when a thread dies its connections end, and the portable engine accepts from then on', options, async () => {
+  const failures: Error[] = [];
+  await using rig = new Rig(() => openNativeEngine({ threads: 1, onFailure: (error) => failures.push(error) }));
+  await using echo = await openEcho();
+  const { connect, upstream, listener } = await rig.forward({ to: to(echo) });
+  const client = await connect();
+  client.write('x');
+  await readBytes(client, 1);
+  assert.equal(rig.engine.name, 'native');
+
+  closeFd(epollThatWatches(listener.inode));
+  assert.equal(await endingOf(client), 'reset');
+  await upstream.drained();
+  assert.match(failures[0]?.message ?? '', /epoll_wait/);
+  assert.equal(rig.engine.name, 'portable');
+  const next = await connect();
+  next.write('on');
+  assert.equal(await readBytes(next, 2), 'on');
+});
+
+/** The epoll descriptor that the thread waits on: without it the thread can not go on. */
+function epollThatWatches(inode: number): number {
+  for (const fd of readdirSync('/proc/self/fd').map(Number)) {
+    try {
+      if (readlinkSync(`/proc/self/fd/${fd}`) !== 'anon_inode:[eventpoll]') continue;
+      const inodes = [...readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8').matchAll(/ino:([0-9a-f]+)/g)].map(([, hex = '']) => parseInt(hex, 16));
+      if (inodes.includes(inode)) return fd;
+    } catch {
+      // closed meanwhile
+    }
+  }
+  throw new Error('no thread watches the listener');
+}
