@@ -311,13 +311,21 @@ async function stopBySignal(service: Service, { timeoutMs }: { timeoutMs: number
 }
 
 /** Opens the log again, also as the standard streams where they go into it. */
-function logReopener({ paths }: Service, { reopen }: LogFile): () => void {
+function logReopener({ paths, generations }: Service, { reopen }: LogFile): () => void {
   let inode = inodeOfPath(paths.log);
   return () => {
     const isOnStderr = inodeOf(2) === inode;
     reopen();
     inode = inodeOfPath(paths.log);
     if (isOnStderr) redirect(paths.log);
+    // The older generations write into the same file; nobody else knows of them.
+    for (const { pid } of generations.reports) {
+      try {
+        process.kill(pid, 'SIGUSR1');
+      } catch {
+        // It has just ended.
+      }
+    }
   };
 }
 
