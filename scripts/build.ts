@@ -3,12 +3,14 @@
  * the library as JavaScript with type declarations. `--outdir DIR` writes to another place than dist.
  */
 import { execFile } from 'node:child_process';
-import { chmod, copyFile, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, mkdtemp, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
 import { slimExecutable } from './release/slim.ts';
+import { placeOfSource } from './release/source-path.ts';
 
 const run = promisify(execFile);
 export const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -124,14 +126,20 @@ export async function makeExecutable({ target, bundleFile, outfile }: { target: 
     await rename(`${binary}.new`, binary);
   }
   const half = `${outfile}.new`;
-  const args = [require.resolve('@yao-pkg/pkg/lib-es5/bin.js'), '--sea', '-t', `node${node.version}-${target.pkgTarget}`, '-o', half, bundleFile];
+  const work = await mkdtemp(join(tmpdir(), 'grace-build-'));
   try {
-    await run(process.execPath, args, { cwd: dirname(bundleFile), env: { ...process.env, HOME: home } });
+    const source = placeOfSource(work);
+    await mkdir(dirname(source));
+    await copyFile(bundleFile, source);
+    const args = [require.resolve('@yao-pkg/pkg/lib-es5/bin.js'), '--sea', '-t', `node${node.version}-${target.pkgTarget}`, '-o', half, source];
+    await run(process.execPath, args, { cwd: work, env: { ...process.env, HOME: home } });
+    await slimExecutable(half, { source });
   } catch (error) {
     const { stdout = '', stderr = '' } = error as { stdout?: string; stderr?: string };
-    throw new Error(`pkg could not make ${outfile}:\n${stdout}${stderr}`, { cause: error });
+    throw new Error(`cannot make ${outfile}: ${error instanceof Error ? error.message : error}\n${stdout}${stderr}`, { cause: error });
+  } finally {
+    await rm(work, { recursive: true, force: true });
   }
-  await slimExecutable(half);
   await rename(half, outfile); // a running executable is replaced, never written to
 }
 

@@ -1,5 +1,5 @@
 /** Runs the executable for arm64 under qemu: forward, switch, restart. */
-import { execFile, spawnSync } from 'node:child_process';
+import { execFile, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -8,6 +8,7 @@ import type { AddressInfo, Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
+import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 
 const run = promisify(execFile);
@@ -34,6 +35,9 @@ export async function smokeTest(executables: ReadonlyMap<string, string>): Promi
   try {
     console.log((await grace('--version')).trim().replaceAll('\n', ', '));
     const [blue, green] = servers.map((server) => `tcp:127.0.0.1:${(server.address() as AddressInfo).port}`);
+    // Without the keeper: qemu does not know all that it asks of the kernel.
+    spawn(program, ['-d', dir, 'daemon', '--no-keeper'], { stdio: 'inherit' });
+    await retry(() => grace('status'));
     await grace('start', src, blue!);
     const rows: { listening: string }[] = JSON.parse(await grace('ls', '--json'));
     const port = Number(rows[0]!.listening.split(':').at(-1));
@@ -50,6 +54,19 @@ export async function smokeTest(executables: ReadonlyMap<string, string>): Promi
     await grace('stop', '--now').catch(() => ''); // the error before says more
     for (const server of servers) server.close();
     await rm(directory, { recursive: true, force: true });
+  }
+}
+
+/** There is nothing to wait for that would say that a foreground daemon is up. */
+async function retry(attempt: () => Promise<unknown>): Promise<void> {
+  for (let left = 40; ; left--) {
+    try {
+      await attempt();
+      return;
+    } catch (error) {
+      if (left === 0) throw error;
+      await delay(250);
+    }
   }
 }
 
