@@ -75,21 +75,30 @@ export async function fetchExecutable({ base, machine }: ReleasePlace, { version
   const hash = createHash('sha256');
   await pipeline(createReadStream(compressed), hash);
   if (hash.digest('hex') !== sums.get(name)) throw new GraceError(`cannot upgrade: ${name} at ${base} is damaged: its SHA-256 is not that of SHA256SUMS`, { hint: 'nothing was changed; try again' });
+  try {
+    await decompress(compressed, path, signal);
+  } catch (error) {
+    signal.throwIfAborted();
+    throw error instanceof GraceError ? error : new GraceError(`cannot unpack ${name} to ${path}: ${errorMessage(error)}`, { hint: 'nothing was changed', cause: error });
+  }
+  await rm(compressed);
+}
+
+async function decompress(from: string, to: string, signal: AbortSignal): Promise<void> {
   let size = 0;
   await pipeline(
-    createReadStream(compressed),
+    createReadStream(from),
     createZstdDecompress({ params: { [zstdWindowLogMax]: windowLog } }),
     async function* (chunks: AsyncIterable<Buffer>) {
       for await (const chunk of chunks) {
         size += chunk.length;
-        if (size > limits.executable) throw new GraceError(`cannot upgrade: ${name} is larger than ${limits.executable} bytes`);
+        if (size > limits.executable) throw new GraceError(`cannot upgrade: the executable is larger than ${limits.executable} bytes`);
         yield chunk;
       }
     },
-    createWriteStream(path, { flags: 'wx', mode: 0o600, flush: true }),
+    createWriteStream(to, { flags: 'wx', mode: 0o600, flush: true }),
     { signal },
   );
-  await rm(compressed);
 }
 
 /** ZSTD_d_windowLogMax of zstd.h. */

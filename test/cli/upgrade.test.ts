@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { chmodSync, linkSync, lstatSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
@@ -16,6 +18,7 @@ const status = { result: { pid: 100, version: '0.1.0' } };
 
 type Site = {
   server: ReleaseServer;
+  keyFile: string;
   /** The installed executable, of version 0.1.0. */
   file: string;
   /** Files beside it. */
@@ -24,17 +27,18 @@ type Site = {
 };
 
 /** An installed grace 0.1.0, and a server that has 0.2.0. */
-async function openSite(t: TestContext, { dir = '/nowhere/state', path = 'bin/grace' } = {}): Promise<Site> {
+async function openSite(t: TestContext, { dir = '/nowhere/state', prefix = makeTempDir(t) } = {}): Promise<Site> {
   const server = await openReleaseServer(t);
   await server.publish('0.1.0');
   await server.publish('0.2.0');
-  const file = join(makeTempDir(t), path);
+  const file = join(prefix, 'bin/grace');
   mkdirSync(dirname(file), { recursive: true });
   writeFileSync(file, fakeGrace('0.1.0'), { mode: 0o755 });
   const keyFile = join(makeTempDir(t), 'key.pem');
   writeFileSync(keyFile, server.key.publicPem);
   return {
     server,
+    keyFile,
     file,
     beside: () => readdirSync(dirname(file)),
     upgrade: (...words) => runWords(['upgrade', '-d', dir, '--from', server.url, '--key', keyFile, ...words], { version: '0.1.0', self: { file, args: [] } }),
@@ -53,11 +57,9 @@ test('upgrade replaces the executable by the newest one, and says so', { timeout
 });
 
 test('upgrade replaces what a symbolic link leads to', { timeout }, async (t) => {
-  const { file, server } = await openSite(t);
+  const { file, server, keyFile } = await openSite(t);
   const link = join(makeTempDir(t), 'grace');
   symlinkSync(file, link);
-  const keyFile = join(makeTempDir(t), 'key.pem');
-  writeFileSync(keyFile, server.key.publicPem);
   const { stdout } = await runWords(['upgrade', '-d', '/nowhere', '--key', keyFile], { version: '0.1.0', self: { file: link, args: [] }, env: { GRACE_RELEASE_URL: server.url } });
   assert.equal(stdout, `Upgraded ${file}: 0.1.0 -> 0.2.0\n`);
   assert.equal(lstatSync(link).isSymbolicLink(), true);
@@ -177,4 +179,32 @@ test('upgrade brings the manual page and the completions along that are there', 
   assert.equal((await upgrade()).exitCode, 0);
   assert.equal(readFileSync(join(share, 'man/man1/grace.1'), 'utf8'), '0.2.0: man\n');
   assert.deepEqual(readdirSync(share), ['man']);
+});
+
+test('an upgrade that is given up while it downloads leaves nothing behind', { timeout }, async (t) => {
+  const { file, server, keyFile, beside } = await openSite(t);
+  const aborter = new AbortController();
+  server.spoil(/\.zst$/, 'silent');
+  server.onRequest = (path) => void (path.endsWith('.zst') && aborter.abort(new Error('interrupted')));
+  const outcome = await runWords(['upgrade', '-d', '/nowhere', '--from', server.url, '--key', keyFile], { version: '0.1.0', self: { file, args: [] }, signal: aborter.signal });
+  assert.deepEqual(outcome, { exitCode: 130, stdout: '', stderr: '' });
+  assert.deepEqual(beside(), ['grace']);
+});
+
+test('an upgrade without space for it leaves what is there', { timeout }, async (t) => {
+  const prefix = makeTempDir(t);
+  if (process.getuid?.() !== 0 || spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=256k', 'tmpfs', prefix]).status !== 0) return t.skip('it takes root to mount a small file system');
+  try {
+    const { file, server, upgrade, beside } = await openSite(t, { prefix });
+    for (const padding of ['x'.repeat(1024 * 1024), randomBytes(512 * 1024).toString('hex')]) {
+      await server.publish('0.2.0', fakeGrace('0.2.0', padding));
+      const { exitCode, stderr } = await upgrade();
+      assert.equal(exitCode, 1);
+      assert.match(stderr, /^grace: cannot (unpack|download) .*ENOSPC/);
+      assert.equal(readFileSync(file, 'utf8'), fakeGrace('0.1.0'));
+      assert.deepEqual(beside(), ['grace']);
+    }
+  } finally {
+    spawnSync('umount', [prefix]);
+  }
 });

@@ -45,7 +45,8 @@ export type ReleaseServer = {
   directory: string;
   key: SigningKey;
   publish(version: string, program?: string, signingKey?: SigningKey | null): Promise<void>;
-  /** Answer requests for paths that match in another way, from now on. */
+  /** Hears the path of each request before it is answered. */
+  onRequest: (path: string) => void;
   spoil(pattern: RegExp, answer: 'truncated' | 'silent' | 'missing' | { redirect: string }): void;
 };
 
@@ -55,6 +56,7 @@ export async function openReleaseServer(t: TestContext): Promise<ReleaseServer> 
   const spoiled: { pattern: RegExp; answer: Parameters<ReleaseServer['spoil']>[1] }[] = [];
   const server = createServer((request, response) => {
     const path = decodeURIComponent(request.url ?? '');
+    release.onRequest(path);
     const answer = spoiled.find(({ pattern }) => pattern.test(path))?.answer;
     let content: Buffer;
     try {
@@ -78,10 +80,11 @@ export async function openReleaseServer(t: TestContext): Promise<ReleaseServer> 
     server.close();
   });
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  return {
+  const release: ReleaseServer = {
     url,
     directory,
     key,
+    onRequest: () => {},
     async publish(version, program = fakeGrace(version), signingKey = key) {
       const file = join(directory, 'program');
       mkdirSync(directory, { recursive: true });
@@ -91,4 +94,5 @@ export async function openReleaseServer(t: TestContext): Promise<ReleaseServer> 
     },
     spoil: (pattern, answer) => void spoiled.push({ pattern, answer }),
   };
+  return release;
 }
