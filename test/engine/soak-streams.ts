@@ -157,6 +157,8 @@ export type Stream = {
   takeWorstGap(): number;
   /** End our direction, read to the end, and compare what both sides saw. */
   finish(): Promise<StreamResult>;
+  /** Reset the connection. */
+  abandon(): void;
 };
 
 /** A client of the server above. */
@@ -190,6 +192,10 @@ export async function openStream(address: Address, { id, piece = 4096, pauseMs =
       const gap = Math.max(checker.worstGapMs, performance.now() - checker.lastAt);
       checker.worstGapMs = 0;
       return gap;
+    },
+    abandon() {
+      sender.end();
+      socket.resetAndDestroy();
     },
     async finish() {
       const sent = sender.end();

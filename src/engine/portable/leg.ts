@@ -69,20 +69,25 @@ export function resetLeg(leg: Leg): void {
   } else forceReset(leg);
 }
 
-function forceReset({ socket, carrier, isTcp }: Leg): void {
+function forceReset({ carrier, isTcp }: Leg): void {
   // By itself it waits until everything is written, which a peer that does not read prevents; it has
-  // chosen the reset by then, and destroy() carries that out.
+  // chosen the reset by then, and destroy() carries that out. A TLS socket on it follows, see destroyLeg.
   if (isTcp && !carrier.destroyed) carrier.resetAndDestroy();
   carrier.destroy();
-  socket.destroy();
+}
+
+/**
+ * Let go of a leg now. A TLS socket goes first or is left to follow: destroyed in the turn in which the
+ * socket under it was, it makes Node 26.10 read freed memory and crash.
+ */
+export function destroyLeg({ socket, carrier }: Leg): void {
+  if (!carrier.destroyed) socket.destroy();
+  carrier.destroy();
 }
 
 /** Close a leg now: the peer sees an end; what was not sent yet is lost. */
-export function closeLeg({ socket, carrier }: Leg): void {
+export function closeLeg(leg: Leg): void {
   // Of TLS, an end is announced; that takes until the next turn.
-  socket.end();
-  setImmediate(() => {
-    socket.destroy();
-    carrier.destroy();
-  });
+  leg.socket.end();
+  setImmediate(() => destroyLeg(leg));
 }

@@ -5,7 +5,7 @@ import type { SslClient, TlsClient } from '../../endpoint/model.ts';
 import { serverNameOf } from '../../endpoint/server-name.ts';
 import { errorCode, errorMessage, GraceError } from '../../error.ts';
 import { openGate } from './gate.ts';
-import { ignoreError } from './leg.ts';
+import { destroyLeg, ignoreError } from './leg.ts';
 import type { Leg } from './leg.ts';
 
 /**
@@ -45,8 +45,7 @@ function startTls(inner: Leg, { options, checked, signal }: { options: tls.Conne
     };
     const drop = (reason: unknown) => {
       settle();
-      socket.destroy();
-      inner.carrier.destroy();
+      destroyLeg({ ...inner, socket });
       reject(reason);
     };
     const abort = () => drop(signal.reason);

@@ -45,13 +45,14 @@ export function openTerminator(endpoint: SslServer | TlsServer, { handshakeTimeo
       socket.on('error', ignoreError);
       const handshake = find(socket);
       if (handshake) handshake.done(socket);
-      // Its address cannot be had any more: it was reset just now.
-      else socket.destroy();
+      // Its address cannot be had any more: it was reset just now. See destroyLeg for why not at once.
+      else setImmediate(() => socket.destroy());
     });
     server.on('tlsClientError', (error, socket) => {
       socket.on('error', ignoreError);
-      find(socket)?.fail(handshakeError(error, socket));
-      socket.destroy();
+      const handshake = find(socket);
+      if (handshake) handshake.fail(handshakeError(error, socket));
+      else setImmediate(() => socket.destroy());
     });
     return server;
   };
