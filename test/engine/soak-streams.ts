@@ -85,10 +85,14 @@ export class Sender {
     else this.#socket.once('drain', next);
   }
 
-  /** Send no more, and end. Returns how much there was. */
-  end(): number {
+  stop(): void {
     this.#isOver = true;
     clearTimeout(this.#timer);
+  }
+
+  /** Send no more, and end. Returns how much there was. */
+  end(): number {
+    this.stop();
     this.#socket.end();
     return this.sent;
   }
@@ -194,7 +198,8 @@ export async function openStream(address: Address, { id, piece = 4096, pauseMs =
       return gap;
     },
     abandon() {
-      sender.end();
+      // Without an end before: closing with a reset fails while shutdown(2) is under way.
+      sender.stop();
       socket.resetAndDestroy();
     },
     async finish() {

@@ -1,0 +1,53 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { AttemptsError, connectAny, resolveHost } from '../../../src/engine/portable/addresses.ts';
+import { openFullBackend } from '../full-backend.ts';
+import { openBackend } from '../peers.ts';
+
+const never = new AbortController().signal;
+
+test('the next address is tried at once when one refuses', { timeout: 5000 }, async () => {
+  await using backend = await openBackend({ host: '::1' });
+  const socket = await connectAny(['127.0.0.1', '::1'], { port: backend.port, bindAddress: null, signal: never });
+  assert.equal(socket.remoteAddress, '::1');
+  socket.destroy();
+});
+
+test('the next address is tried beside one that does not answer, and the first to answer is kept', { timeout: 5000 }, async () => {
+  using full = await openFullBackend();
+  assert.ok('port' in full.address);
+  await using backend = await openBackend({ host: '::1', port: full.address.port });
+  const startMs = performance.now();
+  const socket = await connectAny(['127.0.0.1', '::1'], { port: backend.port, bindAddress: null, signal: never });
+  assert.equal(socket.remoteAddress, '::1');
+  const tookMs = performance.now() - startMs;
+  assert.ok(tookMs >= 280 && tookMs < 2000, `${tookMs} ms`);
+  socket.destroy();
+});
+
+test('when every address refuses, each is named', { timeout: 5000 }, async () => {
+  const backend = await openBackend();
+  await backend.close();
+  const failing = connectAny(['127.0.0.1', '127.0.0.2', '::1'], { port: backend.port, bindAddress: null, signal: never });
+  await assert.rejects(failing, (error) => {
+    assert.ok(error instanceof AttemptsError);
+    assert.deepEqual(error.attempts.map(({ address }) => address), ['127.0.0.1', '127.0.0.2', '::1']);
+    return true;
+  });
+});
+
+test('an abort ends every attempt', { timeout: 5000 }, async () => {
+  using full = await openFullBackend();
+  assert.ok('port' in full.address);
+  const controller = new AbortController();
+  const connecting = connectAny(['127.0.0.1'], { port: full.address.port, bindAddress: null, signal: controller.signal });
+  controller.abort(new Error('enough'));
+  await assert.rejects(connecting, /enough/);
+  await assert.rejects(connectAny(['127.0.0.1'], { port: full.address.port, bindAddress: null, signal: controller.signal }), /enough/);
+  await assert.rejects(resolveHost('localhost', { bindAddress: null, signal: controller.signal }), /enough/);
+});
+
+test('an address resolves to itself, and a name to addresses of the family that is bound', { timeout: 5000 }, async () => {
+  assert.deepEqual(await resolveHost('::1', { bindAddress: null, signal: never }), ['::1']);
+  assert.deepEqual(await resolveHost('localhost', { bindAddress: '127.0.0.2', signal: never }), ['127.0.0.1']);
+});
