@@ -1,6 +1,6 @@
 import { createServer, connect } from 'node:net';
 import type { AddressInfo, Server } from 'node:net';
-import { once } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 
 export type Tally = { served: number; refused: number; /** Accepted, and then cut off: by a daemon that was killed. */ cut: number; slowestMs: number };
 
@@ -20,6 +20,7 @@ export class ConnectingClients {
   readonly tally: Tally = { served: 0, refused: 0, cut: 0, slowestMs: 0 };
   readonly #port: number;
   readonly #loops: Promise<void>[];
+  readonly #counted = new EventEmitter();
   #isOver = false;
 
   constructor(port: number, { count = 4 }: { count?: number } = {}) {
@@ -27,10 +28,11 @@ export class ConnectingClients {
     this.#loops = Array.from({ length: count }, () => this.#loop());
   }
 
-  /** Resolves when so many more have been served. */
-  async served(more: number): Promise<void> {
+  /** Resolves when so many more have been served, or one was refused; rejects when that takes too long. */
+  async served(more: number, { limitMs = 30_000 } = {}): Promise<void> {
     const goal = this.tally.served + more;
-    while (this.tally.served < goal && this.tally.refused === 0) await new Promise((resolve) => setImmediate(resolve));
+    const signal = AbortSignal.timeout(limitMs);
+    while (this.tally.served < goal && this.tally.refused === 0) await once(this.#counted, 'count', { signal });
   }
 
   async stop(): Promise<Tally> {
@@ -44,6 +46,7 @@ export class ConnectingClients {
       const begin = performance.now();
       const how = await this.#once();
       this.tally[how]++;
+      this.#counted.emit('count');
       this.tally.slowestMs = Math.max(this.tally.slowestMs, Math.round(performance.now() - begin));
     }
   }

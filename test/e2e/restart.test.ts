@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { openClient, startBackend } from './backend.ts';
 import { isRunning, makeGrace, root, runtime } from './grace.ts';
+import { gone } from './processes.ts';
 import type { Grace } from './grace.ts';
 import { backlogOf, holdsSocket, listeningInode } from './listening-socket.ts';
 
@@ -263,5 +264,5 @@ test('USR2 restarts the daemon, TERM stops it gracefully, and TERM again at once
   assert.equal(await last.echo('drains'), 'drains');
   process.kill(successor, 'SIGTERM');
   await assert.rejects(last.line());
-  while (isRunning(successor)) await new Promise((resolve) => setImmediate(resolve));
+  await gone(successor);
 });

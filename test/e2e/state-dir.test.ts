@@ -5,27 +5,18 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { openClient, startBackend } from './backend.ts';
-import { isRunning, makeGrace, startProgram } from './grace.ts';
+import { makeGrace, startProgram } from './grace.ts';
+import { kill } from './processes.ts';
 import type { Grace } from './grace.ts';
 
 const timeout = 60_000;
 const src = 'tcp:0:interface=127.0.0.1';
-
-function kill(pid: number): Promise<void> {
-  process.kill(pid, 'SIGKILL');
-  return ended(pid);
-}
 
 /** The daemon and its keeper, which would start it again. */
 async function crash(grace: Grace): Promise<void> {
   const { pid, keeper } = await grace.status();
   if (keeper) await kill(keeper.pid);
   await kill(pid);
-}
-
-/** A process that is no child of ours has no event for its end. */
-async function ended(pid: number): Promise<void> {
-  while (isRunning(pid)) await new Promise((resolve) => setImmediate(resolve));
 }
 
 /** `grace daemon` as an init system runs it, once it serves. */
