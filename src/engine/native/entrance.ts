@@ -24,7 +24,7 @@ export type NativeEntranceOptions = {
 };
 
 /** Who accepts at the moment. */
-type Acceptor = { by: 'threads'; id: number; fd: number; route: Route } | { by: 'portable'; entrance: Entrance } | { by: 'nobody' };
+type Acceptor = { by: 'threads'; id: number; fds: number[]; route: Route } | { by: 'portable'; entrance: Entrance } | { by: 'nobody' };
 
 /**
  * Accepting on one listener: in the threads while both sides are plain, else in the portable engine.
@@ -107,18 +107,21 @@ export class NativeEntrance implements Entrance {
     const extras: ServerExtras = endpoint.type === 'haproxy' || endpoint.type === 'stdio' ? {} : endpoint;
     const { maxconn = null, idle: idleMs = null } = extras;
     const id = register(this);
-    const fd = listener.dup();
-    setNonBlocking(fd, true);
     const route = Route.open(this.#upstream.id, { threads: threads.count });
     const reportsOrderly = observer.connectionEnded !== undefined && observer.wantsOrderlyEnds !== false;
-    const command: Command = {
+    // A limit is one for all threads: where there is one, a single thread accepts.
+    const members = maxconn === null ? threads.alive : threads.alive.slice(0, 1);
+    // A descriptor for each: the state of one is a single thread's.
+    const fds = members.map(() => listener.dup());
+    const command = (fd: number): Command => ({
       do: 'open-entrance',
       plan: { id, fd, isUnix: listener.address.family === 'unix', route: route.memory, maxconn, idleMs, reportsOrderly },
-    };
-    // A limit is one for all threads: where there is one, a single thread accepts.
-    if (maxconn !== null) threads.tell(0, command);
-    else threads.tellAll(command);
-    return { by: 'threads', id, fd, route };
+    });
+    members.forEach((thread, index) => {
+      setNonBlocking(fds[index]!, true);
+      threads.tell(thread, command(fds[index]!));
+    });
+    return { by: 'threads', id, fds, route };
   }
 
   #openPortable(): Acceptor {
@@ -149,7 +152,7 @@ export class NativeEntrance implements Entrance {
     if (waiting.size === 0) resolve();
     await promise;
     this.#closed.splice(this.#closed.indexOf(done), 1);
-    closeFd(acceptor.fd);
+    for (const fd of acceptor.fds) closeFd(fd);
   }
 
   /** A thread accepts here no more, under this number; or under none, it is gone. */

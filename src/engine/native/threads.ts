@@ -13,6 +13,9 @@ declare const GRACE_NATIVE_WORKER: string | undefined;
 /** A thread that does not end when told to is ended by force after so long. */
 const STOP_TIMEOUT_MS = 2000;
 
+/** What a thread allocates lives for a dial at most: a larger young generation only holds more of what is dead already. */
+const YOUNG_MB = 2;
+
 export type ThreadsOptions = {
   count: number;
   onReport: (thread: number, report: Report) => void;
@@ -96,14 +99,6 @@ export class Threads {
       }),
     );
   }
-
-  /** For tests: end a thread as a fatal error in it would. */
-  kill(thread: number): void {
-    const member = this.#members[thread];
-    if (!member) return;
-    void member.worker.terminate();
-    wake(member);
-  }
 }
 
 function wake({ wakeFds }: Member): void {
@@ -115,7 +110,7 @@ function wake({ wakeFds }: Member): void {
 }
 
 function openWorker(data: ThreadData, port: MessagePort): Worker {
-  const options = { workerData: data, transferList: [port], trackUnmanagedFds: false };
+  const options = { workerData: data, transferList: [port], trackUnmanagedFds: false, resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB } };
   if (typeof GRACE_NATIVE_WORKER === 'string') return new Worker(GRACE_NATIVE_WORKER, { ...options, eval: true });
   return new Worker(new URL('./worker.ts', import.meta.url), options);
 }
