@@ -71,7 +71,9 @@ export type SuccessorMessage = { ready: { pid: number; version: string; move?: n
 export function parseHandover(message: unknown): Handover {
   const parsed = v.safeParse(handoverSchema, message);
   if (parsed.success) return parsed.output;
-  throw new GraceError(`this version cannot take over from the running daemon: ${parsed.issues[0].message}`, {
+  const { format, version } = (typeof message === 'object' && message !== null ? message : {}) as Partial<Handover>;
+  const why = format === 1 ? parsed.issues[0].message : `what version ${version} hands over has format ${format}, and this version reads format 1`;
+  throw new GraceError(`this version cannot take over from the running daemon: ${why}`, {
     hint: 'stop the daemon and start it with this version, or restart with a version that is nearer to it',
   });
 }

@@ -71,7 +71,7 @@ async function meetPredecessor(): Promise<Parent> {
     return value;
   };
   const { handover } = (await hear()) as { handover: unknown };
-  const parsed = parseHandover(handover);
+  const parsed = parseOrFail(handover);
   const predecessor: Parent = {
     kind: 'predecessor',
     handover: parsed,
@@ -90,6 +90,17 @@ async function meetPredecessor(): Promise<Parent> {
     },
   };
   return predecessor;
+}
+
+/** Who is not told would wait: this process does not even end while it reads from the predecessor. */
+function parseOrFail(handover: unknown): Handover {
+  try {
+    return parseHandover(handover);
+  } catch (error) {
+    const { message, exitCode, hint } = error as GraceError;
+    say({ failed: { message, exitCode, ...(hint ? { hint } : {}) } });
+    throw error;
+  }
 }
 
 /** Written at once: this process may end right afterwards. */

@@ -1,5 +1,4 @@
 import type { ChildProcess } from 'node:child_process';
-import { accessSync, constants, statSync } from 'node:fs';
 import { readLines, writeLine } from '../control/lines.ts';
 import type { Failure, Invocation, Request, Result } from '../control/messages.ts';
 import { MovedError } from '../control/server.ts';
@@ -9,6 +8,7 @@ import type { Listener } from '../net/listener.ts';
 import { takeOverSocketPath } from '../net/unix-path.ts';
 import { closeFd } from '../sys/descriptor.ts';
 import { openSocketPair } from '../sys/socket.ts';
+import { checkExecutable, whyNotRunnable } from './executable.ts';
 import { handoverVariable } from './handover.ts';
 import type { Handover, HandedRule, SuccessorMessage } from './handover.ts';
 import { moveFormat, moveOut, moveSocketName } from './move.ts';
@@ -62,7 +62,7 @@ export async function replaceDaemon(service: Service, { exec, timeoutMs }: Pick<
     } else held.goOn();
     supervisor.goOn();
     service.changes.notify();
-    log.error({ error: errorMessage(error) }, 'restart failed; going on as before');
+    log.error({ error: errorMessage(error), hint: error instanceof GraceError ? error.hint : undefined }, 'restart failed; going on as before');
     throw error instanceof GraceError ? error : new GraceError(`cannot restart: ${errorMessage(error)}`, { cause: error });
   } finally {
     deadline.clear();
@@ -77,15 +77,6 @@ async function moveConnections(service: Service, successor: Successor): Promise<
   } finally {
     service.isMoving = false;
     service.changes.notify();
-  }
-}
-
-function checkExecutable({ file }: Invocation): void {
-  try {
-    if (!statSync(file).isFile()) throw new Error('it is not a file');
-    accessSync(file, constants.X_OK);
-  } catch (error) {
-    throw new GraceError(`cannot restart: ${file} cannot be executed: ${errorMessage(error)}`, { hint: 'name another executable with --exec PATH', cause: error });
   }
 }
 
@@ -117,6 +108,7 @@ function picture(service: Service): { handover: Handover; listeners: Listener[] 
 
 /** The new process, while it is not yet the daemon. */
 class Successor {
+  readonly #file: string;
   readonly #child: ChildProcess;
   readonly #messages: AsyncGenerator<unknown, void, void>;
   /** How it ended, once it has. Listened for from the start: it may end before anybody asks. */
@@ -126,8 +118,9 @@ class Successor {
   /** This process's end of the socket pair by which connections move. */
   readonly moveSocket: number;
 
-  private constructor(child: ChildProcess, moveSocket: number) {
+  private constructor(child: ChildProcess, { file, moveSocket }: { file: string; moveSocket: number }) {
     this.#child = child;
+    this.#file = file;
     this.moveSocket = moveSocket;
     this.#end = new Promise((resolve) => {
       child.once('exit', (code, signal) => resolve(signal ? `was ended by ${signal}` : `exited with code ${code}`));
@@ -151,10 +144,11 @@ class Successor {
         extras: [{ fd: lock.fd, name: lockName }, ...supervised.fds, { fd: moveSocketOfSuccessor, name: moveSocketName }],
         detached: true,
       });
-      return new Successor(child, moveSocket);
+      return new Successor(child, { file: exec.file, moveSocket });
     } catch (error) {
       closeFd(moveSocket);
-      throw error;
+      const why = error instanceof GraceError ? whyNotRunnable(exec.file, error.cause) : null;
+      throw why === null ? error : new GraceError(`cannot restart: ${errorMessage(error)}`, { hint: why, cause: error });
     } finally {
       closeFd(moveSocketOfSuccessor);
       supervised.close();
@@ -176,6 +170,8 @@ class Successor {
     const timer = setTimeout(() => this.#child.kill('SIGKILL'), lingerMs);
     const how = await this.#end;
     clearTimeout(timer);
+    const why = whyNotRunnable(this.#file);
+    if (why !== null) throw new GraceError(`cannot restart: ${why}`, { hint: 'name another executable with --exec PATH' });
     throw new GraceError(`cannot restart: the new process ${how} before it served`, { hint: this.#lastWords.trim().split('\n').slice(-3).join(' | ') || undefined });
   }
 

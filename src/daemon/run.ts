@@ -20,6 +20,7 @@ import { handleRequest, stopDaemon, stopOwn } from './commands.ts';
 import { openControlSocket } from './control-socket.ts';
 import { Generations } from './generations.ts';
 import type { Handover } from './handover.ts';
+import { removeLeftovers } from './leftovers.ts';
 import { Listeners } from './listeners.ts';
 import { openLog } from './log.ts';
 import type { LogFile, LogFormat } from './log.ts';
@@ -33,7 +34,7 @@ import type { Service } from './service.ts';
 import { meetSupervisor } from './supervisor.ts';
 import type { Supervisor } from './supervisor.ts';
 import { readRule, textOf } from './specs.ts';
-import { loadState, saveState } from './state-file.ts';
+import { checkStateFormat, loadState, saveState } from './state-file.ts';
 import type { KeptRule } from './state-file.ts';
 
 export type DaemonOptions = {
@@ -84,6 +85,7 @@ async function serve(options: DaemonOptions, parent: Parent, supervisor: Supervi
   const listeners = new Listeners({ env: options.env, handover: parent.handover, supervisor });
   const lock = findLock({ paths, parent, listeners });
   supervisor.keep(keptNames.lock, lock.fd);
+  removeLeftovers(paths);
   const generation = (parent.handover?.generation ?? 0) + 1;
   const logFile = openLog({ file: paths.log, format: options.logFormat, generation });
   const service = assemble({ options, parent, paths, listeners, lock, logFile, supervisor, generation });
@@ -94,6 +96,7 @@ async function serve(options: DaemonOptions, parent: Parent, supervisor: Supervi
   const control = await openControlSocket({ paths, kept: listeners.takeControl(), handle: (request, context) => handleRequest(service, request, context), onError: logError });
   listenToSignals(options, service, logFile, logError);
   try {
+    if (parent.handover) checkStateFormat(paths.state);
     if (parent.handover) adoptRules(service, parent.handover);
     else await restoreRules(service, (note) => tell(service, parent, note));
     listeners.dropUnused();

@@ -8,9 +8,12 @@ import { GraceError, errorCode, errorMessage } from '../error.ts';
 /** A rule as it is kept: its endpoints, and where it listened last (`port 0` keeps the port it got). */
 export type KeptRule = { src: EndpointText; dst: EndpointText; port?: number | undefined };
 
+/** Of the file; a version that cannot read one says so and leaves it alone. */
+const stateFormat = 1;
+
 const endpointText = v.object({ typed: v.string(), absolute: v.string() });
 const stateSchema = v.object({
-  format: v.literal(1),
+  format: v.literal(stateFormat),
   rules: v.array(v.object({ src: endpointText, dst: endpointText, port: v.optional(v.number()) })),
 });
 
@@ -18,7 +21,8 @@ export type LoadedState = { rules: KeptRule[]; /** What the user must be told, i
 
 /**
  * Read the kept rules. A file that cannot be understood is set aside under another name, which the
- * note says, so that nothing overwrites it. Throws GraceError when it cannot be read at all.
+ * note says, so that nothing overwrites it. Throws GraceError when it cannot be read at all, or is of
+ * another version.
  */
 export function loadState(path: string): LoadedState {
   let text: string;
@@ -29,12 +33,34 @@ export function loadState(path: string): LoadedState {
     throw new GraceError(`cannot read the rules in ${path}: ${errorMessage(error)}`, { cause: error });
   }
   try {
-    const state = v.parse(stateSchema, JSON.parse(text));
-    return { rules: state.rules, note: null };
+    const state: unknown = JSON.parse(text);
+    mustBeReadable(path, state);
+    return { rules: v.parse(stateSchema, state).rules, note: null };
   } catch (error) {
+    if (error instanceof GraceError) throw error;
     const aside = setAside(path);
     return { rules: [], note: `${path} is damaged (${errorMessage(error)}); it is kept as ${aside}, and no rule of it is served` };
   }
+}
+
+/** For a successor, which has its rules from elsewhere but will write the file. Throws GraceError when another version wrote it. */
+export function checkStateFormat(path: string): void {
+  let state: unknown;
+  try {
+    state = JSON.parse(readFileSync(path, 'utf8'));
+  } catch {
+    return; // missing or damaged: it is written anew
+  }
+  mustBeReadable(path, state);
+}
+
+/** What another version wrote is not damaged; that version must still find it. Throws GraceError. */
+function mustBeReadable(path: string, state: unknown): void {
+  const format = typeof state === 'object' && state !== null && 'format' in state ? state.format : undefined;
+  if (typeof format !== 'number' || format === stateFormat) return;
+  throw new GraceError(`cannot read the rules in ${path}: they have format ${format}, and this version reads format ${stateFormat}`, {
+    hint: 'use the version that wrote them, or move the file away',
+  });
 }
 
 function setAside(path: string): string {
@@ -50,7 +76,7 @@ export async function saveState(path: string, rules: readonly KeptRule[]): Promi
   try {
     const file = await open(half, 'w', 0o600);
     try {
-      await file.writeFile(`${JSON.stringify({ format: 1, rules }, null, 2)}\n`);
+      await file.writeFile(`${JSON.stringify({ format: stateFormat, rules }, null, 2)}\n`);
       await file.sync();
     } finally {
       await file.close();

@@ -1,0 +1,53 @@
+import { accessSync, closeSync, constants, existsSync, openSync, readSync, statSync } from 'node:fs';
+import type { Invocation } from '../control/messages.ts';
+import { GraceError, errorCode, errorMessage } from '../error.ts';
+
+/** Machines of the ELF header (elf(5)) that somebody may mistake for each other. */
+const machines: Record<number, string> = { 3: 'x86', 40: 'arm', 62: 'x86-64', 183: 'arm64', 243: 'riscv64' };
+
+/** Throws GraceError when a file certainly cannot be executed. */
+export function checkExecutable({ file }: Invocation): void {
+  try {
+    if (!statSync(file).isFile()) throw new Error('it is not a file');
+    accessSync(file, constants.X_OK);
+  } catch (error) {
+    throw new GraceError(`cannot restart: ${file} cannot be executed: ${errorMessage(error)}`, { hint: 'name another executable with --exec PATH', cause: error });
+  }
+}
+
+/**
+ * Why a program that did not come up could not: what the system says of it is too short, or comes from
+ * the shell, to which the C library hands a file that it cannot execute. Null when the file looks right.
+ * Asked only afterwards, since a machine may be set up to run what is foreign to it (binfmt_misc).
+ */
+export function whyNotRunnable(file: string, error?: unknown): string | null {
+  try {
+    const head = readHead(file);
+    if (head.subarray(0, 2).toString('latin1') === '#!') return whyNotScript(head, error);
+    if (head.subarray(0, 4).toString('latin1') !== '\x7fELF') return process.platform === 'linux' ? `${file} is no program` : null;
+    const [its, ours] = [head.readUInt16LE(18), readHead('/proc/self/exe').readUInt16LE(18)];
+    if (its !== ours) return `${file} is for another architecture: ${name(its)}, and this machine is ${name(ours)}`;
+    return errorCode(error) === 'ENOENT' ? `${file} needs a loader that is not here; it may be for another C library` : null;
+  } catch {
+    return null; // not to be read, or cut short: the system's own words must do
+  }
+}
+
+function whyNotScript(head: Buffer, error: unknown): string | null {
+  const interpreter = /^#!\s*(\S+)/.exec(head.toString('latin1'))?.[1];
+  return errorCode(error) === 'ENOENT' && interpreter !== undefined && !existsSync(interpreter) ? `its interpreter ${interpreter} does not exist` : null;
+}
+
+function name(machine: number): string {
+  return machines[machine] ?? `machine ${machine}`;
+}
+
+function readHead(file: string): Buffer {
+  const fd = openSync(file, 'r');
+  try {
+    const head = Buffer.alloc(256);
+    return head.subarray(0, readSync(fd, head));
+  } finally {
+    closeSync(fd);
+  }
+}
