@@ -53,9 +53,9 @@ export async function relay(near: Leg, far: Leg, { movedIn, movedOut, idleMs, si
   watch(near, far);
   watch(far, near);
   signal.addEventListener('abort', abort);
-  if (signal.aborted) abort();
-  else if (isGone(near)) resetLeg(far);
+  if (isGone(near)) resetLeg(far);
   else if (isGone(far)) resetLeg(near);
+  else if (signal.aborted) abort();
   else {
     pump(near, far, {
       vigil,

@@ -39,18 +39,18 @@ export function openTerminator(endpoint: SslServer | TlsServer, { handshakeTimeo
   /** Handshakes under way by the client's address, oldest first. */
   const pending = new Map<string, Handshake>();
 
-  const openServer = (options: tls.TlsOptions, find: (socket: TLSSocket) => Handshake | undefined) => {
+  const openServer = (options: tls.TlsOptions, handshakeOf: (socket: TLSSocket) => Handshake | undefined) => {
     const server = tls.createServer({ ...options, handshakeTimeout: handshakeTimeoutMs });
     server.on('secureConnection', (socket) => {
       socket.on('error', ignoreError);
-      const handshake = find(socket);
+      const handshake = handshakeOf(socket);
       if (handshake) handshake.done(socket);
       // Its address cannot be had any more: it was reset just now. See destroyLeg for why not at once.
       else setImmediate(() => socket.destroy());
     });
     server.on('tlsClientError', (error, socket) => {
       socket.on('error', ignoreError);
-      const handshake = find(socket);
+      const handshake = handshakeOf(socket) ?? destroyedOne(pending);
       if (handshake) handshake.fail(handshakeError(error, socket));
       else setImmediate(() => socket.destroy());
     });
@@ -59,7 +59,7 @@ export function openTerminator(endpoint: SslServer | TlsServer, { handshakeTimeo
 
   const open = () => {
     const options = serverOptions(endpoint);
-    const shared = openServer(options, (socket) => handshakeOf(pending, socket));
+    const shared = openServer(options, (socket) => pending.get(addressKey(socket)));
     // Behind a gate a socket has no address to be found by; there each handshake has a server of its own.
     return (handshake: Handshake) => (hasGates ? openServer(options, () => handshake) : shared);
   };
@@ -98,7 +98,9 @@ export function openTerminator(endpoint: SslServer | TlsServer, { handshakeTimeo
         client.carrier.once('close', close);
         signal.addEventListener('abort', abort);
         serverFor(handshake).emit('connection', stream);
-        if (signal.aborted) abort();
+        // Reset before it was accepted: it has no address to be found by.
+        if (client.carrier.remoteAddress === undefined) fail(null);
+        else if (signal.aborted) abort();
       });
     },
   };
@@ -115,9 +117,9 @@ function addressKey({ remoteAddress, remotePort, localAddress }: Socket): string
   return `${remoteAddress} ${remotePort} ${localAddress}`;
 }
 
-/** The handshake that failed; a socket that was destroyed has no address any more, nor has the client under it. */
-function handshakeOf(pending: ReadonlyMap<string, Handshake>, socket: TLSSocket): Handshake | undefined {
-  return pending.get(addressKey(socket)) ?? [...pending.values()].find(({ client }) => client.carrier.destroyed);
+/** A socket that was destroyed has no address any more; the client under it is destroyed then too. */
+function destroyedOne(pending: ReadonlyMap<string, Handshake>): Handshake | undefined {
+  return [...pending.values()].find(({ client }) => client.carrier.destroyed);
 }
 
 function handshakeError(error: Error, socket: TLSSocket): Error | null {
