@@ -17,6 +17,7 @@ import type { EndpointText } from '../control/messages.ts';
 import { CONNECTIONS_PER_BATCH, receiveBatch, sendBatch } from '../engine/transfer.ts';
 import type { MovedConnection, Mover } from '../engine/transfer.ts';
 import { errorMessage, GraceError } from '../error.ts';
+import type { DestinationView } from '../forward/forwarder.ts';
 import type { RuleSpec } from '../forward/rule.ts';
 import { closeFd } from '../sys/descriptor.ts';
 import type { Service } from './service.ts';
@@ -31,6 +32,14 @@ export const moveFormat = 1;
 /** Longest that a successor may take over one batch, in milliseconds. */
 const batchTimeoutMs = 5000;
 
+export type MoveOutOptions = {
+  channel: MoveChannel;
+  /** This process's end of the socket pair. */
+  socket: number;
+  /** Not those of rules that are being stopped: whoever asked for that was promised an end in time. */
+  movable: readonly DestinationView[];
+};
+
 type Place = { src: EndpointText; dst: EndpointText; since: string };
 type Totals = Place & { bytesIn: number; bytesOut: number };
 
@@ -44,14 +53,14 @@ export type MoveChannel = {
   hear(): Promise<unknown>;
 };
 
-/** In the old process: move what can be moved. Resolves with how many connections were; never rejects. */
-export async function moveOut({ engine, forwarder, log }: Service, channel: MoveChannel, socket: number): Promise<number> {
+/** In the old process: move what can be moved of these destinations. Resolves with how many connections were; never rejects. */
+export async function moveOut({ engine, log }: Service, { channel, socket, movable }: MoveOutOptions): Promise<number> {
   const { mover } = engine;
   if (!mover) return 0;
   let moved = 0;
   let batch = 0;
   try {
-    for (const { src, destination } of forwarder.views()) {
+    for (const { src, destination } of movable) {
       const place = { src: textOf(src), dst: textOf(destination.spec), since: destination.since };
       for (;;) {
         const connections = await mover.freeze(destination.upstream, CONNECTIONS_PER_BATCH);
@@ -60,7 +69,7 @@ export async function moveOut({ engine, forwarder, log }: Service, channel: Move
         moved += connections.length;
       }
     }
-    const totals = forwarder.views().map(({ src, destination }): Totals => {
+    const totals = movable.map(({ src, destination }): Totals => {
       const { bytesIn, bytesOut } = destination.stats();
       return { src: textOf(src), dst: textOf(destination.spec), since: destination.since, bytesIn, bytesOut };
     });

@@ -4,6 +4,7 @@ import type { Failure, Invocation, Request, Result } from '../control/messages.t
 import { MovedError } from '../control/server.ts';
 import { GraceError, errorMessage } from '../error.ts';
 import { LISTEN_FDS_START } from '../net/inherit.ts';
+import type { DestinationView } from '../forward/forwarder.ts';
 import type { Listener } from '../net/listener.ts';
 import { takeOverSocketPath } from '../net/unix-path.ts';
 import { closeFd } from '../sys/descriptor.ts';
@@ -44,10 +45,11 @@ export async function replaceDaemon(service: Service, { exec, timeoutMs }: Pick<
     successor.say({ go: true });
     await deadline.bound(successor.hear('serving'), 'did not take over');
     service.phase = 'replaced';
+    const movable = forwarder.views().filter(({ listener }) => listener !== null);
     held.retire(new MovedError('this daemon was replaced by a newer one'));
     service.lock.release();
     supervisor.replaced({ pid: ready.pid, isStopping: service.isStopWanted });
-    const moved = ready.move === moveFormat ? await moveConnections(service, successor) : 0;
+    const moved = ready.move === moveFormat ? await moveConnections(service, successor, movable) : 0;
     successor.release();
     log.info({ successor: ready.pid, version: ready.version, moved, connections: forwarder.connections }, 'replaced');
     const older = generations.reports.flatMap((report) => report.rows).reduce((sum, { row }) => sum + row.connections, 0);
@@ -70,10 +72,10 @@ export async function replaceDaemon(service: Service, { exec, timeoutMs }: Pick<
 }
 
 /** The open connections go to the successor. Returns how many did. */
-async function moveConnections(service: Service, successor: Successor): Promise<number> {
+async function moveConnections(service: Service, successor: Successor, movable: readonly DestinationView[]): Promise<number> {
   service.isMoving = true;
   try {
-    return await moveOut(service, successor.moving, successor.moveSocket);
+    return await moveOut(service, { channel: successor.moving, socket: successor.moveSocket, movable });
   } finally {
     service.isMoving = false;
     service.changes.notify();
