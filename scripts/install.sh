@@ -296,7 +296,7 @@ tell() {
 
 offer_restart() {
   running=$("$target" status 2>/dev/null | awk '$1 == "version" { print $2 }') || running=''
-  if [ -z "$running" ] || { [ "$running" = "$version" ] && [ "$old_version" = "$version" ]; }; then return; fi
+  if [ -z "$running" ] || [ "$running" = "$version" ]; then return; fi
   say "A daemon of grace $running runs. This brings it to $version without dropping a connection: grace restart"
   if [ -z "$restart" ] && [ -t 1 ] && (: </dev/tty) 2>/dev/null; then
     printf 'Do it now? [y/N] '

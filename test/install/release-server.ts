@@ -47,6 +47,7 @@ export type ReleaseServer = {
   publish(version: string, program?: string, signingKey?: SigningKey | null): Promise<void>;
   /** Hears the path of each request before it is answered. */
   onRequest: (path: string) => void;
+  /** Answer requests for paths that match in another way, from now on. */
   spoil(pattern: RegExp, answer: 'truncated' | 'silent' | 'missing' | { redirect: string }): void;
 };
 
