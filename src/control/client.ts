@@ -1,5 +1,6 @@
 import { connect } from 'node:net';
 import type { Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import { GraceError, errorCode } from '../error.ts';
 import { readLines, writeLine } from './lines.ts';
 import type { Command, Failure, Progress, Request, Result } from './messages.ts';
@@ -12,7 +13,13 @@ export type CallOptions<C extends Command> = {
 };
 
 /** The daemon was there and went away, or handed over, before it answered: asking again is right. */
-export class DaemonMovedError extends GraceError {}
+export class DaemonMovedError extends GraceError {
+  /** The daemon said itself that another one serves; else it went away without a word. */
+  isHandedOn = false;
+}
+
+/** Before a question is asked again that ended without an answer, in milliseconds: a daemon that crashed takes a moment. */
+const pauseMs = 50;
 
 /** No daemon answers on the socket. */
 export function noDaemonError(dir: string): GraceError {
@@ -31,7 +38,10 @@ export async function call<C extends Command>(dir: string, request: Request<C> &
       return await callOnce(statePaths(dir).socket, request, options, dir);
     } catch (error) {
       if (!(error instanceof DaemonMovedError)) throw error;
+      // Whether a restart that was not answered has happened is not known; twice is not once.
+      if (!error.isHandedOn && request.command === 'restart') throw error;
       // The next connect reaches the successor, or finds that there is none (exit code 3).
+      if (!error.isHandedOn) await delay(pauseMs);
     }
   }
 }
@@ -47,7 +57,7 @@ export async function callOnce<C extends Command>(path: string, request: Request
     for await (const message of readLines(socket)) {
       const { progress, result, error } = message as { progress?: Progress<C>; result?: Result<C>; error?: Failure };
       if (error) {
-        if (error.retry) throw new DaemonMovedError(error.message);
+        if (error.retry) throw Object.assign(new DaemonMovedError(error.message), { isHandedOn: true });
         throw new GraceError(error.message, error);
       }
       if (result) return result;

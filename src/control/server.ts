@@ -10,6 +10,9 @@ import type { Failure, Request } from './messages.ts';
 /** Longest request that is taken, in characters. */
 const longestRequest = 1024 * 1024;
 
+/** How long a client may be connected without asking anything, in milliseconds. */
+const silenceMs = 10_000;
+
 export type RequestContext = {
   /** Aborts when the client closes early. */
   signal: AbortSignal;
@@ -35,16 +38,24 @@ export type ControlServer = {
 export function serveControl(listener: Listener, handle: RequestHandler, onError: (error: unknown) => void): Promise<ControlServer> {
   let pending = 0;
   let idleWaiters: (() => void)[] = [];
-  const server: Server = createServer({ allowHalfOpen: true }, (socket) => {
+  /** Clients that have not asked anything yet: they hold nobody up. */
+  const silent = new Set<Socket>();
+  const asked = (socket: Socket) => {
+    silent.delete(socket);
     pending++;
-    answer(socket, handle, onError)
-      .catch(onError)
-      .finally(() => {
-        pending--;
-        if (pending > 0) return;
-        for (const wake of idleWaiters) wake();
-        idleWaiters = [];
-      });
+  };
+  const answered = () => {
+    pending--;
+    if (pending > 0) return;
+    for (const wake of idleWaiters) wake();
+    idleWaiters = [];
+  };
+  const server: Server = createServer({ allowHalfOpen: true }, (socket) => {
+    silent.add(socket);
+    socket.once('close', () => silent.delete(socket));
+    const timer = setTimeout(() => void (silent.has(socket) && socket.destroy()), silenceMs);
+    socket.once('close', () => clearTimeout(timer));
+    answer(socket, { handle, onError, asked: () => asked(socket), answered }).catch(onError);
   });
   server.on('error', onError);
   const control: ControlServer = {
@@ -52,7 +63,10 @@ export function serveControl(listener: Listener, handle: RequestHandler, onError
       return pending;
     },
     idle: () => (pending === 0 ? Promise.resolve() : new Promise((resolve) => idleWaiters.push(resolve))),
-    close: () => void server.close(),
+    close() {
+      server.close();
+      for (const socket of silent) socket.destroy();
+    },
   };
   return new Promise((resolve, reject) => {
     server.once('error', reject);
@@ -63,15 +77,18 @@ export function serveControl(listener: Listener, handle: RequestHandler, onError
   });
 }
 
-async function answer(socket: Socket, handle: RequestHandler, onError: (error: unknown) => void): Promise<void> {
+type AnswerOptions = { handle: RequestHandler; onError: (error: unknown) => void; asked: () => void; answered: () => void };
+
+async function answer(socket: Socket, { handle, onError, asked, answered }: AnswerOptions): Promise<void> {
   const aborter = new AbortController();
   const gone = () => aborter.abort(new GraceError('the client went away'));
   socket.on('error', () => {}); // the client went away; 'close' tells
   socket.on('close', gone);
+  const line = await firstLine(socket, gone);
+  if (line === null) return;
+  asked();
   let reply: { result: unknown } | { error: Failure };
   try {
-    const line = await firstLine(socket, gone);
-    if (line === null) return;
     const progress = (message: unknown) => void (socket.writable && writeLine(socket, { progress: message }));
     reply = { result: await handle(parseRequest(JSON.parse(line)), { signal: aborter.signal, progress }) };
   } catch (error) {
@@ -83,6 +100,7 @@ async function answer(socket: Socket, handle: RequestHandler, onError: (error: u
     socket.once('close', () => resolve());
     socket.end(`${JSON.stringify(reply)}\n`, () => socket.destroySoon());
   });
+  answered();
 }
 
 /** The first line that the client sends, or null when it ends before; `onEnd` hears its end, then or later. */

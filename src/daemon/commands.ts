@@ -88,7 +88,8 @@ async function start(service: Service, request: Request<'start'>): Promise<Resul
     return { changed, notes: [] };
   } catch (error) {
     service.log.warn({ src: rule.src.typed, dst: rule.dst.typed, error: String(error) }, 'rule not started');
-    if (request.startedForIt && !service.forwarder.hasRules && service.generations.reports.length === 0) {
+    const isUnused = service.phase === 'serving' && !service.forwarder.hasRules && !service.forwarder.isChanging && service.unread.length === 0;
+    if (request.startedForIt && isUnused && service.generations.reports.length === 0) {
       service.phase = 'ended';
       service.changes.notify();
     }

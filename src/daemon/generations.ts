@@ -3,13 +3,18 @@
  * they have. Each kept a control socket of its own in the state dir, named for its pid, so that the
  * daemon that serves finds it whoever started whom, and whichever of them crashed.
  */
-import { readdirSync, rmSync } from 'node:fs';
+import { readFileSync, readdirSync, rmSync } from 'node:fs';
 import { callOnce } from '../control/client.ts';
 import type { GenerationReport } from '../control/messages.ts';
 import { generationPid } from '../control/paths.ts';
 import type { StatePaths } from '../control/paths.ts';
 import { GraceError } from '../error.ts';
 import type { Changes } from '../forward/changes.ts';
+
+/** Longest that a generation may take to answer; one that hangs must not hang the daemon that serves. */
+const answerTimeoutMs = 1000;
+/** What a generation may take beyond the time that its connections get. */
+const stopExtraMs = 2000;
 
 export class Generations {
   readonly #paths: StatePaths;
@@ -38,10 +43,10 @@ export class Generations {
     await Promise.all(
       [...this.#following.keys()].map(async (pid) => {
         try {
-          const report = await callOnce(this.#paths.generationSocket(pid), { command: 'generation-report' }, {}, this.#paths.dir);
+          const report = await callOnce(this.#paths.generationSocket(pid), { command: 'generation-report' }, { signal: AbortSignal.timeout(answerTimeoutMs) }, this.#paths.dir);
           if (this.#following.has(pid)) this.#reports.set(pid, report);
-        } catch (error) {
-          if (!(error instanceof GraceError)) throw error; // it ended meanwhile, and its follower notices
+        } catch {
+          // It ended meanwhile, and its follower notices; or it hangs, and what it said last has to do.
         }
       }),
     );
@@ -53,10 +58,11 @@ export class Generations {
       [...this.#following.keys()].map(async (pid) => {
         const request = { command: 'generation-stop' as const, timeoutMs, ...(srcKey === undefined ? {} : { srcKey }) };
         try {
-          return (await callOnce(this.#paths.generationSocket(pid), request, {}, this.#paths.dir)).closed;
+          const signal = AbortSignal.timeout(Math.min(timeoutMs + stopExtraMs, longestTimer));
+          return (await callOnce(this.#paths.generationSocket(pid), request, { signal }, this.#paths.dir)).closed;
         } catch (error) {
-          if (!(error instanceof GraceError)) throw error; // it ended by itself, with no connection left
-          return 0;
+          if (error instanceof GraceError) return 0; // it ended by itself, with no connection left
+          return srcKey === undefined ? this.#kill(pid) : 0;
         }
       }),
     );
@@ -70,11 +76,24 @@ export class Generations {
     this.#reports.clear();
   }
 
-  /** Resolves once the generation has said who it is, or turned out not to be there. */
+  /** It does not answer. Returns how many connections it had when it last did. */
+  #kill(pid: number): number {
+    const report = this.#reports.get(pid);
+    try {
+      // The number could be another process's by now.
+      if (readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').includes(this.#paths.dir)) process.kill(pid, 'SIGKILL');
+    } catch {
+      // It has ended.
+    }
+    return report?.rows.reduce((sum, { row }) => sum + row.connections, 0) ?? 0;
+  }
+
+  /** Resolves once the generation has said who it is, turned out not to be there, or does not answer for the moment. */
   #follow(pid: number): Promise<void> {
     const follower = new AbortController();
     this.#following.set(pid, follower);
     return new Promise((resolve) => {
+      setTimeout(resolve, answerTimeoutMs).unref();
       const onProgress = (report: GenerationReport) => {
         this.#reports.set(pid, report);
         this.#changes.notify();
@@ -84,6 +103,7 @@ export class Generations {
         .catch((error: unknown) => {
           if (error instanceof GraceError && error.exitCode === 3) rmSync(this.#paths.generationSocket(pid), { force: true });
         })
+        .catch(() => {}) // the file stays, and is found again
         .finally(() => {
           if (this.#following.get(pid) === follower) {
             this.#following.delete(pid);
@@ -95,3 +115,6 @@ export class Generations {
     });
   }
 }
+
+/** setTimeout and AbortSignal.timeout fire at once for anything longer: 2^31 - 1 ms, some 24 days. */
+const longestTimer = 2_147_483_647;

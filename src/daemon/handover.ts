@@ -14,6 +14,7 @@
 import * as v from 'valibot';
 import type { EndpointText, Failure } from '../control/messages.ts';
 import { GraceError } from '../error.ts';
+import type { KeptRule } from './state-file.ts';
 
 export { handoverVariable } from '../control/launch.ts';
 
@@ -40,6 +41,8 @@ export type Handover = {
   generation?: number | undefined;
   rules: HandedRule[];
   sockets: HandedSocket[];
+  /** Kept rules that the old version did not understand. */
+  unread?: KeptRule[] | undefined;
   /** How open connections can be moved, see move.ts; absent when they cannot. */
   move?: number | undefined;
 };
@@ -64,6 +67,7 @@ export const handoverSchema = v.object({
   ),
   sockets: v.array(v.object({ listener: v.number(), fd: v.number(), index: v.nullable(v.number()), name: v.string() })),
   move: v.optional(v.number()),
+  unread: v.optional(v.array(v.object({ src: endpointText, dst: endpointText, port: v.optional(v.number()) }))),
 });
 
 export type SuccessorMessage = { ready: { pid: number; version: string; move?: number } } | { serving: true } | { failed: Failure };

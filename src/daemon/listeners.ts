@@ -1,4 +1,5 @@
 /** The listeners of the daemon: opened for rules, or given to its first generation by init. */
+import { readdirSync } from 'node:fs';
 import type { BindableServer, ServerEndpoint, SystemdServer } from '../endpoint/model.ts';
 import { GraceError } from '../error.ts';
 import type { SourceSpec } from '../forward/rule.ts';
@@ -9,6 +10,7 @@ import type { Listener, ListenerAddress } from '../net/listener.ts';
 import { Net } from '../net/net.ts';
 import type { ListenSpec } from '../net/open.ts';
 import { removeSocketPath } from '../net/unix-path.ts';
+import { isListeningStream } from '../sys/socket.ts';
 import type { Handover } from './handover.ts';
 import { keptNames, parseGiven } from '../keeper/messages.ts';
 import { isListenerName, listenerName } from './listener-name.ts';
@@ -36,6 +38,9 @@ export class Listeners {
   #lockFd: number | null = null;
   readonly #kept = new Map<string, Listener>();
   #isLeaving = false;
+  #isAbandoned = false;
+  /** Descriptors that whoever started this process left open for it, besides LISTEN_FDS: what `fd:` may name. */
+  readonly #bare: ReadonlySet<number>;
   /** Port that a source with `port 0` had before, by the source's key. */
   readonly #chosenPorts = new Map<string, number>();
 
@@ -43,6 +48,8 @@ export class Listeners {
     this.net = new Net({ env });
     this.#supervisor = supervisor;
     const listeners = takeAll(this.net);
+    // Now, before this process opens any of its own.
+    this.#bare = handover ? new Set() : bareListeners(listeners);
     this.#inherited = handover ? listeners : [];
     this.given = handover ? handover.sockets.map(({ listener, fd, index, name }) => ({ listener: this.#at(listener), fd, index, name })) : [];
     if (!handover) {
@@ -91,6 +98,11 @@ export class Listeners {
   /** From now on what is closed stays with the supervisor, for the next daemon. */
   leaveToSupervisor(): void {
     this.#isLeaving = true;
+  }
+
+  /** From now on what is closed stays as it is for the predecessor, whose listeners they are. */
+  abandon(): void {
+    this.#isAbandoned = true;
   }
 
   /** The listener of a rule that was handed over. */
@@ -152,7 +164,7 @@ export class Listeners {
   /** Nobody listens there any more. A socket that was given stays, for a later rule. */
   close(src: SourceSpec, listener: Listener): void {
     if (this.#isGiven(listener)) return;
-    if (!this.#isLeaving) {
+    if (!this.#isLeaving && !this.#isAbandoned) {
       this.#supervisor.forget(listenerName(src));
       removeSocketPath(listener);
     }
@@ -191,6 +203,7 @@ export class Listeners {
   #giveFd(fd: number): Listener {
     const known = this.given.find((socket) => socket.fd === fd);
     if (known) return known.listener;
+    if (!this.#bare.has(fd)) throw new GraceError(`descriptor ${fd} is no listening socket that the daemon was started with`, { hint: 'pass it to: grace daemon' });
     const listener = adoptFd(fd, { name: `fd-${fd}` });
     this.given.push({ listener, fd, index: null, name: listener.name });
     return listener;
@@ -201,6 +214,26 @@ function takeAll(net: Net): Listener[] {
   const all: Listener[] = [];
   for (let next = net.takeInherited(() => true); next; next = net.takeInherited(() => true)) all.push(next);
   return all;
+}
+
+function bareListeners(taken: readonly Listener[]): Set<number> {
+  return new Set(openDescriptors().filter((fd) => !taken.some((listener) => listener.fd === fd) && isListening(fd)));
+}
+
+function openDescriptors(): number[] {
+  try {
+    return readdirSync('/proc/self/fd').map(Number).filter((fd) => fd > 2);
+  } catch {
+    return Array.from({ length: 61 }, (_, index) => index + 3); // no /proc on this system
+  }
+}
+
+function isListening(fd: number): boolean {
+  try {
+    return isListeningStream(fd);
+  } catch {
+    return false; // no socket, or closed
+  }
 }
 
 function isAt(address: ListenerAddress, spec: ListenSpec): boolean {

@@ -3,12 +3,14 @@
  * in the background, the older daemon that it succeeds, or a person or init system (foreground).
  */
 import { closeSync, createReadStream, openSync, writeSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
 import { launchVariable } from '../control/launch.ts';
 import type { LaunchMessage } from '../control/launch.ts';
 import { readLines } from '../control/lines.ts';
 import type { Failure } from '../control/messages.ts';
 import { GraceError } from '../error.ts';
 import { dupFdOnto } from '../sys/descriptor.ts';
+import { isRunning } from '../sys/process.ts';
 import { handoverVariable, parseHandover } from './handover.ts';
 import type { Handover, SuccessorMessage } from './handover.ts';
 import { moveFormat } from './move.ts';
@@ -28,6 +30,8 @@ export type Parent = {
   serving(options: { logFile: string }): void;
   /** By which open connections come over; null when they do not. Set by `ready`. */
   moving: MoveChannel | null;
+  /** Resolves with whether the predecessor has died, which nobody but a process that waits for it can be sure of. */
+  isDead(): Promise<boolean>;
 };
 
 /** Find out who started this process. The variables that tell are removed, so that no child inherits them. */
@@ -48,19 +52,21 @@ const foreground: Parent = {
   ready: () => Promise.resolve(),
   serving: () => {},
   moving: null,
+  isDead: () => Promise.resolve(false),
 };
 
 const client: Parent = {
   kind: 'client',
   handover: null,
-  note: (text) => say({ note: text }),
-  failed: (failure) => say({ failed: failure }),
+  note: (text) => sayIfHeard({ note: text }),
+  failed: (failure) => sayIfHeard({ failed: failure }),
   ready: () => Promise.resolve(),
   serving({ logFile }) {
-    say({ ready: true });
+    sayIfHeard({ ready: true });
     redirect(logFile);
   },
   moving: null,
+  isDead: () => Promise.resolve(false),
 };
 
 async function meetPredecessor(): Promise<Parent> {
@@ -77,7 +83,7 @@ async function meetPredecessor(): Promise<Parent> {
     handover: parsed,
     moving: null,
     note: () => {}, // it is in the log; nobody reads the stderr of a successor that serves
-    failed: (failure) => say({ failed: failure }),
+    failed: (failure) => sayIfHeard({ failed: failure }),
     async ready({ version, canMove }) {
       const move = canMove && parsed.move === moveFormat;
       if (move) predecessor.moving = { say, hear: () => hear().catch(() => null) };
@@ -85,9 +91,10 @@ async function meetPredecessor(): Promise<Parent> {
       await hear(); // go
     },
     serving({ logFile }) {
-      say({ serving: true });
+      sayIfHeard({ serving: true });
       if (!predecessor.moving) redirect(logFile);
     },
+    isDead: () => hasDied(parsed.pid),
   };
   return predecessor;
 }
@@ -106,6 +113,27 @@ function parseOrFail(handover: unknown): Handover {
 /** Written at once: this process may end right afterwards. */
 function say(message: LaunchMessage | SuccessorMessage | Parameters<MoveChannel['say']>[0]): void {
   writeSync(1, `${JSON.stringify(message)}\n`);
+}
+
+/** As `say`, to somebody who may be gone: this process goes on all the same. */
+function sayIfHeard(message: Parameters<typeof say>[0]): void {
+  try {
+    say(message);
+  } catch {
+    // EPIPE: whoever started it has ended.
+  }
+}
+
+/** Its pipes close a moment before a process that is killed counts as ended. */
+const deathTakesMs = 300;
+
+async function hasDied(pid: number): Promise<boolean> {
+  const deadline = performance.now() + deathTakesMs;
+  while (isRunning(pid)) {
+    if (performance.now() > deadline) return false;
+    await delay(5);
+  }
+  return true;
 }
 
 /** Standard input from nowhere, standard output and error into the log: what a crash prints is found there. */

@@ -4,7 +4,7 @@ import type { Failure, Invocation, Request, Result } from '../control/messages.t
 import { MovedError } from '../control/server.ts';
 import { GraceError, errorMessage } from '../error.ts';
 import { LISTEN_FDS_START } from '../net/inherit.ts';
-import type { DestinationView } from '../forward/forwarder.ts';
+import type { DestinationView, Held } from '../forward/forwarder.ts';
 import type { Listener } from '../net/listener.ts';
 import { takeOverSocketPath } from '../net/unix-path.ts';
 import { closeFd } from '../sys/descriptor.ts';
@@ -23,52 +23,74 @@ import { textOf } from './specs.ts';
  * one as it was; the error says why.
  */
 export async function replaceDaemon(service: Service, { exec, timeoutMs }: Pick<Request<'restart'>, 'exec' | 'timeoutMs'>): Promise<Result<'restart'>> {
-  const { forwarder, generations, log } = service;
+  const { forwarder, log, supervisor } = service;
   if (service.phase === 'serving' && service.isMoving) throw new GraceError('a restart is already under way');
   if (service.phase !== 'serving') throw new GraceError(service.phase === 'restarting' ? 'a restart is already under way' : 'the daemon is stopping');
   checkExecutable(exec);
-  const { supervisor } = service;
   service.phase = 'restarting';
   log.info({ exec: exec.file }, 'restarting');
   supervisor.restarting({ timeoutMs });
   const held = await forwarder.hold();
-  let isPaused = false;
   const deadline = new Deadline(timeoutMs);
+  let isPaused = false;
   let successor: Successor | null = null;
+  let ready: { pid: number; version: string; move?: number };
   try {
     const { handover, listeners } = picture(service);
     successor = await Successor.start(exec, service, listeners);
     successor.say({ handover });
-    const { ready } = await deadline.bound(successor.hear('ready'), 'did not come up');
+    ({ ready } = await deadline.bound(successor.hear('ready'), 'did not come up'));
     isPaused = true;
     await held.pause();
     successor.say({ go: true });
     await deadline.bound(successor.hear('serving'), 'did not take over');
-    service.phase = 'replaced';
-    const movable = forwarder.views().filter(({ listener }) => listener !== null);
-    held.retire(new MovedError('this daemon was replaced by a newer one'));
-    service.lock.release();
-    supervisor.replaced({ pid: ready.pid, isStopping: service.isStopWanted });
-    const moved = ready.move === moveFormat ? await moveConnections(service, successor, movable) : 0;
-    successor.release();
-    log.info({ successor: ready.pid, version: ready.version, moved, connections: forwarder.connections }, 'replaced');
-    const older = generations.reports.flatMap((report) => report.rows).reduce((sum, { row }) => sum + row.connections, 0);
-    return { oldPid: process.pid, newPid: ready.pid, oldVersion: service.version, newVersion: ready.version, draining: forwarder.connections + older };
   } catch (error) {
     await successor?.end();
-    service.phase = 'serving';
-    if (isPaused) {
-      held.resume();
-      for (const { listener } of forwarder.rules) takeOverSocketPath(listener);
-      service.takeOver();
-    } else held.goOn();
-    supervisor.goOn();
-    service.changes.notify();
+    goOn(service, held, { isPaused });
     log.error({ error: errorMessage(error), hint: error instanceof GraceError ? error.hint : undefined }, 'restart failed; going on as before');
     throw error instanceof GraceError ? error : new GraceError(`cannot restart: ${errorMessage(error)}`, { cause: error });
   } finally {
     deadline.clear();
   }
+  return await retire(service, { held, successor, ready });
+}
+
+/** The restart came to nothing: everything as it was. */
+function goOn(service: Service, held: Held, { isPaused }: { isPaused: boolean }): void {
+  const { forwarder, supervisor, log } = service;
+  service.phase = 'serving';
+  try {
+    if (isPaused) {
+      held.resume();
+      for (const { listener } of forwarder.rules) takeOverSocketPath(listener);
+      service.takeOver();
+    } else held.goOn();
+  } catch (error) {
+    log.error({ error: errorMessage(error) }, 'not everything is as it was before the restart');
+  }
+  supervisor.goOn();
+  service.changes.notify();
+}
+
+type Retirement = { held: Held; successor: Successor; ready: { pid: number; version: string; move?: number } };
+
+/** The successor serves, and there is no way back: whatever goes wrong here must not touch what is its own now. */
+async function retire(service: Service, { held, successor, ready }: Retirement): Promise<Result<'restart'>> {
+  const { forwarder, generations, log, supervisor } = service;
+  service.phase = 'replaced';
+  const movable = forwarder.views().filter(({ listener }) => listener !== null);
+  held.retire(new MovedError('this daemon was replaced by a newer one'));
+  service.lock.release();
+  try {
+    supervisor.replaced({ pid: ready.pid, isStopping: service.isStopWanted });
+  } catch (error) {
+    log.error({ error: errorMessage(error) }, 'the supervisor was not told of the successor');
+  }
+  const moved = ready.move === moveFormat ? await moveConnections(service, successor, movable) : 0;
+  successor.release();
+  log.info({ successor: ready.pid, version: ready.version, moved, connections: forwarder.connections }, 'replaced');
+  const older = generations.reports.flatMap((report) => report.rows).reduce((sum, { row }) => sum + row.connections, 0);
+  return { oldPid: process.pid, newPid: ready.pid, oldVersion: service.version, newVersion: ready.version, draining: forwarder.connections + older };
 }
 
 /** The open connections go to the successor. Returns how many did. */
@@ -102,6 +124,7 @@ function picture(service: Service): { handover: Handover; listeners: Listener[] 
     startedAt: service.startedAt,
     generation: service.generation,
     rules: [...served, ...broken],
+    ...(service.unread.length > 0 ? { unread: service.unread } : {}),
     ...(service.engine.mover ? { move: moveFormat } : {}),
     sockets: sockets.map(({ fd, index, name }, listener) => ({ listener, fd, index, name })),
   };
@@ -169,7 +192,7 @@ class Successor {
     if (message && kind in message) return message as Extract<SuccessorMessage, Record<K, unknown>>;
     if (message && 'failed' in message) throw failureOf(message.failed);
     // It closed its output, or talks about something else: then its end is all there is to wait for.
-    const timer = setTimeout(() => this.#child.kill('SIGKILL'), lingerMs);
+    const timer = setTimeout(() => killGroup(this.#child), lingerMs);
     const how = await this.#end;
     clearTimeout(timer);
     const why = whyNotRunnable(this.#file);
@@ -188,7 +211,7 @@ class Successor {
   /** Kill it and wait for its end. */
   async end(): Promise<void> {
     closeFd(this.moveSocket);
-    this.#child.kill('SIGKILL');
+    killGroup(this.#child);
     await this.#end;
   }
 
@@ -204,6 +227,15 @@ class Successor {
 
 /** How long a program that is no grace may live on after it has shown that, in milliseconds. */
 const lingerMs = 1000;
+
+/** It leads a session of its own; what it started, as a script does, ends with it. */
+function killGroup(child: ChildProcess): void {
+  try {
+    process.kill(-child.pid!, 'SIGKILL');
+  } catch {
+    child.kill('SIGKILL'); // it has not become a leader yet, or has ended
+  }
+}
 
 function failureOf({ message, hint }: Failure): GraceError {
   return new GraceError(`cannot restart: ${message}`, { hint });

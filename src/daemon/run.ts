@@ -1,25 +1,23 @@
 /** A daemon process from its first to its last moment. */
-import { mkdirSync, statSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Invocation } from '../control/messages.ts';
 import { statePaths } from '../control/paths.ts';
 import type { StatePaths } from '../control/paths.ts';
 import { openEngine } from '../engine/open.ts';
 import type { WantedEngine } from '../engine/open.ts';
-import { checkClient, checkServer } from '../endpoint/check.ts';
-import type { ServerEndpoint } from '../endpoint/model.ts';
 import { GraceError, errorMessage } from '../error.ts';
 import { keptNames } from '../keeper/messages.ts';
 import { Changes } from '../forward/changes.ts';
 import { Forwarder } from '../forward/forwarder.ts';
 import type { RuleSpec } from '../forward/rule.ts';
 import { takeOverSocketPath } from '../net/unix-path.ts';
-import { closeFd, inodeOf } from '../sys/descriptor.ts';
+import { closeFd } from '../sys/descriptor.ts';
 import { adoptLock, lockFile } from '../sys/lock.ts';
 import type { Lock } from '../sys/lock.ts';
-import { handleRequest, stopDaemon, stopOwn } from './commands.ts';
+import { handleRequest } from './commands.ts';
 import { openControlSocket } from './control-socket.ts';
 import { Generations } from './generations.ts';
-import type { Handover } from './handover.ts';
 import { removeLeftovers } from './leftovers.ts';
 import { Listeners } from './listeners.ts';
 import { openLog } from './log.ts';
@@ -29,12 +27,14 @@ import { moveIn, moveSocketName } from './move.ts';
 import { meetParent, redirect } from './parent.ts';
 import type { Parent } from './parent.ts';
 import { readPidFile, removePidFile, writePidFile } from './pid-file.ts';
-import { replaceDaemon } from './replace.ts';
+import { adoptRules, restoreRules, retryBroken } from './rules.ts';
 import type { Service } from './service.ts';
+import { listenToSignals } from './signals.ts';
+import type { OnSignal } from './signals.ts';
 import { meetSupervisor } from './supervisor.ts';
 import type { Supervisor } from './supervisor.ts';
-import { readRule, textOf } from './specs.ts';
-import { checkStateFormat, loadState, saveState } from './state-file.ts';
+import { textOf } from './specs.ts';
+import { checkStateFormat, saveState } from './state-file.ts';
 import type { KeptRule } from './state-file.ts';
 
 export type DaemonOptions = {
@@ -51,29 +51,27 @@ export type DaemonOptions = {
   /** Where the environment is read; variables meant for this process alone are removed from it. */
   env: NodeJS.ProcessEnv;
   /** Calls the handler at each such signal, instead of the signal's default. */
-  onSignal: (signal: 'SIGTERM' | 'SIGINT' | 'SIGUSR1' | 'SIGUSR2' | 'SIGHUP', handler: () => void) => void;
+  onSignal: OnSignal;
 };
 
-/** How long connections get to finish when a signal ends the daemon. */
-const stopTimeoutMs = 30_000;
-const restartTimeoutMs = 10_000;
-/** First and longest pause before a kept rule that could not be served is tried again. */
-const retryMs = { first: 500, longest: 30_000 };
+/** Longest that a daemon which ends waits for its last answers to be taken. */
+const answerTimeoutMs = 2000;
 
 /** Run the daemon until it has ended. Rejects with GraceError when it cannot start. */
 export async function runDaemon(options: DaemonOptions): Promise<number> {
   // First of all: it is what the keeper waits for, and says which descriptors are taken.
   const supervisor = await meetSupervisor(options);
-  const parent = await meetParent(options.env);
+  let parent: Parent | null = null;
   try {
+    parent = await meetParent(options.env);
     await serve(options, parent, supervisor);
     supervisor.ended(0);
     return 0;
   } catch (error) {
     const { hint, exitCode } = error instanceof GraceError ? error : { hint: undefined, exitCode: 1 };
-    parent.failed({ message: errorMessage(error), exitCode, ...(hint ? { hint } : {}) });
+    parent?.failed({ message: errorMessage(error), exitCode, ...(hint ? { hint } : {}) });
     supervisor.ended(exitCode);
-    if (parent.kind !== 'foreground') return exitCode;
+    if (parent !== null && parent.kind !== 'foreground') return exitCode;
     throw error;
   }
 }
@@ -94,7 +92,8 @@ async function serve(options: DaemonOptions, parent: Parent, supervisor: Supervi
 
   if (supervisor.reason) log.error({ reason: supervisor.reason }, 'started again after a crash');
   const control = await openControlSocket({ paths, kept: listeners.takeControl(), handle: (request, context) => handleRequest(service, request, context), onError: logError });
-  listenToSignals(options, service, logFile, logError);
+  listenToSignals(service, { onSignal: options.onSignal, logFile, logError });
+  let hasFailed = false;
   try {
     if (parent.handover) checkStateFormat(paths.state);
     if (parent.handover) adoptRules(service, parent.handover);
@@ -103,13 +102,17 @@ async function serve(options: DaemonOptions, parent: Parent, supervisor: Supervi
     const moveSocket = listeners.net.extras.find(({ name }) => name === moveSocketName)?.fd ?? null;
     if (parent.handover) await supervisor.ready();
     watchKeeper(service);
-    await parent.ready({ version: service.version, canMove: moveSocket !== null && service.engine.mover !== undefined });
+    try {
+      await parent.ready({ version: service.version, canMove: moveSocket !== null && service.engine.mover !== undefined });
+    } catch (error) {
+      await standIn(service, parent, error);
+    }
     service.takeOver = () => {
       // Before clients come there: the keeper must not hold the socket of a daemon that they no longer reach.
       supervisor.keep(keptNames.control, control.fd);
       control.takeOver();
       writePidFile(paths.pid, supervisor.keeper?.pid ?? process.pid);
-      supervisor.serving();
+      if (service.phase !== 'starting') supervisor.serving();
     };
     service.takeOver();
     for (const { listener } of service.forwarder.rules) takeOverSocketPath(listener);
@@ -118,6 +121,7 @@ async function serve(options: DaemonOptions, parent: Parent, supervisor: Supervi
     log.info({ version: service.version, generation, rules: service.forwarder.specs.length, engine: service.engine.name, keeper: supervisor.keeper?.pid }, 'serving');
     service.isMoving = parent.moving !== null && moveSocket !== null;
     service.changes.notify();
+    supervisor.serving(); // a signal that came meanwhile is passed on at this word
     parent.serving({ logFile: paths.log });
     if (moveSocket !== null) void receiveConnections(service, parent, moveSocket);
     void reportStatus(service);
@@ -125,14 +129,18 @@ async function serve(options: DaemonOptions, parent: Parent, supervisor: Supervi
     await ended(service);
     stopRetrying();
   } catch (error) {
+    hasFailed = true;
+    log.error({ error: errorMessage(error) }, 'cannot serve');
+    // A successor that fails must leave the predecessor what is its own: paths, and what its supervisor keeps.
+    if (parent.handover) listeners.abandon();
     await service.forwarder.stopAll();
     throw error;
   } finally {
     control.close();
-    await control.idle();
+    await Promise.race([control.idle(), delay(answerTimeoutMs, undefined, { ref: false })]);
     control.removeNames();
     service.generations.close();
-    if (service.phase !== 'replaced') {
+    if (service.phase !== 'replaced' && !(hasFailed && parent.handover)) {
       supervisor.forget(keptNames.control);
       for (const pid of [process.pid, supervisor.keeper?.pid]) if (pid !== undefined) removePidFile(paths.pid, pid);
     }
@@ -140,6 +148,16 @@ async function serve(options: DaemonOptions, parent: Parent, supervisor: Supervi
     lock.release();
     await service.engine.close();
   }
+}
+
+/**
+ * The predecessor went away before it said that the state dir is ours. If it lives, it goes on. If it
+ * died, a supervisor starts the next daemon, on the sockets that it keeps; without one there is only us.
+ */
+async function standIn({ supervisor, log }: Service, parent: Parent, error: unknown): Promise<void> {
+  if (supervisor.keeper !== null || supervisor.keepsOverStop || !(await parent.isDead())) throw error;
+  parent.moving = null;
+  log.warn({ predecessor: parent.handover?.pid }, 'the daemon that was to be replaced died; serving in its place');
 }
 
 /** At most one daemon serves a state dir: it holds the lock, which a successor inherits, and which the keeper holds between two. */
@@ -165,12 +183,13 @@ function assemble({ options, parent, paths, listeners, lock, logFile: { log }, s
   const onFailure = (error: Error) => log.error({ error: errorMessage(error) }, 'the native engine failed; its connections are lost, and the portable engine goes on');
   const opened = openEngine({ wanted: options.engine, threads: options.threads, onFailure });
   const { engine } = opened;
+  const unread: KeptRule[] = [];
   const forwarder = new Forwarder({
     engine,
     changes,
     openListener: (src) => listeners.open(src),
     closeListener: (src, listener) => listeners.close(src, listener),
-    save: (rules) => saveState(paths.state, rules.map((rule) => keep(rule, listeners))),
+    save: (rules) => saveState(paths.state, [...rules.map((rule) => keep(rule, listeners)), ...unread]),
     observe: (src) => logConnections(log, src),
   });
   return {
@@ -195,6 +214,7 @@ function assemble({ options, parent, paths, listeners, lock, logFile: { log }, s
     phase: 'starting',
     isMoving: false,
     isStopWanted: false,
+    unread,
     takeOver() {},
   };
 }
@@ -205,7 +225,11 @@ function watchKeeper(service: Service): void {
   supervisor.watch({
     keeperChanged(keeper) {
       if (service.phase !== 'serving' && service.phase !== 'restarting') return;
-      writePidFile(paths.pid, keeper?.pid ?? process.pid);
+      try {
+        writePidFile(paths.pid, keeper?.pid ?? process.pid);
+      } catch (error) {
+        log.error({ error: errorMessage(error) }, 'the pid file is not up to date'); // traffic goes on all the same
+      }
       if (keeper) log.info({ keeper: keeper.pid, version: keeper.version }, 'kept');
       else log.warn({ pidFile: process.pid }, 'the keeper is gone; the daemon goes on without, and the next start or restart brings another');
     },
@@ -250,117 +274,8 @@ async function receiveConnections(service: Service, { moving }: Parent, socket: 
   }
 }
 
-/** Serve the kept rules. One that cannot be served now is told of, kept, and tried again. */
-async function restoreRules(service: Service, note: (text: string) => void): Promise<void> {
-  const state = loadState(service.paths.state);
-  if (state.note) note(state.note);
-  for (const kept of state.rules) {
-    const rule = readRule(kept);
-    service.listeners.prefer(rule.src, kept.port);
-    const problem = await service.forwarder.restore(rule);
-    if (problem) note(`cannot forward ${rule.src.typed} to ${rule.dst.typed} for now: ${problem.message}`);
-  }
-}
-
-function adoptRules(service: Service, handover: Handover): void {
-  const rules = handover.rules.map((handed) => ({ ...handed, rule: readRule(handed) }));
-  // What can fail fails before the first rule accepts: a client accepted here would be lost with this process.
-  for (const { rule } of rules) {
-    if (speaksTls(rule.src.endpoint)) checkServer(rule.src.endpoint);
-    checkClient(rule.dst.endpoint);
-  }
-  for (const { rule, listener, src: _src, dst: _dst, ...carried } of rules) {
-    if (listener === null) service.forwarder.keepBroken(rule, new GraceError('it could not be served before the restart'));
-    else service.forwarder.adopt(rule, service.listeners.inherited(rule.src, listener), carried);
-  }
-}
-
-function speaksTls(endpoint: ServerEndpoint): boolean {
-  const { type } = endpoint.type === 'haproxy' ? endpoint.endpoint : endpoint;
-  return type === 'ssl' || type === 'tls';
-}
-
-/** Try the rules that could not be served again, less and less often. Returns what ends that. */
-function retryBroken(service: Service): () => void {
-  let pauseMs = retryMs.first;
-  let timer: NodeJS.Timeout;
-  const retry = async () => {
-    for (const { spec } of service.phase === 'serving' ? service.forwarder.broken : []) {
-      const problem = await service.forwarder.restore(spec);
-      if (!problem) service.log.info({ src: spec.src.typed, dst: spec.dst.typed }, 'rule is served again');
-    }
-    pauseMs = service.forwarder.broken.length > 0 ? Math.min(pauseMs * 2, retryMs.longest) : retryMs.first;
-    timer = setTimeout(() => void retry().catch(() => {}), pauseMs); // replaced or stopping: there is nothing left to try
-  };
-  timer = setTimeout(() => void retry().catch(() => {}), pauseMs);
-  return () => clearTimeout(timer);
-}
-
 /** Resolves when this process has nothing left to do. */
 async function ended(service: Service): Promise<void> {
   const isDone = () => service.phase === 'ended' || (service.phase === 'replaced' && !service.isMoving && service.forwarder.connections === 0);
   while (!isDone()) await service.changes.next();
-}
-
-async function stopBySignal(service: Service, { timeoutMs }: { timeoutMs: number }): Promise<void> {
-  const wasRestarting = service.phase === 'restarting';
-  if (wasRestarting) service.isStopWanted = true;
-  while (service.phase === 'restarting') await service.changes.next();
-  if (service.phase !== 'replaced') {
-    if (service.supervisor.keepsOverStop) service.listeners.leaveToSupervisor();
-    await stopDaemon(service, { timeoutMs });
-  } else if (!wasRestarting) await stopOwn(service, { timeoutMs });
-  // Else the successor is stopped, and sees to this process too.
-}
-
-/** Opens the log again, also as the standard streams where they go into it. */
-function logReopener({ paths, generations }: Service, { reopen }: LogFile): () => void {
-  let inode = inodeOfPath(paths.log);
-  return () => {
-    const isOnStderr = inodeOf(2) === inode;
-    reopen();
-    inode = inodeOfPath(paths.log);
-    if (isOnStderr) redirect(paths.log);
-    // The older generations write into the same file; nobody else knows of them.
-    for (const { pid } of generations.reports) {
-      try {
-        process.kill(pid, 'SIGUSR1');
-      } catch {
-        // It has just ended.
-      }
-    }
-  };
-}
-
-function inodeOfPath(path: string): number | undefined {
-  return statSync(path, { throwIfNoEntry: false })?.ino;
-}
-
-function listenToSignals({ onSignal, self }: DaemonOptions, service: Service, logFile: LogFile, logError: (error: unknown) => void): void {
-  const { log, forwarder } = service;
-  const reopen = logReopener(service, logFile);
-  let isSecond = false;
-  const stop = () => {
-    const timeoutMs = isSecond ? 0 : stopTimeoutMs;
-    isSecond = true;
-    stopBySignal(service, { timeoutMs }).catch(logError);
-  };
-  onSignal('SIGTERM', stop);
-  onSignal('SIGINT', stop);
-  onSignal('SIGUSR1', reopen);
-  onSignal('SIGUSR2', () => {
-    if (service.phase === 'replaced') return;
-    replaceDaemon(service, { exec: self, timeoutMs: restartTimeoutMs }).catch((error: unknown) => log.error({ error: errorMessage(error) }, 'restart failed'));
-  });
-  onSignal('SIGHUP', () => {
-    reopen();
-    for (const rule of forwarder.rules) {
-      try {
-        rule.reload();
-      } catch (error) {
-        log.error({ src: rule.src.typed, error: errorMessage(error) }, 'certificates not reloaded; the old ones stay');
-      }
-    }
-    log.info('log reopened, certificates reloaded');
-  });
 }

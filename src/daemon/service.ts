@@ -8,6 +8,7 @@ import type { Generations } from './generations.ts';
 import type { Listeners } from './listeners.ts';
 import type { Supervisor } from './supervisor.ts';
 import type { Log } from './log.ts';
+import type { KeptRule } from './state-file.ts';
 
 /**
  * What a daemon process is at the moment. It goes from `starting` to `serving`; from there to
@@ -39,6 +40,8 @@ export type Service = {
   readonly flags: readonly string[];
   /** Which process of this daemon it is, from 1; each restart adds one. */
   readonly generation: number;
+  /** Kept rules that this version does not understand; they are written back as they are. */
+  readonly unread: KeptRule[];
   phase: Phase;
   /** Open connections are on their way to this process, or from it. */
   isMoving: boolean;

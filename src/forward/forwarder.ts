@@ -91,19 +91,20 @@ export class Forwarder {
 
   /** Serve a kept rule again; one that cannot be served is kept, with its error, and does not throw. */
   async restore(spec: RuleSpec): Promise<Error | null> {
+    return this.#gate.pass(spec.src.listenKey, async () => (this.#sameAddress(spec.src) ? null : await this.#tryToOpen(spec)));
+  }
+
+  /** Try a rule again that could not be served, if it still is to be. Returns whether it is served now. */
+  retry(spec: RuleSpec): Promise<boolean> {
     return this.#gate.pass(spec.src.listenKey, async () => {
-      if (this.#sameAddress(spec.src)) return null;
-      try {
-        const rule = await this.#open(spec);
-        this.#forgetBroken(spec.src);
-        this.#rules.set(spec.src.key, rule);
-        return null;
-      } catch (error) {
-        const problem = error instanceof Error ? error : new Error(String(error));
-        this.keepBroken(spec, problem);
-        return problem;
-      }
+      if (this.#broken.get(spec.src.key)?.spec !== spec) return false;
+      return (await this.#tryToOpen(spec)) === null;
     });
+  }
+
+  /** Whether a rule is being started, switched or stopped. */
+  get isChanging(): boolean {
+    return this.#gate.isBusy;
   }
 
   /** Take over a rule with the listener it had in an earlier process. */
@@ -260,6 +261,20 @@ export class Forwarder {
 
   #forgetBroken(src: SourceSpec): void {
     for (const [key, { spec }] of this.#broken) if (spec.src.listenKey === src.listenKey) this.#broken.delete(key);
+  }
+
+  async #tryToOpen(spec: RuleSpec): Promise<Error | null> {
+    try {
+      const rule = await this.#open(spec);
+      this.#forgetBroken(spec.src);
+      this.#rules.set(spec.src.key, rule);
+      this.#options.changes.notify();
+      return null;
+    } catch (error) {
+      const problem = error instanceof Error ? error : new Error(String(error));
+      this.keepBroken(spec, problem);
+      return problem;
+    }
   }
 
   async #open({ src, dst }: RuleSpec): Promise<Rule> {

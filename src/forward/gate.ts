@@ -8,6 +8,10 @@ export class Gate {
 
   #closedBecause: Error | null = null;
 
+  get isBusy(): boolean {
+    return this.#last.size > 0 || this.#shut !== null;
+  }
+
   /** Run a change of the rule with this key when its turn comes. Rejects with the reason of a closed gate. */
   async pass<T>(key: string, change: () => Promise<T>): Promise<T> {
     while (this.#shut) await this.#shut;

@@ -88,8 +88,9 @@ function oneLine(text: string): string {
 }
 
 function sendTo(target: string, lines: readonly string[], { fds, waits }: { fds: readonly number[]; waits: boolean }): boolean {
-  const fd = openSocket('unix', 'datagram');
+  let fd: number | null = null;
   try {
+    fd = openSocket('unix', 'datagram');
     // A manager that is busy for a moment must not cost us the READY; one that hangs must not hang us.
     if (waits) {
       setNonBlocking(fd, false);
@@ -99,16 +100,18 @@ function sendTo(target: string, lines: readonly string[], { fds, waits }: { fds:
     sendMessage(fd, new TextEncoder().encode(lines.join('\n')), { fds, to: { family: 'unix', path }, wait: waits });
     return true;
   } catch {
-    // The manager is gone or too busy; the service goes on.
+    // The manager is gone or too busy, or there is no descriptor left; the service goes on.
     return false;
   } finally {
-    closeFd(fd);
+    if (fd !== null) closeFd(fd);
   }
 }
 
 /** The manager closes its copy of the descriptor when it has come to it, which hangs up the other end. */
 async function waitForBarrier(send: (fd: number) => boolean, timeoutMs: number): Promise<void> {
-  const [ours, theirs] = openSocketPair();
+  const pair = openPairIfPossible();
+  if (pair === null) return;
+  const [ours, theirs] = pair;
   const isSent = send(theirs);
   closeFd(theirs);
   const socket = new Socket({ fd: ours, readable: true, writable: false });
@@ -122,6 +125,14 @@ async function waitForBarrier(send: (fd: number) => boolean, timeoutMs: number):
     });
   }
   socket.destroy();
+}
+
+function openPairIfPossible(): [number, number] | null {
+  try {
+    return openSocketPair();
+  } catch {
+    return null; // no descriptor left; a barrier is a courtesy
+  }
 }
 
 /** WATCHDOG_USEC is the limit; half of it is the interval that sd_watchdog_enabled(3) recommends. */

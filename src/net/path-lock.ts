@@ -7,6 +7,7 @@
  */
 import fs from 'node:fs';
 import { errorCode, GraceError } from '../error.ts';
+import { isRunning } from '../sys/process.ts';
 
 function lockPath(path: string): string {
   return `${path}.lock`;
@@ -43,7 +44,7 @@ export function acquirePathLock(path: string, { isSocketStale }: { isSocketStale
     if (pid === null && fs.lstatSync(lockPath(path), { throwIfNoEntry: false })) {
       throw new GraceError(`${lockPath(path)} exists and is not a lock`, { hint: 'remove it, or use lockfile=0' });
     }
-    if (pid !== null && pid !== process.pid && isAlive(pid) && !isSocketStale()) {
+    if (pid !== null && pid !== process.pid && isRunning(pid) && !isSocketStale()) {
       throw new GraceError(`${lockPath(path)} is held by process ${pid}`, { hint: 'stop that process, or use another path' });
     }
     // Its own pid from an earlier life of this number is stale too: this process has not locked it yet.
@@ -67,25 +68,5 @@ export function takeOverPathLock(path: string): void {
 /** Remove the lock of a path if it is this process's, or one of a process that is gone. */
 export function releasePathLock(path: string): void {
   const pid = pathLockTarget(path);
-  if (pid !== null && (pid === process.pid || !isAlive(pid))) fs.rmSync(lockPath(path), { force: true });
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return !isZombie(pid);
-  } catch (error) {
-    // EPERM: it lives, and belongs to somebody else.
-    return errorCode(error) !== 'ESRCH';
-  }
-}
-
-/** Whether a process has ended and waits for its parent to notice (proc(5): state Z after the name, which may hold anything). */
-function isZombie(pid: number): boolean {
-  try {
-    const stat = fs.readFileSync(`/proc/${pid}/stat`, 'latin1');
-    return stat.slice(stat.lastIndexOf(')') + 2, stat.lastIndexOf(')') + 3) === 'Z';
-  } catch {
-    return false; // no /proc on this system
-  }
+  if (pid !== null && (pid === process.pid || !isRunning(pid))) fs.rmSync(lockPath(path), { force: true });
 }

@@ -1,3 +1,5 @@
+import fs from 'node:fs';
+import { errorCode } from '../error.ts';
 import { C, isDarwin, PR_SET_CHILD_SUBREAPER, PR_SET_NAME, PR_SET_PDEATHSIG, WNOHANG } from './constants.ts';
 import { check, libc, linuxOnly } from './libc.ts';
 
@@ -98,3 +100,20 @@ export function monotonicMicroseconds(): bigint {
 
 /** Whether this file's Linux-only functions can be called. */
 export const hasLinuxCalls: boolean = !isDarwin;
+
+/** Whether a process is there and has not ended: one that waits for its parent to notice its end has. */
+export function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+  } catch (error) {
+    // EPERM: it lives, and belongs to somebody else.
+    return errorCode(error) === 'EPERM';
+  }
+  try {
+    // State Z after the name, which may hold anything (proc(5)).
+    const stat = fs.readFileSync(`/proc/${pid}/stat`, 'latin1');
+    return stat.slice(stat.lastIndexOf(')') + 2, stat.lastIndexOf(')') + 3) !== 'Z';
+  } catch {
+    return true; // no /proc on this system
+  }
+}

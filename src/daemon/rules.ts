@@ -1,0 +1,73 @@
+/** The rules of a daemon that starts: from the state dir, from its predecessor, and those that have to wait. */
+import { checkClient, checkServer } from '../endpoint/check.ts';
+import type { ServerEndpoint } from '../endpoint/model.ts';
+import { GraceError, errorMessage } from '../error.ts';
+import type { RuleSpec } from '../forward/rule.ts';
+import type { Handover } from './handover.ts';
+import type { Service } from './service.ts';
+import { readRule } from './specs.ts';
+import { loadState } from './state-file.ts';
+import type { KeptRule } from './state-file.ts';
+
+/** First and longest pause before a kept rule that could not be served is tried again. */
+const retryMs = { first: 500, longest: 30_000 };
+
+/** Serve the kept rules. One that cannot be served now is told of, kept, and tried again. */
+export async function restoreRules(service: Service, note: (text: string) => void): Promise<void> {
+  const state = loadState(service.paths.state);
+  if (state.note) note(state.note);
+  for (const kept of state.rules) {
+    const rule = tryToRead(service, kept, note);
+    if (!rule) continue;
+    service.listeners.prefer(rule.src, kept.port);
+    const problem = await service.forwarder.restore(rule);
+    if (problem) note(`cannot forward ${rule.src.typed} to ${rule.dst.typed} for now: ${problem.message}`);
+  }
+}
+
+/** A rule that this version does not understand is kept as it is, for one that does, and told of. */
+function tryToRead(service: Service, kept: KeptRule, note: (text: string) => void): RuleSpec | null {
+  try {
+    return readRule(kept);
+  } catch (error) {
+    service.unread.push(kept);
+    note(`a rule in ${service.paths.state} is not served: ${errorMessage(error)}`);
+    return null;
+  }
+}
+
+/** Serve what the predecessor hands over. Throws GraceError, before anything is accepted, when a part of it cannot be served. */
+export function adoptRules(service: Service, handover: Handover): void {
+  service.unread.push(...(handover.unread ?? []));
+  const rules = handover.rules.map((handed) => ({ ...handed, rule: readRule(handed) }));
+  // What can fail fails before the first rule accepts: a client accepted here would be lost with this process.
+  for (const { rule } of rules) {
+    if (speaksTls(rule.src.endpoint)) checkServer(rule.src.endpoint);
+    checkClient(rule.dst.endpoint);
+  }
+  for (const { rule, listener, src: _src, dst: _dst, ...carried } of rules) {
+    if (listener === null) service.forwarder.keepBroken(rule, new GraceError('it could not be served before the restart'));
+    else service.forwarder.adopt(rule, service.listeners.inherited(rule.src, listener), carried);
+  }
+}
+
+function speaksTls(endpoint: ServerEndpoint): boolean {
+  const { type } = endpoint.type === 'haproxy' ? endpoint.endpoint : endpoint;
+  return type === 'ssl' || type === 'tls';
+}
+
+/** Try the rules that could not be served again, less and less often. Returns what ends that. */
+export function retryBroken(service: Service): () => void {
+  let pauseMs = retryMs.first;
+  let timer: NodeJS.Timeout;
+  const retry = async () => {
+    for (const { spec } of service.forwarder.broken) {
+      if (service.phase !== 'serving') break;
+      if (await service.forwarder.retry(spec)) service.log.info({ src: spec.src.typed, dst: spec.dst.typed }, 'rule is served again');
+    }
+    pauseMs = service.forwarder.broken.length > 0 ? Math.min(pauseMs * 2, retryMs.longest) : retryMs.first;
+    timer = setTimeout(() => void retry().catch(() => {}), pauseMs); // replaced or stopping: there is nothing left to try
+  };
+  timer = setTimeout(() => void retry().catch(() => {}), pauseMs);
+  return () => clearTimeout(timer);
+}

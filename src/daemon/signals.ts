@@ -1,0 +1,86 @@
+import { statSync } from 'node:fs';
+import { errorMessage } from '../error.ts';
+import { inodeOf } from '../sys/descriptor.ts';
+import { stopDaemon, stopOwn } from './commands.ts';
+import type { LogFile } from './log.ts';
+import { redirect } from './parent.ts';
+import { replaceDaemon } from './replace.ts';
+import type { Service } from './service.ts';
+
+/** Calls the handler at each such signal, instead of the signal's default. */
+export type OnSignal = (signal: 'SIGTERM' | 'SIGINT' | 'SIGUSR1' | 'SIGUSR2' | 'SIGHUP', handler: () => void) => void;
+
+export type SignalOptions = { onSignal: OnSignal; logFile: LogFile; logError: (error: unknown) => void };
+
+/** How long connections get to finish when a signal ends the daemon. */
+const stopTimeoutMs = 30_000;
+const restartTimeoutMs = 10_000;
+
+async function stopBySignal(service: Service, { timeoutMs }: { timeoutMs: number }): Promise<void> {
+  const wasRestarting = service.phase === 'restarting';
+  if (wasRestarting) service.isStopWanted = true;
+  while (service.phase === 'starting' || service.phase === 'restarting') await service.changes.next();
+  if (service.phase !== 'replaced') {
+    if (service.supervisor.keepsOverStop) service.listeners.leaveToSupervisor();
+    await stopDaemon(service, { timeoutMs });
+  } else if (!wasRestarting) await stopOwn(service, { timeoutMs });
+  // Else the successor is stopped, and sees to this process too.
+}
+
+/** Opens the log again, also as the standard streams where they go into it. */
+function logReopener({ paths, generations }: Service, { reopen }: LogFile): () => void {
+  let inode = inodeOfPath(paths.log);
+  return () => {
+    const isOnStderr = inodeOf(2) === inode;
+    reopen();
+    inode = inodeOfPath(paths.log);
+    if (isOnStderr) redirect(paths.log);
+    // The older generations write into the same file; nobody else knows of them.
+    for (const { pid } of generations.reports) {
+      try {
+        process.kill(pid, 'SIGUSR1');
+      } catch {
+        // It has just ended.
+      }
+    }
+  };
+}
+
+function inodeOfPath(path: string): number | undefined {
+  return statSync(path, { throwIfNoEntry: false })?.ino;
+}
+
+/** Do at each signal what it is for. What goes wrong is logged, and never ends the daemon. */
+export function listenToSignals(service: Service, { onSignal, logFile, logError }: SignalOptions): void {
+  const { log, forwarder } = service;
+  const reopen = logReopener(service, logFile);
+  const on = (signal: Parameters<OnSignal>[0], handle: () => void | Promise<void>) =>
+    onSignal(signal, () => {
+      Promise.try(handle).catch(logError);
+    });
+  let isSecond = false;
+  const stop = async () => {
+    const timeoutMs = isSecond ? 0 : stopTimeoutMs;
+    isSecond = true;
+    await stopBySignal(service, { timeoutMs });
+  };
+  on('SIGTERM', stop);
+  on('SIGINT', stop);
+  on('SIGUSR1', reopen);
+  on('SIGUSR2', async () => {
+    while (service.phase === 'starting' || service.isMoving) await service.changes.next();
+    if (service.phase === 'replaced') return;
+    await replaceDaemon(service, { exec: service.self, timeoutMs: restartTimeoutMs }).catch((error: unknown) => log.error({ error: errorMessage(error) }, 'restart failed'));
+  });
+  on('SIGHUP', () => {
+    reopen();
+    for (const rule of forwarder.rules) {
+      try {
+        rule.reload();
+      } catch (error) {
+        log.error({ src: rule.src.typed, error: errorMessage(error) }, 'certificates not reloaded; the old ones stay');
+      }
+    }
+    log.info('log reopened, certificates reloaded');
+  });
+}
