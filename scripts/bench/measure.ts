@@ -94,21 +94,29 @@ export async function memory(peer: RunningPeer, { count }: { count: number }): P
   await delay(300);
   const before = memoryKb(peer.roots);
   const sockets: net.Socket[] = [];
-  while (sockets.length < count) {
-    const batch = Array.from({ length: Math.min(200, count - sockets.length) }, () => net.connect(peer.port, '127.0.0.1'));
-    await Promise.all(batch.map(async (socket) => {
-      await once(socket, 'connect');
-      const echoed = once(socket, 'data');
-      socket.write('x');
-      await echoed;
-    }));
-    sockets.push(...batch);
+  try {
+    while (sockets.length < count) {
+      const batch = Array.from({ length: Math.min(200, count - sockets.length) }, () => net.connect(peer.port, '127.0.0.1'));
+      sockets.push(...batch);
+      // A peer that has run out of descriptors lets its clients wait for ever.
+      const signal = AbortSignal.timeout(20_000);
+      await Promise.all(batch.map((socket) => echo(socket, signal)));
+    }
+    await delay(500);
+    return { 'idle MB': before / 1024, 'kB/connection': (memoryKb(peer.roots) - before) / count };
+  } finally {
+    for (const socket of sockets) socket.destroy();
+    await delay(300);
   }
-  await delay(500);
-  const after = memoryKb(peer.roots);
-  for (const socket of sockets) socket.destroy();
-  await delay(300);
-  return { 'idle MB': before / 1024, 'kB/connection': (after - before) / count };
+}
+
+/** Send a byte and wait until it has come back. */
+async function echo(socket: net.Socket, signal: AbortSignal): Promise<void> {
+  socket.on('error', () => {}); // the wait below ends with it
+  await once(socket, 'connect', { signal });
+  const echoed = once(socket, 'data', { signal });
+  socket.write('x');
+  await echoed;
 }
 
 /** Answers to one quiet connection while fifty others are busy. */

@@ -109,7 +109,8 @@ function writeBatch(connections: readonly MovedConnection[]): Uint8Array {
   return Buffer.concat([Buffer.from(`${JSON.stringify(written)}\n`), ...legs.map(({ pending }) => pending)]);
 }
 
-function writeLeg({ fd: _, pending, ...rest }: MovedLeg): WrittenLeg {
+function writeLeg(leg: MovedLeg): WrittenLeg {
+  const { fd: _, pending, ...rest } = leg;
   return { ...rest, pending: pending.length };
 }
 
