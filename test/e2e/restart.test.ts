@@ -6,8 +6,10 @@ import type { AddressInfo } from 'node:net';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { connect as connectTls } from 'node:tls';
+import { makePemFiles } from '../endpoint/pem.ts';
 import { openClient, startBackend } from './backend.ts';
-import { isRunning, makeGrace, root, runtime } from './grace.ts';
+import { isRunning, makeGrace, program, root, runtime } from './grace.ts';
 import { gone } from './processes.ts';
 import type { Grace } from './grace.ts';
 import { backlogOf, holdsSocket, listeningInode } from './listening-socket.ts';
@@ -92,6 +94,49 @@ for (const { what, exec, prepare, reason } of [
     assert.equal(await client.echo('still here'), 'still here');
   });
 }
+
+test('a successor that gives up after it accepted leaves paths and sockets to the old daemon', { timeout }, async (t) => {
+  const grace = makeGrace(t, { GRACE_TEST_PROGRAM: program.join(' ') });
+  const a = await startBackend(t, 'A');
+  const path = `${grace.dir}-front.sock`;
+  await grace.ok('start', src, a.endpoint);
+  await grace.ok('start', `unix:${path}`, a.endpoint);
+  const port = await grace.port(src);
+  const inode = listeningInode(port);
+  const { pid } = await grace.status();
+  const { code, stderr } = await grace.run('restart', '--exec', fixture('deaf-successor.sh'));
+  assert.equal(code, 1);
+  assert.match(stderr, /^grace: cannot restart/);
+  assert.equal((await grace.status()).pid, pid);
+  assert.equal(await (await openClient(t, { path })).line(), 'A');
+  assert.equal(await (await openClient(t, { port })).line(), 'A');
+  assert.equal(listeningInode(port), inode);
+  await grace.ok('restart');
+  assert.equal(listeningInode(port), inode);
+});
+
+test('an older generation that hangs holds up nobody', { timeout }, async (t) => {
+  const grace = makeGrace(t);
+  const files = makePemFiles();
+  t.after(() => files.remove());
+  const a = await startBackend(t, 'A');
+  const secure = `ssl:0:privateKey=${files.key}:certKey=${files.fullChain}:interface=127.0.0.1`;
+  await grace.ok('start', secure, a.endpoint);
+  const client = connectTls({ port: await grace.port(secure), host: '127.0.0.1', rejectUnauthorized: false });
+  t.after(() => void client.destroy());
+  client.on('error', () => {}); // its process is killed
+  await once(client, 'data');
+  const { pid } = await grace.status();
+  await grace.ok('restart');
+  process.kill(pid, 'SIGSTOP');
+  t.after(() => {
+    if (isRunning(pid)) process.kill(pid, 'SIGKILL');
+  });
+  assert.ok((await grace.ls()).some((row) => row.pid === pid));
+  await grace.ok('restart');
+  await grace.ok('stop', '--now');
+  assert.equal(isRunning(pid), false);
+});
 
 test('restarts while older generations drain keep every connection, and each is found by ls', { timeout }, async (t) => {
   const grace = makeGrace(t);
