@@ -2,14 +2,14 @@
  * Whoever started this process as a daemon and waits to hear how it goes: a client that launched it
  * in the background, the older daemon that it succeeds, or a person or init system (foreground).
  */
-import { closeSync, createReadStream, openSync, writeSync } from 'node:fs';
+import { createReadStream, writeSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { launchVariable } from '../control/launch.ts';
 import type { LaunchMessage } from '../control/launch.ts';
 import { readLines } from '../control/lines.ts';
+import { redirectToLog } from '../control/standard-streams.ts';
 import type { Failure } from '../control/messages.ts';
 import { GraceError } from '../error.ts';
-import { dupFdOnto } from '../sys/descriptor.ts';
 import { isRunning } from '../sys/process.ts';
 import { handoverVariable, parseHandover } from './handover.ts';
 import type { Handover, SuccessorMessage } from './handover.ts';
@@ -63,7 +63,7 @@ const client: Parent = {
   ready: () => Promise.resolve(),
   serving({ logFile }) {
     sayIfHeard({ ready: true });
-    redirect(logFile);
+    redirectToLog(logFile);
   },
   moving: null,
   isDead: () => Promise.resolve(false),
@@ -92,7 +92,7 @@ async function meetPredecessor(): Promise<Parent> {
     },
     serving({ logFile }) {
       sayIfHeard({ serving: true });
-      if (!predecessor.moving) redirect(logFile);
+      if (!predecessor.moving) redirectToLog(logFile);
     },
     isDead: () => hasDied(parsed.pid),
   };
@@ -134,15 +134,4 @@ async function hasDied(pid: number): Promise<boolean> {
     await delay(5);
   }
   return true;
-}
-
-/** Standard input from nowhere, standard output and error into the log: what a crash prints is found there. */
-export function redirect(logFile: string): void {
-  const nowhere = openSync('/dev/null', 'r');
-  const log = openSync(logFile, 'a', 0o600);
-  dupFdOnto(nowhere, 0);
-  dupFdOnto(log, 1);
-  dupFdOnto(log, 2);
-  closeSync(nowhere);
-  closeSync(log);
 }

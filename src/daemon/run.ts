@@ -3,6 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Invocation } from '../control/messages.ts';
 import { statePaths } from '../control/paths.ts';
+import { redirectToLog } from '../control/standard-streams.ts';
 import type { StatePaths } from '../control/paths.ts';
 import { openEngine } from '../engine/open.ts';
 import type { WantedEngine } from '../engine/open.ts';
@@ -24,7 +25,7 @@ import { openLog } from './log.ts';
 import type { LogFile, LogFormat } from './log.ts';
 import { logConnections } from './observer.ts';
 import { moveIn, moveSocketName } from './move.ts';
-import { meetParent, redirect } from './parent.ts';
+import { meetParent } from './parent.ts';
 import type { Parent } from './parent.ts';
 import { readPidFile, removePidFile, writePidFile } from './pid-file.ts';
 import { adoptRules, restoreRules, retryBroken } from './rules.ts';
@@ -263,7 +264,7 @@ async function receiveConnections(service: Service, { moving }: Parent, socket: 
   try {
     if (!moving) return;
     const connections = await moveIn(service, moving, socket);
-    redirect(paths.log);
+    redirectToLog(paths.log);
     if (connections > 0) log.info({ connections }, 'open connections taken over');
   } catch (error) {
     log.error({ error: errorMessage(error) }, 'open connections could not be taken over');

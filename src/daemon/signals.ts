@@ -3,7 +3,7 @@ import { errorMessage } from '../error.ts';
 import { inodeOf } from '../sys/descriptor.ts';
 import { stopDaemon, stopOwn } from './commands.ts';
 import type { LogFile } from './log.ts';
-import { redirect } from './parent.ts';
+import { redirectToLog } from '../control/standard-streams.ts';
 import { replaceDaemon } from './replace.ts';
 import type { Service } from './service.ts';
 
@@ -34,7 +34,7 @@ function logReopener({ paths, generations }: Service, { reopen }: LogFile): () =
     const isOnStderr = inodeOf(2) === inode;
     reopen();
     inode = inodeOfPath(paths.log);
-    if (isOnStderr) redirect(paths.log);
+    if (isOnStderr) redirectToLog(paths.log);
     // The older generations write into the same file; nobody else knows of them.
     for (const { pid } of generations.reports) {
       try {

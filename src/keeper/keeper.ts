@@ -6,20 +6,22 @@
  *
  * It is loaded instead of the daemon, and imports as little as can be: it has to be small.
  */
-import { closeSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import { readFileSync, rmSync, writeSync } from 'node:fs';
 import type { Invocation } from '../control/messages.ts';
 import { launchVariable } from '../control/launch.ts';
 import { statePaths } from '../control/paths.ts';
+import { redirectToLog } from '../control/standard-streams.ts';
 import { errorMessage } from '../error.ts';
-import { closeFd, dupFdOnto } from '../sys/descriptor.ts';
+import { closeFd } from '../sys/descriptor.ts';
 import { holdSignals } from '../sys/exec.ts';
-import { hasLinuxCalls, peekEndedChild, reapChild, setChildSubreaper, setThreadName } from '../sys/process.ts';
+import { hasLinuxCalls, setChildSubreaper, setThreadName } from '../sys/process.ts';
 import { become, isThisProgram, recall } from './become.ts';
 import type { Remembered } from './become.ts';
 import { Backoff } from './backoff.ts';
 import { spawnDaemon } from './child.ts';
 import { Channel, openChannel } from './channel.ts';
 import type { ChannelEnd } from './channel.ts';
+import { Reaper } from './reaper.ts';
 import { slim } from './slim.ts';
 import { takeGiven } from './given.ts';
 import { keeperFormat } from './messages.ts';
@@ -88,10 +90,8 @@ class Keeper {
   #isStopping = false;
   #restTimer: NodeJS.Timeout | undefined;
   #timer: NodeJS.Timeout | undefined;
-  readonly #lastWords = new Map<number, string>();
+  readonly #reaper = new Reaper();
   #pendingSignals: NodeJS.Signals[] = [];
-  /** Children whose end the runtime itself waits for. */
-  readonly #children = new Set<number>();
 
   constructor(options: KeeperOptions, remembered: Remembered | null) {
     this.#options = options;
@@ -110,12 +110,12 @@ class Keeper {
       setThreadName('grace-keeper');
       setChildSubreaper(true);
     }
-    onSignal('SIGCHLD', () => this.#reap());
+    onSignal('SIGCHLD', () => this.#reaper.reap());
     // An earlier image of this process held them back.
     holdSignals(forwarded, false);
     if (remembered) this.#resume(remembered);
     else if (!(await this.#attach())) this.#start(null);
-    this.#reap();
+    this.#reaper.reap();
     this.#restSoon();
     return await this.#exit.promise;
   }
@@ -168,12 +168,8 @@ class Keeper {
     generation.pid = child.pid;
     const { pid } = child;
     if (pid === null) return; // the closed channel tells
-    this.#children.add(pid);
-    child.onExit((how) => {
-      this.#children.delete(pid);
-      this.#lastWords.set(pid, how);
-      this.#reap();
-    });
+    this.#reaper.add(pid);
+    child.onExit((how) => this.#reaper.remove(pid, how));
   }
 
   #hear(generation: Generation, message: DaemonMessage, fds: number[]): void {
@@ -242,7 +238,7 @@ class Keeper {
     const pause = this.#backoff.crashed();
     const began = performance.now();
     const startAgain = () => {
-      const words = pid === null ? undefined : this.#lastWords.get(pid);
+      const words = this.#reaper.howEnded(pid);
       // How a child ended is told a moment after the end of its channel; how somebody else's did, never.
       if (pid !== null && words === undefined && performance.now() - began < (pause ?? 0) + lastWordsMs) {
         this.#timer = setTimeout(startAgain, 2);
@@ -250,7 +246,6 @@ class Keeper {
       }
       this.#timer = undefined;
       const how = `the daemon${pid === null ? '' : ` (pid ${pid})`} ${words ?? 'ended unexpectedly'}`;
-      this.#lastWords.clear();
       if (pause === null) return this.#giveUp(how);
       if (!this.#isBackground) this.#print(`${how}; starting it again`);
       this.#start(how);
@@ -294,17 +289,6 @@ class Keeper {
     }
   }
 
-  /** Orphans come to this process as children, and leave their exit status to be taken. */
-  #reap(): void {
-    for (let pid = peekEndedChild(); pid !== null; pid = peekEndedChild()) {
-      if (this.#children.has(pid)) return; // the runtime takes it, and then this is called again
-      const ended = reapChild(pid);
-      if (ended === null) return;
-      this.#lastWords.set(pid, ended.signal === null ? `exited with code ${ended.code}` : `was ended by signal ${ended.signal}`);
-      if (this.#lastWords.size > 100) this.#lastWords.clear();
-    }
-  }
-
   /**
    * Go on as the program that a successor has just shown to run, before anybody can know of that one.
    * Node lets signals end the process while it starts; so it is not done for nothing.
@@ -341,13 +325,7 @@ class Keeper {
   /** Standard streams of a background process: what it prints is found in the log. */
   #redirect(): void {
     try {
-      const nowhere = openSync('/dev/null', 'r');
-      const log = openSync(statePaths(this.#options.dir).log, 'a', 0o600);
-      dupFdOnto(nowhere, 0);
-      dupFdOnto(log, 1);
-      dupFdOnto(log, 2);
-      closeSync(nowhere);
-      closeSync(log);
+      redirectToLog(statePaths(this.#options.dir).log);
     } catch {
       // A log that cannot be opened must not end the keeper.
     }

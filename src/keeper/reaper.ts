@@ -1,0 +1,46 @@
+import { peekEndedChild, reapChild } from '../sys/process.ts';
+
+/** Most ends that are remembered; a process 1 reaps much that nobody asks about. */
+const mostRemembered = 100;
+
+/**
+ * Takes the exit status of ended children, so that none stays as a zombie: orphans come to this process
+ * as its children. Those that the runtime started are left to the runtime.
+ */
+export class Reaper {
+  /** Children whose end the runtime itself waits for. */
+  readonly #children = new Set<number>();
+  readonly #howEnded = new Map<number, string>();
+
+  /** A child that the runtime started. */
+  add(pid: number): void {
+    this.#children.add(pid);
+  }
+
+  /** The runtime has told of the end of a child. */
+  remove(pid: number, how: string): void {
+    this.#children.delete(pid);
+    this.#remember(pid, how);
+    this.reap();
+  }
+
+  /** To be called at SIGCHLD. */
+  reap(): void {
+    for (let pid = peekEndedChild(); pid !== null; pid = peekEndedChild()) {
+      if (this.#children.has(pid)) return; // the runtime takes it, and then remove() goes on
+      const ended = reapChild(pid);
+      if (ended === null) return;
+      this.#remember(pid, ended.signal === null ? `exited with code ${ended.code}` : `was ended by signal ${ended.signal}`);
+    }
+  }
+
+  /** How a process ended, for people, if that is known (yet). */
+  howEnded(pid: number | null): string | undefined {
+    return pid === null ? undefined : this.#howEnded.get(pid);
+  }
+
+  #remember(pid: number, how: string): void {
+    if (this.#howEnded.size >= mostRemembered) this.#howEnded.clear();
+    this.#howEnded.set(pid, how);
+  }
+}
