@@ -17,11 +17,11 @@ import { holdSignals } from '../sys/exec.ts';
 import { hasLinuxCalls, setChildSubreaper, setThreadName } from '../sys/process.ts';
 import { become, isThisProgram, recall } from './become.ts';
 import type { Remembered } from './become.ts';
-import { Backoff } from './backoff.ts';
 import { spawnDaemon } from './child.ts';
 import { Channel, openChannel } from './channel.ts';
 import type { ChannelEnd } from './channel.ts';
 import { Reaper } from './reaper.ts';
+import { Restarter } from './restarter.ts';
 import { slim } from './slim.ts';
 import { takeGiven } from './given.ts';
 import { keeperFormat } from './messages.ts';
@@ -40,9 +40,6 @@ export type KeeperOptions = {
 
 /** After so long without a word from a daemon, memory is given back. */
 const restAfterMs = 1000;
-
-/** How long the end of a process may be told after the end of its channel. */
-const lastWordsMs = 30;
 
 /** Passed on to the daemon that serves. */
 const forwarded = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const;
@@ -78,7 +75,6 @@ class Keeper {
   /** Copies of what the daemon listens on, of its lock and control socket. */
   readonly #kept: Map<string, number>;
   readonly #generations = new Set<Generation>();
-  readonly #backoff = new Backoff();
   readonly #exit = Promise.withResolvers<number>();
   /** Whether nobody sees the standard streams: they belong to whoever launched it until the daemon serves. */
   #isBackground: boolean;
@@ -89,8 +85,15 @@ class Keeper {
   /** A signal came that ends the daemon. */
   #isStopping = false;
   #restTimer: NodeJS.Timeout | undefined;
-  #timer: NodeJS.Timeout | undefined;
   readonly #reaper = new Reaper();
+  readonly #restarter = new Restarter({
+    reaper: this.#reaper,
+    start: (how) => {
+      if (!this.#isBackground) this.#print(`${how}; starting it again`);
+      this.#start(how);
+    },
+    giveUp: (how) => this.#giveUp(how),
+  });
   #pendingSignals: NodeJS.Signals[] = [];
 
   constructor(options: KeeperOptions, remembered: Remembered | null) {
@@ -215,7 +218,7 @@ class Keeper {
     Object.assign(generation, { pid, phase: 'serving' });
     this.#program = program;
     this.#hasServed = true;
-    this.#backoff.served();
+    this.#restarter.served();
     if (this.#isBackground) this.#redirect();
     for (const signal of this.#pendingSignals.splice(0)) this.#forward(signal);
     if (this.#isStopping) this.#forward('SIGTERM');
@@ -232,25 +235,9 @@ class Keeper {
 
   /** Start a daemon when none is left that serves or may come to. */
   #look(lost?: Generation): void {
-    if ([...this.#generations].some(({ phase }) => phase !== 'retired') || this.#timer !== undefined) return;
+    if ([...this.#generations].some(({ phase }) => phase !== 'retired') || this.#restarter.isPending) return;
     if (this.#isStopping) return this.#finish(0);
-    const pid = lost?.pid ?? null;
-    const pause = this.#backoff.crashed();
-    const began = performance.now();
-    const startAgain = () => {
-      const words = this.#reaper.howEnded(pid);
-      // How a child ended is told a moment after the end of its channel; how somebody else's did, never.
-      if (pid !== null && words === undefined && performance.now() - began < (pause ?? 0) + lastWordsMs) {
-        this.#timer = setTimeout(startAgain, 2);
-        return;
-      }
-      this.#timer = undefined;
-      const how = `the daemon${pid === null ? '' : ` (pid ${pid})`} ${words ?? 'ended unexpectedly'}`;
-      if (pause === null) return this.#giveUp(how);
-      if (!this.#isBackground) this.#print(`${how}; starting it again`);
-      this.#start(how);
-    };
-    this.#timer = setTimeout(startAgain, pause ?? 0);
+    this.#restarter.crashed(lost?.pid ?? null);
   }
 
   #giveUp(how: string): void {
@@ -265,7 +252,7 @@ class Keeper {
   }
 
   #finish(code: number): void {
-    clearTimeout(this.#timer);
+    this.#restarter.cancel();
     this.#exit.resolve(code);
   }
 
@@ -283,7 +270,7 @@ class Keeper {
       }
     } else if (isEnd) {
       // Between a crash and the next start there is nobody to end but this process.
-      if (this.#timer !== undefined) this.#finish(0);
+      if (this.#restarter.isPending) this.#finish(0);
     } else if (!this.#pendingSignals.includes(signal)) {
       this.#pendingSignals.push(signal);
     }

@@ -11,7 +11,7 @@ import type { TestContext } from 'node:test';
 import { ConnectingClients, startGreeter } from './connecting-clients.ts';
 import { makeGrace, program, root, runtime } from './grace.ts';
 import type { Grace } from './grace.ts';
-import { gone, kill, pidInFile, processesOf, until, zombiesOf } from './processes.ts';
+import { descriptorsOf, gone, kill, pidInFile, processesOf, until, zombiesOf } from './processes.ts';
 
 const timeout = 60_000;
 const src = 'tcp:0:interface=127.0.0.1';
@@ -176,6 +176,21 @@ test('OpenRC: start, restart without another pid, reload, and stop', { timeout, 
   assert.notEqual(before.pid, after.pid);
   assert.equal(pidFile(), null);
   assert.deepEqual(processesOf(grace.dir), []);
+});
+
+test('logrotate rotates the log, and no process holds the old one', { timeout, skip: missing({ programs: ['logrotate'], root: true }) }, async (t) => {
+  const installed = install(t);
+  const { grace, scratch, pidFile } = installed;
+  const clients = await serveOn(installed, t);
+  const config = join(scratch, 'logrotate.conf');
+  writeFileSync(config, readFileSync(script('grace.logrotate'), 'utf8').replaceAll('/var/lib/grace', grace.dir), { mode: 0o644 });
+  assert.equal((await runner(t)('logrotate', '--force', '--state', join(scratch, 'logrotate.state'), config)).code, 0);
+  const { pid } = await grace.status();
+  const holders = () => [pid, pidFile()!].filter((each) => [...descriptorsOf(each).values()].includes(join(grace.dir, 'grace.log.1')));
+  await until('the old one is let go of', () => holders().length === 0);
+  await grace.ok('stop', src, '--now');
+  assert.match(readFileSync(join(grace.dir, 'grace.log'), 'utf8'), /rule stopped/);
+  await clients.stop();
 });
 
 /** A supervisor in the foreground, ended with the test. */

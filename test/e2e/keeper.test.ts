@@ -38,11 +38,14 @@ test('a daemon that crashes under connecting clients is started again, and nobod
   const clients = new ConnectingClients(port);
   t.after(() => clients.stop());
   const times: number[] = [];
+  const commandTimes: number[] = [];
   // Deno lives on after a SIGSEGV that comes from outside.
   for (const signal of ['SIGKILL', 'SIGABRT', runtime === 'deno' ? 'SIGKILL' : 'SIGSEGV'] as const) {
     await clients.served(30);
+    const asked = performance.now();
     const pid = await daemon();
     const begin = performance.now();
+    commandTimes.push(Math.round(begin - asked));
     await kill(pid, signal);
     await clients.served(5);
     times.push(Math.round(performance.now() - begin));
@@ -55,8 +58,9 @@ test('a daemon that crashes under connecting clients is started again, and nobod
   const tally = await clients.stop();
   t.diagnostic(`served again after ${times.join(', ')} ms: ${JSON.stringify(tally)}`);
   assert.equal(tally.refused, 0);
-  // How busy the machine is differs from time to time; how fast it can be does not.
-  if (runtime === 'executable') assert.ok(Math.min(...times) < 500, `${times} ms`);
+  // On a machine that is busy with other things everything takes longer, a command too.
+  const limitMs = Math.max(500, 6 * Math.min(...commandTimes));
+  if (runtime === 'executable') assert.ok(Math.min(...times) < limitMs, `${times} ms; a command takes ${commandTimes} ms`);
   assert.match(grace.log(), /started again after a crash .*SIGKILL/);
   assert.deepEqual(zombiesOf(keeper), []);
 });

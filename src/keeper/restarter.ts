@@ -1,0 +1,58 @@
+import { Backoff } from './backoff.ts';
+import type { Reaper } from './reaper.ts';
+
+/** How long the end of a process may be told after the end of its channel. */
+const lastWordsMs = 30;
+
+export type RestarterOptions = {
+  reaper: Reaper;
+  /** Start a daemon in place of one that ended so. */
+  start(how: string): void;
+  /** There is no use in another start. */
+  giveUp(how: string): void;
+};
+
+/** Decides when a daemon is started again in place of one that crashed, and finds out how that one ended. */
+export class Restarter {
+  readonly #options: RestarterOptions;
+  readonly #backoff = new Backoff();
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(options: RestarterOptions) {
+    this.#options = options;
+  }
+
+  /** Whether a start is to come. */
+  get isPending(): boolean {
+    return this.#timer !== undefined;
+  }
+
+  /** The daemon serves. */
+  served(): void {
+    this.#backoff.served();
+  }
+
+  /** The daemon is gone, and nobody serves; its pid is null when it was never known. */
+  crashed(pid: number | null): void {
+    const pauseMs = this.#backoff.crashed();
+    const began = performance.now();
+    const goOn = () => {
+      const known = this.#options.reaper.howEnded(pid);
+      // How a child ended is told a moment after the end of its channel; how somebody else's did, never.
+      if (pid !== null && known === undefined && performance.now() - began < (pauseMs ?? 0) + lastWordsMs) {
+        this.#timer = setTimeout(goOn, 2);
+        return;
+      }
+      this.#timer = undefined;
+      const how = `the daemon${pid === null ? '' : ` (pid ${pid})`} ${known ?? 'ended unexpectedly'}`;
+      if (pauseMs === null) this.#options.giveUp(how);
+      else this.#options.start(how);
+    };
+    this.#timer = setTimeout(goOn, pauseMs ?? 0);
+  }
+
+  cancel(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+}
