@@ -192,3 +192,5 @@ async function main(): Promise<void> {
 }
 
 await main();
+// A socket that a peer never answered must not keep the process.
+process.exit();
