@@ -84,7 +84,8 @@ function connectTo(path: string, dir: string): Promise<Socket> {
     });
     socket.once('error', (error) => {
       const code = errorCode(error);
-      if (code === 'ENOENT' || code === 'ECONNREFUSED' || code === 'ENOTDIR') reject(noDaemonError(dir));
+      // A path that is too long for a socket (EINVAL) has none either.
+      if (code === 'ENOENT' || code === 'ECONNREFUSED' || code === 'ENOTDIR' || code === 'EINVAL' || code === 'ENAMETOOLONG') reject(noDaemonError(dir));
       else if (code === 'EACCES' || code === 'EPERM') {
         reject(new GraceError(`cannot talk to the daemon in ${dir}: permission denied`, { hint: 'run grace as the user who started it', cause: error }));
       } else reject(new GraceError(`cannot talk to the daemon in ${dir}: ${error.message}`, { cause: error }));

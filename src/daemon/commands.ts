@@ -1,7 +1,7 @@
 import type { GenerationReport, Request, Requests, Result, StatusResult } from '../control/messages.ts';
 import { MovedError } from '../control/server.ts';
 import type { RequestContext } from '../control/server.ts';
-import { GraceError } from '../error.ts';
+import { GraceError, errorMessage } from '../error.ts';
 import { drain } from './drain.ts';
 import { replaceDaemon } from './replace.ts';
 import { allRows, drainingRows, reportOf } from './rows.ts';
@@ -114,7 +114,8 @@ async function switchRule(service: Service, request: Request<'switch'>, { signal
     try {
       await service.engine.probe(dst.endpoint, { signal: AbortSignal.any([signal, AbortSignal.timeout(checkTimeoutMs)]) });
     } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
+      const isLate = error instanceof Error && error.name === 'TimeoutError';
+      const why = isLate ? `no answer within ${checkTimeoutMs / 1000} s` : errorMessage(error);
       throw new GraceError(`cannot switch ${src.typed} to ${dst.typed}: ${why}`, { hint: 'nothing was changed; --no-check switches all the same', cause: error });
     }
     mustServe(service);
@@ -176,6 +177,7 @@ async function tellWhile<T>(work: Promise<T>, { service, srcKey, progress }: Tel
 
 /** Stop every rule and every generation; the process ends when this is answered. The rules stay kept. */
 export async function stopDaemon(service: Service, { timeoutMs }: { timeoutMs: number }): Promise<Result<'stop'>> {
+  service.cancelRestart?.('the daemon is to stop');
   while (service.phase === 'restarting') await service.changes.next();
   mustServe(service);
   const { keeper } = service.supervisor;

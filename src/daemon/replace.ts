@@ -39,7 +39,9 @@ export async function replaceDaemon(service: Service, { exec, timeoutMs }: Pick<
     const { handover, listeners } = picture(service);
     successor = await Successor.start(exec, service, listeners);
     successor.say({ handover });
+    service.cancelRestart = (why) => deadline.cancel(why);
     ({ ready } = await deadline.bound(successor.hear('ready'), 'did not come up'));
+    service.cancelRestart = null;
     isPaused = true;
     await held.pause();
     successor.say({ go: true });
@@ -50,6 +52,7 @@ export async function replaceDaemon(service: Service, { exec, timeoutMs }: Pick<
     log.error({ error: errorMessage(error), hint: error instanceof GraceError ? error.hint : undefined }, 'restart failed; going on as before');
     throw error instanceof GraceError ? error : new GraceError(`cannot restart: ${errorMessage(error)}`, { cause: error });
   } finally {
+    service.cancelRestart = null;
     deadline.clear();
   }
   return await retire(service, { held, successor, ready });
@@ -241,24 +244,30 @@ function failureOf({ message, hint }: Failure): GraceError {
   return new GraceError(`cannot restart: ${message}`, { hint });
 }
 
-/** One time limit over several waits. */
+/** One time limit over several waits, which can be cut short. */
 class Deadline {
   readonly #timeoutMs: number;
-  readonly #expired: Promise<'expired'>;
+  readonly #over: Promise<{ why: string | null }>;
+  readonly #end: (over: { why: string | null }) => void;
   readonly #timer: NodeJS.Timeout;
 
   constructor(timeoutMs: number) {
-    const { promise, resolve } = Promise.withResolvers<'expired'>();
+    const { promise, resolve } = Promise.withResolvers<{ why: string | null }>();
     this.#timeoutMs = timeoutMs;
-    this.#expired = promise;
-    this.#timer = setTimeout(() => resolve('expired'), timeoutMs);
+    this.#over = promise;
+    this.#end = resolve;
+    this.#timer = setTimeout(() => resolve({ why: null }), timeoutMs);
   }
 
-  async bound<T>(wait: Promise<T>, whatItDidNot: string): Promise<T> {
-    const first = await Promise.race([wait, this.#expired]);
-    if (first !== 'expired') return first;
+  async bound<T extends object>(wait: Promise<T>, whatItDidNot: string): Promise<T> {
+    const first = await Promise.race([wait, this.#over]);
+    if (!('why' in first)) return first;
     wait.catch(() => {}); // it is ended now, and that is no news
-    throw new GraceError(`cannot restart: the new process ${whatItDidNot} within ${this.#timeoutMs / 1000} s`);
+    throw new GraceError(`cannot restart: ${first.why ?? `the new process ${whatItDidNot} within ${this.#timeoutMs / 1000} s`}`);
+  }
+
+  cancel(why: string): void {
+    this.#end({ why });
   }
 
   clear(): void {

@@ -1,7 +1,7 @@
 /** A daemon process from its first to its last moment. */
-import { mkdirSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Invocation } from '../control/messages.ts';
+import { makeStateDir } from '../control/launch.ts';
 import { statePaths } from '../control/paths.ts';
 import { redirectToLog } from '../control/standard-streams.ts';
 import type { StatePaths } from '../control/paths.ts';
@@ -80,7 +80,7 @@ export async function runDaemon(options: DaemonOptions): Promise<number> {
 async function serve(options: DaemonOptions, parent: Parent, supervisor: Supervisor): Promise<void> {
   const paths = statePaths(options.dir);
   process.umask(0o077);
-  mkdirSync(paths.dir, { recursive: true, mode: 0o700 });
+  makeStateDir(paths.dir);
   const listeners = new Listeners({ env: options.env, handover: parent.handover, supervisor });
   const lock = findLock({ paths, parent, listeners });
   supervisor.keep(keptNames.lock, lock.fd);
@@ -215,6 +215,7 @@ function assemble({ options, parent, paths, listeners, lock, logFile: { log }, s
     phase: 'starting',
     isMoving: false,
     isStopWanted: false,
+    cancelRestart: null,
     unread,
     takeOver() {},
   };

@@ -47,6 +47,8 @@ export type Service = {
   isMoving: boolean;
   /** A signal asked for the end while a restart was under way. */
   isStopWanted: boolean;
+  /** Give up a restart whose successor has not come up; null while there is none. */
+  cancelRestart: ((why: string) => void) | null;
   /** Make this process the one that clients and init systems find in the state dir. */
   takeOver(): void;
 };

@@ -19,6 +19,7 @@ const restartTimeoutMs = 10_000;
 async function stopBySignal(service: Service, { timeoutMs }: { timeoutMs: number }): Promise<void> {
   const wasRestarting = service.phase === 'restarting';
   if (wasRestarting) service.isStopWanted = true;
+  service.cancelRestart?.('the daemon is to stop');
   while (service.phase === 'starting' || service.phase === 'restarting') await service.changes.next();
   if (service.phase !== 'replaced') {
     if (service.supervisor.keepsOverStop) service.listeners.leaveToSupervisor();
@@ -74,13 +75,15 @@ export function listenToSignals(service: Service, { onSignal, logFile, logError 
   });
   on('SIGHUP', () => {
     reopen();
+    let failures = 0;
     for (const rule of forwarder.rules) {
       try {
         rule.reload();
       } catch (error) {
+        failures++;
         log.error({ src: rule.src.typed, error: errorMessage(error) }, 'certificates not reloaded; the old ones stay');
       }
     }
-    log.info('log reopened, certificates reloaded');
+    log.info(failures === 0 ? 'log reopened, certificates reloaded' : 'log reopened');
   });
 }

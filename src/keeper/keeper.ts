@@ -92,6 +92,10 @@ class Keeper {
       if (!this.#isBackground) this.#print(`${how}; starting it again`);
       this.#start(how);
     },
+    leave: (pid) => {
+      this.#print(`the daemon (pid ${pid}) lives, and has lost touch with this keeper, which leaves it to the next one`);
+      this.#finish(1);
+    },
     giveUp: (how) => this.#giveUp(how),
   });
   #pendingSignals: NodeJS.Signals[] = [];

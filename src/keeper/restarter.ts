@@ -1,4 +1,5 @@
 import { Backoff } from './backoff.ts';
+import { isRunning } from '../sys/process.ts';
 import type { Reaper } from './reaper.ts';
 
 /** How long the end of a process may be told after the end of its channel. */
@@ -8,6 +9,8 @@ export type RestarterOptions = {
   reaper: Reaper;
   /** Start a daemon in place of one that ended so. */
   start(how: string): void;
+  /** It lives, and does not talk to this keeper any more: two would serve if another were started. */
+  leave(pid: number): void;
   /** There is no use in another start. */
   giveUp(how: string): void;
 };
@@ -44,6 +47,7 @@ export class Restarter {
         return;
       }
       this.#timer = undefined;
+      if (pid !== null && known === undefined && isRunning(pid)) return this.#options.leave(pid);
       const how = `the daemon${pid === null ? '' : ` (pid ${pid})`} ${known ?? 'ended unexpectedly'}`;
       if (pauseMs === null) this.#options.giveUp(how);
       else this.#options.start(how);

@@ -115,6 +115,20 @@ test('a successor that gives up after it accepted leaves paths and sockets to th
   assert.equal(listeningInode(port), inode);
 });
 
+test('stop does not wait for a successor that does not come up', { timeout }, async (t) => {
+  const grace = makeGrace(t);
+  const a = await startBackend(t, 'A');
+  await grace.ok('start', src, a.endpoint);
+  const { pid } = await grace.status();
+  const restarting = grace.spawn('restart', '--exec', fixture('never-ready.sh'), '--timeout', '100s');
+  while (!grace.log().includes('restarting')) await grace.ok('ls');
+  await grace.ok('stop', '--now');
+  const { code, stderr } = await restarting.ended;
+  assert.equal(code, 1);
+  assert.match(stderr, /the daemon is to stop/);
+  assert.equal(isRunning(pid), false);
+});
+
 test('an older generation that hangs holds up nobody', { timeout }, async (t) => {
   const grace = makeGrace(t);
   const files = makePemFiles();

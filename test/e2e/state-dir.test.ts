@@ -180,3 +180,13 @@ test('a Unix socket that is alive is never taken over', { timeout }, async (t) =
   assert.equal(await (await openClient(t, { path })).line(), 'alive');
   assert.ok(alive.server.listening);
 });
+
+test('a state dir that cannot be made or written is said so, whoever asks', { timeout }, async () => {
+  const { code, stderr } = await startProgram(['-d', '/proc/nodir/state', 'start', src, 'tcp:127.0.0.1:1']).ended;
+  assert.equal(code, 1);
+  assert.match(stderr, /^grace: cannot make the state dir \/proc\/nodir/);
+  const long = `/tmp/${'l'.repeat(120)}`;
+  const started = await startProgram(['-d', long, 'start', src, 'tcp:127.0.0.1:1']).ended;
+  assert.match(started.stderr, /too long/);
+  assert.equal((await startProgram(['-d', long, 'status']).ended).code, 3);
+});
