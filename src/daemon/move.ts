@@ -109,8 +109,16 @@ async function withinTime<T>(answer: Promise<T>): Promise<T> {
   }
 }
 
+export type MoveInOptions = {
+  channel: MoveChannel;
+  /** This process's end of the socket pair. */
+  socket: number;
+  /** Resolves with whether the old process has died. */
+  isDead(): Promise<boolean>;
+};
+
 /** In the new process: take what comes, until the old one has no more or is gone. Resolves with how many connections came. */
-export async function moveIn(service: Service, channel: MoveChannel, socket: number): Promise<number> {
+export async function moveIn(service: Service, { channel, socket, isDead }: MoveInOptions): Promise<number> {
   let came = 0;
   let waiting: { id: number; spec: RuleSpec; since: string; connections: MovedConnection[] } | null = null;
   const keep = () => {
@@ -121,8 +129,9 @@ export async function moveIn(service: Service, channel: MoveChannel, socket: num
   for (;;) {
     const message = (await channel.hear()) as OldMessage | null;
     if (message === null) {
-      // It has died; nobody else has them.
-      keep();
+      // If it has died, nobody else has them; if it lives, it goes on with what it has not let go of.
+      if (await isDead()) keep();
+      else closeAll(waiting?.connections ?? []);
       return came;
     }
     if ('batch' in message) {

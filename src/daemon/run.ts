@@ -260,11 +260,11 @@ function tell(service: Service, parent: Parent, note: string): void {
 }
 
 /** Take over the open connections of the process that this one succeeds. Its socket is closed in any case. */
-async function receiveConnections(service: Service, { moving }: Parent, socket: number): Promise<void> {
+async function receiveConnections(service: Service, { moving, isDead }: Parent, socket: number): Promise<void> {
   const { log, paths } = service;
   try {
     if (!moving) return;
-    const connections = await moveIn(service, moving, socket);
+    const connections = await moveIn(service, { channel: moving, socket, isDead });
     redirectToLog(paths.log);
     if (connections > 0) log.info({ connections }, 'open connections taken over');
   } catch (error) {
