@@ -13,6 +13,7 @@
  * `keep`, and the old one nothing after it. What cannot be moved stays and drains in the old process,
  * as everything does when one of the two does not know how to move.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import type { EndpointText } from '../control/messages.ts';
 import { CONNECTIONS_PER_BATCH, receiveBatch, sendBatch } from '../engine/transfer.ts';
 import type { MovedConnection, Mover } from '../engine/transfer.ts';
@@ -31,6 +32,9 @@ export const moveFormat = 1;
 
 /** Longest that a successor may take over one batch, in milliseconds. */
 const batchTimeoutMs = 5000;
+
+/** Longest that the old process may be silent, in milliseconds. */
+const silenceMs = 10_000;
 
 export type MoveOutOptions = {
   channel: MoveChannel;
@@ -127,7 +131,8 @@ export async function moveIn(service: Service, { channel, socket, isDead }: Move
     waiting = null;
   };
   for (;;) {
-    const message = (await channel.hear()) as OldMessage | null;
+    // An old process that hangs is one that has gone, for whoever asks this one about connections.
+    const message = (await Promise.race([channel.hear(), delay(silenceMs, null, { ref: false })])) as OldMessage | null;
     if (message === null) {
       // If it has died, nobody else has them; if it lives, it goes on with what it has not let go of.
       if (await isDead()) keep();
