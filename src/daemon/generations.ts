@@ -45,8 +45,9 @@ export class Generations {
         try {
           const report = await callOnce(this.#paths.generationSocket(pid), { command: 'generation-report' }, { signal: AbortSignal.timeout(answerTimeoutMs) }, this.#paths.dir);
           if (this.#following.has(pid)) this.#reports.set(pid, report);
-        } catch {
-          // It ended meanwhile, and its follower notices; or it hangs, and what it said last has to do.
+        } catch (error) {
+          // One that has ended has no connections, whatever it said last; of one that hangs that has to do.
+          if (error instanceof GraceError) this.#reports.delete(pid);
         }
       }),
     );
