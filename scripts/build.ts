@@ -43,19 +43,25 @@ export type Stamp = {
   releaseUrl?: string;
 };
 
+/** What both bundles are: one script for the Node of the executable. */
+const toOneScript = {
+  bundle: true,
+  platform: 'node',
+  format: 'cjs',
+  target: 'node26',
+  minifySyntax: true,
+  minifyWhitespace: true,
+  legalComments: 'none',
+  logLevel: 'warning',
+} as const;
+
 /** Bundle src/main.ts into one CommonJS file (what a single executable application runs). */
 export async function bundle(outfile: string, { version, publicKeys, releaseUrl }: Stamp = {}): Promise<void> {
   const { build } = await import('esbuild');
   await build({
     entryPoints: [join(root, 'src/main.ts')],
     outfile,
-    bundle: true,
-    platform: 'node',
-    format: 'cjs',
-    target: 'node26',
-    minifySyntax: true,
-    minifyWhitespace: true,
-    legalComments: 'none',
+    ...toOneScript,
     define: {
       GRACE_COMMIT: JSON.stringify(await commitOfTree()),
       GRACE_VERSION: JSON.stringify(version ?? null),
@@ -65,7 +71,6 @@ export async function bundle(outfile: string, { version, publicKeys, releaseUrl 
       // There is no module around a bundle; the code that would use it is for running from source.
       'import.meta.url': '""',
     },
-    logLevel: 'warning',
   });
 }
 
@@ -75,14 +80,7 @@ async function bundleWorker(): Promise<string> {
   const { outputFiles } = await build({
     entryPoints: [join(root, 'src/engine/native/worker.ts')],
     write: false,
-    bundle: true,
-    platform: 'node',
-    format: 'cjs',
-    target: 'node26',
-    minifySyntax: true,
-    minifyWhitespace: true,
-    legalComments: 'none',
-    logLevel: 'warning',
+    ...toOneScript,
   });
   return outputFiles[0]!.text;
 }

@@ -1,7 +1,7 @@
-import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { call } from '../control/client.ts';
-import { GraceError, errorCode } from '../error.ts';
+import { GraceError } from '../error.ts';
+import { isRunning } from '../sys/process.ts';
 import type { Context, Input } from './context.ts';
 import { formatDuration, parseDuration } from './duration.ts';
 import { readSource } from './endpoint-text.ts';
@@ -44,24 +44,5 @@ async function waitUntilGone(pids: readonly number[], { dir, signal }: { dir: st
       }
       await delay(5, undefined, { signal }); // the end of a process that is no child has no event to wait for
     }
-  }
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-  } catch (error) {
-    return errorCode(error) === 'EPERM';
-  }
-  return !isZombie(pid);
-}
-
-/** Whether a process ended and only its parent has not noticed yet (proc(5), the field after the name in parentheses). */
-function isZombie(pid: number): boolean {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    return /^[ZX]/.test(stat.slice(stat.lastIndexOf(')') + 2));
-  } catch {
-    return false; // no /proc on this system, or gone between the two looks: the next look tells
   }
 }

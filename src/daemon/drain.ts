@@ -17,4 +17,4 @@ export async function drain(destinations: readonly Destination[], timeoutMs: num
 }
 
 /** setTimeout fires at once for anything longer: 2^31 - 1 ms, some 24 days. */
-const longestTimer = 2_147_483_647;
+export const longestTimer = 2_147_483_647;

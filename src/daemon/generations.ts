@@ -10,6 +10,7 @@ import { generationPid } from '../control/paths.ts';
 import type { StatePaths } from '../control/paths.ts';
 import { GraceError } from '../error.ts';
 import type { Changes } from '../forward/changes.ts';
+import { longestTimer } from './drain.ts';
 
 /** Longest that a generation may take to answer; one that hangs must not hang the daemon that serves. */
 const answerTimeoutMs = 1000;
@@ -116,6 +117,3 @@ export class Generations {
     });
   }
 }
-
-/** setTimeout and AbortSignal.timeout fire at once for anything longer: 2^31 - 1 ms, some 24 days. */
-const longestTimer = 2_147_483_647;

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { setTimeout as delay } from 'node:timers/promises';
 import { openStream, openStreamServer } from '../engine/soak-streams.ts';
 import type { Stream } from '../engine/soak-streams.ts';
-import { isRunning, makeGrace } from './grace.ts';
+import { makeGrace } from './grace.ts';
+import { gone, until } from './processes.ts';
 
 const src = 'tcp:0:interface=127.0.0.1';
 const count = Number(process.env['GRACE_HANDOVER_STREAMS'] ?? 200);
@@ -19,7 +19,7 @@ test('open connections move to every successor while data flows, byte by byte, a
   const address = { host: '127.0.0.1', port: await grace.port(src) };
   const streams: Stream[] = [];
   for (let id = 0; id < count; id++) streams.push(await openStream(address, { id, piece: id % 10 === 0 ? 30_000 : 2000, pauseMs: 25 }));
-  while (streams.some(({ received }) => received === 0)) await delay(5);
+  await until('bytes on every stream', () => streams.every(({ received }) => received > 0));
   const usualGapMs = Math.max(...streams.map((stream) => stream.takeWorstGap()));
 
   for (let round = 0; round < restarts; round++) {
@@ -28,7 +28,7 @@ test('open connections move to every successor while data flows, byte by byte, a
     const restartedAt = performance.now();
     const [row] = await grace.ls();
     assert.deepEqual([row?.connections, (await grace.status()).generations.length], [count, 1]);
-    while (isRunning(pid)) await delay(5);
+    await gone(pid);
     const goneAfterMs = performance.now() - restartedAt;
     const gapMs = Math.max(...streams.map((stream) => stream.takeWorstGap()));
     t.diagnostic(`restart ${round + 1}: worst stall ${Math.round(gapMs)} ms (before: ${Math.round(usualGapMs)} ms), old process gone after ${Math.round(goneAfterMs)} ms`);
@@ -52,10 +52,10 @@ test('connections of an earlier destination move too; those of a stopped rule en
   await grace.ok('start', src, first);
   const address = { host: '127.0.0.1', port: await grace.port(src) };
   const early = await openStream(address, { id: 1 });
-  while (early.received === 0) await delay(5);
+  await until('bytes on the early stream', () => early.received > 0);
   await grace.ok('switch', src, second);
   const late = await openStream(address, { id: 2 });
-  while (late.received === 0) await delay(5);
+  await until('bytes on the late stream', () => late.received > 0);
 
   await grace.ok('restart');
   const { pid } = await grace.status();
@@ -70,7 +70,7 @@ test('connections of an earlier destination move too; those of a stopped rule en
 
   // Whoever asked for the stop of a rule was promised an end in time, which the process that was asked sees to.
   const stopping = grace.spawn('stop', src);
-  while ((await grace.ls()).some(({ active }) => active)) await delay(20);
+  await until('the rule stops', async () => !(await grace.ls()).some(({ active }) => active));
   await grace.ok('restart');
   assert.deepEqual((await grace.ls()).map(({ pid: holder, active }) => [holder, active]), [[pid, false]]);
   assert.equal((await late.finish()).problem, null);
