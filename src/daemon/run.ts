@@ -227,13 +227,14 @@ function watchKeeper(service: Service): void {
   supervisor.watch({
     keeperChanged(keeper) {
       if (service.phase !== 'serving' && service.phase !== 'restarting') return;
+      // Before the pid file says so, the log does: whoever sees the one finds the other.
+      if (keeper) log.info({ keeper: keeper.pid, version: keeper.version }, 'kept');
+      else log.warn({ pidFile: process.pid }, 'the keeper is gone; the daemon goes on without, and the next start or restart brings another');
       try {
         writePidFile(paths.pid, keeper?.pid ?? process.pid);
       } catch (error) {
         log.error({ error: errorMessage(error) }, 'the pid file is not up to date'); // traffic goes on all the same
       }
-      if (keeper) log.info({ keeper: keeper.pid, version: keeper.version }, 'kept');
-      else log.warn({ pidFile: process.pid }, 'the keeper is gone; the daemon goes on without, and the next start or restart brings another');
     },
     note: (text) => log.warn(text),
   });

@@ -61,7 +61,7 @@ test('a daemon that crashes under connecting clients is started again, and nobod
   // On a machine that is busy with other things everything takes longer, a command too.
   const limitMs = Math.max(500, 6 * Math.min(...commandTimes));
   if (runtime === 'executable') assert.ok(Math.min(...times) < limitMs, `${times} ms; a command takes ${commandTimes} ms`);
-  assert.match(grace.log(), /started again after a crash .*SIGKILL/);
+  await until('the log says so', () => /started again after a crash .*SIGKILL/.test(grace.log()));
   assert.deepEqual(zombiesOf(keeper), []);
 });
 
@@ -140,7 +140,7 @@ test('a keeper that is killed takes nothing with it, and the next restart or sta
     await kill(old.pid);
     await until('the daemon is in the pid file', () => pidFile(grace) === before);
     await clients.served(10);
-    assert.match(grace.log(), /the keeper is gone/);
+    await until('the log says so', () => /the keeper is gone/.test(grace.log()));
     assert.equal((await grace.status()).keeper, null);
     await grace.ok(...command);
     const { keeper: now } = await grace.status();
