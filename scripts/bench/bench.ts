@@ -8,10 +8,11 @@
  *     npm run bench -- --quick                 short measurements, one round
  *     npm run bench -- requests bulk           these sections only
  *     npm run bench -- --rounds 5 --seconds 4 --only grace,HAProxy --json bench.json
+ *     npm run bench -- requests --only grace --binary old=/path/a --binary new=/path/b --engine native
  */
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { connections, download, latency, memory, bulk, requests } from './measure.ts';
@@ -35,16 +36,23 @@ const { values: flags, positionals } = parseArgs({
     seconds: { type: 'string' },
     only: { type: 'string' },
     threads: { type: 'string', default: '1' },
+    binary: { type: 'string', multiple: true, default: [] },
+    engine: { type: 'string' },
     json: { type: 'string' },
   },
 });
 const rounds = Number(flags.rounds ?? (flags.quick ? 1 : 5));
 const seconds = Number(flags.seconds ?? (flags.quick ? 1 : 3));
 
-const graces = [
-  grace('grace native', { executable, flags: ['--engine', 'native', '--threads', flags.threads], version: executable === null ? '(source)' : '' }),
-  grace('grace portable', { executable, flags: ['--engine', 'portable'], version: executable === null ? '(source)' : '' }),
-].map((peer) => ({ ...peer, name: peer.name.trim() }));
+const binaries = flags.binary.map((text) => {
+  const [, name = '', path = ''] = /^([^=]+)=(.+)$/.exec(text) ?? [];
+  if (!existsSync(path)) throw new Error(`--binary takes NAME=PATH of a build of grace, not "${text}"`);
+  return { name, path: resolve(path) };
+});
+const engines = (flags.engine ?? (binaries.length > 0 ? 'native' : 'native,portable')).split(',');
+const builds = binaries.length > 0 ? binaries : [{ name: '', path: executable ?? join(here, '../../src/main.ts') }];
+const graces = engines.flatMap((engine) => builds.map(({ name, path }) =>
+  grace(`grace ${engine} ${name}`.trim(), { path, flags: ['--engine', engine, ...(engine === 'native' ? ['--threads', flags.threads] : [])] })));
 const peers: readonly Peer[] = [
   haproxy(reference, { splices: false }),
   ...graces,
@@ -136,7 +144,7 @@ async function measureSection(section: Section, { dir, upstreamPort, pem, notes 
 
 /** How long the commands of grace itself take, with the start of the client included. */
 async function measureCommands(dir: string): Promise<Row[]> {
-  const { file, args } = graceCommand(executable);
+  const { file, args } = graceCommand(builds[0]!.path);
   const state = [...args, '-d', join(dir, 'commands')];
   await run(file, [...state, 'start', `tcp:${await freePort()}:interface=127.0.0.1`, 'tcp:127.0.0.1:9']);
   const time = async (...command: string[]) => {

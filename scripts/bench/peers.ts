@@ -32,15 +32,15 @@ function one(running: Running): { roots: number[]; stop(): Promise<void> } {
   return { roots: [running.pid], stop: () => running.stop() };
 }
 
-/** How grace is started: the executable if it was built, else from source. */
-export function graceCommand(executable: string | null): { file: string; args: string[] } {
-  return executable === null ? { file: process.execPath, args: [join(here, '../../src/main.ts')] } : { file: executable, args: [] };
+/** How a build of grace is started: an executable as it is, a bundle or a source file with Node. */
+export function graceCommand(path: string): { file: string; args: string[] } {
+  return /\.[cm]?[jt]s$/.test(path) ? { file: process.execPath, args: [path] } : { file: path, args: [] };
 }
 
-export function grace(name: string, { executable, flags, version }: { executable: string | null; flags: string[]; version: string }): Peer {
-  const { file, args } = graceCommand(executable);
+export function grace(name: string, { path, flags }: { path: string; flags: string[] }): Peer {
+  const { file, args } = graceCommand(path);
   return {
-    name: `${name} ${version}`, program: file, speaksTls: true, isPlain: true,
+    name, program: file, speaksTls: true, isPlain: true,
     async start({ dir, port, upstreamPort, pem }) {
       const state = join(dir, 'state');
       const daemon = start(file, [...args, '-d', state, 'daemon', '--no-keeper', ...flags]);
