@@ -10,7 +10,7 @@ import { addressOf, Rig, to } from './rig.ts';
 import type { OpenEngine } from './rig.ts';
 
 export function acceptSuite(openEngine: OpenEngine): void {
-  test('after a switch new clients go to the new upstream, and open connections stay', { timeout: 5000 }, async () => {
+  test('after a switch new clients go to the new upstream, and open connections stay', { timeout: 60_000 }, async () => {
     await using rig = new Rig(openEngine);
     await using one = await openBackend();
     await using two = await openEcho();
@@ -32,7 +32,7 @@ export function acceptSuite(openEngine: OpenEngine): void {
   });
 
   for (const on of ['tcp', 'unix'] as const) {
-    test(`stopping leaves the ${on} queue to the next entrance, and connections go on`, { timeout: 5000 }, async () => {
+    test(`stopping leaves the ${on} queue to the next entrance, and connections go on`, { timeout: 60_000 }, async () => {
       await using rig = new Rig(openEngine);
       await using echo = await openEcho();
       const first = await rig.forward({ to: to(echo), on });
@@ -52,7 +52,7 @@ export function acceptSuite(openEngine: OpenEngine): void {
     });
   }
 
-  test('no client is lost while entrances of one listener come and go', { timeout: 10_000 }, async () => {
+  test('no client is lost while entrances of one listener come and go', { timeout: 60_000 }, async () => {
     await using rig = new Rig(openEngine);
     await using echo = await openEcho();
     const listener = await rig.listen('tcp');
@@ -83,7 +83,7 @@ export function acceptSuite(openEngine: OpenEngine): void {
     listener.close();
   });
 
-  test('beyond maxconn clients wait in the queue, and are served when there is room', { timeout: 5000 }, async () => {
+  test('beyond maxconn clients wait in the queue, and are served when there is room', { timeout: 60_000 }, async () => {
     await using rig = new Rig(openEngine);
     await using backend = await openBackend();
     const { connect, upstream } = await rig.forward({ to: to(backend), from: { maxconn: 2 } });
@@ -109,7 +109,7 @@ export function acceptSuite(openEngine: OpenEngine): void {
     assert.equal(upstream.stats().connections, 1);
   });
 
-  test('a source that needs the PROXY protocol, and stdio, are refused', { timeout: 5000 }, async () => {
+  test('a source that needs the PROXY protocol, and stdio, are refused', { timeout: 60_000 }, async () => {
     await using rig = new Rig(openEngine);
     const listener = await rig.listen('tcp');
     const upstream = rig.upstream(to(addressOf(listener)));
@@ -125,7 +125,7 @@ export function acceptSuite(openEngine: OpenEngine): void {
     listener.close();
   });
 
-  test('with no descriptors left clients wait in the queue, and are served when there are some again', { timeout: 20_000, skip: process.platform !== 'linux' }, async () => {
+  test('with no descriptors left clients wait in the queue, and are served when there are some again', { timeout: 60_000, skip: process.platform !== 'linux' }, async () => {
     const engine = openEngine();
     await engine.close();
     await using echo = await openEcho();

@@ -15,7 +15,7 @@ import { openStream, openStreamServer } from './soak-streams.ts';
 import type { Stream } from './soak-streams.ts';
 import { stalled } from './stall.ts';
 
-const options = { timeout: 20_000, skip: process.platform !== 'linux' };
+const options = { timeout: 60_000, skip: process.platform !== 'linux' };
 
 /** An engine to move to, whose upstreams come to an end with it. */
 class Successor implements AsyncDisposable {

@@ -7,7 +7,7 @@ import { closeFd } from '../../src/sys/descriptor.ts';
 import { endingOf, openBackend, openEcho, readBytes } from './peers.ts';
 import { Rig, to } from './rig.ts';
 
-const options = { timeout: 20_000, skip: process.platform !== 'linux' };
+const options = { timeout: 60_000, skip: process.platform !== 'linux' };
 
 test('two threads serve one listener, and what both do is counted', options, async () => {
   await using rig = new Rig(() => openNativeEngine({ threads: 2 }));

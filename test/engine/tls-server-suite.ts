@@ -19,7 +19,7 @@ const run = promisify(execFile);
 export function tlsServerSuite(openEngine: OpenEngine): void {
   const pem = pemFiles();
 
-  test('a TLS client is served with the certificate and its chain, every byte both ways', { timeout: 10_000 }, async () => {
+  test('a TLS client is served with the certificate and its chain, every byte both ways', { timeout: 60_000 }, async () => {
     await using rig = new Rig(openEngine);
     await using echo = await openEcho();
     const { address, upstream } = await rig.forward({ to: to(echo), from: sslFrom(pem()) });
@@ -33,7 +33,7 @@ export function tlsServerSuite(openEngine: OpenEngine): void {
     assert.deepEqual(upstream.stats(), { connections: 0, dialing: 0, bytesIn: sent.length, bytesOut: sent.length });
   });
 
-  test('the end of a TLS client is passed on, and the upstream goes on sending', { timeout: 5000 }, async () => {
+  test('the end of a TLS client is passed on, and the upstream goes on sending', { timeout: 60_000 }, async () => {
     await using rig = new Rig(openEngine);
     await using backend = await openBackend();
     const { address } = await rig.forward({ to: to(backend), from: sslFrom(pem()) });
@@ -47,7 +47,7 @@ export function tlsServerSuite(openEngine: OpenEngine): void {
     assert.equal((await rig.endedConnections(1))[0]?.error, null);
   });
 
-  test('the end of an upstream reaches a TLS client, which goes on sending', { timeout: 5000 }, async () => {
+  test('the end of an upstream reaches a TLS client, which goes on sending', { timeout: 60_000 }, async () => {
     await using rig = new Rig(openEngine);
     await using backend = await openBackend();
     const { address } = await rig.forward({ to: to(backend), from: sslFrom(pem()) });
@@ -61,7 +61,7 @@ export function tlsServerSuite(openEngine: OpenEngine): void {
     assert.equal((await rig.endedConnections(1))[0]?.error, null);
   });
 
-  test('openssl s_client verifies the certificate and is answered', { timeout: 10_000 }, async () => {
+  test('openssl s_client verifies the certificate and is answered', { timeout: 60_000 }, async () => {
     await using rig = new Rig(openEngine);
     await using echo = await openEcho();
     const { address } = await rig.forward({ to: to(echo), from: sslFrom(pem()) });
@@ -74,7 +74,7 @@ export function tlsServerSuite(openEngine: OpenEngine): void {
     }
   });
 
-  test('TLS 1.1 is refused, and TLSv1_2_METHOD offers nothing newer than 1.2', { timeout: 10_000 }, async () => {
+  test('TLS 1.1 is refused, and TLSv1_2_METHOD offers nothing newer than 1.2', { timeout: 60_000 }, async () => {
     await using rig = new Rig(openEngine);
     await using echo = await openEcho();
     const { address } = await rig.forward({ to: to(echo), from: sslFrom(pem(), { sslmethod: 'TLSv1_2_METHOD' }) });
@@ -86,7 +86,7 @@ export function tlsServerSuite(openEngine: OpenEngine): void {
     client.destroy();
   });
 
-  test('dhParameters offers finite-field Diffie-Hellman', { timeout: 10_000, skip: isDeno && 'its TLS has none' }, async () => {
+  test('dhParameters offers finite-field Diffie-Hellman', { timeout: 60_000, skip: isDeno && 'its TLS has none' }, async () => {
     await using rig = new Rig(openEngine);
     await using echo = await openEcho();
     const both = join(rig.dir, 'rsa.pem');
@@ -98,7 +98,7 @@ export function tlsServerSuite(openEngine: OpenEngine): void {
     client.destroy();
   });
 
-  test('a directory of certificates is chosen from by the name that the client sends', { timeout: 5000 }, async () => {
+  test('a directory of certificates is chosen from by the name that the client sends', { timeout: 60_000 }, async () => {
     await using rig = new Rig(openEngine);
     await using echo = await openEcho();
     const dir = rig.dir;
@@ -121,7 +121,7 @@ export function tlsServerSuite(openEngine: OpenEngine): void {
     verified.destroy();
   });
 
-  test('a protocol is agreed on by alpn', { timeout: 5000 }, async () => {
+  test('a protocol is agreed on by alpn', { timeout: 60_000 }, async () => {
     await using rig = new Rig(openEngine);
     await using echo = await openEcho();
     const { address } = await rig.forward({ to: to(echo), from: sslFrom(pem(), { alpn: ['h2', 'http/1.1'] }) });
@@ -130,7 +130,7 @@ export function tlsServerSuite(openEngine: OpenEngine): void {
     client.destroy();
   });
 
-  test('with clientCA only clients with a certificate of it reach the upstream', { timeout: 5000 }, async () => {
+  test('with clientCA only clients with a certificate of it reach the upstream', { timeout: 60_000 }, async () => {
     await using rig = new Rig(openEngine);
     await using echo = await openEcho();
     copyFileSync(pem().both, join(rig.dir, 'www.pem'));
@@ -151,7 +151,7 @@ export function tlsServerSuite(openEngine: OpenEngine): void {
     assert.equal(upstream.stats().connections, 0);
   });
 
-  test('a client that does not shake hands in time is closed', { timeout: 5000 }, async () => {
+  test('a client that does not shake hands in time is closed', { timeout: 60_000 }, async () => {
     await using rig = new Rig(openEngine, { handshakeTimeoutMs: 100 });
     await using echo = await openEcho();
     const { connect, upstream } = await rig.forward({ to: to(echo), from: sslFrom(pem()) });
@@ -164,7 +164,7 @@ export function tlsServerSuite(openEngine: OpenEngine): void {
     assert.equal(echo.accepted, 0);
   });
 
-  test('beyond the most handshakes at once the oldest is given up', { timeout: 5000 }, async () => {
+  test('beyond the most handshakes at once the oldest is given up', { timeout: 60_000 }, async () => {
     await using rig = new Rig(openEngine, { handshakeLimit: 2 });
     await using echo = await openEcho();
     const { connect, address } = await rig.forward({ to: to(echo), from: sslFrom(pem()) });
@@ -172,12 +172,13 @@ export function tlsServerSuite(openEngine: OpenEngine): void {
     await connect();
     const good = await connectTls(address, { ca: read(pem().root) });
     assert.equal(await endingOf(first), 'reset');
-    assert.match(rig.ends[0]?.error?.message ?? '', /more than 2 under way/);
+    const [end] = await rig.endedConnections(1);
+    assert.match(end?.error?.message ?? '', /more than 2 under way/);
     good.end('fine');
     assert.equal(await readAll(good), 'fine');
   });
 
-  test('what is not TLS is turned away', { timeout: 5000 }, async () => {
+  test('what is not TLS is turned away', { timeout: 60_000 }, async () => {
     await using rig = new Rig(openEngine);
     await using echo = await openEcho();
     const { connect } = await rig.forward({ to: to(echo), from: sslFrom(pem()) });
@@ -190,7 +191,7 @@ export function tlsServerSuite(openEngine: OpenEngine): void {
     assert.equal(echo.accepted, 0);
   });
 
-  test('a client that leaves in the middle of the handshake is no error', { timeout: 5000 }, async () => {
+  test('a client that leaves in the middle of the handshake is no error', { timeout: 60_000 }, async () => {
     await using rig = new Rig(openEngine, { lookMs: 20 });
     await using echo = await openEcho();
     const { connect, upstream } = await rig.forward({ to: to(echo), from: sslFrom(pem()) });
@@ -201,7 +202,7 @@ export function tlsServerSuite(openEngine: OpenEngine): void {
     assert.equal(upstream.stats().connections, 0);
   });
 
-  test('reload presents new certificates, and keeps the old ones when the new are unusable', { timeout: 5000 }, async () => {
+  test('reload presents new certificates, and keeps the old ones when the new are unusable', { timeout: 60_000 }, async () => {
     await using rig = new Rig(openEngine);
     await using echo = await openEcho();
     const [key, cert] = [join(rig.dir, 'key'), join(rig.dir, 'cert')];
@@ -225,7 +226,7 @@ export function tlsServerSuite(openEngine: OpenEngine): void {
     assert.equal(await readAll(before), 'still open');
   });
 
-  test('a missing certificate is said when the entrance is opened', { timeout: 5000 }, async () => {
+  test('a missing certificate is said when the entrance is opened', { timeout: 60_000 }, async () => {
     await using rig = new Rig(openEngine);
     await using echo = await openEcho();
     const listener = await rig.listen('tcp');
@@ -233,7 +234,7 @@ export function tlsServerSuite(openEngine: OpenEngine): void {
     listener.close();
   });
 
-  test('resets pass through TLS in both directions', { timeout: 5000 }, async () => {
+  test('resets pass through TLS in both directions', { timeout: 60_000 }, async () => {
     await using rig = new Rig(openEngine);
     await using backend = await openBackend();
     const { address } = await rig.forward({ to: to(backend), from: sslFrom(pem()) });
@@ -254,7 +255,7 @@ export function tlsServerSuite(openEngine: OpenEngine): void {
     assert.deepEqual(rig.ends.map(({ error }) => error), [null, null]);
   });
 
-  test('an end without the closing alert of TLS is an end', { timeout: 5000 }, async () => {
+  test('an end without the closing alert of TLS is an end', { timeout: 60_000 }, async () => {
     await using rig = new Rig(openEngine);
     await using backend = await openBackend();
     const { address, upstream } = await rig.forward({ to: to(backend), from: sslFrom(pem()) });
@@ -268,14 +269,14 @@ export function tlsServerSuite(openEngine: OpenEngine): void {
     await upstream.drained();
   });
 
-  test('a TLS client that gives up while its upstream is dialled is not counted any more', { timeout: 5000 }, async () => {
+  test('a TLS client that gives up while its upstream is dialled is not counted any more', { timeout: 60_000 }, async () => {
     await using rig = new Rig(openEngine, { lookMs: 20 });
     using full = await openFullBackend();
     const { address, upstream } = await rig.forward({ to: to(full.address), from: sslFrom(pem()) });
     // Of TLS 1.2, a client's handshake ends after the server's.
     const one = await connectTls(address, { ca: read(pem().root), maxVersion: 'TLSv1.2' });
     const two = await connectTls(address, { ca: read(pem().root), maxVersion: 'TLSv1.2' });
-    assert.equal(upstream.stats().dialing, 2);
+    while (upstream.stats().dialing < 2) await new Promise((resolve) => setImmediate(resolve));
     // On Deno an end that TLS announces looks like data in front of it.
     if (isDeno) resetTls(one);
     else one.end();
@@ -285,7 +286,7 @@ export function tlsServerSuite(openEngine: OpenEngine): void {
     assert.deepEqual(rig.ends.map(({ stage, error }) => [stage, error]), [['dial', null], ['dial', null]]);
   });
 
-  test('a stalled TLS client stops its upstream and gets everything in the end', { timeout: 20_000 }, async () => {
+  test('a stalled TLS client stops its upstream and gets everything in the end', { timeout: 60_000 }, async () => {
     await using rig = new Rig(openEngine);
     await using backend = await openBackend();
     const { address, upstream } = await rig.forward({ to: to(backend), from: sslFrom(pem()) });

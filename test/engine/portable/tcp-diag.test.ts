@@ -11,7 +11,7 @@ function addressesOf({ localAddress, localPort, remoteAddress, remotePort }: Soc
 }
 
 for (const host of ['127.0.0.1', '::1']) {
-  test(`the kernel tells what became of the peer of ${host}`, { timeout: 5000, skip: process.platform !== 'linux' }, async () => {
+  test(`the kernel tells what became of the peer of ${host}`, { timeout: 60_000, skip: process.platform !== 'linux' }, async () => {
     await using backend = await openBackend({ host });
     using diagnosis = openTcpDiagnosis();
     const stateNow = () => diagnosis?.stateOf(addresses) ?? null;
@@ -32,7 +32,7 @@ for (const host of ['127.0.0.1', '::1']) {
   });
 }
 
-test('a connection of a listener for both families is known by its mapped addresses', { timeout: 5000, skip: process.platform !== 'linux' }, async () => {
+test('a connection of a listener for both families is known by its mapped addresses', { timeout: 60_000, skip: process.platform !== 'linux' }, async () => {
   await using backend = await openBackend({ host: '::' });
   using diagnosis = openTcpDiagnosis();
   const client = await connectTo({ host: '127.0.0.1', port: backend.port });
