@@ -26,13 +26,13 @@ test('without HOME the state dir is in the home of the user that the system know
   for (const env of [{}, { HOME: '' }]) assert.equal(stateDir({ option: undefined, env, cwd: '/cwd' }), join(userInfo().homedir, '.grace'));
 });
 
-test('an empty -d is refused', { timeout: 10_000 }, async () => {
+test('an empty -d is refused', { timeout: 60_000 }, async () => {
   const { exitCode, stderr } = await runWords(['-d', '', 'ls']);
   assert.deepEqual({ exitCode, stderr }, { exitCode: 2, stderr: 'grace: option --dir needs a directory, not an empty text\n' });
 });
 
 for (const argv of [['ls'], ['ls', '--json'], ['wait'], ['w', 'tcp:9000'], ['stop'], ['stop', 'tcp:9000'], ['restart'], ['status'], ['x', 'tcp:9000', 'tcp:a:1']]) {
-  test(`grace ${argv.join(' ')} exits with 3 when no daemon runs`, { timeout: 10_000 }, async () => {
+  test(`grace ${argv.join(' ')} exits with 3 when no daemon runs`, { timeout: 60_000 }, async () => {
     using dir = openTempDir();
     const { exitCode, stdout, stderr } = await runWords(['-d', dir.path, ...argv]);
     assert.deepEqual({ exitCode, stdout }, { exitCode: 3, stdout: '' });
@@ -40,7 +40,7 @@ for (const argv of [['ls'], ['ls', '--json'], ['wait'], ['w', 'tcp:9000'], ['sto
   });
 }
 
-test('a wrong endpoint is told before anybody looks for a daemon', { timeout: 10_000 }, async () => {
+test('a wrong endpoint is told before anybody looks for a daemon', { timeout: 60_000 }, async () => {
   using dir = openTempDir();
   for (const argv of [['start', 'tcp:x', 'tcp:a:1'], ['start', 'tcp:1', 'tcp:a'], ['x', 'tcp:1', 'bogus'], ['wait', 'tcp:'], ['stop', 'tcp:-1']]) {
     const { exitCode, stdout, stderr } = await runWords(['-d', dir.path, ...argv]);
@@ -49,7 +49,7 @@ test('a wrong endpoint is told before anybody looks for a daemon', { timeout: 10
   }
 });
 
-test('what the daemon says is wrong is printed with its hint and its exit code', { timeout: 10_000 }, async () => {
+test('what the daemon says is wrong is printed with its hint and its exit code', { timeout: 60_000 }, async () => {
   await using daemon = await openFakeDaemon(() => [{ error: { message: 'no such thing', hint: 'try another', exitCode: 1 } }]);
   const { exitCode, stdout, stderr } = await runWords(['-d', daemon.dir, 'ls']);
   assert.deepEqual({ exitCode, stdout, stderr }, { exitCode: 1, stdout: '', stderr: 'grace: no such thing\nhint: try another\n' });
@@ -60,13 +60,13 @@ function brokenStdout(code: string): Writable {
   return new Writable({ write: (_chunk, _encoding, done) => done(Object.assign(new Error(`write ${code}`), { code })) });
 }
 
-test('a reader of stdout that leaves early is no failure', { timeout: 10_000 }, async () => {
+test('a reader of stdout that leaves early is no failure', { timeout: 60_000 }, async () => {
   await using daemon = await openFakeDaemon(() => [{ result: { rows: [destinationRow({})] } }]);
   const { exitCode, stderr } = await runWords(['-d', daemon.dir, 'ls'], { stdout: brokenStdout('EPIPE') });
   assert.deepEqual({ exitCode, stderr }, { exitCode: 0, stderr: '' });
 });
 
-test('a stdout that cannot be written is a failure', { timeout: 10_000 }, async () => {
+test('a stdout that cannot be written is a failure', { timeout: 60_000 }, async () => {
   const { exitCode, stderr } = await runWords(['--help'], { stdout: brokenStdout('ENOSPC') });
   assert.deepEqual({ exitCode, stderr }, { exitCode: 1, stderr: 'grace: cannot write to stdout: write ENOSPC\n' });
 });
@@ -77,7 +77,7 @@ for (const { argv, expected } of [
   { argv: ['daemon', '--engine', 'portable', '--log-format=json'], expected: { dir: '/s', keeper: undefined, engine: 'portable', threads: undefined, logFormat: 'json' } },
   { argv: ['daemon', '--engine=native', '--threads', '2'], expected: { dir: '/s', keeper: undefined, engine: 'native', threads: 2, logFormat: undefined } },
 ] as const) {
-  test(`grace ${argv.join(' ')} runs the daemon in this process with its options`, { timeout: 10_000 }, async () => {
+  test(`grace ${argv.join(' ')} runs the daemon in this process with its options`, { timeout: 60_000 }, async () => {
     const seen: DaemonOptions[] = [];
     const programs = { daemon: (options: DaemonOptions) => Promise.resolve(seen.push(options) + 6), demo: () => Promise.resolve(0) };
     const { exitCode } = await runWords(['-d', '/s', ...argv], { programs });
@@ -86,7 +86,7 @@ for (const { argv, expected } of [
   });
 }
 
-test('an engine or a log format that does not exist is refused', { timeout: 10_000 }, async () => {
+test('an engine or a log format that does not exist is refused', { timeout: 60_000 }, async () => {
   for (const [argv, message] of [
     [['--engine', 'steam'], 'grace: --engine takes auto, native or portable, not "steam"\n'],
     [['--threads', '0'], 'grace: --threads takes a number from 1 to 64, not "0"\n'],

@@ -8,7 +8,7 @@ import type { TestContext } from 'node:test';
 import { commands } from '../../src/cli/commands.ts';
 import { openTempDir, runWords } from './run-cli.ts';
 
-const timeout = 30_000;
+const timeout = 60_000;
 const sources = ['tcp:8080', 'tcp:8081:interface=127.0.0.1', 'unix:/run/app.sock'];
 
 type Shell = 'bash' | 'zsh' | 'fish';
@@ -37,7 +37,7 @@ async function openShell(t: TestContext, shell: Shell): Promise<Complete | null>
   writeFileSync(script, stdout);
   const env = { ...process.env, PATH: `${dir}:${process.env['PATH']}`, HOME: dir, TERM: 'dumb' };
   return (line) => {
-    const output = execFileSync(shell, shellArguments[shell](script, line), { cwd: dir, env, encoding: 'utf8', timeout: 10_000, stdio: ['ignore', 'pipe', 'inherit'] });
+    const output = execFileSync(shell, shellArguments[shell](script, line), { cwd: dir, env, encoding: 'utf8', timeout: 60_000, stdio: ['ignore', 'pipe', 'inherit'] });
     const lines = output.replaceAll('\r', '').split('\n');
     // fish says what a word is for behind a tab; of zsh's terminal only what the inner one printed counts.
     const words = shell === 'zsh' ? lines.flatMap((each) => each.split('HIT:').slice(1)) : lines.map((each) => each.split('\t')[0]!);

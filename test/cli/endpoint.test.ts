@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { openTempDir, runWords } from './run-cli.ts';
 
-test('endpoint explains every parameter, a line each', { timeout: 10_000 }, async () => {
+test('endpoint explains every parameter, a line each', { timeout: 60_000 }, async () => {
   const { exitCode, stdout, stderr } = await runWords(['endpoint', 'server', 'tcp:8080:interface=127.0.0.1']);
   assert.deepEqual({ exitCode, stderr }, { exitCode: 0, stderr: '' });
   const names = stdout.trimEnd().split('\n').map((line) => line.split(/ +/).slice(0, 2).join(' '));
@@ -15,7 +15,7 @@ for (const [role, text, expected] of [
   ['server', 'systemd:INET:0', { type: 'systemd', domain: 'INET', index: 0, name: null }],
   ['server', 'stdio:', { type: 'stdio' }],
 ] as const) {
-  test(`endpoint ${role} ${text} --json prints its normal form`, { timeout: 10_000 }, async () => {
+  test(`endpoint ${role} ${text} --json prints its normal form`, { timeout: 60_000 }, async () => {
     const { exitCode, stdout } = await runWords(['endpoint', role, text, '--json']);
     assert.equal(exitCode, 0);
     assert.deepEqual(JSON.parse(stdout), expected);
@@ -23,7 +23,7 @@ for (const [role, text, expected] of [
 }
 
 for (const argv of [['server', 'tcp:http'], ['client', ''], ['server', '--', '-tcp:80'], ['client', 'tcp:h']]) {
-  test(`endpoint ${argv.join(' ')} exits with 2, and with --json prints the error on stdout too`, { timeout: 10_000 }, async () => {
+  test(`endpoint ${argv.join(' ')} exits with 2, and with --json prints the error on stdout too`, { timeout: 60_000 }, async () => {
     const plain = await runWords(['endpoint', ...argv]);
     assert.deepEqual([plain.exitCode, plain.stdout], [2, '']);
     assert.match(plain.stderr, /^grace: cannot read endpoint "/);
@@ -34,7 +34,7 @@ for (const argv of [['server', 'tcp:http'], ['client', ''], ['server', '--', '-t
   });
 }
 
-test('endpoint looks for the files of an endpoint where the user is, and prints their names as given', { timeout: 10_000 }, async () => {
+test('endpoint looks for the files of an endpoint where the user is, and prints their names as given', { timeout: 60_000 }, async () => {
   using dir = openTempDir();
   const { exitCode, stdout, stderr } = await runWords(['endpoint', 'server', 'ssl:443:privateKey=key.pem', '--json'], { cwd: dir.path });
   assert.equal(exitCode, 2);

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { commands } from '../../src/cli/commands.ts';
 import { runWords } from './run-cli.ts';
 
-test('help is printed on stdout, names every command and fits a terminal', { timeout: 10_000 }, async () => {
+test('help is printed on stdout, names every command and fits a terminal', { timeout: 60_000 }, async () => {
   const { exitCode, stdout, stderr } = await runWords(['--help']);
   assert.deepEqual({ exitCode, stderr }, { exitCode: 0, stderr: '' });
   for (const { name } of commands) assert.match(stdout, new RegExp(`^  ${name}\\b`, 'm'));
@@ -11,7 +11,7 @@ test('help is printed on stdout, names every command and fits a terminal', { tim
 });
 
 for (const { name, aliases, options } of commands) {
-  test(`grace ${name} --help shows its usage, options and aliases, even with arguments that are wrong`, { timeout: 10_000 }, async () => {
+  test(`grace ${name} --help shows its usage, options and aliases, even with arguments that are wrong`, { timeout: 60_000 }, async () => {
     const { exitCode, stdout } = await runWords([name, '--help', 'tcp:1', 'b', 'c', 'd']);
     assert.equal(exitCode, 0);
     assert.ok(stdout.startsWith(`Usage: grace ${name}`), stdout);
@@ -22,23 +22,23 @@ for (const { name, aliases, options } of commands) {
   });
 }
 
-test('an alias shows the help of its command', { timeout: 10_000 }, async () => {
+test('an alias shows the help of its command', { timeout: 60_000 }, async () => {
   assert.equal((await runWords(['-h', 'x'])).stdout, (await runWords(['switch', '--help'])).stdout);
 });
 
-test('without a command the help is on stderr and the exit code is 2', { timeout: 10_000 }, async () => {
+test('without a command the help is on stderr and the exit code is 2', { timeout: 60_000 }, async () => {
   const { exitCode, stdout, stderr } = await runWords([]);
   assert.deepEqual({ exitCode, stdout }, { exitCode: 2, stdout: '' });
   assert.match(stderr, /Usage: grace/);
 });
 
-test('the version is printed with or without a command', { timeout: 10_000 }, async () => {
+test('the version is printed with or without a command', { timeout: 60_000 }, async () => {
   for (const argv of [['--version'], ['-v'], ['ls', '--version']]) {
     assert.deepEqual(await runWords(argv), { exitCode: 0, stdout: 'grace 1.2.3\n', stderr: '' });
   }
 });
 
-test('help for an unknown command is refused', { timeout: 10_000 }, async () => {
+test('help for an unknown command is refused', { timeout: 60_000 }, async () => {
   const { exitCode, stderr } = await runWords(['help', 'strat']);
   assert.equal(exitCode, 2);
   assert.equal(stderr, 'grace: there is no command "strat"\nhint: did you mean "grace start"?\n');

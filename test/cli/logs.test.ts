@@ -3,7 +3,7 @@ import { appendFileSync, renameSync, truncateSync, writeFileSync } from 'node:fs
 import { test } from 'node:test';
 import { Sink, openTempDir, runWords } from './run-cli.ts';
 
-test('logs prints the whole log', { timeout: 10_000 }, async () => {
+test('logs prints the whole log', { timeout: 60_000 }, async () => {
   using dir = openTempDir();
   const text = 'ein Satz – 日本\n'.repeat(20_000);
   writeFileSync(`${dir.path}/grace.log`, text);
@@ -19,14 +19,14 @@ test('logs prints the whole log', { timeout: 10_000 }, async () => {
   assert.equal(Buffer.concat(chunks).toString(), text);
 });
 
-test('logs says where it looked for a log that is not there', { timeout: 10_000 }, async () => {
+test('logs says where it looked for a log that is not there', { timeout: 60_000 }, async () => {
   using dir = openTempDir();
   const { exitCode, stdout, stderr } = await runWords(['-d', dir.path, 'logs']);
   assert.deepEqual({ exitCode, stdout }, { exitCode: 1, stdout: '' });
   assert.ok(stderr.startsWith(`grace: there is no log at ${dir.path}/grace.log\n`), stderr);
 });
 
-test('logs -f prints what is added, after a rotation and a truncation too, until Ctrl-C', { timeout: 10_000 }, async (t) => {
+test('logs -f prints what is added, after a rotation and a truncation too, until Ctrl-C', { timeout: 60_000 }, async (t) => {
   using dir = openTempDir();
   const log = `${dir.path}/grace.log`;
   writeFileSync(log, 'one\n');

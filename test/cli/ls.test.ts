@@ -10,7 +10,7 @@ const rows = [
   destinationRow({ src: 'tcp:9000', dst: 'tcp:127.0.0.1:9001', connections: 10, pid: 1, bytesIn: 1500, bytesOut: 3_000_000 }),
 ];
 
-test('ls prints a head and a line a destination, with the processes of one added up', { timeout: 10_000 }, async () => {
+test('ls prints a head and a line a destination, with the processes of one added up', { timeout: 60_000 }, async () => {
   await using daemon = await openFakeDaemon(() => [{ result: { rows } }]);
   const { exitCode, stdout, stderr } = await runWords(['-d', daemon.dir, 'ls']);
   assert.deepEqual({ exitCode, stderr }, { exitCode: 0, stderr: '' });
@@ -25,20 +25,20 @@ test('ls prints a head and a line a destination, with the processes of one added
   );
 });
 
-test('ls --json prints the rows of each process as the daemon sends them', { timeout: 10_000 }, async () => {
+test('ls --json prints the rows of each process as the daemon sends them', { timeout: 60_000 }, async () => {
   await using daemon = await openFakeDaemon(() => [{ result: { rows } }]);
   const { exitCode, stdout } = await runWords(['-d', daemon.dir, 'ls', '--json']);
   assert.equal(exitCode, 0);
   assert.deepEqual(JSON.parse(stdout), rows);
 });
 
-test('ls without a rule prints the head alone, and an empty array with --json', { timeout: 10_000 }, async () => {
+test('ls without a rule prints the head alone, and an empty array with --json', { timeout: 60_000 }, async () => {
   await using daemon = await openFakeDaemon(() => [{ result: { rows: [] } }]);
   assert.equal((await runWords(['-d', daemon.dir, 'ls'])).stdout, 'src  dst  connections  status\n');
   assert.equal((await runWords(['-d', daemon.dir, 'ls', '--json'])).stdout, '[]\n');
 });
 
-test('ls --long prints a line a process', { timeout: 10_000 }, async () => {
+test('ls --long prints a line a process', { timeout: 60_000 }, async () => {
   await using daemon = await openFakeDaemon(() => [{ result: { rows } }]);
   const { stdout } = await runWords(['-d', daemon.dir, 'ls', '-l']);
   const [head, ...lines] = stdout.trimEnd().split('\n').map((line) => line.split(/ {2,}/));
@@ -47,14 +47,14 @@ test('ls --long prints a line a process', { timeout: 10_000 }, async () => {
   assert.deepEqual(lines[2], ['tcp:9000', 'tcp:127.0.0.1:9001', '10', 'inactive', '1', '1.5 kB', '3.0 MB', '2026-01-01T00:00:00.000Z', '0.0.0.0:1']);
 });
 
-test('an endpoint with control characters cannot break the table', { timeout: 10_000 }, async () => {
+test('an endpoint with control characters cannot break the table', { timeout: 60_000 }, async () => {
   await using daemon = await openFakeDaemon(() => [{ result: { rows: [destinationRow({ src: 'unix:/a\nb\u001b[2J' })] } }]);
   const { stdout } = await runWords(['-d', daemon.dir, 'ls']);
   assert.equal(stdout.split('\n').length, 3);
   assert.ok(stdout.includes('unix:/a\\u{a}b\\u{1b}[2J'), stdout);
 });
 
-test('a kept rule that cannot be served is shown as failed, and why', { timeout: 10_000 }, async () => {
+test('a kept rule that cannot be served is shown as failed, and why', { timeout: 60_000 }, async () => {
   await using daemon = await openFakeDaemon(() => [{ result: { rows: [destinationRow({ error: 'address in use' })] } }]);
   const { exitCode, stdout, stderr } = await runWords(['-d', daemon.dir, 'ls']);
   assert.equal(exitCode, 0);
@@ -62,7 +62,7 @@ test('a kept rule that cannot be served is shown as failed, and why', { timeout:
   assert.equal(stderr, 'note: tcp:1 is not served: address in use\n');
 });
 
-test('ls has colours on a terminal, and none with NO_COLOR', { timeout: 10_000 }, async () => {
+test('ls has colours on a terminal, and none with NO_COLOR', { timeout: 60_000 }, async () => {
   await using daemon = await openFakeDaemon(() => [{ result: { rows } }]);
   const plain = await runWords(['-d', daemon.dir, 'ls'], { isTTY: true, env: { NO_COLOR: '1' } });
   const coloured = await runWords(['-d', daemon.dir, 'ls'], { isTTY: true });

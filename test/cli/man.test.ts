@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { commands, globalOptions } from '../../src/cli/commands.ts';
 import { runWords } from './run-cli.ts';
 
-const timeout = 20_000;
+const timeout = 60_000;
 
 /** The page as a reader sees it: one space between words, no line ends. */
 function formatted(page: string): string | null {

@@ -6,7 +6,7 @@ import { openTempDir, runWords } from './run-cli.ts';
 
 const result = { oldPid: 12, newPid: 34, oldVersion: '0.1.0', newVersion: '0.2.0', draining: 0 };
 
-test('restart names the executable that the client runs and prints pids and versions', { timeout: 10_000 }, async () => {
+test('restart names the executable that the client runs and prints pids and versions', { timeout: 60_000 }, async () => {
   await using daemon = await openFakeDaemon(() => [{ result }]);
   const self = { file: '/usr/bin/node', args: ['/srv/main.ts'] };
   assert.deepEqual(await runWords(['-d', daemon.dir, 'restart'], { self }), {
@@ -17,14 +17,14 @@ test('restart names the executable that the client runs and prints pids and vers
   assert.deepEqual(daemon.requests, [{ command: 'restart', exec: self, timeoutMs: 10_000 }]);
 });
 
-test('restart prints how many connections the old process finishes', { timeout: 10_000 }, async () => {
+test('restart prints how many connections the old process finishes', { timeout: 60_000 }, async () => {
   await using daemon = await openFakeDaemon(() => [{ result: { ...result, draining: 2 } }]);
   const { stdout } = await runWords(['-d', daemon.dir, 'restart', '--timeout', '3s']);
   assert.equal(stdout, 'Restarted: pid 12 (0.1.0) -> pid 34 (0.2.0)\n2 open connections will finish in the old process\n');
   assert.equal(daemon.requests[0]?.['timeoutMs'], 3000);
 });
 
-test('restart --exec sends the path of another executable, relative to where the user is', { timeout: 10_000 }, async () => {
+test('restart --exec sends the path of another executable, relative to where the user is', { timeout: 60_000 }, async () => {
   using dir = openTempDir();
   await using daemon = await openFakeDaemon(() => [{ result }]);
   writeFileSync(`${dir.path}/grace-new`, '', { mode: 0o755 });
@@ -32,7 +32,7 @@ test('restart --exec sends the path of another executable, relative to where the
   assert.deepEqual(daemon.requests[0]?.['exec'], { file: `${dir.path}/grace-new`, args: [] });
 });
 
-test('an executable that is missing or unusable is refused with exit code 1 and the daemon is left alone', { timeout: 10_000 }, async () => {
+test('an executable that is missing or unusable is refused with exit code 1 and the daemon is left alone', { timeout: 60_000 }, async () => {
   using dir = openTempDir();
   await using daemon = await openFakeDaemon(() => [{ result }]);
   writeFileSync(`${dir.path}/plain`, '', { mode: 0o644 });

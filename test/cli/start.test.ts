@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { openFakeDaemon } from './fake-daemon.ts';
 import { openTempDir, runWords } from './run-cli.ts';
 
-test('start sends the endpoints as typed and with absolute paths, and prints Started', { timeout: 10_000 }, async () => {
+test('start sends the endpoints as typed and with absolute paths, and prints Started', { timeout: 60_000 }, async () => {
   await using daemon = await openFakeDaemon(() => [{ result: { changed: true, notes: [] } }]);
   const outcome = await runWords(['start', 'unix:run/a.sock', 'unix:b.sock:timeout=5', '-d', daemon.dir], { cwd: '/srv' });
   assert.deepEqual(outcome, { exitCode: 0, stdout: 'Started\n', stderr: '' });
@@ -15,20 +15,20 @@ test('start sends the endpoints as typed and with absolute paths, and prints Sta
   assert.match(dst.absolute, /^unix:.*\/srv\/b\.sock/);
 });
 
-test('start prints what the daemon has to tell on stderr', { timeout: 10_000 }, async () => {
+test('start prints what the daemon has to tell on stderr', { timeout: 60_000 }, async () => {
   await using daemon = await openFakeDaemon(() => [{ result: { changed: true, notes: ['listens on every interface'] } }]);
   const outcome = await runWords(['start', 'tcp:1', 'tcp:a:2', '-d', daemon.dir]);
   assert.deepEqual(outcome, { exitCode: 0, stdout: 'Started\n', stderr: 'note: listens on every interface\n' });
 });
 
-test('the endpoint of standard input cannot be a source', { timeout: 10_000 }, async () => {
+test('the endpoint of standard input cannot be a source', { timeout: 60_000 }, async () => {
   using dir = openTempDir();
   const { exitCode, stderr } = await runWords(['start', 'stdio:', 'tcp:a:2', '-d', dir.path]);
   assert.equal(exitCode, 2);
   assert.match(stderr, /^grace: cannot forward "stdio:"/);
 });
 
-test('on a terminal start says so when it listens on every interface by default', { timeout: 10_000 }, async () => {
+test('on a terminal start says so when it listens on every interface by default', { timeout: 60_000 }, async () => {
   await using daemon = await openFakeDaemon(() => [{ result: { changed: true, notes: [] } }]);
   for (const { src, isTTY, isNoted } of [
     { src: 'tcp:1', isTTY: true, isNoted: true },

@@ -16,7 +16,7 @@ const result = {
   generations: [generation],
 };
 
-test('status prints the facts of the daemon, a line each', { timeout: 10_000 }, async () => {
+test('status prints the facts of the daemon, a line each', { timeout: 60_000 }, async () => {
   await using daemon = await openFakeDaemon(() => [{ result }]);
   const { exitCode, stdout } = await runWords(['-d', daemon.dir, 'status']);
   assert.equal(exitCode, 0);
@@ -37,7 +37,7 @@ test('status prints the facts of the daemon, a line each', { timeout: 10_000 }, 
   );
 });
 
-test('status lists older generations that drain', { timeout: 10_000 }, async () => {
+test('status lists older generations that drain', { timeout: 60_000 }, async () => {
   const older = { pid: 7, version: '0.0.9', connections: 2, since: '2026-01-01T00:00:00.000Z' };
   await using daemon = await openFakeDaemon(() => [{ result: { ...result, generations: [generation, older] } }]);
   const { stdout } = await runWords(['-d', daemon.dir, 'status']);
@@ -45,13 +45,13 @@ test('status lists older generations that drain', { timeout: 10_000 }, async () 
   assert.match(stdout, /^ *7 {2}0\.0\.9 +2 {2}2026-01-01T00:00:00\.000Z$/m);
 });
 
-test('status --json prints what the daemon sends', { timeout: 10_000 }, async () => {
+test('status --json prints what the daemon sends', { timeout: 60_000 }, async () => {
   await using daemon = await openFakeDaemon(() => [{ result }]);
   const { stdout } = await runWords(['-d', daemon.dir, 'status', '--json']);
   assert.deepEqual(JSON.parse(stdout), { running: true, ...result });
 });
 
-test('status --json says on stdout too that none runs, and exits with 3', { timeout: 10_000 }, async () => {
+test('status --json says on stdout too that none runs, and exits with 3', { timeout: 60_000 }, async () => {
   using dir = openTempDir();
   const { exitCode, stdout, stderr } = await runWords(['-d', dir.path, 'status', '--json']);
   assert.equal(exitCode, 3);

@@ -11,7 +11,7 @@ for (const { argv, timeoutMs } of [
   { argv: ['stop', 'tcp:9000', '--now'], timeoutMs: 0 },
   { argv: ['stop', '--now', 'tcp:9000', '--timeout', '5'], timeoutMs: 0 },
 ]) {
-  test(`grace ${argv.join(' ')} gives open connections ${timeoutMs} ms`, { timeout: 10_000 }, async () => {
+  test(`grace ${argv.join(' ')} gives open connections ${timeoutMs} ms`, { timeout: 60_000 }, async () => {
     await using daemon = await openFakeDaemon(() => [{ result: { closed: 0, pids: [] } }]);
     assert.deepEqual(await runWords(['-d', daemon.dir, ...argv]), { exitCode: 0, stdout: 'Stopped\n', stderr: '' });
     assert.equal(daemon.requests[0]?.['timeoutMs'], timeoutMs);
@@ -19,13 +19,13 @@ for (const { argv, timeoutMs } of [
   });
 }
 
-test('stop says how many connections had to be closed, and succeeds', { timeout: 10_000 }, async () => {
+test('stop says how many connections had to be closed, and succeeds', { timeout: 60_000 }, async () => {
   await using daemon = await openFakeDaemon(() => [{ result: { closed: 3, pids: [] } }]);
   assert.deepEqual(await runWords(['-d', daemon.dir, 'stop', 'tcp:1', '--timeout', '2s']), { exitCode: 0, stdout: 'Stopped\n3 connections closed after 2s\n', stderr: '' });
   assert.deepEqual(await runWords(['-d', daemon.dir, 'stop', 'tcp:1', '--now']), { exitCode: 0, stdout: 'Stopped\n3 connections closed\n', stderr: '' });
 });
 
-test('stop of the daemon returns when its processes are gone', { timeout: 10_000 }, async () => {
+test('stop of the daemon returns when its processes are gone', { timeout: 60_000 }, async () => {
   const child = spawn('sleep', ['60'], { stdio: 'ignore' });
   const { pid = 0 } = child;
   // The process ends after the answer, as a daemon does.
@@ -38,7 +38,7 @@ test('stop of the daemon returns when its processes are gone', { timeout: 10_000
   assert.deepEqual(daemon.requests, [{ command: 'stop', timeoutMs: 30_000 }]);
 });
 
-test('a process that ended and was not waited for by its parent counts as gone', { timeout: 8000 }, async () => {
+test('a process that ended and was not waited for by its parent counts as gone', { timeout: 60_000 }, async () => {
   // The shell becomes a sleep that never waits for the child that the shell had started.
   const parent = spawn('sh', ['-c', 'true & echo $!; exec sleep 60'], { stdio: ['ignore', 'pipe', 'ignore'] });
   try {

@@ -8,7 +8,7 @@ for (const { argv, check } of [
   { argv: ['switch', 'tcp:1', 'tcp:a:2'], check: true },
   { argv: ['x', '--no-check', 'tcp:1', 'tcp:a:2'], check: false },
 ]) {
-  test(`grace ${argv.join(' ')} asks ${check ? 'for' : 'for no'} check and prints Switched`, { timeout: 10_000 }, async () => {
+  test(`grace ${argv.join(' ')} asks ${check ? 'for' : 'for no'} check and prints Switched`, { timeout: 60_000 }, async () => {
     await using daemon = await openFakeDaemon(() => [{ result: { changed: false, notes: [] } }]);
     assert.deepEqual(await runWords(['-d', daemon.dir, ...argv]), { exitCode: 0, stdout: 'Switched\n', stderr: '' });
     assert.equal(daemon.requests.length, 1);
@@ -16,7 +16,7 @@ for (const { argv, check } of [
   });
 }
 
-test('switch --wait then waits for the same source', { timeout: 10_000 }, async () => {
+test('switch --wait then waits for the same source', { timeout: 60_000 }, async () => {
   await using daemon = await openFakeDaemon(({ command }) => [{ result: command === 'wait' ? {} : { changed: true, notes: [] } }]);
   assert.deepEqual(await runWords(['-d', daemon.dir, 'switch', 'tcp:1', 'tcp:a:2', '--wait']), { exitCode: 0, stdout: 'Switched\n', stderr: '' });
   const [first, second] = daemon.requests;
@@ -24,7 +24,7 @@ test('switch --wait then waits for the same source', { timeout: 10_000 }, async 
   assert.deepEqual(second?.['src'], first?.['src']);
 });
 
-test('switch --wait gives up after its time-out, with the switch done', { timeout: 10_000 }, async () => {
+test('switch --wait gives up after its time-out, with the switch done', { timeout: 60_000 }, async () => {
   await using daemon = await openFakeDaemon(({ command }) =>
     command === 'wait' ? [{ progress: { waiting: [destinationRow({ connections: 1 })] } }] : [{ result: { changed: true, notes: [] } }],
   );
@@ -33,7 +33,7 @@ test('switch --wait gives up after its time-out, with the switch done', { timeou
   assert.match(stderr, /^grace: gave up after 10ms, still waiting for 1 connection: 1 on tcp:1 -> tcp:h:2\n$/);
 });
 
-test('a wrong time-out is refused before anything is switched', { timeout: 10_000 }, async () => {
+test('a wrong time-out is refused before anything is switched', { timeout: 60_000 }, async () => {
   await using daemon = await openFakeDaemon(() => []);
   const { exitCode } = await runWords(['-d', daemon.dir, 'x', 'tcp:1', 'tcp:a:2', '--wait', '--timeout', 'soon']);
   assert.equal(exitCode, 2);

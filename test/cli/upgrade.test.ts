@@ -13,7 +13,7 @@ import type { Answer } from './fake-daemon.ts';
 import { runWords } from './run-cli.ts';
 import type { Outcome } from './run-cli.ts';
 
-const timeout = 30_000;
+const timeout = 60_000;
 const status = { result: { pid: 100, version: '0.1.0' } };
 
 type Site = {

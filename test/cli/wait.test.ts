@@ -11,7 +11,7 @@ function reply(socket: Socket, message: object): void {
   socket.write(`${JSON.stringify(message)}\n`);
 }
 
-test('wait asks for every rule without SRC and for one with it, and is silent', { timeout: 10_000 }, async () => {
+test('wait asks for every rule without SRC and for one with it, and is silent', { timeout: 60_000 }, async () => {
   await using daemon = await openFakeDaemon(() => [{ progress: { waiting } }, { result: {} }]);
   for (const argv of [['wait'], ['w', 'tcp:9000']]) {
     assert.deepEqual(await runWords(['-d', daemon.dir, ...argv]), { exitCode: 0, stdout: '', stderr: '' });
@@ -20,32 +20,32 @@ test('wait asks for every rule without SRC and for one with it, and is silent', 
   assert.equal((daemon.requests[1] as { src: { typed: string } }).src.typed, 'tcp:9000');
 });
 
-test('wait shows on a terminal what it waits for, and erases it', { timeout: 10_000 }, async () => {
+test('wait shows on a terminal what it waits for, and erases it', { timeout: 60_000 }, async () => {
   await using daemon = await openFakeDaemon(() => [{ progress: { waiting } }, { result: {} }]);
   const { stdout } = await runWords(['-d', daemon.dir, 'wait'], { isTTY: true });
   assert.equal(stdout, '\r\u001b[Kwaiting for 2 connections: 2 on tcp:1 -> tcp:h:2\r\u001b[K');
 });
 
-test('wait gives up after its time-out with exit code 124 and says what is left', { timeout: 10_000 }, async () => {
+test('wait gives up after its time-out with exit code 124 and says what is left', { timeout: 60_000 }, async () => {
   await using daemon = await openFakeDaemon(() => [{ progress: { waiting } }]);
   const { exitCode, stdout, stderr } = await runWords(['-d', daemon.dir, 'wait', '--timeout', '0.01']);
   assert.deepEqual({ exitCode, stdout }, { exitCode: 124, stdout: '' });
   assert.equal(stderr, 'grace: gave up after 10ms, still waiting for 2 connections: 2 on tcp:1 -> tcp:h:2\n');
 });
 
-test('wait with a time-out of 0 still hears that nothing is left', { timeout: 10_000 }, async () => {
+test('wait with a time-out of 0 still hears that nothing is left', { timeout: 60_000 }, async () => {
   await using daemon = await openFakeDaemon((_, socket) => void setImmediate(() => reply(socket, { result: {} })));
   assert.equal((await runWords(['-d', daemon.dir, 'wait', '--timeout', '0'])).exitCode, 0);
 });
 
-test('wait gives up on a daemon that does not answer', { timeout: 10_000 }, async () => {
+test('wait gives up on a daemon that does not answer', { timeout: 60_000 }, async () => {
   await using daemon = await openFakeDaemon(() => []);
   const { exitCode, stderr } = await runWords(['-d', daemon.dir, 'wait', '--timeout', '1ms']);
   assert.equal(exitCode, 124);
   assert.equal(stderr, 'grace: gave up after 1ms, the daemon did not answer\n');
 });
 
-test('Ctrl-C ends wait quietly with exit code 130', { timeout: 10_000 }, async () => {
+test('Ctrl-C ends wait quietly with exit code 130', { timeout: 60_000 }, async () => {
   await using daemon = await openFakeDaemon(() => [{ progress: { waiting } }]);
   const aborter = new AbortController();
   const stdout = new Sink((text) => text.includes('waiting') && aborter.abort());
@@ -54,7 +54,7 @@ test('Ctrl-C ends wait quietly with exit code 130', { timeout: 10_000 }, async (
   assert.ok(stdout.text.endsWith('\r\u001b[K'), 'the line is erased');
 });
 
-test('wait asks the successor when the daemon was replaced meanwhile', { timeout: 10_000 }, async () => {
+test('wait asks the successor when the daemon was replaced meanwhile', { timeout: 60_000 }, async () => {
   let asked = 0;
   await using daemon = await openFakeDaemon(() => [asked++ === 0 ? { error: { message: 'replaced', exitCode: 1, retry: true } } : { result: {} }]);
   assert.deepEqual(await runWords(['-d', daemon.dir, 'wait']), { exitCode: 0, stdout: '', stderr: '' });

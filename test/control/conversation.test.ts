@@ -12,7 +12,7 @@ import type { RequestHandler } from '../../src/control/server.ts';
 import { GraceError } from '../../src/error.ts';
 import { openListener } from '../../src/net/open.ts';
 
-const timeout = 10_000;
+const timeout = 60_000;
 
 async function serveHere(t: TestContext, handle: RequestHandler) {
   const dir = mkdtempSync(join(tmpdir(), 'grace-control-'));

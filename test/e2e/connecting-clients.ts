@@ -29,7 +29,7 @@ export class ConnectingClients {
   }
 
   /** Resolves when so many more have been served, or one was refused; rejects when that takes too long. */
-  async served(more: number, { limitMs = 30_000 } = {}): Promise<void> {
+  async served(more: number, { limitMs = 120_000 } = {}): Promise<void> {
     const goal = this.tally.served + more;
     const signal = AbortSignal.timeout(limitMs);
     while (this.tally.served < goal && this.tally.refused === 0) await once(this.#counted, 'count', { signal });

@@ -4,7 +4,7 @@ import { readEndpointCases } from '../endpoint/endpoint-cases.ts';
 import { makePemFiles } from '../endpoint/pem.ts';
 import { runtime, startProgram } from './grace.ts';
 
-test('the endpoint command reads every string as it should', { timeout: 120_000 }, async (t) => {
+test('the endpoint command reads every string as it should', { timeout: 180_000 }, async (t) => {
   const files = makePemFiles();
   t.after(() => files.remove());
   const names: Record<string, string> = {

@@ -8,7 +8,7 @@ import { gone, until } from './processes.ts';
 const src = 'tcp:0:interface=127.0.0.1';
 const count = Number(process.env['GRACE_HANDOVER_STREAMS'] ?? 200);
 const restarts = 3;
-const options = { timeout: 120_000, skip: process.platform !== 'linux' };
+const options = { timeout: 180_000, skip: process.platform !== 'linux' };
 
 test('open connections move to every successor while data flows, byte by byte, and the old process ends', options, async (t) => {
   const grace = makeGrace(t);

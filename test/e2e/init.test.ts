@@ -13,7 +13,7 @@ import { makeGrace, program, root, runtime } from './grace.ts';
 import type { Grace } from './grace.ts';
 import { descriptorsOf, gone, kill, pidInFile, processesOf, until, zombiesOf } from './processes.ts';
 
-const timeout = 60_000;
+const timeout = 180_000;
 const src = 'tcp:0:interface=127.0.0.1';
 const isRoot = process.getuid?.() === 0;
 const script = (name: string) => join(root, 'scripts/init', name);

@@ -11,7 +11,7 @@ import { isRunning, makeGrace, program, runtime, startProgram } from './grace.ts
 import type { Grace } from './grace.ts';
 import { descriptorsOf, gone, kill, memoryOf, pidInFile, processesOf, until, zombiesOf } from './processes.ts';
 
-const timeout = 60_000;
+const timeout = 180_000;
 const src = 'tcp:0:interface=127.0.0.1:backlog=1000';
 
 type Kept = { grace: Grace; keeper: number; port: number; daemon: () => Promise<number> };

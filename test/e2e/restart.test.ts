@@ -14,7 +14,7 @@ import { gone } from './processes.ts';
 import type { Grace } from './grace.ts';
 import { backlogOf, holdsSocket, listeningInode } from './listening-socket.ts';
 
-const timeout = 120_000;
+const timeout = 180_000;
 const src = 'tcp:0:interface=127.0.0.1:backlog=33';
 const fixture = (name: string) => join(root, 'test/e2e/fixtures', name);
 

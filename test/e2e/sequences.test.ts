@@ -222,7 +222,7 @@ for (let seed = firstSeed; seed < firstSeed + sequences; seed++) {
   test(`the invariants hold over the random sequence of seed ${seed}`, { timeout: 180_000 }, (t) => play(t, seed));
 }
 
-test(`${restarts} restarts leave no descriptor and no process behind`, { timeout: 60_000 + restarts * 3000 }, async (t) => {
+test(`${restarts} restarts leave no descriptor and no process behind`, { timeout: 180_000 + restarts * 3000 }, async (t) => {
   const grace = makeGrace(t);
   const greeter = await startGreeter();
   t.after(() => greeter.server.close());

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { openClient, startBackend } from './backend.ts';
 import { isRunning, makeGrace } from './grace.ts';
 
-const timeout = 60_000;
+const timeout = 180_000;
 const src = 'tcp:0:interface=127.0.0.1';
 
 test('start, ls, switch, wait, restart and stop do what they say while a connection is open', { timeout }, async (t) => {

@@ -9,7 +9,7 @@ import { makeGrace, startProgram } from './grace.ts';
 import { kill } from './processes.ts';
 import type { Grace } from './grace.ts';
 
-const timeout = 60_000;
+const timeout = 180_000;
 const src = 'tcp:0:interface=127.0.0.1';
 
 /** The daemon and its keeper, which would start it again. */

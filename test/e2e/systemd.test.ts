@@ -9,7 +9,7 @@ import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { program, root, runtime } from './grace.ts';
 
-const timeout = 90_000;
+const timeout = 180_000;
 
 /** Exit code of the sandbox where there can be none. */
 const notHere = 77;

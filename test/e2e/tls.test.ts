@@ -14,7 +14,7 @@ import { openClient, startBackend } from './backend.ts';
 import { makeGrace } from './grace.ts';
 import { until } from './processes.ts';
 
-const timeout = 60_000;
+const timeout = 180_000;
 
 function pemFiles(t: TestContext): PemFiles {
   const files = makePemFiles();

@@ -11,7 +11,7 @@ import { ConnectingClients, startGreeter } from './connecting-clients.ts';
 import { root, runtime } from './grace.ts';
 import { kill, pidInFile, processesOf } from './processes.ts';
 
-const timeout = 60_000;
+const timeout = 180_000;
 const skip = runtime === 'deno' && 'copies of the source run on Node';
 const src = 'tcp:0:interface=127.0.0.1';
 

@@ -9,7 +9,7 @@ import { parseServer } from '../../src/endpoint/server.ts';
 import { type EndpointCase, readEndpointCases } from './endpoint-cases.ts';
 import { makePemFiles, type PemFiles } from './pem.ts';
 
-describe('the endpoint strings of Twisted', { timeout: 30_000 }, () => {
+describe('the endpoint strings of Twisted', { timeout: 60_000 }, () => {
   let files: PemFiles;
   let fileNames: Map<string, string>;
   before(() => {

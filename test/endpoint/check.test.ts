@@ -9,7 +9,7 @@ import { parseClient } from '../../src/endpoint/client.ts';
 import { EndpointError } from '../../src/endpoint/error.ts';
 import { parseServer } from '../../src/endpoint/server.ts';
 
-const timeout = 10_000;
+const timeout = 60_000;
 const mine = { LISTEN_FDS: '3', LISTEN_PID: `${process.pid}`, LISTEN_FDNAMES: 'web:admin:local' };
 
 function refusal(text: string, options: CheckServerOptions): string {
@@ -51,7 +51,7 @@ test('a descriptor that is not there is refused', { timeout }, () => {
   assert.match(refusal('fd:99999', {}), /no such descriptor: 99999 is not a socket that this process inherited$/);
 });
 
-test('a descriptor is accepted when it is a socket', { timeout: 10_000 }, async (t) => {
+test('a descriptor is accepted when it is a socket', { timeout: 60_000 }, async (t) => {
   // The pipe that both runtimes give a child as descriptor 3 is a Unix socket.
   const checker = fileURLToPath(new URL('check-descriptors.ts', import.meta.url));
   const runtimeArguments = 'Deno' in globalThis ? ['run', '-A', '--no-check'] : [];

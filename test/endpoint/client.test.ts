@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { parseClient } from '../../src/endpoint/client.ts';
 import { refusalOf, refuses } from './refusals.ts';
 
-const timeout = 10_000;
+const timeout = 60_000;
 
 test('an IPv6 host may be written with escaped colons or in brackets', { timeout }, () => {
   const endpoint = { type: 'tcp', host: '::1', port: 80, timeout: 30, bindAddress: null };

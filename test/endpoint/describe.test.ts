@@ -6,7 +6,7 @@ import { parseServer } from '../../src/endpoint/server.ts';
 import { randomClient, randomServer } from './random-endpoint.ts';
 import { seededRandom } from './random.ts';
 
-const timeout = 10_000;
+const timeout = 60_000;
 const server = (text: string) => explainServer(parseServer(text));
 const client = (text: string) => explainClient(parseClient(text));
 const meaning = (rows: Explanation[], name: string) => rows.find((row) => row.name === name)?.meaning ?? '';

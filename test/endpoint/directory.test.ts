@@ -9,7 +9,7 @@ import { EndpointError } from '../../src/endpoint/error.ts';
 import { pemBlocks } from '../../src/endpoint/pem.ts';
 import { makeCertificate, makePemFiles, type PemFiles } from './pem.ts';
 
-describe('a directory of keys and certificates', { timeout: 30_000 }, () => {
+describe('a directory of keys and certificates', { timeout: 60_000 }, () => {
   let files: PemFiles;
   before(() => {
     files = makePemFiles();
@@ -67,7 +67,7 @@ describe('a directory of keys and certificates', { timeout: 30_000 }, () => {
   });
 });
 
-test('an identity is chosen by its very name before a wildcard, which stands for one label', { timeout: 10_000 }, () => {
+test('an identity is chosen by its very name before a wildcard, which stands for one label', { timeout: 60_000 }, () => {
   const identities = [{ names: ['*.example.org'] }, { names: ['www.example.org', 'example.org'] }];
   const chosen = (name: string) => identities.findIndex((each) => each === chooseIdentity(identities, name));
   assert.deepEqual(['www.example.org', 'WWW.Example.org.', 'ftp.example.org', 'a.b.example.org', 'example.org', 'example.com', ''].map(chosen), [

@@ -41,7 +41,7 @@ function refused(read: () => unknown, reason: RegExp): EndpointError {
   assert.fail('nothing was refused');
 }
 
-describe('files of TLS endpoints', { timeout: 30_000 }, () => {
+describe('files of TLS endpoints', { timeout: 60_000 }, () => {
   let files: PemFiles;
   before(() => {
     files = makePemFiles();

@@ -4,7 +4,7 @@ import { parseClient } from '../../src/endpoint/client.ts';
 import { clientKey, listenKey, serverKey } from '../../src/endpoint/identity.ts';
 import { parseServer } from '../../src/endpoint/server.ts';
 
-const timeout = 10_000;
+const timeout = 60_000;
 const keyOfServer = (text: string) => serverKey(parseServer(text));
 const keyOfClient = (text: string) => clientKey(parseClient(text));
 const keyOfListening = (text: string) => listenKey(parseServer(text));

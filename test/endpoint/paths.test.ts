@@ -5,7 +5,7 @@ import { resolvePaths } from '../../src/endpoint/paths.ts';
 import { printClient, printServer } from '../../src/endpoint/print.ts';
 import { parseServer } from '../../src/endpoint/server.ts';
 
-const timeout = 10_000;
+const timeout = 60_000;
 const server = (text: string) => printServer(resolvePaths(parseServer(text), '/cwd'));
 const client = (text: string) => printClient(resolvePaths(parseClient(text), '/cwd'));
 

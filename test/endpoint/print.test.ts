@@ -7,7 +7,7 @@ import { readEndpointCases } from './endpoint-cases.ts';
 import { randomClient, randomServer } from './random-endpoint.ts';
 import { seededRandom } from './random.ts';
 
-const timeout = 10_000;
+const timeout = 60_000;
 
 test('an endpoint is printed without what is default anyway', { timeout }, () => {
   const shortest = {

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { parseClient } from '../../src/endpoint/client.ts';
 import { serverNameOf } from '../../src/endpoint/server-name.ts';
 
-const timeout = 10_000;
+const timeout = 60_000;
 
 function namesOf(text: string) {
   const endpoint = parseClient(text);

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { parseServer } from '../../src/endpoint/server.ts';
 import { refusalOf, refuses } from './refusals.ts';
 
-const timeout = 10_000;
+const timeout = 60_000;
 
 test('types are read in upper and lower case', { timeout }, () => {
   assert.equal(parseServer('Unix:/a').type, 'unix');

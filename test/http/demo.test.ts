@@ -5,7 +5,7 @@ import { parseDuration } from '../../src/demo/duration.ts';
 import { get } from './get.ts';
 import { Program } from './program.ts';
 
-const options = { timeout: 20_000 };
+const options = { timeout: 60_000 };
 
 test('a slow request is answered by the old process after a quick one by the new', options, async () => {
   await using program = new Program('demo-server.ts', [':0', '127.0.0.1:0', '127.0.0.1:0', '--tls', '127.0.0.1:0']);

@@ -22,7 +22,7 @@ export type ProgramOptions = {
 };
 
 /** A line that does not come is a failure with the output in it, before the test's own time is over. */
-const LINE_TIMEOUT_MS = 12_000;
+const LINE_TIMEOUT_MS = 50_000;
 
 /** A server program of fixtures/ and the processes that follow it; they all write to the same output. */
 export class Program implements AsyncDisposable {

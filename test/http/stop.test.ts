@@ -13,7 +13,7 @@ import { serve } from '../../src/http/index.ts';
 import type { ServeOptions } from '../../src/http/index.ts';
 import { Net } from '../../src/net/net.ts';
 
-const options = { timeout: 10_000 };
+const options = { timeout: 60_000 };
 const certificate = makeCertificate('localhost');
 
 /** A server under serve(), which `stop` stops as a signal would; `ended` is serve's promise. */

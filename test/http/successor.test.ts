@@ -8,7 +8,7 @@ import { makeTempDir } from '../net/temp-dir.ts';
 import { get } from './get.ts';
 import { Program } from './program.ts';
 
-const options = { timeout: 20_000 };
+const options = { timeout: 60_000 };
 const SERVING = /^Serving 127\.0\.0\.1:(\d+) with pid (\d+)\.$/;
 
 test('a successor that ends before it serves leaves the old process serving, and nothing of itself', options, async () => {

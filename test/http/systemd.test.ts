@@ -10,7 +10,7 @@ import { Program, runFile } from './program.ts';
 
 const ACTIVATE = 'systemd-socket-activate';
 const isMissing = spawnSync(ACTIVATE, ['--version']).error !== undefined;
-const options = { timeout: 20_000, skip: isMissing && `${ACTIVATE} is not installed (Debian package systemd)` };
+const options = { timeout: 60_000, skip: isMissing && `${ACTIVATE} is not installed (Debian package systemd)` };
 
 /** Run a fixture under systemd-socket-activate, which listens on the path and starts it at the first connection. */
 function activate(file: string, path: string): Program {

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { Channel, openChannel } from '../../src/keeper/channel.ts';
 import { closeFd, inodeOf } from '../../src/sys/descriptor.ts';
 
-const timeout = 10_000;
+const timeout = 60_000;
 
 type Heard = { message: unknown; inodes: number[] };
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { filePages } from '../../src/keeper/slim.ts';
 
-const timeout = 5000;
+const timeout = 60_000;
 
 function mapping(head: string, { anonymous, dirty = 0 }: { anonymous: number; dirty?: number }): string {
   return `${head}\nSize:                 64 kB\nRss:                  64 kB\nPrivate_Dirty:        ${dirty} kB\nAnonymous:            ${anonymous} kB\nVmFlags: rd ex mr mw me \n`;

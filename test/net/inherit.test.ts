@@ -42,7 +42,7 @@ test('a descriptor that is closed is told before any is taken', () => {
   assert.throws(() => takeInherited({ LISTEN_FDS: String(free - 2) }), new RegExp(`descriptor ${free} is not open`));
 });
 
-test('a child of the child gets none of it', { timeout: 10_000 }, async () => {
+test('a child of the child gets none of it', { timeout: 60_000 }, async () => {
   const net = new Net({ env: { ...process.env } });
   const listener = await net.listenTCP({ host: '127.0.0.1', port: 0 });
   // A shell, which knows nothing of the protocol, passes on what it was given; grace's children do not.

@@ -8,7 +8,7 @@ import { promisify } from 'node:util';
 import type { Invocation } from '../../src/net/invocation.ts';
 import { makeTempDir } from './temp-dir.ts';
 
-const options = { timeout: 10_000 };
+const options = { timeout: 60_000 };
 const source = fileURLToPath(new URL('../../src/net/invocation.ts', import.meta.url));
 const isDeno = 'Deno' in globalThis;
 const run = isDeno ? ['run', '-A'] : [];

@@ -9,7 +9,7 @@ import { Net } from '../../src/net/net.ts';
 import type { ProcessOptions } from '../../src/net/net.ts';
 import { makeTempDir } from './temp-dir.ts';
 
-const options = { timeout: 10_000 };
+const options = { timeout: 60_000 };
 const tellInherited = fileURLToPath(new URL('./fixtures/tell-inherited.ts', import.meta.url));
 const program = 'Deno' in globalThis ? ['run', '-A', '--no-check', tellInherited] : [tellInherited];
 

@@ -5,7 +5,7 @@ import { closeFd, inodeOf, openFd } from '../../src/sys/descriptor.ts';
 import { makeManager } from './manager.ts';
 import { makeTempDir } from './temp-dir.ts';
 
-const options = { skip: process.platform !== 'linux' && 'Linux only', timeout: 5000 };
+const options = { skip: process.platform !== 'linux' && 'Linux only', timeout: 60_000 };
 
 test('without NOTIFY_SOCKET there is nobody to notify', () => {
   for (const NOTIFY_SOCKET of [undefined, '', 'relative', '@', '/']) assert.equal(openNotifier({ NOTIFY_SOCKET }), null);

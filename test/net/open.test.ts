@@ -11,7 +11,7 @@ import type { ListenSpec } from '../../src/net/open.ts';
 import { isCloseOnExec } from '../../src/sys/descriptor.ts';
 import { makeTempDir } from './temp-dir.ts';
 
-const options = { timeout: 5000 };
+const options = { timeout: 60_000 };
 const hasIPv6 = Object.values(os.networkInterfaces()).some((infos) => infos?.some(({ family }) => family === 'IPv6'));
 
 async function withListener(spec: ListenSpec, use: (listener: Listener) => Promise<void> | void): Promise<void> {

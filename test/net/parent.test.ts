@@ -5,7 +5,7 @@ import fs from 'node:fs';
 import { test } from 'node:test';
 import { parentVariable, takeParent } from '../../src/net/parent.ts';
 
-const options = { skip: process.platform !== 'linux' && 'Linux only', timeout: 5000 };
+const options = { skip: process.platform !== 'linux' && 'Linux only', timeout: 60_000 };
 
 /** Field 22 of /proc/PID/stat; the name of these programs has no blank in it. */
 function startTime(pid: number): string {

@@ -13,7 +13,7 @@ import { serveOn } from '../../src/net/serve-on.ts';
 import { listenQueueLength } from '../../src/sys/listen-queue.ts';
 import { makeTempDir } from './temp-dir.ts';
 
-const options = { timeout: 5000 };
+const options = { timeout: 60_000 };
 const certificate = makeCertificate('localhost');
 
 async function readAll(stream: NodeJS.ReadableStream): Promise<string> {

@@ -8,7 +8,7 @@ import { closeFd, isNonBlocking, openFd, setNonBlocking } from '../../src/sys/de
 import { acceptSocket, receiveTimeout } from '../../src/sys/socket.ts';
 import { makeTempDir } from './temp-dir.ts';
 
-const options = { timeout: 5000, skip: process.platform !== 'linux' && 'Linux only' };
+const options = { timeout: 60_000, skip: process.platform !== 'linux' && 'Linux only' };
 const isDeno = 'Deno' in globalThis;
 
 test('an accept does not hang while a child makes the socket blocking', options, async () => {

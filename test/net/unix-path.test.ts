@@ -9,7 +9,7 @@ import { openListener } from '../../src/net/open.ts';
 import { removeSocketPath, takeOverSocketPath } from '../../src/net/unix-path.ts';
 import { makeTempDir } from './temp-dir.ts';
 
-const options = { timeout: 5000 };
+const options = { timeout: 60_000 };
 
 function open(path: string, { lockfile = false } = {}): Promise<Listener> {
   return openListener({ kind: 'unix', path, mode: 0o600, backlog: 50, lockfile }, { name: 'x' });

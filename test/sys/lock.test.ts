@@ -41,7 +41,7 @@ test('a lock lasts as long as any copy of its descriptor', () => {
   lockFile(temp.file)!.release();
 });
 
-test('a child that inherits the lock holds it until its end', { timeout: 5000 }, async () => {
+test('a child that inherits the lock holds it until its end', { timeout: 60_000 }, async () => {
   using temp = inTempDir();
   const lock = lockFile(temp.file);
   assert.ok(lock !== null);

@@ -28,7 +28,7 @@ test('there is no child to reap where none has ended', () => {
   assert.equal(reapChild(process.pid), null);
 });
 
-test('a process is signalled through its descriptor, and not when it has ended', { ...onLinux, timeout: 5000 }, async () => {
+test('a process is signalled through its descriptor, and not when it has ended', { ...onLinux, timeout: 60_000 }, async () => {
   const child = spawn('cat', { stdio: ['pipe', 'ignore', 'ignore'] });
   await once(child, 'spawn');
   const processFd = openProcess(child.pid!);

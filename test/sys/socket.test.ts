@@ -31,7 +31,7 @@ test('a socket is close-on-exec and not listening until told so', () => {
   }
 });
 
-test('a listener takes the connections of a Node client', { timeout: 5000 }, async () => {
+test('a listener takes the connections of a Node client', { timeout: 60_000 }, async () => {
   using listener = listenOnLoopback(5);
   assert.equal(acceptSocket(listener.fd), null);
   const client = net.connect(listener.port, '127.0.0.1');

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { NotFoundError, downloadBytes, downloadFile } from '../../src/upgrade/download.ts';
 import { makeTempDir, openReleaseServer } from '../install/release-server.ts';
 
-const timeout = 20_000;
+const timeout = 60_000;
 const bounds = { limit: 1024 * 1024, silenceMs: 10_000, totalMs: 10_000, signal: new AbortController().signal };
 
 test('a download follows redirects over http, as many as are sensible', { timeout }, async (t) => {
