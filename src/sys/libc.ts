@@ -29,6 +29,7 @@ const everywhere = {
   waitid: { args: ['i32', 'u32', 'bytes', 'i32'], result: 'i32' },
   pthread_sigmask: { args: ['i32', 'bytes', 'bytes'], result: 'i32' },
   execve: { args: ['bytes', 'bytes', 'bytes'], result: 'i32' },
+  _exit: { args: ['i32'], result: 'i32' },
 } as const;
 
 const onLinux = {

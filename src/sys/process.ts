@@ -37,6 +37,11 @@ export function setFdLimit({ soft, hard }: FdLimit): void {
   check(libc().setrlimit(C.RLIMIT_NOFILE, new Uint8Array(new BigUint64Array([soft, hard]).buffer)), 'setrlimit');
 }
 
+/** _exit(2): end the process without another word, whatever its threads are doing. Does not return. */
+export function exitAtOnce(code: number): void {
+  libc()._exit(code);
+}
+
 export type EndedChild = { pid: number; code: number | null; signal: number | null };
 
 /**

@@ -19,13 +19,14 @@ import { resolveHost } from '../portable/addresses.ts';
 import { openPortableEngine } from '../portable/engine.ts';
 import { NativeEntrance } from './entrance.ts';
 import { checkKernel } from './kernel.ts';
-import { KIND_CLIENT, KIND_SERVER } from './legs.ts';
+import { KIND_CLIENT, KIND_OWN, KIND_SERVER } from './legs.ts';
 import type { EndReport, Report } from './messages.ts';
 import { NativeMover } from './mover.ts';
 import { planUpstream, tcpSockaddr } from './plan.ts';
 import { describeLookup, endError } from './reason.ts';
 import { CLOSED_ROUTE, Route } from './route.ts';
 import { Threads } from './threads.ts';
+import type { ThreadsOptions } from './threads.ts';
 import { NativeUpstream } from './upstream.ts';
 
 export type NativeEngineOptions = {
@@ -35,7 +36,7 @@ export type NativeEngineOptions = {
   portable?: Engine;
   /** Threads failed: their connections are lost, and the portable engine accepts from now on. */
   onFailure?: ((error: Error) => void) | undefined;
-};
+} & Pick<ThreadsOptions, 'answerTimeoutMs' | 'startWorker'>;
 
 /** Start the native engine. Throws GraceError where it cannot run. */
 export function openNativeEngine(options: NativeEngineOptions = {}): NativeEngine {
@@ -45,7 +46,7 @@ export function openNativeEngine(options: NativeEngineOptions = {}): NativeEngin
 }
 
 /** Stands for the entrance that adopted connections once came by, in this or another process. */
-type Shadow = { observer: EngineObserver; closedIn?: undefined; leaveThreads?: undefined };
+type Shadow = { observer: EngineObserver; closedIn?: undefined; loseThread?: undefined };
 
 export class NativeEngine implements Engine {
   readonly #portable: Engine;
@@ -61,11 +62,11 @@ export class NativeEngine implements Engine {
   #lastId = 0;
   #hasFailed = false;
 
-  constructor({ threads: count = 1, portable = openPortableEngine(), onFailure }: NativeEngineOptions) {
+  constructor({ threads: count = 1, portable = openPortableEngine(), onFailure, answerTimeoutMs, startWorker }: NativeEngineOptions) {
     this.#portable = portable;
     this.#onFailure = onFailure;
     this.#threads = new Threads({
-      count,
+      count, answerTimeoutMs, startWorker,
       onReport: (thread, report) => this.#hear(thread, report),
       onDeath: (thread, error) => this.#loseThread(thread, error),
     });
@@ -188,18 +189,16 @@ export class NativeEngine implements Engine {
   #loseThread(thread: number, error: Error): void {
     const isFirst = !this.#hasFailed;
     this.#hasFailed = true;
+    this.mover.lost(thread);
     const { legs } = this.#threads;
-    for (const fd of legs.owned(thread, KIND_CLIENT | KIND_SERVER, legs.capacity)) {
+    for (const fd of legs.owned(thread, KIND_CLIENT | KIND_SERVER | KIND_OWN, legs.capacity)) {
+      const isLeg = !legs.has(fd, KIND_OWN);
       legs.close(fd);
-      setResetOnClose(fd);
+      if (isLeg) setResetOnClose(fd);
       closeFd(fd);
     }
     for (const reference of this.#upstreams.values()) reference.deref()?.forgetThread(thread);
-    for (const entrance of new Set(this.#entrances.values())) {
-      entrance.closedIn?.(thread, null);
-      entrance.leaveThreads?.();
-    }
-    this.mover.lost(thread);
+    for (const entrance of new Set(this.#entrances.values())) entrance.loseThread?.(thread);
     if (isFirst) this.#onFailure?.(error);
   }
 }

@@ -23,6 +23,9 @@ export type NativeEntranceOptions = {
   isUsable: boolean;
 };
 
+/** Pause before the portable engine is asked again to accept in the place of a thread that died. */
+const RETRY_MS = 200;
+
 /** Who accepts at the moment. */
 type Acceptor = { by: 'threads'; id: number; fds: number[]; route: Route } | { by: 'portable'; entrance: Entrance } | { by: 'nobody' };
 
@@ -38,6 +41,8 @@ export class NativeEntrance implements Entrance {
   #acceptor: Acceptor = { by: 'nobody' };
   /** Acceptors that are on their way out. */
   readonly #closing = new Set<Promise<void>>();
+  /** Of acceptors in the threads, those on their way out included. */
+  readonly #routes = new Set<Route>();
   /** Called when a thread accepts no more. */
   readonly #closed: ((thread: number, id: number | null) => void)[] = [];
 
@@ -84,10 +89,24 @@ export class NativeEntrance implements Entrance {
     return endpoint.type !== 'haproxy' && endpoint.type !== 'stdio' && endpoint.maxconn !== undefined;
   }
 
-  /** The threads are not to be relied on any more. */
-  leaveThreads(): void {
+  /** A thread is gone, and the others are not to be relied on any more. */
+  loseThread(thread: number): void {
     this.#isUsable = false;
-    if (this.#acceptor.by === 'threads') this.#replace(this.#openPortable());
+    for (const route of this.#routes) route.lower(thread);
+    for (const done of this.#closed) done(thread, null);
+    this.#leaveThreads({ isRetry: false });
+  }
+
+  /** Until the portable engine can accept, clients wait in the queue, or are accepted by the threads that are left. */
+  #leaveThreads({ isRetry }: { isRetry: boolean }): void {
+    if (this.#acceptor.by !== 'threads') return;
+    try {
+      this.#replace(this.#openPortable());
+      if (isRetry) this.observer.acceptResumed?.();
+    } catch (error) {
+      this.observer.acceptPaused?.({ error: error instanceof Error ? error : new Error(String(error)), retryInMs: RETRY_MS });
+      setTimeout(() => this.#leaveThreads({ isRetry: true }), RETRY_MS);
+    }
   }
 
   #replace(next: Acceptor): void {
@@ -112,15 +131,20 @@ export class NativeEntrance implements Entrance {
     // A limit is one for all threads: where there is one, a single thread accepts.
     const members = maxconn === null ? threads.alive : threads.alive.slice(0, 1);
     // A descriptor for each: the state of one is a single thread's.
-    const fds = members.map(() => listener.dup());
+    const fds: number[] = [];
+    try {
+      for (const _ of members) fds.push(listener.dup());
+      for (const fd of fds) setNonBlocking(fd, true);
+    } catch (error) {
+      for (const fd of fds) closeFd(fd);
+      throw error;
+    }
+    this.#routes.add(route);
     const command = (fd: number): Command => ({
       do: 'open-entrance',
       plan: { id, fd, isUnix: listener.address.family === 'unix', route: route.memory, maxconn, idleMs, reportsOrderly },
     });
-    members.forEach((thread, index) => {
-      setNonBlocking(fds[index]!, true);
-      threads.tell(thread, command(fds[index]!));
-    });
+    members.forEach((thread, index) => threads.tell(thread, command(fds[index]!)));
     return { by: 'threads', id, fds, route };
   }
 
@@ -153,10 +177,11 @@ export class NativeEntrance implements Entrance {
     await promise;
     this.#closed.splice(this.#closed.indexOf(done), 1);
     for (const fd of acceptor.fds) closeFd(fd);
+    this.#routes.delete(acceptor.route);
   }
 
-  /** A thread accepts here no more, under this number; or under none, it is gone. */
-  closedIn(thread: number, id: number | null): void {
+  /** A thread accepts here no more, under this number. */
+  closedIn(thread: number, id: number): void {
     for (const done of this.#closed) done(thread, id);
   }
 

@@ -78,21 +78,25 @@ export class Freezer {
         this.#thread.end(client, { stage: 'relay', reason: null, reset: false });
         continue;
       }
-      for (const fd of server === -1 ? [client] : [client, server]) {
-        legs.clear(fd, FROZEN);
-        this.#watch(fd);
+      const watched = (server === -1 ? [client] : [client, server]).map((fd) => this.#watch(fd));
+      const failed = watched.find((result) => result < 0);
+      if (failed !== undefined) {
+        // Of what is not watched nobody would hear again.
+        this.#thread.end(client, { stage: 'relay', reason: { failures: [{ address: -1, errno: -failed }] }, reset: true });
+        continue;
       }
       if (server === -1) this.#dialer.begin(client);
       else this.#relay.begin(client);
     }
   }
 
-  #watch(fd: number): void {
+  #watch(fd: number): number {
     const { legs, kernel } = this.#thread;
+    legs.clear(fd, FROZEN);
     // A new watch gives an event for what is there already. Whether an end came meanwhile, only reading tells.
     legs.set(fd, READABLE | READ_TO_END);
     const mask = legs.has(fd, IS_UNIX) ? UNIX_EVENTS | (legs.has(fd, BLOCKED) ? EPOLLOUT : 0) : TCP_EVENTS;
-    kernel.watch(fd, mask, legs.generation(fd));
+    return kernel.watch(fd, mask, legs.generation(fd));
   }
 
   /** Forget frozen connections that another process has. */

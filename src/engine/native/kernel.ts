@@ -189,6 +189,8 @@ export function openKernel() {
       setsockopt(BigInt(fd), SOL_SOCKET, SO_LINGER, reset.address, 8n);
       close(BigInt(fd));
     },
+    /** What `wait` waits on. */
+    epollFd: Number(epoll),
     closeEpoll: (): void => void close(epoll),
   };
 }

@@ -62,6 +62,8 @@ export const SPLICING = 4096;
 export const FROZEN = 8192;
 /** To be ended as soon as it is frozen no longer. */
 export const DOOMED = 16384;
+/** No leg: a descriptor that the thread has for itself, as a pipe. Here so that it can be closed when the thread dies. */
+export const KIND_OWN = 32768;
 
 /** Most descriptors that the table has rows for; memory is used for those in use only. */
 const CAPACITY = 1 << 20;

@@ -7,9 +7,10 @@ import { Dialer } from './dial.ts';
 import { Freezer } from './freeze.ts';
 import { IdleWatch } from './idle.ts';
 import { EINTR, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLRDHUP, openKernel } from './kernel.ts';
-import { CONNECTING, DOOMED, FROZEN, IS_UNIX, KIND_CLIENT, KIND_LISTENER, Legs, READABLE, READ_TO_END } from './legs.ts';
+import { CONNECTING, DOOMED, FROZEN, IS_UNIX, KIND_CLIENT, KIND_LISTENER, KIND_OWN, Legs, READABLE, READ_TO_END } from './legs.ts';
 import type { Command, EndReport, Report, ThreadData } from './messages.ts';
 import { forgetPeer, peerOf } from './peer.ts';
+import { Pulse } from './pulse.ts';
 import { Relay } from './relay.ts';
 import { Route } from './route.ts';
 import type { EndOptions, Thread } from './thread.ts';
@@ -21,6 +22,7 @@ const LONGEST_WAIT_MS = 1000;
 export class Loop {
   readonly #port: MessagePort;
   readonly #wakeFd: number;
+  readonly #pulse: Pulse;
   readonly #thread: Thread;
   readonly #relay: Relay;
   readonly #keepAlive: KeepAlive;
@@ -32,9 +34,10 @@ export class Loop {
   #ends: EndReport[] = [];
   #isStopped = false;
 
-  constructor({ number, legs, port, wakeFd }: ThreadData) {
+  constructor({ number, legs, port, wakeFd, pulse }: ThreadData) {
     this.#port = port;
     this.#wakeFd = wakeFd;
+    this.#pulse = new Pulse(pulse);
     this.#thread = {
       number,
       kernel: openKernel(),
@@ -58,7 +61,8 @@ export class Loop {
 
   /** Returns when the thread is told to stop. */
   run(): void {
-    const { kernel } = this.#thread;
+    const { kernel, legs, number } = this.#thread;
+    legs.open(kernel.epollFd, number, KIND_OWN);
     kernel.watch(this.#wakeFd, EPOLLIN, 0);
     while (!this.#isStopped) {
       const count = kernel.wait(this.#waitMs());
@@ -70,6 +74,7 @@ export class Loop {
       this.#runDue();
     }
     this.#relay.close();
+    legs.close(kernel.epollFd);
     kernel.closeEpoll();
   }
 
@@ -162,6 +167,7 @@ export class Loop {
     this.#thread.kernel.receive(this.#wakeFd);
     for (let received = receiveMessageOnPort(this.#port); received; received = receiveMessageOnPort(this.#port)) {
       this.#carryOut(received.message as Command);
+      this.#pulse.beat();
     }
   }
 

@@ -78,4 +78,11 @@ export type Report =
   | { said: 'frozen'; upstream: number; connections: MovedConnection[] };
 
 /** What a thread is started with. Commands come as a message on the port, and then a byte on the descriptor, which wakes it. */
-export type ThreadData = { number: number; legs: SharedArrayBuffer; port: MessagePort; wakeFd: number };
+export type ThreadData = {
+  number: number;
+  legs: SharedArrayBuffer;
+  port: MessagePort;
+  wakeFd: number;
+  /** See pulse.ts. */
+  pulse: SharedArrayBuffer;
+};

@@ -1,8 +1,11 @@
 /** Connections of the threads on their way to another process, or from one. */
 import { GraceError } from '../../error.ts';
-import type { AdoptOptions, MovedConnection, Mover } from '../transfer.ts';
+import { closeFd } from '../../sys/descriptor.ts';
+import { setResetOnClose } from '../../sys/socket.ts';
+import type { AdoptOptions, MovedConnection, MovedLeg, Mover } from '../transfer.ts';
 import type { Upstream } from '../engine.ts';
 import { NativeEntrance } from './entrance.ts';
+import { FROZEN, KIND_CLIENT, KIND_SERVER } from './legs.ts';
 import type { Threads } from './threads.ts';
 import { NativeUpstream } from './upstream.ts';
 
@@ -15,10 +18,10 @@ export type NativeMoverOptions = {
 
 export class NativeMover implements Mover {
   readonly #options: NativeMoverOptions;
-  /** Threads that frozen connections are of. */
-  readonly #threadOf = new WeakMap<MovedConnection, number>();
+  /** Frozen connections, with the thread they are of; null: it died, and their descriptors are the main thread's. */
+  readonly #frozen = new Map<MovedConnection, number | null>();
   /** Called with what a thread has frozen. */
-  readonly #waiting: { thread: number; upstream: number; done: (connections: MovedConnection[]) => void }[] = [];
+  #waiting: { thread: number; upstream: number; done: (connections: MovedConnection[]) => void }[] = [];
   #next = 0;
 
   constructor(options: NativeMoverOptions) {
@@ -34,7 +37,6 @@ export class NativeMover implements Mover {
         this.#waiting.push({ thread, upstream: upstream.id, done });
         this.#options.threads.tell(thread, { do: 'freeze', upstream: upstream.id, limit: limit - frozen.length });
       });
-      for (const connection of connections) this.#threadOf.set(connection, thread);
       frozen.push(...connections);
     }
     return frozen;
@@ -42,31 +44,54 @@ export class NativeMover implements Mover {
 
   /** A thread has frozen connections of an upstream. */
   frozen(thread: number, upstream: number, connections: MovedConnection[]): void {
+    for (const connection of connections) this.#frozen.set(connection, thread);
     const index = this.#waiting.findIndex((each) => each.thread === thread && each.upstream === upstream);
-    this.#waiting.splice(index, index === -1 ? 0 : 1)[0]?.done(connections);
+    if (index !== -1) this.#waiting.splice(index, 1)[0]?.done(connections);
   }
 
-  /** A thread is gone. */
+  /**
+   * A thread is gone, and what it had open is about to be closed. Not so what it has frozen: it may be
+   * on its way to another process at this moment, and a descriptor that was closed may be another's.
+   */
   lost(thread: number): void {
-    for (const { done } of this.#waiting.filter((each) => each.thread === thread)) done([]);
+    const { legs } = this.#options.threads;
+    for (const [connection, owner] of this.#frozen) {
+      if (owner !== thread) continue;
+      this.#frozen.set(connection, null);
+      for (const { fd } of legsOf(connection)) legs.close(fd);
+    }
+    const waiting = this.#waiting.filter((each) => each.thread === thread);
+    this.#waiting = this.#waiting.filter((each) => each.thread !== thread);
+    for (const { done } of waiting) done([]);
   }
 
   thaw(connections: readonly MovedConnection[]): void {
-    for (const [thread, clients] of this.#byThread(connections)) this.#options.threads.tell(thread, { do: 'thaw', clients });
+    for (const [thread, own] of this.#take(connections)) {
+      if (thread !== null) this.#options.threads.tell(thread, { do: 'thaw', clients: clientsOf(own) });
+      // Nobody is left to go on with them.
+      else for (const { fd } of own.flatMap(legsOf)) closeWithReset(fd);
+    }
   }
 
   letGo(connections: readonly MovedConnection[]): void {
-    for (const [thread, clients] of this.#byThread(connections)) this.#options.threads.tell(thread, { do: 'let-go', clients });
+    for (const [thread, own] of this.#take(connections)) {
+      if (thread !== null) this.#options.threads.tell(thread, { do: 'let-go', clients: clientsOf(own) });
+      else for (const { fd } of own.flatMap(legsOf)) closeFd(fd);
+    }
   }
 
-  #byThread(connections: readonly MovedConnection[]): Map<number, number[]> {
-    const clients = new Map<number, number[]>();
+  /** What this mover has frozen, by thread; it is frozen no longer. */
+  #take(connections: readonly MovedConnection[]): Map<number | null, MovedConnection[]> {
+    const taken = new Map<number | null, MovedConnection[]>();
     for (const connection of connections) {
-      const thread = this.#threadOf.get(connection);
+      const thread = this.#frozen.get(connection);
       if (thread === undefined) throw new TypeError('this connection was frozen by another engine');
-      clients.set(thread, [...(clients.get(thread) ?? []), connection.client.fd]);
+      this.#frozen.delete(connection);
+      const known = taken.get(thread);
+      if (known) known.push(connection);
+      else taken.set(thread, [connection]);
     }
-    return clients;
+    return taken;
   }
 
   adopt(connections: readonly MovedConnection[], { upstream, entrance, observer, idleMs }: AdoptOptions): void {
@@ -75,6 +100,7 @@ export class NativeMover implements Mover {
     if (!(upstream instanceof NativeUpstream) || !upstream.isPlain || !isUsable() || alive.length === 0) {
       throw new GraceError('connections of threads cannot be taken over by the portable engine');
     }
+    if (connections.flatMap(legsOf).some(({ fd }) => !threads.legs.fits(fd))) throw new GraceError('descriptors of these connections are beyond what the threads can count');
     const own = entrance instanceof NativeEntrance ? entrance : null;
     const id = own?.idInThreads ?? openShadow({ observer, idleMs });
     const members = own?.isInOneThread ? alive.slice(0, 1) : alive;
@@ -82,7 +108,25 @@ export class NativeMover implements Mover {
     this.#next++;
     for (const { thread, share } of shares.filter((each) => each.share.length > 0)) {
       upstream.countAdopted(thread, share.length);
+      // From here on they are closed with what the thread has, should it die before it hears of them.
+      for (const { client, server } of share) {
+        threads.legs.open(client.fd, thread, KIND_CLIENT | FROZEN);
+        if (server !== null) threads.legs.open(server.fd, thread, KIND_SERVER | FROZEN);
+      }
       threads.tell(thread, { do: 'adopt', upstream: upstream.id, entrance: id, connections: share });
     }
   }
+}
+
+function legsOf({ client, server }: MovedConnection): MovedLeg[] {
+  return server === null ? [client] : [client, server];
+}
+
+function clientsOf(connections: readonly MovedConnection[]): number[] {
+  return connections.map(({ client }) => client.fd);
+}
+
+function closeWithReset(fd: number): void {
+  setResetOnClose(fd);
+  closeFd(fd);
 }

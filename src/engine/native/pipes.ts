@@ -3,8 +3,11 @@
  * for all connections of a thread; one that holds bytes for a leg that takes no more belongs to that
  * leg until they are gone.
  */
-import { EAGAIN, PIPE_SIZE } from './kernel.ts';
+import { EAGAIN, EINTR, PIPE_SIZE } from './kernel.ts';
 import type { Kernel } from './kernel.ts';
+import { KIND_OWN } from './legs.ts';
+import type { Legs } from './legs.ts';
+import type { Thread } from './thread.ts';
 
 /** So many reads in a row that fill the buffer make a leg bulk. */
 export const SPLICE_AFTER = 3;
@@ -33,20 +36,26 @@ export type Moved = {
 
 export class Pipes {
   readonly #kernel: Kernel;
+  readonly #legs: Legs;
+  readonly #number: number;
   readonly #spare: Pipe[] = [];
   /** Answers of `move` are read at once, so one object does for all. */
   readonly #moved: Moved = { read: 0, written: 0, rest: null, isSmall: false, isUnsupported: false };
 
-  constructor(kernel: Kernel) {
+  constructor({ kernel, legs, number }: Pick<Thread, 'kernel' | 'legs' | 'number'>) {
     this.#kernel = kernel;
+    this.#legs = legs;
+    this.#number = number;
   }
 
   /** Whether there is a pipe, or descriptors for one. */
   get isUsable(): boolean {
     if (this.#spare.length > 0) return true;
     const pipe = this.#kernel.pipe();
-    if (pipe) this.#spare.push(pipe);
-    return pipe !== null;
+    if (pipe === null) return false;
+    for (const fd of [pipe.input, pipe.output]) if (this.#legs.fits(fd)) this.#legs.open(fd, this.#number, KIND_OWN);
+    this.#spare.push(pipe);
+    return true;
   }
 
   /** Move what one socket has to another. */
@@ -95,7 +104,9 @@ export class Pipes {
     let at = 0;
     while (at < bytes.length) {
       const length = this.#kernel.read(part.pipe.output);
-      if (length <= 0) break;
+      if (length === -EINTR) continue;
+      // Bytes that were taken from one peer and cannot be given to the other must not go unnoticed.
+      if (length <= 0) throw new Error(`a pipe with ${bytes.length - at} bytes left gave errno ${-length}`);
       bytes.set(this.#kernel.input.subarray(0, length), at);
       at += length;
     }
@@ -116,8 +127,10 @@ export class Pipes {
   }
 
   #closePipe({ input, output }: Pipe): void {
-    this.#kernel.close(input);
-    this.#kernel.close(output);
+    for (const fd of [input, output]) {
+      if (this.#legs.fits(fd)) this.#legs.close(fd);
+      this.#kernel.close(fd);
+    }
   }
 
   close(): void {

@@ -9,6 +9,8 @@ import type { Thread } from './thread.ts';
 const READS_PER_TURN = 16;
 /** Pause before a write is tried again that found no memory, of which no event tells. */
 const NO_MEMORY_PAUSE_MS = 20;
+/** A write that failed so may succeed later; but for the first no event tells when. */
+const PASSING: readonly number[] = [-EAGAIN, -EINTR, -ENOBUFS, -ENOMEM];
 
 /** Edge-triggered; a TCP socket says that it can be written only after a write that it could not take. */
 export const TCP_EVENTS = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;
@@ -28,7 +30,7 @@ export class Relay {
 
   constructor(thread: Thread) {
     this.#thread = thread;
-    this.#pipes = new Pipes(thread.kernel);
+    this.#pipes = new Pipes(thread);
   }
 
   /** Both legs are there: move what has come already. */
@@ -102,7 +104,10 @@ export class Relay {
       }
       this.#count(from, Math.max(0, moved.read));
       if (moved.rest !== null) {
-        if (moved.written === -EAGAIN) return this.#block(to, moved.rest);
+        if (PASSING.includes(moved.written)) {
+          this.#block(to, moved.rest);
+          return moved.written === -EAGAIN ? undefined : this.#starve(to);
+        }
         this.#pipes.discard(moved.rest);
         return this.#writeFailed(from, to);
       }
@@ -137,12 +142,11 @@ export class Relay {
   }
 
   #notAllSent(from: number, to: number, { sent, bytes }: { sent: number; bytes: Uint8Array }): void {
-    if (sent >= 0 || sent === -EAGAIN || sent === -EINTR) return this.#block(to, bytes.slice(Math.max(0, sent)));
-    if (sent === -ENOBUFS || sent === -ENOMEM) {
-      this.#block(to, bytes.slice());
-      return this.#starve(to);
-    }
-    this.#writeFailed(from, to);
+    if (sent < 0 && !PASSING.includes(sent)) return this.#writeFailed(from, to);
+    const leftover = new Uint8Array(new ArrayBuffer(bytes.length - Math.max(0, sent)));
+    leftover.set(bytes.subarray(Math.max(0, sent)));
+    this.#block(to, leftover);
+    if (sent < 0 && sent !== -EAGAIN) this.#starve(to);
   }
 
   #block(to: number, leftover: Uint8Array | PipePart): void {
@@ -172,7 +176,7 @@ export class Relay {
     } else if (leftover) {
       const written = this.#pipes.write(leftover, to);
       if (leftover.length > 0) {
-        if (written === -EAGAIN) return;
+        if (PASSING.includes(written)) return written === -EAGAIN ? undefined : this.#starve(to);
         this.#pipes.discard(leftover);
         this.#leftovers.delete(to);
         return this.#writeFailed(from, to);

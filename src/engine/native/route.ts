@@ -9,6 +9,9 @@
 const UPSTREAM = 0;
 const FIRST_FLAG = 1;
 
+/** An accept takes microseconds, and however busy the system is, not so long. */
+const HUNG_AFTER_MS = 1000;
+
 /** Nobody accepts any more. */
 export const CLOSED_ROUTE = -1;
 
@@ -37,10 +40,12 @@ export class Route {
   }
 
   /** Close it, and wait the few microseconds that an accept under way takes. */
-  close(): void {
+  close({ timeoutMs = HUNG_AFTER_MS }: { timeoutMs?: number } = {}): void {
     this.set(CLOSED_ROUTE);
+    const until = performance.now() + timeoutMs;
     for (let flag = FIRST_FLAG; flag < this.#cells.length; flag++) {
-      while (Atomics.load(this.#cells, flag) !== 0) Atomics.wait(this.#cells, flag, 1, 1);
+      // A thread that died or hangs with its flag up accepts no more either.
+      while (Atomics.load(this.#cells, flag) !== 0 && performance.now() < until) Atomics.wait(this.#cells, flag, 1, 1);
     }
   }
 

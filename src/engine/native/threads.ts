@@ -3,15 +3,21 @@ import { MessageChannel, Worker } from 'node:worker_threads';
 import type { MessagePort } from 'node:worker_threads';
 import { closeFd, setNonBlocking } from '../../sys/descriptor.ts';
 import { sendMessage } from '../../sys/message.ts';
+import { exitAtOnce } from '../../sys/process.ts';
 import { openSocketPair } from '../../sys/socket.ts';
 import { Legs } from './legs.ts';
 import type { Command, Report, ThreadData } from './messages.ts';
+import { Pulse } from './pulse.ts';
 
 /** Set by the build to the source of worker.ts and all that it imports; absent when run from source. */
 declare const GRACE_NATIVE_WORKER: string | undefined;
 
 /** A thread that does not end when told to is ended by force after so long. */
 const STOP_TIMEOUT_MS = 2000;
+/** Commands are carried out in milliseconds. Where none was for twice so long, the thread is taken for dead. */
+const ANSWER_TIMEOUT_MS = 5000;
+/** After its error the end of a thread is known soon; on Deno it is not always told. */
+const END_AFTER_ERROR_MS = 500;
 
 /** What a thread allocates lives for a dial at most: a larger young generation only holds more of what is dead already. */
 const YOUNG_MB = 2;
@@ -21,23 +27,52 @@ export type ThreadsOptions = {
   onReport: (thread: number, report: Report) => void;
   /** A thread ended that was not told to. */
   onDeath: (thread: number, error: Error) => void;
+  /** Default 5000. */
+  answerTimeoutMs?: number | undefined;
+  /** Start a thread. Default: one that runs worker.ts. */
+  startWorker?: StartWorker | undefined;
 };
 
-type Member = { worker: Worker; port: MessagePort; wakeFds: [number, number]; isAlive: boolean; ended: Promise<void> };
+/** `port` is to be transferred to the thread. */
+export type StartWorker = (data: ThreadData, port: MessagePort) => Worker;
+
+type Member = {
+  worker: Worker;
+  port: MessagePort;
+  wakeFds: [number, number];
+  pulse: Pulse;
+  isAlive: boolean;
+  ended: Promise<void>;
+  /** Commands that it was told. */
+  told: number;
+  /** Runs while it has not carried out all of them. */
+  watch: NodeJS.Timeout | null;
+  die(error: Error): void;
+};
 
 export class Threads {
   readonly legs = new Legs();
   readonly #members: Member[] = [];
   readonly #options: ThreadsOptions;
   #isClosing = false;
-  /** Threads that sit in a system call would keep the process from ending. */
-  readonly #atExit = () => this.#tellAll({ do: 'stop' });
+  /** The runtime waits for threads when it ends, and those that sit in a system call would keep it. */
+  readonly #atExit = (code: number) => {
+    this.tellAll({ do: 'stop' });
+    const until = performance.now() + STOP_TIMEOUT_MS;
+    const haveStopped = this.#members.map(({ pulse }) => pulse.waitForStop(Math.max(0, until - performance.now())));
+    if (haveStopped.includes(false)) exitAtOnce(code);
+  };
 
-  /** Start the threads. What they are told before they run waits for them. */
+  /** Start the threads. What they are told before they run waits for them. Throws, and leaves nothing, when one cannot be started. */
   constructor(options: ThreadsOptions) {
     this.#options = options;
     process.on('exit', this.#atExit);
-    for (let number = 0; number < options.count; number++) this.#members.push(this.#start(number));
+    try {
+      for (let number = 0; number < options.count; number++) this.#members.push(this.#start(number));
+    } catch (error) {
+      void this.close();
+      throw error;
+    }
   }
 
   get count(): number {
@@ -53,51 +88,84 @@ export class Threads {
     const member = this.#members[thread];
     if (!member?.isAlive) return;
     member.port.postMessage(command);
+    member.told = (member.told + 1) | 0;
     wake(member);
+    this.#watch(member, { since: member.pulse.obeyed, isLate: false });
   }
 
   tellAll(command: Command): void {
-    this.#tellAll(command);
+    this.#members.forEach((_, thread) => this.tell(thread, command));
   }
 
-  #tellAll(command: Command): void {
-    this.#members.forEach((_, thread) => this.tell(thread, command));
+  /** See that what it was told is carried out. A process that was stopped for a while itself is late, too: only the second time counts. */
+  #watch(member: Member, { since, isLate }: { since: number; isLate: boolean }): void {
+    if (member.watch !== null) return;
+    member.watch = setTimeout(() => {
+      member.watch = null;
+      const { obeyed } = member.pulse;
+      if (!member.isAlive || obeyed === member.told) return;
+      if (obeyed !== since || !isLate) return this.#watch(member, { since: obeyed, isLate: obeyed === since });
+      void member.worker.terminate();
+      member.die(new Error(`thread ${this.#members.indexOf(member)} does not answer`));
+    }, this.#options.answerTimeoutMs ?? ANSWER_TIMEOUT_MS).unref();
   }
 
   #start(number: number): Member {
     const { port1, port2 } = new MessageChannel();
     const wakeFds = openSocketPair();
-    for (const fd of wakeFds) setNonBlocking(fd, true);
-    const data: ThreadData = { number, legs: this.legs.memory, port: port2, wakeFd: wakeFds[1] };
-    const worker = openWorker(data, port2);
+    const pulse = new Pulse();
+    let worker: Worker;
+    try {
+      for (const fd of wakeFds) setNonBlocking(fd, true);
+      const data: ThreadData = { number, legs: this.legs.memory, port: port2, wakeFd: wakeFds[1], pulse: pulse.memory };
+      worker = (this.#options.startWorker ?? openWorker)(data, port2);
+    } catch (error) {
+      port1.close();
+      for (const fd of wakeFds) closeFd(fd);
+      throw error;
+    }
     const { promise: ended, resolve: end } = Promise.withResolvers<void>();
-    const member: Member = { worker, port: port1, wakeFds, isAlive: true, ended };
     const die = (error: Error) => {
       if (!member.isAlive) return;
       member.isAlive = false;
+      if (member.watch !== null) clearTimeout(member.watch);
       port1.close();
       for (const fd of wakeFds) closeFd(fd);
       end();
       if (!this.#isClosing) this.#options.onDeath(number, error);
     };
-    worker.once('error', (error) => die(error instanceof Error ? error : new Error(String(error))));
-    worker.once('exit', (code) => die(new Error(`thread ${number} ended with code ${code}`)));
-    port1.on('message', (report: Report) => this.#options.onReport(number, report));
+    const member: Member = { worker, port: port1, wakeFds, pulse, isAlive: true, ended, told: 0, watch: null, die };
+    // What it had open is closed then, so it must have come to its end.
+    let failure: Error | null = null;
+    worker.on('error', (error) => {
+      failure ??= error instanceof Error ? error : new Error(String(error));
+      setTimeout(die, END_AFTER_ERROR_MS, failure);
+    });
+    worker.once('exit', (code) => {
+      pulse.stop();
+      die(failure ?? new Error(`thread ${number} ended with code ${code}`));
+    });
+    port1.on('message', (report: Report) => {
+      if (member.isAlive) this.#options.onReport(number, report);
+    });
     return member;
   }
 
-  /** End the threads. */
+  /** End the threads. One that cannot be ended is left behind. */
   async close(): Promise<void> {
     this.#isClosing = true;
-    process.removeListener('exit', this.#atExit);
-    this.#tellAll({ do: 'stop' });
+    this.tellAll({ do: 'stop' });
     await Promise.all(
-      this.#members.map(async ({ worker, ended }) => {
-        const timer = setTimeout(() => void worker.terminate(), STOP_TIMEOUT_MS);
+      this.#members.map(async ({ worker, ended, die }) => {
+        const terminating = setTimeout(() => void worker.terminate(), STOP_TIMEOUT_MS);
+        const leaving = setTimeout(die, 2 * STOP_TIMEOUT_MS);
         await ended;
-        clearTimeout(timer);
+        clearTimeout(terminating);
+        clearTimeout(leaving);
       }),
     );
+    // Not before, and not with one left behind: the process may be ended.
+    if (this.#members.every(({ pulse }) => pulse.waitForStop(0))) process.removeListener('exit', this.#atExit);
   }
 }
 

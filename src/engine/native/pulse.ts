@@ -1,0 +1,41 @@
+/**
+ * Signs of life of a thread: two shared cells, which it writes and the main thread reads. A thread that
+ * sits in a system call, or in a loop without end, cannot be asked.
+ */
+const IS_RUNNING = 0;
+const OBEYED = 1;
+
+export class Pulse {
+  readonly memory: SharedArrayBuffer;
+  readonly #cells: Int32Array;
+
+  constructor(memory: SharedArrayBuffer = new SharedArrayBuffer(8)) {
+    this.memory = memory;
+    this.#cells = new Int32Array(memory);
+  }
+
+  /** It may be in a system call from now on, out of which nobody can call it. */
+  start(): void {
+    Atomics.store(this.#cells, IS_RUNNING, 1);
+  }
+
+  stop(): void {
+    Atomics.store(this.#cells, IS_RUNNING, 0);
+    Atomics.notify(this.#cells, IS_RUNNING);
+  }
+
+  /** A command was carried out. */
+  beat(): void {
+    Atomics.add(this.#cells, OBEYED, 1);
+  }
+
+  /** Commands that it has carried out. */
+  get obeyed(): number {
+    return Atomics.load(this.#cells, OBEYED);
+  }
+
+  /** Block until it has stopped. Returns whether that was in time. */
+  waitForStop(timeoutMs: number): boolean {
+    return Atomics.wait(this.#cells, IS_RUNNING, 1, timeoutMs) !== 'timed-out';
+  }
+}
