@@ -75,7 +75,11 @@ async function settled(service: Service, signal: AbortSignal): Promise<void> {
 }
 
 function mustNotStop({ phase }: Service): void {
-  if (phase === 'stopping' || phase === 'ended') throw new GraceError('the daemon is stopping', { hint: 'wait for its end, or: grace stop --now' });
+  if (phase === 'stopping' || phase === 'ended') throw stoppingError();
+}
+
+function stoppingError(): GraceError {
+  return new GraceError('the daemon is stopping', { hint: 'wait for its end, or: grace stop --now' });
 }
 
 async function start(service: Service, request: Request<'start'>): Promise<Result<'start'>> {
@@ -185,7 +189,7 @@ export async function stopDaemon(service: Service, { timeoutMs }: { timeoutMs: n
   service.supervisor.stopping({ timeoutMs });
   if (service.phase !== 'stopping' && service.phase !== 'ended') service.log.info({ timeoutMs }, 'stopping');
   service.phase = 'stopping';
-  const destinations = await service.forwarder.stopAll();
+  const destinations = await service.forwarder.stopAll(stoppingError());
   await service.supervisor.settled();
   const [own, older] = await Promise.all([drain(destinations, timeoutMs), service.generations.stop({ timeoutMs })]);
   service.phase = 'ended';

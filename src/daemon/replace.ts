@@ -1,4 +1,5 @@
 import type { ChildProcess } from 'node:child_process';
+import { setTimeout as delay } from 'node:timers/promises';
 import { readLines, writeLine } from '../control/lines.ts';
 import type { Failure, Invocation, Request, Result } from '../control/messages.ts';
 import { MovedError } from '../control/server.ts';
@@ -9,6 +10,7 @@ import type { Listener } from '../net/listener.ts';
 import { takeOverSocketPath } from '../net/unix-path.ts';
 import { closeFd } from '../sys/descriptor.ts';
 import { openSocketPair } from '../sys/socket.ts';
+import { longestTimer } from './drain.ts';
 import { checkExecutable, whyNotRunnable } from './executable.ts';
 import { handoverVariable } from './handover.ts';
 import type { Handover, HandedRule, SuccessorMessage } from './handover.ts';
@@ -29,23 +31,24 @@ export async function replaceDaemon(service: Service, { exec, timeoutMs }: Pick<
   checkExecutable(exec);
   service.phase = 'restarting';
   log.info({ exec: exec.file }, 'restarting');
-  supervisor.restarting({ timeoutMs });
-  const held = await forwarder.hold();
   const deadline = new Deadline(timeoutMs);
+  service.cancelRestart = (why) => deadline.cancel(why);
+  let held: Held | null = null;
   let isPaused = false;
   let successor: Successor | null = null;
   let ready: { pid: number; version: string; move?: number };
   try {
+    supervisor.restarting({ timeoutMs });
+    held = await deadline.bound(forwarder.hold(deadline), 'a change of the rules that is under way did not end');
     const { handover, listeners } = picture(service);
     successor = await Successor.start(exec, service, listeners);
     successor.say({ handover });
-    service.cancelRestart = (why) => deadline.cancel(why);
-    ({ ready } = await deadline.bound(successor.hear('ready'), 'did not come up'));
+    ({ ready } = await deadline.bound(successor.hear('ready'), 'the new process did not come up'));
     service.cancelRestart = null;
     isPaused = true;
-    await held.pause();
+    await deadline.bound(held.pause(), 'accepting did not stop');
     successor.say({ go: true });
-    await deadline.bound(successor.hear('serving'), 'did not take over');
+    await deadline.bound(successor.hear('serving'), 'the new process did not take over');
   } catch (error) {
     await successor?.end();
     goOn(service, held, { isPaused });
@@ -59,15 +62,15 @@ export async function replaceDaemon(service: Service, { exec, timeoutMs }: Pick<
 }
 
 /** The restart came to nothing: everything as it was. */
-function goOn(service: Service, held: Held, { isPaused }: { isPaused: boolean }): void {
+function goOn(service: Service, held: Held | null, { isPaused }: { isPaused: boolean }): void {
   const { forwarder, supervisor, log } = service;
   service.phase = 'serving';
   try {
-    if (isPaused) {
+    if (held && isPaused) {
       held.resume();
       for (const { listener } of forwarder.rules) takeOverSocketPath(listener);
       service.takeOver();
-    } else held.goOn();
+    } else held?.goOn();
   } catch (error) {
     log.error({ error: errorMessage(error) }, 'not everything is as it was before the restart');
   }
@@ -211,11 +214,11 @@ class Successor {
     };
   }
 
-  /** Kill it and wait for its end. */
+  /** Kill it and wait for its end, but not for one that the kernel holds up: no code of it runs any more. */
   async end(): Promise<void> {
     closeFd(this.moveSocket);
     killGroup(this.#child);
-    await this.#end;
+    await Promise.race([this.#end, delay(endTimeoutMs, undefined, { ref: false })]);
   }
 
   /** It is the daemon now: let go of the pipes to it. */
@@ -227,6 +230,9 @@ class Successor {
     this.#child.unref();
   }
 }
+
+/** How long a process that was killed may take to be gone, in milliseconds. */
+const endTimeoutMs = 2000;
 
 /** How long a program that is no grace may live on after it has shown that, in milliseconds. */
 const lingerMs = 1000;
@@ -247,27 +253,39 @@ function failureOf({ message, hint }: Failure): GraceError {
 /** One time limit over several waits, which can be cut short. */
 class Deadline {
   readonly #timeoutMs: number;
-  readonly #over: Promise<{ why: string | null }>;
-  readonly #end: (over: { why: string | null }) => void;
+  readonly #over = new AbortController();
   readonly #timer: NodeJS.Timeout;
+  /** Why it was cut short, if it was. */
+  #why: string | null = null;
 
   constructor(timeoutMs: number) {
-    const { promise, resolve } = Promise.withResolvers<{ why: string | null }>();
     this.#timeoutMs = timeoutMs;
-    this.#over = promise;
-    this.#end = resolve;
-    this.#timer = setTimeout(() => resolve({ why: null }), timeoutMs);
+    this.#timer = setTimeout(() => this.#over.abort(new Error('time is up')), Math.min(timeoutMs, longestTimer));
   }
 
-  async bound<T extends object>(wait: Promise<T>, whatItDidNot: string): Promise<T> {
-    const first = await Promise.race([wait, this.#over]);
-    if (!('why' in first)) return first;
-    wait.catch(() => {}); // it is ended now, and that is no news
-    throw new GraceError(`cannot restart: ${first.why ?? `the new process ${whatItDidNot} within ${this.#timeoutMs / 1000} s`}`);
+  /** Aborts when time is up. */
+  get signal(): AbortSignal {
+    return this.#over.signal;
+  }
+
+  /** What a wait brings. Rejects with GraceError when time is up before, and then nobody hears what it brings. */
+  async bound<T>(wait: Promise<T>, whatWasLate: string): Promise<T> {
+    const { signal } = this;
+    const { promise, reject } = Promise.withResolvers<never>();
+    const abort = () => reject(new GraceError(`cannot restart: ${this.#why ?? `${whatWasLate} within ${this.#timeoutMs / 1000} s`}`));
+    if (signal.aborted) abort();
+    signal.addEventListener('abort', abort, { once: true });
+    wait.catch(() => {}); // after the end of the race its failure is no news
+    try {
+      return await Promise.race([promise, wait]);
+    } finally {
+      signal.removeEventListener('abort', abort);
+    }
   }
 
   cancel(why: string): void {
-    this.#end({ why });
+    this.#why ??= why;
+    this.#over.abort(new Error(why));
   }
 
   clear(): void {

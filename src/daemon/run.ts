@@ -134,7 +134,7 @@ async function serve(options: DaemonOptions, parent: Parent, supervisor: Supervi
     log.error({ error: errorMessage(error) }, 'cannot serve');
     // A successor that fails must leave the predecessor what is its own: paths, and what its supervisor keeps.
     if (parent.handover) listeners.abandon();
-    await service.forwarder.stopAll();
+    await service.forwarder.stopAll(new GraceError('the daemon could not start'));
     throw error;
   } finally {
     control.close();

@@ -83,6 +83,7 @@ export class Forwarder {
         );
       } catch (error) {
         await this.#shut(rule);
+        rule.current.upstream.destroy(); // nobody would ever list, wait for or end them
         throw error;
       }
       return true;
@@ -195,18 +196,28 @@ export class Forwarder {
     });
   }
 
-  /** Stop accepting on every rule; the rules stay kept. Returns all destinations with connections. */
-  async stopAll(): Promise<Destination[]> {
+  /**
+   * Stop accepting on every rule, for ever: a change that has not been kept yet fails with the reason.
+   * The rules stay kept. Returns all destinations with connections.
+   */
+  async stopAll(reason: Error): Promise<Destination[]> {
+    this.#gate.close(reason);
+    await this.#shutAll();
+    await this.#kept; // a change that was being written down has taken effect
+    await this.#shutAll();
+    return this.views().map(({ destination }) => destination);
+  }
+
+  async #shutAll(): Promise<void> {
     const rules = this.rules;
     for (const rule of rules) this.#orphan(rule);
     this.#rules.clear();
     await Promise.all(rules.map((rule) => this.#shut(rule)));
-    return this.views().map(({ destination }) => destination);
   }
 
-  /** Hold changes back while a successor is made from the picture of all rules. */
-  async hold(): Promise<Held> {
-    const open = await this.#gate.shut();
+  /** Hold changes back while a successor is made from the picture of all rules. Rejects with the signal's reason. */
+  async hold(options: { signal?: AbortSignal } = {}): Promise<Held> {
+    const open = await this.#gate.shut(options);
     return {
       pause: async () => void (await Promise.all(this.rules.map((rule) => rule.pause()))),
       goOn: () => {
@@ -288,6 +299,7 @@ export class Forwarder {
   }
 
   #serve({ src, dst, listener, carried }: RuleSpec & { listener: Listener; carried?: CarriedStats }): Rule {
+    this.#gate.mustBeOpen(); // opening the listener may have taken long
     const destination = new Destination(dst, this.#options.engine.openUpstream(dst.endpoint), carried);
     return new Rule({ src, listener, destination, entrance: this.#openEntrance(src, listener, destination) });
   }
@@ -302,6 +314,7 @@ export class Forwarder {
    */
   async #keep(change: (specs: RuleSpec[]) => RuleSpec[], apply: () => void): Promise<void> {
     const turn = this.#kept.then(async () => {
+      this.#gate.mustBeOpen();
       await this.#options.save(change(this.specs));
       apply();
       this.#options.changes.notify();

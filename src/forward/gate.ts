@@ -1,6 +1,7 @@
 /**
  * Lets changes to one rule pass one at a time, changes to different rules side by side, and none at
- * all while the gate is shut (a hand-over takes a picture of all rules that must stay true).
+ * all while the gate is shut (a hand-over takes a picture of all rules that must stay true) or once
+ * it is closed (nothing is to change any more).
  */
 export class Gate {
   readonly #last = new Map<string, Promise<unknown>>();
@@ -12,11 +13,20 @@ export class Gate {
     return this.#last.size > 0 || this.#shut !== null;
   }
 
+  /** Throws the reason of a closed gate. For a change on its way, before it does what cannot be undone. */
+  mustBeOpen(): void {
+    if (this.#closedBecause) throw this.#closedBecause;
+  }
+
   /** Run a change of the rule with this key when its turn comes. Rejects with the reason of a closed gate. */
   async pass<T>(key: string, change: () => Promise<T>): Promise<T> {
     while (this.#shut) await this.#shut;
-    if (this.#closedBecause) throw this.#closedBecause;
-    const turn = (this.#last.get(key) ?? Promise.resolve()).catch(() => {}).then(change);
+    this.mustBeOpen();
+    const before = (this.#last.get(key) ?? Promise.resolve()).catch(() => {});
+    const turn = before.then(() => {
+      this.mustBeOpen();
+      return change();
+    });
     this.#last.set(key, turn);
     try {
       return await turn;
@@ -25,19 +35,43 @@ export class Gate {
     }
   }
 
+  /** No further change begins, now or ever; those that run are not waited for. The first reason stays. */
+  close(because: Error): void {
+    this.#closedBecause ??= because;
+  }
+
   /**
    * Hold further changes back and wait for those that run. Returns what opens the gate again or, given
    * a reason, closes it for ever: the changes that were held back and all further ones fail with it.
+   * Rejects with the signal's reason, and the gate is open then.
    */
-  async shut(): Promise<(closedBecause?: Error) => void> {
+  async shut({ signal }: { signal?: AbortSignal | undefined } = {}): Promise<(closedBecause?: Error) => void> {
     while (this.#shut) await this.#shut;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#shut = promise;
-    await Promise.allSettled(this.#last.values());
-    return (closedBecause) => {
-      this.#closedBecause ??= closedBecause ?? null;
+    const open = (closedBecause?: Error) => {
+      if (closedBecause) this.close(closedBecause);
       this.#shut = null;
       resolve();
     };
+    try {
+      await unlessAborted(Promise.allSettled(this.#last.values()), signal);
+      return open;
+    } catch (error) {
+      open();
+      throw error;
+    }
+  }
+}
+
+async function unlessAborted(work: Promise<unknown>, signal: AbortSignal | undefined): Promise<void> {
+  signal?.throwIfAborted();
+  const { promise, reject } = Promise.withResolvers<never>();
+  const abort = () => reject(signal?.reason);
+  signal?.addEventListener('abort', abort, { once: true });
+  try {
+    await Promise.race([work, promise]);
+  } finally {
+    signal?.removeEventListener('abort', abort);
   }
 }

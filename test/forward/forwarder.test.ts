@@ -208,3 +208,70 @@ test('a forwarder whose successor failed accepts again, and changes that waited 
   assert.equal(await started, true);
   connect(spec);
 });
+
+test('a rule whose listener is being opened when everything stops is not served, and not kept', async () => {
+  const opening = Promise.withResolvers<Listener>();
+  const asked = Promise.withResolvers<void>();
+  const { forwarder, saved, engine } = setUp({ open: () => (asked.resolve(), opening.promise) });
+  const listener = fakeListener();
+  const started = assert.rejects(forwarder.start(rule('tcp:9000', a)), /the daemon is stopping/);
+  await asked.promise;
+  await forwarder.stopAll(new GraceError('the daemon is stopping'));
+  opening.resolve(listener);
+  await started;
+  assert.throws(() => engine.accept(listener), /nobody accepts/);
+  assert.equal(listener.isOpen, false);
+  assert.deepEqual(saved, []);
+});
+
+test('a rule that is being written down when everything stops is kept, and accepts nobody afterwards', async () => {
+  const written = Promise.withResolvers<void>();
+  const writing = Promise.withResolvers<void>();
+  const { forwarder, listeners, connect, table } = setUp({ save: () => (writing.resolve(), written.promise) });
+  const spec = rule('tcp:9000', a);
+  const started = forwarder.start(spec);
+  await writing.promise;
+  connect(spec);
+  const stopped = forwarder.stopAll(new GraceError('the daemon is stopping'));
+  written.resolve();
+  assert.equal(await started, true);
+  assert.equal((await stopped).length, 1);
+  assert.throws(() => connect(spec), /nobody accepts/);
+  assert.equal(listeners.get(spec.src.key)?.isOpen, false);
+  assert.deepEqual(table(), [[a, 1, false]]);
+});
+
+test('after everything was stopped nothing can be started, switched or stopped', async () => {
+  const { forwarder } = setUp();
+  const spec = rule('tcp:9000', a);
+  await forwarder.start(spec);
+  await forwarder.stopAll(new GraceError('the daemon is stopping'));
+  await assert.rejects(forwarder.start(rule('tcp:9001', a)), /the daemon is stopping/);
+  await assert.rejects(forwarder.switch(spec.src, rule('tcp:9000', b).dst), /the daemon is stopping/);
+  await assert.rejects(forwarder.stop(spec.src), /the daemon is stopping/);
+});
+
+test('clients of a rule that turned out not to be kept are closed', async () => {
+  const written = Promise.withResolvers<void>();
+  const writing = Promise.withResolvers<void>();
+  const { forwarder, connect } = setUp({ save: () => (writing.resolve(), written.promise) });
+  const started = assert.rejects(forwarder.start(rule('tcp:9000', a)), /disk full/);
+  await writing.promise;
+  const upstream = connect(rule('tcp:9000', a));
+  written.reject(new GraceError('disk full'));
+  await started;
+  assert.equal(upstream.connections, 0);
+});
+
+test('rules that cannot be held in time go on changing', async () => {
+  const opening = Promise.withResolvers<Listener>();
+  const { forwarder } = setUp({ open: () => opening.promise });
+  const first = forwarder.start(rule('tcp:9000', a));
+  const late = new AbortController();
+  const held = assert.rejects(forwarder.hold({ signal: late.signal }), /time is up/);
+  const second = forwarder.start(rule('tcp:9001', a));
+  late.abort(new GraceError('time is up'));
+  await held;
+  opening.resolve(fakeListener());
+  assert.deepEqual(await Promise.all([first, second]), [true, true]);
+});

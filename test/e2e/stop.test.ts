@@ -1,0 +1,43 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { openClient, startBackend } from './backend.ts';
+import { makeGrace } from './grace.ts';
+import { until } from './processes.ts';
+
+const timeout = 60_000;
+const src = 'tcp:0:interface=127.0.0.1';
+
+test('a client whose destination is still being dialled is waited for, and let go when time is up', { timeout }, async (t) => {
+  const grace = makeGrace(t);
+  await grace.ok('start', src, 'tcp:127.0.0.1:1:retry=60s');
+  const port = await grace.port(src);
+  const client = await openClient(t, { port });
+  await until('it is being dialled for', async () => (await grace.ls())[0]?.connections === 1);
+  const stopping = grace.spawn('stop', '--timeout', '500ms');
+  await until('it accepts no more', () => openClient(t, { port }).then(({ socket }) => !socket.destroy(), () => true));
+  assert.equal(client.socket.closed, false);
+  assert.deepEqual(await stopping.ended, { code: 0, stdout: 'Stopped\n1 connection closed after 500ms\n', stderr: '' });
+  await assert.rejects(client.line());
+});
+
+test('rules that are started while everything stops are refused or stopped too: nobody is accepted afterwards', { timeout }, async (t) => {
+  const grace = makeGrace(t);
+  const a = await startBackend(t, 'A');
+  await grace.ok('start', src, a.endpoint);
+  const client = await openClient(t, { port: await grace.port(src) });
+  await client.line();
+  const sources = Array.from({ length: 6 }, (_, index) => `unix:${grace.dir}-${index}.sock`);
+  const starting = sources.map((source) => grace.spawn('start', source, a.endpoint));
+  await until('one is started', () => starting.some(({ outcome }) => outcome().code !== null));
+  const stopping = grace.spawn('stop', '--timeout', '10s');
+  await until('it stops', () => grace.log().includes('stopping'));
+  const late = await grace.run('start', `unix:${grace.dir}-late.sock`, a.endpoint);
+  assert.deepEqual([late.code, late.stderr.split('\n')[0]], [1, 'grace: the daemon is stopping']);
+  for (const { ended } of starting) {
+    const { code, stderr } = await ended;
+    if (code !== 0) assert.match(stderr, /^grace: the daemon is stopping\n/);
+  }
+  for (const source of sources) await assert.rejects(openClient(t, { path: source.slice('unix:'.length) }), /ENOENT|ECONNREFUSED/);
+  await client.end();
+  assert.equal((await stopping.ended).code, 0);
+});
