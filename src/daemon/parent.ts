@@ -124,8 +124,8 @@ function sayIfHeard(message: Parameters<typeof say>[0]): void {
   }
 }
 
-/** Its pipes close a moment before a process that is killed counts as ended. */
-const deathTakesMs = 300;
+/** Its pipes close a moment before a process that is killed counts as ended; on a busy machine it is a long one. */
+const deathTakesMs = 2000;
 
 async function hasDied(pid: number): Promise<boolean> {
   const deadline = performance.now() + deathTakesMs;

@@ -24,6 +24,11 @@ export class Reaper {
     this.reap();
   }
 
+  /** Whether the end of this process will be told, once it has come. */
+  isAwaited(pid: number): boolean {
+    return this.#children.has(pid);
+  }
+
   /** To be called at SIGCHLD. */
   reap(): void {
     for (let pid = peekEndedChild(); pid !== null; pid = peekEndedChild()) {

@@ -5,6 +5,9 @@ import type { Reaper } from './reaper.ts';
 /** How long the end of a process may be told after the end of its channel. */
 const lastWordsMs = 30;
 
+/** How long a process may take over its end once its channel has closed: the system is not always quick with that. */
+const endingMs = 3000;
+
 export type RestarterOptions = {
   reaper: Reaper;
   /** Start a daemon in place of one that ended so. */
@@ -40,11 +43,16 @@ export class Restarter {
     const pauseMs = this.#backoff.crashed();
     const began = performance.now();
     const goOn = () => {
-      const known = this.#options.reaper.howEnded(pid);
+      const { reaper } = this.#options;
+      reaper.reap();
+      const known = reaper.howEnded(pid);
       // How a child ended is told a moment after the end of its channel; how somebody else's did, never.
-      if (pid !== null && known === undefined && performance.now() - began < (pauseMs ?? 0) + lastWordsMs) {
-        this.#timer = setTimeout(goOn, 2);
-        return;
+      if (pid !== null && known === undefined) {
+        const limitMs = reaper.isAwaited(pid) || isRunning(pid) ? endingMs : lastWordsMs;
+        if (performance.now() - began < (pauseMs ?? 0) + limitMs) {
+          this.#timer = setTimeout(goOn, 2);
+          return;
+        }
       }
       this.#timer = undefined;
       if (pid !== null && known === undefined && isRunning(pid)) return this.#options.leave(pid);

@@ -117,7 +117,9 @@ export function isRunning(pid: number): boolean {
   try {
     // State Z after the name, which may hold anything (proc(5)).
     const stat = fs.readFileSync(`/proc/${pid}/stat`, 'latin1');
-    return stat.slice(stat.lastIndexOf(')') + 2, stat.lastIndexOf(')') + 3) !== 'Z';
+    if (stat.slice(stat.lastIndexOf(')') + 2, stat.lastIndexOf(')') + 3) !== 'Z') return true;
+    // The first thread alone may have ended: what the process has open, the last one closes.
+    return fs.readdirSync(`/proc/${pid}/task`).length > 1;
   } catch {
     return true; // no /proc on this system
   }
