@@ -129,7 +129,7 @@ export async function makeExecutable({ target, bundleFile, outfile }: { target: 
     const source = placeOfSource(work);
     await mkdir(dirname(source));
     await copyFile(bundleFile, source);
-    const args = [require.resolve('@yao-pkg/pkg/lib-es5/bin.js'), '--sea', '-t', `node${node.version}-${target.pkgTarget}`, '-o', half, source];
+    const args = [join(root, 'scripts/release/pkg.ts'), '--sea', '-t', `node${node.version}-${target.pkgTarget}`, '-o', half, source];
     await run(process.execPath, args, { cwd: work, env: { ...process.env, HOME: home } });
     await slimExecutable(half, { source });
   } catch (error) {

@@ -1,6 +1,7 @@
 import { statSync } from 'node:fs';
 import { errorMessage } from '../error.ts';
 import { inodeOf } from '../sys/descriptor.ts';
+import { holdSignals } from '../sys/exec.ts';
 import { stopDaemon, stopOwn } from './commands.ts';
 import type { LogFile } from './log.ts';
 import { redirectToLog } from '../control/standard-streams.ts';
@@ -86,4 +87,6 @@ export function listenToSignals(service: Service, { onSignal, logFile, logError 
     }
     log.info(failures === 0 ? 'log reopened, certificates reloaded' : 'log reopened');
   });
+  // The executable's Node holds it back (--disable-sigusr1), and whoever has handlers lets it come.
+  holdSignals(['SIGUSR1'], false);
 }
