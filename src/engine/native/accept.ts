@@ -82,10 +82,11 @@ export class Acceptor {
   handle(fd: number): void {
     const entrance = this.#byFd.get(fd);
     if (!entrance) return;
-    for (let accepts = 0; accepts < ACCEPTS_PER_TURN; accepts++) {
+    for (let accepts = 0; accepts < entrance.burst; accepts++) {
       if (isFull(entrance)) return this.#unwatch(entrance);
       const client = this.#accept(entrance);
-      if (client === -EAGAIN || client === CLOSED_ROUTE) return;
+      if (client === -EAGAIN) return void (entrance.burst = Math.max(1, entrance.burst >> 1));
+      if (client === CLOSED_ROUTE) return;
       if (client === -ECONNABORTED || client === -EINTR) continue;
       if (SHORTAGES.includes(-client)) return this.#pause(entrance, -client);
       // Errors of the network that accept(2) passes on concern that client alone.
@@ -93,6 +94,8 @@ export class Acceptor {
       this.#admit(entrance, client);
       if (entrance.resumeAt > 0) return;
     }
+    // The queue may hold more, of which the next wait tells.
+    entrance.burst = Math.min(2 * entrance.burst, ACCEPTS_PER_TURN);
   }
 
   /** One client, whose upstream is in `#upstream`; or the negative errno; or CLOSED_ROUTE. */

@@ -1,16 +1,13 @@
 /** Connecting accepted clients to their destination. The mirror image of accept.ts. */
-import { C } from '../../sys/constants.ts';
-import {
-  EADDRNOTAVAIL, EAGAIN, ECONNREFUSED, EINPROGRESS, EINTR, EMFILE, ENFILE, ENOBUFS, ENOENT, ENOMEM, EPOLLERR, EPOLLET, EPOLLHUP, EPOLLOUT,
-} from './kernel.ts';
+import { startConnect } from './connect.ts';
+import type { FirstFlight } from './first-flight.ts';
+import { EADDRNOTAVAIL, EAGAIN, ECONNREFUSED, EMFILE, ENFILE, ENOBUFS, ENOENT, ENOMEM, EPOLLERR, EPOLLHUP, EPOLLOUT } from './kernel.ts';
 import type { Address } from './kernel.ts';
-import { CONNECTING, IS_UNIX, KIND_SERVER } from './legs.ts';
+import { CONNECTING, IS_UNIX } from './legs.ts';
 import { OUT_OF_TIME } from './messages.ts';
 import type { EndReason } from './messages.ts';
-import { TCP_EVENTS, UNIX_EVENTS } from './relay.ts';
 import type { Relay } from './relay.ts';
 import type { Thread, ThreadUpstream } from './thread.ts';
-import { setNoDelay } from './tune.ts';
 import type { KeepAlive } from './tune.ts';
 
 /** Head start of one address before the next is tried beside it (RFC 8305, section 5). */
@@ -26,7 +23,6 @@ const RESOLVED_FOR_MS = 1000;
 /** Pause while there are no descriptors, ports or memory. */
 const SHORTAGE_PAUSE_MS = 50;
 const SHORTAGES: readonly number[] = [EMFILE, ENFILE, ENOBUFS, ENOMEM, EADDRNOTAVAIL];
-const IP_BIND_ADDRESS_NO_PORT = 24;
 
 /** One client whose upstream is not connected yet. */
 type Dial = {
@@ -55,6 +51,7 @@ export class Dialer {
   readonly #thread: Thread;
   readonly #relay: Relay;
   readonly #keepAlive: KeepAlive;
+  readonly #firstFlight: FirstFlight;
   /** By the descriptor of the client. */
   readonly #dials = new Map<number, Dial>();
   /** Dials that wait for the addresses of a name, by the number of their upstream. */
@@ -62,10 +59,11 @@ export class Dialer {
   /** When `runDue` has something to do, at the earliest. */
   wakeAt = Infinity;
 
-  constructor(thread: Thread, { relay, keepAlive }: { relay: Relay; keepAlive: KeepAlive }) {
+  constructor(thread: Thread, { relay, keepAlive, firstFlight }: { relay: Relay; keepAlive: KeepAlive; firstFlight: FirstFlight }) {
     this.#thread = thread;
     this.#relay = relay;
     this.#keepAlive = keepAlive;
+    this.#firstFlight = firstFlight;
   }
 
   /** Connect a client that was accepted; its row is filled in, its upstream counts it. */
@@ -144,36 +142,10 @@ export class Dialer {
 
   /** Start to connect. Returns 0 when that is under way or done already, else the negative errno. */
   #connect(dial: Dial, address: Address, index: number): number {
-    const { kernel, legs } = this.#thread;
-    const family = address.pinned.bytes[0]!;
-    const isUnix = family === C.AF_UNIX;
-    const fd = kernel.socket(family);
+    const { legs } = this.#thread;
+    const fd = startConnect(this.#thread, address, { upstream: dial.upstream, firstFlight: this.#firstFlight });
     if (fd < 0) return fd;
-    const fail = (errno: number): number => {
-      kernel.close(fd);
-      return errno;
-    };
-    if (!legs.fits(fd)) return fail(-EMFILE);
-    if (!isUnix) {
-      setNoDelay(kernel, fd);
-      const { bindAddress } = dial.upstream;
-      if (bindAddress) {
-        kernel.setOption(fd, 0, IP_BIND_ADDRESS_NO_PORT, 1);
-        const bound = kernel.bind(fd, bindAddress);
-        if (bound < 0) return fail(bound);
-      }
-    }
-    const connected = kernel.connect(fd, address);
-    if (connected < 0 && connected !== -EINPROGRESS && connected !== -EINTR) return fail(connected);
-    const isDone = connected === 0;
-    const generation = legs.open(fd, this.#thread.number, KIND_SERVER | (isDone ? 0 : CONNECTING) | (isUnix ? IS_UNIX : 0));
-    this.#thread.fdBound = Math.max(this.#thread.fdBound, fd + 1);
-    const watched = kernel.watch(fd, isUnix ? UNIX_EVENTS | (isDone ? 0 : EPOLLOUT | EPOLLET) : TCP_EVENTS, generation);
-    if (watched < 0) {
-      legs.close(fd);
-      return fail(watched);
-    }
-    if (isDone) {
+    if (!legs.has(fd, CONNECTING)) {
       this.#connected(dial, fd);
       return 0;
     }
@@ -210,7 +182,10 @@ export class Dialer {
     this.#forget(dial);
     legs.clear(fd, CONNECTING);
     legs.pair(client, fd);
-    if (upstream.plan.keepAliveMs > 0 && !legs.has(fd, IS_UNIX)) this.#keepAlive.add(fd, upstream.plan.keepAliveMs);
+    if (!legs.has(fd, IS_UNIX)) {
+      if (upstream.plan.keepAliveMs > 0) this.#keepAlive.add(fd, upstream.plan.keepAliveMs);
+      this.#firstFlight.connected(fd);
+    }
     this.#relay.begin(client);
   }
 

@@ -44,6 +44,7 @@ const SOCK_STREAM_NONBLOCK_CLOEXEC = 0o2004001n;
 const SOCK_NONBLOCK_CLOEXEC = 0o2004000n;
 const MSG_PEEK = 2n;
 const MSG_NOSIGNAL = 0x4000n;
+const MSG_NOSIGNAL_MORE = 0xc000n;
 const SPLICE_F_MOVE_NONBLOCK = 3n;
 const F_SETPIPE_SZ = 1031n;
 const SOL_SOCKET = 1n;
@@ -72,6 +73,8 @@ export const READ_SIZE = 64 * 1024;
 export const PIPE_SIZE = 1024 * 1024;
 /** Events that one wait gives at most. */
 const MAX_EVENTS = 512;
+const MOST_EVENTS = BigInt(MAX_EVENTS);
+const MOST_BYTES = BigInt(READ_SIZE);
 
 /** `struct epoll_event` in 32-bit integers: x64 packs it into 12 bytes, arm64 pads the data to 8. */
 const EVENT = process.arch === 'x64' ? { size: 3, dataAt: 1 } : { size: 4, dataAt: 2 };
@@ -112,13 +115,17 @@ export function openKernel() {
   const inputAddress = input.address;
   const epoll = BigInt(functions.epoll_create1(0o2000000n));
 
+  // Descriptors and lengths as the calls take them: only the best compiled code makes one without allocating.
+  const words: readonly bigint[] = Array.from({ length: 2048 }, (_, number) => BigInt(number));
+  const word = (number: number): bigint => words[number] ?? BigInt(number);
+
   const answer = (result: number): number => (result === -1 ? -errno() : result);
 
   const control = (operation: bigint, fd: number, mask: number, generation: number): number => {
     request.ints[0] = mask;
     request.ints[EVENT.dataAt] = fd;
     request.ints[EVENT.dataAt + 1] = generation;
-    return answer(epoll_ctl(epoll, operation, BigInt(fd), request.address));
+    return answer(epoll_ctl(epoll, operation, word(fd), request.address));
   };
 
   return {
@@ -128,7 +135,7 @@ export function openKernel() {
     peer: peer.bytes,
 
     /** Wait for events; how many there are is returned, and they are read with the next three. */
-    wait: (timeoutMs: number): number => answer(epoll_wait(epoll, events.address, BigInt(MAX_EVENTS), BigInt(timeoutMs))),
+    wait: (timeoutMs: number): number => answer(epoll_wait(epoll, events.address, MOST_EVENTS, word(timeoutMs))),
     eventMask: (index: number): number => events.ints[index * EVENT.size]!,
     eventFd: (index: number): number => events.ints[index * EVENT.size + EVENT.dataAt]!,
     eventGeneration: (index: number): number => events.ints[index * EVENT.size + EVENT.dataAt + 1]!,
@@ -140,54 +147,56 @@ export function openKernel() {
 
     accept(fd: number): number {
       valueLength.ints[0] = SOCKADDR_SIZE;
-      return answer(accept4(BigInt(fd), peer.address, valueLength.address, SOCK_NONBLOCK_CLOEXEC));
+      return answer(accept4(word(fd), peer.address, valueLength.address, SOCK_NONBLOCK_CLOEXEC));
     },
-    socket: (family: number): number => answer(socket(BigInt(family), SOCK_STREAM_NONBLOCK_CLOEXEC, 0n)),
+    socket: (family: number): number => answer(socket(word(family), SOCK_STREAM_NONBLOCK_CLOEXEC, 0n)),
     address(sockaddr: Uint8Array): Address {
       const pinned = pin(SOCKADDR_SIZE);
       pinned.bytes.set(sockaddr);
       return { pinned, length: BigInt(sockaddr.length) };
     },
-    bind: (fd: number, { pinned, length }: Address): number => answer(bind(BigInt(fd), pinned.address, length)),
-    connect: (fd: number, { pinned, length }: Address): number => answer(connect(BigInt(fd), pinned.address, length)),
+    bind: (fd: number, { pinned, length }: Address): number => answer(bind(word(fd), pinned.address, length)),
+    connect: (fd: number, { pinned, length }: Address): number => answer(connect(word(fd), pinned.address, length)),
     setOption(fd: number, level: number, option: number, setting: number): number {
       value.ints[0] = setting;
-      return answer(setsockopt(BigInt(fd), BigInt(level), BigInt(option), value.address, 4n));
+      return answer(setsockopt(word(fd), word(level), word(option), value.address, 4n));
     },
     /** The error that waits at a socket, as a positive errno; 0 for none. */
     takeError(fd: number): number {
       valueLength.ints[0] = 4;
       value.ints[0] = 0;
-      return getsockopt(BigInt(fd), SOL_SOCKET, SO_ERROR, value.address, valueLength.address) === -1 ? errno() : value.ints[0]!;
+      return getsockopt(word(fd), SOL_SOCKET, SO_ERROR, value.address, valueLength.address) === -1 ? errno() : value.ints[0]!;
     },
 
     /** Read into `input`. */
-    receive: (fd: number): number => answer(recv(BigInt(fd), inputAddress, BigInt(READ_SIZE), 0n)),
+    receive: (fd: number): number => answer(recv(word(fd), inputAddress, MOST_BYTES, 0n)),
     /** Look at the next byte without taking it: 1, 0 at the end, or the negative errno. */
-    peek: (fd: number): number => answer(recv(BigInt(fd), inputAddress, 1n, MSG_PEEK)),
+    peek: (fd: number): number => answer(recv(word(fd), inputAddress, 1n, MSG_PEEK)),
     /** Send the first so many bytes of `input`. */
-    sendInput: (fd: number, length: number): number => answer(send(BigInt(fd), inputAddress, BigInt(length), MSG_NOSIGNAL)),
+    sendInput: (fd: number, length: number): number => answer(send(word(fd), inputAddress, word(length), MSG_NOSIGNAL)),
+    /** The same, when `endSending` or `close` follows at once: the last bytes and the end share a packet. */
+    sendLastInput: (fd: number, length: number): number => answer(send(word(fd), inputAddress, word(length), MSG_NOSIGNAL_MORE)),
     /** Send other bytes, which must be the whole or a part of an array buffer of their own. */
-    send: (fd: number, bytes: Uint8Array): number => answer(send(BigInt(fd), memory.addressOf(bytes), BigInt(bytes.length), MSG_NOSIGNAL)),
+    send: (fd: number, bytes: Uint8Array): number => answer(send(word(fd), memory.addressOf(bytes), word(bytes.length), MSG_NOSIGNAL)),
 
     /** A pipe, non-blocking; its size is what the system allows up to PIPE_SIZE. */
     pipe(): { input: number; output: number } | null {
       if (pipe2(value.address, SOCK_NONBLOCK_CLOEXEC) === -1) return null;
       const [output = -1, writeEnd = -1] = value.ints;
-      fcntl(BigInt(writeEnd), F_SETPIPE_SZ, BigInt(PIPE_SIZE));
+      fcntl(word(writeEnd), F_SETPIPE_SZ, BigInt(PIPE_SIZE));
       return { input: writeEnd, output };
     },
     /** Move bytes between a socket and a pipe without copying them. */
-    splice: (from: number, to: number, length: number): number => answer(splice(BigInt(from), 0n, BigInt(to), 0n, BigInt(length), SPLICE_F_MOVE_NONBLOCK)),
+    splice: (from: number, to: number, length: number): number => answer(splice(word(from), 0n, word(to), 0n, word(length), SPLICE_F_MOVE_NONBLOCK)),
     /** read(2) into `input`. */
-    read: (fd: number): number => answer(read(BigInt(fd), inputAddress, BigInt(READ_SIZE))),
+    read: (fd: number): number => answer(read(word(fd), inputAddress, MOST_BYTES)),
 
-    endSending: (fd: number): number => answer(shutdown(BigInt(fd), SHUT_WR)),
-    close: (fd: number): void => void close(BigInt(fd)),
+    endSending: (fd: number): number => answer(shutdown(word(fd), SHUT_WR)),
+    close: (fd: number): void => void close(word(fd)),
     /** Close so that a TCP peer sees a reset. */
     closeWithReset(fd: number): void {
-      setsockopt(BigInt(fd), SOL_SOCKET, SO_LINGER, reset.address, 8n);
-      close(BigInt(fd));
+      setsockopt(word(fd), SOL_SOCKET, SO_LINGER, reset.address, 8n);
+      close(word(fd));
     },
     /** What `wait` waits on. */
     epollFd: Number(epoll),

@@ -4,6 +4,7 @@ import { receiveMessageOnPort } from 'node:worker_threads';
 import { Acceptor } from './accept.ts';
 import { Counters } from './counters.ts';
 import { Dialer } from './dial.ts';
+import { FirstFlight, UNKNOWN_EAGERNESS } from './first-flight.ts';
 import { Freezer } from './freeze.ts';
 import { IdleWatch } from './idle.ts';
 import { EINTR, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLRDHUP, openKernel } from './kernel.ts';
@@ -26,6 +27,7 @@ export class Loop {
   readonly #thread: Thread;
   readonly #relay: Relay;
   readonly #keepAlive: KeepAlive;
+  readonly #firstFlight: FirstFlight;
   readonly #dialer: Dialer;
   readonly #acceptor: Acceptor;
   readonly #freezer: Freezer;
@@ -53,7 +55,8 @@ export class Loop {
     };
     this.#relay = new Relay(this.#thread);
     this.#keepAlive = new KeepAlive(this.#thread);
-    this.#dialer = new Dialer(this.#thread, { relay: this.#relay, keepAlive: this.#keepAlive });
+    this.#firstFlight = new FirstFlight(this.#thread);
+    this.#dialer = new Dialer(this.#thread, { relay: this.#relay, keepAlive: this.#keepAlive, firstFlight: this.#firstFlight });
     this.#acceptor = new Acceptor(this.#thread, { dialer: this.#dialer });
     this.#freezer = new Freezer(this.#thread, { relay: this.#relay, dialer: this.#dialer, acceptor: this.#acceptor });
     this.#idle = new IdleWatch(this.#thread);
@@ -71,6 +74,7 @@ export class Loop {
       for (let index = 0; index < count; index++) {
         this.#handle(kernel.eventFd(index), kernel.eventGeneration(index), kernel.eventMask(index));
       }
+      this.#firstFlight.endRound();
       this.#runDue();
     }
     this.#relay.close();
@@ -183,6 +187,7 @@ export class Loop {
           resolved: null,
           bindAddress: plan.bindAddress && kernel.address(plan.bindAddress),
           isWatched: false,
+          eagerness: UNKNOWN_EAGERNESS,
         };
         return;
       }
@@ -199,7 +204,7 @@ export class Loop {
       case 'open-entrance': {
         const { plan } = command;
         const isOpen = plan.fd !== -1;
-        this.#acceptor.open({ plan, route: new Route(plan.route), connections: 0, isWatched: false, isClosed: !isOpen, resumeAt: 0, pauseMs: 0, tuneUntil: 0, nextLookAt: 0 });
+        this.#acceptor.open({ plan, route: new Route(plan.route), connections: 0, isWatched: false, burst: 1, isClosed: !isOpen, resumeAt: 0, pauseMs: 0, tuneUntil: 0, nextLookAt: 0 });
         return this.#idle.add(plan);
       }
       case 'close-entrance':

@@ -17,6 +17,10 @@ export const TCP_EVENTS = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;
 /** A Unix socket says so at every read of its peer: asked for only while bytes wait. */
 export const UNIX_EVENTS = EPOLLIN | EPOLLRDHUP | EPOLLET;
 
+/** With these beside it, EPOLLRDHUP does not mean an end in order, or not all bytes before it come in one go. */
+const END_EVENTS = EPOLLRDHUP | EPOLLERR | EPOLLPRI;
+const GOES_ON = { endsAfter: false };
+
 export class Relay {
   readonly #thread: Thread;
   readonly #pipes: Pipes;
@@ -53,7 +57,7 @@ export class Relay {
       this.#flush(fd);
       if (legs.generation(fd) !== generation) return;
     }
-    if (legs.has(fd, READABLE)) this.pump(fd);
+    if (legs.has(fd, READABLE)) this.pump(fd, { endsAfter: (mask & END_EVENTS) === EPOLLRDHUP && !legs.has(fd, IS_UNIX) });
   }
 
   /** Whether an error of this leg would not be found by reading from it. */
@@ -62,8 +66,12 @@ export class Relay {
     return legs.has(fd, ENDED) || legs.has(legs.other(fd), BLOCKED | BROKEN);
   }
 
-  /** Move what there is to read from a leg to its other one. */
-  pump(from: number): void {
+  /**
+   * Move what there is to read from a leg to its other one. With `endsAfter` the end has come too, so
+   * that a read which takes less than it could has taken the last there is: TCP gives bytes that lie
+   * before the end in one go, but for urgent ones.
+   */
+  pump(from: number, { endsAfter }: { endsAfter: boolean } = GOES_ON): void {
     const { legs, kernel } = this.#thread;
     const to = legs.other(from);
     if (legs.has(from, ENDED | FROZEN) || legs.has(to, BLOCKED | BROKEN)) return;
@@ -75,8 +83,10 @@ export class Relay {
         return this.#readEnded(from, to, length);
       }
       this.#count(from, length);
-      const sent = kernel.sendInput(to, length);
+      const isLast = endsAfter && length < READ_SIZE;
+      const sent = isLast ? kernel.sendLastInput(to, length) : kernel.sendInput(to, length);
       if (sent !== length) return this.#notAllSent(from, to, { sent, bytes: kernel.input.subarray(0, length) });
+      if (isLast) return this.#readEnded(from, to, 0);
       if (length < READ_SIZE) {
         legs.countInRow(from, false);
         if (legs.has(from, READ_TO_END | IS_UNIX)) continue;

@@ -15,6 +15,8 @@ export type ThreadUpstream = {
   readonly bindAddress: Address | null;
   /** The main thread waits for the last connection to end. */
   isWatched: boolean;
+  /** How sure it is that its clients speak first; see first-flight.ts. */
+  eagerness: number;
 };
 
 export type ThreadEntrance = {
@@ -24,6 +26,8 @@ export type ThreadEntrance = {
   connections: number;
   /** Whether the listener is watched at the moment. */
   isWatched: boolean;
+  /** Clients that a turn takes at most. It follows how many there are, since an accept(2) that finds none costs as much as one that does. */
+  burst: number;
   /** No client is accepted any more; it is kept for the connections it has. */
   isClosed: boolean;
   /** When accepting goes on that a lack of descriptors or memory stopped, and after which pause; 0: it is not stopped. */

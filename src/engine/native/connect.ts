@@ -1,0 +1,47 @@
+/** One socket on its way to one address: made, tuned, bound, connecting and watched. */
+import { C } from '../../sys/constants.ts';
+import { EINPROGRESS, EINTR, EMFILE, EPOLLET, EPOLLOUT } from './kernel.ts';
+import type { Address } from './kernel.ts';
+import type { FirstFlight } from './first-flight.ts';
+import { CONNECTING, IS_UNIX, KIND_SERVER } from './legs.ts';
+import { TCP_EVENTS, UNIX_EVENTS } from './relay.ts';
+import type { Thread, ThreadUpstream } from './thread.ts';
+import { setNoDelay } from './tune.ts';
+
+const IP_BIND_ADDRESS_NO_PORT = 24;
+
+/** Returns the descriptor, whose leg is CONNECTING unless it is connected already; or the negative errno. */
+export function startConnect(thread: Thread, address: Address, { upstream, firstFlight }: { upstream: ThreadUpstream; firstFlight: FirstFlight }): number {
+  const { kernel, legs } = thread;
+  const family = address.pinned.bytes[0]!;
+  const fd = kernel.socket(family);
+  if (fd < 0) return fd;
+  const failed = legs.fits(fd) ? prepare(thread, fd, { family, upstream, firstFlight }) : -EMFILE;
+  const connected = failed < 0 ? failed : kernel.connect(fd, address);
+  if (connected < 0 && connected !== -EINPROGRESS && connected !== -EINTR) {
+    kernel.close(fd);
+    return connected;
+  }
+  return watch(thread, fd, { isUnix: family === C.AF_UNIX, isDone: connected === 0 });
+}
+
+/** What a socket needs before it connects. Returns a negative errno when it cannot have it. */
+function prepare({ kernel }: Thread, fd: number, { family, upstream, firstFlight }: { family: number; upstream: ThreadUpstream; firstFlight: FirstFlight }): number {
+  if (family === C.AF_UNIX) return 0;
+  setNoDelay(kernel, fd);
+  firstFlight.beforeConnect(fd, upstream);
+  if (!upstream.bindAddress) return 0;
+  kernel.setOption(fd, 0, IP_BIND_ADDRESS_NO_PORT, 1);
+  return kernel.bind(fd, upstream.bindAddress);
+}
+
+function watch(thread: Thread, fd: number, { isUnix, isDone }: { isUnix: boolean; isDone: boolean }): number {
+  const { kernel, legs, number } = thread;
+  const generation = legs.open(fd, number, KIND_SERVER | (isDone ? 0 : CONNECTING) | (isUnix ? IS_UNIX : 0));
+  thread.fdBound = Math.max(thread.fdBound, fd + 1);
+  const watched = kernel.watch(fd, isUnix ? UNIX_EVENTS | (isDone ? 0 : EPOLLOUT | EPOLLET) : TCP_EVENTS, generation);
+  if (watched >= 0) return fd;
+  legs.close(fd);
+  kernel.close(fd);
+  return watched;
+}
