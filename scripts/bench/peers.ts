@@ -1,184 +1,205 @@
-/** What is compared: programs that forward a port, each with a configuration for one core. */
-import { mkdirSync, writeFileSync } from 'node:fs';
+/** What is compared: programs that forward a port, each with a configuration that logs nothing of its connections. */
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { openListener } from '../../src/net/open.ts';
-import { answers, findProgram, freePort, run, start } from './program.ts';
+import { answers, freePort } from './ports.ts';
+import { findProgram, run, start } from './program.ts';
 import type { Running } from './program.ts';
 
 const here = dirname(fileURLToPath(import.meta.url));
 
+/** For 5,000 connections that all are made at once, and no more than the kernel's usual limit. */
+export const backlog = 4096;
+
 export type PeerOptions = {
-  /** A directory of its own. */
+  /** A directory of its own, which is there. */
   dir: string;
   port: number;
   upstreamPort: number;
   /** Terminate TLS with this PEM file (key and certificate). */
   pem: string | null;
+  signal: AbortSignal;
 };
 
 export type Peer = {
   name: string;
-  /** Program that it needs. */
+  /** Program that it needs: a name or a path. */
   program: string;
+  /** Arguments that make the program say its version. */
+  versionArgs: readonly string[];
   speaksTls: boolean;
   isPlain: boolean;
-  start(options: PeerOptions): Promise<{ roots: number[]; stop(): Promise<void> }>;
+  start(options: PeerOptions): Promise<Running>;
 };
 
-export type RunningPeer = { name: string; port: number; roots: number[]; stop(): Promise<void> };
+export type RunningPeer = Running & { name: string; port: number };
 
-function one(running: Running): { roots: number[]; stop(): Promise<void> } {
-  return { roots: [running.pid], stop: () => running.stop() };
-}
+/** Arguments and files of one start. */
+type Setup = { args: readonly string[]; config?: string };
 
-/** How a build of grace is started: an executable as it is, a bundle or a source file with Node. */
-export function graceCommand(path: string): { file: string; args: string[] } {
-  return /\.[cm]?[jt]s$/.test(path) ? { file: process.execPath, args: [path] } : { file: path, args: [] };
-}
-
-export function grace(name: string, { path, flags }: { path: string; flags: string[] }): Peer {
-  const { file, args } = graceCommand(path);
+/** A peer that needs no more than a configuration file, at `dir`/peer.conf, and arguments. */
+function configured(peer: Omit<Peer, 'start'>, setUp: (options: PeerOptions & { file: string }) => Setup): Peer {
   return {
-    name, program: file, speaksTls: true, isPlain: true,
-    async start({ dir, port, upstreamPort, pem }) {
-      const state = join(dir, 'state');
-      const daemon = start(file, [...args, '-d', state, 'daemon', '--no-keeper', ...flags]);
-      const source = pem === null ? `tcp:${port}:interface=127.0.0.1` : `ssl:${port}:interface=127.0.0.1:privateKey=${pem}`;
-      const command = [...args, '-d', state, 'start', source, `tcp:127.0.0.1:${upstreamPort}`];
-      for (let tries = 0; ; tries++) {
-        try {
-          await run(file, [...args, '-d', state, 'status']);
-          break;
-        } catch (error) {
-          if (tries > 50) throw error;
-        }
-      }
-      await run(file, command);
-      return one(daemon);
+    ...peer,
+    async start(options) {
+      const file = join(options.dir, 'peer.conf');
+      const { args, config } = setUp({ ...options, file });
+      if (config !== undefined) writeFileSync(file, config);
+      return start(findProgram(peer.program)!, args, { output: join(options.dir, 'output') });
     },
   };
 }
 
-export function haproxy(name: string, { splices }: { splices: boolean }): Peer {
+/** How a build of grace is run: an executable as it is, a bundle or a source file with Node. */
+export function graceCommand(path: string): { file: string; args: string[] } {
+  return /\.[cm]?[jt]s$/.test(path) ? { file: process.execPath, args: [path] } : { file: path, args: [] };
+}
+
+export function grace(name: string, { path, engine, threads = 1 }: { path: string; engine: string; threads?: number }): Peer {
+  const { file, args } = graceCommand(path);
+  const flags = ['--engine', engine, ...(engine === 'native' ? ['--threads', `${threads}`] : [])];
   return {
-    name, program: 'haproxy', speaksTls: !splices, isPlain: true,
-    async start({ dir, port, upstreamPort, pem }) {
-      const config = join(dir, 'haproxy.cfg');
-      const tls = pem === null ? '' : ` ssl crt ${pem}`;
-      writeFileSync(config, `
+    name, program: file, versionArgs: [...args, '--version'], speaksTls: true, isPlain: true,
+    async start({ dir, port, upstreamPort, pem, signal }) {
+      const state = join(dir, 'state');
+      const daemon = start(file, [...args, '-d', state, 'daemon', '--no-keeper', ...flags], { output: join(dir, 'output') });
+      try {
+        await waitForDaemon([file, ...args, '-d', state], signal);
+        const source = pem === null ? `tcp:${port}:interface=127.0.0.1:backlog=${backlog}` : `ssl:${port}:interface=127.0.0.1:backlog=${backlog}:privateKey=${pem}`;
+        await run(file, [...args, '-d', state, 'start', source, `tcp:127.0.0.1:${upstreamPort}`], { signal });
+        return daemon;
+      } catch (error) {
+        await daemon.stop();
+        throw error;
+      }
+    },
+  };
+}
+
+async function waitForDaemon([file, ...args]: string[], signal: AbortSignal): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    try {
+      await run(file!, [...args, 'status'], { signal });
+      return;
+    } catch (error) {
+      if (tries === 50 || signal.aborted) throw error;
+    }
+  }
+}
+
+export function haproxy(name: string, { splices = false, threads = 1 }: { splices?: boolean; threads?: number } = {}): Peer {
+  const peer = { name, program: 'haproxy', versionArgs: ['-v'], speaksTls: !splices, isPlain: true };
+  return configured(peer, ({ file, port, upstreamPort, pem }) => ({
+    args: ['-db', '-f', file],
+    config: `
 global
-  nbthread 1
+  nbthread ${threads}
   maxconn 6000
 defaults
   mode tcp
   timeout connect 30s
   timeout client 1h
   timeout server 1h
-${splices ? '  option splice-auto\n' : ''}
+${splices ? '  option splice-auto' : ''}
 listen forward
-  bind 127.0.0.1:${port}${tls}
+  bind 127.0.0.1:${port} backlog ${backlog}${pem === null ? '' : ` ssl crt ${pem}`}
   server upstream 127.0.0.1:${upstreamPort}
-`);
-      return one(start(findProgram('haproxy')!, ['-db', '-f', config]));
-    },
-  };
+`,
+  }));
 }
 
-export const nginx: Peer = {
-  name: 'nginx stream', program: 'nginx', speaksTls: true, isPlain: true,
-  async start({ dir, port, upstreamPort, pem }) {
-    const tls = pem === null ? '' : `ssl_certificate ${pem}; ssl_certificate_key ${pem}; ssl_session_cache off;`;
-    const config = `
-load_module /usr/lib/nginx/modules/ngx_stream_module.so;
-worker_processes 1; daemon off; pid ${dir}/nginx.pid; error_log ${dir}/nginx.log;
-events { worker_connections 18000; }
-stream { server { listen 127.0.0.1:${port} ${pem === null ? '' : 'ssl'} backlog=4096; ${tls} proxy_pass 127.0.0.1:${upstreamPort}; proxy_timeout 1h; } }
-`;
-    return one(startNginx(dir, config));
-  },
-};
+const nginxStreamModule = '/usr/lib/nginx/modules/ngx_stream_module.so';
 
-export function startNginx(dir: string, config: string): Running {
-  mkdirSync(dir, { recursive: true });
-  writeFileSync(join(dir, 'nginx.conf'), config);
-  return start(findProgram('nginx')!, ['-p', dir, '-c', join(dir, 'nginx.conf'), '-e', join(dir, 'nginx.log')]);
+export function nginx(name: string, { threads = 1 }: { threads?: number } = {}): Peer {
+  const peer = { name, program: 'nginx', versionArgs: ['-v'], speaksTls: true, isPlain: true };
+  return configured(peer, ({ dir, file, port, upstreamPort, pem }) => ({
+    args: ['-p', dir, '-c', file, '-e', 'stderr'],
+    config: `
+${existsSync(nginxStreamModule) ? `load_module ${nginxStreamModule};` : ''}
+worker_processes ${threads}; daemon off; pid ${dir}/pid; error_log stderr;
+events { worker_connections 20000; }
+stream {
+  access_log off;
+  server {
+    listen 127.0.0.1:${port} ${pem === null ? '' : 'ssl'} backlog=${backlog};
+    ${pem === null ? '' : `ssl_protocols TLSv1.2 TLSv1.3; ssl_certificate ${pem}; ssl_certificate_key ${pem};`}
+    proxy_pass 127.0.0.1:${upstreamPort}; proxy_timeout 1h;
+  }
+}
+`,
+  }));
 }
 
 export const socketProxyd: Peer = {
-  name: 'systemd-socket-proxyd', program: 'systemd-socket-proxyd', speaksTls: false, isPlain: true,
-  async start({ port, upstreamPort }) {
-    const listener = await openListener({ kind: 'tcp', host: '127.0.0.1', port, backlog: 4096 }, { name: 'bench' });
-    // LISTEN_PID has to be the program's own, which only a shell that becomes it knows beforehand.
-    const command = `LISTEN_PID=$$ exec ${findProgram('systemd-socket-proxyd')} --connections-max=20000 127.0.0.1:${upstreamPort}`;
-    const running = start('/bin/sh', ['-c', command], { env: { ...process.env, LISTEN_FDS: '1' }, stdio: ['ignore', 'ignore', 'ignore', listener.fd] });
-    listener.close();
-    return one(running);
-  },
-};
-
-export const rinetd: Peer = {
-  name: 'rinetd', program: 'rinetd', speaksTls: false, isPlain: true,
+  name: 'systemd-socket-proxyd', program: 'systemd-socket-proxyd', versionArgs: ['--version'], speaksTls: false, isPlain: true,
   async start({ dir, port, upstreamPort }) {
-    writeFileSync(join(dir, 'rinetd.conf'), `127.0.0.1 ${port} 127.0.0.1 ${upstreamPort}\npidlogfile ${dir}/rinetd.pid\n`);
-    return one(start(findProgram('rinetd')!, ['-f', '-c', join(dir, 'rinetd.conf')]));
+    const listener = await openListener({ kind: 'tcp', host: '127.0.0.1', port, backlog }, { name: 'bench' });
+    try {
+      // As systemd starts it (IgnoreSIGPIPE=yes): otherwise it ends when a client leaves early.
+      const args = ['--connections-max=20000', `127.0.0.1:${upstreamPort}`];
+      return start(findProgram('systemd-socket-proxyd')!, args, { output: join(dir, 'output'), env: { LISTEN_FDS: '1' }, descriptor: listener.fd, ignoresSigpipe: true });
+    } finally {
+      listener.close();
+    }
   },
 };
 
-export const socat: Peer = {
-  name: 'socat', program: 'socat', speaksTls: false, isPlain: true,
-  async start({ port, upstreamPort }) {
-    return one(start(findProgram('socat')!, [`TCP-LISTEN:${port},bind=127.0.0.1,reuseaddr,fork,backlog=4096`, `TCP:127.0.0.1:${upstreamPort}`]));
-  },
-};
+export const rinetd = configured({ name: 'rinetd', program: 'rinetd', versionArgs: ['-v'], speaksTls: false, isPlain: true }, ({ dir, file, port, upstreamPort }) => ({
+  args: ['-f', '-c', file],
+  config: `127.0.0.1 ${port} 127.0.0.1 ${upstreamPort}\npidlogfile ${dir}/pid\n`,
+}));
 
-export const nodePipe: Peer = {
-  name: 'node:net pipe', program: process.execPath, speaksTls: false, isPlain: true,
-  async start({ port, upstreamPort }) {
-    return one(start(process.execPath, [join(here, 'node-pipe.ts'), `${port}`, `${upstreamPort}`]));
-  },
-};
+export const socat = configured({ name: 'socat', program: 'socat', versionArgs: ['-V'], speaksTls: false, isPlain: true }, ({ port, upstreamPort }) => ({
+  args: [`TCP-LISTEN:${port},bind=127.0.0.1,reuseaddr,fork,backlog=${backlog}`, `TCP:127.0.0.1:${upstreamPort}`],
+}));
 
-export const hitch: Peer = {
-  name: 'hitch', program: 'hitch', speaksTls: true, isPlain: false,
-  async start({ dir, port, upstreamPort, pem }) {
-    writeFileSync(join(dir, 'hitch.conf'), `
+/** `program`: a copy of Node's executable, where the pages that this benchmark shares with it would distort its memory. */
+export function nodePipe(program: string): Peer {
+  return configured({ name: 'node:net pipe', program, versionArgs: ['--version'], speaksTls: false, isPlain: true }, ({ port, upstreamPort }) => ({
+    args: [join(here, 'node-pipe.ts'), `${port}`, `${upstreamPort}`],
+  }));
+}
+
+export const hitch = configured({ name: 'hitch', program: 'hitch', versionArgs: ['--version'], speaksTls: true, isPlain: false }, ({ file, port, upstreamPort, pem }) => ({
+  args: [`--config=${file}`],
+  config: `
 frontend = { host = "127.0.0.1" port = "${port}" }
 backend = "[127.0.0.1]:${upstreamPort}"
 pem-file = "${pem}"
 workers = 1
-write-proxy-v2 = off
+backlog = ${backlog}
 daemon = off
-`);
-    return one(start(findProgram('hitch')!, [`--config=${join(dir, 'hitch.conf')}`]));
-  },
-};
+log-level = 1
+${process.getuid?.() === 0 ? 'user = "nobody"' : ''}
+`,
+}));
 
-export const stunnel: Peer = {
-  name: 'stunnel4', program: 'stunnel4', speaksTls: true, isPlain: false,
-  async start({ dir, port, upstreamPort, pem }) {
-    writeFileSync(join(dir, 'stunnel.conf'), `
+export const stunnel = configured({ name: 'stunnel4', program: 'stunnel4', versionArgs: ['-version'], speaksTls: true, isPlain: false }, ({ file, port, upstreamPort, pem }) => ({
+  args: [file],
+  config: `
 foreground = yes
+debug = emerg
+syslog = no
 pid =
 [forward]
 accept = 127.0.0.1:${port}
 connect = 127.0.0.1:${upstreamPort}
 cert = ${pem}
-`);
-    return one(start(findProgram('stunnel4')!, [join(dir, 'stunnel.conf')]));
-  },
-};
+`,
+}));
 
-/** Start a peer and wait until it accepts. */
+/** Start a peer and wait until it accepts. The caller stops it. */
 export async function startPeer(peer: Peer, options: Omit<PeerOptions, 'port'>): Promise<RunningPeer> {
   const port = await freePort();
   mkdirSync(options.dir, { recursive: true });
-  const { roots, stop } = await peer.start({ ...options, port });
+  const running = await peer.start({ ...options, port });
   try {
-    await answers(port);
+    await answers(port, options);
+    return { ...running, name: peer.name, port };
   } catch (error) {
-    await stop();
-    throw error;
+    const words = running.lastWords();
+    await running.stop();
+    throw new Error(`${(error as Error).message}; it ${words}`);
   }
-  return { name: peer.name, port, roots, stop };
 }

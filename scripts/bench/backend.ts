@@ -1,0 +1,71 @@
+/** What stands behind the forwarders. */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { backlog } from './peers.ts';
+import { answers, freePort } from './ports.ts';
+import { findProgram, start } from './program.ts';
+import type { Running } from './program.ts';
+
+const here = dirname(fileURLToPath(import.meta.url));
+
+/** http: an answer of a few bytes at /, 64 MiB at /large; echo: what it was sent, any number of connections. */
+export type BackendKind = 'http' | 'iperf3' | 'echo';
+
+export type Backend = {
+  port: number;
+  /** Start it anew on the same port: a test that was cut off leaves iperf3 waiting. */
+  renew(): Promise<void>;
+  stop(): Promise<void>;
+};
+
+export const backendProgram: Readonly<Record<BackendKind, string>> = { http: 'nginx', iperf3: 'iperf3', echo: process.execPath };
+
+export async function startBackend(kind: BackendKind, { dir, cpus, signal }: { dir: string; cpus: string | null; signal: AbortSignal }): Promise<Backend> {
+  mkdirSync(dir, { recursive: true });
+  const port = await freePort();
+  const args = argumentsOf(kind, { dir, port });
+  const begin = async (): Promise<Running> => {
+    const running = start(findProgram(backendProgram[kind])!, args, { output: join(dir, 'output'), cpus });
+    try {
+      await answers(port, { signal });
+      return running;
+    } catch (error) {
+      await running.stop();
+      throw new Error(`the ${kind} backend does not answer; it ${running.lastWords()}`, { cause: error });
+    }
+  };
+  let running = await begin();
+  return {
+    port,
+    async renew() {
+      await running.stop();
+      running = await begin();
+    },
+    stop: () => running.stop(),
+  };
+}
+
+function argumentsOf(kind: BackendKind, { dir, port }: { dir: string; port: number }): string[] {
+  switch (kind) {
+    case 'echo':
+      return [join(here, 'idle-server.ts'), `${port}`];
+    case 'iperf3':
+      return ['-s', '-B', '127.0.0.1', '-p', `${port}`];
+    case 'http':
+      writeFileSync(join(dir, 'large'), Buffer.alloc(64 * 2 ** 20, 'grace '));
+      writeFileSync(join(dir, 'nginx.conf'), `
+worker_processes 1; daemon off; pid ${dir}/pid; error_log stderr;
+events { worker_connections 20000; }
+http {
+  access_log off; keepalive_requests 100000000; keepalive_timeout 1h; sendfile on;
+  server {
+    listen 127.0.0.1:${port} backlog=${backlog};
+    location = /large { alias ${dir}/large; }
+    location / { return 200 "hello from behind\\n"; }
+  }
+}
+`);
+      return ['-p', dir, '-c', join(dir, 'nginx.conf'), '-e', 'stderr'];
+  }
+}

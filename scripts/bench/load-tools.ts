@@ -1,0 +1,83 @@
+/** The programs that make load, and what they say. */
+import { setTimeout as delay } from 'node:timers/promises';
+import { findProgram, run } from './program.ts';
+
+export type Load = {
+  signal: AbortSignal;
+  /** Processors of the tool, as taskset has them; default all. */
+  cpus?: string | null;
+  env?: Readonly<Record<string, string>>;
+};
+
+/** Longer than any tool needs beyond its measuring time. */
+const graceMs = 20_000;
+
+export type WrkOptions = Load & { url: string; connections: number; seconds: number; closes?: boolean };
+export type WrkResult = { requests: number; perSecond: number; p50Us: number; p99Us: number; bytes: number };
+
+/** Requests by wrk's one thread for a whole number of seconds. Rejects when more than one in a hundred failed. */
+export async function wrk({ url, connections, seconds, closes = false, ...load }: WrkOptions): Promise<WrkResult> {
+  const args = ['-t1', `-c${connections}`, `-d${seconds}s`, '--latency', ...(closes ? ['-H', 'Connection: close'] : []), url];
+  return parseWrk(await run(findProgram('wrk')!, args, { ...load, timeoutMs: seconds * 1000 + graceMs }));
+}
+
+export function parseWrk(text: string): WrkResult {
+  const number = (pattern: RegExp) => Number(pattern.exec(text)?.[1] ?? NaN);
+  const time = (name: string) => microseconds(new RegExp(`^ +${name}% +([0-9.]+[a-z]+)`, 'm').exec(text)?.[1] ?? '');
+  const requests = number(/([0-9]+) requests in/);
+  const bytes = bytesOf(/requests in [^,]+, ([0-9.]+[KMGT]?B) read/.exec(text)?.[1] ?? '');
+  const errors = [...(/Socket errors: .*/.exec(text)?.[0].matchAll(/[0-9]+/g) ?? [])].reduce((sum, [count]) => sum + Number(count), 0);
+  const refused = Number(/Non-2xx or 3xx responses: ([0-9]+)/.exec(text)?.[1] ?? 0);
+  if (!(bytes > 0) || errors + refused > requests / 100) throw new Error(`wrk had ${requests} answers of ${bytes} bytes in all, ${errors} socket errors and ${refused} answers that were errors`);
+  return {
+    requests,
+    perSecond: number(/Requests\/sec: +([0-9.]+)/),
+    p50Us: time('50'),
+    p99Us: time('99'),
+    bytes,
+  };
+}
+
+function microseconds(text: string): number {
+  const [, value = '', unit = ''] = /^([0-9.]+)(us|ms|s|m)$/.exec(text) ?? [];
+  return Number(value) * ({ us: 1, ms: 1e3, s: 1e6, m: 6e7 }[unit] ?? NaN);
+}
+
+function bytesOf(text: string): number {
+  const [, value = '', unit = ''] = /^([0-9.]+)([KMGT]?)B$/.exec(text) ?? [];
+  return Number(value) * ({ '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 }[unit] ?? NaN);
+}
+
+export type IperfResult = { bytes: number; seconds: number };
+
+/** What arrived, at the server or with `isReverse` at the client. */
+export async function iperf3({ port, streams, seconds, isReverse, ...load }: Load & { port: number; streams: number; seconds: number; isReverse: boolean }): Promise<IperfResult> {
+  const args = ['-c', '127.0.0.1', '-p', `${port}`, '-P', `${streams}`, '-t', `${seconds}`, '-J', ...(isReverse ? ['-R'] : [])];
+  for (let tries = 1; ; tries++) {
+    try {
+      return parseIperf3(await run(findProgram('iperf3')!, args, { ...load, timeoutMs: seconds * 1000 + graceMs }));
+    } catch (error) {
+      // The server takes one test at a time, and a look at its port for one.
+      if (tries === 10 || !(error as Error).message.includes('busy')) throw error;
+      await delay(100, undefined, load);
+    }
+  }
+}
+
+export function parseIperf3(text: string): IperfResult {
+  const { end } = JSON.parse(text) as { end?: { sum_received?: { bytes: number; seconds: number } } };
+  if (!end?.sum_received || end.sum_received.bytes === 0) throw new Error('iperf3 did not measure anything');
+  return { bytes: end.sum_received.bytes, seconds: end.sum_received.seconds };
+}
+
+/** Handshakes, one after the other, each with a request for the page, for about that many seconds; how many. Never resumes a session. */
+export async function handshakes({ port, seconds, ...load }: Load & { port: number; seconds: number }): Promise<number> {
+  const args = ['s_time', '-new', '-connect', `127.0.0.1:${port}`, '-www', '/', '-time', `${seconds}`];
+  return parseHandshakes(await run('openssl', args, { ...load, timeoutMs: seconds * 1000 + graceMs }));
+}
+
+export function parseHandshakes(text: string): number {
+  const [, count = '0', bytes = '0'] = /([0-9]+) connections in [0-9]+ real seconds, ([0-9]+) bytes read/.exec(text) ?? [];
+  if (count === '0' || bytes === '0') throw new Error('no handshake led to an answer');
+  return Number(count);
+}

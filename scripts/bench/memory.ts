@@ -1,0 +1,50 @@
+/** Memory of a peer at rest, and with many connections that do nothing. */
+import { once } from 'node:events';
+import net from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Figures } from './measure.ts';
+import type { RunningPeer } from './peers.ts';
+import { memoryKb } from './process-tree.ts';
+
+/** At most so many connections are being made at a time. */
+const batchSize = 100;
+
+/** A peer that has run out of descriptors lets its clients wait for ever. */
+const batchTimeoutMs = 15_000;
+
+export async function memory(peer: RunningPeer, { count, signal }: { count: number; signal: AbortSignal }): Promise<Figures> {
+  const atRest = await settledKb(peer, signal);
+  const sockets: net.Socket[] = [];
+  try {
+    while (sockets.length < count) {
+      const batch = Array.from({ length: Math.min(batchSize, count - sockets.length) }, () => net.connect(peer.port, '127.0.0.1'));
+      sockets.push(...batch);
+      await Promise.all(batch.map((socket) => echo(socket, AbortSignal.any([signal, AbortSignal.timeout(batchTimeoutMs)])))).catch((error: unknown) => {
+        throw new Error(`after ${sockets.length - batch.length} of ${count} connections: ${(error as Error).message}`);
+      });
+    }
+    return { 'at rest MB': atRest / 1024, 'kB/connection': ((await settledKb(peer, signal)) - atRest) / count };
+  } finally {
+    for (const socket of sockets) socket.destroy();
+  }
+}
+
+/** What has just been started or used still changes for a while. */
+async function settledKb({ pid }: RunningPeer, signal: AbortSignal): Promise<number> {
+  let before = NaN;
+  for (let tries = 1; ; tries++) {
+    await delay(300, undefined, { signal });
+    const now = memoryKb([pid]);
+    if (Math.abs(now - before) < 0.002 * now || tries === 10) return now;
+    before = now;
+  }
+}
+
+/** Send a byte and wait until it has come back. */
+async function echo(socket: net.Socket, signal: AbortSignal): Promise<void> {
+  socket.on('error', () => {}); // the wait below ends with it
+  await once(socket, 'connect', { signal });
+  const echoed = once(socket, 'data', { signal });
+  socket.write('x');
+  await echoed;
+}
