@@ -36,7 +36,7 @@ export type NativeEngineOptions = {
   portable?: Engine;
   /** Threads failed: their connections are lost, and the portable engine accepts from now on. */
   onFailure?: ((error: Error) => void) | undefined;
-} & Pick<ThreadsOptions, 'answerTimeoutMs' | 'startWorker'>;
+} & Pick<ThreadsOptions, 'answerTimeoutMs' | 'stopTimeoutMs' | 'startWorker'>;
 
 /** Start the native engine. Throws GraceError where it cannot run. */
 export function openNativeEngine(options: NativeEngineOptions = {}): NativeEngine {
@@ -62,11 +62,12 @@ export class NativeEngine implements Engine {
   #lastId = 0;
   #hasFailed = false;
 
-  constructor({ threads: count = 1, portable = openPortableEngine(), onFailure, answerTimeoutMs, startWorker }: NativeEngineOptions) {
+  constructor({ threads: count = 1, portable = openPortableEngine(), onFailure, ...forThreads }: NativeEngineOptions) {
     this.#portable = portable;
     this.#onFailure = onFailure;
     this.#threads = new Threads({
-      count, answerTimeoutMs, startWorker,
+      ...forThreads,
+      count,
       onReport: (thread, report) => this.#hear(thread, report),
       onDeath: (thread, error) => this.#loseThread(thread, error),
     });

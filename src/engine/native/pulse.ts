@@ -1,15 +1,16 @@
 /**
- * Signs of life of a thread: two shared cells, which it writes and the main thread reads. A thread that
+ * Signs of life of a thread: shared cells, which it writes and the main thread reads. A thread that
  * sits in a system call, or in a loop without end, cannot be asked.
  */
 const IS_RUNNING = 0;
-const OBEYED = 1;
+const HAS_STARTED = 1;
+const OBEYED = 2;
 
 export class Pulse {
   readonly memory: SharedArrayBuffer;
   readonly #cells: Int32Array;
 
-  constructor(memory: SharedArrayBuffer = new SharedArrayBuffer(8)) {
+  constructor(memory: SharedArrayBuffer = new SharedArrayBuffer(12)) {
     this.memory = memory;
     this.#cells = new Int32Array(memory);
   }
@@ -17,6 +18,12 @@ export class Pulse {
   /** It may be in a system call from now on, out of which nobody can call it. */
   start(): void {
     Atomics.store(this.#cells, IS_RUNNING, 1);
+    Atomics.store(this.#cells, HAS_STARTED, 1);
+  }
+
+  /** Whether it runs or has run. */
+  get hasStarted(): boolean {
+    return Atomics.load(this.#cells, HAS_STARTED) === 1;
   }
 
   stop(): void {

@@ -29,6 +29,8 @@ export type ThreadsOptions = {
   onDeath: (thread: number, error: Error) => void;
   /** Default 5000. */
   answerTimeoutMs?: number | undefined;
+  /** How long a thread may take to end that is told to. Default 2000. */
+  stopTimeoutMs?: number | undefined;
   /** Start a thread. Default: one that runs worker.ts. */
   startWorker?: StartWorker | undefined;
 };
@@ -58,7 +60,7 @@ export class Threads {
   /** The runtime waits for threads when it ends, and those that sit in a system call would keep it. */
   readonly #atExit = (code: number) => {
     this.tellAll({ do: 'stop' });
-    const until = performance.now() + STOP_TIMEOUT_MS;
+    const until = performance.now() + this.#stopTimeoutMs;
     const haveStopped = this.#members.map(({ pulse }) => pulse.waitForStop(Math.max(0, until - performance.now())));
     if (haveStopped.includes(false)) exitAtOnce(code);
   };
@@ -73,6 +75,10 @@ export class Threads {
       void this.close();
       throw error;
     }
+  }
+
+  get #stopTimeoutMs(): number {
+    return this.#options.stopTimeoutMs ?? STOP_TIMEOUT_MS;
   }
 
   get count(): number {
@@ -104,9 +110,11 @@ export class Threads {
       member.watch = null;
       const { obeyed } = member.pulse;
       if (!member.isAlive || obeyed === member.told) return;
-      if (obeyed !== since || !isLate) return this.#watch(member, { since: obeyed, isLate: obeyed === since });
-      void member.worker.terminate();
+      // One that cannot be loaded ends with an error of its own.
+      const isSilent = obeyed === since && member.pulse.hasStarted;
+      if (!isSilent || !isLate) return this.#watch(member, { since: obeyed, isLate: isSilent });
       member.die(new Error(`thread ${this.#members.indexOf(member)} does not answer`));
+      abandon(member.worker);
     }, this.#options.answerTimeoutMs ?? ANSWER_TIMEOUT_MS).unref();
   }
 
@@ -157,8 +165,11 @@ export class Threads {
     this.tellAll({ do: 'stop' });
     await Promise.all(
       this.#members.map(async ({ worker, ended, die }) => {
-        const terminating = setTimeout(() => void worker.terminate(), STOP_TIMEOUT_MS);
-        const leaving = setTimeout(die, 2 * STOP_TIMEOUT_MS);
+        const terminating = setTimeout(() => void worker.terminate(), this.#stopTimeoutMs);
+        const leaving = setTimeout(() => {
+          die(new Error('a thread does not end'));
+          abandon(worker);
+        }, 2 * this.#stopTimeoutMs);
         await ended;
         clearTimeout(terminating);
         clearTimeout(leaving);
@@ -175,6 +186,12 @@ function wake({ wakeFds }: Member): void {
   } catch {
     // EAGAIN: it has been woken many times over already. EPIPE: it is gone, and 'exit' tells.
   }
+}
+
+/** End a thread without waiting for it: it may sit in a system call. */
+function abandon(worker: Worker): void {
+  void worker.terminate();
+  worker.unref();
 }
 
 function openWorker(data: ThreadData, port: MessagePort): Worker {

@@ -1,0 +1,29 @@
+import assert from 'node:assert/strict';
+import { readdirSync, readlinkSync } from 'node:fs';
+
+/** How many descriptors of each kind this process has: `socket`, `pipe`, `anon_inode`, files by their path. Linux only. */
+export function openDescriptors(): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const fd of readdirSync('/proc/self/fd')) {
+    try {
+      const [kind = ''] = readlinkSync(`/proc/self/fd/${fd}`).split(':');
+      counts[kind] = (counts[kind] ?? 0) + 1;
+    } catch {
+      // the directory itself
+    }
+  }
+  return counts;
+}
+
+/** Resolves when there are no more sockets, pipes and the like than there were; a runtime closes its own a little later. Rejects when that takes seconds. */
+export async function descriptorsAsBefore(before: Record<string, number>): Promise<void> {
+  // Deno keeps what its first worker needed to run.
+  const kinds = 'Deno' in globalThis ? ['socket', 'pipe'] : ['socket', 'pipe', 'anon_inode'];
+  const until = performance.now() + 5000;
+  for (;;) {
+    const now = openDescriptors();
+    if (kinds.every((kind) => (now[kind] ?? 0) <= (before[kind] ?? 0))) return;
+    if (performance.now() > until) return assert.deepEqual(now, before);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
