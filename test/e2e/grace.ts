@@ -4,7 +4,7 @@
  */
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -22,6 +22,12 @@ const programs: Record<string, [file: string, ...args: string[]]> = {
 
 /** The program, and the arguments that come before grace's own. */
 export const program = programs[runtime]!;
+
+/**
+ * An address on which this test process alone listens. A port of 127.0.0.1 that is let go of may be given
+ * to a test that runs at the same time, before it is expected to be refused or free here.
+ */
+export const ownLoopback = process.platform === 'linux' ? [127, 64 + (process.pid >> 16), (process.pid >> 8) & 255, process.pid & 255].join('.') : '127.0.0.1';
 
 export type Outcome = { code: number | null; stdout: string; stderr: string };
 
@@ -45,7 +51,7 @@ export type Running = { child: ChildProcess; ended: Promise<Outcome>; outcome: (
 /** A grace with a state dir of its own, which is stopped, and looked after, when the test ends. */
 export function makeGrace(t: TestContext, env: NodeJS.ProcessEnv = {}): Grace {
   const dir = join(mkdtempSync(join(tmpdir(), 'grace-e2e-')), 'state');
-  const start = (...args: string[]): Running => startProgram(['-d', dir, ...args], env);
+  const start = (...args: string[]): Running => startProgram(['-d', dir, ...(args[0] === 'restart' ? patient(args) : args)], env);
   const run = (...args: string[]) => start(...args).ended;
   const grace: Grace = {
     dir,
@@ -71,6 +77,11 @@ export function makeGrace(t: TestContext, env: NodeJS.ProcessEnv = {}): Grace {
   return grace;
 }
 
+/** A machine that is busy takes longer over the start of a process than the 10 s that a restart has. */
+function patient(restart: string[]): string[] {
+  return restart.includes('--timeout') ? restart : [...restart, '--timeout', '100s'];
+}
+
 export function startProgram(args: readonly string[], env: NodeJS.ProcessEnv = {}, options: { cwd?: string; stdio?: ('ignore' | 'pipe' | number)[] } = {}): Running {
   const [file, ...before] = program;
   const child = spawn(file, [...before, ...args], { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, NO_COLOR: '1', ...env }, ...options });
@@ -90,7 +101,8 @@ export function startProgram(args: readonly string[], env: NodeJS.ProcessEnv = {
 /** Whether a process is there and no zombie. */
 export function isRunning(pid: number): boolean {
   try {
-    return !/^[0-9]+ \(.*\) Z/s.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
+    // One whose first thread has ended is called a zombie too, and keeps its sockets until the last has.
+    return !/^[0-9]+ \(.*\) Z/s.test(readFileSync(`/proc/${pid}/stat`, 'utf8')) || readdirSync(`/proc/${pid}/task`).length > 1;
   } catch {
     return false;
   }

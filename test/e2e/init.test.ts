@@ -228,7 +228,7 @@ test('supervisord sees one pid, and a keeper that is killed is replaced by one t
   await until('supervisord has the keeper of the same daemon', async () => pidFile() !== pid && pidFile() !== old && pidFile() === (await supervisedPid()));
   assert.equal((await grace.status()).pid, pid);
   assert.equal((await control('stop', 'grace')).code, 0);
-  assert.deepEqual(processesOf(grace.dir), []);
+  await until('the daemon is gone with its keeper', () => processesOf(grace.dir).length === 0);
   await control('shutdown');
 });
 
@@ -244,8 +244,8 @@ test('runit sees one pid, and sv stop ends everything', { timeout, skip: missing
   await until('it serves', async () => (await grace.run('status')).code === 0);
   const supervisedPid = async () => Number(/pid ([0-9]+)/.exec((await run('sv', 'status', service)).text)?.[1]);
   await keepsOnePid(t, installed, supervisedPid);
-  assert.equal((await run('sv', 'stop', service)).code, 0);
-  assert.deepEqual(processesOf(grace.dir), []);
+  assert.equal((await run('sv', '-w', '60', 'stop', service)).code, 0);
+  await until('the daemon is gone with its keeper', () => processesOf(grace.dir).length === 0);
   await run('sv', 'exit', service);
 });
 

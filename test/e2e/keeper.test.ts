@@ -7,24 +7,25 @@ import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { openClient, startBackend } from './backend.ts';
 import { ConnectingClients, startGreeter } from './connecting-clients.ts';
-import { isRunning, makeGrace, program, runtime, startProgram } from './grace.ts';
+import { isRunning, makeGrace, ownLoopback, program, runtime, startProgram } from './grace.ts';
 import type { Grace } from './grace.ts';
 import { descriptorsOf, gone, kill, memoryOf, pidInFile, processesOf, until, zombiesOf } from './processes.ts';
 
 const timeout = 180_000;
 const src = 'tcp:0:interface=127.0.0.1:backlog=1000';
+const ownSrc = `tcp:0:interface=${ownLoopback}`;
 
 type Kept = { grace: Grace; keeper: number; port: number; daemon: () => Promise<number> };
 
 /** A daemon in the background with one rule, to a server that greets. */
-async function startKept(t: TestContext): Promise<Kept> {
+async function startKept(t: TestContext, source = src): Promise<Kept> {
   const grace = makeGrace(t);
   const greeter = await startGreeter();
   t.after(() => greeter.server.close());
-  await grace.ok('start', src, `tcp:127.0.0.1:${greeter.port}`);
+  await grace.ok('start', source, `tcp:127.0.0.1:${greeter.port}`);
   const { keeper } = await grace.status();
   assert.ok(keeper);
-  return { grace, keeper: keeper.pid, port: await grace.port(src), daemon: async () => (await grace.status()).pid };
+  return { grace, keeper: keeper.pid, port: await grace.port(source), daemon: async () => (await grace.status()).pid };
 }
 
 function pidFile({ dir }: Grace): number | null {
@@ -59,10 +60,10 @@ test('a daemon that crashes under connecting clients is started again, and nobod
   t.diagnostic(`served again after ${times.join(', ')} ms: ${JSON.stringify(tally)}`);
   assert.equal(tally.refused, 0);
   // On a machine that is busy with other things everything takes longer, a command too.
-  const limitMs = Math.max(500, 6 * Math.min(...commandTimes));
+  const limitMs = Math.max(5000, 30 * Math.min(...commandTimes));
   if (runtime === 'executable') assert.ok(Math.min(...times) < limitMs, `${times} ms; a command takes ${commandTimes} ms`);
   await until('the log says so', () => /started again after a crash .*SIGKILL/.test(grace.log()));
-  assert.deepEqual(zombiesOf(keeper), []);
+  await until('there is no zombie', () => zombiesOf(keeper).length === 0);
 });
 
 test('commands that come while the daemon is being started again are answered by it', { timeout }, async (t) => {
@@ -88,8 +89,10 @@ test('the pid stays the same over restarts and crashes, and the keeper becomes w
     assert.equal(await client.line(), 'hello');
   }
   // The number of sockets: those kept, and two of the channel.
-  assert.equal([...descriptorsOf(keeper).values()].filter((target) => target.startsWith('socket:')).length, inodesBefore.length);
-  assert.deepEqual(zombiesOf(keeper), []);
+  const inodes = () => [...descriptorsOf(keeper).values()].filter((target) => target.startsWith('socket:'));
+  await until(`there are ${inodesBefore.length} sockets again`, () => inodes().length === inodesBefore.length);
+  // A daemon that was replaced, and whose child nobody else is, ends when it likes.
+  await until('there is no zombie', () => zombiesOf(keeper).length === 0);
 });
 
 test('a keeper whose new image cannot be run stays what it was, and goes on keeping', { timeout, skip: runtime === 'executable' ? false : 'only the executable is one file' }, async (t) => {
@@ -97,8 +100,8 @@ test('a keeper whose new image cannot be run stays what it was, and goes on keep
   const copy = `${grace.dir}-copy`;
   copyFileSync(program[0], copy);
   const wrapper = `${grace.dir}-wrapper`;
-  // The file is gone as soon as it runs.
-  writeFileSync(wrapper, `#!/bin/sh\nme=$$\n( while ! readlink /proc/$me/exe | grep -q copy; do :; done; sleep 0.02; rm ${copy} ) </dev/null >/dev/null 2>&1 &\nexec ${copy} "$@"\n`);
+  // The file is gone when it runs.
+  writeFileSync(wrapper, `#!/bin/sh\nexec 9<${copy}\nrm ${copy}\nexec /proc/self/fd/9 "$@"\n`);
   chmodSync(wrapper, 0o755);
   await grace.ok('restart', '--exec', wrapper);
   await until('the keeper says that it stays', () => /the keeper stays version .*no such file/.test(grace.log()));
@@ -211,7 +214,7 @@ test('signals to the keeper reach the daemon: HUP and USR1 open the log anew, US
   keeper.child.kill('SIGTERM');
   assert.equal((await keeper.ended).code, 0);
   await assert.rejects(client.line());
-  assert.deepEqual(processesOf(grace.dir), []);
+  await until('every process is gone', () => processesOf(grace.dir).length === 0);
 });
 
 test('a keeper in the background opens the log anew, so that a rotated one is let go of', { timeout }, async (t) => {
@@ -232,26 +235,26 @@ test('a TERM in the middle of a restart ends whichever daemon comes out of it', 
   process.kill(keeper, 'SIGTERM');
   await gone(keeper);
   await restarting;
-  assert.deepEqual(processesOf(grace.dir).filter(({ state }) => state !== 'Z'), []);
+  await until('every process is gone', () => processesOf(grace.dir).every(({ state }) => state === 'Z'));
 });
 
 test('stop returns when daemon and keeper are gone, and new connections are refused then', { timeout }, async (t) => {
-  const { grace, keeper, port, daemon } = await startKept(t);
+  const { grace, keeper, port, daemon } = await startKept(t, ownSrc);
   const pid = await daemon();
   await grace.ok('stop');
   assert.deepEqual([isRunning(pid), isRunning(keeper)], [false, false]);
-  await assert.rejects(openClient(t, { port }), /ECONNREFUSED/);
+  await assert.rejects(openClient(t, { host: ownLoopback, port }), /ECONNREFUSED/);
   assert.equal(pidFile(grace), null);
 });
 
 test('a rule that stops is refused although the keeper had a copy of its socket', { timeout }, async (t) => {
-  const { grace, port } = await startKept(t);
-  await grace.ok('stop', src);
-  await assert.rejects(openClient(t, { port }), /ECONNREFUSED/);
+  const { grace, port } = await startKept(t, ownSrc);
+  await grace.ok('stop', ownSrc);
+  await assert.rejects(openClient(t, { host: ownLoopback, port }), /ECONNREFUSED/);
   // It does not come back with a crash.
   await kill((await grace.status()).pid);
   assert.deepEqual(await grace.ls(), []);
-  await assert.rejects(openClient(t, { port }), /ECONNREFUSED/);
+  await assert.rejects(openClient(t, { host: ownLoopback, port }), /ECONNREFUSED/);
 });
 
 test('sockets that were given to the keeper are there after a crash and a restart', { timeout, skip: runtime === 'deno' ? 'Deno hides inherited descriptors' : false }, async (t) => {

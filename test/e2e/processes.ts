@@ -7,7 +7,7 @@ export async function gone(pid: number): Promise<void> {
 }
 
 /** Resolves when something has become so that no event tells of. */
-export async function until(what: string, isSo: () => boolean | Promise<boolean>, { limitMs = 20_000 } = {}): Promise<void> {
+export async function until(what: string, isSo: () => boolean | Promise<boolean>, { limitMs = 120_000 } = {}): Promise<void> {
   const deadline = performance.now() + limitMs;
   while (!(await isSo())) {
     if (performance.now() > deadline) throw new Error(`not within ${limitMs / 1000} s: ${what}`);

@@ -3,10 +3,10 @@ import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { openClient, startBackend } from './backend.ts';
-import { isRunning, makeGrace } from './grace.ts';
+import { isRunning, makeGrace, ownLoopback } from './grace.ts';
 
 const timeout = 180_000;
-const src = 'tcp:0:interface=127.0.0.1';
+const src = `tcp:0:interface=${ownLoopback}`;
 
 test('start, ls, switch, wait, restart and stop do what they say while a connection is open', { timeout }, async (t) => {
   const grace = makeGrace(t);
@@ -15,11 +15,11 @@ test('start, ls, switch, wait, restart and stop do what they say while a connect
 
   assert.equal(await grace.ok('start', src, a.endpoint), 'Started\n');
   const port = await grace.port(src);
-  const first = await openClient(t, { port });
+  const first = await openClient(t, { host: ownLoopback, port });
   assert.equal(await first.line(), 'A');
 
   assert.match(await grace.ok('switch', src, b.endpoint), /^Switched\n/);
-  const second = await openClient(t, { port });
+  const second = await openClient(t, { host: ownLoopback, port });
   assert.equal(await second.line(), 'B');
   assert.equal(await first.echo('still here'), 'still here');
 
@@ -36,7 +36,7 @@ test('start, ls, switch, wait, restart and stop do what they say while a connect
   assert.notEqual((await grace.status()).pid, old.pid);
   assert.equal(await first.echo('after restart'), 'after restart');
   assert.equal(await second.echo('after restart'), 'after restart');
-  assert.equal(await (await openClient(t, { port })).line(), 'B');
+  assert.equal(await (await openClient(t, { host: ownLoopback, port })).line(), 'B');
   assert.equal(waiting.outcome().code, null);
 
   await first.end();
@@ -46,7 +46,7 @@ test('start, ls, switch, wait, restart and stop do what they say while a connect
   await second.end();
   assert.match(await grace.ok('stop', '--now'), /^Stopped\n/);
   assert.equal(isRunning(pid), false);
-  await assert.rejects(openClient(t, { port }), /ECONNREFUSED/);
+  await assert.rejects(openClient(t, { host: ownLoopback, port }), /ECONNREFUSED/);
   assert.equal((await grace.run('status')).code, 3);
 });
 
@@ -55,7 +55,7 @@ test('ls --json tells bytes, age and process of each destination', { timeout }, 
   const a = await startBackend(t, 'A');
   const before = Date.now();
   await grace.ok('start', src, a.endpoint);
-  const client = await openClient(t, { port: await grace.port(src) });
+  const client = await openClient(t, { host: ownLoopback, port: await grace.port(src) });
   await client.line();
   await client.echo('12345');
   const [row] = await grace.ls();
@@ -73,7 +73,7 @@ test('a rule is the same rule however it is written', { timeout }, async (t) => 
   const grace = makeGrace(t);
   const { port } = await startBackend(t, 'A');
   await grace.ok('start', src, `tcp:127.0.0.1:${port}`);
-  assert.equal(await grace.ok('start', `TCP:port=0:interface=127.0.0.1`, `tcp:host=127.0.0.1:port=${port}`), 'Started\n');
+  assert.equal(await grace.ok('start', `TCP:port=0:interface=${ownLoopback}`, `tcp:host=127.0.0.1:port=${port}`), 'Started\n');
   assert.equal((await grace.ls()).length, 1);
   const { code, stderr } = await grace.run('start', src, 'tcp:127.0.0.1:1');
   assert.equal(code, 1);
@@ -99,11 +99,11 @@ test('switch --wait returns when the last connection to the old destination has 
   const b = await startBackend(t, 'B');
   await grace.ok('start', src, a.endpoint);
   const port = await grace.port(src);
-  const client = await openClient(t, { port });
+  const client = await openClient(t, { host: ownLoopback, port });
   await client.line();
   const switching = grace.spawn('switch', src, b.endpoint, '--wait');
   for (;;) {
-    const probe = await openClient(t, { port });
+    const probe = await openClient(t, { host: ownLoopback, port });
     const isSwitched = (await probe.line()) === 'B';
     await probe.end();
     if (isSwitched) break;
@@ -119,7 +119,7 @@ test('wait gives up at its time-out with exit code 124, and returns at once when
   const b = await startBackend(t, 'B');
   await grace.ok('start', src, a.endpoint);
   await grace.ok('wait');
-  const client = await openClient(t, { port: await grace.port(src) });
+  const client = await openClient(t, { host: ownLoopback, port: await grace.port(src) });
   await client.line();
   await grace.ok('wait', src); // connections to the current destination are no concern of it
   await grace.ok('switch', src, b.endpoint);
@@ -135,7 +135,7 @@ test('stop SRC refuses new connections at once and lets the open ones finish', {
   const a = await startBackend(t, 'A');
   await grace.ok('start', src, a.endpoint);
   const port = await grace.port(src);
-  const client = await openClient(t, { port });
+  const client = await openClient(t, { host: ownLoopback, port });
   await client.line();
   const other = `unix:${grace.dir}/other.sock`;
   await grace.ok('start', other, a.endpoint);
@@ -145,7 +145,7 @@ test('stop SRC refuses new connections at once and lets the open ones finish', {
   const stopping = grace.spawn('stop', src);
   for (;;) {
     try {
-      const late = await openClient(t, { port });
+      const late = await openClient(t, { host: ownLoopback, port });
       late.socket.destroy();
     } catch {
       break;
@@ -163,7 +163,7 @@ test('stop closes what does not finish in time and says how many', { timeout }, 
   const grace = makeGrace(t);
   const a = await startBackend(t, 'A');
   await grace.ok('start', src, a.endpoint);
-  const client = await openClient(t, { port: await grace.port(src) });
+  const client = await openClient(t, { host: ownLoopback, port: await grace.port(src) });
   await client.line();
   const { code, stdout } = await grace.run('stop', '--timeout', '100ms');
   assert.equal(code, 0);
@@ -177,7 +177,7 @@ test('a connection outlives every command that is not about it', { timeout }, as
   const a = await startBackend(t, 'A');
   const b = await startBackend(t, 'B');
   await grace.ok('start', src, a.endpoint);
-  const client = await openClient(t, { port: await grace.port(src) });
+  const client = await openClient(t, { host: ownLoopback, port: await grace.port(src) });
   await client.line();
   const other = 'tcp:0:interface=127.0.0.2';
   const commands = [['start', other, a.endpoint], ['switch', other, b.endpoint], ['ls'], ['wait'], ['restart'], ['start', src, a.endpoint], ['stop', other], ['restart'], ['switch', src, b.endpoint], ['status'], ['restart']];

@@ -5,8 +5,8 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { openClient, startBackend } from './backend.ts';
-import { makeGrace, startProgram } from './grace.ts';
-import { kill } from './processes.ts';
+import { makeGrace, ownLoopback, startProgram } from './grace.ts';
+import { kill, until } from './processes.ts';
 import type { Grace } from './grace.ts';
 
 const timeout = 180_000;
@@ -33,13 +33,14 @@ test('rules come back after kill -9, on the same port, and serve the clients tha
   const a = await startBackend(t, 'A');
   const b = await startBackend(t, 'B');
   const path = `${grace.dir}-front.sock`;
-  await grace.ok('start', src, a.endpoint);
+  const own = `tcp:0:interface=${ownLoopback}`;
+  await grace.ok('start', own, a.endpoint);
   await grace.ok('start', `unix:${path}`, a.endpoint);
-  await grace.ok('switch', src, b.endpoint);
-  const port = await grace.port(src);
+  await grace.ok('switch', own, b.endpoint);
+  const port = await grace.port(own);
   await crash(grace);
   await startDaemon(grace);
-  assert.equal(await (await openClient(t, { port })).line(), 'B');
+  assert.equal(await (await openClient(t, { host: ownLoopback, port })).line(), 'B');
   assert.equal(await (await openClient(t, { path })).line(), 'A');
 });
 
@@ -89,23 +90,23 @@ test('a kept rule that cannot be served is told of, and served as soon as it can
   await grace.ok('start', src, a.endpoint);
   await grace.ok('stop');
   const squatter = createServer();
-  squatter.listen(0, '127.0.0.1');
+  squatter.listen(0, ownLoopback);
   await once(squatter, 'listening');
   t.after(() => squatter.close());
   const { port } = squatter.address() as { port: number };
-  const taken = `tcp:${port}:interface=127.0.0.1`;
+  const taken = `tcp:${port}:interface=${ownLoopback}`;
   const state = JSON.parse(readFileSync(join(grace.dir, 'state.json'), 'utf8'));
   state.rules = [{ src: { typed: taken, absolute: taken }, dst: { typed: a.endpoint, absolute: a.endpoint } }];
   writeFileSync(join(grace.dir, 'state.json'), JSON.stringify(state));
   const daemon = await startDaemon(grace);
-  assert.match(daemon.outcome().stderr, new RegExp(`${port}.*in use`));
+  await until('it says so on stderr', () => new RegExp(`${port}.*in use`).test(daemon.outcome().stderr));
   assert.match(grace.log(), new RegExp(`${port}.*in use`));
   squatter.close();
   for (;;) {
     const row = (await grace.ls()).find((each) => each.src === taken);
     if (row?.active) break;
   }
-  assert.equal(await (await openClient(t, { port })).line(), 'A');
+  assert.equal(await (await openClient(t, { host: ownLoopback, port })).line(), 'A');
 });
 
 test('two daemons do not serve one state dir, and the second says who does', { timeout }, async (t) => {

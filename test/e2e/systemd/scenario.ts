@@ -49,11 +49,11 @@ async function show(): Promise<Unit> {
 
 /** Wait for what systemd does in its own time. */
 async function until(what: string, isSo: (unit: Unit) => boolean): Promise<Unit> {
-  const deadline = performance.now() + 20_000;
+  const deadline = performance.now() + 60_000;
   for (;;) {
     const unit = await show();
     if (isSo(unit)) return unit;
-    assert.ok(performance.now() < deadline, `not within 20 s: ${what}; ${JSON.stringify(unit)}`);
+    assert.ok(performance.now() < deadline, `not within 60 s: ${what}; ${JSON.stringify(unit)}`);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }
@@ -169,7 +169,7 @@ const scenarios: Record<string, () => Promise<void>> = {
 
   async watchdog() {
     mkdirSync('/etc/systemd/system/grace.service.d', { recursive: true });
-    writeFileSync('/etc/systemd/system/grace.service.d/fast.conf', '[Service]\nWatchdogSec=600ms\nLimitCORE=0\n');
+    writeFileSync('/etc/systemd/system/grace.service.d/fast.conf', '[Service]\nWatchdogSec=2s\nLimitCORE=0\n');
     await run('systemctl', 'daemon-reload');
     const { clients } = await startWithRule();
     await run('systemctl', 'reload', 'grace');
@@ -177,7 +177,7 @@ const scenarios: Record<string, () => Promise<void>> = {
     const load = clients(2);
     // Longer than the limit: the successor says that it lives.
     const begin = performance.now();
-    while (performance.now() - begin < 1500) await load.served(20);
+    while (performance.now() - begin < 4500) await load.served(20);
     assert.equal((await show()).NRestarts, '0');
     process.kill(pid, 'SIGSTOP');
     await until('it is ended and started again', ({ MainPID, ActiveState, NRestarts }) => NRestarts === '1' && ActiveState === 'active' && Number(MainPID) !== pid);
