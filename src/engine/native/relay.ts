@@ -88,7 +88,8 @@ export class Relay {
       if (sent !== length) return this.#notAllSent(from, to, { sent, bytes: kernel.input.subarray(0, length) });
       if (isLast) return this.#readEnded(from, to, 0);
       if (length < READ_SIZE) {
-        legs.countInRow(from, false);
+        // One short read after a full one is how bulk looks when it is fetched as it comes.
+        if (reads === 0) legs.countInRow(from, false);
         if (legs.has(from, READ_TO_END | IS_UNIX)) continue;
         legs.clear(from, READABLE);
         return;
