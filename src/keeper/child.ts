@@ -3,6 +3,7 @@ import type { ChildProcess } from 'node:child_process';
 import type { Invocation } from '../control/messages.ts';
 import { closeChannelEnd } from './channel.ts';
 import type { ChannelEnd } from './channel.ts';
+import { clearOfPlaces } from '../sys/descriptor.ts';
 import { channelVariable } from './messages.ts';
 
 export type DaemonChild = {
@@ -42,16 +43,19 @@ export function spawnDaemon({ programs, args, end, env }: SpawnDaemonOptions): D
 }
 
 function trySpawn(file: string, args: readonly string[], { stream, datagrams }: ChannelEnd, env: NodeJS.ProcessEnv): ChildProcess | null {
+  const clear = clearOfPlaces([stream, datagrams]);
   try {
     const child = spawn(file, args, {
       cwd: '/',
       detached: true,
       env: { ...env, [channelVariable]: '3,4' },
-      stdio: ['inherit', 'inherit', 'inherit', stream, datagrams],
+      stdio: ['inherit', 'inherit', 'inherit', ...clear.fds],
     });
     child.on('error', () => {}); // there is no pid then, which is looked at
     return child.pid === undefined ? null : child;
   } catch {
     return null; // Deno throws where Node tells later
+  } finally {
+    clear.close();
   }
 }

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import type { ChildProcess, StdioOptions } from 'node:child_process';
 import { once } from 'node:events';
 import { errorCode, GraceError } from '../error.ts';
+import { clearOfPlaces } from '../sys/descriptor.ts';
 import { describeCode } from '../sys/system-error.ts';
 import { LISTEN_FDS_START, takeInherited } from './inherit.ts';
 import type { Environment, Inherited } from './inherit.ts';
@@ -185,6 +186,7 @@ export class Net {
     const { listeners = this.activeListeners(), extras = [], detached = false, env = this.#env } = options;
     const passed = [...listeners, ...extras];
     const [stdin, stdout, stderr] = options.stdio ?? ['inherit', 'inherit', 'inherit'];
+    const clear = clearOfPlaces(passed.map(({ fd }) => fd));
     const start = (): ChildProcess =>
       spawn(file, args, {
         cwd,
@@ -193,7 +195,7 @@ export class Net {
           ...successorEnvironment(env, passed.map(({ name }) => name)),
           [FOREIGN_VARIABLE]: listeners.flatMap((listener, index) => (this.#foreign.has(listener) ? [index] : [])).join(','),
         },
-        stdio: [inheritable(stdin, 0), inheritable(stdout, 1), inheritable(stderr, 2), ...passed.map(({ fd }) => fd)] as StdioOptions,
+        stdio: [inheritable(stdin, 0), inheritable(stdout, 1), inheritable(stderr, 2), ...clear.fds] as StdioOptions,
       });
     try {
       const child = keepModes({ listeners: listeners.map(({ fd }) => fd), others: extras.map(({ fd }) => fd) }, start);
@@ -202,6 +204,8 @@ export class Net {
     } catch (error) {
       const code = errorCode(error);
       throw new GraceError(`cannot start ${file}: ${code === undefined ? String(error) : `${describeCode(code)} (${code})`}`, { cause: error });
+    } finally {
+      clear.close();
     }
   }
 }

@@ -25,6 +25,23 @@ export function dupFd(fd: number, least = 3): number {
   return check(libc().fcntl(fd, C.F_DUPFD_CLOEXEC, BigInt(least)), 'fcntl');
 }
 
+/**
+ * Descriptors for the `stdio` of a child from place 3 on. Deno puts them in their places one after the
+ * other, whether or not it thereby closes one whose turn is still to come (seen in 2.9): so none may
+ * have the number of a place. One that has is copied; `close` closes the copies once the child runs.
+ */
+export function clearOfPlaces(fds: readonly number[]): { fds: number[]; close(): void } {
+  const beyond = 3 + fds.length;
+  const copies: number[] = [];
+  const clear = fds.map((fd) => {
+    if (fd >= beyond || !('Deno' in globalThis)) return fd;
+    const copy = dupFd(fd, beyond);
+    copies.push(copy);
+    return copy;
+  });
+  return { fds: clear, close: () => copies.forEach(closeFd) };
+}
+
 /** Make the descriptor `target` one of the open file of `fd`, close-on-exec; what `target` was is closed. */
 export function dupFdOnto(fd: number, target: number): void {
   const { linux, dup2 } = libc();

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import fs from 'node:fs';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { closeFd, inodeOf, isNonBlocking, openFd } from '../../src/sys/descriptor.ts';
@@ -108,6 +109,19 @@ test('other descriptors can be passed along under a name', options, async () => 
   assert.notEqual(inodeOf(file), 0);
   closeFd(file);
   listener.close();
+});
+
+test('descriptors that have the numbers of one another\'s places arrive in their own', options, async () => {
+  using temp = makeTempDir();
+  const files = Array.from({ length: 60 }, (_, index) => temp.file(String(index)));
+  for (const file of files) fs.writeFileSync(file, '');
+  const fds = files.map((file) => openFd(file, { flags: 0 }));
+  assert.ok(fds[0]! < 3 + fds.length, 'they overlap');
+  const net = new Net();
+  const { told } = await startTelling(net, { extras: fds.toReversed().map((fd) => ({ fd, name: 'file' })) });
+  const arrived = told.others.map(({ fd }) => told.links[fd]);
+  if (process.platform === 'linux') assert.deepEqual(arrived, files.toReversed());
+  fds.forEach(closeFd);
 });
 
 test('a program that cannot be started is an error', options, async () => {
