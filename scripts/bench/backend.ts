@@ -28,11 +28,12 @@ export async function startBackend(kind: BackendKind, { dir, cpus, signal }: { d
   const begin = async (): Promise<Running> => {
     const running = start(findProgram(backendProgram[kind])!, args, { output: join(dir, 'output'), cpus });
     try {
-      await answers(port, { signal });
+      await answers(port, { ended: running.ended, signal });
       return running;
     } catch (error) {
+      const words = running.lastWords();
       await running.stop();
-      throw new Error(`the ${kind} backend does not answer; it ${running.lastWords()}`, { cause: error });
+      throw new Error(`the ${kind} backend does not answer; it ${words}`, { cause: error });
     }
   };
   let running = await begin();

@@ -195,11 +195,11 @@ export async function startPeer(peer: Peer, options: Omit<PeerOptions, 'port'>):
   mkdirSync(options.dir, { recursive: true });
   const running = await peer.start({ ...options, port });
   try {
-    await answers(port, options);
+    await answers(port, { ended: running.ended, signal: options.signal });
     return { ...running, name: peer.name, port };
   } catch (error) {
     const words = running.lastWords();
     await running.stop();
-    throw new Error(`${(error as Error).message}; it ${words}`);
+    throw new Error(`it does not serve: ${(error as Error).message}; it ${words}`);
   }
 }

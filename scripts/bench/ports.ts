@@ -26,15 +26,19 @@ export async function freePort(): Promise<number> {
   }
 }
 
-/** Wait until a port of this machine accepts. */
-export async function answers(port: number, { signal, timeoutMs = 10_000 }: { signal: AbortSignal; timeoutMs?: number }): Promise<void> {
+/** Wait until a program accepts on its port. Rejects when it ends, takes too long, or the wait is interrupted. */
+export async function answers(port: number, { ended, signal, timeoutMs = 10_000 }: { ended: Promise<void>; signal: AbortSignal; timeoutMs?: number }): Promise<void> {
+  const hopeless = new AbortController();
+  void ended.then(() => hopeless.abort(new Error('it ended')));
+  const limit = AbortSignal.any([signal, hopeless.signal]);
   for (const endAt = performance.now() + timeoutMs; performance.now() < endAt; ) {
     const socket = net.connect(port, '127.0.0.1');
     try {
-      await once(socket, 'connect', { signal });
+      await once(socket, 'connect', { signal: limit });
       return;
     } catch {
-      await delay(25, undefined, { signal });
+      await delay(25, undefined, { signal: limit }).catch(() => {}); // the next line says why
+      limit.throwIfAborted();
     } finally {
       socket.destroy();
     }

@@ -32,6 +32,8 @@ function isExecutable(path: string): boolean {
 
 export type Running = {
   pid: number;
+  /** Resolves when it has ended, by itself or not. */
+  ended: Promise<void>;
   /** How it ended and the last that it said, as far as it did either. */
   lastWords(): string;
   /** End it and all its descendants. Twice is fine. */
@@ -63,6 +65,7 @@ export function start(file: string, args: readonly string[], { output, env = {},
   const pid = child.pid ?? -1;
   return {
     pid,
+    ended,
     lastWords() {
       const said = readFileSync(output, 'utf8').trim().split('\n').slice(-2).join(' / ').trim();
       return [ending, said === '' ? 'said nothing' : `said "${said.slice(-300)}"`].filter((part) => part !== '').join(', ');
