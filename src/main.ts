@@ -36,12 +36,14 @@ async function main(): Promise<void> {
         const flags = [...(engine ? ['--engine', engine] : []), ...(threads ? ['--threads', `${threads}`] : []), ...(logFormat ? ['--log-format', logFormat] : [])];
         const { env } = process;
         const { isKeeperWanted } = await import('./keeper/wanted.ts');
-        if (keeper !== false && isKeeperWanted(env)) {
+        const isWanted = keeper !== false && isKeeperWanted(env);
+        const noKeeperBecause = isWanted ? (await import('./keeper/able.ts')).whyNotKeeper() : null;
+        if (isWanted && noKeeperBecause === null) {
           const { runKeeper } = await import('./keeper/keeper.ts');
           return await runKeeper({ dir, self, args: ['-d', dir, 'daemon', ...flags], version, env, onSignal });
         }
         const { runDaemon } = await import('./daemon/run.ts');
-        return await runDaemon({ dir, self, version, flags, engine: engine ?? 'auto', threads: threads ?? null, logFormat: logFormat ?? 'text', env, onSignal });
+        return await runDaemon({ dir, self, version, flags, engine: engine ?? 'auto', threads: threads ?? null, logFormat: logFormat ?? 'text', noKeeperBecause, env, onSignal });
       },
       async demo({ addresses, tlsAddresses, print }) {
         process.removeListener('SIGINT', interrupt); // the library ends gracefully at it

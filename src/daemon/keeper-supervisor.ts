@@ -72,12 +72,20 @@ export class KeeperSupervisor implements Supervisor {
 
   keep(name: string, fd: number, { isHeld = false }: { isHeld?: boolean } = {}): void {
     this.#held.set(name, fd);
-    if (!isHeld) this.#link?.say({ keep: [name] }, [fd]);
+    if (!isHeld) this.#sayOf(name);
   }
 
   forget(name: string): void {
     this.#held.delete(name);
-    this.#link?.say({ forget: [name] });
+    this.#sayOf(name);
+  }
+
+  /** What is so when the keeper hears it: by then a rule may have been stopped, and its socket closed. */
+  #sayOf(name: string): void {
+    this.#link?.sayThen(() => {
+      const fd = this.#held.get(name);
+      return fd === undefined ? { message: { forget: [name] }, fds: [] } : { message: { keep: [name] }, fds: [fd] };
+    });
   }
 
   async settled(): Promise<void> {
@@ -139,11 +147,12 @@ export class KeeperSupervisor implements Supervisor {
 
   ended(code: number): void {
     this.#isServing = false;
-    this.#link?.say({ ended: code });
+    this.#link?.sayLast({ ended: code });
   }
 
   async restore(): Promise<void> {
-    if (this.#keeper !== null || !this.#isServing) return;
+    // One that has not said who it is may be stopped, and goes on keeping when it is let run.
+    if (this.#link?.isOpen || !this.#isServing) return;
     const { self, dir, flags, env } = this.#options;
     const rest: NodeJS.ProcessEnv = { ...env, [launchVariable]: '1' };
     for (const name of variablesOfThisProcess) delete rest[name];

@@ -10,7 +10,7 @@ import type { Listener, ListenerAddress } from '../net/listener.ts';
 import { Net } from '../net/net.ts';
 import type { ListenSpec } from '../net/open.ts';
 import { removeSocketPath } from '../net/unix-path.ts';
-import { isListeningStream } from '../sys/socket.ts';
+import { isListeningStream, shutListener } from '../sys/socket.ts';
 import type { Handover } from './handover.ts';
 import { keptNames, parseGiven } from '../keeper/messages.ts';
 import { isListenerName, listenerName } from './listener-name.ts';
@@ -167,6 +167,7 @@ export class Listeners {
     if (!this.#isLeaving && !this.#isAbandoned) {
       this.#supervisor.forget(listenerName(src));
       removeSocketPath(listener);
+      refuse(listener);
     }
     listener.close();
   }
@@ -207,6 +208,15 @@ export class Listeners {
     const listener = adoptFd(fd, { name: `fd-${fd}` });
     this.given.push({ listener, fd, index: null, name: listener.name });
     return listener;
+  }
+}
+
+/** The supervisor's copy alone would have clients wait for nobody, until it has closed it; a keeper may be stopped. */
+function refuse({ fd }: Listener): void {
+  try {
+    shutListener(fd);
+  } catch {
+    // ENOTCONN: it does not listen any more.
   }
 }
 

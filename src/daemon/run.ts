@@ -49,6 +49,8 @@ export type DaemonOptions = {
   threads: number | null;
   /** Arguments of `grace daemon` that a successor is to have too. */
   flags: readonly string[];
+  /** Why there is no keeper although one was wanted; null otherwise. */
+  noKeeperBecause: string | null;
   /** Where the environment is read; variables meant for this process alone are removed from it. */
   env: NodeJS.ProcessEnv;
   /** Calls the handler at each such signal, instead of the signal's default. */
@@ -91,6 +93,7 @@ async function serve(options: DaemonOptions, parent: Parent, supervisor: Supervi
   const { log } = service;
   const logError = (error: unknown) => log.error({ error: errorMessage(error), stack: error instanceof Error ? error.stack : undefined }, 'internal error');
 
+  if (options.noKeeperBecause !== null) tell(service, parent, `no keeper, so that the pid changes with a restart and a crash is not repaired: ${options.noKeeperBecause}`);
   if (supervisor.reason) log.error({ reason: supervisor.reason }, 'started again after a crash');
   const control = await openControlSocket({ paths, kept: listeners.takeControl(), handle: (request, context) => handleRequest(service, request, context), onError: logError });
   listenToSignals(service, { onSignal: options.onSignal, logFile, logError });

@@ -14,6 +14,8 @@ export type Remembered = {
   isBackground: boolean;
   hasServed: boolean;
   kept: [name: string, fd: number][];
+  /** Signals that are to be passed on to the next daemon that serves. */
+  pendingSignals?: NodeJS.Signals[];
   generations: {
     stream: number;
     datagrams: number;
@@ -29,7 +31,8 @@ export type BecomeOptions = {
   /** Where the file is written; it has no name there. */
   dir: string;
   env: NodeJS.ProcessEnv;
-  remembered: Remembered;
+  /** What is so at the last moment: no event comes after it. Throws what prevents that it goes on. */
+  remember: () => Remembered;
   /** Those that the new image waits for. */
   signals: readonly NodeJS.Signals[];
 };
@@ -38,20 +41,29 @@ export type BecomeOptions = {
  * Go on as another program in this very process. It resolves only in that one: rejects with what
  * prevents it, and then everything is as it was.
  */
-export async function become({ program, args, dir, env, remembered, signals }: BecomeOptions): Promise<void> {
-  const file = writeNameless(join(dir, `keeper-${process.pid}`), JSON.stringify(remembered));
-  const passed = [file, ...remembered.kept.map(([, fd]) => fd), ...remembered.generations.flatMap(({ stream, datagrams }) => [stream, datagrams])];
+export async function become({ program, args, dir, env, remember, signals }: BecomeOptions): Promise<void> {
   // Node lets them through again when it starts, Deno does not.
   holdSignals(signals, true);
   try {
-    // What other threads have caught until now is heard.
-    await new Promise((resolve) => setImmediate(resolve));
+    // What other threads have caught until now is heard, and what the others have said: a turn may
+    // have looked for it before it came, so there are two.
+    for (let turn = 0; turn < 2; turn++) await new Promise((resolve) => setImmediate(resolve));
+    // From here on nothing is awaited: what comes lies in the system until the new image looks.
+    execWith({ program, args, dir, env, remembered: remember() });
+  } finally {
+    holdSignals(signals, false);
+  }
+}
+
+function execWith({ program, args, dir, env, remembered }: Pick<BecomeOptions, 'program' | 'args' | 'dir' | 'env'> & { remembered: Remembered }): never {
+  const file = writeNameless(join(dir, `keeper-${process.pid}`), JSON.stringify(remembered));
+  const passed = [file, ...remembered.kept.map(([, fd]) => fd), ...remembered.generations.flatMap(({ stream, datagrams }) => [stream, datagrams])];
+  try {
     for (const fd of passed) setCloseOnExec(fd, false);
-    execute(program.file, [...program.args, ...args], { ...env, [stateVariable]: String(file) });
+    return execute(program.file, [...program.args, ...args], { ...env, [stateVariable]: String(file) });
   } finally {
     for (const fd of passed) setCloseOnExec(fd, true);
     closeFd(file);
-    holdSignals(signals, false);
   }
 }
 
@@ -76,7 +88,8 @@ export function recall(env: NodeJS.ProcessEnv): Remembered {
 
 /** A file that goes away with its last descriptor. A pipe would not hold any number of rules. */
 function writeNameless(path: string, text: string): number {
-  const file = openSync(path, 'w', 0o600);
+  rmSync(path, { force: true }); // of a keeper that had this pid and crashed
+  const file = openSync(path, 'wx', 0o600);
   try {
     writeSync(file, text);
     return openFd(path, { flags: 0 });

@@ -1,13 +1,16 @@
 import { Socket } from 'node:net';
-import { closeFd } from '../sys/descriptor.ts';
+import { errorCode } from '../error.ts';
+import { C } from '../sys/constants.ts';
+import { closeFd, dupFd } from '../sys/descriptor.ts';
 import { receiveMessage, sendMessage } from '../sys/message.ts';
 import type { ReceivedMessage } from '../sys/message.ts';
-import { openSocketPair, setSendTimeout } from '../sys/socket.ts';
+import { openSocketPair, setSocketOption } from '../sys/socket.ts';
 
 /**
  * One end of a channel. Messages and the descriptors that belong to them go over the datagram socket,
  * whole and in order. The stream tells that there is something to read, and that the other end is
- * gone: the runtimes can watch a stream, but cannot receive descriptors.
+ * gone: the runtimes can watch a stream, but cannot receive descriptors. On the stream, NUL is the
+ * bell; anything else is a message that found no room elsewhere, on a line of its own.
  */
 export type ChannelEnd = { stream: number; datagrams: number };
 
@@ -15,8 +18,14 @@ export type ChannelEnd = { stream: number; datagrams: number };
 const longestMessage = 64 * 1024;
 const mostFds = 64;
 
-/** How long a sender waits for room; who does not read for so long is taken for dead. */
-const sendTimeoutMs = 2000;
+/** Room for datagrams, in bytes: less than the stream has, so that their bells and a last word always fit there. */
+const datagramRoom = 64 * 1024;
+
+/** How long a sender waits for room before it tries again: at first, and at the longest. */
+const retryMs = { first: 1, longest: 250 };
+
+/** Nothing wrong with the other end: it has not read what it was sent (it may be stopped), or the system is short of something. */
+const passing: readonly (string | undefined)[] = ['EAGAIN', 'EWOULDBLOCK', 'ENOBUFS', 'ENOMEM', 'ETOOMANYREFS'];
 
 /** A new channel; the ends are close-on-exec and the caller's. */
 export function openChannel(): [ChannelEnd, ChannelEnd] {
@@ -40,19 +49,32 @@ export type ChannelEvents<Heard> = {
   onEnd(): void;
 };
 
-/** Talks over one end, which it owns from then on. It does not keep the process running. */
+export type Saying<Said> = { message: Said; fds: readonly number[] };
+
+/** What waits for room; `discard` lets go of what it holds. */
+type Waiting<Said> = { make: () => Saying<Said> | null; discard: () => void };
+
+/** Talks over one end, which it owns from then on. It never blocks, and does not keep the process running. */
 export class Channel<Said, Heard> {
   readonly end: ChannelEnd;
   readonly #socket: Socket;
   readonly #events: ChannelEvents<Heard>;
+  readonly #waiting: Waiting<Said>[] = [];
+  /** Received, and not yet told of. */
+  readonly #inbox: ReceivedMessage[] = [];
+  #retryTimer: NodeJS.Timeout | undefined;
+  #pauseMs = retryMs.first;
+  /** The line that has begun on the stream. */
+  #line = '';
   #isOpen = true;
 
   constructor(end: ChannelEnd, events: ChannelEvents<Heard>) {
     this.end = end;
     this.#events = events;
-    setSendTimeout(end.datagrams, sendTimeoutMs);
+    setSocketOption(end.datagrams, C.SOL_SOCKET, C.SO_SNDBUF, datagramRoom);
     this.#socket = new Socket({ fd: end.stream, readable: true, writable: false });
-    this.#socket.on('data', () => this.#drain());
+    this.#socket.setEncoding('utf8');
+    this.#socket.on('data', (text: string) => this.#listen(text));
     this.#socket.on('error', () => {}); // 'close' tells
     this.#socket.on('close', () => this.#finish());
     this.#socket.unref();
@@ -64,17 +86,38 @@ export class Channel<Said, Heard> {
     return this.#isOpen;
   }
 
+  /** Whether something that was said waits for room still. */
+  get isBehind(): boolean {
+    return this.#waiting.length > 0;
+  }
+
   /**
    * Say something, with descriptors if need be, which stay the caller's. It has been sent when this
-   * returns. To an end that is gone, or does not read, nothing can be said: `onEnd` then tells.
+   * returns, or is as soon as the other end reads again. To an end that is gone nothing can be said:
+   * `onEnd` then tells.
    */
   say(message: Said, fds: readonly number[] = []): void {
+    if (!this.#isOpen || (!this.isBehind && this.#send({ message, fds }))) return;
+    const copies = fds.map((fd) => dupFd(fd));
+    this.#wait({ make: () => ({ message, fds: copies }), discard: () => copies.forEach(closeFd) });
+  }
+
+  /** As `say`, of what is so at the moment at which it can be sent; nothing when that is null. */
+  sayThen(make: () => Saying<Said> | null): void {
     if (!this.#isOpen) return;
+    const saying = this.isBehind ? null : make();
+    if (this.isBehind || (saying !== null && !this.#send(saying))) this.#wait({ make, discard() {} });
+  }
+
+  /** Say one last thing without descriptors, which is heard even if the other end begins to read after this process has ended. */
+  sayLast(message: Said): void {
+    if (!this.#isOpen) return;
+    if (!this.isBehind) this.#send({ message, fds: [] });
     try {
-      sendMessage(this.end.datagrams, new TextEncoder().encode(JSON.stringify(message)), { fds, wait: true });
-      this.#ring();
+      // There too: what lies in the one queue is lost when the other end says something to this one, which is gone.
+      sendMessage(this.end.stream, new TextEncoder().encode(`\0${JSON.stringify(message)}\n`));
     } catch {
-      this.#socket.destroy();
+      // Gone.
     }
   }
 
@@ -90,14 +133,46 @@ export class Channel<Said, Heard> {
   /** Close this end; `onEnd` is not called. */
   close(): void {
     if (!this.#isOpen) return;
-    this.#isOpen = false;
-    closeFd(this.end.datagrams);
+    this.#letGo();
     this.#socket.destroy();
   }
 
   /** Have the open channel keep the process running. */
   ref(): void {
     this.#socket.ref();
+  }
+
+  /** False: there is no room for it now. */
+  #send({ message, fds }: Saying<Said>): boolean {
+    // To send to an end that is gone empties the queue of this one, last words and all (unix_dgram_disconnected in Linux).
+    this.#collect();
+    if (this.#inbox.length > 0) setImmediate(() => this.#drain());
+    try {
+      sendMessage(this.end.datagrams, new TextEncoder().encode(JSON.stringify(message)), { fds });
+      this.#ring();
+    } catch (error) {
+      if (passing.includes(errorCode(error))) return false;
+      this.#socket.destroy();
+    }
+    return true;
+  }
+
+  #wait(waiting: Waiting<Said>): void {
+    this.#waiting.push(waiting);
+    this.#retryTimer ??= setTimeout(() => this.#retry(), this.#pauseMs).unref();
+  }
+
+  #retry(): void {
+    this.#retryTimer = undefined;
+    this.#pauseMs = Math.min(this.#pauseMs * 2, retryMs.longest);
+    for (let next = this.#waiting[0]; next; next = this.#waiting[0]) {
+      const saying = next.make();
+      if (saying !== null && !this.#send(saying)) break;
+      this.#waiting.shift();
+      next.discard();
+      this.#pauseMs = retryMs.first;
+    }
+    if (this.isBehind) this.#retryTimer = setTimeout(() => this.#retry(), this.#pauseMs).unref();
   }
 
   #ring(): void {
@@ -108,19 +183,30 @@ export class Channel<Said, Heard> {
     }
   }
 
+  #listen(text: string): void {
+    this.#drain();
+    const lines = `${this.#line}${text.replaceAll('\0', '')}`.split('\n');
+    this.#line = lines.pop() ?? '';
+    for (const line of lines) if (this.#isOpen) this.#events.onMessage(JSON.parse(line) as Heard, []);
+  }
+
   #drain(): void {
-    while (this.#isOpen) {
-      const received = this.#receive();
-      if (received === null || received.data.length === 0) return;
+    this.#collect();
+    for (let received = this.#inbox.shift(); received; received = this.#inbox.shift()) {
       this.#events.onMessage(JSON.parse(new TextDecoder().decode(received.data)) as Heard, received.fds);
     }
   }
 
-  #receive(): ReceivedMessage | null {
+  #collect(): void {
+    if (!this.#isOpen) return;
     try {
-      return receiveMessage(this.end.datagrams, { size: longestMessage, maxFds: mostFds });
+      for (;;) {
+        const received = receiveMessage(this.end.datagrams, { size: longestMessage, maxFds: mostFds });
+        if (received === null || received.data.length === 0) return;
+        this.#inbox.push(received);
+      }
     } catch {
-      return null; // the other end is gone; 'close' tells
+      // The other end is gone; 'close' tells.
     }
   }
 
@@ -128,8 +214,15 @@ export class Channel<Said, Heard> {
     if (!this.#isOpen) return;
     this.#drain();
     if (!this.#isOpen) return;
-    this.#isOpen = false;
-    closeFd(this.end.datagrams);
+    this.#letGo();
     this.#events.onEnd();
+  }
+
+  #letGo(): void {
+    this.#isOpen = false;
+    clearTimeout(this.#retryTimer);
+    for (const { discard } of this.#waiting.splice(0)) discard();
+    for (const { fds } of this.#inbox.splice(0)) fds.forEach(closeFd);
+    closeFd(this.end.datagrams);
   }
 }

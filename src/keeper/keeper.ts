@@ -6,13 +6,10 @@
  *
  * It is loaded instead of the daemon, and imports as little as can be: it has to be small.
  */
-import { readFileSync, rmSync, writeSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import type { Invocation } from '../control/messages.ts';
-import { launchVariable } from '../control/launch.ts';
 import { statePaths } from '../control/paths.ts';
-import { redirectToLog } from '../control/standard-streams.ts';
-import { errorMessage } from '../error.ts';
-import { closeFd } from '../sys/descriptor.ts';
+import { GraceError, errorMessage } from '../error.ts';
 import { holdSignals } from '../sys/exec.ts';
 import { hasLinuxCalls, setChildSubreaper, setThreadName } from '../sys/process.ts';
 import { become, isThisProgram, recall } from './become.ts';
@@ -20,12 +17,14 @@ import type { Remembered } from './become.ts';
 import { spawnDaemon } from './child.ts';
 import { Channel, openChannel } from './channel.ts';
 import type { ChannelEnd } from './channel.ts';
+import { takeGiven } from './given.ts';
+import { Kept } from './kept.ts';
+import { keeperFormat } from './messages.ts';
+import type { DaemonIdentity, DaemonMessage, KeeperMessage } from './messages.ts';
 import { Reaper } from './reaper.ts';
 import { Restarter } from './restarter.ts';
 import { slim } from './slim.ts';
-import { takeGiven } from './given.ts';
-import { keeperFormat } from './messages.ts';
-import type { DaemonIdentity, DaemonMessage, KeeperMessage } from './messages.ts';
+import { Voice } from './voice.ts';
 
 export type KeeperOptions = {
   dir: string;
@@ -72,51 +71,46 @@ export async function resumeKeeper(options: Omit<KeeperOptions, 'dir' | 'args'>)
 
 class Keeper {
   readonly #options: KeeperOptions;
-  /** Copies of what the daemon listens on, of its lock and control socket. */
-  readonly #kept: Map<string, number>;
+  readonly #kept: Kept;
+  readonly #voice: Voice;
   readonly #generations = new Set<Generation>();
   readonly #exit = Promise.withResolvers<number>();
-  /** Whether nobody sees the standard streams: they belong to whoever launched it until the daemon serves. */
-  #isBackground: boolean;
-  #isLaunched: boolean;
   /** What the serving daemon was started from, which is known to run. */
   #program: Invocation;
   #hasServed = false;
   /** A signal came that ends the daemon. */
   #isStopping = false;
+  /** For the next daemon that serves. */
+  readonly #pendingSignals: NodeJS.Signals[];
   #restTimer: NodeJS.Timeout | undefined;
   readonly #reaper = new Reaper();
   readonly #restarter = new Restarter({
     reaper: this.#reaper,
     start: (how) => {
-      if (!this.#isBackground) this.#print(`${how}; starting it again`);
+      if (!this.#voice.isBackground) this.#voice.print(`${how}; starting it again`);
       this.#start(how);
     },
     leave: (pid) => {
-      this.#print(`the daemon (pid ${pid}) lives, and has lost touch with this keeper, which leaves it to the next one`);
+      this.#voice.print(`the daemon (pid ${pid}) lives, and has lost touch with this keeper, which leaves it to the next one`);
       this.#finish(1);
     },
     giveUp: (how) => this.#giveUp(how),
   });
-  #pendingSignals: NodeJS.Signals[] = [];
 
   constructor(options: KeeperOptions, remembered: Remembered | null) {
+    const { env, dir, self } = options;
     this.#options = options;
-    this.#program = options.self;
-    this.#isBackground = options.env[launchVariable] !== undefined || remembered?.isBackground === true;
-    this.#isLaunched = options.env[launchVariable] !== undefined;
-    delete options.env[launchVariable];
-    this.#kept = new Map(remembered?.kept ?? takeGiven(options.env));
+    this.#program = self;
+    this.#voice = new Voice({ dir, env, wasBackground: remembered?.isBackground === true });
+    this.#kept = new Kept(remembered?.kept ?? takeGiven(env));
+    this.#pendingSignals = remembered?.pendingSignals ?? [];
   }
 
   async run(remembered: Remembered | null): Promise<number> {
     const { onSignal } = this.#options;
     process.chdir('/');
     for (const signal of forwarded) onSignal(signal, () => this.#forward(signal));
-    if (hasLinuxCalls) {
-      setThreadName('grace-keeper');
-      setChildSubreaper(true);
-    }
+    becomeReaper();
     onSignal('SIGCHLD', () => this.#reaper.reap());
     // An earlier image of this process held them back.
     holdSignals(forwarded, false);
@@ -132,7 +126,7 @@ class Keeper {
     const { attachToDaemon } = await import('./attach.ts');
     const end = await attachToDaemon(this.#options.dir);
     if (!end) return false;
-    this.#isLaunched = false;
+    this.#voice.answered();
     this.#add(end, { phase: 'superseded', pid: null });
     this.#greetAll();
     return true;
@@ -142,6 +136,7 @@ class Keeper {
     this.#hasServed = hasServed;
     for (const { stream, datagrams, pid, phase, ended } of generations) this.#add({ stream, datagrams }, { phase, pid, ended });
     this.#greetAll();
+    this.#look();
   }
 
   #greetAll(): void {
@@ -170,8 +165,8 @@ class Keeper {
     generation.channel.sayAll(this.#kept, (names) => ({ kept: names }));
     generation.channel.say({ hello: this.#hello(reason) });
     const { env, args } = this.#options;
-    const child = spawnDaemon({ programs: [this.#program, this.#options.self], args, end: theirs, env: this.#isLaunched ? { ...env, [launchVariable]: '1' } : env });
-    this.#isLaunched = false;
+    const child = spawnDaemon({ programs: [this.#program, this.#options.self], args, end: theirs, env: this.#voice.environment(env) });
+    this.#voice.answered();
     generation.pid = child.pid;
     const { pid } = child;
     if (pid === null) return; // the closed channel tells
@@ -182,9 +177,13 @@ class Keeper {
   #hear(generation: Generation, message: DaemonMessage, fds: number[]): void {
     this.#restSoon();
     if ('keep' in message) {
-      for (const [index, name] of message.keep.entries()) this.#keep(name, fds[index]);
+      for (const [index, name] of message.keep.entries()) {
+        const fd = fds[index];
+        if (fd === undefined) this.#kept.forget(name); // no descriptor was left for it here
+        else this.#kept.keep(name, fd);
+      }
     } else if ('forget' in message) {
-      for (const name of message.forget) this.#keep(name, undefined);
+      for (const name of message.forget) this.#kept.forget(name);
     } else if ('candidate' in message) {
       const [stream, datagrams] = fds;
       if (stream === undefined || datagrams === undefined) return;
@@ -210,20 +209,13 @@ class Keeper {
     this.#restTimer = setTimeout(slim, restAfterMs);
   }
 
-  #keep(name: string, fd: number | undefined): void {
-    const known = this.#kept.get(name);
-    this.#kept.delete(name);
-    if (known !== undefined) closeFd(known);
-    if (fd !== undefined) this.#kept.set(name, fd);
-  }
-
   #promote(generation: Generation, { pid, program }: DaemonIdentity): void {
     for (const other of this.#generations) if (other.phase === 'serving') other.phase = 'superseded';
     Object.assign(generation, { pid, phase: 'serving' });
     this.#program = program;
     this.#hasServed = true;
     this.#restarter.served();
-    if (this.#isBackground) this.#redirect();
+    this.#voice.redirect();
     for (const signal of this.#pendingSignals.splice(0)) this.#forward(signal);
     if (this.#isStopping) this.#forward('SIGTERM');
   }
@@ -245,7 +237,7 @@ class Keeper {
   }
 
   #giveUp(how: string): void {
-    this.#print(`${how}, as it did at each of the last starts; giving up`);
+    this.#voice.print(`${how}, as it did at each of the last starts; giving up`);
     const paths = statePaths(this.#options.dir);
     try {
       if (readFileSync(paths.pid, 'utf8').trim() === String(process.pid)) rmSync(paths.pid);
@@ -265,7 +257,7 @@ class Keeper {
     const all = [...this.#generations];
     const target = all.find(({ phase }) => phase === 'serving') ?? (isEnd ? all.find(({ phase, pid }) => phase === 'starting' && pid !== null) : undefined);
     if (isEnd) this.#isStopping = true;
-    if ((signal === 'SIGHUP' || signal === 'SIGUSR1') && this.#isBackground) this.#redirect();
+    if (signal === 'SIGHUP' || signal === 'SIGUSR1') this.#voice.redirect();
     if (target?.pid) {
       try {
         process.kill(target.pid, signal);
@@ -290,35 +282,38 @@ class Keeper {
     const hello = () => generation.channel.say({ hello: this.#hello(null) });
     if (format !== keeperFormat) stay(`version ${version} has another kind of keeper`);
     if (format !== keeperFormat || this.#isStopping || (version === this.#options.version && isThisProgram(program, self))) return hello();
-    const remembered: Remembered = {
-      format: keeperFormat,
-      dir,
-      args: [...args],
-      isBackground: this.#isBackground,
-      hasServed: this.#hasServed,
-      kept: [...this.#kept],
-      generations: [...this.#generations].map(({ channel, pid, phase, ended }) => ({ ...channel.end, pid, phase, ended })),
-    };
-    become({ program, args, dir, env, remembered, signals: forwarded }).catch((error: unknown) => {
+    become({ program, args, dir, env, remember: () => this.#remember(generation), signals: forwarded }).catch((error: unknown) => {
       stay(errorMessage(error));
       hello();
     });
   }
 
-  #print(text: string): void {
-    try {
-      writeSync(2, `grace: ${text}\n`);
-    } catch {
-      // Nobody reads it.
-    }
+  /** Everything as it is now, for the next image. Throws when that one is not to be any more. */
+  #remember(successor: Generation): Remembered {
+    const all = [...this.#generations];
+    if (this.#isStopping) throw new GraceError('the daemon is to stop');
+    if (!all.includes(successor)) throw new GraceError('the new daemon has ended');
+    if (all.some(({ channel }) => channel.isBehind)) throw new GraceError('a daemon does not listen to it');
+    return {
+      format: keeperFormat,
+      dir: this.#options.dir,
+      args: [...this.#options.args],
+      isBackground: this.#voice.isBackground,
+      hasServed: this.#hasServed,
+      kept: [...this.#kept],
+      pendingSignals: [...this.#pendingSignals],
+      generations: all.map(({ channel, pid, phase, ended }) => ({ ...channel.end, pid, phase, ended })),
+    };
   }
+}
 
-  /** Standard streams of a background process: what it prints is found in the log. */
-  #redirect(): void {
-    try {
-      redirectToLog(statePaths(this.#options.dir).log);
-    } catch {
-      // A log that cannot be opened must not end the keeper.
-    }
+/** Orphaned daemons become this process's children. Without that it keeps all the same. */
+function becomeReaper(): void {
+  if (!hasLinuxCalls) return;
+  try {
+    setThreadName('grace-keeper');
+    setChildSubreaper(true);
+  } catch {
+    // See whyNotKeeper.
   }
 }

@@ -31,6 +31,14 @@ export class Reaper {
 
   /** To be called at SIGCHLD. */
   reap(): void {
+    try {
+      this.#reapAll();
+    } catch {
+      // A sandbox forbids it: how a daemon ended is not told then, and the system keeps zombies.
+    }
+  }
+
+  #reapAll(): void {
     for (let pid = peekEndedChild(); pid !== null; pid = peekEndedChild()) {
       if (this.#children.has(pid)) return; // the runtime takes it, and then remove() goes on
       const ended = reapChild(pid);

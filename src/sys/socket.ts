@@ -38,6 +38,16 @@ export function listenSocket(fd: number, backlog: number): void {
   check(libc().listen(fd, backlog), 'listen');
 }
 
+/**
+ * Have nobody listen on a socket any more, whoever else holds it: its queue is reset, and clients are
+ * refused from now on (shutdown(2); Linux).
+ */
+export function shutListener(fd: number): void {
+  if (!isDarwin) check(libc().shutdown(fd, SHUT_RDWR), 'shutdown');
+}
+
+const SHUT_RDWR = 2;
+
 /** connect(2); on a non-blocking socket throws EINPROGRESS (TCP), or EAGAIN when the queue is full (Unix). */
 export function connectSocket(fd: number, address: SocketAddress): void {
   const bytes = encodeSockaddr(address);

@@ -84,3 +84,86 @@ test('what was said before anybody listened is heard', { timeout }, async () => 
   assert.equal(heard, 'early');
   speaker.close();
 });
+
+/** A speaker whose other end does not read until `hear` is called. */
+function stoppedPair() {
+  const [a, b] = openChannel();
+  const speaker = new Channel<number | string, never>(a, { onMessage() {}, onEnd() {} });
+  const hear = async (last: number | string) => {
+    const heard: (number | string)[] = [];
+    const inodes: number[] = [];
+    await new Promise<void>((resolve) => {
+      const hearer: Channel<never, number | string> = new Channel(b, {
+        onMessage(message, fds) {
+          heard.push(message);
+          inodes.push(...fds.map(inodeOf));
+          fds.forEach(closeFd);
+          if (message !== last) return;
+          hearer.close();
+          resolve();
+        },
+        onEnd: resolve,
+      });
+      hearer.ref();
+    });
+    return { heard, inodes };
+  };
+  return { speaker, hear };
+}
+
+test('to an end that does not read, nothing blocks and nothing is lost, descriptors included', { timeout }, async (t) => {
+  const { speaker, hear } = stoppedPair();
+  const most = 2000;
+  const began = performance.now();
+  for (let number = 0; number < most; number++) speaker.say(number, number % 500 === 0 ? [0] : []);
+  assert.ok(speaker.isBehind);
+  t.diagnostic(`${most} messages in ${Math.round(performance.now() - began)} ms`);
+  assert.ok(performance.now() - began < 1000);
+  const { heard, inodes } = await hear(most - 1);
+  assert.deepEqual(heard, Array.from({ length: most }, (_, number) => number));
+  assert.deepEqual(inodes, Array.from({ length: 4 }, () => inodeOf(0)));
+  assert.equal(speaker.isBehind, false);
+  speaker.close();
+});
+
+test('what is said of a moment is what is so when the other end reads again', { timeout }, async () => {
+  const { speaker, hear } = stoppedPair();
+  while (!speaker.isBehind) speaker.say('filling');
+  let state = 'early';
+  speaker.sayThen(() => ({ message: state, fds: [] }));
+  speaker.sayThen(() => null);
+  speaker.say('end');
+  state = 'late';
+  const { heard } = await hear('end');
+  assert.deepEqual(heard.filter((message) => message !== 'filling'), ['late', 'end']);
+  speaker.close();
+});
+
+test('the last thing is heard by an end that begins to read when the speaker is gone', { timeout }, async () => {
+  const { speaker, hear } = stoppedPair();
+  while (!speaker.isBehind) speaker.say('filling');
+  speaker.sayLast('the end');
+  speaker.close();
+  const { heard } = await hear('the end');
+  assert.equal(heard.at(-1), 'the end');
+});
+
+test('last words are heard although the end that hears them answers what came before', { timeout }, async () => {
+  const [a, b] = openChannel();
+  const speaker = new Channel<string, string>(a, { onMessage() {}, onEnd() {} });
+  speaker.say('question');
+  speaker.say('the end');
+  speaker.close();
+  const heard: string[] = [];
+  await new Promise<void>((resolve) => {
+    const hearer: Channel<string, string> = new Channel(b, {
+      onMessage(message) {
+        heard.push(message);
+        hearer.say('answer');
+      },
+      onEnd: resolve,
+    });
+    hearer.ref();
+  });
+  assert.deepEqual(heard, ['question', 'the end']);
+});

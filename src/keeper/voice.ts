@@ -1,0 +1,51 @@
+import { writeSync } from 'node:fs';
+import { launchVariable } from '../control/launch.ts';
+import { statePaths } from '../control/paths.ts';
+import { redirectToLog } from '../control/standard-streams.ts';
+
+/**
+ * The keeper's standard streams, which its daemons inherit. They belong to whoever launched it in the
+ * background until a daemon serves, and go into the log from then on; in the foreground they stay.
+ */
+export class Voice {
+  readonly isBackground: boolean;
+  readonly #log: string;
+  /** Whether a client waits to hear how the first daemon comes up. */
+  #isAwaited: boolean;
+
+  /** The variable that tells of a launch is removed. */
+  constructor({ dir, env, wasBackground }: { dir: string; env: NodeJS.ProcessEnv; wasBackground: boolean }) {
+    this.#log = statePaths(dir).log;
+    this.#isAwaited = env[launchVariable] !== undefined;
+    this.isBackground = this.#isAwaited || wasBackground;
+    delete env[launchVariable];
+  }
+
+  /** The environment of the next daemon: the first one answers the client. */
+  environment(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+    return this.#isAwaited ? { ...env, [launchVariable]: '1' } : env;
+  }
+
+  /** Nobody waits any more. */
+  answered(): void {
+    this.#isAwaited = false;
+  }
+
+  print(text: string): void {
+    try {
+      writeSync(2, `grace: ${text}\n`);
+    } catch {
+      // Nobody reads it.
+    }
+  }
+
+  /** What a background process prints is found in the log, which may be another file by now. */
+  redirect(): void {
+    if (!this.isBackground) return;
+    try {
+      redirectToLog(this.#log);
+    } catch {
+      // A log that cannot be opened must not end the keeper.
+    }
+  }
+}
