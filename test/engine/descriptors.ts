@@ -19,7 +19,7 @@ export function openDescriptors(): Record<string, number> {
 export async function descriptorsAsBefore(before: Record<string, number>): Promise<void> {
   // Deno keeps what its first worker needed to run.
   const kinds = 'Deno' in globalThis ? ['socket', 'pipe'] : ['socket', 'pipe', 'anon_inode'];
-  const until = performance.now() + 5000;
+  const until = performance.now() + 50_000;
   for (;;) {
     const now = openDescriptors();
     if (kinds.every((kind) => (now[kind] ?? 0) <= (before[kind] ?? 0))) return;

@@ -37,13 +37,17 @@ export class Loop {
   #isStopped = false;
 
   constructor({ number, legs, port, wakeFd, pulse }: ThreadData) {
+    const kernel = openKernel();
+    // Before anything can go wrong: of a thread that dies, what is noted there is closed.
+    const noted = new Legs(legs);
+    noted.open(kernel.epollFd, number, KIND_OWN);
     this.#port = port;
     this.#wakeFd = wakeFd;
     this.#pulse = new Pulse(pulse);
     this.#thread = {
       number,
-      kernel: openKernel(),
-      legs: new Legs(legs),
+      kernel,
+      legs: noted,
       upstreams: [],
       entrances: new Map(),
       ipv6Peers: new Map(),
@@ -64,8 +68,7 @@ export class Loop {
 
   /** Returns when the thread is told to stop. */
   run(): void {
-    const { kernel, legs, number } = this.#thread;
-    legs.open(kernel.epollFd, number, KIND_OWN);
+    const { kernel, legs } = this.#thread;
     kernel.watch(this.#wakeFd, EPOLLIN, 0);
     while (!this.#isStopped) {
       const count = kernel.wait(this.#waitMs());
