@@ -1,14 +1,25 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync, readdirSync, readlinkSync } from 'node:fs';
 
-/** Inode number of the IPv4 TCP socket that listens on this port (/proc/net/tcp, proc(5)). */
+/** Inode number of the TCP socket that listens on this port of 127.0.0.1 (/proc/net/tcp, proc(5)). */
 export function listeningInode(port: number): number {
-  const hexPort = port.toString(16).toUpperCase().padStart(4, '0');
+  const inode = findListening(port);
+  if (inode === null) throw new Error(`nobody listens on port ${port}`);
+  return inode;
+}
+
+/** Whether anybody listens on this port of 127.0.0.1. */
+export function isListening(port: number): boolean {
+  return findListening(port) !== null;
+}
+
+function findListening(port: number): number | null {
+  const local = `0100007F:${port.toString(16).toUpperCase().padStart(4, '0')}`;
   for (const line of readFileSync('/proc/net/tcp', 'utf8').split('\n').slice(1)) {
     const fields = line.trim().split(/\s+/);
-    if (fields[1]?.endsWith(`:${hexPort}`) && fields[3] === '0A') return Number(fields[9]);
+    if (fields[1] === local && fields[3] === '0A') return Number(fields[9]);
   }
-  throw new Error(`nobody listens on port ${port}`);
+  return null;
 }
 
 /** Whether a process holds a socket. */
@@ -24,6 +35,6 @@ export function holdsSocket(pid: number, inode: number): boolean {
 
 /** Length of the accept queue of a listening TCP socket, as ss(8) has it. */
 export function backlogOf(port: number): number {
-  const text = execFileSync('ss', ['-Hltn', `sport = :${port}`], { encoding: 'utf8' });
+  const text = execFileSync('ss', ['-Hltn', `src = 127.0.0.1:${port}`], { encoding: 'utf8' });
   return Number(text.trim().split(/\s+/)[2]);
 }
