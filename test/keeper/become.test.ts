@@ -10,22 +10,22 @@ import { keeperFormat } from '../../src/keeper/messages.ts';
 import { closeFd, isCloseOnExec } from '../../src/sys/descriptor.ts';
 import { openSocket } from '../../src/sys/socket.ts';
 
-const timeout = 20_000;
+const timeout = 60_000;
 
 function setUp(t: TestContext) {
   const dir = mkdtempSync(join(tmpdir(), 'grace-become-'));
   t.after(() => rmSync(dir, { recursive: true, force: true }));
   const remembered: Remembered = { format: keeperFormat, dir, args: [], isBackground: false, hasServed: true, kept: [], generations: [] };
   const attempt = (remember: () => Remembered) =>
-    become({ program: { file: join(dir, 'nothing'), args: [] }, args: [], dir, env: {}, remember, signals: ['SIGUSR2'] });
+    become({ program: { file: join(dir, 'nothing'), args: [] }, args: [], dir, env: {}, remember, signals: ['SIGHUP'] });
   return { dir, remembered, attempt };
 }
 
 test('what comes while a keeper prepares to become another is in what it leaves to itself', { timeout }, async (t) => {
   const { remembered, attempt } = setUp(t);
   let isHeard = false;
-  process.once('SIGUSR2', () => (isHeard = true));
-  process.kill(process.pid, 'SIGUSR2');
+  process.once('SIGHUP', () => (isHeard = true));
+  process.kill(process.pid, 'SIGHUP');
   const before: boolean[] = [];
   const failed = assert.rejects(
     attempt(() => {
