@@ -4,7 +4,8 @@ import { open, stat } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { statePaths } from '../control/paths.ts';
-import { GraceError, errorCode, errorMessage } from '../error.ts';
+import { GraceError, errorCode } from '../error.ts';
+import { describeError } from '../sys/system-error.ts';
 import type { Context, Input, Output } from './context.ts';
 
 /** `grace logs [--follow]` */
@@ -42,7 +43,7 @@ class LogReader implements AsyncDisposable {
       if (errorCode(error) === 'ENOENT') {
         throw new GraceError(`there is no log at ${path}`, { hint: 'no daemon has run in the background with this state dir; choose another with -d DIR' });
       }
-      throw new GraceError(`cannot read ${path}: ${errorMessage(error)}`, { cause: error });
+      throw new GraceError(`cannot read ${path}: ${describeError(error)}`, { cause: error });
     }
   }
 

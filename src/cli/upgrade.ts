@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { GraceError, errorMessage } from '../error.ts';
+import { GraceError } from '../error.ts';
 import { compareVersions, machineName } from '../upgrade/artifacts.ts';
 import { prepareDownloads } from '../upgrade/download.ts';
 import { findRelease, readBase, readPublicKeys, readVersion } from '../upgrade/release.ts';
@@ -11,6 +11,7 @@ import { publicKeys, releaseUrl } from '../version.ts';
 import type { Context, Input } from './context.ts';
 import { parseDuration } from './duration.ts';
 import { StatusLine, counted, printLine, printNote } from './output.ts';
+import { describeError } from '../sys/system-error.ts';
 
 /** `grace upgrade [--to VERSION] [--from URL] [--key FILE] [--check] [--timeout DURATION]` */
 export async function upgradeSelf(context: Context, input: Input): Promise<number> {
@@ -61,7 +62,7 @@ function readKeyFile(file: string): string {
   try {
     return readFileSync(file, 'utf8');
   } catch (error) {
-    throw new GraceError(`cannot read the key ${file}: ${errorMessage(error)}`, { exitCode: 2, cause: error });
+    throw new GraceError(`cannot read the key ${file}: ${describeError(error)}`, { exitCode: 2, cause: error });
   }
 }
 

@@ -1,14 +1,14 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { existsSync, mkdirSync } from 'node:fs';
-import { dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { GraceError, errorCode, errorMessage } from '../error.ts';
+import { GraceError } from '../error.ts';
 import { lockFile } from '../sys/lock.ts';
+import { describeError } from '../sys/system-error.ts';
 import { DaemonMovedError, call } from './client.ts';
 import { readLines } from './lines.ts';
 import type { Failure, Invocation, Request, Result } from './messages.ts';
 import { statePaths } from './paths.ts';
+import { makeStateDir } from './state-dir.ts';
 
 /** Variable that tells a daemon that a client waits on its stdout for a LaunchMessage. */
 export const launchVariable = 'GRACE_LAUNCHED';
@@ -88,35 +88,6 @@ function failureToSpawn(child: ChildProcess): Promise<never> {
   });
 }
 
-/** Make the state dir, and those above it, for the user alone. Throws GraceError when that cannot be. */
-export function makeStateDir(dir: string): void {
-  const { socket, generationSocket } = statePaths(dir);
-  const length = Math.max(Buffer.byteLength(socket), Buffer.byteLength(generationSocket(longestPid)));
-  if (length > longestSocketPath) {
-    throw new GraceError(`the path of the state dir ${dir} is too long: its control socket would have ${length} bytes, ${longestSocketPath} are the most`, { hint: 'choose a shorter one with -d DIR' });
-  }
-  try {
-    makeDirs(dir);
-  } catch (error) {
-    throw new GraceError(`cannot make the state dir ${dir}: ${errorMessage(error)}`, { hint: 'choose another with -d DIR', cause: error });
-  }
-}
-
-/** mkdir(2) from the top; Node's own way of doing that never ends below /proc (seen in 26.10). */
-function makeDirs(dir: string): void {
-  if (existsSync(dir)) return;
-  if (dirname(dir) !== dir) makeDirs(dirname(dir));
-  try {
-    mkdirSync(dir, { mode: 0o700 });
-  } catch (error) {
-    if (errorCode(error) !== 'EEXIST') throw error; // another client was faster
-  }
-}
-
-/** Of struct sockaddr_un, on Linux; macOS has 4 less. */
-const longestSocketPath = 107;
-const longestPid = 4_194_304;
-
 async function holdLaunchLock(dir: string): Promise<Disposable> {
   makeStateDir(dir);
   for (;;) {
@@ -130,6 +101,6 @@ function tryLock(dir: string): ReturnType<typeof lockFile> {
   try {
     return lockFile(statePaths(dir).launchLock);
   } catch (error) {
-    throw new GraceError(`cannot write in the state dir ${dir}: ${errorMessage(error)}`, { hint: 'choose another with -d DIR', cause: error });
+    throw new GraceError(`cannot write in the state dir ${dir}: ${describeError(error)}`, { hint: 'choose another with -d DIR', cause: error });
   }
 }

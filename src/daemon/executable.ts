@@ -1,6 +1,7 @@
 import { accessSync, closeSync, constants, existsSync, openSync, readSync, statSync } from 'node:fs';
 import type { Invocation } from '../control/messages.ts';
-import { GraceError, errorCode, errorMessage } from '../error.ts';
+import { GraceError, errorCode } from '../error.ts';
+import { describeError } from '../sys/system-error.ts';
 
 /** Machines of the ELF header (elf(5)) that somebody may mistake for each other. */
 const machines: Record<number, string> = { 3: 'x86', 40: 'arm', 62: 'x86-64', 183: 'arm64', 243: 'riscv64' };
@@ -11,7 +12,7 @@ export function checkExecutable({ file }: Invocation): void {
     if (!statSync(file).isFile()) throw new Error('it is not a file');
     accessSync(file, constants.X_OK);
   } catch (error) {
-    throw new GraceError(`cannot restart: ${file} cannot be executed: ${errorMessage(error)}`, { hint: 'name another executable with --exec PATH', cause: error });
+    throw new GraceError(`cannot restart: ${file} cannot be executed: ${describeError(error)}`, { hint: 'name another executable with --exec PATH', cause: error });
   }
 }
 

@@ -3,7 +3,9 @@ import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 /** Replace the pid file atomically. */
 export function writePidFile(path: string, pid: number): void {
   const half = `${path}.${process.pid}`;
-  writeFileSync(half, `${pid}\n`, { mode: 0o644 });
+  // Exclusive: never through a link that somebody has put there.
+  rmSync(half, { force: true });
+  writeFileSync(half, `${pid}\n`, { flag: 'wx', mode: 0o644 });
   renameSync(half, path);
 }
 

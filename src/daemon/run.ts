@@ -1,8 +1,8 @@
 /** A daemon process from its first to its last moment. */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Invocation } from '../control/messages.ts';
-import { makeStateDir } from '../control/launch.ts';
 import { statePaths } from '../control/paths.ts';
+import { makeStateDir } from '../control/state-dir.ts';
 import { redirectToLog } from '../control/standard-streams.ts';
 import type { StatePaths } from '../control/paths.ts';
 import { openEngine } from '../engine/open.ts';
@@ -16,6 +16,7 @@ import { takeOverSocketPath } from '../net/unix-path.ts';
 import { closeFd } from '../sys/descriptor.ts';
 import { adoptLock, lockFile } from '../sys/lock.ts';
 import type { Lock } from '../sys/lock.ts';
+import { describeError } from '../sys/system-error.ts';
 import { handleRequest } from './commands.ts';
 import { openControlSocket } from './control-socket.ts';
 import { Generations } from './generations.ts';
@@ -82,7 +83,7 @@ export async function runDaemon(options: DaemonOptions): Promise<number> {
 async function serve(options: DaemonOptions, parent: Parent, supervisor: Supervisor): Promise<void> {
   const paths = statePaths(options.dir);
   process.umask(0o077);
-  makeStateDir(paths.dir);
+  if (!parent.handover) makeStateDir(paths.dir);
   const listeners = new Listeners({ env: options.env, handover: parent.handover, supervisor });
   const lock = findLock({ paths, parent, listeners });
   supervisor.keep(keptNames.lock, lock.fd);
@@ -173,7 +174,12 @@ function findLock({ paths, parent, listeners }: Pick<Parts, 'paths' | 'parent' |
 }
 
 function takeLock(paths: StatePaths): Lock {
-  const lock = lockFile(paths.lock);
+  let lock: Lock | null;
+  try {
+    lock = lockFile(paths.lock);
+  } catch (error) {
+    throw new GraceError(`cannot write in the state dir ${paths.dir}: ${paths.lock}: ${describeError(error)}`, { hint: 'choose another with -d DIR', cause: error });
+  }
   if (lock) return lock;
   const pid = readPidFile(paths.pid);
   throw new GraceError(`a daemon already runs in ${paths.dir}${pid === null ? '' : ` (pid ${pid})`}`, { hint: 'replace it with: grace restart, or end it with: grace stop' });

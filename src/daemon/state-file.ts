@@ -1,9 +1,10 @@
 import { closeSync, fsyncSync, openSync, readFileSync, renameSync } from 'node:fs';
-import { open, rename } from 'node:fs/promises';
+import { open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import * as v from 'valibot';
 import type { EndpointText } from '../control/messages.ts';
 import { GraceError, errorCode, errorMessage } from '../error.ts';
+import { describeError } from '../sys/system-error.ts';
 
 /** A rule as it is kept: its endpoints, and where it listened last (`port 0` keeps the port it got). */
 export type KeptRule = { src: EndpointText; dst: EndpointText; port?: number | undefined };
@@ -30,7 +31,7 @@ export function loadState(path: string): LoadedState {
     text = readFileSync(path, 'utf8');
   } catch (error) {
     if (errorCode(error) === 'ENOENT') return { rules: [], note: null };
-    throw new GraceError(`cannot read the rules in ${path}: ${errorMessage(error)}`, { cause: error });
+    throw new GraceError(`cannot read the rules in ${path}: ${describeError(error)}`, { cause: error });
   }
   try {
     const state: unknown = JSON.parse(text);
@@ -74,7 +75,9 @@ function setAside(path: string): string {
 export async function saveState(path: string, rules: readonly KeptRule[]): Promise<void> {
   const half = `${path}.${process.pid}`;
   try {
-    const file = await open(half, 'w', 0o600);
+    // Exclusive: never through a link that somebody has put there.
+    await rm(half, { force: true });
+    const file = await open(half, 'wx', 0o600);
     try {
       await file.writeFile(`${JSON.stringify({ format: stateFormat, rules }, null, 2)}\n`);
       await file.sync();
@@ -84,7 +87,7 @@ export async function saveState(path: string, rules: readonly KeptRule[]): Promi
     await rename(half, path);
     syncDir(dirname(path));
   } catch (error) {
-    throw new GraceError(`cannot keep the rules in ${path}: ${errorMessage(error)}`, { cause: error });
+    throw new GraceError(`cannot keep the rules in ${path}: ${describeError(error)}`, { hint: 'nothing was changed', cause: error });
   }
 }
 

@@ -1,4 +1,5 @@
 import { getSystemErrorMap } from 'node:util';
+import { errorCode, errorMessage } from '../error.ts';
 
 /** A system call that failed. The properties are those of Node's own system errors. */
 export class SystemError extends Error {
@@ -23,4 +24,11 @@ export class SystemError extends Error {
 export function describeCode(code: string): string {
   for (const [name, text] of getSystemErrorMap().values()) if (name === code) return text;
   return code;
+}
+
+/** Why something failed, for people: of a system's error what its code means, `no space left on device (ENOSPC)`, without the call and its arguments. */
+export function describeError(error: unknown): string {
+  const code = errorCode(error);
+  const text = code === undefined ? undefined : describeCode(code);
+  return text === undefined || text === code ? errorMessage(error) : `${text} (${code})`;
 }

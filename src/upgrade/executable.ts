@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { GraceError, errorCode, errorMessage } from '../error.ts';
 import { lockFile } from '../sys/lock.ts';
+import { describeError } from '../sys/system-error.ts';
 
 const run = promisify(execFile);
 const workPrefix = '.grace-upgrade-';
@@ -34,7 +35,7 @@ export async function claimExecutable(file: string): Promise<ExecutablePlace> {
   const directory = dirname(target);
   const cannot = (error: unknown) => {
     const isDenied = ['EACCES', 'EPERM', 'EROFS'].includes(errorCode(error) ?? '');
-    return new GraceError(`cannot replace ${target}: ${errorMessage(error)}`, { hint: isDenied ? `run it as a user who may write to ${directory}` : undefined, cause: error });
+    return new GraceError(`cannot replace ${target}: ${describeError(error)}`, { hint: isDenied ? `run it as a user who may write to ${directory}` : undefined, cause: error });
   };
   // The lock is on the directory, so it leaves no file behind and does not depend on which file is the executable.
   const lock = lockFile(directory, { isDirectory: true });
@@ -91,7 +92,7 @@ async function findTarget(file: string): Promise<string> {
   try {
     return await realpath(file);
   } catch (error) {
-    throw new GraceError(`cannot find the executable ${file} to replace it: ${errorMessage(error)}`, { hint: 'run the upgrade with the path of an installed grace', cause: error });
+    throw new GraceError(`cannot find the executable ${file} to replace it: ${describeError(error)}`, { hint: 'run the upgrade with the path of an installed grace', cause: error });
   }
 }
 

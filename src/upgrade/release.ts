@@ -8,6 +8,7 @@ import { createZstdDecompress } from 'node:zlib';
 import { GraceError, errorMessage } from '../error.ts';
 import { artifactName, isVersion, parseSums, releaseFileUrl, signatureName, sumsName, versionFor } from './artifacts.ts';
 import { NotFoundError, downloadBytes, downloadFile } from './download.ts';
+import { describeError } from '../sys/system-error.ts';
 
 export type ReleasePlace = {
   /** Base address, see artifacts.ts. */
@@ -79,7 +80,7 @@ export async function fetchExecutable({ base, machine }: ReleasePlace, { version
     await decompress(compressed, path, signal);
   } catch (error) {
     signal.throwIfAborted();
-    throw error instanceof GraceError ? error : new GraceError(`cannot unpack ${name} to ${path}: ${errorMessage(error)}`, { hint: 'nothing was changed', cause: error });
+    throw error instanceof GraceError ? error : new GraceError(`cannot unpack ${name} to ${path}: ${describeError(error)}`, { hint: 'nothing was changed', cause: error });
   }
   await rm(compressed);
 }

@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { access, rename, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
-import { errorMessage } from '../error.ts';
+import { describeError } from '../sys/system-error.ts';
 
 const run = promisify(execFile);
 
@@ -30,7 +30,7 @@ export async function refreshShared(executable: string): Promise<string[]> {
       await writeFile(`${file}.new`, stdout);
       await rename(`${file}.new`, file);
     } catch (error) {
-      problems.push(`${file} is still the one of the version before: ${errorMessage(error)}`);
+      problems.push(`${file} is still the one of the version before: ${describeError(error)}`);
     }
   }
   return problems;

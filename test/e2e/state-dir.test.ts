@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, lstatSync, mkdirSync, readFileSync, readdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { once } from 'node:events';
 import { join } from 'node:path';
@@ -190,4 +190,73 @@ test('a state dir that cannot be made or written is said so, whoever asks', { ti
   const started = await startProgram(['-d', long, 'start', src, 'tcp:127.0.0.1:1']).ended;
   assert.match(started.stderr, /too long/);
   assert.equal((await startProgram(['-d', long, 'status']).ended).code, 3);
+});
+
+test('a state dir in which others may write is refused, with what to do, and nothing is left in it', { timeout }, async (t) => {
+  const grace = makeGrace(t);
+  mkdirSync(grace.dir);
+  writeFileSync(join(grace.dir, 'somebody-elses'), '');
+  for (const mode of [0o777, 0o770, 0o1777]) {
+    chmodSync(grace.dir, mode);
+    for (const command of [['start', src, 'tcp:127.0.0.1:1'], ['daemon', '--no-keeper'], ['daemon']]) {
+      const { code, stderr } = await grace.run(...command);
+      assert.equal(code, 1);
+      assert.match(stderr, /^grace: cannot use the state dir .*: others may write in it \(mode [0-7]+\)\nhint: .*chmod 700 .*\n$/);
+    }
+  }
+  assert.deepEqual(readdirSync(grace.dir), ['somebody-elses']);
+});
+
+test('an empty state dir in which others may write is closed to them, and one that they may only read is left as it is', { timeout }, async (t) => {
+  for (const [mode, after] of [[0o777, 0o700], [0o755, 0o755]] as const) {
+    const grace = makeGrace(t);
+    mkdirSync(grace.dir);
+    chmodSync(grace.dir, mode);
+    await grace.ok('start', src, 'tcp:127.0.0.1:1');
+    assert.equal(statSync(grace.dir).mode & 0o7777, after);
+    await grace.ok('restart');
+    for (const name of readdirSync(grace.dir)) assert.equal(statSync(join(grace.dir, name)).mode & 0o077, 0, name);
+    assert.equal(statSync(join(grace.dir, 'grace.sock')).mode & 0o777, 0o600);
+  }
+});
+
+test('a state dir of another user is refused', { timeout, skip: process.geteuid?.() !== 0 && 'only root can give a directory away' }, async (t) => {
+  const grace = makeGrace(t);
+  mkdirSync(grace.dir, { mode: 0o700 });
+  chownSync(grace.dir, 12345, 12345);
+  const { code, stderr } = await grace.run('start', src, 'tcp:127.0.0.1:1');
+  assert.equal(code, 1);
+  assert.match(stderr, /^grace: cannot use the state dir .*: it belongs to the user with id 12345, and this is the one with id 0\nhint: /);
+});
+
+test('links that lie where files are written do no harm', { timeout }, async (t) => {
+  const grace = makeGrace(t);
+  const a = await startBackend(t, 'A');
+  mkdirSync(grace.dir, { mode: 0o700 });
+  const victim = `${grace.dir}-victim`;
+  writeFileSync(victim, 'precious');
+  const daemon = await startDaemon(grace);
+  const { pid } = daemon.child;
+  const names = [`state.json.${pid}`, `grace.pid.${pid}`];
+  for (const name of names) symlinkSync(victim, join(grace.dir, name));
+  await grace.ok('start', src, a.endpoint);
+  assert.equal(readFileSync(victim, 'utf8'), 'precious');
+  assert.equal(lstatSync(join(grace.dir, 'state.json')).isFile(), true);
+  await grace.ok('stop');
+});
+
+test('what is wrong with a state dir is said in words, in one line', { timeout }, async (t) => {
+  const grace = makeGrace(t);
+  writeFileSync(grace.dir, '');
+  for (const [dir, why] of [
+    [grace.dir, 'is not a directory'],
+    [join(grace.dir, 'below/it'), `${grace.dir} is not a directory`],
+    ['/proc/nothing/here', 'nothing can be made in /proc \\(ENOENT\\)'],
+  ] as const) {
+    for (const command of [['start', src, 'tcp:127.0.0.1:1'], ['daemon'], ['daemon', '--no-keeper']]) {
+      const { code, stderr } = await startProgram(['-d', dir, ...command]).ended;
+      assert.equal(code, 1);
+      assert.match(stderr, new RegExp(`^grace: cannot (make|use) the state dir ${dir}: .*${why}\nhint: .*\n$`));
+    }
+  }
 });
