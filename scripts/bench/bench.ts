@@ -60,8 +60,9 @@ async function bench(options: Options, { dir, signal }: { dir: string; signal: A
   const note = (text: string) => void notes.add(text);
   const builds = options.builds.length > 0 ? options.builds : [await ownBuild(note)];
   const sections = sectionsOf({ ...options, builds, nodeCopy: copyNode(dir) }).map((section) => narrow(section, options));
-  const machine = await describeMachine([...new Map(sections.flatMap(({ peers }) => peers).map((peer) => [peer.program, peer])).values()], { signal });
-  console.log(`${printMachine(machine)}\n${options.rounds} rounds of ${options.seconds} s, in turn; a second of warm-up; one worker each, logs off, a connection to the backend for each of the client\nin brackets: median of the ratios to ${options.reference} in each round`);
+  const programs = new Map(sections.flatMap(({ peers }) => peers).toReversed().map((peer) => [peer.program, peer]));
+  const machine = await describeMachine([...programs.values()].toReversed(), { signal });
+  console.log(`${printMachine(machine)}\n${options.rounds} rounds of ${options.seconds} s, in turn; warmed up${options.warmsUpAll ? '' : ' only where code is compiled as it runs'}; one worker each, logs off, a connection to the backend for each of the client\nin brackets: median of the ratios to ${options.reference} in each round`);
 
   const startedAt = { ms: performance.now(), times: machineTimes() };
   const stage = { signal, note, showProgress, tls: findProgram('openssl') ? await setUpTls({ dir, signal }) : null };
@@ -105,7 +106,7 @@ async function measureAll({ sections, builds, options, stage }: Plan): Promise<R
   };
   for (const section of sections.filter(({ name }) => isWanted(name))) {
     if (section.isTls && stage.tls === null) stage.note(`${section.name} is left out: openssl is not installed`);
-    else show(section.name, await compare(section, { ...stage, seconds: options.seconds, rounds: section.rounds ?? options.rounds }), section.reference);
+    else show(section.name, await compare(section, { ...stage, seconds: options.seconds, warmsUpAll: options.warmsUpAll, rounds: section.rounds ?? options.rounds }), section.reference);
   }
   if (isWanted('commands')) show('commands', await measureCommands(builds, { ...stage, rounds: options.rounds }), null);
   return { results, rounds };

@@ -6,6 +6,7 @@ import type { Backend } from './backend.ts';
 import { interleave } from './interleave.ts';
 import type { Rounds } from './interleave.ts';
 import type { Figures } from './measure.ts';
+import type { Options } from './options.ts';
 import { startPeer } from './peers.ts';
 import type { Peer, RunningPeer } from './peers.ts';
 import { findProgram } from './program.ts';
@@ -24,7 +25,7 @@ export type Stage = {
   signal: AbortSignal;
 };
 
-export type Comparison = Stage & { seconds: number; rounds: number };
+export type Comparison = Stage & Pick<Options, 'seconds' | 'rounds' | 'warmsUpAll'>;
 
 /** Measure a section. Empty when its tools are missing. All that it starts has ended when it settles. */
 export async function compare(section: Section, comparison: Comparison): Promise<Rounds> {
@@ -86,13 +87,13 @@ class Field implements AsyncDisposable {
 
   /** Start a peer and use it once as it is going to be measured, for what it compiles, caches and allocates meanwhile. */
   async #start(peer: Peer): Promise<RunningPeer> {
-    const { isTls, isAlone = false, name, measure } = this.#section;
-    const { dir, tls, signal, backend } = this.#comparison;
+    const { isTls, isAlone = false, name, measure, warmUp = measure } = this.#section;
+    const { dir, tls, signal, backend, warmsUpAll } = this.#comparison;
     const running = await startPeer(peer, { dir: join(dir, `${name}-${peer.name}`.replaceAll(/[^a-z0-9]+/gi, '-')), upstreamPort: backend.port, pem: isTls ? tls!.pem : null, signal });
     this.#running.set(peer.name, running);
     try {
       if (isTls) await checkTls(running.port, { env: tls!.env, signal });
-      if (!isAlone) await measure(running, { ...this.#measurement(), seconds: 1 });
+      if (!isAlone && (warmsUpAll || peer.compilesAsItRuns)) await warmUp(running, { ...this.#measurement(), seconds: 1 });
       return running;
     } catch (error) {
       throw await this.#giveUp(running, error as Error);

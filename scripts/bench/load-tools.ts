@@ -48,26 +48,35 @@ function bytesOf(text: string): number {
   return Number(value) * ({ '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 }[unit] ?? NaN);
 }
 
-export type IperfResult = { bytes: number; seconds: number };
+/** How much iperf3 sends: for a whole number of seconds, or so many MiB in all. */
+export type Amount = { seconds: number } | { megabytes: number };
+
+export type IperfResult = {
+  bytes: number;
+  seconds: number;
+  /** The server took the test. */
+  hasBegun: boolean;
+  /** Why nothing arrived, where nothing did. */
+  error: string;
+};
 
 /** What arrived, at the server or with `isReverse` at the client. */
-export async function iperf3({ port, streams, seconds, isReverse, ...load }: Load & { port: number; streams: number; seconds: number; isReverse: boolean }): Promise<IperfResult> {
-  const args = ['-c', '127.0.0.1', '-p', `${port}`, '-P', `${streams}`, '-t', `${seconds}`, '-J', ...(isReverse ? ['-R'] : [])];
+export async function iperf3({ port, streams, amount, isReverse, ...load }: Load & { port: number; streams: number; amount: Amount; isReverse: boolean }): Promise<IperfResult> {
+  const args = ['-c', '127.0.0.1', '-p', `${port}`, '-P', `${streams}`, ...('seconds' in amount ? ['-t', `${amount.seconds}`] : ['-n', `${amount.megabytes}M`]), '-J', ...(isReverse ? ['-R'] : [])];
+  const timeoutMs = ('seconds' in amount ? amount.seconds * 1000 : 0) + graceMs;
   for (let tries = 1; ; tries++) {
-    try {
-      return parseIperf3(await run(findProgram('iperf3')!, args, { ...load, timeoutMs: seconds * 1000 + graceMs }));
-    } catch (error) {
-      // The server takes one test at a time, and a look at its port for one.
-      if (tries === 10 || !(error as Error).message.includes('busy')) throw error;
-      await delay(100, undefined, load);
-    }
+    const result = parseIperf3(await run('/bin/sh', ['-c', '"$0" "$@" || true', findProgram('iperf3')!, ...args], { ...load, timeoutMs }));
+    if (result.bytes > 0) return result;
+    // The server takes one test at a time, and a look at its port, as whether it answers, for one.
+    if (result.hasBegun || tries === 10) throw new Error(`iperf3 did not measure anything: ${result.error}`);
+    await delay(100, undefined, load);
   }
 }
 
 export function parseIperf3(text: string): IperfResult {
-  const { end } = JSON.parse(text) as { end?: { sum_received?: { bytes: number; seconds: number } } };
-  if (!end?.sum_received || end.sum_received.bytes === 0) throw new Error('iperf3 did not measure anything');
-  return { bytes: end.sum_received.bytes, seconds: end.sum_received.seconds };
+  const { start, end, error = 'nothing arrived' } = JSON.parse(text) as { start?: { connected?: unknown[] }; end?: { sum_received?: { bytes: number; seconds: number } }; error?: string };
+  const { bytes = 0, seconds = 0 } = end?.sum_received ?? {};
+  return { bytes, seconds, hasBegun: (start?.connected?.length ?? 0) > 0, error };
 }
 
 /** Handshakes, one after the other, each with a request for the page, for about that many seconds; how many. Never resumes a session. */

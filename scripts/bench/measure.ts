@@ -59,19 +59,24 @@ export async function threads(peer: RunningPeer, measurement: Measurement): Prom
 
 /** Bulk through iperf3, one way after the other, each for that many seconds: up is to the server. */
 export async function bulk(peer: RunningPeer, { seconds, streams, ...load }: Measurement & { streams: number }): Promise<Figures> {
-  const way = (isReverse: boolean) => costOf(peer, () => iperf3({ ...load, port: peer.port, streams, seconds, isReverse }));
+  const way = (isReverse: boolean) => costOf(peer, () => iperf3({ ...load, port: peer.port, streams, amount: { seconds }, isReverse }));
   const [up, down] = [await way(false), await way(true)];
   const bytes = up.result.bytes + down.result.bytes;
   const rate = (amount: number, time: number) => (amount * 8) / time / 1e9;
   return {
     'CPU s/GB': (up.cpu + down.cpu) / (bytes / 1e9),
-    'up': up.cpu / (up.result.bytes / 1e9),
-    'down': down.cpu / (down.result.bytes / 1e9),
+    'up s/GB': up.cpu / (up.result.bytes / 1e9),
+    'down s/GB': down.cpu / (down.result.bytes / 1e9),
     'all s/GB': (up.all + down.all) / (bytes / 1e9),
     'Gbit/s': rate(bytes, up.result.seconds + down.result.seconds),
     'up Gbit/s': rate(up.result.bytes, up.result.seconds),
     'down Gbit/s': rate(down.result.bytes, down.result.seconds),
   };
+}
+
+/** A little of both ways, for a peer that is to be warm. */
+export async function warmUpBulk({ port }: RunningPeer, { streams, ...load }: Measurement & { streams: number }): Promise<void> {
+  for (const isReverse of [false, true]) await iperf3({ ...load, port, streams, amount: { megabytes: 256 }, isReverse });
 }
 
 /** Times to the answer on one quiet connection, while fifty others ask as fast as they are answered. */

@@ -1,5 +1,6 @@
 /** Memory of a peer at rest, and with many connections that do nothing. */
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import net from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Figures } from './measure.ts';
@@ -12,7 +13,12 @@ const batchSize = 100;
 /** A peer that has run out of descriptors lets its clients wait for ever. */
 const batchTimeoutMs = 15_000;
 
-export async function memory(peer: RunningPeer, { count, signal }: { count: number; signal: AbortSignal }): Promise<Figures> {
+/** Descriptors that a peer may need for other things. */
+const spareDescriptors = 100;
+
+/** With fewer connections than asked for, where a peer is not allowed the descriptors for them; the figures say how many. */
+export async function memory(peer: RunningPeer, { count: wanted, signal }: { count: number; signal: AbortSignal }): Promise<Figures> {
+  const count = Math.min(wanted, Math.floor((descriptorLimit(peer.pid) - spareDescriptors) / peer.descriptorsPerConnection));
   const atRest = await settledKb(peer, signal);
   const sockets: net.Socket[] = [];
   try {
@@ -23,10 +29,15 @@ export async function memory(peer: RunningPeer, { count, signal }: { count: numb
         throw new Error(`after ${sockets.length - batch.length} of ${count} connections: ${(error as Error).message}`);
       });
     }
-    return { 'at rest MB': atRest / 1024, 'kB/connection': ((await settledKb(peer, signal)) - atRest) / count };
+    return { 'at rest MB': atRest / 1024, 'kB/connection': ((await settledKb(peer, signal)) - atRest) / count, connections: count };
   } finally {
     for (const socket of sockets) socket.destroy();
   }
+}
+
+function descriptorLimit(pid: number): number {
+  const [, soft] = /^Max open files +([0-9]+)/m.exec(readFileSync(`/proc/${pid}/limits`, 'utf8')) ?? [];
+  return Number(soft ?? Infinity);
 }
 
 /** What has just been started or used still changes for a while. */

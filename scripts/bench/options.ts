@@ -13,6 +13,8 @@ export type Options = {
   rounds: number;
   /** Of one measurement, a whole number; bulk takes it each way. */
   seconds: number;
+  /** Else only peers that compile as they run, to save time. */
+  warmsUpAll: boolean;
   idleConnections: number;
   /** Numbers of workers that the section `threads` compares. */
   threads: readonly number[];
@@ -52,6 +54,7 @@ export function parseOptions(args: readonly string[], { sections: known }: { sec
     runs: count(flags.runs, '--runs'),
     rounds: count(flags.rounds ?? (flags.quick ? '1' : '5'), '--rounds'),
     seconds: count(flags.seconds, '--seconds'),
+    warmsUpAll: !flags.quick,
     idleConnections: flags.quick ? 500 : 5000,
     threads: flags.threads.split(',').map((text) => count(text, '--threads')),
     engines: (flags.engine ?? (builds.length > 0 ? 'native' : 'native,portable')).split(',').map(parseEngine),

@@ -30,10 +30,14 @@ export type Peer = {
   versionArgs: readonly string[];
   speaksTls: boolean;
   isPlain: boolean;
+  /** Its first requests are slow, because the code is not compiled before. */
+  compilesAsItRuns?: boolean;
+  /** Default 2, one a side. */
+  descriptorsPerConnection?: number;
   start(options: PeerOptions): Promise<Running>;
 };
 
-export type RunningPeer = Running & { name: string; port: number };
+export type RunningPeer = Running & { name: string; port: number; descriptorsPerConnection: number };
 
 /** Arguments and files of one start. */
 type Setup = { args: readonly string[]; config?: string };
@@ -60,7 +64,7 @@ export function grace(name: string, { path, engine, threads = 1 }: { path: strin
   const { file, args } = graceCommand(path);
   const flags = ['--engine', engine, ...(engine === 'native' ? ['--threads', `${threads}`] : [])];
   return {
-    name, program: file, versionArgs: [...args, '--version'], speaksTls: true, isPlain: true,
+    name, program: file, versionArgs: [...args, '--version'], speaksTls: true, isPlain: true, compilesAsItRuns: true,
     async start({ dir, port, upstreamPort, pem, signal }) {
       const state = join(dir, 'state');
       const daemon = start(file, [...args, '-d', state, 'daemon', '--no-keeper', ...flags], { output: join(dir, 'output') });
@@ -109,6 +113,9 @@ listen forward
   }));
 }
 
+/** Of both sides; nginx keeps memory for each that it may have. */
+const connectionsForMemory = 10_240;
+
 const nginxStreamModule = '/usr/lib/nginx/modules/ngx_stream_module.so';
 
 export function nginx(name: string, { threads = 1 }: { threads?: number } = {}): Peer {
@@ -118,7 +125,7 @@ export function nginx(name: string, { threads = 1 }: { threads?: number } = {}):
     config: `
 ${existsSync(nginxStreamModule) ? `load_module ${nginxStreamModule};` : ''}
 worker_processes ${threads}; daemon off; pid ${dir}/pid; error_log stderr;
-events { worker_connections 20000; }
+events { worker_connections ${connectionsForMemory}; }
 stream {
   access_log off;
   server {
@@ -133,6 +140,7 @@ stream {
 
 export const socketProxyd: Peer = {
   name: 'systemd-socket-proxyd', program: 'systemd-socket-proxyd', versionArgs: ['--version'], speaksTls: false, isPlain: true,
+  descriptorsPerConnection: 6, // a pipe each way beside the sockets
   async start({ dir, port, upstreamPort }) {
     const listener = await openListener({ kind: 'tcp', host: '127.0.0.1', port, backlog }, { name: 'bench' });
     try {
@@ -156,7 +164,7 @@ export const socat = configured({ name: 'socat', program: 'socat', versionArgs: 
 
 /** `program`: a copy of Node's executable, where the pages that this benchmark shares with it would distort its memory. */
 export function nodePipe(program: string): Peer {
-  return configured({ name: 'node:net pipe', program, versionArgs: ['--version'], speaksTls: false, isPlain: true }, ({ port, upstreamPort }) => ({
+  return configured({ name: 'node:net pipe', program, versionArgs: ['--version'], speaksTls: false, isPlain: true, compilesAsItRuns: true }, ({ port, upstreamPort }) => ({
     args: [join(here, 'node-pipe.ts'), `${port}`, `${upstreamPort}`],
   }));
 }
@@ -196,7 +204,7 @@ export async function startPeer(peer: Peer, options: Omit<PeerOptions, 'port'>):
   const running = await peer.start({ ...options, port });
   try {
     await answers(port, { ended: running.ended, signal: options.signal });
-    return { ...running, name: peer.name, port };
+    return { ...running, name: peer.name, port, descriptorsPerConnection: peer.descriptorsPerConnection ?? 2 };
   } catch (error) {
     const words = running.lastWords();
     await running.stop();

@@ -1,7 +1,7 @@
 /** What is measured, and of whom. */
 import { cpus } from 'node:os';
 import type { BackendKind } from './backend.ts';
-import { bulk, connections, download, fullHandshakes, latency, requests, threads } from './measure.ts';
+import { bulk, connections, download, fullHandshakes, latency, requests, threads, warmUpBulk } from './measure.ts';
 import type { Figures, Measurement } from './measure.ts';
 import { memory } from './memory.ts';
 import type { Options } from './options.ts';
@@ -27,6 +27,8 @@ export type Section = {
   /** Processors for load and backend; default all. */
   loadCpus?: string;
   measure(peer: RunningPeer, measurement: Measurement): Promise<Figures>;
+  /** Default a short measurement. */
+  warmUp?(peer: RunningPeer, measurement: Measurement): Promise<unknown>;
 };
 
 export const sectionNames = ['requests', 'connections', 'bulk', 'bulk8', 'latency', 'memory', 'handshakes', 'tls', 'threads', 'commands'] as const;
@@ -45,9 +47,9 @@ export function sectionsOf({ idleConnections, threads: threadCounts, reference, 
   return [
     { ...plain, name: 'requests', title: 'Requests over 50 kept connections', backend: 'http', tools: ['wrk'], measure: requests },
     { ...plain, name: 'connections', title: 'A new connection for each request, 20 at a time', backend: 'http', tools: ['wrk'], measure: connections },
-    { ...plain, name: 'bulk', title: 'Bulk both ways, 1 stream', remark: bulkRemark, backend: 'iperf3', tools: ['iperf3'], measure: (peer, measurement) => bulk(peer, { ...measurement, streams: 1 }) },
-    { ...plain, name: 'bulk8', title: 'Bulk both ways, 8 streams', remark: bulkRemark, backend: 'iperf3', tools: ['iperf3'], measure: (peer, measurement) => bulk(peer, { ...measurement, streams: 8 }) },
-    { ...plain, name: 'latency', title: 'One quiet connection beside 50 busy ones', remark: 'the busy ones go as fast as the peer lets them', backend: 'http', tools: ['wrk'], measure: latency },
+    { ...plain, name: 'bulk', title: 'Bulk both ways, 1 stream', remark: bulkRemark, backend: 'iperf3', tools: ['iperf3'], ...bulkOf(1) },
+    { ...plain, name: 'bulk8', title: 'Bulk both ways, 8 streams', remark: bulkRemark, backend: 'iperf3', tools: ['iperf3'], ...bulkOf(8) },
+    { ...plain, name: 'latency', title: 'One quiet connection beside 50 busy ones', remark: 'the busy ones go as fast as the peer lets them', backend: 'http', tools: ['wrk'], measure: latency, warmUp: requests },
     {
       ...plain, name: 'memory', title: `Memory (PSS), at rest and for each of ${idleConnections} idle connections`, backend: 'echo', tools: [], rounds: 1, isAlone: true,
       remark: 'each peer alone, so that it shares its pages with nobody; what the kernel keeps for sockets and pipes is not in it',
@@ -66,4 +68,11 @@ export function sectionsOf({ idleConnections, threads: threadCounts, reference, 
       reference: `HAProxy ${threadCounts[0]}`, loadCpus: '0', measure: threads,
     }]),
   ];
+}
+
+function bulkOf(streams: number): Pick<Section, 'measure' | 'warmUp'> {
+  return {
+    measure: (peer, measurement) => bulk(peer, { ...measurement, streams }),
+    warmUp: (peer, measurement) => warmUpBulk(peer, { ...measurement, streams }),
+  };
 }

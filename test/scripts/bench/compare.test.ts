@@ -17,7 +17,7 @@ const absent: Peer = { ...pipe, name: 'absent', program: 'a-program-that-nobody-
 function stage(signal: AbortSignal) {
   const dir = mkdtempSync(join(tmpdir(), 'grace-bench-test-'));
   const notes: string[] = [];
-  return { dir, notes, note: (text: string) => void notes.push(text), showProgress: () => {}, tls: null, signal, seconds: 1, rounds: 2, [Symbol.dispose]: () => rmSync(dir, { recursive: true }) };
+  return { dir, notes, note: (text: string) => void notes.push(text), showProgress: () => {}, tls: null, signal, seconds: 1, rounds: 2, warmsUpAll: true, [Symbol.dispose]: () => rmSync(dir, { recursive: true }) };
 }
 
 const section: Section = { name: 'memory', title: '', backend: 'echo', isTls: false, tools: [], peers: [], reference: '', isAlone: true, measure: (peer, { signal }) => memory(peer, { count: 20, signal }) };
