@@ -2,22 +2,26 @@ import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { test } from 'node:test';
 import { openClient, startBackend } from './backend.ts';
-import { isRunning, makeGrace } from './grace.ts';
+import { isRunning, makeGrace, ownLoopback } from './grace.ts';
 import { descriptorsOf, gone, kill, until } from './processes.ts';
 import type { TestContext } from 'node:test';
 
-const timeout = 120_000;
-const src = 'tcp:0:interface=127.0.0.1';
+const timeout = 180_000;
+const src = `tcp:0:interface=${ownLoopback}`;
 
 /** A daemon whose keeper is stopped by SIGSTOP; `goOn` lets it run again. */
 async function startStopped(t: TestContext) {
+  let stopped: number | null = null;
+  const goOn = () => {
+    if (stopped !== null && isRunning(stopped)) process.kill(stopped, 'SIGCONT');
+  };
+  t.after(goOn); // before the stop of everything, which waits for the keeper
   const grace = makeGrace(t);
   const a = await startBackend(t, 'A');
   await grace.ok('start', src, a.endpoint);
   const { pid, keeper } = await grace.status();
   assert.ok(keeper);
-  const goOn = () => isRunning(keeper.pid) && process.kill(keeper.pid, 'SIGCONT');
-  t.after(goOn);
+  stopped = keeper.pid;
   process.kill(keeper.pid, 'SIGSTOP');
   return { grace, a, pid, keeper: keeper.pid, goOn };
 }
@@ -49,9 +53,9 @@ test('a rule that is stopped while the keeper is stopped refuses at once, and it
   const { grace, a } = await startStopped(t);
   const port = await grace.port(src);
   await grace.ok('stop', src);
-  await assert.rejects(openClient(t, { port }), /ECONNREFUSED/);
-  await grace.ok('start', `tcp:${port}:interface=127.0.0.1`, a.endpoint);
-  assert.equal(await (await openClient(t, { port })).line(), 'A');
+  await assert.rejects(openClient(t, { host: ownLoopback, port }), /ECONNREFUSED/);
+  await grace.ok('start', `tcp:${port}:interface=${ownLoopback}`, a.endpoint);
+  assert.equal(await (await openClient(t, { host: ownLoopback, port })).line(), 'A');
 });
 
 test('a daemon that was stopped while the keeper was is not started again when it goes on', { timeout }, async (t) => {
@@ -68,7 +72,7 @@ test('a daemon that was stopped while the keeper was is not started again when i
 test('a restart while the keeper is stopped succeeds, and the keeper keeps the new daemon when it goes on', { timeout }, async (t) => {
   const { grace, pid, keeper, goOn } = await startStopped(t);
   const port = await grace.port(src);
-  const client = await openClient(t, { port });
+  const client = await openClient(t, { host: ownLoopback, port });
   await client.line();
   await grace.ok('restart', '--timeout', '60s');
   const now = (await grace.status()).pid;
@@ -77,6 +81,6 @@ test('a restart while the keeper is stopped succeeds, and the keeper keeps the n
   goOn();
   await until('the keeper is known', async () => (await grace.status()).keeper?.pid === keeper);
   await kill(now);
-  assert.equal(await (await openClient(t, { port })).line(), 'A');
+  assert.equal(await (await openClient(t, { host: ownLoopback, port })).line(), 'A');
   assert.equal((await grace.status()).keeper?.pid, keeper);
 });
