@@ -123,10 +123,7 @@ export class Acceptor {
     if (!upstreams[this.#upstream]) this.#thread.obey();
     if (!legs.fits(client)) return kernel.close(client);
     const generation = legs.open(client, number, KIND_CLIENT | (isUnix ? IS_UNIX : 0));
-    if (kernel.watch(client, isUnix ? UNIX_EVENTS : TCP_EVENTS, generation) < 0) {
-      legs.close(client);
-      return kernel.close(client);
-    }
+    const watched = kernel.watch(client, isUnix ? UNIX_EVENTS : TCP_EVENTS, generation);
     if (entrance.tuneUntil > 0 && !isUnix) this.#tuneEarly(entrance, client);
     this.#thread.fdBound = Math.max(this.#thread.fdBound, client + 1);
     readPeer(this.#thread, client, kernel.peer);
@@ -136,6 +133,7 @@ export class Acceptor {
       entrance.pauseMs = 0;
       this.#thread.say({ said: 'resumed', entrance: id });
     }
+    if (watched < 0) return this.#thread.end(client, { stage: 'dial', reason: { failures: [{ address: -1, errno: -watched }] }, reset: true });
     this.#dialer.begin(client);
     // Here, where its upstream still gets a descriptor, and not when accept(2) fails for want of one.
     if (this.#descriptors.isLast(client)) this.#pause(entrance, EMFILE);

@@ -1,0 +1,126 @@
+/** A process that forwards, in whose system calls strace(1) makes what seldom happens happen. */
+import { spawn, spawnSync } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+import type { ClientEndpoint } from '../../src/endpoint/model.ts';
+import type { EngineName, UpstreamStats } from '../../src/engine/engine.ts';
+
+type Line = { address?: { host: string; port: number }; pid?: number; paused?: string; resumed?: true; error?: string; stats?: UpstreamStats };
+
+export type ForwardOptions = {
+  engine: EngineName;
+  to: ClientEndpoint | readonly ClientEndpoint[];
+  /** Path of a Unix socket to listen on. Default: a TCP port. */
+  path?: string;
+  /** A shell's command before it. */
+  before?: string;
+  /** A command that runs it, see `ownNetwork`. */
+  under?: string;
+};
+
+export class FaultyForward implements AsyncDisposable {
+  readonly address: { host: string; port: number };
+  readonly pid: number;
+  readonly #child: ChildProcess;
+  readonly #engine: EngineName;
+  readonly #lines: AsyncIterator<Line>;
+  readonly #tracers: ChildProcess[] = [];
+
+  private constructor(child: ChildProcess, engine: EngineName, lines: AsyncIterator<Line>, { address = { host: '', port: 0 }, pid = 0 }: Line) {
+    this.#child = child;
+    this.#engine = engine;
+    this.#lines = lines;
+    this.address = address;
+    this.pid = pid;
+  }
+
+  static async start({ engine, to, path = 'tcp', before = 'true', under = '' }: ForwardOptions): Promise<FaultyForward> {
+    const script = new URL('fixtures/forward.ts', import.meta.url).pathname;
+    // Deno rewrites commands that have its own path in them, but not one that comes from a variable.
+    const run = 'Deno' in globalThis ? '"$RUNTIME" run -A --no-check' : '"$RUNTIME" --disable-warning=ExperimentalWarning';
+    const child = spawn('sh', ['-c', `${before} && exec ${under} ${run} "$0" "$@"`, script, engine, JSON.stringify([to].flat()), path], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+      env: { ...process.env, RUNTIME: process.execPath },
+    });
+    const lines = parsed(createInterface({ input: child.stdout! }));
+    const { value } = await lines.next();
+    if (value === undefined) throw new Error('the forwarding process did not come up');
+    return new FaultyForward(child, engine, lines, value as Line);
+  }
+
+  /** What it says next. */
+  async line(): Promise<Line> {
+    return ((await this.#lines.next()).value ?? {}) as Line;
+  }
+
+  /**
+   * Watch the thread that moves the bytes from now on. `expressions` are those of strace's -e. Returns
+   * what gives the calls so far, a line each; null where strace cannot do it.
+   */
+  async trace(...expressions: string[]): Promise<(() => string[]) | null> {
+    const tracer = spawn('strace', ['-p', String(await this.#threadId()), ...expressions.flatMap((each) => ['-e', each])], { stdio: ['ignore', 'ignore', 'pipe'] });
+    this.#tracers.push(tracer);
+    const calls: string[] = [];
+    const lines = createInterface({ input: tracer.stderr! });
+    const { promise: attached, resolve } = Promise.withResolvers<boolean>();
+    tracer.once('error', () => resolve(false)).once('exit', () => resolve(false));
+    lines.on('line', (line) => {
+      if (/ attached/.test(line)) resolve(true);
+      else calls.push(line);
+    });
+    return (await attached) ? () => calls : null;
+  }
+
+  /** It is there, and has its name, a moment after the process says that it listens. */
+  async #threadId(): Promise<number> {
+    if (this.#engine === 'portable') return this.pid;
+    const isOurs = (tid: string) => readFileSync(`/proc/${this.pid}/task/${tid}/comm`, 'latin1').startsWith('grace-bytes');
+    for (;;) {
+      const tid = readdirSync(`/proc/${this.pid}/task`).find(isOurs);
+      if (tid !== undefined) return Number(tid);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+  }
+
+  /** Processor time of the whole process so far, in milliseconds. */
+  get cpuMs(): number {
+    const fields = readFileSync(`/proc/${this.pid}/stat`, 'latin1').split(') ')[1]!.split(' ');
+    return 10 * (Number(fields[11]) + Number(fields[12]));
+  }
+
+  /** Accept no more, and wait until all connections have ended. Returns the lines that were not read, and the counters. */
+  async end(): Promise<{ lines: Line[]; stats: UpstreamStats | undefined }> {
+    this.#child.stdin?.end();
+    const lines: Line[] = [];
+    for (let line = await this.line(); Object.keys(line).length > 0; line = await this.line()) lines.push(line);
+    return { lines, stats: lines.find(({ stats }) => stats)?.stats };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const tracer of this.#tracers) {
+      if (tracer.exitCode !== null || tracer.pid === undefined) continue;
+      tracer.kill();
+      await once(tracer, 'exit');
+    }
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    this.#child.kill('SIGKILL');
+    await once(this.#child, 'exit');
+  }
+}
+
+async function* parsed(lines: AsyncIterable<string>): AsyncGenerator<Line> {
+  for await (const line of lines) yield JSON.parse(line) as Line;
+}
+
+/** A command that runs another in a network of its own, set up by a shell's command; null where that is not allowed. */
+export function ownNetwork(setup: string): string | null {
+  for (const unshare of ['unshare -n', 'unshare -rn']) {
+    if (spawnSync('sh', ['-c', `${unshare} sh -c 'ip link set lo up'`], { stdio: 'ignore' }).status !== 0) continue;
+    return `${unshare} sh -c 'ip link set lo up && ${setup} && exec "$@"' sh`;
+  }
+  return null;
+}
+
+export const hasStrace: boolean = process.platform === 'linux' && spawnSync('strace', ['-V'], { stdio: 'ignore' }).status === 0;
