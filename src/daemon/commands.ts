@@ -120,7 +120,10 @@ async function switchRule(service: Service, request: Request<'switch'>, { signal
     } catch (error) {
       const isLate = error instanceof Error && error.name === 'TimeoutError';
       const why = isLate ? `no answer within ${checkTimeoutMs / 1000} s` : errorMessage(error);
-      throw new GraceError(`cannot switch ${src.typed} to ${dst.typed}: ${why}`, { hint: 'nothing was changed; --no-check switches all the same', cause: error });
+      throw new GraceError(`cannot switch ${src.typed} to ${dst.typed}: ${why}`, {
+        hint: [...(error instanceof GraceError && error.hint ? [error.hint] : []), 'nothing was changed; --no-check switches all the same'].join('; '),
+        cause: error,
+      });
     }
     mustServe(service);
   }

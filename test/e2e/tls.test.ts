@@ -159,3 +159,45 @@ test('a key that does not fit is refused by start, with the file named', { timeo
   assert.equal(code, 2);
   assert.match(stderr, /key does not match certificate/);
 });
+
+test('a switch to a server that wants a client certificate succeeds with one, and says what is missing without', { timeout }, async (t) => {
+  const grace = makeGrace(t);
+  const files = pemFiles(t);
+  const a = await startBackend(t, 'A');
+  const src = 'tcp:0:interface=127.0.0.1';
+  await grace.ok('start', src, a.endpoint);
+  for (const protocol of ['-tls1_3', '-tls1_2']) {
+    for (const more of [[], ['-num_tickets', '0']]) {
+      const args = ['s_server', '-accept', '127.0.0.1:0', '-key', files.key, '-cert', files.cert, '-cert_chain', files.chain, '-CAfile', files.root, '-Verify', '5', '-verify_return_error', protocol, ...more];
+      const server = spawn('openssl', args, { stdio: ['pipe', 'pipe', 'ignore'] });
+      t.after(() => server.kill());
+      let output = '';
+      server.stdout.setEncoding('utf8').on('data', (text: string) => (output += text));
+      while (!/^ACCEPT .*:[0-9]+$/m.test(output)) await once(server.stdout, 'data');
+      const port = /^ACCEPT .*:([0-9]+)$/m.exec(output)?.[1];
+      const dst = `ssl:127.0.0.1:${port}:caCertsDir=${files.caDir}`;
+      const without = await grace.run('switch', src, dst);
+      assert.equal(without.code, 1);
+      assert.match(without.stderr, protocol === '-tls1_3' ? /^grace: cannot switch .*: it wants a client certificate\nhint: certKey=FILE .*--no-check/ : /^grace: cannot switch .*: TLS handshake failed/);
+      assert.equal((await grace.ls())[0]?.dst, a.endpoint);
+      await grace.ok('switch', src, `${dst}:certKey=${files.fullChain}:privateKey=${files.key}`);
+      await grace.ok('switch', src, a.endpoint);
+      server.kill();
+    }
+  }
+});
+
+test('a switch to a TLS server that keeps silent does not wait for it long', { timeout }, async (t) => {
+  const grace = makeGrace(t);
+  const files = pemFiles(t);
+  const a = await startBackend(t, 'A');
+  const src = 'tcp:0:interface=127.0.0.1';
+  await grace.ok('start', src, a.endpoint);
+  const server = createTlsServer({ key: readFileSync(files.key), cert: readFileSync(files.fullChain) }, (socket) => socket.on('error', () => {}));
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => server.close());
+  const dst = `ssl:127.0.0.1:${(server.address() as AddressInfo).port}:caCertsDir=${files.caDir}`;
+  await grace.ok('switch', src, dst);
+  assert.equal((await grace.ls())[0]?.dst, dst);
+});

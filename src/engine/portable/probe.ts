@@ -1,9 +1,71 @@
+import { once } from 'node:events';
+import type { TLSSocket } from 'node:tls';
+import { GraceError, errorCode } from '../../error.ts';
 import type { Dialer } from './dial.ts';
+import { resumeLeg } from './gate.ts';
 import { closedLeg, closeLeg } from './leg.ts';
+import type { Leg } from './leg.ts';
+import { shortened } from './originate.ts';
+
+/** How long a server may take to show what it thinks of the handshake: at least, and beyond that so many times what the dialling took. */
+const verdictMs = { least: 300, most: 5000, ofDialing: 2 };
 
 /** Connect as for a client, then close again. Rejects with GraceError or with the signal's reason. */
 export async function probe(dial: Dialer, { signal }: { signal: AbortSignal }): Promise<void> {
+  const began = performance.now();
   const leg = await dial({ signal });
-  closeLeg(leg);
-  await closedLeg(leg);
+  const { least, most, ofDialing } = verdictMs;
+  try {
+    await heardVerdict(leg, { signal, limitMs: Math.min(most, Math.max(least, ofDialing * (performance.now() - began))) });
+  } finally {
+    closeLeg(leg);
+    await closedLeg(leg);
+  }
+}
+
+/**
+ * In TLS 1.3 the client is done before the server has seen its certificate, or that it has none. One
+ * that takes the client sends tickets or data, or nothing at all; one that does not sends an alert or
+ * closes. So silence is consent once the time is up.
+ */
+async function heardVerdict(leg: Leg, { signal, limitMs }: { signal: AbortSignal; limitMs: number }): Promise<void> {
+  if (!isTls13(leg)) return;
+  const { socket } = leg;
+  const over = new AbortController();
+  const heard = (event: string) => once(socket, event, { signal: over.signal });
+  const timer = setTimeout(() => over.abort(), limitMs);
+  const abort = () => over.abort();
+  signal.addEventListener('abort', abort);
+  const verdict = Promise.race([
+    Promise.any([heard('session'), heard('data')]),
+    Promise.any([heard('end'), heard('close')]).then(() => {
+      throw new GraceError('the connection was closed right after the TLS handshake', { hint: certificateHint });
+    }),
+  ]);
+  resumeLeg(leg);
+  try {
+    await verdict;
+  } catch (error) {
+    signal.throwIfAborted();
+    if (over.signal.aborted) return;
+    throw error instanceof AggregateError ? refusal(error.errors[0]) : error;
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', abort);
+    over.abort();
+  }
+}
+
+function isTls13({ socket, carrier }: Leg): boolean {
+  return socket !== carrier && (socket as TLSSocket).getProtocol() === 'TLSv1.3';
+}
+
+const certificateHint = 'certKey=FILE (in tls: certificate=FILE) gives it a client certificate';
+
+function refusal(error: unknown): Error {
+  const text = error instanceof Error ? shortened(error) : String(error);
+  if (errorCode(error) === 'ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED' || /certificate.?required/i.test(text)) {
+    return new GraceError('it wants a client certificate', { hint: certificateHint, cause: error });
+  }
+  return new GraceError(`it refused after the TLS handshake: ${text}`, { hint: certificateHint, cause: error });
 }
