@@ -278,7 +278,7 @@ for (const { name, before } of [
     const clients = new ConnectingClients(Number(/[0-9]+$/.exec(rows[0].listening)?.[0]), { count: 2 });
     await clients.served(5);
     const old = (await status()).pid;
-    assert.equal((await command('restart')).code, 0);
+    assert.equal((await command('restart', '--timeout', '100s')).code, 0);
     await clients.served(5);
     await inside('kill', '-9', String((await status()).pid));
     await clients.served(5);

@@ -96,7 +96,7 @@ test('installed, upgraded under load, a broken version refused, gone back, delet
   makeNewest(server, '1.1.0');
   const before = await grace.status();
   assert.equal(await grace.ok('upgrade', '--check'), 'grace 1.1.0 is there; this is 1.0.0\n');
-  const upgraded = await grace.ok('upgrade');
+  const upgraded = await grace.ok('upgrade', '--timeout', '100s');
   assert.match(upgraded, /Upgraded .*: 1\.0\.0 -> 1\.1\.0\nRestarted: pid \d+ \(1\.0\.0\) -> pid \d+ \(1\.1\.0\)\n/);
   const after = await grace.status();
   assert.equal(after.version, '1.1.0');
@@ -106,13 +106,13 @@ test('installed, upgraded under load, a broken version refused, gone back, delet
   // It says its version, and then does not come up.
   await server.publish('1.2.0', "#!/bin/sh\n[ \"$1\" = --version ] && echo 'grace 1.2.0' && exit 0\nexit 7\n");
   const { ino } = statSync(grace.file);
-  const refused = await grace.run('upgrade', '--timeout', '20s');
+  const refused = await grace.run('upgrade', '--timeout', '100s');
   assert.equal(refused.code, 1);
   assert.match(refused.stderr, /^grace: cannot upgrade to 1\.2\.0: the new process exited with code 7 before it served\nhint: .* is 1\.1\.0 again, and the daemon goes on as before\n$/);
   assert.equal(statSync(grace.file).ino, ino);
   assert.equal((await grace.status()).pid, after.pid);
 
-  assert.match(await grace.ok('upgrade', '--to', '1.0.0'), /1\.1\.0 -> 1\.0\.0\nRestarted: .*\(1\.0\.0\)\n/);
+  assert.match(await grace.ok('upgrade', '--to', '1.0.0', '--timeout', '100s'), /1\.1\.0 -> 1\.0\.0\nRestarted: .*\(1\.0\.0\)\n/);
   const back = await grace.status();
   assert.equal(back.version, '1.0.0');
 

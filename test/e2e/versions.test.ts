@@ -85,7 +85,7 @@ test('a newer and an older version replace one another under connecting clients,
     [older, newer],
     [newer, older],
   ] as const) {
-    assert.match(await ok(to, 'restart'), new RegExp(`\\(${from.version}\\) -> .*\\(${to.version}\\)`));
+    assert.match(await ok(to, 'restart', '--timeout', '100s'), new RegExp(`\\(${from.version}\\) -> .*\\(${to.version}\\)`));
     const now = await status(from);
     assert.deepEqual([now.version, now.keeper], [to.version, { pid: keeper.pid, version: to.version }]);
     await clients.served(5);
@@ -103,7 +103,7 @@ test('a version that cannot read what is handed over says so, and the old one go
   const other = copyAs(t, { dir, version: '2.0.0', changes: [['daemon/handover.ts', 'v.literal(1)', 'v.literal(2)'], ['daemon/handover.ts', 'reads format 1', 'reads format 2']] });
   const clients = await serve(t, current);
   const before = await status(current);
-  const { code, stderr } = await other.run('restart');
+  const { code, stderr } = await other.run('restart', '--timeout', '100s');
   assert.equal(code, 1);
   assert.match(stderr, /^grace: cannot restart: this version cannot take over from the running daemon: .*\nhint: /);
   assert.deepEqual([(await status(current)).pid, (await status(current)).keeper], [before.pid, before.keeper]);
@@ -117,7 +117,7 @@ test('a version that cannot read the kept rules says so, at a restart and at a s
   const older = copyAs(t, { dir, version: '1.0.0' });
   const clients = await serve(t, newer);
   const { pid } = await status(newer);
-  const restart = await older.run('restart');
+  const restart = await older.run('restart', '--timeout', '100s');
   assert.equal(restart.code, 1);
   assert.match(restart.stderr, /^grace: cannot restart: cannot read the rules in .*: they have format 2, and this version reads format 1\nhint: /);
   assert.equal((await status(newer)).pid, pid);
@@ -140,7 +140,7 @@ test('a keeper of another kind stays, says so in the log, and goes on keeping', 
   const other = copyAs(t, { dir, version: '2.0.0', changes: [['keeper/messages.ts', 'keeperFormat = 1', 'keeperFormat = 2']] });
   const clients = await serve(t, current);
   const { keeper } = await status(current);
-  await ok(other, 'restart');
+  await ok(other, 'restart', '--timeout', '100s');
   const now = await status(current);
   assert.deepEqual([now.version, now.keeper], ['2.0.0', keeper]);
   assert.match(readFileSync(join(dir, 'grace.log'), 'utf8'), /the keeper stays version 1\.0\.0/);
