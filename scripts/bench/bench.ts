@@ -37,10 +37,14 @@ import { setUpTls } from './tls.ts';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
 
+/** Load average from which something else is running. */
+const busyLoad = 0.5;
+
 type Run = { results: Results; rounds: Readonly<Record<string, Rounds>> };
 
 async function main(): Promise<void> {
-  const options = parseOptions(process.argv.slice(2), { sections: sectionNames });
+  const options = readOptions();
+  if (!options) return;
   const interruption = new AbortController();
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => interruption.abort(new Error('interrupted')));
   const dir = mkdtempSync(join(tmpdir(), 'grace-bench-'));
@@ -55,14 +59,27 @@ async function main(): Promise<void> {
   }
 }
 
+/** Null, with the reason said, when the command line is wrong. */
+function readOptions(): Options | null {
+  try {
+    return parseOptions(process.argv.slice(2), { sections: sectionNames });
+  } catch (error) {
+    console.error(`bench: ${(error as Error).message}`);
+    process.exitCode = 2;
+    return null;
+  }
+}
+
 async function bench(options: Options, { dir, signal }: { dir: string; signal: AbortSignal }): Promise<void> {
   const notes = new Set<string>();
   const note = (text: string) => void notes.add(text);
   const builds = options.builds.length > 0 ? options.builds : [await ownBuild(note)];
-  const sections = sectionsOf({ ...options, builds, nodeCopy: copyNode(dir) }).map((section) => narrow(section, options));
+  const sections = sectionsOf({ ...options, builds, nodeCopy: copyNode(dir) }).filter(({ name }) => isWanted(name, options)).map((section) => narrow(section, options));
   const programs = new Map(sections.flatMap(({ peers }) => peers).toReversed().map((peer) => [peer.program, peer]));
   const machine = await describeMachine([...programs.values()].toReversed(), { signal });
   console.log(`${printMachine(machine)}\n${options.rounds} rounds of ${options.seconds} s, in turn; warmed up${options.warmsUpAll ? '' : ' only where code is compiled as it runs'}; one worker each, logs off, a connection to the backend for each of the client\nin brackets: median of the ratios to ${options.reference} in each round`);
+
+  if (machine.loadBefore > busyLoad) note(`the machine was busy before (load ${machine.loadBefore.toFixed(2)}): latency and rates above mean little, and CPU is more than it would be`);
 
   const startedAt = { ms: performance.now(), times: machineTimes() };
   const stage = { signal, note, showProgress, tls: findProgram('openssl') ? await setUpTls({ dir, signal }) : null };
@@ -88,7 +105,7 @@ async function bench(options: Options, { dir, signal }: { dir: string; signal: A
   const verdicts = (results: Results) => (options.reference === 'HAProxy' ? judge(results) : []);
   if (options.json !== null) {
     const each = runs.map(({ results, rounds }) => ({ results, goals: verdicts(results), rounds: Object.fromEntries(Object.entries(rounds).map(([name, all]) => [name, Object.fromEntries(all)])) }));
-    writeFileSync(options.json, `${JSON.stringify({ machine, options, elapsedSeconds: elapsed, stolen, runs: each, medians: { results: medians, goals: verdicts(medians) }, notes: [...notes] }, null, 2)}\n`);
+    writeFileSync(options.json, `${JSON.stringify({ machine, options: { ...options, builds }, elapsedSeconds: elapsed, stolen, runs: each, medians: { results: medians, goals: verdicts(medians) }, notes: [...notes] }, null, 2)}\n`);
   }
 }
 
@@ -97,19 +114,22 @@ type Plan = { sections: readonly Section[]; builds: readonly Build[]; options: O
 async function measureAll({ sections, builds, options, stage }: Plan): Promise<Run> {
   const results: Record<string, readonly Row[]> = {};
   const rounds: Record<string, Rounds> = {};
-  const isWanted = (name: string) => options.sections.length === 0 || options.sections.includes(name);
   const show = (name: string, measured: Rounds, reference: string | null) => {
     rounds[name] = measured;
     results[name] = summarize(measured, reference);
     showProgress('');
     showTable(name, { rows: results[name], sections });
   };
-  for (const section of sections.filter(({ name }) => isWanted(name))) {
+  for (const section of sections) {
     if (section.isTls && stage.tls === null) stage.note(`${section.name} is left out: openssl is not installed`);
     else show(section.name, await compare(section, { ...stage, seconds: options.seconds, warmsUpAll: options.warmsUpAll, rounds: section.rounds ?? options.rounds }), section.reference);
   }
-  if (isWanted('commands')) show('commands', await measureCommands(builds, { ...stage, rounds: options.rounds }), null);
+  if (isWanted('commands', options)) show('commands', await measureCommands(builds, { ...stage, rounds: options.rounds }), null);
   return { results, rounds };
+}
+
+function isWanted(section: string, { sections }: Options): boolean {
+  return sections.length === 0 || sections.includes(section);
 }
 
 /** Only the peers that are asked for, and the one that ratios are to. */

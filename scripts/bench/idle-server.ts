@@ -1,4 +1,4 @@
-/** Echoes, and holds connections: the other side of the memory and latency measurements. */
+/** Echoes, and holds connections: the other side of the memory measurement. */
 import net from 'node:net';
 
 net
