@@ -10,7 +10,8 @@ import type { EngineName, UpstreamStats } from '../../src/engine/engine.ts';
 type Line = { address?: { host: string; port: number }; pid?: number; paused?: string; resumed?: true; error?: string; stats?: UpstreamStats };
 
 export type ForwardOptions = {
-  engine: EngineName;
+  /** With how many threads, if it is the native one and they are not one. */
+  engine: EngineName | 'native:2';
   to: ClientEndpoint | readonly ClientEndpoint[];
   /** Path of a Unix socket to listen on. Default: a TCP port. */
   path?: string;
@@ -24,11 +25,11 @@ export class FaultyForward implements AsyncDisposable {
   readonly address: { host: string; port: number };
   readonly pid: number;
   readonly #child: ChildProcess;
-  readonly #engine: EngineName;
+  readonly #engine: ForwardOptions['engine'];
   readonly #lines: AsyncIterator<Line>;
   readonly #tracers: ChildProcess[] = [];
 
-  private constructor(child: ChildProcess, engine: EngineName, lines: AsyncIterator<Line>, { address = { host: '', port: 0 }, pid = 0 }: Line) {
+  private constructor(child: ChildProcess, engine: ForwardOptions['engine'], lines: AsyncIterator<Line>, { address = { host: '', port: 0 }, pid = 0 }: Line) {
     this.#child = child;
     this.#engine = engine;
     this.#lines = lines;
