@@ -3,11 +3,11 @@
  * reload. All is returned as PEM text, ready for node:tls. Paths are relative to the working directory.
  */
 import { join, resolve } from 'node:path';
-import { getCACertificates } from 'node:tls';
 import { errorMessage } from '../error.ts';
 import { EndpointError, quoted } from './error.ts';
 import type { SslClient, SslServer, TlsClient, TlsServer } from './model.ts';
 import { fileError, listDirectory, type NamedFile, readCertificates, readText } from './named-file.ts';
+import { nodeTls } from './node-tls.ts';
 import { type Certificate, distinct, pemBlocks, privateKeyBlock, publicKeyId, readPrivateKey } from './pem.ts';
 import { printClient, printServer } from './print.ts';
 
@@ -72,7 +72,7 @@ export function readClientTrust(endpoint: SslClient | TlsClient, { text = printC
   const { parameter, path } = trustOf(endpoint);
   if (path !== null) return readAuthorities({ parameter, path, text }, warn);
   // Node lists a certificate of the bundle a second time for each link to it in the directory.
-  const system = [...new Set(getCACertificates('system'))];
+  const system = [...new Set(nodeTls().getCACertificates('system'))];
   return system.length === 0 ? undefined : system;
 }
 

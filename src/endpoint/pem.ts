@@ -1,4 +1,5 @@
-import { createPrivateKey, createPublicKey, type KeyObject, X509Certificate } from 'node:crypto';
+import type { KeyObject, X509Certificate } from 'node:crypto';
+import { nodeCrypto } from './node-tls.ts';
 
 /** One part of a PEM text, from its BEGIN line to its END line (RFC 7468). */
 export type PemBlock = { label: string; text: string };
@@ -27,17 +28,17 @@ export function privateKeyBlock(text: string): { text: string; isEncrypted: bool
 export type Certificate = { pem: string; x509: X509Certificate };
 
 export function readCertificate(pem: string): Certificate {
-  return { pem, x509: new X509Certificate(pem) };
+  return { pem, x509: new (nodeCrypto().X509Certificate)(pem) };
 }
 
 /** The same public key gives the same text, whatever it was read from. */
 export function publicKeyId(key: KeyObject): string {
-  const publicKey = key.type === 'private' ? createPublicKey(key) : key;
+  const publicKey = key.type === 'private' ? nodeCrypto().createPublicKey(key) : key;
   return publicKey.export({ type: 'spki', format: 'der' }).toString('base64');
 }
 
 export function readPrivateKey(pem: string): KeyObject {
-  return createPrivateKey(pem);
+  return nodeCrypto().createPrivateKey(pem);
 }
 
 /** Without repetitions of the same certificate; the first one of each stays. */

@@ -1,7 +1,8 @@
 /** TLS towards a destination: who it must be, whom we trust, and who we are. The mirror image of terminate.ts. */
-import tls from 'node:tls';
+import type { ConnectionOptions } from 'node:tls';
 import { readClientIdentity, readClientTrust } from '../../endpoint/files.ts';
 import type { SslClient, TlsClient } from '../../endpoint/model.ts';
+import { nodeTls } from '../../endpoint/node-tls.ts';
 import { serverNameOf } from '../../endpoint/server-name.ts';
 import { errorCode, errorMessage, GraceError } from '../../error.ts';
 import { openGate } from './gate.ts';
@@ -17,10 +18,10 @@ export type TlsClientStart = (inner: Leg, signal: AbortSignal) => Promise<Leg>;
 /** Read the certificates of an endpoint. Throws GraceError when one is missing or unusable. */
 export function openTlsClient(endpoint: SslClient | TlsClient): TlsClientStart {
   const { checked, sent } = serverNameOf(endpoint);
-  const options: tls.ConnectionOptions = {
-    secureContext: tls.createSecureContext({ minVersion: 'TLSv1.2', ...trustOf(endpoint), ...readClientIdentity(endpoint) }),
+  const options: ConnectionOptions = {
+    secureContext: nodeTls().createSecureContext({ minVersion: 'TLSv1.2', ...trustOf(endpoint), ...readClientIdentity(endpoint) }),
     servername: sent ?? '',
-    checkServerIdentity: (_, certificate) => tls.checkServerIdentity(checked, certificate),
+    checkServerIdentity: (_, certificate) => nodeTls().checkServerIdentity(checked, certificate),
     rejectUnauthorized: endpoint.insecure !== true,
     ...(endpoint.alpn === undefined ? {} : { ALPNProtocols: [...endpoint.alpn] }),
   };
@@ -32,13 +33,13 @@ function trustOf(endpoint: SslClient | TlsClient): { ca?: string[] } {
   const authorities = readClientTrust(endpoint);
   if (authorities === undefined) return {};
   const isDirectory = (endpoint.type === 'ssl' ? endpoint.caCertsDir : endpoint.trustRoots) !== null;
-  return { ca: isDirectory ? authorities : [...new Set([...authorities, ...tls.getCACertificates('extra')])] };
+  return { ca: isDirectory ? authorities : [...new Set([...authorities, ...nodeTls().getCACertificates('extra')])] };
 }
 
-function startTls(inner: Leg, { options, checked, signal }: { options: tls.ConnectionOptions; checked: string; signal: AbortSignal }): Promise<Leg> {
+function startTls(inner: Leg, { options, checked, signal }: { options: ConnectionOptions; checked: string; signal: AbortSignal }): Promise<Leg> {
   return new Promise((resolve, reject) => {
     const { stream, gate } = openGate(inner);
-    const socket = tls.connect({ ...options, socket: stream });
+    const socket = nodeTls().connect({ ...options, socket: stream });
     const settle = () => {
       signal.removeEventListener('abort', abort);
       socket.off('error', fail).off('close', close);

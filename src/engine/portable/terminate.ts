@@ -1,12 +1,12 @@
 /** TLS towards clients: certificates by name, handshakes that strangers cannot hold us with. The mirror image of originate.ts. */
 import type { Socket } from 'node:net';
-import tls from 'node:tls';
-import type { TLSSocket } from 'node:tls';
+import type { TlsOptions, TLSSocket } from 'node:tls';
 import { chooseIdentity, readServerDirectory } from '../../endpoint/directory.ts';
 import type { NamedIdentity } from '../../endpoint/directory.ts';
 import { readClientCA, readServerIdentity } from '../../endpoint/files.ts';
 import type { ServerIdentity } from '../../endpoint/files.ts';
 import type { SslServer, TlsServer } from '../../endpoint/model.ts';
+import { nodeTls } from '../../endpoint/node-tls.ts';
 import { tlsVersions } from '../../endpoint/versions.ts';
 import { errorCode, GraceError } from '../../error.ts';
 import { hasGates, openGate } from './gate.ts';
@@ -39,8 +39,8 @@ export function openTerminator(endpoint: SslServer | TlsServer, { handshakeTimeo
   /** Handshakes under way by the client's address, oldest first. */
   const pending = new Map<string, Handshake>();
 
-  const openServer = (options: tls.TlsOptions, handshakeOf: (socket: TLSSocket) => Handshake | undefined) => {
-    const server = tls.createServer({ ...options, handshakeTimeout: handshakeTimeoutMs });
+  const openServer = (options: TlsOptions, handshakeOf: (socket: TLSSocket) => Handshake | undefined) => {
+    const server = nodeTls().createServer({ ...options, handshakeTimeout: handshakeTimeoutMs });
     server.on('secureConnection', (socket) => {
       socket.on('error', ignoreError);
       const handshake = handshakeOf(socket);
@@ -131,12 +131,12 @@ function handshakeError(error: Error, socket: TLSSocket): Error | null {
   return new GraceError(`TLS handshake failed: ${shortened(error)}`, { cause: error });
 }
 
-function serverOptions(endpoint: SslServer | TlsServer): tls.TlsOptions {
+function serverOptions(endpoint: SslServer | TlsServer): TlsOptions {
   const ca = readClientCA(endpoint);
   const common = { ...(endpoint.type === 'ssl' ? tlsVersions(endpoint.sslmethod) : tlsVersions(null)), ...(ca === null ? {} : { ca }) };
   const named = readNamed(endpoint);
   const own: ServerIdentity | undefined = endpoint.type === 'ssl' ? readServerIdentity(endpoint) : named[0];
-  const contexts = named.map((identity) => ({ names: identity.names, context: tls.createSecureContext({ ...common, ...pairOf(identity) }) }));
+  const contexts = named.map((identity) => ({ names: identity.names, context: nodeTls().createSecureContext({ ...common, ...pairOf(identity) }) }));
   return {
     ...common,
     ...(own === undefined ? {} : pairOf(own)),
