@@ -8,10 +8,10 @@
  */
 import { quoted } from '../endpoint/error.ts';
 import { GraceError } from '../error.ts';
+import { nearest } from '../nearest.ts';
 import { commands, findCommand, globalOptions } from './commands.ts';
 import type { CommandDefinition, OptionDefinition } from './commands.ts';
 import { usageOf } from './help.ts';
-import { nearest } from './nearest.ts';
 
 export type Line = {
   /** Null when no command was given. */

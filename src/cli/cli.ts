@@ -85,6 +85,8 @@ async function runLine(options: CliOptions): Promise<number> {
     printLine(stdout, [`grace ${version}`, ...((await options.versionDetails?.()) ?? [])].join('\n'));
     return 0;
   }
+  const [option] = line.options.keys();
+  if (!command && option !== undefined) throw new GraceError(`no command was given, only --${option}`, { hint: 'see: grace --help', exitCode: 2 });
   if (!command) {
     printHelp(stderr, null);
     return 2;

@@ -124,7 +124,7 @@ export const commands: readonly CommandDefinition[] = [
     args: [anySrc],
     options: [
       { name: 'timeout', value: 'DURATION', help: 'time for open connections to finish (default: 30s)' },
-      { name: 'now', help: 'close open connections at once' },
+      { name: 'now', help: 'close open connections at once, whatever --timeout says' },
     ],
     examples: ['grace stop tcp:8080', 'grace stop --timeout 5m'],
   },

@@ -1,32 +1,24 @@
-import ms from 'ms';
+import { longestDurationMs, parseDuration as readDuration } from '../endpoint/duration.ts';
 import { quoted } from '../endpoint/error.ts';
 import { GraceError } from '../error.ts';
 
-/** The longest wait that a timer of JavaScript can hold, some 24 days. */
-const longestTimerMs = 2 ** 31 - 1;
-
 /**
- * Milliseconds of a duration as users write it: `500ms`, `30s`, `5m`, `2h`, `1d`, fractions too, or
- * a bare number of seconds. Throws GraceError (exit code 2) that names the option for anything else.
+ * Milliseconds of a duration as users write it: `500ms`, `30s`, `5m`, `2h`, `1d`, fractions, several
+ * units together, or a bare number of seconds. Throws GraceError (exit code 2) that names the option
+ * for anything else.
  */
 export function parseDuration(text: string, option: string): number {
-  const written = /^[\d.]+$/.test(text) ? `${text}s` : text;
-  if (!isDuration(written)) {
+  const durationMs = readDuration(text);
+  if (durationMs === null) {
     throw new GraceError(`cannot read ${option} ${quoted(text)}: expected a duration`, {
-      hint: 'a duration is 500ms, 30s, 5m, 2h, or a bare number of seconds',
+      hint: 'a duration is 500ms, 30s, 5m, 2h, 1m30s, or a bare number of seconds',
       exitCode: 2,
     });
   }
-  const durationMs = Math.round(ms(written));
-  if (durationMs > longestTimerMs) {
+  if (durationMs > longestDurationMs) {
     throw new GraceError(`cannot use ${option} ${quoted(text)}: the longest is 24 days`, { exitCode: 2 });
   }
   return durationMs;
-}
-
-/** ms by itself would take a sign, words, and years as well. */
-function isDuration(text: string): text is ms.StringValue {
-  return /^(\d+|\d*\.\d+)(ms|s|m|h|d)$/.test(text);
 }
 
 const units = [
@@ -48,4 +40,17 @@ export function formatDuration(durationMs: number): string {
     else if (parts.length > 0) break;
   }
   return parts.slice(0, 2).join(' ');
+}
+
+/** A duration for people, all of it: `1.5s`, `1m 30s`, `500ms`, `1d 2h 3m 4s`. */
+export function formatExactly(durationMs: number): string {
+  if (durationMs < 1000) return `${Math.round(durationMs)}ms`;
+  const parts: string[] = [];
+  let left = Math.round(durationMs);
+  for (const [unit, unitMs] of units) {
+    const count = unit === 's' ? left / unitMs : Math.floor(left / unitMs);
+    left -= count * unitMs;
+    if (count > 0) parts.push(`${count}${unit}`);
+  }
+  return parts.join(' ');
 }

@@ -1,4 +1,5 @@
 import { startWithDaemon } from '../control/launch.ts';
+import { innerEndpoint } from '../endpoint/inner.ts';
 import type { ServerEndpoint } from '../endpoint/model.ts';
 import { parseServer } from '../endpoint/server.ts';
 import { argument } from './context.ts';
@@ -23,6 +24,6 @@ export async function start(context: Context, input: Input): Promise<number> {
 
 /** The default of `tcp` and `ssl`, which is easily meant otherwise; an address that was written was meant. */
 function listensEverywhere(endpoint: ServerEndpoint): boolean {
-  if (endpoint.type === 'haproxy') return listensEverywhere(endpoint.endpoint);
-  return 'interface' in endpoint && endpoint.interface === '';
+  const inner = innerEndpoint(endpoint);
+  return 'interface' in inner && inner.interface === '';
 }

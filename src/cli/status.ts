@@ -21,13 +21,14 @@ export async function status(context: Context, input: Input): Promise<number> {
 }
 
 async function describe(context: Context, result: StatusResult): Promise<string> {
-  const { pid, version, uptimeMs, engine, engineReason, dir, rules, connections, generations } = result;
+  const { pid, version, uptimeMs, engine, engineReason, dir, rules, connections, keeper, generations } = result;
   const facts = [
     ['status', paint(context, 'green', 'running')],
     ['pid', String(pid)],
     ['version', version],
     ['uptime', formatDuration(uptimeMs)],
     ['engine', engineReason === '' ? engine : `${engine} (${engineReason})`],
+    ['keeper', keeper ? `pid ${keeper.pid}${keeper.version === version ? '' : ` (${keeper.version})`}` : 'none'],
     ['state dir', visible(dir)],
     ['rules', String(rules)],
     ['connections', String(connections)],

@@ -3,7 +3,7 @@ import { call } from '../control/client.ts';
 import { GraceError } from '../error.ts';
 import { isRunning } from '../sys/process.ts';
 import type { Context, Input } from './context.ts';
-import { formatDuration, parseDuration } from './duration.ts';
+import { formatExactly, parseDuration } from './duration.ts';
 import { readSource } from './endpoint-text.ts';
 import { StatusLine, counted, printLine } from './output.ts';
 import { describeConnections } from './rows.ts';
@@ -21,7 +21,7 @@ export async function stop(context: Context, input: Input): Promise<number> {
   if (typed === undefined) await waitUntilGone(pids, { dir, signal });
   printLine(stdout, 'Stopped');
   if (closed > 0) {
-    printLine(stdout, `${counted(closed, 'connection')} closed${request.timeoutMs > 0 ? ` after ${formatDuration(request.timeoutMs)}` : ''}`);
+    printLine(stdout, `${counted(closed, 'connection')} closed${request.timeoutMs > 0 ? ` after ${formatExactly(request.timeoutMs)}` : ''}`);
   }
   return 0;
 }

@@ -1,4 +1,5 @@
 import { call } from '../control/client.ts';
+import { GraceError } from '../error.ts';
 import { argument } from './context.ts';
 import type { Context, Input } from './context.ts';
 import { parseDuration } from './duration.ts';
@@ -12,6 +13,9 @@ export async function switchRule(context: Context, input: Input): Promise<number
   const src = readSource(argument(input, 0), cwd);
   const dst = readDestination(argument(input, 1), cwd);
   const timeout = input.value('timeout');
+  if (timeout !== undefined && !input.has('wait')) {
+    throw new GraceError('--timeout limits --wait, and there is no --wait', { hint: 'to wait until earlier destinations have no connection left, add --wait', exitCode: 2 });
+  }
   const timeoutMs = timeout === undefined ? null : parseDuration(timeout, '--timeout');
   const { notes } = await call(dir, { command: 'switch', src, dst, check: !input.has('no-check') }, { signal });
   for (const note of notes) printNote(context, note);

@@ -2,7 +2,7 @@ import { call } from '../control/client.ts';
 import type { DestinationRow, EndpointText } from '../control/messages.ts';
 import { GraceError } from '../error.ts';
 import type { Context, Input } from './context.ts';
-import { formatDuration, parseDuration } from './duration.ts';
+import { formatExactly, parseDuration } from './duration.ts';
 import { readSource } from './endpoint-text.ts';
 import { StatusLine } from './output.ts';
 import { describeConnections } from './rows.ts';
@@ -30,7 +30,7 @@ export async function waitUntilDrained(context: Context, { src, timeoutMs }: { s
   const expiry = new AbortController();
   const timedOut = () => {
     const left = waiting === null ? 'the daemon did not answer' : `still waiting for ${describeConnections(waiting)}`;
-    return new GraceError(`gave up after ${formatDuration(timeoutMs ?? 0)}, ${left}`, { exitCode: 124 });
+    return new GraceError(`gave up after ${formatExactly(timeoutMs ?? 0)}, ${left}`, { exitCode: 124 });
   };
   let isExpired = false;
   const timers: NodeJS.Timeout[] = [];

@@ -94,7 +94,8 @@ export type Progress<C extends Command> = AllRequests[C]['progress'];
 /** Why a request failed; `exitCode` as in the table of exit codes. `retry`: ask the daemon that serves now. */
 export type Failure = { message: string; hint?: string; exitCode: number; retry?: boolean };
 
-const endpointText = v.object({ typed: v.string(), absolute: v.string() });
+/** Schema of an {@link EndpointText}. */
+export const endpointText = v.object({ typed: v.string(), absolute: v.string() });
 const milliseconds = v.pipe(v.number(), v.minValue(0));
 
 /** Schema of a request; anything else is answered with an error. */

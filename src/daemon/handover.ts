@@ -12,6 +12,7 @@
  * had happened. The queue of a listener is never without somebody who accepts from it.
  */
 import * as v from 'valibot';
+import { endpointText } from '../control/messages.ts';
 import type { EndpointText, Failure } from '../control/messages.ts';
 import { GraceError } from '../error.ts';
 import type { KeptRule } from './state-file.ts';
@@ -46,8 +47,6 @@ export type Handover = {
   /** How open connections can be moved, see move.ts; absent when they cannot. */
   move?: number | undefined;
 };
-
-const endpointText = v.object({ typed: v.string(), absolute: v.string() });
 
 export const handoverSchema = v.object({
   format: v.literal(1),

@@ -1,7 +1,8 @@
 /** The listeners of the daemon: opened for rules, or given to its first generation by init. */
 import { readdirSync } from 'node:fs';
+import { innerEndpoint } from '../endpoint/inner.ts';
 import type { BindableServer, ServerEndpoint, SystemdServer } from '../endpoint/model.ts';
-import { GraceError } from '../error.ts';
+import { GraceError, errorCode } from '../error.ts';
 import type { SourceSpec } from '../forward/rule.ts';
 import { LISTEN_FDS_START } from '../net/inherit.ts';
 import type { Environment } from '../net/inherit.ts';
@@ -41,6 +42,8 @@ export class Listeners {
   #isAbandoned = false;
   /** Descriptors that whoever started this process left open for it, besides LISTEN_FDS: what `fd:` may name. */
   readonly #bare: ReadonlySet<number>;
+  /** What each listener was opened for, as it was typed. */
+  readonly #sources = new Map<Listener, string>();
   /** Port that a source with `port 0` had before, by the source's key. */
   readonly #chosenPorts = new Map<string, number>();
 
@@ -147,6 +150,14 @@ export class Listeners {
     return listener;
   }
 
+  /** Who is in the way may be another rule, which the system knows as this process. */
+  #explain(error: unknown, spec: ListenSpec): unknown {
+    if (!(error instanceof GraceError) || errorCode(error.cause) !== 'EADDRINUSE' || spec.kind !== 'tcp') return error;
+    const [other] = [...this.#sources].find(([listener]) => listener.isOpen && listener.address.family !== 'unix' && listener.address.port === spec.port)?.slice(1) ?? [];
+    if (other === undefined) return error;
+    return new GraceError(error.message, { hint: `${other} is forwarded and has that port; to stop it: grace stop ${other}`, cause: error.cause });
+  }
+
   /** With `port 0`, the port of last time if it is free. */
   async #openFor(src: SourceSpec, spec: ListenSpec): Promise<Listener> {
     const name = listenerName(src);
@@ -158,11 +169,16 @@ export class Listeners {
         if (!(error instanceof GraceError)) throw error; // taken by somebody else: any port will do
       }
     }
-    return this.net.listen(spec, { name });
+    try {
+      return await this.net.listen(spec, { name });
+    } catch (error) {
+      throw this.#explain(error, spec);
+    }
   }
 
   /** Nobody listens there any more. A socket that was given stays, for a later rule. */
   close(src: SourceSpec, listener: Listener): void {
+    this.#sources.delete(listener);
     if (this.#isGiven(listener)) return;
     if (!this.#isLeaving && !this.#isAbandoned) {
       this.#supervisor.forget(listenerName(src));
@@ -186,7 +202,9 @@ export class Listeners {
     if (port !== undefined) this.#chosenPorts.set(key, port);
   }
 
-  #remember({ key, endpoint }: SourceSpec, { address }: Listener): void {
+  #remember({ key, typed, endpoint }: SourceSpec, listener: Listener): void {
+    const { address } = listener;
+    this.#sources.set(listener, typed);
     if (isPortChosen(endpoint) && address.family !== 'unix') this.#chosenPorts.set(key, address.port);
   }
 
@@ -253,13 +271,13 @@ function isAt(address: ListenerAddress, spec: ListenSpec): boolean {
 }
 
 function plain(endpoint: ServerEndpoint): BindableServer {
-  if (endpoint.type === 'haproxy') return endpoint.endpoint;
-  if (endpoint.type === 'stdio') throw new GraceError('stdio: cannot be the source of a rule');
-  return endpoint;
+  const inner = innerEndpoint(endpoint);
+  if (inner.type === 'stdio') throw new GraceError('stdio: cannot be the source of a rule');
+  return inner;
 }
 
 function isPortChosen(endpoint: ServerEndpoint): boolean {
-  const inner = endpoint.type === 'haproxy' ? endpoint.endpoint : endpoint;
+  const inner = innerEndpoint(endpoint);
   return 'port' in inner && inner.port === 0;
 }
 

@@ -1,15 +1,15 @@
 import type { DestinationRow, GenerationReport, KeyedRow } from '../control/messages.ts';
 import type { DestinationView } from '../forward/forwarder.ts';
-import type { ListenerAddress } from '../net/listener.ts';
+import { formatAddress } from '../net/listener.ts';
 import type { Service } from './service.ts';
 
 /** The destinations of this process. `active` is only right in the process that serves. */
 export function ownRows({ forwarder }: Pick<Service, 'forwarder'>): KeyedRow[] {
   const served = forwarder.views().map(keyedRow);
-  const broken = forwarder.broken.map(({ spec, error }): KeyedRow => ({
+  const broken = forwarder.broken.map(({ spec, error, since }): KeyedRow => ({
     srcKey: spec.src.key,
     dstKey: spec.dst.key,
-    row: { src: spec.src.typed, dst: spec.dst.typed, connections: 0, active: false, pid: process.pid, bytesIn: 0, bytesOut: 0, since: '', listening: '', error: error.message },
+    row: { src: spec.src.typed, dst: spec.dst.typed, connections: 0, active: false, pid: process.pid, bytesIn: 0, bytesOut: 0, since, listening: '', error: error.message },
   }));
   return [...served, ...broken];
 }
@@ -25,7 +25,7 @@ function keyedRow({ src, destination, isCurrent, listener }: DestinationView): K
     bytesIn,
     bytesOut,
     since: destination.since,
-    listening: listener ? printAddress(listener.address) : '',
+    listening: listener ? formatAddress(listener.address) : '',
   };
   return { srcKey: src.key, dstKey: destination.spec.key, row };
 }
@@ -62,10 +62,4 @@ function inRuleOrder(rows: KeyedRow[]): KeyedRow[] {
 
 function pairKey(srcKey: string, dstKey: string): string {
   return JSON.stringify([srcKey, dstKey]);
-}
-
-/** `127.0.0.1:9000`, `[::]:9000`, or a path. */
-export function printAddress(address: ListenerAddress): string {
-  if (address.family === 'unix') return address.path;
-  return address.family === 'inet6' ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`;
 }

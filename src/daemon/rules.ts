@@ -1,5 +1,6 @@
 /** The rules of a daemon that starts: from the state dir, from its predecessor, and those that have to wait. */
 import { checkClient, checkServer } from '../endpoint/check.ts';
+import { innerEndpoint } from '../endpoint/inner.ts';
 import type { ServerEndpoint } from '../endpoint/model.ts';
 import { GraceError, errorMessage } from '../error.ts';
 import type { RuleSpec } from '../forward/rule.ts';
@@ -52,7 +53,7 @@ export function adoptRules(service: Service, handover: Handover): void {
 }
 
 function speaksTls(endpoint: ServerEndpoint): boolean {
-  const { type } = endpoint.type === 'haproxy' ? endpoint.endpoint : endpoint;
+  const { type } = innerEndpoint(endpoint);
   return type === 'ssl' || type === 'tls';
 }
 

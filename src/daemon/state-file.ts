@@ -2,6 +2,7 @@ import { closeSync, fsyncSync, openSync, readFileSync, renameSync } from 'node:f
 import { open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import * as v from 'valibot';
+import { endpointText } from '../control/messages.ts';
 import type { EndpointText } from '../control/messages.ts';
 import { GraceError, errorCode, errorMessage } from '../error.ts';
 import { describeError } from '../sys/system-error.ts';
@@ -12,7 +13,6 @@ export type KeptRule = { src: EndpointText; dst: EndpointText; port?: number | u
 /** Of the file; a version that cannot read one says so and leaves it alone. */
 const stateFormat = 1;
 
-const endpointText = v.object({ typed: v.string(), absolute: v.string() });
 const stateSchema = v.object({
   format: v.literal(stateFormat),
   rules: v.array(v.object({ src: endpointText, dst: endpointText, port: v.optional(v.number()) })),

@@ -3,10 +3,12 @@
  * still has to end. It opens nothing itself: listeners come from `openListener`, bytes are moved by
  * the engine, and every change is kept by `save` before it takes effect.
  */
+import { innerEndpoint } from '../endpoint/inner.ts';
 import type { ServerEndpoint, ServerExtras } from '../endpoint/model.ts';
 import type { Engine, EngineObserver } from '../engine/engine.ts';
 import type { AdoptOptions } from '../engine/transfer.ts';
 import { GraceError } from '../error.ts';
+import { nearest } from '../nearest.ts';
 import type { Listener } from '../net/listener.ts';
 import { Changes } from './changes.ts';
 import { Destination } from './destination.ts';
@@ -30,8 +32,8 @@ export type ForwarderOptions = {
 /** One destination with its connections in this process. */
 export type DestinationView = { src: SourceSpec; destination: Destination; isCurrent: boolean; listener: Listener | null };
 
-/** A kept rule that cannot be served at the moment, and why. */
-export type BrokenRule = { spec: RuleSpec; error: Error };
+/** A kept rule that cannot be served at the moment, why, and since when (ISO 8601). */
+export type BrokenRule = { spec: RuleSpec; error: Error; since: string };
 
 export class Forwarder {
   readonly #options: ForwarderOptions;
@@ -144,7 +146,8 @@ export class Forwarder {
 
   /** Keep a rule that cannot be served at the moment. */
   keepBroken(spec: RuleSpec, error: Error): void {
-    this.#broken.set(spec.src.key, { spec, error });
+    const { since } = this.#broken.get(spec.src.key) ?? { since: new Date().toISOString() };
+    this.#broken.set(spec.src.key, { spec, error, since });
   }
 
   /** Whether a switch of `src` to `dst` would change anything. Throws when there is no such rule. */
@@ -262,7 +265,7 @@ export class Forwarder {
   #find(src: SourceSpec): Rule | BrokenRule {
     const found =
       this.#rules.get(src.key) ?? this.#broken.get(src.key) ?? this.#sameAddress(src) ?? this.broken.find(({ spec }) => spec.src.listenKey === src.listenKey);
-    if (!found) throw new GraceError(`${src.typed} is not forwarded`, { hint: `see: grace ls; forward it with: grace start ${src.typed} DST` });
+    if (!found) throw notForwarded(src, this.specs);
     return found;
   }
 
@@ -355,8 +358,19 @@ export type Held = {
 };
 
 function extrasOf(endpoint: ServerEndpoint): ServerExtras {
-  if (endpoint.type === 'stdio') return {};
-  return endpoint.type === 'haproxy' ? endpoint.endpoint : endpoint;
+  const inner = innerEndpoint(endpoint);
+  return inner.type === 'stdio' ? {} : inner;
+}
+
+/** Most sources that a hint names. */
+const mostNamed = 5;
+
+function notForwarded({ typed }: SourceSpec, specs: readonly RuleSpec[]): GraceError {
+  const sources = specs.map(({ src }) => src.typed);
+  const guess = nearest(typed, sources);
+  const few = sources.length > 0 && sources.length <= mostNamed ? `forwarded: ${sources.join(', ')}` : 'see: grace ls';
+  const hint = guess === undefined ? few : `did you mean ${guess}?`;
+  return new GraceError(`${typed} is not forwarded`, { hint: sources.length === 0 ? `nothing is; forward it with: grace start ${typed} DST` : hint });
 }
 
 function alreadyForwarded(rule: Rule, src: SourceSpec): GraceError {

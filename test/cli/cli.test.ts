@@ -95,3 +95,11 @@ test('an engine or a log format that does not exist is refused', { timeout: 60_0
     assert.deepEqual(await runWords(['daemon', ...argv]), { exitCode: 2, stdout: '', stderr: message });
   }
 });
+
+test('an option without a command is answered in two lines, and not with the whole help', { timeout: 60_000 }, async () => {
+  for (const words of [['--json'], ['-d', '/nowhere']]) {
+    const { exitCode, stdout, stderr } = await runWords(words);
+    assert.deepEqual([exitCode, stdout], [2, '']);
+    assert.match(stderr, /^grace: no command was given, only --(json|dir)\nhint: see: grace --help\n$/);
+  }
+});

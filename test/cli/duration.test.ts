@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { formatDuration, parseDuration } from '../../src/cli/duration.ts';
+import { formatDuration, formatExactly, parseDuration } from '../../src/cli/duration.ts';
 import { GraceError } from '../../src/error.ts';
 
 for (const [text, expectedMs] of [
@@ -15,6 +15,7 @@ for (const [text, expectedMs] of [
   ['1.5s', 1500],
   ['.5s', 500],
   ['007', 7000],
+  ['1m30s', 90_000],
 ] as const) {
   test(`a duration of ${text} is ${expectedMs} ms`, () => {
     assert.equal(parseDuration(text, '--timeout'), expectedMs);
@@ -42,5 +43,19 @@ for (const [ms, expected] of [
 ] as const) {
   test(`${ms} ms are shown as ${expected}`, () => {
     assert.equal(formatDuration(ms), expected);
+  });
+}
+
+for (const [ms, expected] of [
+  [0, '0ms'],
+  [800, '800ms'],
+  [1500, '1.5s'],
+  [30_000, '30s'],
+  [90_000, '1m 30s'],
+  [61_001, '1m 1.001s'],
+  [93_784_005, '1d 2h 3m 4.005s'],
+] as const) {
+  test(`${ms} ms are exactly ${expected}`, () => {
+    assert.equal(formatExactly(ms), expected);
   });
 }

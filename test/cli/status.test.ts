@@ -13,6 +13,7 @@ const result = {
   dir: '/srv/state',
   rules: 2,
   connections: 3,
+  keeper: { pid: 11, version: '0.1.0' },
   generations: [generation],
 };
 
@@ -28,6 +29,7 @@ test('status prints the facts of the daemon, a line each', { timeout: 60_000 }, 
       'version      0.1.0',
       'uptime       2m 5s',
       'engine       portable (no FFI here)',
+      'keeper       pid 11',
       'state dir    /srv/state',
       'rules        2',
       'connections  3',

@@ -39,3 +39,9 @@ test('a wrong time-out is refused before anything is switched', { timeout: 60_00
   assert.equal(exitCode, 2);
   assert.equal(daemon.requests.length, 0);
 });
+
+test('a time-out without anything to wait for is refused before anything is asked', { timeout: 60_000 }, async () => {
+  const { exitCode, stdout, stderr } = await runWords(['switch', 'tcp:1', 'tcp:127.0.0.1:2', '--timeout', '5s']);
+  assert.deepEqual([exitCode, stdout], [2, '']);
+  assert.match(stderr, /^grace: --timeout limits --wait, and there is no --wait\nhint: .*--wait\n$/);
+});

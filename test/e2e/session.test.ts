@@ -198,3 +198,21 @@ test('the state dir is private, and the pid file names the daemon', { timeout },
   assert.ok(isRunning(Number(readFileSync(join(grace.dir, 'grace.pid'), 'utf8'))));
   await grace.ok('stop');
 });
+
+test('a new rule on the port of another is refused with the name of that one', { timeout }, async (t) => {
+  const grace = makeGrace(t);
+  await grace.ok('start', src, 'tcp:127.0.0.1:1');
+  const port = await grace.port(src);
+  const { code, stderr } = await grace.run('start', `tcp:${port}`, 'tcp:127.0.0.1:1');
+  assert.equal(code, 1);
+  assert.equal(stderr, `grace: cannot listen on tcp:${port}: address already in use (EADDRINUSE)\nhint: ${src} is forwarded and has that port; to stop it: grace stop ${src}\n`);
+});
+
+test('stop says exactly how long connections had', { timeout }, async (t) => {
+  const grace = makeGrace(t);
+  const a = await startBackend(t, 'A');
+  await grace.ok('start', src, a.endpoint);
+  const client = await openClient(t, { host, port: await grace.port(src) });
+  await client.line();
+  assert.equal(await grace.ok('stop', src, '--timeout', '1200ms'), 'Stopped\n1 connection closed after 1.2s\n');
+});

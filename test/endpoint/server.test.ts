@@ -160,7 +160,7 @@ test('our own parameters appear only when given', { timeout }, () => {
   refuses(parseServer, {
     'tcp:80:maxconn=0': /out of range/,
     'tcp:80:idle=0': /no time at all/,
-    'tcp:80:idle=1d': /not a duration/,
+    'tcp:80:idle=1y': /not a duration/,
     'tcp:80:idle=600h': /out of range/,
     'tcp:80:proxy=v1': /not known \(use accept\)/,
     'ssl:443:alpn=': /not a list/,

@@ -275,3 +275,20 @@ test('rules that cannot be held in time go on changing', async () => {
   opening.resolve(fakeListener());
   assert.deepEqual(await Promise.all([first, second]), [true, true]);
 });
+
+test('who names a source that is not forwarded is told of those that are, or of the nearest', async () => {
+  const { forwarder } = setUp();
+  const hint = async (typed: string) => {
+    const error: unknown = await forwarder.stop(rule(typed, a).src).then(() => null, (reason: unknown) => reason);
+    assert.ok(error instanceof GraceError);
+    assert.equal(error.message, `${typed} is not forwarded`);
+    return error.hint;
+  };
+  assert.equal(await hint('tcp:9000'), 'nothing is; forward it with: grace start tcp:9000 DST');
+  await forwarder.start(rule('tcp:9000', a));
+  assert.equal(await hint('tcp:9001'), 'did you mean tcp:9000?');
+  assert.equal(await hint('unix:/run/a'), 'forwarded: tcp:9000');
+  for (const port of [1111, 2222, 3333, 4444, 5555]) await forwarder.start(rule(`tcp:${port}`, a));
+  assert.equal(await hint('unix:/run/a'), 'see: grace ls');
+  assert.equal(await hint('tcp:5554'), 'did you mean tcp:5555?');
+});
