@@ -212,7 +212,7 @@ test('stop says exactly how long connections had', { timeout }, async (t) => {
   const grace = makeGrace(t);
   const a = await startBackend(t, 'A');
   await grace.ok('start', src, a.endpoint);
-  const client = await openClient(t, { host, port: await grace.port(src) });
+  const client = await openClient(t, { host: ownLoopback, port: await grace.port(src) });
   await client.line();
   assert.equal(await grace.ok('stop', src, '--timeout', '1200ms'), 'Stopped\n1 connection closed after 1.2s\n');
 });
