@@ -55,8 +55,10 @@ export function watchServer(server: Server, { idleGrace, endConnection }: DrainO
       connections.announceEnd();
       sessions.announceEnd();
       if (endConnection !== undefined) tellApplication(connections.all.values(), speaksHttp, endConnection);
-      const sweep = speaksHttp ? setInterval(closeIdle, Math.max(5, idleGrace / 10)) : undefined;
-      if (speaksHttp) closeIdle();
+      // A process that was not run for a while looks at its clock before it reads, and may find that a
+      // connection has long been idle on which a request waits: so it reads first.
+      const sweep = speaksHttp ? setInterval(() => setImmediate(closeIdle), Math.max(5, idleGrace / 10)) : undefined;
+      if (speaksHttp) setTimeout(() => setImmediate(closeIdle));
       try {
         await closed;
       } finally {

@@ -105,6 +105,19 @@ test('a connection that had its answer a moment ago may ask once more', options,
   await ended;
 });
 
+test('a request that came while the process was not run is answered, however long that was', options, async () => {
+  const { port, stop, ended } = await start(http.createServer((_, response) => void response.end('hello')), { idleGrace: 50 });
+  const client = await connect(port);
+  client.write(ask);
+  await read(client, /hello/);
+  stop();
+  client.write(ask);
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200);
+  assert.match(await read(client, /hello/), /Connection: close/i);
+  await once(client, 'end');
+  await ended;
+});
+
 test('a connection whose request has only begun to come is not closed', options, async () => {
   const server = http.createServer((_, response) => void response.end('hello'));
   const { port, stop, ended } = await start(server, { idleGrace: 0 });
