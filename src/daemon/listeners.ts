@@ -14,6 +14,7 @@ import { removeSocketPath } from '../net/unix-path.ts';
 import { isListeningStream, shutListener } from '../sys/socket.ts';
 import type { Handover } from './handover.ts';
 import { keptNames, parseGiven } from '../keeper/messages.ts';
+import { limitHint, mustLeaveRoom } from './limits.ts';
 import { isListenerName, listenerName } from './listener-name.ts';
 import type { Supervisor } from './supervisor.ts';
 
@@ -134,7 +135,7 @@ export class Listeners {
     if (endpoint.type === 'fd') return this.#giveFd(endpoint.fd);
     const spec = listenSpec(endpoint);
     const kept = this.#takeFor(src, spec);
-    const listener = kept ?? (await this.#openFor(src, spec));
+    const listener = kept ?? (await this.#openWithRoom(src, spec));
     this.#remember(src, listener);
     this.#supervisor.keep(listenerName(src), listener.fd, { isHeld: kept?.name === listenerName(src) });
     return listener;
@@ -148,6 +149,20 @@ export class Listeners {
     this.#kept.delete(listener.name);
     if (listener.name !== wanted) this.#supervisor.forget(listener.name);
     return listener;
+  }
+
+  async #openWithRoom(src: SourceSpec, spec: ListenSpec): Promise<Listener> {
+    const listener = await this.#openFor(src, spec).catch((error: unknown) => {
+      throw error instanceof GraceError && error.hint === undefined ? new GraceError(error.message, { hint: limitHint(error.cause), cause: error.cause }) : error;
+    });
+    try {
+      mustLeaveRoom(listener.fd);
+      return listener;
+    } catch (error) {
+      removeSocketPath(listener);
+      listener.close();
+      throw error instanceof GraceError ? new GraceError(`cannot listen on ${src.typed}: ${error.message}`, { hint: error.hint, cause: error }) : error;
+    }
   }
 
   /** Who is in the way may be another rule, which the system knows as this process. */

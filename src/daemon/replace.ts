@@ -10,10 +10,12 @@ import type { Listener } from '../net/listener.ts';
 import { takeOverSocketPath } from '../net/unix-path.ts';
 import { closeFd } from '../sys/descriptor.ts';
 import { openSocketPair } from '../sys/socket.ts';
+import { describeError } from '../sys/system-error.ts';
 import { longestTimer } from './drain.ts';
 import { checkExecutable, whyNotRunnable } from './executable.ts';
 import { handoverVariable } from './handover.ts';
 import type { Handover, HandedRule, SuccessorMessage } from './handover.ts';
+import { limitHint } from './limits.ts';
 import { moveFormat, moveOut, moveSocketName } from './move.ts';
 import type { MoveChannel } from './move.ts';
 import type { Service } from './service.ts';
@@ -53,7 +55,7 @@ export async function replaceDaemon(service: Service, { exec, timeoutMs }: Pick<
     await successor?.end();
     goOn(service, held, { isPaused });
     log.error({ error: errorMessage(error), hint: error instanceof GraceError ? error.hint : undefined }, 'restart failed; going on as before');
-    throw error instanceof GraceError ? error : new GraceError(`cannot restart: ${errorMessage(error)}`, { cause: error });
+    throw error instanceof GraceError ? error : new GraceError(`cannot restart: ${describeError(error)}`, { hint: limitHint(error), cause: error });
   } finally {
     service.cancelRestart = null;
     deadline.clear();
@@ -172,6 +174,7 @@ class Successor {
         env: { ...process.env, ...supervised.env, [handoverVariable]: '1' },
         stdio: ['pipe', 'pipe', 'pipe'],
         listeners,
+        areNamed: false, // the hand-over says which is which, by their order
         extras: [{ fd: lock.fd, name: lockName }, ...supervised.fds, { fd: moveSocketOfSuccessor, name: moveSocketName }],
         detached: true,
       });

@@ -179,8 +179,10 @@ class Keeper {
     if ('keep' in message) {
       for (const [index, name] of message.keep.entries()) {
         const fd = fds[index];
-        if (fd === undefined) this.#kept.forget(name); // no descriptor was left for it here
-        else this.#kept.keep(name, fd);
+        if (fd === undefined) {
+          this.#kept.forget(name);
+          generation.channel.say({ note: `the keeper has no descriptor left for a rule's socket (${name}): a crash of the daemon would have its clients refused` });
+        } else this.#kept.keep(name, fd);
       }
     } else if ('forget' in message) {
       for (const name of message.forget) this.#kept.forget(name);

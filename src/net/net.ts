@@ -47,6 +47,11 @@ export type ProcessOptions = {
   stdio?: readonly [ProcessStdio, ProcessStdio, ProcessStdio];
   /** Default: every open listener. */
   listeners?: readonly Listener[];
+  /**
+   * Whether the listeners go under their names. Without, they are told apart by their order alone, and
+   * any number of them fits: all names together are one variable, of 128 kB at most. Default true.
+   */
+  areNamed?: boolean;
   /** Further descriptors, after the listeners, under their names in LISTEN_FDNAMES. The caller keeps its own. */
   extras?: readonly { fd: number; name: string }[];
   /** Start it in a session of its own. Default false. */
@@ -183,8 +188,9 @@ export class Net {
    */
   async startProcess(options: ProcessOptions = {}): Promise<ChildProcess> {
     const { file = this.#invocation.file, args = [...this.#invocation.args, ...ownArguments()], cwd = this.#invocation.cwd } = options;
-    const { listeners = this.activeListeners(), extras = [], detached = false, env = this.#env } = options;
+    const { listeners = this.activeListeners(), areNamed = true, extras = [], detached = false, env = this.#env } = options;
     const passed = [...listeners, ...extras];
+    const names = [...listeners.map(({ name }) => (areNamed ? name : '')), ...extras.map(({ name }) => name)];
     const [stdin, stdout, stderr] = options.stdio ?? ['inherit', 'inherit', 'inherit'];
     const clear = clearOfPlaces(passed.map(({ fd }) => fd));
     const start = (): ChildProcess =>
@@ -192,7 +198,7 @@ export class Net {
         cwd,
         detached,
         env: {
-          ...successorEnvironment(env, passed.map(({ name }) => name)),
+          ...successorEnvironment(env, names),
           [FOREIGN_VARIABLE]: listeners.flatMap((listener, index) => (this.#foreign.has(listener) ? [index] : [])).join(','),
         },
         stdio: [inheritable(stdin, 0), inheritable(stdout, 1), inheritable(stderr, 2), ...clear.fds] as StdioOptions,
