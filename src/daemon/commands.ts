@@ -74,8 +74,8 @@ async function settled(service: Service, signal: AbortSignal): Promise<void> {
   }
 }
 
-function mustNotStop({ phase }: Service): void {
-  if (phase === 'stopping' || phase === 'ended') throw stoppingError();
+function mustNotStop({ life }: Service): void {
+  if (life.isStopping) throw stoppingError();
 }
 
 function stoppingError(): GraceError {
@@ -94,8 +94,7 @@ async function start(service: Service, request: Request<'start'>): Promise<Resul
     service.log.warn({ src: rule.src.typed, dst: rule.dst.typed, error: String(error) }, 'rule not started');
     const isUnused = service.phase === 'serving' && !service.forwarder.hasRules && !service.forwarder.isChanging && service.unread.length === 0;
     if (request.startedForIt && isUnused && service.generations.reports.length === 0) {
-      service.phase = 'ended';
-      service.changes.notify();
+      service.life.ends();
     }
     throw error;
   }
@@ -190,13 +189,11 @@ export async function stopDaemon(service: Service, { timeoutMs }: { timeoutMs: n
   const { keeper } = service.supervisor;
   const pids = [process.pid, ...(keeper ? [keeper.pid] : []), ...service.generations.reports.map(({ pid }) => pid)];
   service.supervisor.stopping({ timeoutMs });
-  if (service.phase !== 'stopping' && service.phase !== 'ended') service.log.info({ timeoutMs }, 'stopping');
-  service.phase = 'stopping';
+  if (service.life.stops()) service.log.info({ timeoutMs }, 'stopping');
   const destinations = await service.forwarder.stopAll(stoppingError());
   await service.supervisor.settled();
   const [own, older] = await Promise.all([drain(destinations, timeoutMs), service.generations.stop({ timeoutMs })]);
-  service.phase = 'ended';
-  service.changes.notify();
+  service.life.ends();
   return { closed: own + older, pids };
 }
 

@@ -29,9 +29,8 @@ import { textOf } from './specs.ts';
 export async function replaceDaemon(service: Service, { exec, timeoutMs }: Pick<Request<'restart'>, 'exec' | 'timeoutMs'>): Promise<Result<'restart'>> {
   const { forwarder, log, supervisor } = service;
   if (service.phase === 'serving' && service.isMoving) throw new GraceError('a restart is already under way');
-  if (service.phase !== 'serving') throw new GraceError(service.phase === 'restarting' ? 'a restart is already under way' : 'the daemon is stopping');
-  checkExecutable(exec);
-  service.phase = 'restarting';
+  if (service.phase === 'serving') checkExecutable(exec);
+  service.life.restarts();
   log.info({ exec: exec.file }, 'restarting');
   const deadline = new Deadline(timeoutMs);
   service.cancelRestart = (why) => deadline.cancel(why);
@@ -66,7 +65,7 @@ export async function replaceDaemon(service: Service, { exec, timeoutMs }: Pick<
 /** The restart came to nothing: everything as it was. */
 function goOn(service: Service, held: Held | null, { isPaused }: { isPaused: boolean }): void {
   const { forwarder, supervisor, log } = service;
-  service.phase = 'serving';
+  service.life.goesOn();
   try {
     if (held && isPaused) {
       held.resume();
@@ -85,7 +84,7 @@ type Retirement = { held: Held; successor: Successor; ready: { pid: number; vers
 /** The successor serves, and there is no way back: whatever goes wrong here must not touch what is its own now. */
 async function retire(service: Service, { held, successor, ready }: Retirement): Promise<Result<'restart'>> {
   const { forwarder, generations, log, supervisor } = service;
-  service.phase = 'replaced';
+  service.life.isReplaced();
   const movable = forwarder.views().filter(({ listener }) => listener !== null);
   held.retire(new MovedError('this daemon was replaced by a newer one'));
   service.lock.release();

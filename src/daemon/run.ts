@@ -21,6 +21,7 @@ import { handleRequest } from './commands.ts';
 import { openControlSocket } from './control-socket.ts';
 import { Generations } from './generations.ts';
 import { removeLeftovers } from './leftovers.ts';
+import { Life } from './life.ts';
 import { Listeners } from './listeners.ts';
 import { openLog } from './log.ts';
 import type { LogFile, LogFormat } from './log.ts';
@@ -122,7 +123,7 @@ async function serve(options: DaemonOptions, parent: Parent, supervisor: Supervi
     service.takeOver();
     for (const { listener } of service.forwarder.rules) takeOverSocketPath(listener);
     await service.generations.discover();
-    service.phase = 'serving';
+    service.life.serves();
     log.info({ version: service.version, generation, rules: service.forwarder.specs.length, engine: service.engine.name, keeper: supervisor.keeper?.pid }, 'serving');
     service.isMoving = parent.moving !== null && moveSocket !== null;
     service.changes.notify();
@@ -190,6 +191,7 @@ type Parts = { options: DaemonOptions; parent: Parent; paths: StatePaths; listen
 function assemble({ options, parent, paths, listeners, lock, logFile: { log }, supervisor, generation }: Parts): Service {
   const now = new Date().toISOString();
   const changes = new Changes();
+  const life = new Life(changes);
   const onFailure = (error: Error) => log.error({ error: errorMessage(error) }, 'the native engine failed; its connections are lost, and the portable engine goes on');
   const opened = openEngine({ wanted: options.engine, threads: options.threads, onFailure });
   const { engine } = opened;
@@ -221,7 +223,10 @@ function assemble({ options, parent, paths, listeners, lock, logFile: { log }, s
     supervisor,
     flags: options.flags,
     generation,
-    phase: 'starting',
+    life,
+    get phase() {
+      return life.phase;
+    },
     isMoving: false,
     isStopWanted: false,
     cancelRestart: null,
@@ -235,7 +240,7 @@ function watchKeeper(service: Service): void {
   const { supervisor, paths, log } = service;
   supervisor.watch({
     keeperChanged(keeper) {
-      if (service.phase !== 'serving' && service.phase !== 'restarting') return;
+      if (!service.life.isServing) return;
       // Before the pid file says so, the log does: whoever sees the one finds the other.
       if (keeper) log.info({ keeper: keeper.pid, version: keeper.version }, 'kept');
       else log.warn({ pidFile: process.pid }, 'the keeper is gone; the daemon goes on without, and the next start or restart brings another');
@@ -252,7 +257,7 @@ function watchKeeper(service: Service): void {
 /** Tell the service manager, for people, what the daemon is doing. */
 async function reportStatus(service: Service): Promise<void> {
   let reported = '';
-  while (service.phase === 'serving' || service.phase === 'restarting') {
+  while (service.life.isServing) {
     const { specs, broken } = service.forwarder;
     const text = `Forwarding ${specs.length - broken.length} of ${specs.length} rules`;
     if (text !== reported && service.phase === 'serving') service.supervisor.status((reported = text));

@@ -5,17 +5,11 @@ import type { Changes } from '../forward/changes.ts';
 import type { Forwarder } from '../forward/forwarder.ts';
 import type { Lock } from '../sys/lock.ts';
 import type { Generations } from './generations.ts';
+import type { Life, Phase } from './life.ts';
 import type { Listeners } from './listeners.ts';
 import type { Supervisor } from './supervisor.ts';
 import type { Log } from './log.ts';
 import type { KeptRule } from './state-file.ts';
-
-/**
- * What a daemon process is at the moment. It goes from `starting` to `serving`; from there to
- * `replaced` (a successor has the listeners), which ends when its connections have, or through
- * `stopping` to `ended`.
- */
-export type Phase = 'starting' | 'serving' | 'restarting' | 'replaced' | 'stopping' | 'ended';
 
 /** The parts of a running daemon. */
 export type Service = {
@@ -42,7 +36,9 @@ export type Service = {
   readonly generation: number;
   /** Kept rules that this version does not understand; they are written back as they are. */
   readonly unread: KeptRule[];
-  phase: Phase;
+  readonly life: Life;
+  /** That of `life`. */
+  readonly phase: Phase;
   /** Open connections are on their way to this process, or from it. */
   isMoving: boolean;
   /** A signal asked for the end while a restart was under way. */
