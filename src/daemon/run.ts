@@ -5,6 +5,7 @@ import { statePaths } from '../control/paths.ts';
 import { makeStateDir } from '../control/state-dir.ts';
 import { redirectToLog } from '../control/standard-streams.ts';
 import type { StatePaths } from '../control/paths.ts';
+import type { RequestHandler } from '../control/server.ts';
 import { openEngine } from '../engine/open.ts';
 import type { WantedEngine } from '../engine/open.ts';
 import { GraceError, errorMessage } from '../error.ts';
@@ -31,6 +32,7 @@ import { meetParent } from './parent.ts';
 import type { Parent } from './parent.ts';
 import { readPidFile, removePidFile, writePidFile } from './pid-file.ts';
 import { adoptRules, restoreRules, retryBroken } from './rules.ts';
+import { watchForRest } from './rest.ts';
 import type { Service } from './service.ts';
 import { listenToSignals } from './signals.ts';
 import type { OnSignal } from './signals.ts';
@@ -97,7 +99,12 @@ async function serve(options: DaemonOptions, parent: Parent, supervisor: Supervi
 
   if (options.noKeeperBecause !== null) tell(service, parent, `no keeper, so that the pid changes with a restart and a crash is not repaired: ${options.noKeeperBecause}`);
   if (supervisor.reason) log.error({ reason: supervisor.reason }, 'started again after a crash');
-  const control = await openControlSocket({ paths, kept: listeners.takeControl(), handle: (request, context) => handleRequest(service, request, context), onError: logError });
+  const rest = watchForRest(service);
+  const handle: RequestHandler = (request, context) => {
+    rest.disturb();
+    return handleRequest(service, request, context);
+  };
+  const control = await openControlSocket({ paths, kept: listeners.takeControl(), handle, onError: logError });
   listenToSignals(service, { onSignal: options.onSignal, logFile, logError });
   let hasFailed = false;
   try {
@@ -131,9 +138,11 @@ async function serve(options: DaemonOptions, parent: Parent, supervisor: Supervi
     parent.serving({ logFile: paths.log });
     if (moveSocket !== null) void receiveConnections(service, parent, moveSocket);
     void reportStatus(service);
+    rest.disturb();
     const stopRetrying = retryBroken(service);
     await ended(service);
     stopRetrying();
+    rest.stop();
   } catch (error) {
     hasFailed = true;
     log.error({ error: errorMessage(error) }, 'cannot serve');

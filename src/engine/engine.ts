@@ -30,6 +30,8 @@ export type Engine = {
   probe(endpoint: ClientEndpoint, options: { signal: AbortSignal }): Promise<void>;
   /** Present where open connections can move to another process. */
   readonly mover?: Mover;
+  /** Give back memory that is not needed while nothing happens. */
+  rest?(): void;
   /** Release what the engine itself holds (threads); its connections must be gone. */
   close(): Promise<void>;
 };

@@ -23,7 +23,7 @@ import { keeperFormat } from './messages.ts';
 import type { DaemonIdentity, DaemonMessage, KeeperMessage } from './messages.ts';
 import { Reaper } from './reaper.ts';
 import { Restarter } from './restarter.ts';
-import { slim } from './slim.ts';
+import { slim } from '../sys/slim.ts';
 import { Voice } from './voice.ts';
 
 export type KeeperOptions = {

@@ -119,6 +119,10 @@ export class NativeEngine implements Engine {
     return this.#portable.probe(endpoint, options);
   }
 
+  rest(): void {
+    this.#threads.tellAll({ do: 'rest' });
+  }
+
   async close(): Promise<void> {
     await Promise.all([this.#threads.close(), this.#portable.close()]);
   }

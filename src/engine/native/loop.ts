@@ -1,6 +1,7 @@
 /** One thread's life: wait for events, give each to whom it concerns, do what time has made due. */
 import type { MessagePort } from 'node:worker_threads';
 import { receiveMessageOnPort } from 'node:worker_threads';
+import { collectGarbage } from '../../sys/garbage.ts';
 import { Acceptor } from './accept.ts';
 import { Counters } from './counters.ts';
 import { Dialer } from './dial.ts';
@@ -221,6 +222,8 @@ export class Loop {
         return this.#freezer.letGo(command.clients);
       case 'adopt':
         return this.#freezer.adopt(command.connections, command);
+      case 'rest':
+        return collectGarbage();
       case 'stop':
         this.#isStopped = true;
     }

@@ -49,6 +49,8 @@ export type Command =
   | { do: 'let-go'; clients: number[] }
   /** Take over a connection of another process. */
   | { do: 'adopt'; upstream: number; entrance: number; connections: MovedConnection[] }
+  /** Nothing happens: give back memory. */
+  | { do: 'rest' }
   | { do: 'stop' };
 
 /** In place of an errno: the time of the dial was up. */

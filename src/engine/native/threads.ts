@@ -3,6 +3,7 @@ import { MessageChannel, Worker } from 'node:worker_threads';
 import type { MessagePort } from 'node:worker_threads';
 import { closeFd, setNonBlocking } from '../../sys/descriptor.ts';
 import { sendMessage } from '../../sys/message.ts';
+import { exposeCollect } from '../../sys/garbage.ts';
 import { exitAtOnce } from '../../sys/process.ts';
 import { openSocketPair } from '../../sys/socket.ts';
 import { Legs } from './legs.ts';
@@ -68,6 +69,7 @@ export class Threads {
   /** Start the threads. What they are told before they run waits for them. Throws, and leaves nothing, when one cannot be started. */
   constructor(options: ThreadsOptions) {
     this.#options = options;
+    exposeCollect();
     process.on('exit', this.#atExit);
     try {
       for (let number = 0; number < options.count; number++) this.#members.push(this.#start(number));

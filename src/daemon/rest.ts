@@ -1,0 +1,74 @@
+/**
+ * A daemon at rest gives back memory. Starting needs twice what serving does, and what a command or
+ * a rush of connections needed is not needed afterwards.
+ */
+import { slim } from '../sys/slim.ts';
+import type { Service } from './service.ts';
+
+export type RestOptions = {
+  /** Differs from what it was when traffic came meanwhile. */
+  look: () => string;
+  /** Give memory back; it may take tens of milliseconds. */
+  giveBack: () => void;
+  /** Time without a byte, a connection or a command after which that is done. Default 3 s. */
+  quietMs?: number;
+  /** Time between two looks whether traffic came. Default 30 s. */
+  lookMs?: number;
+};
+
+/** Watches for times at which nothing happens. It does not keep the process. */
+export class Rest {
+  readonly #options: RestOptions;
+  #timer: NodeJS.Timeout | null = null;
+  #commands = 0;
+  /** What had happened at the last look, and when memory was last given back. */
+  #seen = '';
+  #rested = '';
+
+  constructor(options: RestOptions) {
+    this.#options = options;
+  }
+
+  /** Something happened that needed memory; the first time starts the watch. */
+  disturb(): void {
+    this.#commands++;
+    this.#schedule(this.#options.quietMs ?? 3000);
+  }
+
+  stop(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+  }
+
+  #schedule(delayMs: number): void {
+    this.stop();
+    this.#seen = this.#mark();
+    this.#timer = setTimeout(() => this.#lookAgain(), delayMs).unref();
+  }
+
+  #lookAgain(): void {
+    const { quietMs = 3000, lookMs = 30_000, giveBack } = this.#options;
+    const mark = this.#mark();
+    const isQuiet = mark === this.#seen;
+    if (isQuiet && mark !== this.#rested) {
+      this.#rested = mark;
+      giveBack();
+    }
+    this.#schedule(isQuiet ? lookMs : quietMs);
+  }
+
+  #mark(): string {
+    return `${this.#commands} ${this.#options.look()}`;
+  }
+}
+
+/** The watch of a daemon. It begins with the first disturbance. */
+export function watchForRest({ forwarder, engine }: Pick<Service, 'forwarder' | 'engine'>): Rest {
+  return new Rest({
+    look: () => forwarder.views().map(({ destination }) => Object.values(destination.stats()).join(' ')).join(),
+    giveBack() {
+      engine.rest?.();
+      slim();
+    },
+  });
+}

@@ -1,0 +1,54 @@
+import { readFileSync } from 'node:fs';
+import { collectGarbage } from './garbage.ts';
+import { openFunctions } from './library.ts';
+
+/** The time that a collection takes grows with the heap; a larger one has connections that would notice. */
+const largestHeap = 64 * 2 ** 20;
+
+/**
+ * Give back what memory this process does not need while it waits: garbage, what malloc has kept, and
+ * the pages of program files, which the kernel has anyhow and which come back when they are touched.
+ * Linux with glibc; elsewhere less or nothing. Takes some 20 ms, in which nothing else runs here.
+ */
+export function slim(): void {
+  // What this needs itself comes first, so that it is given back with the rest.
+  const trim = prepareTrim();
+  const giveBackPages = preparePages();
+  if (process.memoryUsage().heapUsed < largestHeap) collectGarbage();
+  trim();
+  giveBackPages();
+}
+
+function prepareTrim(): () => void {
+  try {
+    const { functions } = openFunctions({ malloc_trim: { args: ['u64'], result: 'i32' } });
+    return () => functions.malloc_trim(0n);
+  } catch {
+    return () => {}; // another C library than glibc
+  }
+}
+
+const MADV_DONTNEED = 4n;
+
+function preparePages(): () => void {
+  try {
+    const { functions } = openFunctions({ madvise: { args: ['word', 'word', 'word'], result: 'i32' } });
+    // The largest is the program itself, which goes last: what runs after it comes back.
+    const pages = filePages(readFileSync('/proc/self/smaps', 'latin1'))
+      .map(({ start, end }) => ({ start, length: end - start }))
+      .sort((a, b) => Number(a.length - b.length));
+    return () => {
+      for (const { start, length } of pages) functions.madvise(start, length, MADV_DONTNEED);
+    };
+  } catch {
+    return () => {}; // no /proc
+  }
+}
+
+/** The mappings of a file that nobody can write to and of which no page was changed: they can be had again (proc(5)). */
+export function filePages(smaps: string): { start: bigint; end: bigint }[] {
+  const mapping = /^([0-9a-f]+)-([0-9a-f]+) r-[x-]p \S+ \S+ \S+ +\/.*\n((?:[A-Za-z_]+:.*\n)*)/gm;
+  return [...smaps.matchAll(mapping)]
+    .filter(([, , , fields]) => /^Anonymous: +0 kB$/m.test(fields ?? '') && /^Private_Dirty: +0 kB$/m.test(fields ?? ''))
+    .map(([, start, end]) => ({ start: BigInt(`0x${start}`), end: BigInt(`0x${end}`) }));
+}
