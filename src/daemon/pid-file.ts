@@ -5,7 +5,7 @@ export function writePidFile(path: string, pid: number): void {
   const half = `${path}.${process.pid}`;
   // Exclusive: never through a link that somebody has put there.
   rmSync(half, { force: true });
-  writeFileSync(half, `${pid}\n`, { flag: 'wx', mode: 0o644 });
+  writeFileSync(half, `${pid}\n`, { flag: 'wx', mode: 0o600 });
   renameSync(half, path);
 }
 
