@@ -5,7 +5,8 @@ import type { Failure, Invocation, Request, Result } from '../control/messages.t
 import { MovedError } from '../control/server.ts';
 import { GraceError, errorMessage } from '../error.ts';
 import { LISTEN_FDS_START } from '../net/inherit.ts';
-import type { DestinationView, Held } from '../forward/forwarder.ts';
+import type { Held } from '../forward/forwarder.ts';
+import type { DestinationView } from '../forward/table.ts';
 import type { Listener } from '../net/listener.ts';
 import { takeOverSocketPath } from '../net/unix-path.ts';
 import { closeFd } from '../sys/descriptor.ts';

@@ -1,5 +1,5 @@
 import type { DestinationRow, GenerationReport, KeyedRow } from '../control/messages.ts';
-import type { DestinationView } from '../forward/forwarder.ts';
+import type { DestinationView } from '../forward/table.ts';
 import { formatAddress } from '../net/listener.ts';
 import type { Service } from './service.ts';
 

@@ -7,14 +7,14 @@ import { innerEndpoint } from '../endpoint/inner.ts';
 import type { ServerEndpoint, ServerExtras } from '../endpoint/model.ts';
 import type { Engine, EngineObserver } from '../engine/engine.ts';
 import type { AdoptOptions } from '../engine/transfer.ts';
-import { GraceError } from '../error.ts';
-import { nearest } from '../nearest.ts';
 import type { Listener } from '../net/listener.ts';
 import { Changes } from './changes.ts';
 import { Destination } from './destination.ts';
 import type { CarriedStats, DestinationSpec } from './destination.ts';
 import { Gate } from './gate.ts';
 import { Rule } from './rule.ts';
+import { RuleTable, alreadyForwarded } from './table.ts';
+import type { BrokenRule, DestinationView } from './table.ts';
 import type { RuleSpec, SourceSpec } from './rule.ts';
 
 export type ForwarderOptions = {
@@ -29,47 +29,39 @@ export type ForwarderOptions = {
   changes: Changes;
 };
 
-/** One destination with its connections in this process. */
-export type DestinationView = { src: SourceSpec; destination: Destination; isCurrent: boolean; listener: Listener | null };
-
-/** A kept rule that cannot be served at the moment, why, and since when (ISO 8601). */
-export type BrokenRule = { spec: RuleSpec; error: Error; since: string };
+export type { DestinationView } from './table.ts';
 
 export class Forwarder {
   readonly #options: ForwarderOptions;
   readonly #gate = new Gate();
-  readonly #rules = new Map<string, Rule>();
-  readonly #broken = new Map<string, BrokenRule>();
+  readonly #table = new RuleTable();
   /** Settled when the last change of the kept rules is through. */
   #kept: Promise<void> = Promise.resolve();
-  /** Destinations of rules that stopped, while they still have connections. */
-  #orphans: { src: SourceSpec; destination: Destination }[] = [];
-
   constructor(options: ForwarderOptions) {
     this.#options = options;
   }
 
   get rules(): readonly Rule[] {
-    return [...this.#rules.values()];
+    return this.#table.rules;
   }
 
   get broken(): readonly BrokenRule[] {
-    return [...this.#broken.values()];
+    return this.#table.broken;
   }
 
   /** Every rule that is kept, served or not, in the order in which they were started. */
   get specs(): RuleSpec[] {
-    return [...this.rules.map((rule) => ({ src: rule.src, dst: rule.current.spec })), ...this.broken.map(({ spec }) => spec)];
+    return this.#table.specs;
   }
 
   get hasRules(): boolean {
-    return this.#rules.size + this.#broken.size > 0;
+    return !this.#table.isEmpty;
   }
 
   /** Forward `src` to `dst`. Returns false when just this rule is being served already. */
   start({ src, dst }: RuleSpec): Promise<boolean> {
     return this.#gate.pass(src.listenKey, async () => {
-      const existing = this.#sameAddress(src);
+      const existing = this.#table.sameAddress(src);
       if (existing) {
         if (existing.src.key === src.key && existing.current.spec.key === dst.key) return false;
         throw alreadyForwarded(existing, src);
@@ -78,10 +70,7 @@ export class Forwarder {
       try {
         await this.#keep(
           (specs) => [...specs.filter((spec) => spec.src.listenKey !== src.listenKey), { src, dst }],
-          () => {
-            this.#forgetBroken(src);
-            this.#rules.set(src.key, rule);
-          },
+          () => this.#table.add(rule),
         );
       } catch (error) {
         await this.#shut(rule);
@@ -94,13 +83,13 @@ export class Forwarder {
 
   /** Serve a kept rule again; one that cannot be served is kept, with its error, and does not throw. */
   async restore(spec: RuleSpec): Promise<Error | null> {
-    return this.#gate.pass(spec.src.listenKey, async () => (this.#sameAddress(spec.src) ? null : await this.#tryToOpen(spec)));
+    return this.#gate.pass(spec.src.listenKey, async () => (this.#table.sameAddress(spec.src) ? null : await this.#tryToOpen(spec)));
   }
 
   /** Try a rule again that could not be served, if it still is to be. Returns whether it is served now. */
   retry(spec: RuleSpec): Promise<boolean> {
     return this.#gate.pass(spec.src.listenKey, async () => {
-      if (this.#broken.get(spec.src.key)?.spec !== spec) return false;
+      if (this.#table.getBroken(spec.src)?.spec !== spec) return false;
       return (await this.#tryToOpen(spec)) === null;
     });
   }
@@ -112,7 +101,7 @@ export class Forwarder {
 
   /** Take over a rule with the listener it had in an earlier process. */
   adopt({ src, dst }: RuleSpec, listener: Listener, carried: CarriedStats): void {
-    this.#rules.set(src.key, this.#serve({ src, dst, listener, carried }));
+    this.#table.add(this.#serve({ src, dst, listener, carried }));
   }
 
   /**
@@ -121,45 +110,37 @@ export class Forwarder {
    * what `adopt` throws.
    */
   receive({ src, dst }: RuleSpec, since: string, adopt: (options: AdoptOptions) => void): void {
-    const rule = this.#rules.get(src.key);
-    const known = this.#known({ src, dst });
+    const rule = this.#table.get(src);
+    const known = this.#table.destination({ src, dst });
     const destination = known ?? new Destination(dst, this.#options.engine.openUpstream(dst.endpoint), { since, bytesIn: 0, bytesOut: 0 });
     const { idle: idleMs = null } = extrasOf(src.endpoint);
     adopt({ upstream: destination.upstream, entrance: rule?.entrance ?? null, observer: this.#options.observe(src), idleMs });
     if (!known && rule) rule.addEarlier(destination);
-    else if (!known) this.#orphans.push({ src, destination });
+    else if (!known) this.#table.addOrphan(src, destination);
     if (destination !== rule?.current) this.#watch(destination);
     this.#options.changes.notify();
   }
 
   /** What an earlier process counted of a destination in all. */
   carry(spec: RuleSpec, carried: CarriedStats): void {
-    this.#known(spec)?.carry(carried);
-  }
-
-  #known({ src, dst }: RuleSpec): Destination | undefined {
-    const rule = this.#rules.get(src.key);
-    if (rule?.current.spec.key === dst.key) return rule.current;
-    const orphan = this.#orphans.find((each) => each.src.key === src.key && each.destination.spec.key === dst.key);
-    return rule?.earlier(dst.key) ?? orphan?.destination;
+    this.#table.destination(spec)?.carry(carried);
   }
 
   /** Keep a rule that cannot be served at the moment. */
   keepBroken(spec: RuleSpec, error: Error): void {
-    const { since } = this.#broken.get(spec.src.key) ?? { since: new Date().toISOString() };
-    this.#broken.set(spec.src.key, { spec, error, since });
+    this.#table.addBroken(spec, error);
   }
 
   /** Whether a switch of `src` to `dst` would change anything. Throws when there is no such rule. */
   isCurrent(src: SourceSpec, dst: DestinationSpec): boolean {
-    const rule = this.#find(src);
+    const rule = this.#table.find(src);
     return rule instanceof Rule ? rule.current.spec.key === dst.key : rule.spec.dst.key === dst.key;
   }
 
   /** New connections of `src` go to `dst`; open ones stay. Returns false when they did already. */
   switch(src: SourceSpec, dst: DestinationSpec): Promise<boolean> {
     return this.#gate.pass(src.listenKey, async () => {
-      const rule = this.#find(src);
+      const rule = this.#table.find(src);
       if (this.isCurrent(src, dst)) return false;
       if (!(rule instanceof Rule)) {
         const spec = { src: rule.spec.src, dst };
@@ -183,14 +164,11 @@ export class Forwarder {
   /** Stop a rule: new connections are refused from now on. Returns the destinations whose connections go on. */
   stop(src: SourceSpec): Promise<Destination[]> {
     return this.#gate.pass(src.listenKey, async () => {
-      const rule = this.#find(src);
-      const { key } = rule instanceof Rule ? rule.src : rule.spec.src;
+      const rule = this.#table.find(src);
+      const source = rule instanceof Rule ? rule.src : rule.spec.src;
       await this.#keep(
-        (specs) => specs.filter((spec) => spec.src.key !== key),
-        () => {
-          this.#broken.delete(key);
-          this.#rules.delete(key);
-        },
+        (specs) => specs.filter((spec) => spec.src.key !== source.key),
+        () => this.#table.remove(source),
       );
       if (!(rule instanceof Rule)) return [];
       this.#orphan(rule);
@@ -212,9 +190,8 @@ export class Forwarder {
   }
 
   async #shutAll(): Promise<void> {
-    const rules = this.rules;
+    const rules = this.#table.takeRules();
     for (const rule of rules) this.#orphan(rule);
-    this.#rules.clear();
     await Promise.all(rules.map((rule) => this.#shut(rule)));
   }
 
@@ -231,12 +208,11 @@ export class Forwarder {
         open();
       },
       retire: (reason) => {
-        for (const rule of this.rules) {
+        for (const rule of this.#table.takeRules()) {
           this.#orphan(rule);
           rule.listener.close();
         }
-        this.#rules.clear();
-        this.#broken.clear();
+        this.#table.forgetBroken();
         open(reason);
         this.#options.changes.notify();
       },
@@ -245,11 +221,7 @@ export class Forwarder {
 
   /** Every destination: of each rule the current one first, then earlier ones that have connections; then those of stopped rules. */
   views(): DestinationView[] {
-    this.#orphans = this.#orphans.filter(({ destination }) => destination.stats().connections > 0);
-    const ofRules = this.rules.flatMap((rule) =>
-      rule.destinations.map((destination, index) => ({ src: rule.src, destination, isCurrent: index === 0, listener: rule.listener })),
-    );
-    return [...ofRules, ...this.#orphans.map((orphan) => ({ ...orphan, isCurrent: false, listener: null }))];
+    return this.#table.views();
   }
 
   get connections(): number {
@@ -258,30 +230,14 @@ export class Forwarder {
 
   /** The rule of this source, by meaning or else by the address it listens on. Throws when there is none. */
   find(src: SourceSpec): SourceSpec {
-    const rule = this.#find(src);
+    const rule = this.#table.find(src);
     return rule instanceof Rule ? rule.src : rule.spec.src;
-  }
-
-  #find(src: SourceSpec): Rule | BrokenRule {
-    const found =
-      this.#rules.get(src.key) ?? this.#broken.get(src.key) ?? this.#sameAddress(src) ?? this.broken.find(({ spec }) => spec.src.listenKey === src.listenKey);
-    if (!found) throw notForwarded(src, this.specs);
-    return found;
-  }
-
-  #sameAddress(src: SourceSpec): Rule | undefined {
-    return this.#rules.get(src.key) ?? this.rules.find((rule) => rule.src.listenKey === src.listenKey);
-  }
-
-  #forgetBroken(src: SourceSpec): void {
-    for (const [key, { spec }] of this.#broken) if (spec.src.listenKey === src.listenKey) this.#broken.delete(key);
   }
 
   async #tryToOpen(spec: RuleSpec): Promise<Error | null> {
     try {
       const rule = await this.#open(spec);
-      this.#forgetBroken(spec.src);
-      this.#rules.set(spec.src.key, rule);
+      this.#table.add(rule);
       this.#options.changes.notify();
       return null;
     } catch (error) {
@@ -329,7 +285,7 @@ export class Forwarder {
   /** The rule is gone from here; its connections go on. */
   #orphan(rule: Rule): void {
     for (const destination of rule.destinations) {
-      this.#orphans.push({ src: rule.src, destination });
+      this.#table.addOrphan(rule.src, destination);
       this.#watch(destination);
     }
     this.#options.changes.notify();
@@ -360,22 +316,4 @@ export type Held = {
 function extrasOf(endpoint: ServerEndpoint): ServerExtras {
   const inner = innerEndpoint(endpoint);
   return inner.type === 'stdio' ? {} : inner;
-}
-
-/** Most sources that a hint names. */
-const mostNamed = 5;
-
-function notForwarded({ typed }: SourceSpec, specs: readonly RuleSpec[]): GraceError {
-  const sources = specs.map(({ src }) => src.typed);
-  const guess = nearest(typed, sources);
-  const few = sources.length > 0 && sources.length <= mostNamed ? `forwarded: ${sources.join(', ')}` : 'see: grace ls';
-  const hint = guess === undefined ? few : `did you mean ${guess}?`;
-  return new GraceError(`${typed} is not forwarded`, { hint: sources.length === 0 ? `nothing is; forward it with: grace start ${typed} DST` : hint });
-}
-
-function alreadyForwarded(rule: Rule, src: SourceSpec): GraceError {
-  if (rule.src.key !== src.key) {
-    return new GraceError(`${src.typed} is already forwarded, as ${rule.src.typed}`, { hint: `to change how it listens, first: grace stop ${rule.src.typed}` });
-  }
-  return new GraceError(`${src.typed} is already forwarded to ${rule.current.spec.typed}`, { hint: `to send new connections elsewhere: grace switch ${src.typed} DST` });
 }

@@ -1,0 +1,125 @@
+import { GraceError } from '../error.ts';
+import { nearest } from '../nearest.ts';
+import type { Listener } from '../net/listener.ts';
+import type { Destination } from './destination.ts';
+import { Rule } from './rule.ts';
+import type { RuleSpec, SourceSpec } from './rule.ts';
+
+/** One destination with its connections in this process. */
+export type DestinationView = { src: SourceSpec; destination: Destination; isCurrent: boolean; listener: Listener | null };
+
+/** A kept rule that cannot be served at the moment, why, and since when (ISO 8601). */
+export type BrokenRule = { spec: RuleSpec; error: Error; since: string };
+
+/** Which rules there are, served or not, and whose connections outlive their rule. */
+export class RuleTable {
+  readonly #rules = new Map<string, Rule>();
+  readonly #broken = new Map<string, BrokenRule>();
+  /** Destinations of rules that stopped, while they still have connections. */
+  #orphans: { src: SourceSpec; destination: Destination }[] = [];
+
+  get rules(): readonly Rule[] {
+    return [...this.#rules.values()];
+  }
+
+  get broken(): readonly BrokenRule[] {
+    return [...this.#broken.values()];
+  }
+
+  /** Every rule that is kept, served or not, in the order in which they were started. */
+  get specs(): RuleSpec[] {
+    return [...this.rules.map((rule) => ({ src: rule.src, dst: rule.current.spec })), ...this.broken.map(({ spec }) => spec)];
+  }
+
+  get isEmpty(): boolean {
+    return this.#rules.size + this.#broken.size === 0;
+  }
+
+  /** The rule is served, also in place of one on the same address that was not. */
+  add(rule: Rule): void {
+    for (const [key, { spec }] of this.#broken) if (spec.src.listenKey === rule.src.listenKey) this.#broken.delete(key);
+    this.#rules.set(rule.src.key, rule);
+  }
+
+  /** The rule cannot be served at the moment. */
+  addBroken(spec: RuleSpec, error: Error): void {
+    const { since } = this.#broken.get(spec.src.key) ?? { since: new Date().toISOString() };
+    this.#broken.set(spec.src.key, { spec, error, since });
+  }
+
+  remove({ key }: SourceSpec): void {
+    this.#broken.delete(key);
+    this.#rules.delete(key);
+  }
+
+  /** All rules that are served, which are so no more. */
+  takeRules(): readonly Rule[] {
+    const { rules } = this;
+    this.#rules.clear();
+    return rules;
+  }
+
+  forgetBroken(): void {
+    this.#broken.clear();
+  }
+
+  addOrphan(src: SourceSpec, destination: Destination): void {
+    this.#orphans.push({ src, destination });
+  }
+
+  get({ key }: SourceSpec): Rule | undefined {
+    return this.#rules.get(key);
+  }
+
+  getBroken({ key }: SourceSpec): BrokenRule | undefined {
+    return this.#broken.get(key);
+  }
+
+  /** The rule that is served on the address of this source. */
+  sameAddress(src: SourceSpec): Rule | undefined {
+    return this.get(src) ?? this.rules.find((rule) => rule.src.listenKey === src.listenKey);
+  }
+
+  /** The rule of this source, by meaning or else by the address it listens on. Throws GraceError when there is none. */
+  find(src: SourceSpec): Rule | BrokenRule {
+    const found = this.get(src) ?? this.getBroken(src) ?? this.sameAddress(src) ?? this.broken.find(({ spec }) => spec.src.listenKey === src.listenKey);
+    if (!found) throw notForwarded(src, this.specs);
+    return found;
+  }
+
+  /** A destination that a rule has, had, or had before it was stopped. */
+  destination({ src, dst }: RuleSpec): Destination | undefined {
+    const rule = this.get(src);
+    if (rule?.current.spec.key === dst.key) return rule.current;
+    const orphan = this.#orphans.find((each) => each.src.key === src.key && each.destination.spec.key === dst.key);
+    return rule?.earlier(dst.key) ?? orphan?.destination;
+  }
+
+  /** Every destination: of each rule the current one first, then earlier ones that have connections; then those of stopped rules. */
+  views(): DestinationView[] {
+    this.#orphans = this.#orphans.filter(({ destination }) => destination.stats().connections > 0);
+    const ofRules = this.rules.flatMap((rule) =>
+      rule.destinations.map((destination, index) => ({ src: rule.src, destination, isCurrent: index === 0, listener: rule.listener })),
+    );
+    return [...ofRules, ...this.#orphans.map((orphan) => ({ ...orphan, isCurrent: false, listener: null }))];
+  }
+}
+
+/** Most sources that a hint names. */
+const mostNamed = 5;
+
+function notForwarded({ typed }: SourceSpec, specs: readonly RuleSpec[]): GraceError {
+  const sources = specs.map(({ src }) => src.typed);
+  const guess = nearest(typed, sources);
+  const few = sources.length <= mostNamed ? `forwarded: ${sources.join(', ')}` : 'see: grace ls';
+  const hint = guess === undefined ? few : `did you mean ${guess}?`;
+  return new GraceError(`${typed} is not forwarded`, { hint: sources.length === 0 ? `nothing is; forward it with: grace start ${typed} DST` : hint });
+}
+
+/** The address of a source is a rule's already, which leads elsewhere or listens otherwise. */
+export function alreadyForwarded(rule: Rule, src: SourceSpec): GraceError {
+  if (rule.src.key !== src.key) {
+    return new GraceError(`${src.typed} is already forwarded, as ${rule.src.typed}`, { hint: `to change how it listens, first: grace stop ${rule.src.typed}` });
+  }
+  return new GraceError(`${src.typed} is already forwarded to ${rule.current.spec.typed}`, { hint: `to send new connections elsewhere: grace switch ${src.typed} DST` });
+}
