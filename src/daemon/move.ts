@@ -31,10 +31,10 @@ export const moveSocketName = 'grace-move';
 export const moveFormat = 1;
 
 /** Longest that a successor may take over one batch, in milliseconds. */
-const batchTimeoutMs = 5000;
+const defaultBatchTimeoutMs = 5000;
 
 /** Longest that the old process may be silent, in milliseconds. */
-const silenceMs = 10_000;
+const defaultSilenceMs = 10_000;
 
 export type MoveOutOptions = {
   channel: MoveChannel;
@@ -42,6 +42,8 @@ export type MoveOutOptions = {
   socket: number;
   /** Not those of rules that are being stopped: whoever asked for that was promised an end in time. */
   movable: readonly DestinationView[];
+  /** Longest that a successor may take over one batch. Default 5000. */
+  batchTimeoutMs?: number | undefined;
 };
 
 type Place = { src: EndpointText; dst: EndpointText; since: string };
@@ -58,7 +60,7 @@ export type MoveChannel = {
 };
 
 /** In the old process: move what can be moved of these destinations. Resolves with how many connections were; never rejects. */
-export async function moveOut({ engine, log }: Service, { channel, socket, movable }: MoveOutOptions): Promise<number> {
+export async function moveOut({ engine, log }: Pick<Service, 'engine' | 'log'>, { channel, socket, movable, batchTimeoutMs = defaultBatchTimeoutMs }: MoveOutOptions): Promise<number> {
   const { mover } = engine;
   if (!mover) return 0;
   let moved = 0;
@@ -69,7 +71,7 @@ export async function moveOut({ engine, log }: Service, { channel, socket, movab
       for (;;) {
         const connections = await mover.freeze(destination.upstream, CONNECTIONS_PER_BATCH);
         if (connections.length === 0) break;
-        await moveBatch({ mover, channel, socket, id: ++batch, place, connections });
+        await moveBatch({ mover, channel, socket, id: ++batch, place, connections, batchTimeoutMs });
         moved += connections.length;
       }
     }
@@ -78,20 +80,20 @@ export async function moveOut({ engine, log }: Service, { channel, socket, movab
       return { src: textOf(src), dst: textOf(destination.spec), since: destination.since, bytesIn, bytesOut };
     });
     channel.say({ moved: { totals } });
-    await withinTime(channel.hear());
+    await withinTime(batchTimeoutMs, channel.hear());
   } catch (error) {
     log.warn({ error: errorMessage(error), moved }, 'connections stay with this process until they end');
   }
   return moved;
 }
 
-type Batch = { mover: Mover; channel: MoveChannel; socket: number; id: number; place: Place; connections: readonly MovedConnection[] };
+type Batch = { mover: Mover; channel: MoveChannel; socket: number; id: number; place: Place; connections: readonly MovedConnection[]; batchTimeoutMs: number };
 
-async function moveBatch({ mover, channel, socket, id, place, connections }: Batch): Promise<void> {
+async function moveBatch({ mover, channel, socket, id, place, connections, batchTimeoutMs }: Batch): Promise<void> {
   try {
     sendBatch(socket, id, connections);
     channel.say({ batch: { id, ...place } });
-    const answer = (await withinTime(channel.hear())) as NewMessage | null;
+    const answer = (await withinTime(batchTimeoutMs, channel.hear())) as NewMessage | null;
     if (answer === null) throw new GraceError('the new process went away');
     if (!('received' in answer) || answer.received !== id) throw new GraceError('reason' in answer ? answer.reason : 'the new process talks about something else');
   } catch (error) {
@@ -103,11 +105,16 @@ async function moveBatch({ mover, channel, socket, id, place, connections }: Bat
   channel.say({ keep: id });
 }
 
-async function withinTime<T>(answer: Promise<T>): Promise<T> {
+async function withinTime<T>(timeoutMs: number, answer: Promise<T>): Promise<T> {
+  const startMs = performance.now();
+  const late = new GraceError(`the new process did not answer within ${timeoutMs / 1000} s`);
   const { promise, reject } = Promise.withResolvers<never>();
-  const timer = setTimeout(() => reject(new GraceError(`the new process did not answer within ${batchTimeoutMs / 1000} s`)), batchTimeoutMs);
+  const timer = setTimeout(reject, timeoutMs, late);
   try {
-    return await Promise.race([answer, promise]);
+    const answered = await Promise.race([answer, promise]);
+    // When this process was stopped itself, an answer may lie there that the other one has given up on.
+    if (performance.now() - startMs > timeoutMs) throw late;
+    return answered;
   } finally {
     clearTimeout(timer);
   }
@@ -119,10 +126,14 @@ export type MoveInOptions = {
   socket: number;
   /** Resolves with whether the old process has died. */
   isDead(): Promise<boolean>;
+  /** Longest that the old process may be silent: more than it waits for this one. Default 10,000. */
+  silenceMs?: number | undefined;
 };
 
+type MovingService = { engine: Service['engine']; log: Service['log']; forwarder: Pick<Service['forwarder'], 'receive' | 'carry'> };
+
 /** In the new process: take what comes, until the old one has no more or is gone. Resolves with how many connections came. */
-export async function moveIn(service: Service, { channel, socket, isDead }: MoveInOptions): Promise<number> {
+export async function moveIn(service: MovingService, { channel, socket, isDead, silenceMs = defaultSilenceMs }: MoveInOptions): Promise<number> {
   let came = 0;
   let waiting: { id: number; spec: RuleSpec; since: string; connections: MovedConnection[] } | null = null;
   const keep = () => {
@@ -142,7 +153,7 @@ export async function moveIn(service: Service, { channel, socket, isDead }: Move
     if ('batch' in message) {
       const { id, src, dst, since } = message.batch;
       try {
-        if (!service.engine.mover) throw new GraceError('the engine of the new process cannot take connections over');
+        if (!service.engine.mover?.canAdopt) throw new GraceError('the engine of the new process cannot take connections over');
         waiting = { id, spec: readRule({ src, dst }), since, connections: receiveBatch(socket, id) };
         channel.say({ received: id });
       } catch (error) {
@@ -161,7 +172,7 @@ export async function moveIn(service: Service, { channel, socket, isDead }: Move
 }
 
 /** Returns how many connections there are now. */
-function adopt({ forwarder, engine, log }: Service, { spec, since, connections }: { spec: RuleSpec; since: string; connections: MovedConnection[] }): number {
+function adopt({ forwarder, engine, log }: MovingService, { spec, since, connections }: { spec: RuleSpec; since: string; connections: MovedConnection[] }): number {
   try {
     forwarder.receive(spec, since, (options) => engine.mover!.adopt(connections, options));
     return connections.length;

@@ -54,6 +54,8 @@ export type Mover = {
   freeze(upstream: Upstream, limit: number): Promise<MovedConnection[]>;
   /** Let frozen connections go on here. */
   thaw(connections: readonly MovedConnection[]): void;
+  /** Whether `adopt` can be expected to succeed. Asked before the other process lets go. */
+  readonly canAdopt: boolean;
   /** Forget frozen connections, which another process has: no peer notices. */
   letGo(connections: readonly MovedConnection[]): void;
   /** Go on with connections of another process. Their descriptors are the engine's from now on. Throws GraceError when it cannot. */

@@ -28,6 +28,11 @@ export class NativeMover implements Mover {
     this.#options = options;
   }
 
+  get canAdopt(): boolean {
+    const { threads, isUsable } = this.#options;
+    return isUsable() && threads.alive.length > 0;
+  }
+
   async freeze(upstream: Upstream, limit: number): Promise<MovedConnection[]> {
     if (!(upstream instanceof NativeUpstream) || !upstream.isPlain) return [];
     const frozen: MovedConnection[] = [];
@@ -95,9 +100,9 @@ export class NativeMover implements Mover {
   }
 
   adopt(connections: readonly MovedConnection[], { upstream, entrance, observer, idleMs }: AdoptOptions): void {
-    const { threads, isUsable, openShadow } = this.#options;
+    const { threads, openShadow } = this.#options;
     const alive = threads.alive;
-    if (!(upstream instanceof NativeUpstream) || !upstream.isPlain || !isUsable() || alive.length === 0) {
+    if (!(upstream instanceof NativeUpstream) || !upstream.isPlain || !this.canAdopt) {
       throw new GraceError('connections of threads cannot be taken over by the portable engine');
     }
     if (connections.flatMap(legsOf).some(({ fd }) => !threads.legs.fits(fd))) throw new GraceError('descriptors of these connections are beyond what the threads can count');
