@@ -77,11 +77,14 @@ export function dialSuite(openEngine: OpenEngine): void {
     await using rig = new Rig(openEngine);
     const path = rig.path();
     const { connect, upstream } = await rig.forward({ to: to({ path }, { retry: 200 }) });
+    const begin = performance.now();
     const client = await connect();
     assert.equal(await endingOf(client), 'reset');
     const [end] = await rig.endedConnections(1);
-    assert.ok(end !== undefined && end.durationMs >= 200, `${end?.durationMs} ms`);
-    assert.equal(end.error?.message, `cannot connect to unix:${path}: no such file or directory (ENOENT)`);
+    // What the engine says of the duration may begin later: it looks at its clock once for all that has come.
+    const tookMs = performance.now() - begin;
+    assert.ok(tookMs >= 200, `${tookMs} ms`);
+    assert.equal(end?.error?.message, `cannot connect to unix:${path}: no such file or directory (ENOENT)`);
     assert.equal(upstream.stats().connections, 0);
   });
 
