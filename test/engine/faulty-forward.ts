@@ -11,7 +11,7 @@ type Line = { address?: { host: string; port: number }; pid?: number; paused?: s
 
 export type ForwardOptions = {
   /** With how many threads, if it is the native one and they are not one. */
-  engine: EngineName | 'native:2';
+  engine: EngineName | `native:${number}`;
   to: ClientEndpoint | readonly ClientEndpoint[];
   /** Path of a Unix socket to listen on. Default: a TCP port. */
   path?: string;
@@ -57,30 +57,33 @@ export class FaultyForward implements AsyncDisposable {
   }
 
   /**
-   * Watch the thread that moves the bytes from now on. `expressions` are those of strace's -e. Returns
+   * Watch the threads that move the bytes from now on. `expressions` are those of strace's -e. Returns
    * what gives the calls so far, a line each; null where strace cannot do it.
    */
   async trace(...expressions: string[]): Promise<(() => string[]) | null> {
-    const tracer = spawn('strace', ['-p', String(await this.#threadId()), ...expressions.flatMap((each) => ['-e', each])], { stdio: ['ignore', 'ignore', 'pipe'] });
+    const threads = await this.#threadIds();
+    const tracer = spawn('strace', [...threads.flatMap((tid) => ['-p', tid]), ...expressions.flatMap((each) => ['-e', each])], { stdio: ['ignore', 'ignore', 'pipe'] });
     this.#tracers.push(tracer);
     const calls: string[] = [];
+    let attachments = 0;
     const lines = createInterface({ input: tracer.stderr! });
     const { promise: attached, resolve } = Promise.withResolvers<boolean>();
     tracer.once('error', () => resolve(false)).once('exit', () => resolve(false));
     lines.on('line', (line) => {
-      if (/ attached/.test(line)) resolve(true);
-      else calls.push(line);
+      if (!/ attached/.test(line)) calls.push(line);
+      else if (++attachments === threads.length) resolve(true);
     });
     return (await attached) ? () => calls : null;
   }
 
-  /** It is there, and has its name, a moment after the process says that it listens. */
-  async #threadId(): Promise<number> {
-    if (this.#engine === 'portable') return this.pid;
+  /** They are there, and have their names, a moment after the process says that it listens. */
+  async #threadIds(): Promise<string[]> {
+    if (this.#engine === 'portable') return [String(this.pid)];
+    const count = Number(this.#engine.split(':')[1] ?? 1);
     const isOurs = (tid: string) => readFileSync(`/proc/${this.pid}/task/${tid}/comm`, 'latin1').startsWith('grace-bytes');
     for (;;) {
-      const tid = readdirSync(`/proc/${this.pid}/task`).find(isOurs);
-      if (tid !== undefined) return Number(tid);
+      const tids = readdirSync(`/proc/${this.pid}/task`).filter(isOurs);
+      if (tids.length === count) return tids;
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
   }

@@ -4,7 +4,9 @@ import { test } from 'node:test';
 import { openNativeEngine } from '../../src/engine/native/engine.ts';
 import { openPortableEngine } from '../../src/engine/portable/engine.ts';
 import { closeFd } from '../../src/sys/descriptor.ts';
-import { endingOf, openBackend, openEcho, readBytes } from './peers.ts';
+import { connectTo, endingOf, openBackend, openEcho, readBytes } from './peers.ts';
+import { acceptSuite } from './accept-suite.ts';
+import { FaultyForward, hasStrace } from './faulty-forward.ts';
 import { Rig, to } from './rig.ts';
 
 const options = { timeout: 60_000, skip: process.platform !== 'linux' };
@@ -22,6 +24,25 @@ test('two threads serve one listener, and what both do is counted', options, asy
   for (const client of clients) client.end();
   await upstream.drained();
   assert.equal((await rig.endedConnections(60)).length, 60);
+});
+
+test('a client does not wake all threads', { ...options, skip: !hasStrace && 'strace is not installed' }, async (t) => {
+  await using echo = await openEcho();
+  await using forward = await FaultyForward.start({ engine: 'native:8', to: to(echo) });
+  const traceCalls = await forward.trace('trace=accept4');
+  if (!traceCalls) return t.skip('strace may not attach here');
+  const clients = 40;
+  for (let count = 0; count < clients; count++) {
+    const client = await connectTo(forward.address);
+    client.write('x');
+    await readBytes(client, 1);
+    client.destroy();
+  }
+  const calls = traceCalls();
+  const inVain = calls.filter((line) => line.includes('EAGAIN')).length;
+  t.diagnostic(`${calls.length} calls of accept4 for ${clients} clients, ${inVain} in vain`);
+  // One looks once more after its client, and a second is woken when the first was not waiting. All would be 7 in vain for each client.
+  assert.ok(inVain < 3 * clients, `${inVain} in vain`);
 });
 
 test('with two threads maxconn still is a limit for both together', options, async () => {
@@ -98,3 +119,5 @@ function epollThatWatches(inode: number): number {
   }
   throw new Error('no thread watches the listener');
 }
+
+if (process.platform === 'linux') acceptSuite(() => openNativeEngine({ threads: 2 }));
