@@ -5,6 +5,12 @@ import { closeFd, openFd, setCloseOnExec } from '../sys/descriptor.ts';
 import { execute, holdSignals } from '../sys/exec.ts';
 import { keeperFormat, stateVariable } from './messages.ts';
 
+/**
+ * What a daemon is: `starting` until it says that it serves; `superseded` when another one has said so
+ * after it, until it says whether it has `retired` or serves again.
+ */
+export type Phase = 'starting' | 'serving' | 'superseded' | 'retired';
+
 /** What a keeper leaves to itself when it becomes another version. */
 export type Remembered = {
   format: number;
@@ -20,7 +26,7 @@ export type Remembered = {
     stream: number;
     datagrams: number;
     pid: number | null;
-    phase: 'starting' | 'serving' | 'superseded' | 'retired';
+    phase: Phase;
     ended: number | null;
   }[];
 };

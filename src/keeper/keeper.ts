@@ -13,7 +13,7 @@ import { GraceError, errorMessage } from '../error.ts';
 import { holdSignals } from '../sys/exec.ts';
 import { hasLinuxCalls, setChildSubreaper, setThreadName } from '../sys/process.ts';
 import { become, isThisProgram, recall } from './become.ts';
-import type { Remembered } from './become.ts';
+import type { Phase, Remembered } from './become.ts';
 import { spawnDaemon } from './child.ts';
 import { Channel, openChannel } from './channel.ts';
 import type { ChannelEnd } from './channel.ts';
@@ -24,6 +24,7 @@ import type { DaemonIdentity, DaemonMessage, KeeperMessage } from './messages.ts
 import { Reaper } from './reaper.ts';
 import { Restarter } from './restarter.ts';
 import { slim } from '../sys/slim.ts';
+import { SignalRelay, forwarded } from './signals.ts';
 import { Voice } from './voice.ts';
 
 export type KeeperOptions = {
@@ -39,15 +40,6 @@ export type KeeperOptions = {
 
 /** After so long without a word from a daemon, memory is given back. */
 const restAfterMs = 1000;
-
-/** Passed on to the daemon that serves. */
-const forwarded = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const;
-
-/**
- * What a daemon is: `starting` until it says that it serves; `superseded` when another one has said so
- * after it, until it says whether it has `retired` or serves again.
- */
-type Phase = Remembered['generations'][number]['phase'];
 
 type Generation = {
   channel: Channel<KeeperMessage, DaemonMessage>;
@@ -78,10 +70,7 @@ class Keeper {
   /** What the serving daemon was started from, which is known to run. */
   #program: Invocation;
   #hasServed = false;
-  /** A signal came that ends the daemon. */
-  #isStopping = false;
-  /** For the next daemon that serves. */
-  readonly #pendingSignals: NodeJS.Signals[];
+  readonly #signals: SignalRelay;
   #restTimer: NodeJS.Timeout | undefined;
   readonly #reaper = new Reaper();
   readonly #restarter = new Restarter({
@@ -103,7 +92,7 @@ class Keeper {
     this.#program = self;
     this.#voice = new Voice({ dir, env, wasBackground: remembered?.isBackground === true });
     this.#kept = new Kept(remembered?.kept ?? takeGiven(env));
-    this.#pendingSignals = remembered?.pendingSignals ?? [];
+    this.#signals = new SignalRelay(() => this.#generations, remembered?.pendingSignals ?? []);
   }
 
   async run(remembered: Remembered | null): Promise<number> {
@@ -159,7 +148,7 @@ class Keeper {
   }
 
   #start(reason: string | null): void {
-    if (this.#isStopping) return this.#finish(0);
+    if (this.#signals.isStopping) return this.#finish(0);
     const [ours, theirs] = openChannel();
     const generation = this.#add(ours, { phase: 'starting', pid: null });
     generation.channel.sayAll(this.#kept, (names) => ({ kept: names }));
@@ -218,8 +207,7 @@ class Keeper {
     this.#hasServed = true;
     this.#restarter.served();
     this.#voice.redirect();
-    for (const signal of this.#pendingSignals.splice(0)) this.#forward(signal);
-    if (this.#isStopping) this.#forward('SIGTERM');
+    this.#signals.serving();
   }
 
   /** A daemon is gone. */
@@ -234,7 +222,7 @@ class Keeper {
   /** Start a daemon when none is left that serves or may come to. */
   #look(lost?: Generation): void {
     if ([...this.#generations].some(({ phase }) => phase !== 'retired') || this.#restarter.isPending) return;
-    if (this.#isStopping) return this.#finish(0);
+    if (this.#signals.isStopping) return this.#finish(0);
     this.#restarter.crashed(lost?.pid ?? null);
   }
 
@@ -255,23 +243,9 @@ class Keeper {
   }
 
   #forward(signal: NodeJS.Signals): void {
-    const isEnd = signal === 'SIGTERM' || signal === 'SIGINT';
-    const all = [...this.#generations];
-    const target = all.find(({ phase }) => phase === 'serving') ?? (isEnd ? all.find(({ phase, pid }) => phase === 'starting' && pid !== null) : undefined);
-    if (isEnd) this.#isStopping = true;
     if (signal === 'SIGHUP' || signal === 'SIGUSR1') this.#voice.redirect();
-    if (target?.pid) {
-      try {
-        process.kill(target.pid, signal);
-      } catch {
-        // It has just ended; its channel tells.
-      }
-    } else if (isEnd) {
-      // Between a crash and the next start there is nobody to end but this process.
-      if (this.#restarter.isPending) this.#finish(0);
-    } else if (!this.#pendingSignals.includes(signal)) {
-      this.#pendingSignals.push(signal);
-    }
+    // Between a crash and the next start there is nobody to end but this process.
+    if (!this.#signals.pass(signal) && this.#restarter.isPending) this.#finish(0);
   }
 
   /**
@@ -283,7 +257,7 @@ class Keeper {
     const stay = (why: string) => generation.channel.say({ note: `the keeper stays version ${this.#options.version}: ${why}` });
     const hello = () => generation.channel.say({ hello: this.#hello(null) });
     if (format !== keeperFormat) stay(`version ${version} has another kind of keeper`);
-    if (format !== keeperFormat || this.#isStopping || (version === this.#options.version && isThisProgram(program, self))) return hello();
+    if (format !== keeperFormat || this.#signals.isStopping || (version === this.#options.version && isThisProgram(program, self))) return hello();
     become({ program, args, dir, env, remember: () => this.#remember(generation), signals: forwarded }).catch((error: unknown) => {
       stay(errorMessage(error));
       hello();
@@ -293,7 +267,7 @@ class Keeper {
   /** Everything as it is now, for the next image. Throws when that one is not to be any more. */
   #remember(successor: Generation): Remembered {
     const all = [...this.#generations];
-    if (this.#isStopping) throw new GraceError('the daemon is to stop');
+    if (this.#signals.isStopping) throw new GraceError('the daemon is to stop');
     if (!all.includes(successor)) throw new GraceError('the new daemon has ended');
     if (all.some(({ channel }) => channel.isBehind)) throw new GraceError('a daemon does not listen to it');
     return {
@@ -303,7 +277,7 @@ class Keeper {
       isBackground: this.#voice.isBackground,
       hasServed: this.#hasServed,
       kept: [...this.#kept],
-      pendingSignals: [...this.#pendingSignals],
+      pendingSignals: [...this.#signals.pending],
       generations: all.map(({ channel, pid, phase, ended }) => ({ ...channel.end, pid, phase, ended })),
     };
   }

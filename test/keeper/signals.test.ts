@@ -1,0 +1,35 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { test } from 'node:test';
+import { SignalRelay } from '../../src/keeper/signals.ts';
+import type { Target } from '../../src/keeper/signals.ts';
+
+const timeout = 20_000;
+
+test('a signal waits for a daemon that serves, once, and what ends the daemon is not kept for the next', { timeout }, async () => {
+  const daemons: Target[] = [{ pid: 1, phase: 'retired' }];
+  const relay = new SignalRelay(() => daemons, []);
+  assert.deepEqual([relay.pass('SIGUSR2'), relay.pass('SIGUSR2'), relay.pass('SIGTERM')], [true, true, false]);
+  assert.deepEqual([relay.pending, relay.isStopping], [['SIGUSR2'], true]);
+  const [heard, ended] = [once(process, 'SIGUSR2'), once(process, 'SIGTERM')];
+  daemons.push({ pid: process.pid, phase: 'serving' });
+  relay.serving();
+  await Promise.all([heard, ended]);
+  assert.deepEqual(relay.pending, []);
+});
+
+test('what an earlier image of the keeper had not passed on is passed on by this one', { timeout }, async () => {
+  const relay = new SignalRelay(() => [{ pid: process.pid, phase: 'serving' }], ['SIGUSR2']);
+  const heard = once(process, 'SIGUSR2');
+  relay.serving();
+  await heard;
+});
+
+test('a daemon that is starting is ended, and nothing else is said to it', { timeout }, async () => {
+  const relay = new SignalRelay(() => [{ pid: process.pid, phase: 'starting' }], []);
+  const ended = once(process, 'SIGTERM');
+  assert.equal(relay.pass('SIGTERM'), true);
+  await ended;
+  relay.pass('SIGHUP');
+  assert.deepEqual(relay.pending, ['SIGHUP']);
+});
