@@ -100,7 +100,8 @@ for (const engine of ['native', 'portable'] as const) {
     assert.equal((await forward.line()).resumed, true);
   });
 
-  test(`${engine}: writes that find no buffers lose and double no byte`, traced, async (t) => {
+  const givesUpOnWrites = isDeno && engine === 'portable' && 'its runtime gives up whatever has failed to be written, its own output too';
+  test(`${engine}: writes that find no buffers lose and double no byte`, { ...traced, skip: traced.skip || givesUpOnWrites }, async (t) => {
     const server = await openStreamServer();
     await using forward = await FaultyForward.start({ engine, to: toServer(server) });
     const traceCalls = await forward.trace(`trace=${send}`, `inject=${send}:error=ENOBUFS:when=3+5`);
@@ -110,8 +111,7 @@ for (const engine of ['native', 'portable'] as const) {
     t.diagnostic(`${failed} of ${traceCalls().length} writes failed`);
     assert.ok(failed > 2);
     const { lines, stats } = await forward.end();
-    // Deno gives up an output whose write has failed, the one to this test too.
-    if (!isDeno || engine === 'native') assert.deepEqual([lines.filter(({ error }) => error), stats?.connections], [[], 0]);
+    assert.deepEqual([lines.filter(({ error }) => error), stats?.connections], [[], 0]);
     await server.close();
   });
 
