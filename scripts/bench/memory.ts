@@ -41,7 +41,8 @@ function descriptorLimit(pid: number): number {
 }
 
 /** What has just been started or used still changes for a while. */
-async function settledKb({ pid }: RunningPeer, signal: AbortSignal): Promise<number> {
+async function settledKb({ pid, restsWithinMs }: RunningPeer, signal: AbortSignal): Promise<number> {
+  await delay(restsWithinMs, undefined, { signal });
   let before = NaN;
   for (let tries = 1; ; tries++) {
     await delay(300, undefined, { signal });

@@ -34,10 +34,12 @@ export type Peer = {
   compilesAsItRuns?: boolean;
   /** Default 2, one a side. */
   descriptorsPerConnection?: number;
+  /** It gives memory back when nothing happens for so long. Default: at once or never. */
+  restsWithinMs?: number;
   start(options: PeerOptions): Promise<Running>;
 };
 
-export type RunningPeer = Running & { name: string; port: number; descriptorsPerConnection: number };
+export type RunningPeer = Running & { name: string; port: number; descriptorsPerConnection: number; restsWithinMs: number };
 
 /** Arguments and files of one start. */
 type Setup = { args: readonly string[]; config?: string };
@@ -64,7 +66,7 @@ export function grace(name: string, { path, engine, threads = 1 }: { path: strin
   const { file, args } = graceCommand(path);
   const flags = ['--engine', engine, ...(engine === 'native' ? ['--threads', `${threads}`] : [])];
   return {
-    name, program: file, versionArgs: [...args, '--version'], speaksTls: true, isPlain: true, compilesAsItRuns: true,
+    name, program: file, versionArgs: [...args, '--version'], speaksTls: true, isPlain: true, compilesAsItRuns: true, restsWithinMs: 36_000,
     async start({ dir, port, upstreamPort, pem, signal }) {
       const state = join(dir, 'state');
       const daemon = start(file, [...args, '-d', state, 'daemon', '--no-keeper', ...flags], { output: join(dir, 'output') });
@@ -204,7 +206,7 @@ export async function startPeer(peer: Peer, options: Omit<PeerOptions, 'port'>):
   const running = await peer.start({ ...options, port });
   try {
     await answers(port, { ended: running.ended, signal: options.signal });
-    return { ...running, name: peer.name, port, descriptorsPerConnection: peer.descriptorsPerConnection ?? 2 };
+    return { ...running, name: peer.name, port, descriptorsPerConnection: peer.descriptorsPerConnection ?? 2, restsWithinMs: peer.restsWithinMs ?? 0 };
   } catch (error) {
     const words = running.lastWords();
     await running.stop();

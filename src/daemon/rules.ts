@@ -1,4 +1,5 @@
 /** The rules of a daemon that starts: from the state dir, from its predecessor, and those that have to wait. */
+import { setTimeout as delay } from 'node:timers/promises';
 import { checkClient, checkServer } from '../endpoint/check.ts';
 import { innerEndpoint } from '../endpoint/inner.ts';
 import type { ServerEndpoint } from '../endpoint/model.ts';
@@ -59,16 +60,22 @@ function speaksTls(endpoint: ServerEndpoint): boolean {
 
 /** Try the rules that could not be served again, less and less often. Returns what ends that. */
 export function retryBroken(service: Service): () => void {
-  let pauseMs = retryMs.first;
-  let timer: NodeJS.Timeout;
-  const retry = async () => {
-    for (const { spec } of service.forwarder.broken) {
-      if (service.phase !== 'serving') break;
-      if (await service.forwarder.retry(spec)) service.log.info({ src: spec.src.typed, dst: spec.dst.typed }, 'rule is served again');
+  const end = new AbortController();
+  void retryWhile(service, end.signal).catch(() => {}); // replaced or stopping: there is nothing left to try
+  return () => end.abort();
+}
+
+async function retryWhile(service: Service, signal: AbortSignal): Promise<never> {
+  const { forwarder, changes, log } = service;
+  for (let pauseMs = retryMs.first; ; pauseMs = Math.min(pauseMs * 2, retryMs.longest)) {
+    while (forwarder.broken.length === 0) {
+      pauseMs = retryMs.first;
+      await changes.next(signal);
     }
-    pauseMs = service.forwarder.broken.length > 0 ? Math.min(pauseMs * 2, retryMs.longest) : retryMs.first;
-    timer = setTimeout(() => void retry().catch(() => {}), pauseMs); // replaced or stopping: there is nothing left to try
-  };
-  timer = setTimeout(() => void retry().catch(() => {}), pauseMs);
-  return () => clearTimeout(timer);
+    await delay(pauseMs, undefined, { signal });
+    for (const { spec } of forwarder.broken) {
+      if (service.phase !== 'serving') break;
+      if (await forwarder.retry(spec)) log.info({ src: spec.src.typed, dst: spec.dst.typed }, 'rule is served again');
+    }
+  }
 }

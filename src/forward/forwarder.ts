@@ -129,6 +129,7 @@ export class Forwarder {
   /** Keep a rule that cannot be served at the moment. */
   keepBroken(spec: RuleSpec, error: Error): void {
     this.#table.addBroken(spec, error);
+    this.#options.changes.notify();
   }
 
   /** Whether a switch of `src` to `dst` would change anything. Throws when there is no such rule. */

@@ -24,6 +24,12 @@ const RESOLVED_FOR_MS = 1000;
 const SHORTAGE_PAUSE_MS = 50;
 const SHORTAGES: readonly number[] = [EMFILE, ENFILE, ENOBUFS, ENOMEM, EADDRNOTAVAIL];
 
+/** A connect under way, and the index of its address. */
+type Try = { readonly fd: number; readonly address: number };
+type Failure = { readonly address: number; readonly errno: number };
+/** What most dials end with. */
+const NO_FAILURES: readonly Failure[] = [];
+
 /** One client whose upstream is not connected yet. */
 type Dial = {
   readonly client: number;
@@ -32,9 +38,9 @@ type Dial = {
   addresses: readonly Address[];
   /** Index of the address to be tried next. */
   next: number;
-  /** Connects under way, by descriptor, with the index of their address. */
-  readonly tries: Map<number, number>;
-  failures: { address: number; errno: number }[];
+  /** Connects under way: mostly one. */
+  tries: Try[];
+  failures: readonly Failure[];
   /** When the attempt is given up. */
   deadline: number;
   /** When something is due of which no event tells. */
@@ -73,7 +79,7 @@ export class Dialer {
     const dial: Dial = {
       client, upstream,
       retryUntil: now + upstream.plan.retryMs,
-      addresses: [], next: 0, tries: new Map(), failures: [],
+      addresses: [], next: 0, tries: [], failures: NO_FAILURES,
       deadline: 0, wakeAt: Infinity, isResting: false,
       pauseMs: RETRY_PAUSE_MS.first, fullQueuePauseMs: FULL_QUEUE_PAUSE_MS.first, peekAt: Infinity,
     };
@@ -87,7 +93,7 @@ export class Dialer {
     const { plan, resolved } = dial.upstream;
     const addresses = dial.upstream.addresses ?? (resolved !== null && now < resolved.until ? resolved.addresses : null);
     dial.isResting = false;
-    dial.failures = [];
+    dial.failures = NO_FAILURES;
     dial.next = 0;
     dial.deadline = now + plan.timeoutMs;
     this.#due(dial.deadline);
@@ -151,7 +157,7 @@ export class Dialer {
     }
     // Until it is connected, only this leg knows the other: the client may have several.
     legs.setOther(fd, dial.client);
-    dial.tries.set(fd, index);
+    dial.tries.push({ fd, address: index });
     if (dial.next < dial.addresses.length) {
       dial.wakeAt = this.#thread.now + HEAD_START_MS;
       this.#due(dial.wakeAt);
@@ -164,14 +170,14 @@ export class Dialer {
     const { kernel, legs } = this.#thread;
     const dial = this.#dials.get(legs.other(fd))!;
     if (mask & (EPOLLERR | EPOLLHUP)) {
-      const index = dial.tries.get(fd) ?? 0;
+      const index = dial.tries.find((each) => each.fd === fd)?.address ?? 0;
       const errno = kernel.takeError(fd);
       this.#closeTry(dial, fd);
       this.#failed(dial, index, errno || ECONNREFUSED);
       return false;
     }
     if (!(mask & EPOLLOUT)) return false;
-    dial.tries.delete(fd);
+    removeTry(dial, fd);
     this.#connected(dial, fd);
     return true;
   }
@@ -191,9 +197,9 @@ export class Dialer {
 
   #failed(dial: Dial, address: number, errno: number): void {
     dial.upstream.resolved = null;
-    dial.failures.push({ address, errno });
+    dial.failures = [...dial.failures, { address, errno }];
     if (dial.next < dial.addresses.length) return this.#tryNext(dial);
-    if (dial.tries.size === 0) this.#attemptFailed(dial);
+    if (dial.tries.length === 0) this.#attemptFailed(dial);
   }
 
   #attemptFailed(dial: Dial): void {
@@ -235,13 +241,17 @@ export class Dialer {
   }
 
   #forget(dial: Dial): void {
-    for (const fd of dial.tries.keys()) this.#closeTry(dial, fd);
+    this.#closeTries(dial);
     this.#dials.delete(dial.client);
     dial.upstream.counters.addDialing(-1);
   }
 
+  #closeTries(dial: Dial): void {
+    for (const { fd } of dial.tries.slice()) this.#closeTry(dial, fd);
+  }
+
   #closeTry(dial: Dial, fd: number): void {
-    dial.tries.delete(fd);
+    removeTry(dial, fd);
     this.#thread.legs.close(fd);
     this.#thread.kernel.close(fd);
   }
@@ -267,13 +277,16 @@ export class Dialer {
   }
 
   #timeOut(dial: Dial): void {
-    for (const [fd, address] of dial.tries) {
-      this.#closeTry(dial, fd);
-      dial.failures.push({ address, errno: OUT_OF_TIME });
-    }
-    if (dial.failures.length === 0) dial.failures.push({ address: dial.next, errno: OUT_OF_TIME });
+    const late = dial.tries.length > 0 ? dial.tries.map(({ address }) => address) : dial.failures.length > 0 ? [] : [dial.next];
+    dial.failures = [...dial.failures, ...late.map((address) => ({ address, errno: OUT_OF_TIME }))];
+    this.#closeTries(dial);
     dial.upstream.resolved = null;
     dial.next = dial.addresses.length;
     this.#attemptFailed(dial);
   }
+}
+
+function removeTry(dial: Dial, fd: number): void {
+  if (dial.tries.length === 1 && dial.tries[0]!.fd === fd) dial.tries.pop();
+  else dial.tries = dial.tries.filter((each) => each.fd !== fd);
 }

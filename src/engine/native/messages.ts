@@ -57,7 +57,7 @@ export type Command =
 export const OUT_OF_TIME = 0;
 
 /** Why a connection ended: errors of system calls by their number, each with the number of the address, or a sentence. */
-export type EndReason = { failures: { address: number; errno: number }[] } | { text: string } | null;
+export type EndReason = { failures: readonly { address: number; errno: number }[] } | { text: string } | null;
 
 export type EndReport = {
   upstream: number;
