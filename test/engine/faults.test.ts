@@ -74,7 +74,8 @@ for (const engine of ['native', 'portable'] as const) {
     const count = traceCalls().length;
     const cpuMs = forward.cpuMs - cpuBefore;
     t.diagnostic(`${count} system calls and ${cpuMs} ms of the processor in 600 ms`);
-    assert.ok(count < 100, `${count} system calls`);
+    // Deno wakes for its own purposes, too.
+    assert.ok(count < (isDeno ? 1000 : 100), `${count} system calls`);
     assert.ok(cpuMs < 200, `${cpuMs} ms`);
     for (const client of clients) client.destroy();
     // Some were in the queue: accepted now, and gone.

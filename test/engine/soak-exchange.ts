@@ -157,13 +157,16 @@ export async function carryOut(exchange: Exchange, address: Address, server: Exc
     await send(socket, up, bytesUp);
     if (!socket.destroyed) socket.end();
   }
-  const [client, far] = [await checked, await server.sideOf(id)];
+  const client = await checked;
+  // The server may never have had it.
+  if (client.ending === 'reset' && !kind.endsWith('resets')) return 'the client saw a reset';
+  const far = await server.sideOf(id);
   socket.destroy();
   const wrong = [client.wrongAt, far.wrongAt].find((at) => at !== -1);
   if (wrong !== undefined) return `wrong byte at ${wrong}`;
   if (kind === 'client resets') return far.ending === 'reset' ? null : 'the server saw an end instead of a reset';
   if (kind === 'server resets') return client.ending === 'reset' ? null : 'the client saw an end instead of a reset';
-  if (client.ending === 'reset' || far.ending === 'reset') return `the ${client.ending === 'reset' ? 'client' : 'server'} saw a reset`;
+  if (far.ending === 'reset') return 'the server saw a reset';
   if (client.received !== bytesDown) return `${bytesDown} bytes were sent down and ${client.received} came`;
   return far.received === bytesUp ? null : `${bytesUp} bytes were sent up and ${far.received} came`;
 }
