@@ -57,7 +57,8 @@ for (const engine of ['native', 'portable'] as const) {
     FaultyForward.start({ engine, to: backend ? to(backend) : to({ host: '127.0.0.1', port: 1 }), ...more });
   const skipTrace = (t: TestContext) => t.skip('strace may not attach here');
 
-  test(`${engine}: while there are no descriptors the process rests`, traced, async (t) => {
+  const panics = isDeno && engine === 'portable' && 'its runtime may panic where it has no descriptor left for itself';
+  test(`${engine}: while there are no descriptors the process rests`, { ...traced, skip: traced.skip || panics }, async (t) => {
     await using echo = await openEcho();
     await using forward = await start(echo, { before: 'ulimit -n 64' });
     const clients: Socket[] = [];
@@ -74,8 +75,7 @@ for (const engine of ['native', 'portable'] as const) {
     const count = traceCalls().length;
     const cpuMs = forward.cpuMs - cpuBefore;
     t.diagnostic(`${count} system calls and ${cpuMs} ms of the processor in 600 ms`);
-    // Deno wakes for its own purposes, too.
-    assert.ok(count < (isDeno ? 1000 : 100), `${count} system calls`);
+    assert.ok(count < 100, `${count} system calls`);
     assert.ok(cpuMs < 200, `${cpuMs} ms`);
     for (const client of clients) client.destroy();
     // Some were in the queue: accepted now, and gone.
