@@ -5,6 +5,7 @@ import { openNativeEngine } from '../../src/engine/native/engine.ts';
 import { openEngine } from '../../src/engine/open.ts';
 import { openPortableEngine } from '../../src/engine/portable/engine.ts';
 import { closeFd } from '../../src/sys/descriptor.ts';
+import { shutListener } from '../../src/sys/socket.ts';
 import { connectTo, endingOf, openBackend, openEcho, readBytes } from './peers.ts';
 import { acceptSuite } from './accept-suite.ts';
 import { FaultyForward, hasStrace } from './faulty-forward.ts';
@@ -124,3 +125,21 @@ function epollThatWatches(inode: number): number {
 }
 
 if (process.platform === 'linux') acceptSuite(() => openNativeEngine({ threads: 2 }));
+
+test('a listener that another process has shut down is let be, and its connections go on', options, async () => {
+  await using rig = new Rig(() => openNativeEngine());
+  await using echo = await openEcho();
+  const { connect, listener } = await rig.forward({ to: to(echo) });
+  const client = await connect();
+  client.write('before');
+  assert.equal(await readBytes(client, 6), 'before');
+  const copy = listener.dup();
+  shutListener(copy);
+  closeFd(copy);
+  const cpu = process.cpuUsage();
+  await new Promise((resolve) => setTimeout(resolve, 400));
+  const { user, system } = process.cpuUsage(cpu);
+  assert.ok(user + system < 200_000, `${(user + system) / 1000} ms of 400`);
+  client.write('after');
+  assert.equal(await readBytes(client, 5), 'after');
+});

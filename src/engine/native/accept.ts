@@ -1,5 +1,5 @@
 /** Taking clients from listeners. */
-import { EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPOLLEXCLUSIVE, EPOLLIN } from './kernel.ts';
+import { EAGAIN, ECONNABORTED, EINTR, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPOLLEXCLUSIVE, EPOLLIN } from './kernel.ts';
 import { Descriptors } from './descriptors.ts';
 import { IS_UNIX, KIND_CLIENT, KIND_LISTENER } from './legs.ts';
 import type { Dialer } from './dial.ts';
@@ -89,6 +89,8 @@ export class Acceptor {
       if (client === CLOSED_ROUTE) return;
       if (client === -ECONNABORTED || client === -EINTR) continue;
       if (SHORTAGES.includes(-client)) return this.#pause(entrance, -client);
+      // Somebody who has the socket too shut it down: it says so for ever, and nobody will come.
+      if (client === -EINVAL) return this.#unwatch(entrance);
       // Errors of the network that accept(2) passes on concern that client alone.
       if (client < 0) continue;
       this.#admit(entrance, client);

@@ -55,6 +55,7 @@ const SHUT_WR = 1n;
 export const EINTR = 4;
 export const EAGAIN = 11;
 export const ENOMEM = 12;
+export const EINVAL = 22;
 export const ENOENT = 2;
 export const ENFILE = 23;
 export const EMFILE = 24;
