@@ -1,4 +1,5 @@
 import { openPortableEngine } from '../../src/engine/portable/engine.ts';
-import { engineSuite } from './suite.ts';
+import { plainSuite, tlsSuite } from './suite.ts';
 
-engineSuite(openPortableEngine);
+plainSuite(openPortableEngine);
+tlsSuite(openPortableEngine);

@@ -1,4 +1,4 @@
-/** What every engine has to do, as tests. A file for an engine calls this with what opens it. */
+/** What every engine has to do, as tests. A file for an engine calls these with what opens it. */
 import { acceptSuite } from './accept-suite.ts';
 import { countSuite } from './count-suite.ts';
 import { dialSuite } from './dial-suite.ts';
@@ -7,11 +7,14 @@ import type { OpenEngine } from './rig.ts';
 import { tlsClientSuite } from './tls-client-suite.ts';
 import { tlsServerSuite } from './tls-server-suite.ts';
 
-export function engineSuite(openEngine: OpenEngine): void {
+export function plainSuite(openEngine: OpenEngine): void {
   relaySuite(openEngine);
   dialSuite(openEngine);
   acceptSuite(openEngine);
+  countSuite(openEngine);
+}
+
+export function tlsSuite(openEngine: OpenEngine): void {
   tlsServerSuite(openEngine);
   tlsClientSuite(openEngine);
-  countSuite(openEngine);
 }
