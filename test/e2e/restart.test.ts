@@ -268,7 +268,7 @@ test(`${restarts} restarts in a row under load lose, refuse and reset nothing`, 
         response.on('error', (error) => failures.push(`${path}: ${error.message}`));
       });
       sent.on('error', (error) => {
-        failures.push(`${path}: ${error.message}`);
+        failures.push(`${new Date().toISOString()} ${path}: ${error.message}`);
         resolve();
       });
     });
@@ -285,6 +285,7 @@ test(`${restarts} restarts in a row under load lose, refuse and reset nothing`, 
   isOver = true;
   await Promise.all(load);
   t.diagnostic(`${counts.fresh} new connections, ${counts.keptAlive} requests on kept-alive ones, ${failures.length} failures`);
+  if (failures.length > 0) t.diagnostic(grace.log());
   assert.deepEqual(failures.slice(0, 5), []);
   assert.equal(pids.size, restarts + 1);
   assert.ok(counts.fresh > 20 && counts.keptAlive > 20);
