@@ -46,8 +46,17 @@ function copyAs(t: TestContext, { dir, version, changes = [] }: { dir: string; v
 
 function stateDir(t: TestContext): string {
   const parent = mkdtempSync(join(tmpdir(), 'grace-versions-'));
-  t.after(() => rmSync(parent, { recursive: true, force: true }));
-  return join(parent, 'state');
+  const dir = join(parent, 'state');
+  // Hooks run in the order in which they were made: one that stops the daemon would come after the end of its state dir.
+  t.after(async () => {
+    for (let left = runningIn(dir); left.length > 0; left = runningIn(dir)) await Promise.allSettled(left.map(({ pid }) => kill(pid)));
+    rmSync(parent, { recursive: true, force: true });
+  });
+  return dir;
+}
+
+function runningIn(dir: string): { pid: number }[] {
+  return processesOf(dir).filter(({ state }) => state !== 'Z');
 }
 
 async function ok({ run }: Build, ...args: string[]): Promise<string> {
@@ -66,7 +75,6 @@ async function serve(t: TestContext, build: Build): Promise<ConnectingClients> {
   await ok(build, 'start', src, `tcp:127.0.0.1:${greeter.port}`);
   t.after(async () => {
     await clients.stop();
-    await build.run('stop', '--now');
     greeter.server.close();
   });
   const [row] = JSON.parse(await ok(build, 'ls', '--json'));
