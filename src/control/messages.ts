@@ -6,6 +6,7 @@
  * Unknown properties are ignored, so that an older and a newer executable understand each other.
  */
 import * as v from 'valibot';
+import { GraceError, errorMessage } from '../error.ts';
 
 /** An endpoint as the user typed it and with its relative paths made absolute. */
 export type EndpointText = { typed: string; absolute: string };
@@ -93,6 +94,12 @@ export type Progress<C extends Command> = AllRequests[C]['progress'];
 
 /** Why a request failed; `exitCode` as in the table of exit codes. `retry`: ask the daemon that serves now. */
 export type Failure = { message: string; hint?: string; exitCode: number; retry?: boolean };
+
+/** What is said of an error to another process; only a GraceError has a hint and an exit code of its own. */
+export function failureOf(error: unknown): Failure {
+  const { hint, exitCode } = error instanceof GraceError ? error : { hint: undefined, exitCode: 1 };
+  return { message: errorMessage(error), exitCode, ...(hint ? { hint } : {}) };
+}
 
 /** Schema of an {@link EndpointText}. */
 export const endpointText = v.object({ typed: v.string(), absolute: v.string() });

@@ -1,10 +1,10 @@
 import { createServer } from 'node:net';
 import type { Server, Socket } from 'node:net';
 import * as v from 'valibot';
-import { GraceError, errorMessage } from '../error.ts';
+import { GraceError } from '../error.ts';
 import type { Listener } from '../net/listener.ts';
 import { writeLine } from './lines.ts';
-import { requestSchema } from './messages.ts';
+import { failureOf, requestSchema } from './messages.ts';
 import type { Failure, Request } from './messages.ts';
 
 /** Longest request that is taken, in characters. */
@@ -87,20 +87,33 @@ async function answer(socket: Socket, { handle, onError, asked, answered }: Answ
   const line = await firstLine(socket, gone);
   if (line === null) return;
   asked();
-  let reply: { result: unknown } | { error: Failure };
+  try {
+    await send(socket, await replyTo(line, { socket, handle, onError, signal: aborter.signal }));
+  } finally {
+    answered();
+  }
+}
+
+type Reply = { result: unknown } | { error: Failure };
+type ReplyOptions = Pick<AnswerOptions, 'handle' | 'onError'> & { socket: Socket; signal: AbortSignal };
+
+async function replyTo(line: string, { socket, handle, onError, signal }: ReplyOptions): Promise<Reply> {
   try {
     const progress = (message: unknown) => void (socket.writable && writeLine(socket, { progress: message }));
-    reply = { result: await handle(parseRequest(JSON.parse(line)), { signal: aborter.signal, progress }) };
+    return { result: await handle(parseRequest(JSON.parse(line)), { signal, progress }) };
   } catch (error) {
-    if (!(error instanceof GraceError || error instanceof SyntaxError || aborter.signal.aborted)) onError(error);
-    reply = { error: failureOf(error) };
+    if (!(error instanceof GraceError || error instanceof SyntaxError || signal.aborted)) onError(error);
+    return { error: error instanceof MovedError ? { ...failureOf(error), retry: true } : failureOf(error) };
   }
-  await new Promise<void>((resolve) => {
+}
+
+/** Resolves when the client has it, or is gone. */
+function send(socket: Socket, reply: Reply): Promise<void> {
+  return new Promise((resolve) => {
     if (socket.destroyed) return resolve();
     socket.once('close', () => resolve());
     socket.end(`${JSON.stringify(reply)}\n`, () => socket.destroySoon());
   });
-  answered();
 }
 
 /** The first line that the client sends, or null when it ends before; `onEnd` hears its end, then or later. */
@@ -133,11 +146,4 @@ function parseRequest(message: unknown): Request {
   throw new GraceError(`the daemon does not understand the request "${command}": ${parsed.issues[0].message}`, {
     hint: 'client and daemon may be of different versions; bring the daemon to yours with: grace restart',
   });
-}
-
-function failureOf(error: unknown): Failure {
-  const failure: Failure = { message: errorMessage(error), exitCode: error instanceof GraceError ? error.exitCode : 1 };
-  if (error instanceof GraceError && error.hint) failure.hint = error.hint;
-  if (error instanceof MovedError) failure.retry = true;
-  return failure;
 }

@@ -3,6 +3,7 @@ import { chmodSync, lstatSync, mkdirSync, readdirSync, statSync } from 'node:fs'
 import type { Stats } from 'node:fs';
 import { dirname } from 'node:path';
 import { GraceError, errorCode } from '../error.ts';
+import { UNIX_PATH_MAX } from '../sys/sockaddr.ts';
 import { describeError } from '../sys/system-error.ts';
 import { statePaths } from './paths.ts';
 
@@ -71,13 +72,11 @@ function checkOwner(dir: string): void {
   });
 }
 
-/** Of struct sockaddr_un, on Linux; macOS has 4 less. */
-const longestSocketPath = 107;
 const longestPid = 4_194_304;
 
 function checkLength(dir: string): void {
   const { socket, generationSocket } = statePaths(dir);
   const length = Math.max(Buffer.byteLength(socket), Buffer.byteLength(generationSocket(longestPid)));
-  if (length <= longestSocketPath) return;
-  throw new GraceError(`the path of the state dir ${dir} is too long: its control socket would have ${length} bytes, ${longestSocketPath} are the most`, { hint: 'choose a shorter one with -d DIR' });
+  if (length <= UNIX_PATH_MAX) return;
+  throw new GraceError(`the path of the state dir ${dir} is too long: its control socket would have ${length} bytes, ${UNIX_PATH_MAX} are the most`, { hint: 'choose a shorter one with -d DIR' });
 }

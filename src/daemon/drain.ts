@@ -1,3 +1,4 @@
+import { longestDurationMs } from '../endpoint/duration.ts';
 import type { Destination } from '../forward/destination.ts';
 
 /**
@@ -7,7 +8,7 @@ import type { Destination } from '../forward/destination.ts';
 export async function drain(destinations: readonly Destination[], timeoutMs: number): Promise<number> {
   if (timeoutMs > 0) {
     const deadline = new AbortController();
-    const timer = setTimeout(() => deadline.abort(new Error('time is up')), Math.min(timeoutMs, longestTimer));
+    const timer = setTimeout(() => deadline.abort(new Error('time is up')), Math.min(timeoutMs, longestDurationMs));
     await Promise.allSettled(destinations.map(({ upstream }) => upstream.drained({ signal: deadline.signal })));
     clearTimeout(timer);
   }
@@ -15,6 +16,3 @@ export async function drain(destinations: readonly Destination[], timeoutMs: num
   await Promise.all(destinations.map(({ upstream }) => upstream.drained()));
   return closed;
 }
-
-/** setTimeout fires at once for anything longer: 2^31 - 1 ms, some 24 days. */
-export const longestTimer = 2_147_483_647;

@@ -8,9 +8,9 @@ import { callOnce } from '../control/client.ts';
 import type { GenerationReport } from '../control/messages.ts';
 import { generationPid } from '../control/paths.ts';
 import type { StatePaths } from '../control/paths.ts';
+import { longestDurationMs } from '../endpoint/duration.ts';
 import { GraceError } from '../error.ts';
 import type { Changes } from '../forward/changes.ts';
-import { longestTimer } from './drain.ts';
 
 /** Longest that a generation may take to answer; one that hangs must not hang the daemon that serves. */
 const answerTimeoutMs = 1000;
@@ -60,7 +60,7 @@ export class Generations {
       [...this.#following.keys()].map(async (pid) => {
         const request = { command: 'generation-stop' as const, timeoutMs, ...(srcKey === undefined ? {} : { srcKey }) };
         try {
-          const signal = AbortSignal.timeout(Math.min(timeoutMs + stopExtraMs, longestTimer));
+          const signal = AbortSignal.timeout(Math.min(timeoutMs + stopExtraMs, longestDurationMs));
           return (await callOnce(this.#paths.generationSocket(pid), request, { signal }, this.#paths.dir)).closed;
         } catch (error) {
           if (error instanceof GraceError) return 0; // it ended by itself, with no connection left

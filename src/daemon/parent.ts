@@ -8,6 +8,7 @@ import { launchVariable } from '../control/launch.ts';
 import type { LaunchMessage } from '../control/launch.ts';
 import { readLines } from '../control/lines.ts';
 import { redirectToLog } from '../control/standard-streams.ts';
+import { failureOf } from '../control/messages.ts';
 import type { Failure } from '../control/messages.ts';
 import { GraceError } from '../error.ts';
 import { isRunning } from '../sys/process.ts';
@@ -104,8 +105,7 @@ function parseOrFail(handover: unknown): Handover {
   try {
     return parseHandover(handover);
   } catch (error) {
-    const { message, exitCode, hint } = error as GraceError;
-    say({ failed: { message, exitCode, ...(hint ? { hint } : {}) } });
+    say({ failed: failureOf(error) });
     throw error;
   }
 }

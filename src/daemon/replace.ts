@@ -1,8 +1,10 @@
 import type { ChildProcess } from 'node:child_process';
 import { setTimeout as delay } from 'node:timers/promises';
+import { unlessAborted } from '../abort.ts';
 import { readLines, writeLine } from '../control/lines.ts';
 import type { Failure, Invocation, Request, Result } from '../control/messages.ts';
 import { MovedError } from '../control/server.ts';
+import { longestDurationMs } from '../endpoint/duration.ts';
 import { GraceError, errorMessage } from '../error.ts';
 import { LISTEN_FDS_START } from '../net/inherit.ts';
 import type { Held } from '../forward/forwarder.ts';
@@ -12,7 +14,6 @@ import { takeOverSocketPath } from '../net/unix-path.ts';
 import { closeFd } from '../sys/descriptor.ts';
 import { openSocketPair } from '../sys/socket.ts';
 import { describeError } from '../sys/system-error.ts';
-import { longestTimer } from './drain.ts';
 import { checkExecutable, whyNotRunnable } from './executable.ts';
 import { handoverVariable } from './handover.ts';
 import type { Handover, HandedRule, SuccessorMessage } from './handover.ts';
@@ -77,7 +78,6 @@ function goOn(service: Service, held: Held | null, { isPaused }: { isPaused: boo
     log.error({ error: errorMessage(error) }, 'not everything is as it was before the restart');
   }
   supervisor.goOn();
-  service.changes.notify();
 }
 
 type Retirement = { held: Held; successor: Successor; ready: { pid: number; version: string; move?: number } };
@@ -199,7 +199,7 @@ class Successor {
     const { value } = await this.#messages.next().catch(() => ({ value: undefined }));
     const message = value as SuccessorMessage | undefined;
     if (message && kind in message) return message as Extract<SuccessorMessage, Record<K, unknown>>;
-    if (message && 'failed' in message) throw failureOf(message.failed);
+    if (message && 'failed' in message) throw errorOf(message.failed);
     // It closed its output, or talks about something else: then its end is all there is to wait for.
     const timer = setTimeout(() => killGroup(this.#child), lingerMs);
     const how = await this.#end;
@@ -249,7 +249,7 @@ function killGroup(child: ChildProcess): void {
   }
 }
 
-function failureOf({ message, hint }: Failure): GraceError {
+function errorOf({ message, hint }: Failure): GraceError {
   return new GraceError(`cannot restart: ${message}`, { hint });
 }
 
@@ -263,7 +263,7 @@ class Deadline {
 
   constructor(timeoutMs: number) {
     this.#timeoutMs = timeoutMs;
-    this.#timer = setTimeout(() => this.#over.abort(new Error('time is up')), Math.min(timeoutMs, longestTimer));
+    this.#timer = setTimeout(() => this.#over.abort(new Error('time is up')), Math.min(timeoutMs, longestDurationMs));
   }
 
   /** Aborts when time is up. */
@@ -274,15 +274,12 @@ class Deadline {
   /** What a wait brings. Rejects with GraceError when time is up before, and then nobody hears what it brings. */
   async bound<T>(wait: Promise<T>, whatWasLate: string): Promise<T> {
     const { signal } = this;
-    const { promise, reject } = Promise.withResolvers<never>();
-    const abort = () => reject(new GraceError(`cannot restart: ${this.#why ?? `${whatWasLate} within ${this.#timeoutMs / 1000} s`}`));
-    if (signal.aborted) abort();
-    signal.addEventListener('abort', abort, { once: true });
-    wait.catch(() => {}); // after the end of the race its failure is no news
+    wait.catch(() => {}); // once time is up its failure is no news
     try {
-      return await Promise.race([promise, wait]);
-    } finally {
-      signal.removeEventListener('abort', abort);
+      return await unlessAborted(wait, signal);
+    } catch (error) {
+      if (!signal.aborted || error !== signal.reason) throw error;
+      throw new GraceError(`cannot restart: ${this.#why ?? `${whatWasLate} within ${this.#timeoutMs / 1000} s`}`);
     }
   }
 

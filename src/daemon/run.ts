@@ -1,5 +1,6 @@
 /** A daemon process from its first to its last moment. */
 import { setTimeout as delay } from 'node:timers/promises';
+import { failureOf } from '../control/messages.ts';
 import type { Invocation } from '../control/messages.ts';
 import { statePaths } from '../control/paths.ts';
 import { makeStateDir } from '../control/state-dir.ts';
@@ -75,10 +76,10 @@ export async function runDaemon(options: DaemonOptions): Promise<number> {
     supervisor.ended(0);
     return 0;
   } catch (error) {
-    const { hint, exitCode } = error instanceof GraceError ? error : { hint: undefined, exitCode: 1 };
-    parent?.failed({ message: errorMessage(error), exitCode, ...(hint ? { hint } : {}) });
-    supervisor.ended(exitCode);
-    if (parent !== null && parent.kind !== 'foreground') return exitCode;
+    const failure = failureOf(error);
+    parent?.failed(failure);
+    supervisor.ended(failure.exitCode);
+    if (parent !== null && parent.kind !== 'foreground') return failure.exitCode;
     throw error;
   }
 }
@@ -130,10 +131,9 @@ async function serve(options: DaemonOptions, parent: Parent, supervisor: Supervi
     service.takeOver();
     for (const { listener } of service.forwarder.rules) takeOverSocketPath(listener);
     await service.generations.discover();
+    service.isMoving = parent.moving !== null && moveSocket !== null;
     service.life.serves();
     log.info({ version: service.version, generation, rules: service.forwarder.specs.length, engine: service.engine.name, keeper: supervisor.keeper?.pid }, 'serving');
-    service.isMoving = parent.moving !== null && moveSocket !== null;
-    service.changes.notify();
     supervisor.serving(); // a signal that came meanwhile is passed on at this word
     parent.serving({ logFile: paths.log });
     if (moveSocket !== null) void receiveConnections(service, parent, moveSocket);

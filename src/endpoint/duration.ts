@@ -1,7 +1,7 @@
 /** Largest unit first. */
 const units = new Map([['d', 86_400_000], ['h', 3_600_000], ['m', 60_000], ['s', 1000], ['ms', 1]]);
 
-/** Longest duration, in ms: what the runtimes' timers can hold, nearly 25 days. */
+/** Longest duration, in ms: what the runtimes' timers can hold, nearly 25 days; setTimeout fires at once for anything longer. */
 export const longestDurationMs = 2 ** 31 - 1;
 
 const amount = String.raw`([0-9]+|[0-9]*\.[0-9]+)`;

@@ -1,3 +1,5 @@
+import { unlessAborted } from '../abort.ts';
+
 /**
  * Lets changes to one rule pass one at a time, changes to different rules side by side, and none at
  * all while the gate is shut (a hand-over takes a picture of all rules that must stay true) or once
@@ -61,17 +63,5 @@ export class Gate {
       open();
       throw error;
     }
-  }
-}
-
-async function unlessAborted(work: Promise<unknown>, signal: AbortSignal | undefined): Promise<void> {
-  signal?.throwIfAborted();
-  const { promise, reject } = Promise.withResolvers<never>();
-  const abort = () => reject(signal?.reason);
-  signal?.addEventListener('abort', abort, { once: true });
-  try {
-    await Promise.race([work, promise]);
-  } finally {
-    signal?.removeEventListener('abort', abort);
   }
 }

@@ -2,6 +2,7 @@
 import { lookup } from 'node:dns/promises';
 import net from 'node:net';
 import type { Socket } from 'node:net';
+import { unlessAborted } from '../../abort.ts';
 import { ignoreError } from './leg.ts';
 import { TimeLimitError } from './retry.ts';
 
@@ -98,19 +99,4 @@ export function connectAny(addresses: readonly string[], { port, bindAddress, si
     signal.addEventListener('abort', abort);
     tryNext();
   });
-}
-
-/** What a promise resolves to, unless the signal comes first: a lookup itself cannot be ended. */
-async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  signal.throwIfAborted();
-  let abort: () => void = () => {};
-  const aborted = new Promise<never>((_, reject) => {
-    abort = () => reject(signal.reason);
-    signal.addEventListener('abort', abort);
-  });
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener('abort', abort);
-  }
 }
