@@ -1,7 +1,7 @@
 import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { StatePaths } from '../control/paths.ts';
-import { errorCode } from '../error.ts';
+import { isRunning } from '../sys/process.ts';
 
 /** Files that are written under a name with the writer's pid and then renamed, or are there for a moment only. */
 const temporary = /^(?:state\.json\.|grace\.pid\.|grace\.sock\.|keeper-)([0-9]+)(?:\.sock)?$/;
@@ -10,15 +10,6 @@ const temporary = /^(?:state\.json\.|grace\.pid\.|grace\.sock\.|keeper-)([0-9]+)
 export function removeLeftovers({ dir }: StatePaths): void {
   for (const name of readdirSync(dir)) {
     const pid = temporary.exec(name)?.[1];
-    if (pid !== undefined && !isAlive(Number(pid))) rmSync(join(dir, name), { force: true });
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return errorCode(error) === 'EPERM';
+    if (pid !== undefined && !isRunning(Number(pid))) rmSync(join(dir, name), { force: true });
   }
 }
