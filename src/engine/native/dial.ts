@@ -247,7 +247,7 @@ export class Dialer {
   }
 
   #closeTries(dial: Dial): void {
-    for (const { fd } of dial.tries.slice()) this.#closeTry(dial, fd);
+    while (dial.tries.length > 0) this.#closeTry(dial, dial.tries[0]!.fd);
   }
 
   #closeTry(dial: Dial, fd: number): void {
@@ -277,7 +277,8 @@ export class Dialer {
   }
 
   #timeOut(dial: Dial): void {
-    const late = dial.tries.length > 0 ? dial.tries.map(({ address }) => address) : dial.failures.length > 0 ? [] : [dial.next];
+    const isUntried = dial.tries.length === 0 && dial.failures.length === 0;
+    const late = isUntried ? [dial.next] : dial.tries.map(({ address }) => address);
     dial.failures = [...dial.failures, ...late.map((address) => ({ address, errno: OUT_OF_TIME }))];
     this.#closeTries(dial);
     dial.upstream.resolved = null;

@@ -117,7 +117,7 @@ export class Relay {
       if (moved.rest !== null) {
         if (PASSING.includes(moved.written)) {
           this.#block(to, moved.rest);
-          return moved.written === -EAGAIN ? undefined : this.#starve(to);
+          return this.#starveUnlessTold(to, moved.written);
         }
         this.#pipes.discard(moved.rest);
         return this.#writeFailed(from, to);
@@ -157,7 +157,7 @@ export class Relay {
     const leftover = new Uint8Array(new ArrayBuffer(bytes.length - Math.max(0, sent)));
     leftover.set(bytes.subarray(Math.max(0, sent)));
     this.#block(to, leftover);
-    if (sent < 0 && sent !== -EAGAIN) this.#starve(to);
+    this.#starveUnlessTold(to, sent);
   }
 
   #block(to: number, leftover: Uint8Array | PipePart): void {
@@ -187,7 +187,7 @@ export class Relay {
     } else if (leftover) {
       const written = this.#pipes.write(leftover, to);
       if (leftover.length > 0) {
-        if (PASSING.includes(written)) return written === -EAGAIN ? undefined : this.#starve(to);
+        if (PASSING.includes(written)) return this.#starveUnlessTold(to, written);
         this.#pipes.discard(leftover);
         this.#leftovers.delete(to);
         return this.#writeFailed(from, to);
@@ -225,6 +225,11 @@ export class Relay {
     if (legs.has(fd, QUEUED)) return;
     legs.set(fd, QUEUED);
     this.#queue.push(fd);
+  }
+
+  /** A write was not taken whole: an event tells when there is room, but not when there is memory. */
+  #starveUnlessTold(to: number, result: number): void {
+    if (result < 0 && result !== -EAGAIN) this.#starve(to);
   }
 
   #starve(fd: number): void {
