@@ -114,14 +114,30 @@ for (const how of ['is killed', 'hangs'] as const) {
   });
 }
 
-test('what the successor has when the old process is killed goes on there, and only what it did not have is lost', options, async () => {
+/** An old process with streams to a server, which has begun to pass them on, and what takes them over here. */
+async function openOld() {
   const server = await openStreamServer();
   const engine = openNativeEngine();
   const service = newService(engine);
-  await using predecessor = new Other('old', `tcp:127.0.0.1:${'port' in server.address ? server.address.port : 0}`);
+  const predecessor = new Other('old', `tcp:127.0.0.1:${'port' in server.address ? server.address.port : 0}`);
   const { address } = (await predecessor.hear()) as { address: { host: string; port: number } };
   const streams = await openStreams(address);
   predecessor.say('go');
+  return {
+    predecessor, service, streams,
+    /** Resolves when all that came here has ended. */
+    async end() {
+      for (const upstream of service.upstreams) await upstream.drained();
+      await engine.close();
+      await server.close();
+    },
+    [Symbol.asyncDispose]: () => predecessor[Symbol.asyncDispose](),
+  };
+}
+
+test('what the successor has when the old process is killed goes on there, and only what it did not have is lost', options, async () => {
+  await using old = await openOld();
+  const { predecessor, service, streams } = old;
   let received = 0;
   let isDead = false;
   const channel: MoveChannel = {
@@ -140,19 +156,12 @@ test('what the successor has when the old process is killed goes on there, and o
   const came = await moveIn(service, { channel, socket: predecessor.socket, isDead: async () => isDead });
   assert.equal(came, count);
   await assertWhole(streams);
-  for (const upstream of service.upstreams) await upstream.drained();
-  await engine.close();
-  await server.close();
+  await old.end();
 });
 
 test('connections of an old process that hangs for long, and then goes on, are served by that one alone', options, async () => {
-  const server = await openStreamServer();
-  const engine = openNativeEngine();
-  const service = newService(engine);
-  await using predecessor = new Other('old', `tcp:127.0.0.1:${'port' in server.address ? server.address.port : 0}`);
-  const { address } = (await predecessor.hear()) as { address: { host: string; port: number } };
-  const streams = await openStreams(address);
-  predecessor.say('go');
+  await using old = await openOld();
+  const { predecessor, service, streams } = old;
   let received = 0;
   const channel: MoveChannel = {
     say(message) {
@@ -170,8 +179,6 @@ test('connections of an old process that hangs for long, and then goes on, are s
   // It finds the answer, too late, and keeps what the other one has given up. (That it says so is what the last look at the channel took.)
   assert.deepEqual(await predecessor.hear(), { moved: came });
   await assertWhole(streams);
-  for (const upstream of service.upstreams) await upstream.drained();
   await predecessor.exited;
-  await engine.close();
-  await server.close();
+  await old.end();
 });

@@ -3,7 +3,8 @@ import { test } from 'node:test';
 import { openStream, openStreamServer } from '../engine/soak-streams.ts';
 import type { Stream } from '../engine/soak-streams.ts';
 import { makeGrace } from './grace.ts';
-import { gone, until } from './processes.ts';
+import { gone } from './processes.ts';
+import { until } from '../until.ts';
 
 const src = 'tcp:0:interface=127.0.0.1';
 const count = Number(process.env['GRACE_HANDOVER_STREAMS'] ?? 200);

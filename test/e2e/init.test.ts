@@ -11,7 +11,8 @@ import type { TestContext } from 'node:test';
 import { ConnectingClients, startGreeter } from './connecting-clients.ts';
 import { makeGrace, program, root, runtime } from './grace.ts';
 import type { Grace } from './grace.ts';
-import { descriptorsOf, gone, kill, pidInFile, processesOf, until, zombiesOf } from './processes.ts';
+import { descriptorsOf, gone, kill, pidInFile, processesOf, zombiesOf } from './processes.ts';
+import { until } from '../until.ts';
 
 const timeout = 180_000;
 const src = 'tcp:0:interface=127.0.0.1';

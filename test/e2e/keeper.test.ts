@@ -9,7 +9,8 @@ import { openClient, startBackend } from './backend.ts';
 import { ConnectingClients, startGreeter } from './connecting-clients.ts';
 import { isRunning, makeGrace, ownLoopback, program, runtime, startProgram } from './grace.ts';
 import type { Grace } from './grace.ts';
-import { descriptorsOf, gone, kill, memoryOf, pidInFile, processesOf, until, zombiesOf } from './processes.ts';
+import { descriptorsOf, gone, kill, memoryOf, pidInFile, processesOf, zombiesOf } from './processes.ts';
+import { until } from '../until.ts';
 
 const timeout = 180_000;
 const src = 'tcp:0:interface=127.0.0.1:backlog=1000';

@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { openClient, startBackend } from './backend.ts';
 import { makeGrace, program, runtime } from './grace.ts';
-import { descriptorsOf, kill, until } from './processes.ts';
+import { descriptorsOf, kill } from './processes.ts';
+import { until } from '../until.ts';
 
 const timeout = 180_000;
 

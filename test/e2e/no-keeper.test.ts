@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { openClient, startBackend } from './backend.ts';
 import { makeGrace, program, root } from './grace.ts';
-import { pidInFile, until } from './processes.ts';
+import { pidInFile } from './processes.ts';
+import { until } from '../until.ts';
 
 test('where the system lets it be no keeper, the daemon serves without one and says why', { timeout: 180_000, skip: process.platform !== 'linux' }, async (t) => {
   const grace = makeGrace(t);

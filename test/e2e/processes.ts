@@ -1,18 +1,10 @@
 import { readFileSync, readdirSync, readlinkSync } from 'node:fs';
+import { until } from '../until.ts';
 import { isRunning } from './grace.ts';
 
 /** Resolves when a process has ended, which has no event for who is not its parent. */
 export async function gone(pid: number): Promise<void> {
-  while (isRunning(pid)) await new Promise((resolve) => setTimeout(resolve, 2));
-}
-
-/** Resolves when something has become so that no event tells of. */
-export async function until(what: string, isSo: () => boolean | Promise<boolean>, { limitMs = 120_000 } = {}): Promise<void> {
-  const deadline = performance.now() + limitMs;
-  while (!(await isSo())) {
-    if (performance.now() > deadline) throw new Error(`not within ${limitMs / 1000} s: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 2));
-  }
+  await until(`process ${pid} has ended`, () => !isRunning(pid));
 }
 
 /** Kill without mercy, and wait for the end. */

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { openClient, startBackend } from './backend.ts';
 import { makeGrace, runtime } from './grace.ts';
-import { memoryOf, until } from './processes.ts';
+import { memoryOf } from './processes.ts';
+import { until } from '../until.ts';
 
 const timeout = 60_000;
 const src = 'tcp:0:interface=127.0.0.1';

@@ -23,24 +23,15 @@ import type { TestContext } from 'node:test';
 import { startGreeter } from './connecting-clients.ts';
 import { makeGrace } from './grace.ts';
 import type { Grace, Outcome } from './grace.ts';
-import { descriptorsOf, pidInFile, processesOf, until } from './processes.ts';
+import { descriptorsOf, pidInFile, processesOf } from './processes.ts';
+import { randomNumbers } from '../random.ts';
+import { until } from '../until.ts';
 
 const sequences = Number(process.env['GRACE_SEQUENCES'] ?? 2);
 const firstSeed = Number(process.env['GRACE_SEED'] ?? 20_261);
 const restarts = Number(process.env['GRACE_RESTARTS'] ?? 12);
 const stepsPerSequence = 14;
 const ruleCount = 3;
-
-/** Numbers from 0 to less than 1 that depend on the seed alone (mulberry32). */
-function randomNumbers(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 type Operation =
   | { kind: 'start' | 'stop rule'; rule: number }

@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { openClient, startBackend } from './backend.ts';
 import { makeGrace, ownLoopback, startProgram } from './grace.ts';
-import { kill, until } from './processes.ts';
+import { kill } from './processes.ts';
+import { until } from '../until.ts';
 import type { Grace } from './grace.ts';
 
 const timeout = 180_000;

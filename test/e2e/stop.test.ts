@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { openClient, startBackend } from './backend.ts';
 import { makeGrace } from './grace.ts';
 import { isListening } from './listening-socket.ts';
-import { until } from './processes.ts';
+import { until } from '../until.ts';
 
 const timeout = 180_000;
 const src = 'tcp:0:interface=127.0.0.1';

@@ -3,7 +3,8 @@ import { existsSync } from 'node:fs';
 import { test } from 'node:test';
 import { openClient, startBackend } from './backend.ts';
 import { isRunning, makeGrace, ownLoopback } from './grace.ts';
-import { descriptorsOf, gone, kill, until } from './processes.ts';
+import { descriptorsOf, gone, kill } from './processes.ts';
+import { until } from '../until.ts';
 import type { TestContext } from 'node:test';
 
 const timeout = 180_000;

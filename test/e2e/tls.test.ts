@@ -12,7 +12,7 @@ import { makePemFiles } from '../endpoint/pem.ts';
 import type { PemFiles } from '../endpoint/pem.ts';
 import { openClient, startBackend } from './backend.ts';
 import { makeGrace } from './grace.ts';
-import { until } from './processes.ts';
+import { until } from '../until.ts';
 
 const timeout = 180_000;
 

@@ -4,7 +4,7 @@ import { parseClient } from '../../src/endpoint/client.ts';
 import { type Explanation, explainClient, explainServer, toJson } from '../../src/endpoint/describe.ts';
 import { parseServer } from '../../src/endpoint/server.ts';
 import { randomClient, randomServer } from './random-endpoint.ts';
-import { seededRandom } from './random.ts';
+import { seededRandom } from '../random.ts';
 
 const timeout = 60_000;
 const server = (text: string) => explainServer(parseServer(text));

@@ -6,7 +6,7 @@ import { clientKey, serverKey } from '../../src/endpoint/identity.ts';
 import { printClient, printServer } from '../../src/endpoint/print.ts';
 import { parseServer } from '../../src/endpoint/server.ts';
 import { readEndpointCases } from './endpoint-cases.ts';
-import { type Random, seededRandom } from './random.ts';
+import { type Random, seededRandom } from '../random.ts';
 
 const timeout = 60_000;
 

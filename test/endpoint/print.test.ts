@@ -5,7 +5,7 @@ import { printClient, printServer } from '../../src/endpoint/print.ts';
 import { parseServer } from '../../src/endpoint/server.ts';
 import { readEndpointCases } from './endpoint-cases.ts';
 import { randomClient, randomServer } from './random-endpoint.ts';
-import { seededRandom } from './random.ts';
+import { seededRandom } from '../random.ts';
 
 const timeout = 60_000;
 

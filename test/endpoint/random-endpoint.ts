@@ -1,5 +1,5 @@
 import type { ClientEndpoint, ServerEndpoint } from '../../src/endpoint/model.ts';
-import type { Random } from './random.ts';
+import type { Random } from '../random.ts';
 
 /** Text that is hard to quote. */
 const hardParts = ['a', 'Z', '0', '/', ':', '=', '\\', '[', ']', '::1', ' ', '.', '..', '✓', '🙂', ',', '%', "'", '\n'];

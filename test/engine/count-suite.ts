@@ -5,6 +5,9 @@ import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import type { Upstream } from '../../src/engine/engine.ts';
 import { openFullBackend } from './full-backend.ts';
+import { seededRandom } from '../random.ts';
+import type { Random } from '../random.ts';
+import { until } from '../until.ts';
 import { closed, openBackend, reset } from './peers.ts';
 import type { Backend } from './peers.ts';
 import { Rig, to } from './rig.ts';
@@ -21,7 +24,7 @@ export function countSuite(openEngine: OpenEngine): void {
       pem();
       const before = descriptors();
       {
-        const random = randomFrom(seed);
+        const random = seededRandom(seed);
         await using rig = new Rig(openEngine, { lookMs: 10 });
         await using tcp = await openBackend();
         await using unix = await openBackend({ path: rig.path() });
@@ -39,7 +42,7 @@ export function countSuite(openEngine: OpenEngine): void {
         const pending: Promise<unknown>[] = [];
 
         const connect = async () => {
-          const forward = random.of(forwards);
+          const forward = random.pick(forwards);
           const client = forward === secure && random.chance(0.7)
             ? await connectTls(secure.address, { ca: read(pem().root) }).catch(() => null)
             : await forward.connect();
@@ -48,16 +51,16 @@ export function countSuite(openEngine: OpenEngine): void {
           clients.push(client);
         };
         for (let step = 0; step < steps; step++) {
-          const client = random.of(clients);
-          switch (random.of(['connect', 'connect', 'connect', 'write', 'end', 'reset', 'destroy', 'route', 'wait', 'kill'] as const)) {
+          const client = clients[random.below(clients.length)];
+          switch (random.pick(['connect', 'connect', 'connect', 'write', 'end', 'reset', 'destroy', 'route', 'wait', 'kill'] as const)) {
             case 'connect': pending.push(connect()); break;
             case 'write': client?.write(Buffer.alloc(random.below(200_000), 'w')); break;
             case 'end': client?.end(); break;
             case 'reset': if (client) leave(client); break;
             case 'destroy': client?.destroy(); break;
-            case 'route': random.of(forwards).entrance.route(random.of(upstreams)); break;
+            case 'route': random.pick(forwards).entrance.route(random.pick(upstreams)); break;
             case 'wait': await new Promise((resolve) => setImmediate(resolve)); break;
-            case 'kill': if (random.chance(0.1)) random.of(upstreams).destroy(); break;
+            case 'kill': if (random.chance(0.1)) random.pick(upstreams).destroy(); break;
           }
           for (const upstream of upstreams) assertSane(upstream);
         }
@@ -65,7 +68,7 @@ export function countSuite(openEngine: OpenEngine): void {
         for (const client of clients) client.destroy();
         await Promise.all(clients.map(closed));
         // Those that still waited in a queue are accepted, if only to find that they have gone.
-        await until(() => rig.ends.length >= clients.length, () => `${rig.ends.length} ends of ${clients.length} clients`);
+        await until(() => `${rig.ends.length} ends of ${clients.length} clients`, () => rig.ends.length >= clients.length, { limitMs: 40_000 });
         const all = [...upstreams, ...forwards.map(({ upstream }) => upstream)];
         await Promise.all(all.map((upstream) => upstream.drained()));
         for (const upstream of all) assert.deepEqual({ ...upstream.stats(), bytesIn: 0, bytesOut: 0 }, { connections: 0, dialing: 0, bytesIn: 0, bytesOut: 0 });
@@ -73,7 +76,7 @@ export function countSuite(openEngine: OpenEngine): void {
         const ended = (name: 'bytesIn' | 'bytesOut') => rig.ends.reduce((sum, end) => sum + end[name], 0);
         const sums = () => [ended('bytesIn'), ended('bytesOut'), moved('bytesIn'), moved('bytesOut')];
         // A thread tells of an end after it has counted it.
-        await until(() => ended('bytesIn') === moved('bytesIn') && ended('bytesOut') === moved('bytesOut'), () => `of the ended and of all: ${sums().join(', ')} bytes`);
+        await until(() => `of the ended and of all: ${sums().join(', ')} bytes`, () => ended('bytesIn') === moved('bytesIn') && ended('bytesOut') === moved('bytesOut'), { limitMs: 40_000 });
       }
       await sameDescriptors(before);
     });
@@ -89,7 +92,7 @@ function assertSane(upstream: Upstream): void {
 async function misbehave(backend: Backend, random: Random): Promise<void> {
   for (;;) {
     const socket = await backend.next();
-    switch (random.of(['echo', 'echo', 'end', 'reset', 'sink', 'answer'] as const)) {
+    switch (random.pick(['echo', 'echo', 'end', 'reset', 'sink', 'answer'] as const)) {
       case 'echo': socket.pipe(socket); break;
       case 'end': socket.end(); socket.resume(); break;
       case 'reset': reset(socket); break;
@@ -103,24 +106,6 @@ async function misbehave(backend: Backend, random: Random): Promise<void> {
 function leave(client: Socket): void {
   if (client instanceof TLSSocket) resetTls(client);
   else reset(client);
-}
-
-type Random = { below(limit: number): number; chance(share: number): boolean; of<T>(list: readonly T[]): T };
-
-/** The same numbers for the same seed: mulberry32. */
-function randomFrom(seed: number): Random {
-  let state = seed;
-  const next = () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-  return {
-    below: (limit) => Math.floor(next() * limit),
-    chance: (share) => next() < share,
-    of: (list) => list[Math.floor(next() * list.length)]!,
-  };
 }
 
 /** The descriptors of this process and what they are, sorted. */
@@ -137,21 +122,8 @@ function descriptors(): string[] {
   }).sort();
 }
 
-/** Resolves when something is so that no event of ours tells of; the test's own time limit bounds it less kindly. */
-async function until(isSo: () => boolean, otherwise: () => string): Promise<void> {
-  const deadline = performance.now() + 40_000;
-  while (!isSo()) {
-    assert.ok(performance.now() < deadline, otherwise());
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
-
 /** Resolves when the process has no socket that it did not have before. */
 async function sameDescriptors(before: readonly string[]): Promise<void> {
-  for (const deadline = performance.now() + 20_000; ; ) {
-    const left = descriptors().filter((each) => !before.includes(each));
-    if (left.length === 0) return;
-    if (performance.now() > deadline) assert.deepEqual(left, []);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
+  const left = () => descriptors().filter((each) => !before.includes(each));
+  await until(() => `${left().join(', ')} are left`, () => left().length === 0, { limitMs: 20_000 });
 }

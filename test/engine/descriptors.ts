@@ -1,5 +1,5 @@
-import assert from 'node:assert/strict';
 import { readdirSync, readlinkSync } from 'node:fs';
+import { until } from '../until.ts';
 
 /** How many descriptors of each kind this process has: `socket`, `pipe`, `anon_inode`, files by their path. Linux only. */
 export function openDescriptors(): Record<string, number> {
@@ -19,11 +19,10 @@ export function openDescriptors(): Record<string, number> {
 export async function descriptorsAsBefore(before: Record<string, number>): Promise<void> {
   // Deno keeps what its first worker needed to run.
   const kinds = 'Deno' in globalThis ? ['socket', 'pipe'] : ['socket', 'pipe', 'anon_inode'];
-  const until = performance.now() + 50_000;
-  for (;;) {
-    const now = openDescriptors();
-    if (kinds.every((kind) => (now[kind] ?? 0) <= (before[kind] ?? 0))) return;
-    if (performance.now() > until) return assert.deepEqual(now, before);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
+  let now: Record<string, number> = {};
+  const isAsBefore = () => {
+    now = openDescriptors();
+    return kinds.every((kind) => (now[kind] ?? 0) <= (before[kind] ?? 0));
+  };
+  await until(() => `${JSON.stringify(now)} are ${JSON.stringify(before)}`, isAsBefore, { limitMs: 50_000 });
 }

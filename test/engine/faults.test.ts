@@ -9,6 +9,7 @@ import type { Socket } from 'node:net';
 import { openNativeEngine } from '../../src/engine/native/engine.ts';
 import { openPortableEngine } from '../../src/engine/portable/engine.ts';
 import { libc } from '../../src/sys/libc.ts';
+import { until } from '../until.ts';
 import { FaultyForward, hasStrace, ownNetwork } from './faulty-forward.ts';
 import type { ForwardOptions } from './faulty-forward.ts';
 import { openFullBackend } from './full-backend.ts';
@@ -29,7 +30,7 @@ const calls = { native: { accept: 'accept4', wait: 'epoll_wait,epoll_pwait', sen
 /** A stream through a forward, for so many bytes; what went wrong, or null. */
 async function exchange(address: { host: string; port: number }, { bytes, id = 1 }: { bytes: number; id?: number }): Promise<string | null> {
   const stream = await openStream(address, { id, piece: 60_000, pauseMs: 0 });
-  while (stream.received < bytes && !stream.socket.destroyed) await new Promise((resolve) => setTimeout(resolve, 5));
+  await until(() => `${stream.received} of ${bytes} bytes have come`, () => stream.received >= bytes || stream.socket.destroyed);
   return (await stream.finish()).problem;
 }
 
@@ -71,7 +72,7 @@ for (const engine of ['native', 'portable'] as const) {
     const traceCalls = await forward.trace(`trace=${accept},${wait},socket`);
     if (!traceCalls) return skipTrace(t);
     const cpuBefore = forward.cpuMs;
-    await new Promise((resolve) => setTimeout(resolve, 600));
+    await new Promise((resolve) => setTimeout(resolve, 600)); // what it does in a time is what is tested
     const count = traceCalls().length;
     const cpuMs = forward.cpuMs - cpuBefore;
     t.diagnostic(`${count} system calls and ${cpuMs} ms of the processor in 600 ms`);

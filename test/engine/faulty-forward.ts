@@ -6,6 +6,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import type { ClientEndpoint } from '../../src/endpoint/model.ts';
 import type { EngineName, UpstreamStats } from '../../src/engine/engine.ts';
+import { until } from '../until.ts';
 
 type Line = { address?: { host: string; port: number }; pid?: number; paused?: string; resumed?: true; error?: string; stats?: UpstreamStats };
 
@@ -81,11 +82,9 @@ export class FaultyForward implements AsyncDisposable {
     if (this.#engine === 'portable') return [String(this.pid)];
     const count = Number(this.#engine.split(':')[1] ?? 1);
     const isOurs = (tid: string) => readFileSync(`/proc/${this.pid}/task/${tid}/comm`, 'latin1').startsWith('grace-bytes');
-    for (;;) {
-      const tids = readdirSync(`/proc/${this.pid}/task`).filter(isOurs);
-      if (tids.length === count) return tids;
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
+    const ours = () => readdirSync(`/proc/${this.pid}/task`).filter(isOurs);
+    await until(`${count} threads have their names`, () => ours().length === count);
+    return ours();
   }
 
   /** Processor time of the whole process so far, in milliseconds. */

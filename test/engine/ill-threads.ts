@@ -1,6 +1,7 @@
 /** Threads of the native engine that do as they are told, and then what they should not. */
 import { Worker } from 'node:worker_threads';
 import type { StartWorker } from '../../src/engine/native/threads.ts';
+import { until } from '../until.ts';
 
 /** What a thread does as soon as it wakes. */
 export const illnesses = ['healthy', 'throws', 'runs out of memory', 'ends by itself', 'loops', 'blocks in a system call'] as const;
@@ -38,7 +39,7 @@ export class IllThreads {
 
   /** Resolves when a thread loops or blocks. */
   async isIll(thread: number): Promise<void> {
-    while (Atomics.load(this.#orders[thread]!, OBEYS) === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+    await until('the thread is ill', () => Atomics.load(this.#orders[thread]!, OBEYS) !== 0);
   }
 
   terminate(thread: number): void {

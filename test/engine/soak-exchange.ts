@@ -4,6 +4,7 @@
  */
 import net from 'node:net';
 import { once } from 'node:events';
+import { randomNumbers } from '../random.ts';
 import type { Address } from './peers.ts';
 import { Checker, pattern, seedsOf } from './soak-streams.ts';
 
@@ -11,17 +12,6 @@ export const kinds = ['both at once', 'answer after the end', 'end before the en
 export type Kind = (typeof kinds)[number];
 
 export type Exchange = { id: number; kind: Kind; bytesUp: number; bytesDown: number; stallMs: number };
-
-/** Numbers that look random and are the same each time (mulberry32). */
-export function randomNumbers(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 /** The exchange of a number: most are small, some are megabytes. */
 export function planExchange(seed: number, id: number): Exchange {
@@ -80,6 +70,7 @@ function check(socket: net.Socket, checker: Checker): Promise<Side> {
   });
 }
 
+/** A reader that takes its time: the time is what is tested. */
 async function stall(socket: net.Socket, milliseconds: number): Promise<void> {
   socket.pause();
   await new Promise((resolve) => setTimeout(resolve, milliseconds));

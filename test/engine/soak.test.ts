@@ -6,6 +6,7 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { until } from '../until.ts';
 import { FaultyForward } from './faulty-forward.ts';
 import { to } from './rig.ts';
 import { carryOut, openExchangeServer, planExchange } from './soak-exchange.ts';
@@ -45,7 +46,7 @@ for (const engine of ['portable', 'native', 'native:2'] as const) {
     await Promise.all(Array.from({ length: atOnce }, worker));
     const seconds = (performance.now() - startMs) / 1000;
     // A process that has ended all connections closes them a moment later. A few pipes are kept.
-    while (holdings(forward.pid).fds > before.fds + 20) await new Promise((resolve) => setTimeout(resolve, 10));
+    await until('the descriptors of the connections are closed', () => holdings(forward.pid).fds <= before.fds + 20);
     const after = holdings(forward.pid);
     t.diagnostic(`${connections} connections, ${atOnce} at once, ${resets} reset, ${Math.round((bytesUp + bytesDown) / 1e6)} MB checked in ${seconds.toFixed(1)} s; `
       + `descriptors ${before.fds}, at most ${most}, then ${after.fds}; resident ${before.residentMb} MB, then ${after.residentMb} MB`);

@@ -7,6 +7,7 @@ import { execFile } from 'node:child_process';
 import { chmodSync, copyFileSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { once } from 'node:events';
+import { until } from '../../until.ts';
 import { ConnectingClients, startGreeter } from '../connecting-clients.ts';
 
 const dir = '/var/lib/grace';
@@ -48,14 +49,10 @@ async function show(): Promise<Unit> {
 }
 
 /** Wait for what systemd does in its own time. */
-async function until(what: string, isSo: (unit: Unit) => boolean): Promise<Unit> {
-  const deadline = performance.now() + 60_000;
-  for (;;) {
-    const unit = await show();
-    if (isSo(unit)) return unit;
-    assert.ok(performance.now() < deadline, `not within 60 s: ${what}; ${JSON.stringify(unit)}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
+async function untilUnit(what: string, isSo: (unit: Unit) => boolean): Promise<Unit> {
+  let unit!: Unit;
+  await until(() => `${what}; ${JSON.stringify(unit)}`, async () => isSo((unit = await show())), { limitMs: 60_000 });
+  return unit;
 }
 
 async function graceStatus(): Promise<{ pid: number; keeper: unknown }> {
@@ -90,7 +87,7 @@ async function refuses(port: number): Promise<boolean> {
 const scenarios: Record<string, () => Promise<void>> = {
   async life() {
     const { port } = await startWithRule();
-    let unit = await until('status', ({ StatusText }) => StatusText === 'Forwarding 1 of 1 rules');
+    let unit = await untilUnit('status', ({ StatusText }) => StatusText === 'Forwarding 1 of 1 rules');
     assert.equal(unit.ActiveState, 'active');
     assert.equal(Number(unit.MainPID), (await graceStatus()).pid);
     assert.equal((await graceStatus()).keeper, null);
@@ -98,7 +95,7 @@ const scenarios: Record<string, () => Promise<void>> = {
     assert.equal(unit.NFileDescriptorStore, '2');
     await run('systemctl', 'status', '--no-pager', '-n', '0', 'grace');
     await run(executable, '-d', dir, 'stop', 'tcp:8080:interface=127.0.0.1');
-    unit = await until('the socket is no longer stored', ({ NFileDescriptorStore }) => NFileDescriptorStore === '1');
+    unit = await untilUnit('the socket is no longer stored', ({ NFileDescriptorStore }) => NFileDescriptorStore === '1');
     assert.ok(await refuses(port));
     await run('systemctl', 'stop', 'grace');
     unit = await show();
@@ -115,7 +112,7 @@ const scenarios: Record<string, () => Promise<void>> = {
       const { pid } = await graceStatus();
       assert.ok(!pids.includes(pid));
       pids.push(pid);
-      const unit = await until('MainPID follows', ({ MainPID, SubState }) => Number(MainPID) === pid && SubState === 'running');
+      const unit = await untilUnit('MainPID follows', ({ MainPID, SubState }) => Number(MainPID) === pid && SubState === 'running');
       assert.equal(unit.NRestarts, '0');
       assert.equal(unit.NFileDescriptorStore, '2');
     }
@@ -141,7 +138,7 @@ const scenarios: Record<string, () => Promise<void>> = {
       const { pid } = await graceStatus();
       const begin = performance.now();
       await run('systemctl', 'kill', '-s', 'KILL', 'grace');
-      await until('it is started again', ({ MainPID, ActiveState }) => ActiveState === 'active' && Number(MainPID) !== pid && MainPID !== '0');
+      await untilUnit('it is started again', ({ MainPID, ActiveState }) => ActiveState === 'active' && Number(MainPID) !== pid && MainPID !== '0');
       console.log(`serves again after ${Math.round(performance.now() - begin)} ms`);
       await load.served(50);
     }
@@ -180,7 +177,7 @@ const scenarios: Record<string, () => Promise<void>> = {
     while (performance.now() - begin < 4500) await load.served(20);
     assert.equal((await show()).NRestarts, '0');
     process.kill(pid, 'SIGSTOP');
-    await until('it is ended and started again', ({ MainPID, ActiveState, NRestarts }) => NRestarts === '1' && ActiveState === 'active' && Number(MainPID) !== pid);
+    await untilUnit('it is ended and started again', ({ MainPID, ActiveState, NRestarts }) => NRestarts === '1' && ActiveState === 'active' && Number(MainPID) !== pid);
     await load.served(20);
     const tally = await load.stop();
     console.log(`a daemon that hung was started again: ${JSON.stringify(tally)}`);
