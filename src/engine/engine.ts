@@ -75,6 +75,11 @@ export type Upstream = {
   drained(options?: { signal?: AbortSignal | undefined }): Promise<void>;
   /** Close every connection now; both peers see an end, bytes in flight are lost. Returns how many. */
   destroy(): number;
+  /**
+   * Its owner routes no client there any more and never will again: the engine forgets it with its
+   * last connection. What was asked of it before is still answered. Twice is fine.
+   */
+  forget(): void;
 };
 
 /** Hears what happens to connections; must not throw and must be quick. */

@@ -75,6 +75,7 @@ export class Forwarder {
       } catch (error) {
         await this.#shut(rule);
         rule.current.upstream.destroy(); // nobody would ever list, wait for or end them
+        rule.current.upstream.forget();
         throw error;
       }
       return true;
@@ -114,7 +115,12 @@ export class Forwarder {
     const known = this.#table.destination({ src, dst });
     const destination = known ?? new Destination(dst, this.#options.engine.openUpstream(dst.endpoint), { since, bytesIn: 0, bytesOut: 0 });
     const { idle: idleMs = null } = extrasOf(src.endpoint);
-    adopt({ upstream: destination.upstream, entrance: rule?.entrance ?? null, observer: this.#options.observe(src), idleMs });
+    try {
+      adopt({ upstream: destination.upstream, entrance: rule?.entrance ?? null, observer: this.#options.observe(src), idleMs });
+    } catch (error) {
+      if (!known) destination.upstream.forget();
+      throw error;
+    }
     if (!known && rule) rule.addEarlier(destination);
     else if (!known) this.#table.addOrphan(src, destination);
     if (destination !== rule?.current) this.#watch(destination);
@@ -151,12 +157,18 @@ export class Forwarder {
         );
         return true;
       }
-      const destination = rule.earlier(dst.key) ?? new Destination(dst, this.#options.engine.openUpstream(dst.endpoint));
+      const open = () => new Destination(dst, this.#options.engine.openUpstream(dst.endpoint));
+      const fresh = rule.earlier(dst.key) ? null : open();
       const previous = rule.current;
-      await this.#keep(
-        (specs) => specs.map((each) => (each.src === rule.src ? { src: each.src, dst } : each)),
-        () => rule.route(destination),
-      );
+      try {
+        await this.#keep(
+          (specs) => specs.map((each) => (each.src === rule.src ? { src: each.src, dst } : each)),
+          // Whether an earlier one still has connections is asked now: it may have drained while the change was kept.
+          () => rule.route(rule.earlier(dst.key) ?? fresh ?? open()),
+        );
+      } finally {
+        if (fresh && rule.current !== fresh) fresh.upstream.forget();
+      }
       this.#watch(previous);
       return true;
     });
@@ -174,7 +186,7 @@ export class Forwarder {
       if (!(rule instanceof Rule)) return [];
       this.#orphan(rule);
       await this.#shut(rule);
-      return [...rule.destinations];
+      return this.#watchAll(rule);
     });
   }
 
@@ -194,6 +206,7 @@ export class Forwarder {
     const rules = this.#table.takeRules();
     for (const rule of rules) this.#orphan(rule);
     await Promise.all(rules.map((rule) => this.#shut(rule)));
+    for (const rule of rules) this.#watchAll(rule);
   }
 
   /** Hold changes back while a successor is made from the picture of all rules. Rejects with the signal's reason. */
@@ -211,6 +224,7 @@ export class Forwarder {
       retire: (reason) => {
         for (const rule of this.#table.takeRules()) {
           this.#orphan(rule);
+          this.#watchAll(rule);
           rule.listener.close();
         }
         this.#table.forgetBroken();
@@ -261,7 +275,12 @@ export class Forwarder {
   #serve({ src, dst, listener, carried }: RuleSpec & { listener: Listener; carried?: CarriedStats }): Rule {
     this.#gate.mustBeOpen(); // opening the listener may have taken long
     const destination = new Destination(dst, this.#options.engine.openUpstream(dst.endpoint), carried);
-    return new Rule({ src, listener, destination, entrance: this.#openEntrance(src, listener, destination) });
+    try {
+      return new Rule({ src, listener, destination, entrance: this.#openEntrance(src, listener, destination) });
+    } catch (error) {
+      destination.upstream.forget();
+      throw error;
+    }
   }
 
   #openEntrance(src: SourceSpec, listener: Listener, destination: Destination) {
@@ -285,15 +304,23 @@ export class Forwarder {
 
   /** The rule is gone from here; its connections go on. */
   #orphan(rule: Rule): void {
-    for (const destination of rule.destinations) {
-      this.#table.addOrphan(rule.src, destination);
-      this.#watch(destination);
-    }
+    for (const destination of rule.destinations) this.#table.addOrphan(rule.src, destination);
     this.#options.changes.notify();
   }
 
+  /** To be called when a rule that is gone accepts nobody any more. Returns its destinations. */
+  #watchAll(rule: Rule): Destination[] {
+    const destinations = [...rule.destinations];
+    for (const destination of destinations) this.#watch(destination);
+    return destinations;
+  }
+
+  /** It gets no new connections: when the last has ended, it is over, unless it is routed to again by then. */
   #watch(destination: Destination): void {
-    void destination.upstream.drained().then(() => this.#options.changes.notify());
+    void destination.upstream.drained().then(() => {
+      if (destination.stats().connections === 0 && this.#table.forget(destination)) destination.upstream.forget();
+      this.#options.changes.notify();
+    });
   }
 
   async #shut(rule: Rule): Promise<void> {

@@ -38,8 +38,7 @@ export class Rule {
 
   /** The current destination first, then the earlier ones that still have connections, newest first. */
   get destinations(): readonly Destination[] {
-    this.#destinations = this.#destinations.filter((each, index) => index === 0 || each.stats().connections > 0);
-    return this.#destinations;
+    return this.#destinations.filter((each, index) => index === 0 || each.stats().connections > 0);
   }
 
   /** An earlier destination with this key that still has connections. */
@@ -54,13 +53,21 @@ export class Rule {
 
   /** A destination that has connections of this rule still. */
   addEarlier(destination: Destination): void {
-    this.#destinations = [this.current, destination, ...this.destinations.slice(1)];
+    this.#destinations = [this.current, destination, ...this.#destinations.slice(1)];
   }
 
   /** New connections go to `destination` from now on; open ones stay. */
   route(destination: Destination): void {
     this.#entrance.route(destination.upstream);
-    this.#destinations = [destination, ...this.destinations.filter((each) => each !== destination)];
+    this.#destinations = [destination, ...this.#destinations.filter((each) => each !== destination)];
+  }
+
+  /** Drop an earlier destination that has drained. Returns whether it had one. */
+  forget(destination: Destination): boolean {
+    const others = this.#destinations.filter((each, index) => index === 0 || each !== destination);
+    const wasKnown = others.length < this.#destinations.length;
+    this.#destinations = others;
+    return wasKnown;
   }
 
   /** Read certificates again, for handshakes to come; throws GraceError and keeps the old ones. */

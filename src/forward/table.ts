@@ -97,11 +97,19 @@ export class RuleTable {
 
   /** Every destination: of each rule the current one first, then earlier ones that have connections; then those of stopped rules. */
   views(): DestinationView[] {
-    this.#orphans = this.#orphans.filter(({ destination }) => destination.stats().connections > 0);
     const ofRules = this.rules.flatMap((rule) =>
       rule.destinations.map((destination, index) => ({ src: rule.src, destination, isCurrent: index === 0, listener: rule.listener })),
     );
-    return [...ofRules, ...this.#orphans.map((orphan) => ({ ...orphan, isCurrent: false, listener: null }))];
+    const orphans = this.#orphans.filter(({ destination }) => destination.stats().connections > 0);
+    return [...ofRules, ...orphans.map((orphan) => ({ ...orphan, isCurrent: false, listener: null }))];
+  }
+
+  /** Drop a destination that has drained, unless it is where a rule sends its clients now. Returns whether it is dropped. */
+  forget(destination: Destination): boolean {
+    if (this.rules.some((rule) => rule.current === destination)) return false;
+    for (const rule of this.rules) rule.forget(destination);
+    this.#orphans = this.#orphans.filter((orphan) => orphan.destination !== destination);
+    return true;
   }
 }
 

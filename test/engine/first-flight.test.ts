@@ -25,7 +25,7 @@ async function prepare(t: TestContext) {
   const upstream: ThreadUpstream = {
     plan: { id: 0, counters: allocateCounters(1), addresses: [], bindAddress: null, timeoutMs: 1000, retryMs: 0, keepAliveMs: 0 },
     counters: new Counters(allocateCounters(1), 0),
-    addresses: [], resolved: null, bindAddress: null, isWatched: false, eagerness: UNKNOWN_EAGERNESS,
+    addresses: [], resolved: null, bindAddress: null, isWatched: false, isForgotten: false, eagerness: UNKNOWN_EAGERNESS,
   };
   const firstFlight = new FirstFlight({ kernel, legs, upstreams: [upstream] } as unknown as Thread);
   const server = listener.dup();

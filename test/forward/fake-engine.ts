@@ -27,6 +27,12 @@ export class FakeUpstream implements Upstream {
     for (const wake of this.#waiters.splice(0)) wake();
   }
 
+  isForgotten = false;
+
+  forget(): void {
+    this.isForgotten = true;
+  }
+
   destroy(): number {
     const count = this.connections;
     if (count > 0) this.end(count);

@@ -62,6 +62,11 @@ function fakeListener(): Listener {
   };
 }
 
+/** Resolves when what follows from what has happened has been done. */
+function settled(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
 test('a switch sends new connections elsewhere and leaves the open ones', async () => {
   const { forwarder, connect, table } = setUp();
   await forwarder.start(rule('tcp:9000', a));
@@ -291,4 +296,36 @@ test('who names a source that is not forwarded is told of those that are, or of 
   for (const port of [1111, 2222, 3333, 4444, 5555]) await forwarder.start(rule(`tcp:${port}`, a));
   assert.equal(await hint('unix:/run/a'), 'see: grace ls');
   assert.equal(await hint('tcp:5554'), 'did you mean tcp:5555?');
+});
+
+test('a destination is forgotten with its last connection, and not while a rule leads there', async () => {
+  const { forwarder, connect, engine } = setUp();
+  await forwarder.start(rule('tcp:9000', a));
+  const first = connect(rule('tcp:9000', a));
+  await forwarder.switch(rule('tcp:9000', b).src, rule('tcp:9000', b).dst);
+  await forwarder.switch(rule('tcp:9000', a).src, rule('tcp:9000', a).dst);
+  first.end();
+  await settled();
+  const [upstreamA, upstreamB] = engine.upstreams;
+  assert.deepEqual([upstreamA?.isForgotten, upstreamB?.isForgotten], [false, true]);
+  await forwarder.stop(rule('tcp:9000', a).src);
+  await settled();
+  assert.equal(upstreamA?.isForgotten, true);
+});
+
+test('a destination that drains while a switch back to it is being kept is not brought back', async () => {
+  const { promise: mayKeep, resolve: keep } = Promise.withResolvers<void>();
+  let saves = 0;
+  const { forwarder, connect, engine } = setUp({ save: () => (++saves < 3 ? Promise.resolve() : mayKeep) });
+  await forwarder.start(rule('tcp:9000', a));
+  const first = connect(rule('tcp:9000', a));
+  await forwarder.switch(rule('tcp:9000', b).src, rule('tcp:9000', b).dst);
+  const switched = forwarder.switch(rule('tcp:9000', a).src, rule('tcp:9000', a).dst);
+  await settled();
+  first.end();
+  await settled();
+  keep();
+  await switched;
+  assert.equal(engine.upstreams[0]?.isForgotten, true);
+  assert.equal(connect(rule('tcp:9000', a)).isForgotten, false);
 });

@@ -4,6 +4,7 @@ import { Descriptors } from './descriptors.ts';
 import { IS_UNIX, KIND_CLIENT, KIND_LISTENER } from './legs.ts';
 import type { Dialer } from './dial.ts';
 import { CLOSED_ROUTE } from './route.ts';
+import type { Route } from './route.ts';
 import { readPeer } from './peer.ts';
 import { TCP_EVENTS, UNIX_EVENTS } from './relay.ts';
 import type { Thread, ThreadEntrance } from './thread.ts';
@@ -16,6 +17,8 @@ const PAUSE_MS = { first: 20, longest: 500 };
 /** Longest that a client may have waited in the queue of a listener before it was tuned. */
 const TUNE_FOR_MS = 2000;
 const SHORTAGES: readonly number[] = [EMFILE, ENFILE, ENOBUFS, ENOMEM];
+/** In place of a client: it was accepted, and nothing could be done with it. */
+const REFUSED = -(1 << 20);
 
 export class Acceptor {
   readonly #thread: Thread;
@@ -43,7 +46,7 @@ export class Acceptor {
     this.#watch(entrance);
   }
 
-  /** Accept no more. Its connections still count for it. */
+  /** Accept no more, and say so. Its connections still count for it. */
   close(id: number): void {
     const { entrances } = this.#thread;
     const entrance = entrances.get(id);
@@ -52,12 +55,14 @@ export class Acceptor {
     this.#byFd.delete(entrance.plan.fd);
     entrance.resumeAt = 0;
     entrance.isClosed = true;
+    this.#thread.say({ said: 'entrance-closed', entrance: id });
     this.forgetIfDone(entrance);
   }
 
   /** A closed entrance is remembered for its last connection. */
-  forgetIfDone(entrance: ThreadEntrance): void {
-    if (entrance.isClosed && entrance.connections === 0) this.#thread.entrances.delete(entrance.plan.id);
+  forgetIfDone({ plan, isClosed, connections }: ThreadEntrance): void {
+    if (!isClosed || connections > 0) return;
+    if (this.#thread.entrances.delete(plan.id)) this.#thread.say({ said: 'entrance-forgotten', entrance: plan.id });
   }
 
   #watch(entrance: ThreadEntrance): void {
@@ -100,37 +105,44 @@ export class Acceptor {
     entrance.burst = Math.min(2 * entrance.burst, ACCEPTS_PER_TURN);
   }
 
-  /** One client, whose upstream is in `#upstream`; or the negative errno; or CLOSED_ROUTE. */
+  /** One client, counted for its upstream, which is in `#upstream`; or the negative errno; or CLOSED_ROUTE; or REFUSED. */
   #accept({ plan, route }: ThreadEntrance): number {
     const { kernel, number } = this.#thread;
     route.raise(number);
     const before = route.upstream;
-    if (before === CLOSED_ROUTE) {
-      route.lower(number);
-      return CLOSED_ROUTE;
-    }
-    const client = kernel.accept(plan.fd);
-    const after = route.upstream;
+    const client = before === CLOSED_ROUTE ? CLOSED_ROUTE : this.#count(kernel.accept(plan.fd), before, route);
     route.lower(number);
+    return client;
+  }
+
+  /** Count a client before the flag goes down: whoever waits for that finds it in the books. */
+  #count(client: number, before: number, route: Route): number {
+    if (client < 0) return client;
+    const { kernel, legs, upstreams } = this.#thread;
+    const after = route.upstream;
     this.#upstream = after === CLOSED_ROUTE ? before : after;
+    // A route holds at once, and may be faster than the message that tells of its upstream.
+    if (!upstreams.has(this.#upstream)) this.#thread.obey();
+    const upstream = upstreams.get(this.#upstream);
+    if (!upstream || !legs.fits(client)) {
+      kernel.closeWithReset(client);
+      return REFUSED;
+    }
+    upstream.counters.countOpened();
     return client;
   }
 
   #upstream = CLOSED_ROUTE;
 
   #admit(entrance: ThreadEntrance, client: number): void {
-    const { kernel, legs, number, upstreams } = this.#thread;
+    const { kernel, legs, number } = this.#thread;
     const { isUnix, id } = entrance.plan;
-    // A route holds at once, and may be faster than the message that tells of its upstream.
-    if (!upstreams[this.#upstream]) this.#thread.obey();
-    if (!legs.fits(client)) return kernel.close(client);
     const generation = legs.open(client, number, KIND_CLIENT | (isUnix ? IS_UNIX : 0));
     const watched = kernel.watch(client, isUnix ? UNIX_EVENTS : TCP_EVENTS, generation);
     if (entrance.tuneUntil > 0 && !isUnix) this.#tuneEarly(entrance, client);
     this.#thread.fdBound = Math.max(this.#thread.fdBound, client + 1);
     readPeer(this.#thread, client, kernel.peer);
     this.enter(client, { upstream: this.#upstream, entrance: id, startedMs: Date.now() });
-    upstreams[this.#upstream]!.counters.countOpened();
     if (entrance.pauseMs > 0) {
       entrance.pauseMs = 0;
       this.#thread.say({ said: 'resumed', entrance: id });

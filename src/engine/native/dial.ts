@@ -75,7 +75,7 @@ export class Dialer {
   /** Connect a client that was accepted; its row is filled in, its upstream counts it. */
   begin(client: number): void {
     const { now, upstreams, legs } = this.#thread;
-    const upstream = upstreams[legs.upstream(client)]!;
+    const upstream = upstreams.get(legs.upstream(client))!;
     const dial: Dial = {
       client, upstream,
       retryUntil: now + upstream.plan.retryMs,
@@ -114,7 +114,7 @@ export class Dialer {
     const waiting = this.#resolving.get(upstreamId) ?? [];
     this.#resolving.delete(upstreamId);
     const addresses = sockaddrs.map((sockaddr) => kernel.address(sockaddr));
-    const upstream = upstreams[upstreamId];
+    const upstream = upstreams.get(upstreamId);
     if (upstream && error === null) upstream.resolved = { addresses, until: now + RESOLVED_FOR_MS };
     for (const dial of waiting) {
       if (this.#dials.get(dial.client) !== dial || dial.isResting) continue;

@@ -13,11 +13,12 @@ import { setResetOnClose } from '../../sys/socket.ts';
 import { SystemError } from '../../sys/system-error.ts';
 import { GraceError } from '../../error.ts';
 import type { ClientEndpoint } from '../../endpoint/model.ts';
-import type { Engine, EngineName, EngineObserver, EntranceOptions, Upstream } from '../engine.ts';
+import type { Engine, EngineName, EntranceOptions, Upstream } from '../engine.ts';
 import type { AdoptOptions } from '../transfer.ts';
 import { resolveHost } from '../portable/addresses.ts';
 import { openPortableEngine } from '../portable/engine.ts';
 import { NativeEntrance } from './entrance.ts';
+import { EntranceOwners } from './owners.ts';
 import { checkKernel } from './kernel.ts';
 import { KIND_CLIENT, KIND_OWN, KIND_SERVER } from './legs.ts';
 import type { EndReport, Report } from './messages.ts';
@@ -45,20 +46,14 @@ export function openNativeEngine(options: NativeEngineOptions = {}): NativeEngin
   return new NativeEngine(options);
 }
 
-/** Stands for the entrance that adopted connections once came by, in this or another process. */
-type Shadow = { observer: EngineObserver; closedIn?: undefined; loseThread?: undefined };
-
 export class NativeEngine implements Engine {
   readonly #portable: Engine;
   readonly #onFailure: ((error: Error) => void) | undefined;
   readonly #threads: Threads;
-  readonly #upstreams = new Map<number, WeakRef<NativeUpstream>>();
-  /** By their numbers in the threads, of which one may have had several. */
-  readonly #entrances = new Map<number, NativeEntrance | Shadow>();
+  readonly #upstreams = new Map<number, NativeUpstream>();
+  readonly #owners = new EntranceOwners();
   readonly mover: NativeMover;
   readonly #originals = new WeakMap<Upstream, NativeUpstream>();
-  /** Tells the threads of upstreams that nobody can name any more. */
-  readonly #forgotten = new FinalizationRegistry<number>((id) => this.#forget(id));
   #lastId = 0;
   #hasFailed = false;
 
@@ -71,7 +66,7 @@ export class NativeEngine implements Engine {
       onReport: (thread, report) => this.#hear(thread, report),
       onDeath: (thread, error) => this.#loseThread(thread, error),
     });
-    this.mover = new NativeMover({ threads: this.#threads, isUsable: () => !this.#hasFailed, openShadow: (options) => this.#openShadow(options) });
+    this.mover = new NativeMover({ threads: this.#threads, isUsable: () => !this.#hasFailed, openShadow: (options, members) => this.#openShadow(options, members) });
   }
 
   get name(): EngineName {
@@ -94,9 +89,9 @@ export class NativeEngine implements Engine {
         this.#originals.set(twin, original);
         return twin;
       },
+      onOver: () => this.#forget(id),
     });
-    this.#upstreams.set(id, new WeakRef(upstream));
-    this.#forgotten.register(upstream, id);
+    this.#upstreams.set(id, upstream);
     return upstream;
   }
 
@@ -108,8 +103,8 @@ export class NativeEngine implements Engine {
       portable: this.#portable,
       isUsable: !this.#hasFailed,
       originalOf: (twin) => this.#originals.get(twin) ?? twin,
-      register: (entrance) => {
-        this.#entrances.set(++this.#lastId, entrance);
+      register: (entrance, members) => {
+        this.#owners.add(++this.#lastId, entrance, members);
         return this.#lastId;
       },
     });
@@ -133,7 +128,7 @@ export class NativeEngine implements Engine {
   }
 
   #upstream(id: number): NativeUpstream | undefined {
-    return this.#upstreams.get(id)?.deref();
+    return this.#upstreams.get(id);
   }
 
   #hear(thread: number, report: Report): void {
@@ -147,23 +142,25 @@ export class NativeEngine implements Engine {
         return this.#upstream(report.upstream)?.lookAgain();
       case 'paused': {
         const error = new SystemError(report.errno, 'accept');
-        return this.#entrances.get(report.entrance)?.observer.acceptPaused?.({ error, retryInMs: report.retryInMs });
+        return this.#owners.get(report.entrance)?.observer.acceptPaused?.({ error, retryInMs: report.retryInMs });
       }
       case 'resumed':
-        return this.#entrances.get(report.entrance)?.observer.acceptResumed?.();
+        return this.#owners.get(report.entrance)?.observer.acceptResumed?.();
       case 'entrance-closed':
-        return this.#entrances.get(report.entrance)?.closedIn?.(thread, report.entrance);
+        return this.#owners.get(report.entrance)?.closedIn?.(thread, report.entrance);
+      case 'entrance-forgotten':
+        return this.#owners.forgotten(thread, report.entrance);
       case 'frozen':
         return this.mover.frozen(thread, report.upstream, report.connections);
     }
   }
 
-  #openShadow({ observer, idleMs }: Pick<AdoptOptions, 'observer' | 'idleMs'>): number {
+  #openShadow({ observer, idleMs }: Pick<AdoptOptions, 'observer' | 'idleMs'>, members: readonly number[]): number {
     const id = ++this.#lastId;
-    this.#entrances.set(id, { observer });
+    this.#owners.add(id, { observer }, members);
     const route = Route.open(CLOSED_ROUTE, { threads: 0 });
     const reportsOrderly = observer.connectionEnded !== undefined && observer.wantsOrderlyEnds !== false;
-    this.#threads.tellAll({ do: 'open-entrance', plan: { id, fd: -1, isUnix: false, route: route.memory, maxconn: null, idleMs, reportsOrderly } });
+    for (const thread of members) this.#threads.tell(thread, { do: 'open-entrance', plan: { id, fd: -1, isUnix: false, route: route.memory, maxconn: null, idleMs, reportsOrderly } });
     return id;
   }
 
@@ -187,7 +184,7 @@ export class NativeEngine implements Engine {
     const { peer, stage, bytesIn, bytesOut, durationMs } = end;
     if (!upstream) return;
     const error = endError(end, upstream.endpoint, upstream.lastAddresses);
-    this.#entrances.get(end.entrance)?.observer.connectionEnded?.({ peer, upstream, stage, error, bytesIn, bytesOut, durationMs });
+    this.#owners.get(end.entrance)?.observer.connectionEnded?.({ peer, upstream, stage, error, bytesIn, bytesOut, durationMs });
   }
 
   /** A thread died. What it left open is closed, so that no peer waits for it; accepting goes on without threads. */
@@ -202,8 +199,8 @@ export class NativeEngine implements Engine {
       if (isLeg) setResetOnClose(fd);
       closeFd(fd);
     }
-    for (const reference of this.#upstreams.values()) reference.deref()?.forgetThread(thread);
-    for (const entrance of new Set(this.#entrances.values())) entrance.loseThread?.(thread);
+    for (const upstream of this.#upstreams.values()) upstream.forgetThread(thread);
+    for (const owner of this.#owners.lost(thread)) owner.loseThread?.(thread);
     if (isFirst) this.#onFailure?.(error);
   }
 }

@@ -9,8 +9,8 @@ import type { Threads } from './threads.ts';
 import type { NativeUpstream } from './upstream.ts';
 
 export type NativeEntranceOptions = {
-  /** Make this entrance known to the threads' reports under a new number. */
-  register: (entrance: NativeEntrance) => number;
+  /** Make this entrance known to the reports of these threads under a new number. */
+  register: (entrance: NativeEntrance, members: readonly number[]) => number;
   listener: Listener;
   endpoint: ServerEndpoint;
   upstream: NativeUpstream;
@@ -27,7 +27,7 @@ export type NativeEntranceOptions = {
 const RETRY_MS = 200;
 
 /** Who accepts at the moment. */
-type Acceptor = { by: 'threads'; id: number; fds: number[]; route: Route } | { by: 'portable'; entrance: Entrance } | { by: 'nobody' };
+type Acceptor = { by: 'threads'; id: number; members: readonly number[]; fds: number[]; route: Route } | { by: 'portable'; entrance: Entrance } | { by: 'nobody' };
 
 /**
  * Accepting on one listener: in the threads while both sides are plain, else in the portable engine.
@@ -125,7 +125,6 @@ export class NativeEntrance implements Entrance {
     const { register, listener, endpoint, threads, observer } = this.#options;
     const extras: ServerExtras = endpoint.type === 'haproxy' || endpoint.type === 'stdio' ? {} : endpoint;
     const { maxconn = null, idle: idleMs = null } = extras;
-    const id = register(this);
     const route = Route.open(this.#upstream.id, { threads: threads.count });
     const reportsOrderly = observer.connectionEnded !== undefined && observer.wantsOrderlyEnds !== false;
     // A limit is one for all threads: where there is one, a single thread accepts.
@@ -140,12 +139,13 @@ export class NativeEntrance implements Entrance {
       throw error;
     }
     this.#routes.add(route);
+    const id = register(this, members);
     const command = (fd: number): Command => ({
       do: 'open-entrance',
       plan: { id, fd, isUnix: listener.address.family === 'unix', route: route.memory, maxconn, idleMs, reportsOrderly },
     });
     members.forEach((thread, index) => threads.tell(thread, command(fds[index]!)));
-    return { by: 'threads', id, fds, route };
+    return { by: 'threads', id, members, fds, route };
   }
 
   #openPortable(): Acceptor {
@@ -165,14 +165,14 @@ export class NativeEntrance implements Entrance {
     const { threads } = this.#options;
     acceptor.route.close();
     const { promise, resolve } = Promise.withResolvers<void>();
-    const waiting = new Set(threads.alive);
+    const waiting = new Set(acceptor.members.filter((thread) => threads.alive.includes(thread)));
     const done = (thread: number, id: number | null) => {
       if (id !== null && id !== acceptor.id) return;
       waiting.delete(thread);
       if (waiting.size === 0) resolve();
     };
     this.#closed.push(done);
-    threads.tellAll({ do: 'close-entrance', entrance: acceptor.id });
+    for (const thread of waiting) threads.tell(thread, { do: 'close-entrance', entrance: acceptor.id });
     if (waiting.size === 0) resolve();
     await promise;
     this.#closed.splice(this.#closed.indexOf(done), 1);

@@ -48,7 +48,7 @@ export class FirstFlight {
     const { legs, upstreams } = this.#thread;
     if (legs.generation(fd) !== generation) return;
     const client = legs.other(fd);
-    const upstream = upstreams[legs.upstream(client)];
+    const upstream = upstreams.get(legs.upstream(client));
     if (!upstream) return;
     const hasSpoken = legs.bytes(client) > 0;
     if (!hasSpoken && upstream.eagerness >= BELIEVED_FROM) this.#setQuickAck(fd, 1);

@@ -49,7 +49,7 @@ export class Loop {
       number,
       kernel,
       legs: noted,
-      upstreams: [],
+      upstreams: new Map(),
       entrances: new Map(),
       ipv6Peers: new Map(),
       now: performance.now(),
@@ -138,7 +138,7 @@ export class Loop {
     const server = legs.other(client);
     const upstreamId = legs.upstream(client);
     const entranceId = legs.entrance(client);
-    const upstream = upstreams[upstreamId]!;
+    const upstream = upstreams.get(upstreamId)!;
     const entrance = entrances.get(entranceId);
     if (!isSilent && (reason !== null || entrance?.plan.reportsOrderly)) {
       const bytesOut = server === -1 ? 0 : legs.bytes(server);
@@ -154,11 +154,31 @@ export class Loop {
     }
     upstream.counters.countClosed();
     if (upstream.isWatched) this.#sayIfDrained(upstreamId);
+    if (upstream.isForgotten) this.#forgetIfDone(upstreamId);
     if (entrance) this.#acceptor.left(entrance);
   }
 
+  #forget(id: number): void {
+    const upstream = this.#thread.upstreams.get(id);
+    if (!upstream) return;
+    upstream.isForgotten = true;
+    this.#forgetIfDone(id);
+  }
+
+  #forgetIfDone(id: number): void {
+    const { upstreams } = this.#thread;
+    if (upstreams.get(id)?.counters.connections === 0) upstreams.delete(id);
+  }
+
+  #watch(id: number): void {
+    const upstream = this.#thread.upstreams.get(id);
+    if (!upstream) return;
+    upstream.isWatched = true;
+    this.#sayIfDrained(id);
+  }
+
   #sayIfDrained(id: number): void {
-    const upstream = this.#thread.upstreams[id];
+    const upstream = this.#thread.upstreams.get(id);
     if (!upstream || upstream.counters.connections > 0) return;
     upstream.isWatched = false;
     // What the main thread does next may look for the reports of these connections.
@@ -184,25 +204,24 @@ export class Loop {
     switch (command.do) {
       case 'open-upstream': {
         const { plan } = command;
-        upstreams[plan.id] = {
+        upstreams.set(plan.id, {
           plan,
           counters: new Counters(plan.counters, number),
           addresses: plan.addresses?.map((sockaddr) => kernel.address(sockaddr)) ?? null,
           resolved: null,
           bindAddress: plan.bindAddress && kernel.address(plan.bindAddress),
           isWatched: false,
+          isForgotten: false,
           eagerness: UNKNOWN_EAGERNESS,
-        };
+        });
         return;
       }
       case 'forget-upstream':
-        upstreams[command.upstream] = undefined;
-        return;
+        return this.#forget(command.upstream);
       case 'resolved':
         return this.#dialer.resolved(command.upstream, command.addresses, command.error);
       case 'watch':
-        upstreams[command.upstream]!.isWatched = true;
-        return this.#sayIfDrained(command.upstream);
+        return this.#watch(command.upstream);
       case 'destroy':
         return this.#destroy(command.upstream);
       case 'open-entrance': {
@@ -212,8 +231,7 @@ export class Loop {
         return this.#idle.add(plan);
       }
       case 'close-entrance':
-        this.#acceptor.close(command.entrance);
-        return this.#say({ said: 'entrance-closed', entrance: command.entrance });
+        return this.#acceptor.close(command.entrance);
       case 'freeze':
         return this.#say({ said: 'frozen', upstream: command.upstream, connections: this.#freezer.freeze(command.upstream, command) });
       case 'thaw':

@@ -32,6 +32,7 @@ export type EntrancePlan = {
 
 export type Command =
   | { do: 'open-upstream'; plan: UpstreamPlan }
+  /** Nobody will name it again; it is remembered for the connections that it has. */
   | { do: 'forget-upstream'; upstream: number }
   /** The addresses of a name, or why it has none. */
   | { do: 'resolved'; upstream: number; addresses: Uint8Array[]; error: string | null }
@@ -77,6 +78,8 @@ export type Report =
   | { said: 'paused'; entrance: number; errno: number; retryInMs: number }
   | { said: 'resumed'; entrance: number }
   | { said: 'entrance-closed'; entrance: number }
+  /** It accepts no more, and its last connection here has ended. */
+  | { said: 'entrance-forgotten'; entrance: number }
   | { said: 'frozen'; upstream: number; connections: MovedConnection[] };
 
 /** What a thread is started with. Commands come as a message on the port, and then a byte on the descriptor, which wakes it. */

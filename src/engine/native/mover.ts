@@ -12,8 +12,8 @@ import { NativeUpstream } from './upstream.ts';
 export type NativeMoverOptions = {
   threads: Threads;
   isUsable: () => boolean;
-  /** Make known in the threads what stands for an entrance that is no more; returns its number. */
-  openShadow: (options: Pick<AdoptOptions, 'observer' | 'idleMs'>) => number;
+  /** Make known in these threads what stands for an entrance that is no more; returns its number. */
+  openShadow: (options: Pick<AdoptOptions, 'observer' | 'idleMs'>, threads: readonly number[]) => number;
 };
 
 export class NativeMover implements Mover {
@@ -107,11 +107,12 @@ export class NativeMover implements Mover {
     }
     if (connections.flatMap(legsOf).some(({ fd }) => !threads.legs.fits(fd))) throw new GraceError('descriptors of these connections are beyond what the threads can count');
     const own = entrance instanceof NativeEntrance ? entrance : null;
-    const id = own?.idInThreads ?? openShadow({ observer, idleMs });
     const members = own?.isInOneThread ? alive.slice(0, 1) : alive;
-    const shares = members.map((thread, index) => ({ thread, share: connections.filter((_, at) => (at + this.#next) % members.length === index) }));
+    const all = members.map((thread, index) => ({ thread, share: connections.filter((_, at) => (at + this.#next) % members.length === index) }));
+    const shares = all.filter(({ share }) => share.length > 0);
     this.#next++;
-    for (const { thread, share } of shares.filter((each) => each.share.length > 0)) {
+    const id = own?.idInThreads ?? openShadow({ observer, idleMs }, shares.map(({ thread }) => thread));
+    for (const { thread, share } of shares) {
       upstream.countAdopted(thread, share.length);
       // From here on they are closed with what the thread has, should it die before it hears of them.
       for (const { client, server } of share) {

@@ -134,8 +134,8 @@ export class Relay {
   #count(from: number, length: number): void {
     const { legs, upstreams } = this.#thread;
     legs.addBytes(from, length);
-    if (legs.has(from, KIND_CLIENT)) upstreams[legs.upstream(from)]!.counters.addIn(length);
-    else upstreams[legs.upstream(legs.other(from))]!.counters.addOut(length);
+    if (legs.has(from, KIND_CLIENT)) upstreams.get(legs.upstream(from))!.counters.addIn(length);
+    else upstreams.get(legs.upstream(legs.other(from)))!.counters.addOut(length);
   }
 
   #readEnded(from: number, to: number, result: number): void {

@@ -2,9 +2,10 @@
  * Where an entrance sends the clients that it accepts: one shared cell, so that a change holds for
  * the very next client, whichever thread accepts it.
  *
- * While a thread accepts, its own flag is up. Who closes the route waits for the flags, and knows
- * then that no client is accepted on the old terms any more. (Both sides write before they read, in
- * the sequentially consistent order of Atomics, so that one of them always sees the other.)
+ * While a thread accepts, and until it has counted the client, its own flag is up. Who changes or
+ * closes the route waits for the flags, and knows then that every client that was accepted on the old
+ * terms is counted, and that there will be no more. (Both sides write before they read, in the
+ * sequentially consistent order of Atomics, so that one of them always sees the other.)
  */
 const UPSTREAM = 0;
 const FIRST_FLAG = 1;
@@ -26,7 +27,7 @@ export class Route {
 
   static open(upstream: number, { threads }: { threads: number }): Route {
     const route = new Route(new SharedArrayBuffer(4 * (FIRST_FLAG + threads)));
-    route.set(upstream);
+    Atomics.store(route.#cells, UPSTREAM, upstream);
     return route;
   }
 
@@ -35,13 +36,9 @@ export class Route {
     return Atomics.load(this.#cells, UPSTREAM);
   }
 
-  set(upstream: number): void {
+  /** Lead to another upstream, and wait the few microseconds that an accept under way takes. */
+  set(upstream: number, { timeoutMs = HUNG_AFTER_MS }: { timeoutMs?: number } = {}): void {
     Atomics.store(this.#cells, UPSTREAM, upstream);
-  }
-
-  /** Close it, and wait the few microseconds that an accept under way takes. */
-  close({ timeoutMs = HUNG_AFTER_MS }: { timeoutMs?: number } = {}): void {
-    this.set(CLOSED_ROUTE);
     const until = performance.now() + timeoutMs;
     for (let flag = FIRST_FLAG; flag < this.#cells.length; flag++) {
       // A thread that died or hangs with its flag up accepts no more either.
@@ -49,7 +46,12 @@ export class Route {
     }
   }
 
-  /** Raise the flag of a thread, which must be lowered right after its accept(2). */
+  /** Accept no more; waits as `set` does. */
+  close(options: { timeoutMs?: number } = {}): void {
+    this.set(CLOSED_ROUTE, options);
+  }
+
+  /** Raise the flag of a thread, which must be lowered as soon as the client of its accept(2) is counted. */
   raise(thread: number): void {
     Atomics.store(this.#cells, FIRST_FLAG + thread, 1);
   }

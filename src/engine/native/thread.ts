@@ -15,6 +15,8 @@ export type ThreadUpstream = {
   readonly bindAddress: Address | null;
   /** The main thread waits for the last connection to end. */
   isWatched: boolean;
+  /** It is forgotten with its last connection. */
+  isForgotten: boolean;
   /** How sure it is that its clients speak first; see first-flight.ts. */
   eagerness: number;
 };
@@ -44,7 +46,7 @@ export type Thread = {
   readonly kernel: Kernel;
   readonly legs: Legs;
   /** By their numbers. */
-  readonly upstreams: (ThreadUpstream | undefined)[];
+  readonly upstreams: Map<number, ThreadUpstream>;
   readonly entrances: Map<number, ThreadEntrance>;
   /** Addresses of IPv6 clients, by descriptor. */
   readonly ipv6Peers: Map<number, string>;

@@ -11,6 +11,8 @@ export type NativeUpstreamOptions = {
   threads: Threads;
   /** Open the same destination in the portable engine. */
   openPortable: (original: NativeUpstream) => Upstream;
+  /** It is to be forgotten and has no connection left: nobody will ask for it again. */
+  onOver: (upstream: NativeUpstream) => void;
 };
 
 /** A destination: its connections in the threads, and those that the portable engine has. */
@@ -25,16 +27,19 @@ export class NativeUpstream implements Upstream {
   readonly #threads: Threads;
   readonly #counters: readonly Counters[];
   readonly #openPortable: (original: NativeUpstream) => Upstream;
+  readonly #onOver: (upstream: NativeUpstream) => void;
   #portable: Upstream | null = null;
+  #isForgotten = false;
   /** Called when a thread says that it has no connection of this upstream left. */
   readonly #waiters = new Set<() => void>();
 
-  constructor({ endpoint, id, plan, threads, openPortable }: NativeUpstreamOptions) {
+  constructor({ endpoint, id, plan, threads, openPortable, onOver }: NativeUpstreamOptions) {
     this.endpoint = endpoint;
     this.id = id;
     this.isPlain = plan !== null;
     this.#threads = threads;
     this.#openPortable = openPortable;
+    this.#onOver = onOver;
     const counters = allocateCounters(threads.count);
     this.#counters = Array.from({ length: threads.count }, (_, thread) => new Counters(counters, thread));
     if (plan) threads.tellAll({ do: 'open-upstream', plan: { ...plan, id, counters } });
@@ -108,6 +113,15 @@ export class NativeUpstream implements Upstream {
   forgetThread(thread: number): void {
     this.#counters[thread]?.forget();
     this.lookAgain();
+  }
+
+  forget(): void {
+    if (this.#isForgotten) return;
+    this.#isForgotten = true;
+    void this.drained().then(() => {
+      this.#portable?.forget();
+      this.#onOver(this);
+    });
   }
 
   destroy(): number {

@@ -69,6 +69,10 @@ export class PortableUpstream implements Upstream {
     return ended.length;
   }
 
+  forget(): void {
+    // Nothing outlives the object itself.
+  }
+
   /** A client was accepted. Every one that was admitted must be released. */
   admit(): Connection {
     const connection = new Connection();

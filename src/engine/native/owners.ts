@@ -1,0 +1,47 @@
+/** Whom the reports of the threads concern: entrances, and what stands for those that are no more. */
+import type { EngineObserver } from '../engine.ts';
+
+/** Who hears of what happens at an entrance. */
+export type EntranceOwner = {
+  readonly observer: EngineObserver;
+  /** A thread accepts no more under this number. */
+  closedIn?(thread: number, id: number): void;
+  /** A thread is gone. */
+  loseThread?(thread: number): void;
+};
+
+type Row = { readonly owner: EntranceOwner; readonly threads: Set<number> };
+
+/**
+ * Owners by the numbers of their entrances in the threads, of which one owner may have had several. Each is
+ * remembered until every thread that was told of it has forgotten it: closed, and its last connection reported.
+ */
+export class EntranceOwners {
+  readonly #rows = new Map<number, Row>();
+
+  /** `threads`: those that are told of it. */
+  add(id: number, owner: EntranceOwner, threads: readonly number[]): void {
+    if (threads.length > 0) this.#rows.set(id, { owner, threads: new Set(threads) });
+  }
+
+  get(id: number): EntranceOwner | undefined {
+    return this.#rows.get(id)?.owner;
+  }
+
+  get size(): number {
+    return this.#rows.size;
+  }
+
+  /** A thread has forgotten an entrance. */
+  forgotten(thread: number, id: number): void {
+    const row = this.#rows.get(id);
+    if (row?.threads.delete(thread) && row.threads.size === 0) this.#rows.delete(id);
+  }
+
+  /** A thread is gone. Returns the owners that there were, each once. */
+  lost(thread: number): Set<EntranceOwner> {
+    const owners = new Set([...this.#rows.values()].map(({ owner }) => owner));
+    for (const id of this.#rows.keys()) this.forgotten(thread, id);
+    return owners;
+  }
+}
