@@ -42,6 +42,8 @@ async function main(): Promise<void> {
           const { runKeeper } = await import('./keeper/keeper.ts');
           return await runKeeper({ dir, self, args: ['-d', dir, 'daemon', ...flags], version, env, onSignal });
         }
+        const { makeRoomForLookups } = await import('./engine/lookup.ts');
+        makeRoomForLookups(env);
         const { runDaemon } = await import('./daemon/run.ts');
         return await runDaemon({ dir, self, version, flags, engine: engine ?? 'auto', threads: threads ?? null, logFormat: logFormat ?? 'text', noKeeperBecause, env, onSignal });
       },

@@ -1,5 +1,5 @@
 import { C, isDarwin, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_SEQPACKET, SO_LINGER, SO_RCVTIMEO, SO_SNDTIMEO } from './constants.ts';
-import { setCloseOnExec, setNonBlocking } from './descriptor.ts';
+import { closeFd, setCloseOnExec, setNonBlocking } from './descriptor.ts';
 import { check, libc } from './libc.ts';
 import { decodeSockaddr, encodeSockaddr, SOCKADDR_SIZE } from './sockaddr.ts';
 import type { SocketAddress } from './sockaddr.ts';
@@ -101,6 +101,21 @@ export function setSocketOption(fd: number, level: number, option: number, value
 export function setResetOnClose(fd: number): void {
   const linger = new Int32Array([1, 0]);
   check(libc().setsockopt(fd, C.SOL_SOCKET, SO_LINGER, new Uint8Array(linger.buffer), 8), 'setsockopt');
+}
+
+/**
+ * Whether this machine has an address to reach another one from: `from` if that is given. Addresses are
+ * `struct sockaddr`. A UDP socket's connect(2) looks for one and sends nothing.
+ */
+export function hasSourceFor(address: Uint8Array, from: Uint8Array | null): boolean {
+  const { socket, bind, connect } = libc();
+  const fd = socket(address[isDarwin ? 1 : 0] ?? 0, C.SOCK_DGRAM, 0);
+  if (fd === -1) return false;
+  try {
+    return (from === null || bind(fd, from, from.length) === 0) && connect(fd, address, address.length) === 0;
+  } finally {
+    closeFd(fd);
+  }
 }
 
 /** Whether the descriptor is a socket of type stream on which listen(2) was called. Throws ENOTSOCK, EBADF. */

@@ -23,11 +23,11 @@ async function prepare(t: TestContext) {
   const kernel = openKernel();
   const legs = new Legs(new SharedArrayBuffer(64 * 2048));
   const upstream: ThreadUpstream = {
-    plan: { id: 0, counters: allocateCounters(1), addresses: [], bindAddress: null, timeoutMs: 1000, retryMs: 0, keepAliveMs: 0 },
+    plan: { id: 0, counters: allocateCounters(1), addresses: [], bindAddress: null, timeoutMs: 1000, retryMs: 0, keepAliveMs: 0, mayMeetItself: false },
     counters: new Counters(allocateCounters(1), 0),
-    addresses: [], resolved: null, bindAddress: null, isWatched: false, isForgotten: false, eagerness: UNKNOWN_EAGERNESS,
+    addresses: [], resolved: null, bindAddress: null, answeredLast: null, isWatched: false, isForgotten: false, eagerness: UNKNOWN_EAGERNESS,
   };
-  const firstFlight = new FirstFlight({ kernel, legs, upstreams: [upstream] } as unknown as Thread);
+  const firstFlight = new FirstFlight({ kernel, legs, upstreams: new Map([[0, upstream]]) } as unknown as Thread);
   const server = listener.dup();
   setNonBlocking(server, true);
   const address = kernel.address(encodeSockaddr({ family: 'inet', host: '127.0.0.1', port: listener.address.port }));

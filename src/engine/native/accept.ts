@@ -1,5 +1,6 @@
 /** Taking clients from listeners. */
-import { EAGAIN, ECONNABORTED, EINTR, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPOLLEXCLUSIVE, EPOLLIN } from './kernel.ts';
+import { EAGAIN, ECONNABORTED, EINTR, EINVAL, EMFILE, EPOLLEXCLUSIVE, EPOLLIN } from './kernel.ts';
+import { ACCEPT_PAUSE_MS, errnosOf, shortages } from '../dial-policy.ts';
 import { Descriptors } from './descriptors.ts';
 import { IS_UNIX, KIND_CLIENT, KIND_LISTENER } from './legs.ts';
 import type { Dialer } from './dial.ts';
@@ -12,11 +13,9 @@ import { tuneClient } from './tune.ts';
 
 /** Clients that are taken before open connections have their turn. */
 const ACCEPTS_PER_TURN = 64;
-/** First and longest pause while there are no descriptors or memory: no event tells when there are again. */
-const PAUSE_MS = { first: 20, longest: 500 };
 /** Longest that a client may have waited in the queue of a listener before it was tuned. */
 const TUNE_FOR_MS = 2000;
-const SHORTAGES: readonly number[] = [EMFILE, ENFILE, ENOBUFS, ENOMEM];
+const SHORTAGES = errnosOf(shortages);
 /** In place of a client: it was accepted, and nothing could be done with it. */
 const REFUSED = -(1 << 20);
 
@@ -179,7 +178,7 @@ export class Acceptor {
   #pause(entrance: ThreadEntrance, errno: number): void {
     const { now } = this.#thread;
     this.#unwatch(entrance);
-    entrance.pauseMs = entrance.pauseMs === 0 ? PAUSE_MS.first : Math.min(2 * entrance.pauseMs, PAUSE_MS.longest);
+    entrance.pauseMs = entrance.pauseMs === 0 ? ACCEPT_PAUSE_MS.first : Math.min(2 * entrance.pauseMs, ACCEPT_PAUSE_MS.longest);
     entrance.resumeAt = now + entrance.pauseMs;
     this.wakeAt = Math.min(this.wakeAt, entrance.resumeAt);
     this.#thread.say({ said: 'paused', entrance: entrance.plan.id, errno, retryInMs: entrance.pauseMs });
@@ -202,15 +201,15 @@ export class Acceptor {
       entrance.resumeAt = 0;
       this.#watch(entrance);
     } else {
-      entrance.pauseMs = Math.min(2 * entrance.pauseMs, PAUSE_MS.longest);
+      entrance.pauseMs = Math.min(2 * entrance.pauseMs, ACCEPT_PAUSE_MS.longest);
       entrance.resumeAt = this.#thread.now + entrance.pauseMs;
     }
   }
 
   /** A connection ended: there may be room now. */
   #ease(entrance: ThreadEntrance): void {
-    entrance.pauseMs = PAUSE_MS.first;
-    entrance.resumeAt = Math.min(entrance.resumeAt, this.#thread.now + PAUSE_MS.first);
+    entrance.pauseMs = ACCEPT_PAUSE_MS.first;
+    entrance.resumeAt = Math.min(entrance.resumeAt, this.#thread.now + ACCEPT_PAUSE_MS.first);
     this.wakeAt = Math.min(this.wakeAt, entrance.resumeAt);
   }
 }

@@ -1,6 +1,7 @@
 /** One socket on its way to one address: made, tuned, bound, connecting and watched. */
 import { C } from '../../sys/constants.ts';
 import { EINPROGRESS, EINTR, EMFILE, EPOLLET, EPOLLOUT } from './kernel.ts';
+import { hasSourceFor } from '../../sys/socket.ts';
 import type { Address } from './kernel.ts';
 import type { FirstFlight } from './first-flight.ts';
 import { CONNECTING, IS_UNIX, KIND_SERVER } from './legs.ts';
@@ -9,6 +10,23 @@ import type { Thread, ThreadUpstream } from './thread.ts';
 import { setNoDelay } from './tune.ts';
 
 const IP_BIND_ADDRESS_NO_PORT = 24;
+
+/**
+ * Whether a connect has met itself: with nobody listening on a port that the system also gives out to
+ * those who connect, it may give out that very port, and TCP lets a socket connect to itself (RFC 9293,
+ * section 3.5, simultaneous open).
+ */
+export function isConnectedToItself({ kernel }: Thread, fd: number, { pinned }: Address, { plan }: ThreadUpstream): boolean {
+  return plan.mayMeetItself && kernel.isLocalAddress(fd, pinned.bytes);
+}
+
+/**
+ * What EADDRNOTAVAIL of connect(2) means: every port towards there is taken, which time mends; or this
+ * machine has no address to connect from, as for `::1` where IPv6 is off. UDP tells them apart.
+ */
+export function areAllPortsTaken({ pinned, length }: Address, { plan }: ThreadUpstream): boolean {
+  return hasSourceFor(pinned.bytes.subarray(0, Number(length)), plan.bindAddress);
+}
 
 /** Returns the descriptor, whose leg is CONNECTING unless it is connected already; or the negative errno. */
 export function startConnect(thread: Thread, address: Address, { upstream, firstFlight }: { upstream: ThreadUpstream; firstFlight: FirstFlight }): number {

@@ -1,7 +1,8 @@
 /** Connecting accepted clients to their destination. The mirror image of accept.ts. */
-import { startConnect } from './connect.ts';
+import { errnosOf, FULL_QUEUE_PAUSE_MS, HEAD_START_MS, passing, RETRY_PAUSE_MS, SHORTAGE_PAUSE_MS, shortages } from '../dial-policy.ts';
+import { areAllPortsTaken, isConnectedToItself, startConnect } from './connect.ts';
 import type { FirstFlight } from './first-flight.ts';
-import { EADDRNOTAVAIL, EAGAIN, ECONNREFUSED, EMFILE, ENFILE, ENOBUFS, ENOENT, ENOMEM, EPOLLERR, EPOLLHUP, EPOLLOUT } from './kernel.ts';
+import { EADDRNOTAVAIL, EAGAIN, ECONNREFUSED, EPOLLERR, EPOLLHUP, EPOLLOUT } from './kernel.ts';
 import type { Address } from './kernel.ts';
 import { CONNECTING, IS_UNIX } from './legs.ts';
 import { OUT_OF_TIME } from './messages.ts';
@@ -10,23 +11,15 @@ import type { Relay } from './relay.ts';
 import type { Thread, ThreadUpstream } from './thread.ts';
 import type { KeepAlive } from './tune.ts';
 
-/** Head start of one address before the next is tried beside it (RFC 8305, section 5). */
-const HEAD_START_MS = 300;
-/** First and longest pause between two attempts at a destination that refuses. */
-const RETRY_PAUSE_MS = { first: 20, longest: 250 };
-/** First and longest pause while the queue of a Unix listener is full, of whose end no event tells. */
-const FULL_QUEUE_PAUSE_MS = { first: 2, longest: 100 };
-/** A client that ended without a byte is waited for so long: the dial may be about to succeed. */
-const GIVE_UP_AFTER_MS = 200;
 /** So long the addresses of a name are used for further clients, unless one of them fails. */
 const RESOLVED_FOR_MS = 1000;
-/** Pause while there are no descriptors, ports or memory. */
-const SHORTAGE_PAUSE_MS = 50;
-const SHORTAGES: readonly number[] = [EMFILE, ENFILE, ENOBUFS, ENOMEM, EADDRNOTAVAIL];
+const SHORTAGES = errnosOf(shortages);
+const PASSING = errnosOf(passing);
 
 /** A connect under way, and the index of its address. */
 type Try = { readonly fd: number; readonly address: number };
 type Failure = { readonly address: number; readonly errno: number };
+type LookupFailure = { readonly text: string; readonly isPassing: boolean };
 /** What most dials end with. */
 const NO_FAILURES: readonly Failure[] = [];
 
@@ -36,11 +29,15 @@ type Dial = {
   readonly upstream: ThreadUpstream;
   readonly retryUntil: number;
   addresses: readonly Address[];
-  /** Index of the address to be tried next. */
+  /** Index of the address that is tried first: the one that answered last. */
+  first: number;
+  /** How many have been tried. */
   next: number;
   /** Connects under way: mostly one. */
   tries: Try[];
   failures: readonly Failure[];
+  /** Why the name has no addresses; null: it has some, or was not looked up. */
+  lookupFailure: LookupFailure | null;
   /** When the attempt is given up. */
   deadline: number;
   /** When something is due of which no event tells. */
@@ -49,8 +46,6 @@ type Dial = {
   isResting: boolean;
   pauseMs: number;
   fullQueuePauseMs: number;
-  /** When to see whether a client that has ended sent anything; Infinity: it has not ended. */
-  peekAt: number;
 };
 
 export class Dialer {
@@ -79,9 +74,9 @@ export class Dialer {
     const dial: Dial = {
       client, upstream,
       retryUntil: now + upstream.plan.retryMs,
-      addresses: [], next: 0, tries: [], failures: NO_FAILURES,
+      addresses: [], first: 0, next: 0, tries: [], failures: NO_FAILURES, lookupFailure: null,
       deadline: 0, wakeAt: Infinity, isResting: false,
-      pauseMs: RETRY_PAUSE_MS.first, fullQueuePauseMs: FULL_QUEUE_PAUSE_MS.first, peekAt: Infinity,
+      pauseMs: RETRY_PAUSE_MS.first, fullQueuePauseMs: FULL_QUEUE_PAUSE_MS.first,
     };
     this.#dials.set(client, dial);
     upstream.counters.addDialing(1);
@@ -94,13 +89,11 @@ export class Dialer {
     const addresses = dial.upstream.addresses ?? (resolved !== null && now < resolved.until ? resolved.addresses : null);
     dial.isResting = false;
     dial.failures = NO_FAILURES;
+    dial.lookupFailure = null;
     dial.next = 0;
     dial.deadline = now + plan.timeoutMs;
     this.#due(dial.deadline);
-    if (addresses !== null) {
-      dial.addresses = addresses;
-      return this.#tryNext(dial);
-    }
+    if (addresses !== null) return this.#tryAddresses(dial, addresses);
     dial.addresses = [];
     const waiting = this.#resolving.get(plan.id);
     if (waiting) return void waiting.push(dial);
@@ -109,25 +102,31 @@ export class Dialer {
   }
 
   /** The addresses of a name have come. */
-  resolved(upstreamId: number, sockaddrs: readonly Uint8Array[], error: string | null): void {
+  resolved(upstreamId: number, sockaddrs: readonly Uint8Array[], failure: LookupFailure | null): void {
     const { kernel, upstreams, now } = this.#thread;
     const waiting = this.#resolving.get(upstreamId) ?? [];
     this.#resolving.delete(upstreamId);
     const addresses = sockaddrs.map((sockaddr) => kernel.address(sockaddr));
     const upstream = upstreams.get(upstreamId);
-    if (upstream && error === null) upstream.resolved = { addresses, until: now + RESOLVED_FOR_MS };
+    if (upstream && failure === null) upstream.resolved = { addresses, until: now + RESOLVED_FOR_MS };
     for (const dial of waiting) {
       if (this.#dials.get(dial.client) !== dial || dial.isResting) continue;
-      if (error !== null) this.#giveUp(dial, { text: error });
-      else {
-        dial.addresses = addresses;
-        this.#tryNext(dial);
-      }
+      dial.lookupFailure = failure;
+      if (failure !== null) this.#attemptFailed(dial);
+      else this.#tryAddresses(dial, addresses);
     }
   }
 
+  #tryAddresses(dial: Dial, addresses: readonly Address[]): void {
+    const { answeredLast } = dial.upstream;
+    dial.addresses = addresses;
+    dial.first = addresses.length < 2 || answeredLast === null ? 0 : Math.max(0, addresses.findIndex((each) => isSame(each, answeredLast)));
+    this.#tryNext(dial);
+  }
+
   #tryNext(dial: Dial): void {
-    const index = dial.next;
+    const { next, first } = dial;
+    const index = next === 0 ? first : next <= first ? next - 1 : next;
     const address = dial.addresses[index];
     if (address === undefined) return;
     dial.next++;
@@ -135,6 +134,7 @@ export class Dialer {
     const result = this.#connect(dial, address, index);
     if (result === 0) return;
     if (result === -EAGAIN || SHORTAGES.includes(-result)) return this.#tryAgain(dial, result);
+    if (result === -EADDRNOTAVAIL && areAllPortsTaken(address, dial.upstream)) return this.#tryAgain(dial, result);
     this.#failed(dial, index, -result);
   }
 
@@ -152,7 +152,12 @@ export class Dialer {
     const fd = startConnect(this.#thread, address, { upstream: dial.upstream, firstFlight: this.#firstFlight });
     if (fd < 0) return fd;
     if (!legs.has(fd, CONNECTING)) {
-      this.#connected(dial, fd);
+      if (isConnectedToItself(this.#thread, fd, address, dial.upstream)) {
+        legs.close(fd);
+        this.#thread.kernel.closeWithReset(fd);
+        return -ECONNREFUSED;
+      }
+      this.#connected(dial, fd, address);
       return 0;
     }
     // Until it is connected, only this leg knows the other: the client may have several.
@@ -169,22 +174,25 @@ export class Dialer {
   handle(fd: number, mask: number): boolean {
     const { kernel, legs } = this.#thread;
     const dial = this.#dials.get(legs.other(fd))!;
-    if (mask & (EPOLLERR | EPOLLHUP)) {
-      const index = dial.tries.find((each) => each.fd === fd)?.address ?? 0;
-      const errno = kernel.takeError(fd);
-      this.#closeTry(dial, fd);
+    const index = dial.tries.find((each) => each.fd === fd)?.address ?? 0;
+    const address = dial.addresses[index]!;
+    const isSelf = (mask & EPOLLOUT) !== 0 && isConnectedToItself(this.#thread, fd, address, dial.upstream);
+    if (isSelf || mask & (EPOLLERR | EPOLLHUP)) {
+      const errno = isSelf ? ECONNREFUSED : kernel.takeError(fd);
+      this.#closeTry(dial, fd, { reset: isSelf });
       this.#failed(dial, index, errno || ECONNREFUSED);
       return false;
     }
     if (!(mask & EPOLLOUT)) return false;
     removeTry(dial, fd);
-    this.#connected(dial, fd);
+    this.#connected(dial, fd, address);
     return true;
   }
 
-  #connected(dial: Dial, fd: number): void {
+  #connected(dial: Dial, fd: number, address: Address): void {
     const { legs } = this.#thread;
     const { client, upstream } = dial;
+    upstream.answeredLast = address;
     this.#forget(dial);
     legs.clear(fd, CONNECTING);
     legs.pair(client, fd);
@@ -204,8 +212,9 @@ export class Dialer {
 
   #attemptFailed(dial: Dial): void {
     const { now } = this.#thread;
-    const isWorthIt = dial.failures.some(({ errno }) => errno === ECONNREFUSED || errno === ENOENT);
-    if (!isWorthIt || now >= dial.retryUntil) return this.#giveUp(dial, { failures: dial.failures });
+    const { lookupFailure } = dial;
+    const isWorthIt = lookupFailure?.isPassing === true || dial.failures.some(({ errno }) => PASSING.includes(errno));
+    if (!isWorthIt || now >= dial.retryUntil) return this.#giveUp(dial, lookupFailure ? { text: lookupFailure.text } : { failures: dial.failures });
     dial.isResting = true;
     dial.deadline = Infinity;
     dial.wakeAt = Math.min(now + dial.pauseMs, dial.retryUntil);
@@ -216,22 +225,6 @@ export class Dialer {
   #giveUp(dial: Dial, reason: EndReason): void {
     this.#forget(dial);
     this.#thread.end(dial.client, { stage: 'dial', reason, reset: true });
-  }
-
-  /**
-   * The client has ended. If the dial takes long, and it has sent nothing, it has given up; with data
-   * in front of its end it may well wait for an answer.
-   */
-  clientEnded(client: number): void {
-    const dial = this.#dials.get(client);
-    if (!dial || dial.peekAt !== Infinity) return;
-    dial.peekAt = this.#thread.now + GIVE_UP_AFTER_MS;
-    this.#due(dial.peekAt);
-  }
-
-  #peek(dial: Dial): void {
-    dial.peekAt = Infinity;
-    if (this.#thread.kernel.peek(dial.client) === 0) this.#thread.end(dial.client, { stage: 'dial', reason: null, reset: true });
   }
 
   /** Stop dialling for a client; it is the caller's again. */
@@ -250,10 +243,12 @@ export class Dialer {
     while (dial.tries.length > 0) this.#closeTry(dial, dial.tries[0]!.fd);
   }
 
-  #closeTry(dial: Dial, fd: number): void {
+  #closeTry(dial: Dial, fd: number, { reset = false }: { reset?: boolean } = {}): void {
+    const { legs, kernel } = this.#thread;
     removeTry(dial, fd);
-    this.#thread.legs.close(fd);
-    this.#thread.kernel.close(fd);
+    legs.close(fd);
+    if (reset) kernel.closeWithReset(fd);
+    else kernel.close(fd);
   }
 
   #due(at: number): void {
@@ -266,13 +261,12 @@ export class Dialer {
     if (now < this.wakeAt) return;
     this.wakeAt = Infinity;
     for (const dial of this.#dials.values()) {
-      if (now >= dial.peekAt) this.#peek(dial);
-      else if (now >= dial.deadline) this.#timeOut(dial);
+      if (now >= dial.deadline) this.#timeOut(dial);
       else if (now >= dial.wakeAt) {
         if (dial.isResting) this.#attempt(dial);
         else this.#tryNext(dial);
       }
-      if (this.#dials.get(dial.client) === dial) this.#due(Math.min(dial.deadline, dial.wakeAt, dial.peekAt));
+      if (this.#dials.get(dial.client) === dial) this.#due(Math.min(dial.deadline, dial.wakeAt));
     }
   }
 
@@ -285,6 +279,10 @@ export class Dialer {
     dial.next = dial.addresses.length;
     this.#attemptFailed(dial);
   }
+}
+
+function isSame(one: Address, other: Address): boolean {
+  return Buffer.compare(one.pinned.bytes, other.pinned.bytes) === 0;
 }
 
 function removeTry(dial: Dial, fd: number): void {

@@ -11,11 +11,12 @@
 import { closeFd } from '../../sys/descriptor.ts';
 import { setResetOnClose } from '../../sys/socket.ts';
 import { SystemError } from '../../sys/system-error.ts';
-import { GraceError } from '../../error.ts';
+import { errorCode, GraceError } from '../../error.ts';
 import type { ClientEndpoint } from '../../endpoint/model.ts';
 import type { Engine, EngineName, EntranceOptions, Upstream } from '../engine.ts';
 import type { AdoptOptions } from '../transfer.ts';
-import { resolveHost } from '../portable/addresses.ts';
+import { passing } from '../dial-policy.ts';
+import { Names } from '../lookup.ts';
 import { openPortableEngine } from '../portable/engine.ts';
 import { NativeEntrance } from './entrance.ts';
 import { EntranceOwners } from './owners.ts';
@@ -33,6 +34,8 @@ import { NativeUpstream } from './upstream.ts';
 export type NativeEngineOptions = {
   /** Threads that move bytes. Default 1. */
   threads?: number;
+  /** Looks names up. Default: one of its own, which the portable engine has too. */
+  names?: Names;
   /** What serves everything that is not plain. It is closed with this engine. Default: one with its defaults. */
   portable?: Engine;
   /** Threads failed: their connections are lost, and the portable engine accepts from now on. */
@@ -48,6 +51,7 @@ export function openNativeEngine(options: NativeEngineOptions = {}): NativeEngin
 
 export class NativeEngine implements Engine {
   readonly #portable: Engine;
+  readonly #names: Names;
   readonly #onFailure: ((error: Error) => void) | undefined;
   readonly #threads: Threads;
   readonly #upstreams = new Map<number, NativeUpstream>();
@@ -57,8 +61,9 @@ export class NativeEngine implements Engine {
   #lastId = 0;
   #hasFailed = false;
 
-  constructor({ threads: count = 1, portable = openPortableEngine(), onFailure, ...forThreads }: NativeEngineOptions) {
+  constructor({ threads: count = 1, names = new Names(), portable = openPortableEngine({ names }), onFailure, ...forThreads }: NativeEngineOptions) {
     this.#portable = portable;
+    this.#names = names;
     this.#onFailure = onFailure;
     this.#threads = new Threads({
       ...forThreads,
@@ -170,12 +175,13 @@ export class NativeEngine implements Engine {
     if (!upstream || endpoint?.type !== 'tcp') return;
     const { host, port, bindAddress } = endpoint;
     try {
-      const addresses = await resolveHost(host, { bindAddress, signal: new AbortController().signal });
+      const addresses = await this.#names.resolve(host, { bindAddress, signal: AbortSignal.timeout(endpoint.timeout * 1000) });
       upstream.lastAddresses = addresses;
       const sockaddrs = addresses.map((address) => tcpSockaddr(address, port));
-      this.#threads.tell(thread, { do: 'resolved', upstream: id, addresses: sockaddrs, error: null });
+      this.#threads.tell(thread, { do: 'resolved', upstream: id, addresses: sockaddrs, failure: null });
     } catch (error) {
-      this.#threads.tell(thread, { do: 'resolved', upstream: id, addresses: [], error: describeLookup(error) });
+      const failure = { text: describeLookup(error), isPassing: passing.includes(errorCode(error) ?? '') };
+      this.#threads.tell(thread, { do: 'resolved', upstream: id, addresses: [], failure });
     }
   }
 

@@ -15,6 +15,7 @@ const table = {
   socket: { args: ['word', 'word', 'word'], result: 'i32' },
   bind: { args: ['word', 'word', 'word'], result: 'i32' },
   connect: { args: ['word', 'word', 'word'], result: 'i32' },
+  getsockname: { args: ['word', 'word', 'word'], result: 'i32' },
   getsockopt: { args: ['word', 'word', 'word', 'word', 'word'], result: 'i32' },
   setsockopt: { args: ['word', 'word', 'word', 'word', 'word'], result: 'i32' },
   recv: { args: ['word', 'word', 'word', 'word'], result: 'i32' },
@@ -51,6 +52,7 @@ const SOL_SOCKET = 1n;
 const SO_ERROR = 4n;
 const SO_LINGER = 13n;
 const SHUT_WR = 1n;
+const AF_INET = 2;
 
 export const EINTR = 4;
 export const EAGAIN = 11;
@@ -96,7 +98,7 @@ export function checkKernel(): void {
 /** Bind the calls for the calling thread. Throws GraceError when the runtime cannot call C. */
 export function openKernel() {
   const { functions, memory } = openFunctions(table);
-  const { epoll_ctl, epoll_wait, accept4, socket, bind, connect, recv, send, splice, shutdown, close, setsockopt, getsockopt, fcntl, read, pipe2 } = functions;
+  const { epoll_ctl, epoll_wait, accept4, socket, bind, connect, getsockname, recv, send, splice, shutdown, close, setsockopt, getsockopt, fcntl, read, pipe2 } = functions;
   const errno = memory.int32At(functions.__errno_location());
 
   const pin = (size: number): Pinned => {
@@ -109,6 +111,7 @@ export function openKernel() {
   const events = pin(MAX_EVENTS * EVENT.size * 4);
   const request = pin(EVENT.size * 4);
   const peer = pin(SOCKADDR_SIZE);
+  const own = pin(SOCKADDR_SIZE);
   const value = pin(16);
   const valueLength = pin(8);
   const reset = pin(8);
@@ -167,6 +170,14 @@ export function openKernel() {
       valueLength.ints[0] = 4;
       value.ints[0] = 0;
       return getsockopt(word(fd), SOL_SOCKET, SO_ERROR, value.address, valueLength.address) === -1 ? errno() : value.ints[0]!;
+    },
+
+    /** Whether a socket's own address and port are those of a `struct sockaddr`. */
+    isLocalAddress(fd: number, sockaddr: Uint8Array): boolean {
+      valueLength.ints[0] = SOCKADDR_SIZE;
+      if (getsockname(word(fd), own.address, valueLength.address) === -1) return false;
+      const isSame = (from: number, to: number) => own.bytes.subarray(from, to).every((byte, index) => byte === sockaddr[from + index]);
+      return isSame(0, 4) && (sockaddr[0] === AF_INET ? isSame(4, 8) : isSame(8, 24));
     },
 
     /** Read into `input`. */

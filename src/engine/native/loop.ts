@@ -124,12 +124,12 @@ export class Loop {
   #handleWaiting(client: number, mask: number): void {
     const { legs } = this.#thread;
     // A Unix client that sent all and closed hangs up too, and what it sent is to be delivered.
-    const gone = legs.has(client, IS_UNIX) ? EPOLLERR : EPOLLERR | EPOLLHUP;
-    if (mask & gone) return this.#end(client, { stage: 'dial', reason: null, reset: true });
+    const isUnix = legs.has(client, IS_UNIX);
+    const hasLeft = isUnix && (mask & EPOLLHUP) !== 0 && this.#thread.kernel.peek(client) <= 0;
+    if (hasLeft || mask & (isUnix ? EPOLLERR : EPOLLERR | EPOLLHUP)) return this.#end(client, { stage: 'dial', reason: null, reset: true });
     if (mask & EPOLLIN) legs.set(client, READABLE);
-    if (!(mask & (EPOLLRDHUP | EPOLLHUP))) return;
-    legs.set(client, READABLE | READ_TO_END);
-    this.#dialer.clientEnded(client);
+    // One that has ended its direction may have nothing to say and wait for what the server says: TCP does not tell.
+    if (mask & (EPOLLRDHUP | EPOLLHUP)) legs.set(client, READABLE | READ_TO_END);
   }
 
   #end(client: number, { stage, reason, reset, isSilent = false }: EndOptions): void {
@@ -210,6 +210,7 @@ export class Loop {
           addresses: plan.addresses?.map((sockaddr) => kernel.address(sockaddr)) ?? null,
           resolved: null,
           bindAddress: plan.bindAddress && kernel.address(plan.bindAddress),
+          answeredLast: null,
           isWatched: false,
           isForgotten: false,
           eagerness: UNKNOWN_EAGERNESS,
@@ -219,7 +220,7 @@ export class Loop {
       case 'forget-upstream':
         return this.#forget(command.upstream);
       case 'resolved':
-        return this.#dialer.resolved(command.upstream, command.addresses, command.error);
+        return this.#dialer.resolved(command.upstream, command.addresses, command.failure);
       case 'watch':
         return this.#watch(command.upstream);
       case 'destroy':

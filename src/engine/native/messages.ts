@@ -15,6 +15,8 @@ export type UpstreamPlan = {
   retryMs: number;
   /** Idle milliseconds before the first keep-alive probe; 0: none. */
   keepAliveMs: number;
+  /** Whether its port is one that the system gives out to those who connect. */
+  mayMeetItself: boolean;
 };
 
 export type EntrancePlan = {
@@ -34,8 +36,8 @@ export type Command =
   | { do: 'open-upstream'; plan: UpstreamPlan }
   /** Nobody will name it again; it is remembered for the connections that it has. */
   | { do: 'forget-upstream'; upstream: number }
-  /** The addresses of a name, or why it has none. */
-  | { do: 'resolved'; upstream: number; addresses: Uint8Array[]; error: string | null }
+  /** The addresses of a name, or why it has none, and whether that may pass. */
+  | { do: 'resolved'; upstream: number; addresses: Uint8Array[]; failure: { text: string; isPassing: boolean } | null }
   /** Say `drained` when no connection of this upstream is left here. */
   | { do: 'watch'; upstream: number }
   | { do: 'destroy'; upstream: number }

@@ -1,6 +1,7 @@
 /** Which endpoints the native engine serves itself, and what its threads need to know of them. */
 import { isIP, isIPv4 } from 'node:net';
 import type { ClientEndpoint, ServerEndpoint, TcpClient } from '../../endpoint/model.ts';
+import { givesOutPort } from '../../sys/local-ports.ts';
 import { encodeSockaddr } from '../../sys/sockaddr.ts';
 import type { UpstreamPlan } from './messages.ts';
 import { DEFAULT_KEEP_ALIVE_MS } from './tune.ts';
@@ -26,7 +27,7 @@ export function isPlainServer(endpoint: ServerEndpoint): boolean {
 export function planUpstream(endpoint: ClientEndpoint): Omit<UpstreamPlan, 'id' | 'counters'> | null {
   if (endpoint.proxy !== undefined) return null;
   const { retry: retryMs = 0, keepalive: keepAliveMs = DEFAULT_KEEP_ALIVE_MS, timeout } = endpoint;
-  const common = { retryMs, keepAliveMs, timeoutMs: timeout * 1000 };
+  const common = { retryMs, keepAliveMs, timeoutMs: timeout * 1000, mayMeetItself: 'port' in endpoint && givesOutPort(endpoint.port) };
   switch (endpoint.type) {
     case 'unix':
       // The lock beside the path is the portable engine's matter.
@@ -40,7 +41,7 @@ export function planUpstream(endpoint: ClientEndpoint): Omit<UpstreamPlan, 'id' 
   }
 }
 
-function planTcp({ host, port, bindAddress }: TcpClient, common: Pick<UpstreamPlan, 'retryMs' | 'keepAliveMs' | 'timeoutMs'>) {
+function planTcp({ host, port, bindAddress }: TcpClient, common: Pick<UpstreamPlan, 'retryMs' | 'keepAliveMs' | 'timeoutMs' | 'mayMeetItself'>) {
   // Zones, and names to connect from, are rare enough to be left to the portable engine.
   if (host.includes('%') || (bindAddress !== null && (isIP(bindAddress) === 0 || bindAddress.includes('%')))) return null;
   return {

@@ -13,6 +13,8 @@ export type ThreadUpstream = {
   /** Addresses of a name, and until when they are used without asking again. */
   resolved: { addresses: readonly Address[]; until: number } | null;
   readonly bindAddress: Address | null;
+  /** The address that was connected last. */
+  answeredLast: Address | null;
   /** The main thread waits for the last connection to end. */
   isWatched: boolean;
   /** It is forgotten with its last connection. */

@@ -1,13 +1,11 @@
-/** From a host to a connected TCP socket: look up, try every address, keep the first that answers. */
-import { lookup } from 'node:dns/promises';
+/** From addresses to a connected TCP socket: try every one, keep the first that answers. */
 import net from 'node:net';
+import { constants } from 'node:os';
 import type { Socket } from 'node:net';
-import { unlessAborted } from '../../abort.ts';
+import { HEAD_START_MS } from '../dial-policy.ts';
+import { SystemError } from '../../sys/system-error.ts';
 import { ignoreError } from './leg.ts';
 import { TimeLimitError } from './retry.ts';
-
-/** Head start of one address before the next is tried beside it (RFC 8305, section 5: 250 ms). */
-const headStartMs = 300;
 
 export type FailedAttempt = { address: string; error: Error };
 
@@ -21,24 +19,6 @@ export class AttemptsError extends Error {
   }
 }
 
-/** The addresses of a host, both families in turn, those of the family of `bindAddress` if one is given. */
-export async function resolveHost(host: string, { bindAddress, signal }: { bindAddress: string | null; signal: AbortSignal }): Promise<string[]> {
-  if (net.isIP(host) !== 0) return [host];
-  const family = bindAddress === null ? 0 : net.isIP(bindAddress);
-  const found = await unlessAborted(lookup(host, { all: true, order: 'verbatim', family }), signal);
-  return inTurn(found.map(({ address }) => address));
-}
-
-/** The first address's family starts, then the families alternate (RFC 8305, section 4). */
-function inTurn(addresses: readonly string[]): string[] {
-  const firstFamily = net.isIP(addresses[0] ?? '');
-  const first = addresses.filter((address) => net.isIP(address) === firstFamily);
-  const second = addresses.filter((address) => net.isIP(address) !== firstFamily);
-  return first.length >= second.length
-    ? first.flatMap((address, index) => [address, ...second.slice(index, index + 1)])
-    : second.flatMap((address, index) => [...first.slice(index, index + 1), address]);
-}
-
 export type ConnectOptions = { port: number; bindAddress: string | null; signal: AbortSignal };
 
 /**
@@ -47,7 +27,7 @@ export type ConnectOptions = { port: number; bindAddress: string | null; signal:
  *
  * @throws AttemptsError when all failed or the time was up; the signal's reason.
  */
-export function connectAny(addresses: readonly string[], { port, bindAddress, signal }: ConnectOptions): Promise<Socket> {
+export function connectAny(addresses: readonly string[], { port, bindAddress, signal }: ConnectOptions): Promise<{ socket: Socket; address: string }> {
   return new Promise((resolve, reject) => {
     const waiting = [...addresses];
     const trying = new Map<Socket, string>();
@@ -88,15 +68,27 @@ export function connectAny(addresses: readonly string[], { port, bindAddress, si
       socket.once('error', fail);
       socket.once('connect', () => {
         socket.removeListener('error', fail);
+        if (isConnectedToItself(socket)) {
+          socket.resetAndDestroy();
+          return fail(new SystemError(constants.errno.ECONNREFUSED, 'connect'));
+        }
         trying.delete(socket);
         settle();
-        resolve(socket);
+        resolve({ socket, address });
       });
-      if (waiting.length > 0) timer = setTimeout(tryNext, headStartMs);
+      if (waiting.length > 0) timer = setTimeout(tryNext, HEAD_START_MS);
     };
 
     if (signal.aborted) return reject(signal.reason);
     signal.addEventListener('abort', abort);
     tryNext();
   });
+}
+
+/**
+ * With nobody listening on a port that the system also gives out to those who connect, a socket may be
+ * given that very port and be connected to itself (RFC 9293, section 3.5, simultaneous open).
+ */
+function isConnectedToItself({ localPort, remotePort, localAddress, remoteAddress }: Socket): boolean {
+  return localPort === remotePort && localAddress === remoteAddress;
 }

@@ -1,8 +1,6 @@
 import { GraceError } from '../../error.ts';
+import { ACCEPT_PAUSE_MS } from '../dial-policy.ts';
 import type { Descriptors } from './descriptors.ts';
-
-/** First and longest pause before accepting is tried again, in milliseconds. */
-const pauseMs = { first: 5, longest: 1000 };
 
 /** An entrance, as the brake knows it. */
 export type Braked = {
@@ -18,7 +16,7 @@ export class Brake {
   readonly #descriptors: Descriptors;
   readonly #entrances = new Set<Braked>();
   #timer: NodeJS.Timeout | null = null;
-  #delayMs = pauseMs.first;
+  #delayMs = ACCEPT_PAUSE_MS.first;
   #resumedAtMs = -Infinity;
 
   constructor(descriptors: Descriptors) {
@@ -46,17 +44,17 @@ export class Brake {
   apply(error: Error): void {
     if (this.isOn) return;
     // Trouble right after a pause is the same trouble still.
-    const isNew = performance.now() - this.#resumedAtMs > pauseMs.longest;
-    this.#delayMs = isNew ? pauseMs.first : Math.min(2 * this.#delayMs, pauseMs.longest);
+    const isNew = performance.now() - this.#resumedAtMs > ACCEPT_PAUSE_MS.longest;
+    this.#delayMs = isNew ? ACCEPT_PAUSE_MS.first : Math.min(2 * this.#delayMs, ACCEPT_PAUSE_MS.longest);
     this.#wait(this.#delayMs);
     for (const entrance of this.#entrances) entrance.paused({ error, retryInMs: this.#delayMs });
   }
 
   /** A connection ended. */
   ease(): void {
-    if (this.#timer === null || this.#delayMs === pauseMs.first) return;
+    if (this.#timer === null || this.#delayMs === ACCEPT_PAUSE_MS.first) return;
     clearTimeout(this.#timer);
-    this.#delayMs = pauseMs.first;
+    this.#delayMs = ACCEPT_PAUSE_MS.first;
     this.#wait(this.#delayMs);
   }
 
@@ -71,7 +69,7 @@ export class Brake {
 
   #retry(): void {
     if (!this.#descriptors.hasRoom()) {
-      this.#delayMs = Math.min(2 * this.#delayMs, pauseMs.longest);
+      this.#delayMs = Math.min(2 * this.#delayMs, ACCEPT_PAUSE_MS.longest);
       return this.#wait(this.#delayMs);
     }
     this.#timer = null;

@@ -3,7 +3,9 @@ import { isIP } from 'node:net';
 import type { ClientEndpoint, SslClient, TcpClient, TlsClient } from '../../endpoint/model.ts';
 import { errorCode, errorMessage, GraceError } from '../../error.ts';
 import { describeCode } from '../../sys/system-error.ts';
-import { AttemptsError, connectAny, resolveHost } from './addresses.ts';
+import { passing, shortages } from '../dial-policy.ts';
+import type { Names } from '../lookup.ts';
+import { AttemptsError, connectAny } from './addresses.ts';
 import { plainLeg, tuneSocket } from './leg.ts';
 import type { Leg } from './leg.ts';
 import { openTlsClient } from './originate.ts';
@@ -17,13 +19,13 @@ import { connectUnix } from './unix-connect.ts';
 export type Dialer = (options: { signal: AbortSignal }) => Promise<Leg>;
 
 /** Prepare to connect to an endpoint: its certificates are read now. Throws GraceError when one is unusable. */
-export function openDialer(endpoint: ClientEndpoint): Dialer {
-  const connect = openConnect(endpoint);
+export function openDialer(endpoint: ClientEndpoint, names: Names): Dialer {
+  const connect = openConnect(endpoint, names);
   return async ({ signal }) => {
     try {
       const { retry: forMs = 0, timeout } = endpoint;
       const attempt = () => withinTime(timeout * 1000, signal, connect);
-      return await withRetries({ forMs, signal, isWorthIt: isRefusal }, () => withRetries({ forMs: shortageMs, signal, isWorthIt: isShortage }, attempt));
+      return await withRetries({ forMs, signal, isWorthIt: isPassing }, () => withRetries({ forMs: shortageMs, signal, isWorthIt: isShortage }, attempt));
     } catch (error) {
       signal.throwIfAborted();
       throw dialError(endpoint, error);
@@ -33,44 +35,52 @@ export function openDialer(endpoint: ClientEndpoint): Dialer {
 
 type Connect = (signal: AbortSignal) => Promise<Leg>;
 
-function openConnect(endpoint: ClientEndpoint): Connect {
+function openConnect(endpoint: ClientEndpoint, names: Names): Connect {
   switch (endpoint.type) {
     case 'tcp':
-      return (signal) => connectTcp(endpoint, signal);
+      return openTcpConnect(endpoint, names);
     case 'unix':
       return async (signal) => plainLeg(await connectUnix(endpoint.path, { lockfile: endpoint.lockfile, signal }));
     case 'ssl':
     case 'tls':
-      return openTlsConnect(endpoint);
+      return openTlsConnect(endpoint, names);
   }
 }
 
-function openTlsConnect(endpoint: SslClient | TlsClient): Connect {
+function openTlsConnect(endpoint: SslClient | TlsClient, names: Names): Connect {
   const originate = openTlsClient(endpoint);
   const through = endpoint.type === 'tls' ? endpoint.endpoint : null;
-  if (through === null) return async (signal) => originate(await connectTcp(endpoint, signal), signal);
-  const dial = openDialer(through);
-  return async (signal) => originate(await dial({ signal }), signal);
+  if (through !== null) {
+    const dial = openDialer(through, names);
+    return async (signal) => originate(await dial({ signal }), signal);
+  }
+  const connect = openTcpConnect(endpoint, names);
+  return async (signal) => originate(await connect(signal), signal);
 }
 
-async function connectTcp({ host, port, bindAddress, keepalive }: TcpClient | SslClient | TlsClient, signal: AbortSignal): Promise<Leg> {
-  const addresses = await resolveHost(host, { bindAddress, signal });
-  const socket = await connectAny(addresses, { port, bindAddress, signal });
-  tuneSocket(socket, keepalive === undefined ? undefined : { idleMs: keepalive });
-  return plainLeg(socket);
+function openTcpConnect({ host, port, bindAddress, keepalive }: TcpClient | SslClient | TlsClient, names: Names): Connect {
+  let answeredLast: string | undefined;
+  return async (signal) => {
+    const addresses = await names.resolve(host, { bindAddress, signal });
+    const inOrder = answeredLast !== undefined && addresses.includes(answeredLast) ? [answeredLast, ...addresses.filter((each) => each !== answeredLast)] : addresses;
+    const { socket, address } = await connectAny(inOrder, { port, bindAddress, signal });
+    answeredLast = address;
+    tuneSocket(socket, keepalive === undefined ? undefined : { idleMs: keepalive });
+    return plainLeg(socket);
+  };
 }
 
 /** How long a dial waits for others to give descriptors back, in milliseconds. */
 const shortageMs = 100;
 
-/** Whether nobody listens there, which a server that is being restarted mends; of several addresses, at any. */
-function isRefusal(error: unknown): boolean {
-  return hasCode(error, ['ECONNREFUSED', 'ENOENT']);
+/** Whether `retry` waits for it; of several addresses, at any. */
+function isPassing(error: unknown): boolean {
+  return hasCode(error, passing);
 }
 
 /** Whether this process, or the system, has no descriptors or memory left. */
 function isShortage(error: unknown): boolean {
-  return hasCode(error, ['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM']);
+  return hasCode(error, shortages);
 }
 
 function hasCode(error: unknown, codes: readonly string[]): boolean {

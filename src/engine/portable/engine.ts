@@ -10,6 +10,7 @@ import type { BindableServer, ClientEndpoint, ServerEndpoint } from '../../endpo
 import { printClient, printServer } from '../../endpoint/print.ts';
 import { GraceError } from '../../error.ts';
 import type { Engine } from '../engine.ts';
+import { Names } from '../lookup.ts';
 import { Brake } from './brake.ts';
 import { Descriptors } from './descriptors.ts';
 import type { DescriptorOptions } from './descriptors.ts';
@@ -23,22 +24,25 @@ import { PortableUpstream } from './upstream.ts';
 import { Vigil } from './vigil.ts';
 import type { VigilOptions } from './vigil.ts';
 
-export type PortableEngineOptions = Partial<TerminatorOptions> & VigilOptions & DescriptorOptions;
+export type PortableEngineOptions = Partial<TerminatorOptions> & VigilOptions & DescriptorOptions & {
+  /** Looks names up. Default: one of its own. */
+  names?: Names;
+};
 
 /** Open the engine. `close` it when its entrances are stopped and its connections gone. */
 export function openPortableEngine(options: PortableEngineOptions = {}): Engine {
-  const { handshakeTimeoutMs = 10_000, handshakeLimit = 1000 } = options;
+  const { handshakeTimeoutMs = 10_000, handshakeLimit = 1000, names = new Names() } = options;
   const descriptors = new Descriptors(options);
   const shared = { descriptors, brake: new Brake(descriptors), vigil: new Vigil(options) };
   return {
     name: 'portable',
-    openUpstream: (endpoint) => new PortableUpstream(endpoint, openSupportedDialer(endpoint)),
+    openUpstream: (endpoint) => new PortableUpstream(endpoint, openSupportedDialer(endpoint, names)),
     openEntrance({ listener, endpoint, upstream, observer }) {
       const bindable = supportedServer(endpoint);
       const terminator = terminatorOf(bindable, { handshakeTimeoutMs, handshakeLimit });
       return new PortableEntrance({ listener, endpoint: bindable, upstream: ownUpstream(upstream), terminator, observer, shared });
     },
-    probe: async (endpoint, { signal }) => probe(openSupportedDialer(endpoint), { signal }),
+    probe: async (endpoint, { signal }) => probe(openSupportedDialer(endpoint, names), { signal }),
     async close() {
       shared.vigil.close();
       shared.brake.close();
@@ -58,10 +62,10 @@ function supportedServer(endpoint: ServerEndpoint): BindableServer {
   return endpoint;
 }
 
-function openSupportedDialer(endpoint: ClientEndpoint): Dialer {
+function openSupportedDialer(endpoint: ClientEndpoint, names: Names): Dialer {
   for (let each: ClientEndpoint | null = endpoint; each !== null; each = each.type === 'tls' ? each.endpoint : null) {
     if (each.proxy === undefined) continue;
     throw new GraceError(`cannot connect to ${printClient(endpoint)}: the PROXY protocol is not supported yet`, { exitCode: 2 });
   }
-  return openDialer(endpoint);
+  return openDialer(endpoint, names);
 }

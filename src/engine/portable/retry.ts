@@ -1,7 +1,6 @@
 /** Waits of a dial: pauses, time limits and retries, all of which a signal ends. */
 
-/** First and longest pause between two attempts at a destination that refuses. */
-const retryPauseMs = { first: 20, longest: 250 };
+import { RETRY_PAUSE_MS } from '../dial-policy.ts';
 
 /** @throws the signal's reason */
 export function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
@@ -58,7 +57,7 @@ export type RetryOptions = {
 /** Run again, after growing pauses, while it fails in a way that time may mend. */
 export async function withRetries<T>({ forMs, signal, isWorthIt }: RetryOptions, run: () => Promise<T>): Promise<T> {
   const until = performance.now() + forMs;
-  for (let pauseMs = retryPauseMs.first; ; pauseMs = Math.min(2 * pauseMs, retryPauseMs.longest)) {
+  for (let pauseMs = RETRY_PAUSE_MS.first; ; pauseMs = Math.min(2 * pauseMs, RETRY_PAUSE_MS.longest)) {
     try {
       return await run();
     } catch (error) {

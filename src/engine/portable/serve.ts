@@ -7,7 +7,7 @@ import { relay } from './relay.ts';
 import type { Terminator } from './terminate.ts';
 import { EndedHere } from './upstream.ts';
 import type { PortableUpstream } from './upstream.ts';
-import type { Vigil } from './vigil.ts';
+import type { Going, Vigil } from './vigil.ts';
 
 export type ServeOptions = {
   upstream: PortableUpstream;
@@ -34,8 +34,8 @@ export async function serveClient(client: Socket, { upstream, terminator, vigil,
   tuneSocket(client);
 
   /** End the connection when the client leaves in the meantime. */
-  const watched = async (leg: Leg, wait: () => Promise<Leg>): Promise<Leg> => {
-    const forget = vigil.watch(leg, 'reset or end', gone);
+  const watched = async (leg: Leg, going: Going, wait: () => Promise<Leg>): Promise<Leg> => {
+    const forget = vigil.watch(leg, going, gone);
     try {
       return await wait();
     } finally {
@@ -47,9 +47,9 @@ export async function serveClient(client: Socket, { upstream, terminator, vigil,
   let stage: ConnectionEnd['stage'] = terminator ? 'handshake' : 'dial';
   let error: Error | null;
   try {
-    if (terminator) near = await watched(near, () => terminator.handshake(near, signal));
+    if (terminator) near = await watched(near, 'reset or end', () => terminator.handshake(near, signal));
     stage = 'dial';
-    const far = await watched(near, () => upstream.dial({ signal }));
+    const far = await watched(near, 'reset', () => upstream.dial({ signal }));
     stage = 'relay';
     upstream.connected(connection);
     connected();

@@ -2,11 +2,9 @@ import net from 'node:net';
 import type { Socket } from 'node:net';
 import { errorCode, GraceError } from '../../error.ts';
 import { pathLockTarget } from '../../net/path-lock.ts';
+import { FULL_QUEUE_PAUSE_MS } from '../dial-policy.ts';
 import { ignoreError } from './leg.ts';
 import { pause } from './retry.ts';
-
-/** First and longest pause while the queue of a listener is full. */
-const fullQueuePauseMs = { first: 2, longest: 100 };
 
 /**
  * Connect to a Unix socket. The socket is the caller's, with both directions ending on their own.
@@ -17,7 +15,7 @@ const fullQueuePauseMs = { first: 2, longest: 100 };
  */
 export async function connectUnix(path: string, { lockfile, signal }: { lockfile: boolean; signal: AbortSignal }): Promise<Socket> {
   if (lockfile) checkLock(path);
-  for (let pauseMs = fullQueuePauseMs.first; ; pauseMs = Math.min(2 * pauseMs, fullQueuePauseMs.longest)) {
+  for (let pauseMs = FULL_QUEUE_PAUSE_MS.first; ; pauseMs = Math.min(2 * pauseMs, FULL_QUEUE_PAUSE_MS.longest)) {
     try {
       return await connectOnce(path, signal);
     } catch (error) {

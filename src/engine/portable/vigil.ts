@@ -8,9 +8,9 @@
  * - the system tells where a TCP connection stands: reset, ended, what waits to be read;
  * - the close of a Unix socket, and a reset where the system does not tell, fails a write of no bytes.
  *
- * A client that ends while its upstream is dialled has given up if it sent nothing, as far as anyone
- * can tell, unless the dial succeeds before the second look: then the end is passed on as always. With
- * data in front of its end it has not: they have to reach the upstream, and it may wait for an answer.
+ * A client that ends its direction while its upstream is dialled has not given up: it may have nothing to
+ * say and wait for what the server says, and TCP does not tell one from the other. In the middle of a
+ * handshake it has.
  */
 import type { Leg } from './leg.ts';
 import { openTcpDiagnosis } from './tcp-diag.ts';

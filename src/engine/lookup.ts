@@ -1,0 +1,178 @@
+/** Addresses of names, as both engines, probes and switches ask for them. */
+import { readFileSync, statSync } from 'node:fs';
+import { lookup } from 'node:dns/promises';
+import net from 'node:net';
+import { unlessAborted } from '../abort.ts';
+import { errorCode } from '../error.ts';
+
+/**
+ * Lookups at once. The C library's resolver blocks a thread for as long as a name server is silent; see
+ * `makeRoomForLookups`.
+ */
+const MOST_AT_ONCE = 12;
+/** Beside those: names of the hosts file, which need no name server. */
+const MOST_OF_HOSTS_FILE = 4;
+/** An answer is used for others who ask so soon after. */
+const FRESH_MS = 1000;
+/** So long a new answer is awaited before the last good one is used in its place. */
+const PATIENCE_MS = 200;
+/** Names whose last good answer is remembered. */
+const MOST_NAMES = 1000;
+
+/** Have so many threads that lookups do not wait for one another: libuv gives them half. To be called before its first use. */
+export function makeRoomForLookups(env: NodeJS.ProcessEnv): void {
+  env['UV_THREADPOOL_SIZE'] = String(2 * (MOST_AT_ONCE + MOST_OF_HOSTS_FILE));
+}
+
+export type ResolveOptions = {
+  /** Answers are of the family of this address; null: of any. */
+  bindAddress: string | null;
+  signal: AbortSignal;
+};
+
+type Name = {
+  readonly host: string;
+  readonly family: 0 | 4 | 6;
+  /** The last good answer, and when it came. */
+  good: { addresses: readonly string[]; atMs: number } | null;
+  /** The lookup under way or waiting for its turn. */
+  pending: { answer: Promise<readonly string[]>; waiters: number; start: (() => void) | null; giveUp: () => void } | null;
+};
+
+export type AskSystem = (host: string, family: 0 | 4 | 6) => Promise<readonly string[]>;
+
+/**
+ * Looks names up: one lookup for all who ask for a name at the same time, and a bounded number of
+ * lookups. One that nobody waits for any more does not begin. While a new answer is slow to come, or
+ * the name servers do not answer, the last good one is used.
+ */
+export class Names {
+  readonly #ask: AskSystem;
+  readonly #hosts: HostsFile;
+  readonly #names = new Map<string, Name>();
+  readonly #queues: Record<'hosts' | 'others', { running: number; most: number; waiting: Name[] }> = {
+    hosts: { running: 0, most: MOST_OF_HOSTS_FILE, waiting: [] },
+    others: { running: 0, most: MOST_AT_ONCE, waiting: [] },
+  };
+
+  constructor({ ask = askSystem, hostsFile = '/etc/hosts' }: { ask?: AskSystem; hostsFile?: string } = {}) {
+    this.#ask = ask;
+    this.#hosts = new HostsFile(hostsFile);
+  }
+
+  /** The addresses of a host, both families in turn. Rejects with the system's error (`code`: ENOTFOUND, EAI_AGAIN, …), or the signal's reason. */
+  async resolve(host: string, { bindAddress, signal }: ResolveOptions): Promise<readonly string[]> {
+    if (net.isIP(host) !== 0) return [host];
+    const name = this.#name(host, bindAddress === null ? 0 : (net.isIP(bindAddress) as 0 | 4 | 6));
+    if (name.good !== null && performance.now() - name.good.atMs < FRESH_MS) return name.good.addresses;
+    const pending = (name.pending ??= this.#begin(name));
+    pending.waiters++;
+    try {
+      return await unlessAborted(name.good === null ? pending.answer : orSoon(pending.answer, name.good.addresses), signal);
+    } finally {
+      pending.waiters--;
+      if (pending.waiters === 0 && pending.start !== null) pending.giveUp();
+    }
+  }
+
+  #name(host: string, family: 0 | 4 | 6): Name {
+    const key = `${family} ${host}`;
+    const known = this.#names.get(key);
+    if (known) return known;
+    for (const [other, { pending }] of this.#names) {
+      if (this.#names.size < MOST_NAMES) break;
+      if (pending === null) this.#names.delete(other);
+    }
+    const name: Name = { host, family, good: null, pending: null };
+    this.#names.set(key, name);
+    return name;
+  }
+
+  #begin(name: Name): NonNullable<Name['pending']> {
+    const queue = this.#queues[this.#hosts.has(name.host) ? 'hosts' : 'others'];
+    const { promise: answer, resolve, reject } = Promise.withResolvers<readonly string[]>();
+    answer.catch(() => {}); // nobody may be left who waits
+    const run = async () => {
+      queue.running++;
+      pending.start = null;
+      try {
+        const addresses = inTurn(await this.#ask(name.host, name.family));
+        name.good = { addresses, atMs: performance.now() };
+        resolve(addresses);
+      } catch (error) {
+        // A name server that says nothing does not take back what it said before.
+        if (name.good !== null && errorCode(error) === 'EAI_AGAIN') resolve(name.good.addresses);
+        else reject(error);
+      } finally {
+        name.pending = null;
+        queue.running--;
+        queue.waiting.shift()?.pending?.start?.();
+      }
+    };
+    const pending: NonNullable<Name['pending']> = {
+      answer,
+      waiters: 0,
+      start: () => void run(),
+      giveUp: () => {
+        name.pending = null;
+        queue.waiting.splice(queue.waiting.indexOf(name), 1);
+      },
+    };
+    if (queue.running < queue.most) void run();
+    else queue.waiting.push(name);
+    return pending;
+  }
+}
+
+const askSystem: AskSystem = async (host, family) => (await lookup(host, { all: true, order: 'verbatim', family })).map(({ address }) => address);
+
+/** What comes, or when that takes long or fails for want of a name server, what there is. */
+async function orSoon(answer: Promise<readonly string[]>, good: readonly string[]): Promise<readonly string[]> {
+  const { promise: late, resolve } = Promise.withResolvers<readonly string[]>();
+  const timer = setTimeout(resolve, PATIENCE_MS, good);
+  try {
+    return await Promise.race([answer, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** The first address's family starts, then the families alternate (RFC 8305, section 4). */
+function inTurn(addresses: readonly string[]): string[] {
+  const firstFamily = net.isIP(addresses[0] ?? '');
+  const first = addresses.filter((address) => net.isIP(address) === firstFamily);
+  const second = addresses.filter((address) => net.isIP(address) !== firstFamily);
+  return first.length >= second.length
+    ? first.flatMap((address, index) => [address, ...second.slice(index, index + 1)])
+    : second.flatMap((address, index) => [...first.slice(index, index + 1), address]);
+}
+
+/** Which names the hosts file has (hosts(5)). It is read again when it has changed. */
+class HostsFile {
+  readonly #path: string;
+  #readAs = '';
+  #names = new Set<string>();
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  has(host: string): boolean {
+    try {
+      const { mtimeMs, size, ino } = statSync(this.#path);
+      const isAs = `${mtimeMs} ${size} ${ino}`;
+      if (isAs !== this.#readAs) {
+        this.#names = namesIn(readFileSync(this.#path, 'latin1'));
+        this.#readAs = isAs;
+      }
+    } catch {
+      this.#names.clear(); // without it every name is for a name server
+    }
+    return this.#names.has(host.toLowerCase());
+  }
+}
+
+function namesIn(text: string): Set<string> {
+  const lines = text.split('\n').map((line) => line.replace(/#.*/, '').trim());
+  return new Set(lines.flatMap((line) => line.toLowerCase().split(/\s+/).slice(1)));
+}
