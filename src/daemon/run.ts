@@ -7,6 +7,7 @@ import { makeStateDir } from '../control/state-dir.ts';
 import { redirectToLog } from '../control/standard-streams.ts';
 import type { StatePaths } from '../control/paths.ts';
 import type { RequestHandler } from '../control/server.ts';
+import { Names } from '../engine/lookup.ts';
 import { openEngine } from '../engine/open.ts';
 import type { WantedEngine } from '../engine/open.ts';
 import { GraceError, errorMessage } from '../error.ts';
@@ -23,6 +24,7 @@ import { handleRequest } from './commands.ts';
 import { openControlSocket } from './control-socket.ts';
 import { Generations } from './generations.ts';
 import { removeLeftovers } from './leftovers.ts';
+import { mustNotLoop } from './loops.ts';
 import { Life } from './life.ts';
 import { Listeners } from './listeners.ts';
 import { openLog } from './log.ts';
@@ -61,6 +63,9 @@ export type DaemonOptions = {
   /** Calls the handler at each such signal, instead of the signal's default. */
   onSignal: OnSignal;
 };
+
+/** Longest that a name is looked up to see whether a rule leads to itself, in milliseconds; one that is not found by then is taken for another machine's. */
+const loopLookupMs = 2000;
 
 /** Longest that a daemon which ends waits for its last answers to be taken. */
 const answerTimeoutMs = 2000;
@@ -202,13 +207,17 @@ function assemble({ options, parent, paths, listeners, lock, logFile: { log }, s
   const changes = new Changes();
   const life = new Life(changes);
   const onFailure = (error: Error) => log.error({ error: errorMessage(error) }, 'the native engine failed; its connections are lost, and the portable engine goes on');
-  const opened = openEngine({ wanted: options.engine, threads: options.threads, onFailure });
+  const names = new Names();
+  const opened = openEngine({ wanted: options.engine, threads: options.threads, names, onFailure });
+  const resolve = (host: string) => names.resolve(host, { bindAddress: null, signal: AbortSignal.timeout(loopLookupMs) }).catch(() => []);
   const { engine } = opened;
   const unread: KeptRule[] = [];
   const forwarder = new Forwarder({
     engine,
     changes,
     openListener: (src) => listeners.open(src),
+    check: ({ src, dst, listener: { address } }, served) =>
+      mustNotLoop({ src, dst, address }, served.map((rule) => ({ src: rule.src, dst: rule.current.spec, address: rule.listener.address })), resolve),
     closeListener: (src, listener) => listeners.close(src, listener),
     save: (rules) => saveState(paths.state, [...rules.map((rule) => keep(rule, listeners)), ...unread]),
     observe: (src) => logConnections(log, src),

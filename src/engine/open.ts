@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os';
 import { errorMessage, GraceError } from '../error.ts';
 import type { Engine, EngineName } from './engine.ts';
 import { openNativeEngine } from './native/engine.ts';
+import { Names } from './lookup.ts';
 import { openPortableEngine } from './portable/engine.ts';
 
 /** `auto`: native where it can run. */
@@ -12,6 +13,8 @@ export type EngineChoice = {
   wanted: WantedEngine;
   /** Threads of the native engine; null: half of the cores, the other half being for those it serves. */
   threads: number | null;
+  /** Looks names up, for whichever engine it is. Default: one of its own. */
+  names?: Names;
   /** The native engine failed; the portable one, inside it, accepts from now on. */
   onFailure: (error: Error) => void;
 };
@@ -26,14 +29,15 @@ export type OpenedEngine = {
 const MOST_THREADS = 8;
 
 /** Open the engine that is wanted. Throws GraceError when it is `native` and that cannot run. */
-export function openEngine({ wanted, threads, onFailure }: EngineChoice): OpenedEngine {
-  if (wanted === 'portable') return { engine: openPortableEngine(), reason: () => '--engine portable' };
+export function openEngine({ wanted, threads, names = new Names(), onFailure }: EngineChoice): OpenedEngine {
+  if (wanted === 'portable') return { engine: openPortableEngine({ names }), reason: () => '--engine portable' };
   const count = threads ?? defaultThreads();
   let failure: Error | null = null;
   try {
     const engine = openNativeEngine({
       threads: count,
-      portable: openPortableEngine(),
+      names,
+      portable: openPortableEngine({ names }),
       onFailure(error) {
         failure = error;
         onFailure(error);
@@ -43,7 +47,7 @@ export function openEngine({ wanted, threads, onFailure }: EngineChoice): Opened
     return { engine, reason: () => (failure ? `the native one failed: ${failure.message}` : `${count} ${plural}`) };
   } catch (error) {
     if (wanted === 'native') throw new GraceError(`cannot start the native engine: ${errorMessage(error)}`, { hint: 'use: --engine portable', cause: error });
-    return { engine: openPortableEngine(), reason: () => `the native one cannot run here: ${errorMessage(error)}` };
+    return { engine: openPortableEngine({ names }), reason: () => `the native one cannot run here: ${errorMessage(error)}` };
   }
 }
 

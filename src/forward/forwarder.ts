@@ -20,6 +20,8 @@ import type { RuleSpec, SourceSpec } from './rule.ts';
 export type ForwarderOptions = {
   engine: Engine;
   openListener(src: SourceSpec): Promise<Listener>;
+  /** Called before a rule is started or switched, with all that are served: may refuse it by throwing. */
+  check?(rule: RuleSpec & { listener: Listener }, served: readonly Rule[]): Promise<void>;
   /** Let go of the listener of a rule that stopped: nobody listens there any more. */
   closeListener(src: SourceSpec, listener: Listener): void;
   /** Keep the rules; a change that cannot be kept does not happen. */
@@ -66,16 +68,16 @@ export class Forwarder {
         if (existing.src.key === src.key && existing.current.spec.key === dst.key) return false;
         throw alreadyForwarded(existing, src);
       }
-      const rule = await this.#open({ src, dst });
+      const listener = await this.#options.openListener(src);
       try {
+        await this.#options.check?.({ src, dst, listener }, this.rules);
+        // Nobody is accepted before the rule is kept: whoever connects meanwhile waits in the queue.
         await this.#keep(
           (specs) => [...specs.filter((spec) => spec.src.listenKey !== src.listenKey), { src, dst }],
-          () => this.#table.add(rule),
+          () => this.#table.add(this.#serve({ src, dst, listener })),
         );
       } catch (error) {
-        await this.#shut(rule);
-        rule.current.upstream.destroy(); // nobody would ever list, wait for or end them
-        rule.current.upstream.forget();
+        this.#options.closeListener(src, listener);
         throw error;
       }
       return true;
@@ -157,6 +159,7 @@ export class Forwarder {
         );
         return true;
       }
+      await this.#options.check?.({ src: rule.src, dst, listener: rule.listener }, this.rules);
       const open = () => new Destination(dst, this.#options.engine.openUpstream(dst.endpoint));
       const fresh = rule.earlier(dst.key) ? null : open();
       const previous = rule.current;
@@ -288,14 +291,20 @@ export class Forwarder {
   }
 
   /**
-   * Keep the rules as they will be, then make them so. One change at a time, whichever rules they are
-   * of: each starts from what the one before has left.
+   * Keep the rules as they will be, then make them so; where that fails they are kept as they were. One
+   * change at a time, whichever rules they are of: each starts from what the one before has left.
    */
   async #keep(change: (specs: RuleSpec[]) => RuleSpec[], apply: () => void): Promise<void> {
     const turn = this.#kept.then(async () => {
       this.#gate.mustBeOpen();
-      await this.#options.save(change(this.specs));
-      apply();
+      const before = this.specs;
+      await this.#options.save(change([...before]));
+      try {
+        apply();
+      } catch (error) {
+        await this.#options.save(before);
+        throw error;
+      }
       this.#options.changes.notify();
     });
     this.#kept = turn.catch(() => {}); // whoever asked for the change hears of it

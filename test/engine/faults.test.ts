@@ -140,6 +140,26 @@ for (const engine of ['native', 'portable'] as const) {
     assert.deepEqual((await rig.endedConnections(2)).map(({ error }) => error), [null, null]);
   });
 
+  test(`${engine}: a destination without a listener is refused, and never is it the forwarder itself`, options, async (t) => {
+    // Of few ports to connect from, the one of the destination comes up soon. IPv6 is off, so that ::1 has no address to be reached from.
+    const under = ownNetwork('echo 40020 40025 > /proc/sys/net/ipv4/ip_local_port_range && echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6');
+    if (under === null) return t.skip('no network of its own is allowed here');
+    const dir = mkdtempSync(join(tmpdir(), 'grace-faults-'));
+    const path = join(dir, 'socket');
+    await using forward = await start(null, { under, path, to: [to({ host: '127.0.0.1', port: 40_023 }), to({ host: '::1', port: 40_023 })] });
+    for (let count = 0; count < 100; count++) {
+      const client = await connectTo({ path });
+      client.write('to whom?');
+      assert.equal((await forward.line()).error, 'cannot connect to tcp:127.0.0.1:40023: connection refused (ECONNREFUSED)');
+      await endingOf(client);
+    }
+    const client = await connectTo({ path: `${path}.1` });
+    assert.equal((await forward.line()).error, 'cannot connect to tcp:[::1]:40023: address not available (EADDRNOTAVAIL)');
+    await endingOf(client);
+    await forward.end();
+    rmSync(dir, { recursive: true });
+  });
+
   test(`${engine}: destinations that cannot be reached or do not answer are said to be the trouble, and the client is closed`, options, async (t) => {
     // What is sent to the second network comes back, and is for nobody.
     const under = ownNetwork('ip route add unreachable 192.0.2.0/24 && ip route add 198.51.100.0/24 dev lo src 127.0.0.1');

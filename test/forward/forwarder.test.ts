@@ -229,21 +229,27 @@ test('a rule whose listener is being opened when everything stops is not served,
   assert.deepEqual(saved, []);
 });
 
-test('a rule that is being written down when everything stops is kept, and accepts nobody afterwards', async () => {
+test('a rule that is being written down when everything stops does not start, and is kept no longer', async () => {
   const written = Promise.withResolvers<void>();
   const writing = Promise.withResolvers<void>();
-  const { forwarder, listeners, connect, table } = setUp({ save: () => (writing.resolve(), written.promise) });
+  const kept: number[] = [];
+  const save = (rules: readonly RuleSpec[]) => {
+    kept.push(rules.length);
+    writing.resolve();
+    return written.promise;
+  };
+  const { forwarder, listeners, connect, table } = setUp({ save });
   const spec = rule('tcp:9000', a);
-  const started = forwarder.start(spec);
+  const started = assert.rejects(forwarder.start(spec), /the daemon is stopping/);
   await writing.promise;
-  connect(spec);
   const stopped = forwarder.stopAll(new GraceError('the daemon is stopping'));
   written.resolve();
-  assert.equal(await started, true);
-  assert.equal((await stopped).length, 1);
+  await started;
+  assert.equal((await stopped).length, 0);
   assert.throws(() => connect(spec), /nobody accepts/);
   assert.equal(listeners.get(spec.src.key)?.isOpen, false);
-  assert.deepEqual(table(), [[a, 1, false]]);
+  assert.deepEqual(kept, [1, 0]);
+  assert.deepEqual(table(), []);
 });
 
 test('after everything was stopped nothing can be started, switched or stopped', async () => {
@@ -256,16 +262,27 @@ test('after everything was stopped nothing can be started, switched or stopped',
   await assert.rejects(forwarder.stop(spec.src), /the daemon is stopping/);
 });
 
-test('clients of a rule that turned out not to be kept are closed', async () => {
+test('no client of a rule is accepted before the rule is kept', async () => {
   const written = Promise.withResolvers<void>();
   const writing = Promise.withResolvers<void>();
   const { forwarder, connect } = setUp({ save: () => (writing.resolve(), written.promise) });
   const started = assert.rejects(forwarder.start(rule('tcp:9000', a)), /disk full/);
   await writing.promise;
-  const upstream = connect(rule('tcp:9000', a));
+  assert.throws(() => connect(rule('tcp:9000', a)), /nobody accepts/);
   written.reject(new GraceError('disk full'));
   await started;
-  assert.equal(upstream.connections, 0);
+  assert.throws(() => connect(rule('tcp:9000', a)), /nobody accepts/);
+});
+
+test('what is kept is as it was when a rule that was kept cannot be served after all', async () => {
+  const { forwarder, engine, saved, listeners } = setUp();
+  await forwarder.start(rule('tcp:9000', a));
+  engine.openEntrance = () => {
+    throw new GraceError('no key');
+  };
+  await assert.rejects(forwarder.start(rule('tcp:9001', a)), /no key/);
+  assert.deepEqual(saved.at(-1), [`tcp:9000 ${a}`]);
+  assert.deepEqual([...listeners.values()].map(({ isOpen }) => isOpen), [true, false]);
 });
 
 test('rules that cannot be held in time go on changing', async () => {
