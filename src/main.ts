@@ -3,11 +3,14 @@
  * exit code and listens to its signals.
  */
 import { runCli } from './cli/cli.ts';
+import { leaveForeignEnvironment } from './environment.ts';
 import { stateVariable } from './keeper/messages.ts';
 import { originalInvocation } from './net/invocation.ts';
 import { commit, version } from './version.ts';
 
 async function main(): Promise<void> {
+  leaveForeignEnvironment();
+  process.umask(process.umask() & 0o077); // not even a script's umask may lock a user out of the state dir
   if (process.env[stateVariable] !== undefined) return await goOnAsKeeper();
   const interruption = new AbortController();
   const interrupt = () => interruption.abort(new Error('interrupted'));
@@ -35,6 +38,8 @@ async function main(): Promise<void> {
         const onSignal = (signal: NodeJS.Signals, handler: () => void) => void process.on(signal, handler);
         const flags = [...(engine ? ['--engine', engine] : []), ...(threads ? ['--threads', `${threads}`] : []), ...(logFormat ? ['--log-format', logFormat] : [])];
         const { env } = process;
+        const { standAlone } = await import('./daemon/stand-alone.ts');
+        standAlone(env);
         const { isKeeperWanted } = await import('./keeper/wanted.ts');
         const isWanted = keeper !== false && isKeeperWanted(env);
         const noKeeperBecause = isWanted ? (await import('./keeper/able.ts')).whyNotKeeper() : null;

@@ -4,6 +4,7 @@ import { compactElf } from './elf.ts';
 import { trimIcu } from './icu.ts';
 import { isMachO, signAdHoc } from './macho.ts';
 import { hideSource } from './source-path.ts';
+import { forgetVariables } from './variables.ts';
 
 /**
  * Shrink an executable in place: the data of ICU for languages other than English, and of an ELF
@@ -14,6 +15,7 @@ import { hideSource } from './source-path.ts';
 export async function slimExecutable(file: string, { source }: { source: string }): Promise<void> {
   const binary = await readFile(file);
   hideSource(binary, source);
+  forgetVariables(binary);
   const free = trimIcu(binary);
   await writeFile(file, isMachO(binary) ? signAdHoc(binary, { identifier: 'grace' }) : compactElf(binary, free));
 }

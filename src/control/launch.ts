@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { setTimeout as delay } from 'node:timers/promises';
 import { GraceError } from '../error.ts';
+import { keepInheritedFds } from '../sys/descriptor.ts';
 import { lockFile } from '../sys/lock.ts';
 import { describeError } from '../sys/system-error.ts';
 import { DaemonMovedError, call } from './client.ts';
@@ -56,6 +57,7 @@ export async function startWithDaemon({ dir, self, onNote, request }: LaunchOpti
 /** Start a daemon in the background: its own session, not bound to the terminal. Resolves when it listens. */
 export async function launchDaemon({ dir, self, onNote }: LaunchOptions): Promise<void> {
   makeStateDir(dir);
+  keepInheritedFds();
   const env: NodeJS.ProcessEnv = { ...process.env, [launchVariable]: '1' };
   for (const name of variablesOfThisProcess) delete env[name];
   const child = spawn(self.file, [...self.args, '-d', dir, 'daemon'], { cwd: '/', detached: true, stdio: ['ignore', 'pipe', 'pipe'], env });

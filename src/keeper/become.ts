@@ -2,7 +2,7 @@ import { closeSync, openSync, readFileSync, rmSync, statSync, writeSync } from '
 import { join } from 'node:path';
 import type { Invocation } from '../control/messages.ts';
 import { closeFd, openFd, setCloseOnExec } from '../sys/descriptor.ts';
-import { execute, holdSignals } from '../sys/exec.ts';
+import { environmentList, execute, holdSignals } from '../sys/exec.ts';
 import { keeperFormat, stateVariable } from './messages.ts';
 
 /**
@@ -66,7 +66,7 @@ function execWith({ program, args, dir, env, remembered }: Pick<BecomeOptions, '
   const passed = [file, ...remembered.kept.map(([, fd]) => fd), ...remembered.generations.flatMap(({ stream, datagrams }) => [stream, datagrams])];
   try {
     for (const fd of passed) setCloseOnExec(fd, false);
-    return execute(program.file, [...program.args, ...args], { ...env, [stateVariable]: String(file) });
+    return execute(program.file, [program.file, ...program.args, ...args], environmentList({ ...env, [stateVariable]: String(file) }));
   } finally {
     for (const fd of passed) setCloseOnExec(fd, true);
     closeFd(file);

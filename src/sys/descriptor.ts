@@ -62,6 +62,41 @@ export function setCloseOnExec(fd: number, on: boolean): void {
   check(libc().fcntl(fd, F_SETFD, on ? BigInt(FD_CLOEXEC) : 0n), 'fcntl');
 }
 
+/**
+ * Have no child of this process inherit what it was itself left with: a lock of the script that started
+ * it, the pipe by which somebody waits for its output. Node does that for the first sixteen alone.
+ */
+export function keepInheritedFds(): void {
+  for (const fd of openFds()) if (fd > 2 && isOpenFd(fd)) setCloseOnExec(fd, true);
+}
+
+/**
+ * The descriptors from 3 on that this process was started with. Node marks them like its own, of which
+ * it has, at its start, no files and sockets, but both ends of some pipes.
+ */
+export function inheritedFds(): number[] {
+  const targets = new Map<number, string>();
+  for (const fd of openFds()) {
+    try {
+      if (fd > 2) targets.set(fd, fs.readlinkSync(`${fdDirectory}/${fd}`));
+    } catch {
+      // The directory itself, while it was read.
+    }
+  }
+  const isOwn = (target: string) => target.startsWith('anon_inode:') || target === '/dev/null' || (target.startsWith('pipe:') && [...targets.values()].filter((each) => each === target).length > 1);
+  return [...targets].filter(([, target]) => !isOwn(target)).map(([fd]) => fd);
+}
+
+const fdDirectory = isDarwin ? '/dev/fd' : '/proc/self/fd';
+
+function openFds(): number[] {
+  try {
+    return fs.readdirSync(fdDirectory).map(Number);
+  } catch {
+    return Array.from({ length: 1024 }, (_, fd) => fd); // no /proc on this system
+  }
+}
+
 /** Whether the number is that of an open descriptor. */
 export function isOpenFd(fd: number): boolean {
   return libc().fcntl(fd, F_GETFD, 0n) !== -1;

@@ -17,19 +17,28 @@ const SIGNAL_SET_SIZE = 128;
  * libc's own function instead of `process.execve`, which ends the process when the program cannot be
  * run, and which Deno lacks.
  *
- * @param env replaces the environment
+ * @param argv with the name of the program first; a text goes as UTF-8
+ * @param env replaces the environment, `NAME=value` each
  * @throws SystemError ENOENT, EACCES, ENOEXEC (of another architecture, or no program) and others; the
  * process is as it was.
  */
-export function execute(file: string, args: readonly string[], env: Readonly<Record<string, string | undefined>>): never {
+export function execute(file: string, argv: readonly Text[], env: readonly Text[]): never {
   const { execve } = libc();
   // The runtimes make their standard streams close-on-exec.
   for (const fd of [0, 1, 2]) if (isOpenFd(fd)) setCloseOnExec(fd, false);
   const path = cString(file);
-  const argv = new CStrings([file, ...args]);
-  const envp = new CStrings(Object.entries(env).flatMap(([name, value]) => (value === undefined ? [] : [`${name}=${value}`])));
-  check(execve(path, argv.pointers, envp.pointers), 'execve');
+  const args = new CStrings(argv);
+  const envp = new CStrings(env);
+  check(execve(path, args.pointers, envp.pointers), 'execve');
   throw new TypeError('execve returned');
+}
+
+/** A string, or its bytes. */
+type Text = string | Uint8Array;
+
+/** The variables of an environment as {@link execute} takes them. */
+export function environmentList(env: Readonly<Record<string, string | undefined>>): string[] {
+  return Object.entries(env).flatMap(([name, value]) => (value === undefined ? [] : [`${name}=${value}`]));
 }
 
 /** An array of C strings that ends with NULL; the strings live as long as the object. */
@@ -37,17 +46,18 @@ class CStrings {
   readonly pointers: Uint8Array;
   readonly #strings: readonly Uint8Array[];
 
-  constructor(texts: readonly string[]) {
+  constructor(texts: readonly Text[]) {
     this.#strings = texts.map(cString);
     const { addressOf } = libc().memory;
     this.pointers = new Uint8Array(new BigUint64Array([...this.#strings.map(addressOf), 0n]).buffer);
   }
 }
 
-function cString(text: string): Uint8Array {
-  if (text.includes('\0')) throw new RangeError('a C string cannot hold a NUL');
-  const bytes = new Uint8Array(new ArrayBuffer(Buffer.byteLength(text) + 1));
-  new TextEncoder().encodeInto(text, bytes);
+function cString(text: Text): Uint8Array {
+  const given = typeof text === 'string' ? new TextEncoder().encode(text) : text;
+  if (given.includes(0)) throw new RangeError('a C string cannot hold a NUL');
+  const bytes = new Uint8Array(new ArrayBuffer(given.length + 1));
+  bytes.set(given);
   return bytes;
 }
 

@@ -37,6 +37,23 @@ export function setFdLimit({ soft, hard }: FdLimit): void {
   check(libc().setrlimit(C.RLIMIT_NOFILE, new Uint8Array(new BigUint64Array([soft, hard]).buffer)), 'setrlimit');
 }
 
+/** RLIMIT_CPU and others of getrlimit(2) on Linux. */
+const limits = { cpu: 0, fileSize: 1, data: 2, processes: 6, memory: 9 } as const;
+/** Those that may be lifted altogether by whoever may lift a hard limit. */
+const liftable: readonly string[] = ['cpu', 'fileSize'];
+const RLIM_INFINITY = 0xffff_ffff_ffff_ffffn;
+
+/** Raise a limit of this process and its children as far as it may: to the hard one, or CPU time and file size off. Linux only. */
+export function liftLimit(name: keyof typeof limits): void {
+  const limit = new BigUint64Array(2);
+  check(libc().getrlimit(limits[name], new Uint8Array(limit.buffer)), 'getrlimit');
+  const [soft = 0n, hard = 0n] = limit;
+  if (soft === RLIM_INFINITY) return;
+  const set = (to: bigint) => libc().setrlimit(limits[name], new Uint8Array(new BigUint64Array([to, to]).buffer));
+  if (liftable.includes(name) && set(RLIM_INFINITY) === 0) return;
+  if (soft !== hard) check(set(hard), 'setrlimit');
+}
+
 /** _exit(2): end the process without another word, whatever its threads are doing. Does not return. */
 export function exitAtOnce(code: number): void {
   libc()._exit(code);

@@ -1,0 +1,83 @@
+/**
+ * What grace does is the business of its own variables. Those by which Node, libuv, OpenSSL and the
+ * resolver of the C library are set up are for programs of the caller's, and a daemon would keep them
+ * for ever: a file that `NODE_OPTIONS` names is gone one day.
+ *
+ * `NODE_OPTIONS` and `OPENSSL_CONF` are looked at before any code of ours runs; the executable is built
+ * so that they do nothing (scripts/release/pkg.ts). Of the others, some are in force when `main` begins.
+ */
+import { readFileSync } from 'node:fs';
+import { isExecutable } from './net/invocation.ts';
+import { LISTEN_FDS_START } from './net/inherit.ts';
+import { inheritedFds, setCloseOnExec } from './sys/descriptor.ts';
+import { execute } from './sys/exec.ts';
+
+const foreign = /^(?:NODE_|UV_|OPENSSL_|FORCE_COLOR$|RES_OPTIONS$|LOCALDOMAIN$|HOSTALIASES$|CARES_HOSTS$|WATCH_REPORT_DEPENDENCIES$|SIMDJSON_FORCE_IMPLEMENTATION$)/;
+
+/** In force already: Node reads these while it starts. */
+const readAtStart = new Set([
+  'NODE_COMPILE_CACHE',
+  'NODE_DEBUG',
+  'NODE_DEBUG_NATIVE',
+  'NODE_ICU_DATA',
+  'NODE_PENDING_DEPRECATION',
+  'NODE_REDIRECT_WARNINGS',
+  'NODE_TEST_CONTEXT',
+  'NODE_UNIQUE_ID',
+  'NODE_USE_ENV_PROXY',
+  'NODE_V8_COVERAGE',
+  'UV_USE_IO_URING',
+  'WATCH_REPORT_DEPENDENCIES',
+]);
+
+/** As well, but they matter only to a process that checks certificates, and a machine may have them set for all. */
+const aboutCertificates = new Set(['NODE_EXTRA_CA_CERTS', 'NODE_USE_SYSTEM_CA']);
+
+/** Words of a command line with which a process checks certificates itself. */
+const checksCertificates = /^(?:daemon|upgrade|demo)$/;
+
+/**
+ * Take those variables out of this process's environment, and so out of that of its children. Where one
+ * has had an effect, this process becomes the same program once more without it. From source nothing is
+ * done: the runtime and its variables are the caller's then.
+ */
+export function leaveForeignEnvironment(env: NodeJS.ProcessEnv = process.env): void {
+  if (!isExecutable()) return;
+  const names = Object.keys(env).filter((name) => foreign.test(name));
+  const isChecking = process.argv.slice(2).some((word) => checksCertificates.test(word));
+  if (names.some((name) => readAtStart.has(name) || (isChecking && aboutCertificates.has(name)))) beginAgain();
+  for (const name of names) delete env[name];
+}
+
+/** Returns when that is impossible; then the variables go on having their effect on this process alone. */
+function beginAgain(): void {
+  const { args, variables } = whatWasGiven();
+  const passed = inheritedFds();
+  try {
+    for (const fd of passed) setCloseOnExec(fd, false);
+    execute(process.execPath, args, variables.filter((each) => !foreign.test(each.slice(0, each.indexOf('=')).toString('latin1'))));
+  } catch {
+    for (const fd of passed) if (fd >= LISTEN_FDS_START) setCloseOnExec(fd, true);
+  }
+}
+
+/** Byte for byte where the system tells: a file name in them need not be UTF-8. */
+function whatWasGiven(): { args: Buffer[]; variables: Buffer[] } {
+  try {
+    return { args: readList('/proc/self/cmdline'), variables: readList('/proc/self/environ') };
+  } catch {
+    const variables = Object.entries(process.env).map(([name, value]) => Buffer.from(`${name}=${value}`));
+    return { args: [process.argv0, ...process.argv.slice(2)].map((word) => Buffer.from(word)), variables };
+  }
+}
+
+function readList(file: string): Buffer[] {
+  const bytes = readFileSync(file);
+  const items: Buffer[] = [];
+  for (let at = 0; at < bytes.length; ) {
+    const end = bytes.indexOf(0, at);
+    items.push(bytes.subarray(at, end === -1 ? bytes.length : end));
+    at = end === -1 ? bytes.length : end + 1;
+  }
+  return items;
+}
