@@ -10,7 +10,6 @@ import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
 import { slimExecutable } from './release/slim.ts';
-import { placeOfSource } from './release/source-path.ts';
 
 const run = promisify(execFile);
 export const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -126,12 +125,11 @@ export async function makeExecutable({ target, bundleFile, outfile }: { target: 
   const half = `${outfile}.new`;
   const work = await mkdtemp(join(tmpdir(), 'grace-build-'));
   try {
-    const source = placeOfSource(work);
-    await mkdir(dirname(source));
+    const source = join(work, 'grace.cjs');
     await copyFile(bundleFile, source);
     const args = [join(root, 'scripts/release/pkg.ts'), '--sea', '-t', `node${node.version}-${target.pkgTarget}`, '-o', half, source];
     await run(process.execPath, args, { cwd: work, env: { ...process.env, HOME: home } });
-    await slimExecutable(half, { source });
+    await slimExecutable(half);
   } catch (error) {
     const { stdout = '', stderr = '' } = error as { stdout?: string; stderr?: string };
     throw new Error(`cannot make ${outfile}: ${error instanceof Error ? error.message : error}\n${stdout}${stderr}`, { cause: error });

@@ -105,7 +105,7 @@ find_machine() {
       # shellcheck disable=SC2144 # one of them is enough
       if [ -e /lib/ld-musl-x86_64.so.1 ] || [ -e /lib/ld-musl-aarch64.so.1 ]; then
         [ -e /lib64/ld-linux-x86-64.so.2 ] || [ -e /lib/ld-linux-aarch64.so.1 ] ||
-          die 'grace needs a system with glibc, and this one has musl'
+          die 'grace needs a system with glibc, and this one has musl' 'in a container use an image with glibc, debian:12-slim for one'
       fi
       ;;
     Darwin) system=macos ;;
@@ -119,6 +119,53 @@ find_machine() {
   # A shell that Rosetta translates says x86_64 on Apple silicon.
   if [ "$system-$arch" = macos-x64 ] && [ "$(sysctl -n sysctl.proc_translated 2>/dev/null)" = 1 ]; then arch=arm64; fi
   machine=$system-$arch
+  [ "$system" = macos ] || find_libraries
+}
+
+# What the executable links, by the names that the package managers have for it.
+find_libraries() {
+  glibc=$(getconf GNU_LIBC_VERSION 2>/dev/null | sed -n 's/^glibc //p')
+  case $glibc in
+    1.* | 2.[0-9] | 2.1[0-9] | 2.2[0-7] | 2.[0-9].* | 2.1[0-9].* | 2.2[0-7].*)
+      die "grace needs glibc 2.28 or newer, and this system has $glibc" 'nothing was changed; a system of 2018 or later has it (Debian 10, Ubuntu 18.10, RHEL 8)'
+      ;;
+  esac
+  [ -z "${LD_LIBRARY_PATH:-}" ] || return 0
+  for library in libstdc++.so.6 libgcc_s.so.1; do
+    has_library "$library" || die "grace needs $library, which is not here" "$(package_of "$library")"
+  done
+}
+
+has_library() {
+  for known in "/lib64/$1" "/usr/lib64/$1" "/lib/$1" "/usr/lib/$1" /lib/*-linux-gnu/"$1" /usr/lib/*-linux-gnu/"$1"; do
+    [ ! -e "$known" ] || return 0
+  done
+  PATH=$PATH:/sbin:/usr/sbin ldconfig -p 2>/dev/null | grep -qF "$1 "
+}
+
+# How the package of a library is installed here.
+package_of() {
+  case $1 in
+    libstdc++*) debian=libstdc++6 fedora=libstdc++ alpine=libstdc++ suse=libstdc++6 arch_linux=gcc-libs ;;
+    *) debian=libgcc-s1 fedora=libgcc alpine=libgcc suse=libgcc_s1 arch_linux=gcc-libs ;;
+  esac
+  if has apt-get; then
+    echo "apt-get install $debian"
+  elif has dnf; then
+    echo "dnf install $fedora"
+  elif has microdnf; then
+    echo "microdnf install $fedora"
+  elif has yum; then
+    echo "yum install $fedora"
+  elif has zypper; then
+    echo "zypper install $suse"
+  elif has pacman; then
+    echo "pacman -S $arch_linux"
+  elif has apk; then
+    echo "apk add $alpine"
+  else
+    echo "install the package $debian (Debian, Ubuntu) or $fedora (Fedora, RHEL)"
+  fi
 }
 
 find_url() {

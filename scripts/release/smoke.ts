@@ -12,7 +12,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 
 const run = promisify(execFile);
-const emulator = 'qemu-aarch64';
+const emulator = ['qemu-aarch64', 'qemu-aarch64-static'].find((name) => !spawnSync(name, ['--version']).error);
 /** Debian's libc6-arm64-cross and libstdc++6-arm64-cross. */
 const library = '/usr/aarch64-linux-gnu';
 const src = 'tcp:0:interface=127.0.0.1';
@@ -21,8 +21,8 @@ const src = 'tcp:0:interface=127.0.0.1';
 export async function smokeTest(executables: ReadonlyMap<string, string>): Promise<void> {
   const executable = executables.get('linux-arm64');
   if (executable === undefined) return console.log('smoke test skipped: no executable for linux-arm64 was built');
-  if (spawnSync(emulator, ['--version']).error || !existsSync(library)) {
-    return console.log('smoke test skipped: it needs the packages qemu-user, libc6-arm64-cross and libstdc++6-arm64-cross');
+  if (!emulator || !existsSync(library)) {
+    return console.log('smoke test skipped: it needs the packages qemu-user or qemu-user-static, libc6-arm64-cross and libstdc++6-arm64-cross');
   }
   const directory = await mkdtemp(join(tmpdir(), 'grace-smoke-'));
   const dir = join(directory, 'state');

@@ -45,6 +45,8 @@ export type ReleaseServer = {
   directory: string;
   key: SigningKey;
   publish(version: string, program?: string, signingKey?: SigningKey | null): Promise<void>;
+  /** With a program from a file, not signed. */
+  publishFile(version: string, file: string): Promise<void>;
   /** Hears the path of each request before it is answered. */
   onRequest: (path: string) => void;
   /** Answer requests for paths that match in another way, from now on. */
@@ -93,6 +95,7 @@ export async function openReleaseServer(t: TestContext): Promise<ReleaseServer> 
       chmodSync(file, 0o755);
       await packRelease({ root, version, executables: new Map([[machine, file]]), outdir: directory, key: signingKey, releaseUrl: url, level: 1 });
     },
+    publishFile: async (version, file) => void (await packRelease({ root, version, executables: new Map([[machine, file]]), outdir: directory, key: null, releaseUrl: url, level: 1 })),
     spoil: (pattern, answer) => void spoiled.push({ pattern, answer }),
   };
   return release;
