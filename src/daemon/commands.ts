@@ -1,6 +1,7 @@
 import type { GenerationReport, Request, Requests, Result, StatusResult } from '../control/messages.ts';
 import { MovedError } from '../control/server.ts';
 import type { RequestContext } from '../control/server.ts';
+import { checkPath } from '../endpoint/check.ts';
 import { GraceError, errorMessage } from '../error.ts';
 import { drain } from './drain.ts';
 import { replaceDaemon } from './replace.ts';
@@ -85,6 +86,7 @@ function stoppingError(): GraceError {
 async function start(service: Service, request: Request<'start'>): Promise<Result<'start'>> {
   mustNotStop(service);
   const rule = readRule(request);
+  checkPath(rule.dst.endpoint);
   await restoreKeeper(service);
   try {
     const changed = await service.forwarder.start(rule);
@@ -113,6 +115,7 @@ async function switchRule(service: Service, request: Request<'switch'>, { signal
   mustNotStop(service);
   const { src, dst } = readRule(request);
   if (service.forwarder.isCurrent(src, dst)) return { changed: false, notes: [] };
+  checkPath(dst.endpoint);
   if (request.check) {
     try {
       await service.engine.probe(dst.endpoint, { signal: AbortSignal.any([signal, AbortSignal.timeout(checkTimeoutMs)]) });

@@ -8,7 +8,7 @@ import type { RuleSpec } from '../forward/rule.ts';
 import type { Handover } from './handover.ts';
 import type { Service } from './service.ts';
 import { readRule } from './specs.ts';
-import { loadState } from './state-file.ts';
+import { loadState, saveState } from './state-file.ts';
 import type { KeptRule } from './state-file.ts';
 
 /** First and longest pause before a kept rule that could not be served is tried again. */
@@ -18,6 +18,7 @@ const retryMs = { first: 500, longest: 30_000 };
 export async function restoreRules(service: Service, note: (text: string) => void): Promise<void> {
   const state = loadState(service.paths.state);
   if (state.note) note(state.note);
+  if (state.isPart) await saveState(service.paths.state, state.rules).catch((error: unknown) => note(errorMessage(error)));
   for (const kept of state.rules) {
     const rule = tryToRead(service, kept, note);
     if (!rule) continue;
@@ -45,7 +46,7 @@ export function adoptRules(service: Service, handover: Handover): void {
   // What can fail fails before the first rule accepts: a client accepted here would be lost with this process.
   for (const { rule } of rules) {
     if (speaksTls(rule.src.endpoint)) checkServer(rule.src.endpoint);
-    checkClient(rule.dst.endpoint);
+    if (rule.dst.endpoint.type !== 'unix') checkClient(rule.dst.endpoint); // a path too long is told to each client, as before
   }
   for (const { rule, listener, src: _src, dst: _dst, ...carried } of rules) {
     if (listener === null) service.forwarder.keepBroken(rule, new GraceError('it could not be served before the restart'));

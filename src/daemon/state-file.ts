@@ -1,4 +1,4 @@
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync } from 'node:fs';
+import { closeSync, copyFileSync, fsyncSync, openSync, readFileSync, renameSync } from 'node:fs';
 import { open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import * as v from 'valibot';
@@ -13,17 +13,15 @@ export type KeptRule = { src: EndpointText; dst: EndpointText; port?: number | u
 /** Of the file; a version that cannot read one says so and leaves it alone. */
 const stateFormat = 1;
 
-const stateSchema = v.object({
-  format: v.literal(stateFormat),
-  rules: v.array(v.object({ src: endpointText, dst: endpointText, port: v.optional(v.number()) })),
-});
+const ruleSchema = v.object({ src: endpointText, dst: endpointText, port: v.optional(v.number()) });
+const stateSchema = v.object({ format: v.literal(stateFormat), rules: v.array(v.unknown()) });
 
-export type LoadedState = { rules: KeptRule[]; /** What the user must be told, if anything. */ note: string | null };
+export type LoadedState = { rules: KeptRule[]; /** What the user must be told, if anything. */ note: string | null; /** The file has more in it, which is kept elsewhere: write it anew. */ isPart?: true };
 
 /**
- * Read the kept rules. A file that cannot be understood is set aside under another name, which the
- * note says, so that nothing overwrites it. Throws GraceError when it cannot be read at all, or is of
- * another version.
+ * Read the kept rules. A file of which not all can be understood is kept under another name, which the
+ * note says, so that nothing overwrites it; the rules in it that can are read. Throws GraceError when
+ * it cannot be read at all, or is of another version.
  */
 export function loadState(path: string): LoadedState {
   let text: string;
@@ -34,9 +32,9 @@ export function loadState(path: string): LoadedState {
     throw new GraceError(`cannot read the rules in ${path}: ${describeError(error)}`, { cause: error });
   }
   try {
-    const state: unknown = JSON.parse(text);
+    const state: unknown = parse(text);
     mustBeReadable(path, state);
-    return { rules: v.parse(stateSchema, state).rules, note: null };
+    return readRules(path, v.parse(stateSchema, state).rules);
   } catch (error) {
     if (error instanceof GraceError) throw error;
     const aside = setAside(path);
@@ -44,11 +42,37 @@ export function loadState(path: string): LoadedState {
   }
 }
 
+/** One rule that an editor has spoilt must not take the others with it. */
+function readRules(path: string, all: readonly unknown[]): LoadedState {
+  const rules: KeptRule[] = [];
+  const bad: string[] = [];
+  for (const [index, each] of all.entries()) {
+    const read = v.safeParse(ruleSchema, each);
+    if (read.success) rules.push(read.output);
+    else bad.push(`rule ${index + 1}, ${nameOf(each)}: ${read.issues[0].message}`);
+  }
+  if (bad.length === 0) return { rules, note: null };
+  const aside = nameAside(path);
+  copyFileSync(path, aside);
+  return { rules, isPart: true, note: `${path} is damaged (${bad.join('; ')}); it is kept as ${aside}, and what is damaged in it is not served` };
+}
+
+/** A rule that cannot be read, as far as people can tell which one it is. */
+function nameOf(rule: unknown): string {
+  const typed = /"typed":("(?:[^"\\]|\\.)*")/.exec(JSON.stringify(rule))?.[1];
+  return typed ?? JSON.stringify(rule).slice(0, 80);
+}
+
+/** Editors of other systems begin a file with a byte order mark. */
+function parse(text: string): unknown {
+  return JSON.parse(text.replace(/^\uFEFF/, ''));
+}
+
 /** For a successor, which has its rules from elsewhere but will write the file. Throws GraceError when another version wrote it. */
 export function checkStateFormat(path: string): void {
   let state: unknown;
   try {
-    state = JSON.parse(readFileSync(path, 'utf8'));
+    state = parse(readFileSync(path, 'utf8'));
   } catch {
     return; // missing or damaged: it is written anew
   }
@@ -65,10 +89,14 @@ function mustBeReadable(path: string, state: unknown): void {
 }
 
 function setAside(path: string): string {
-  const stamp = new Date().toISOString().replace(/[^0-9]/g, '');
-  const aside = `${path}.damaged-${stamp}-${process.pid}`;
+  const aside = nameAside(path);
   renameSync(path, aside);
   return aside;
+}
+
+function nameAside(path: string): string {
+  const stamp = new Date().toISOString().replace(/[^0-9]/g, '');
+  return `${path}.damaged-${stamp}-${process.pid}`;
 }
 
 /** Replace the kept rules: written to a temporary file, forced to disk, renamed. Throws GraceError; the old file then stays. */

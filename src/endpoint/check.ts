@@ -77,6 +77,12 @@ export function checkClient(endpoint: ClientEndpoint, { text = printClient(endpo
   return warnings;
 }
 
+/** Throws EndpointError when the endpoint leads to a Unix socket whose path no system call takes. */
+export function checkPath(endpoint: ClientEndpoint): void {
+  if (endpoint.type === 'unix') checkSocketPath(endpoint.path, printClient(endpoint));
+  else if (endpoint.type === 'tls' && endpoint.endpoint !== null) checkPath(endpoint.endpoint);
+}
+
 /** Room in `sockaddr_un`: unix(7); a path has a NUL at its end, an abstract name one at its start. */
 const longestSocketPath = process.platform === 'linux' ? 107 : 103;
 

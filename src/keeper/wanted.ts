@@ -6,5 +6,5 @@ import { channelVariable } from './messages.ts';
  * by one, or by the daemon that it succeeds, or by systemd, which does a keeper's work.
  */
 export function isKeeperWanted(env: NodeJS.ProcessEnv): boolean {
-  return [channelVariable, handoverVariable, 'NOTIFY_SOCKET'].every((name) => env[name] === undefined);
+  return [channelVariable, handoverVariable, 'NOTIFY_SOCKET'].every((name) => !env[name]);
 }

@@ -20,7 +20,8 @@ export type Inherited = {
  * Take the sockets that an init system or a predecessor left for this process: LISTEN_FDS descriptors
  * from 3 on, with their names in LISTEN_FDNAMES (sd_listen_fds_with_names(3)). LISTEN_PID, when set,
  * must be this process's; a predecessor that cannot know our pid leaves it out. The variables are
- * removed and every descriptor is made close-on-exec, so that no child takes them for its own.
+ * removed and every descriptor is made close-on-exec, so that no child takes them for its own. A
+ * variable that is empty counts as one that is not set: a script often cannot unset it.
  *
  * @throws GraceError when the variables contradict themselves or a descriptor is not open. Opening the
  * addresses anew instead would hide that the sockets, and the clients in their queues, are lost.
@@ -30,7 +31,7 @@ export function takeInherited(env: Environment = process.env): Inherited {
   delete env['LISTEN_FDS'];
   delete env['LISTEN_PID'];
   delete env['LISTEN_FDNAMES'];
-  if (count === undefined || (pid !== undefined && pid !== String(process.pid))) return { listeners: [], others: [] };
+  if (!count || (pid && pid !== String(process.pid))) return { listeners: [], others: [] };
   if (!/^[0-9]{1,5}$/.test(count)) throw new GraceError(`cannot take inherited sockets: LISTEN_FDS is "${count}"`);
 
   const fds = Array.from({ length: Number(count) }, (_, index) => LISTEN_FDS_START + index);
@@ -52,8 +53,8 @@ export function takeInherited(env: Environment = process.env): Inherited {
 
 /** Without LISTEN_FDNAMES each is "unknown", as systemd's library has it. */
 function parseNames(names: string | undefined, count: number): string[] {
-  if (names === undefined) return Array<string>(count).fill('unknown');
-  const list = count === 0 && names === '' ? [] : names.split(':');
+  if (names === undefined || (names === '' && count !== 1)) return Array<string>(count).fill('unknown');
+  const list = names.split(':');
   if (list.length === count) return list;
   throw new GraceError(`cannot take inherited sockets: LISTEN_FDS is ${count}, but LISTEN_FDNAMES has ${list.length} names`);
 }

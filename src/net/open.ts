@@ -83,7 +83,8 @@ async function resolveLocal(host: string, family: 'inet' | 'inet6' | undefined):
 
 function zoneIndex(zone: string): number {
   if (/^[0-9]+$/.test(zone)) return Number(zone);
-  const index = os.networkInterfaces()[zone]?.find((info) => info.family === 'IPv6')?.scopeid;
+  // An address that is valid everywhere, which most interfaces have as well, has no zone: 0.
+  const index = os.networkInterfaces()[zone]?.find((info) => info.family === 'IPv6' && info.scopeid !== 0)?.scopeid;
   if (index === undefined) throw new GraceError(`there is no network interface "${zone}" with IPv6`);
   return index;
 }

@@ -3,7 +3,7 @@
  * process id of the owner. Both programs respect each other's.
  *
  * Two processes that find the same stale lock could both replace it; grace does all of this under a
- * lock on the directory (unix-path.ts), so at least two graces do not.
+ * lock of its own (unix-path.ts), so at least two graces do not.
  */
 import fs from 'node:fs';
 import { errorCode, GraceError } from '../error.ts';

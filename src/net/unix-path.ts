@@ -1,10 +1,9 @@
 import fs from 'node:fs';
-import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { errorCode, GraceError } from '../error.ts';
 import { closeFd, setMode } from '../sys/descriptor.ts';
-import { lockFile } from '../sys/lock.ts';
-import type { Lock } from '../sys/lock.ts';
+import { lockPrivately } from '../sys/private-lock.ts';
+import type { PrivateLock } from '../sys/private-lock.ts';
 import { bindSocket, connectSocket, listenSocket, openSocket } from '../sys/socket.ts';
 import { isDarwin } from '../sys/constants.ts';
 import type { Listener, SocketFile } from './listener.ts';
@@ -20,7 +19,7 @@ export type UnixPathOptions = {
 /**
  * Bind a stream socket to a path and listen. A socket that nobody listens on any more is replaced.
  *
- * All of it happens under a lock on the directory, so that two processes which find the same stale
+ * All of it happens under a lock beside the path, so that two processes which find the same stale
  * socket do not remove each other's new one. The socket is not bound elsewhere and renamed into place,
  * because its own name (getsockname), by which a successor finds it, would stay the old one.
  *
@@ -28,7 +27,7 @@ export type UnixPathOptions = {
  * @throws GraceError with the reason alone; SystemError of bind and listen.
  */
 export async function bindUnixPath(file: string, { mode, backlog, lockfile }: UnixPathOptions): Promise<number> {
-  const directoryLock = await lockDirectory(path.dirname(file));
+  const lock = await lockBeside(file);
   try {
     // Before the lock: one that names this process may be that of a listener which is still served.
     const isStale = findStaleSocket(file);
@@ -41,7 +40,7 @@ export async function bindUnixPath(file: string, { mode, backlog, lockfile }: Un
       throw error;
     }
   } finally {
-    directoryLock?.release();
+    lock?.release();
   }
 }
 
@@ -101,23 +100,18 @@ function probeSocket(file: string): 'live' | 'stale' | 'unknown' {
   }
 }
 
-const DIRECTORY_LOCK_ATTEMPTS = 200;
-const DIRECTORY_LOCK_PAUSE_MS = 10;
+const LOCK_ATTEMPTS = 200;
+const LOCK_PAUSE_MS = 10;
 
-/** flock(2) on the directory itself leaves no file behind. Null where it cannot be had for lack of rights. */
-async function lockDirectory(directory: string): Promise<Lock | null> {
-  for (let attempt = 0; attempt < DIRECTORY_LOCK_ATTEMPTS; attempt++) {
-    try {
-      const lock = lockFile(directory, { isDirectory: true });
-      if (lock !== null) return lock;
-    } catch (error) {
-      // A directory that may be written but not read: bind without the lock; a missing one: bind says so.
-      if (errorCode(error) !== undefined) return null;
-      throw error;
-    }
-    await delay(DIRECTORY_LOCK_PAUSE_MS);
+/** The lock on changes of a path. Null where it cannot be had, see `lockPrivately`: bind(2) says why, if it matters. */
+async function lockBeside(file: string): Promise<PrivateLock | null> {
+  const name = `${file}.grace-lock`;
+  for (let attempt = 0; attempt < LOCK_ATTEMPTS; attempt++) {
+    const lock = lockPrivately(name);
+    if (lock !== 'held') return lock;
+    await delay(LOCK_PAUSE_MS);
   }
-  throw new GraceError(`another process keeps ${directory} locked`);
+  throw new GraceError(`another process keeps ${name} locked`, { hint: `fuser ${name} shows which; it is one of this user` });
 }
 
 /**

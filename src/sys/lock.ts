@@ -16,12 +16,12 @@ export type Lock = {
 
 /**
  * Lock a file, which is made with mode 0600 if it does not exist; null when another one holds it.
- * The file must never be removed while it is in use as a lock. A directory can be locked as well.
+ * The file must never be removed while it is in use as a lock, see private-lock.ts.
  *
  * @throws SystemError when the file cannot be opened.
  */
-export function lockFile(path: string, { isDirectory = false }: { isDirectory?: boolean } = {}): Lock | null {
-  const fd = openFd(path, isDirectory ? { flags: 0 } : { flags: O_RDWR | C.O_CREAT | C.O_NOFOLLOW, mode: 0o600 });
+export function lockFile(path: string): Lock | null {
+  const fd = openFd(path, { flags: O_RDWR | C.O_CREAT | C.O_NOFOLLOW, mode: 0o600 });
   try {
     check(libc().flock(fd, LOCK_EX | LOCK_NB), 'flock');
     return makeLock(fd);

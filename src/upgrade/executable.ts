@@ -4,7 +4,7 @@ import { access, chmod, chown, constants, copyFile, link, mkdtemp, open, readdir
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { GraceError, errorCode, errorMessage } from '../error.ts';
-import { lockFile } from '../sys/lock.ts';
+import { lockPrivately } from '../sys/private-lock.ts';
 import { describeError } from '../sys/system-error.ts';
 
 const run = promisify(execFile);
@@ -37,16 +37,16 @@ export async function claimExecutable(file: string): Promise<ExecutablePlace> {
     const isDenied = ['EACCES', 'EPERM', 'EROFS'].includes(errorCode(error) ?? '');
     return new GraceError(`cannot replace ${target}: ${describeError(error)}`, { hint: isDenied ? `run it as a user who may write to ${directory}` : undefined, cause: error });
   };
-  // The lock is on the directory, so it leaves no file behind and does not depend on which file is the executable.
-  const lock = lockFile(directory, { isDirectory: true });
-  if (!lock) throw new GraceError(`cannot replace ${target}: another upgrade is at it`);
+  // One for the directory: it does not depend on which file is the executable.
+  const lock = lockPrivately(join(directory, '.grace-upgrade.lock'));
+  if (lock === 'held') throw new GraceError(`cannot replace ${target}: another upgrade is at it`);
   let work: string;
   try {
     await access(directory, constants.W_OK);
     await removeLeftovers(directory);
     work = await mkdtemp(join(directory, workPrefix));
   } catch (error) {
-    lock.release();
+    lock?.release();
     throw cannot(error);
   }
   const newFile = join(work, 'grace');
@@ -70,7 +70,7 @@ export async function claimExecutable(file: string): Promise<ExecutablePlace> {
     },
     async [Symbol.asyncDispose]() {
       await rm(work, { recursive: true, force: true });
-      lock.release();
+      lock?.release();
     },
   };
 }

@@ -5,7 +5,7 @@ import { chmodSync, linkSync, lstatSync, mkdirSync, readFileSync, readdirSync, r
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
-import { lockFile } from '../../src/sys/lock.ts';
+import { lockPrivately } from '../../src/sys/private-lock.ts';
 import { fakeGrace, machine, makeKey, makeTempDir, openReleaseServer } from '../install/release-server.ts';
 import type { ReleaseServer } from '../install/release-server.ts';
 import { openFakeDaemon } from './fake-daemon.ts';
@@ -163,9 +163,10 @@ test('upgrade needs a place, a key, and an executable to replace', { timeout }, 
 
 test('of two upgrades at once, one is told to wait; what a killed one left is removed', { timeout }, async (t) => {
   const { file, upgrade, beside } = await openSite(t);
-  const lock = lockFile(dirname(file), { isDirectory: true });
+  const lock = lockPrivately(join(dirname(file), '.grace-upgrade.lock'));
+  assert.ok(lock !== null && lock !== 'held');
   assert.match((await upgrade()).stderr, /another upgrade is at it/);
-  lock!.release();
+  lock.release();
   mkdirSync(join(dirname(file), '.grace-upgrade-killed'));
   assert.equal((await upgrade()).exitCode, 0);
   assert.deepEqual(beside(), ['grace']);

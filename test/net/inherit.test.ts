@@ -22,6 +22,13 @@ test('zero sockets are no error', () => {
   assert.deepEqual(env, {});
 });
 
+test('a variable that is empty is none', () => {
+  for (const env of [{ LISTEN_FDS: '' }, { LISTEN_FDS: '', LISTEN_PID: '', LISTEN_FDNAMES: '' }, { LISTEN_FDS: '0', LISTEN_PID: '' }] as Environment[]) {
+    assert.deepEqual(takeInherited(env), { listeners: [], others: [] });
+    assert.deepEqual(env, {});
+  }
+});
+
 test('variables that contradict themselves are an error, and are gone', () => {
   const cases: [Environment, RegExp][] = [
     [{ LISTEN_FDS: 'x' }, /LISTEN_FDS is "x"/],

@@ -7,6 +7,7 @@ import { test } from 'node:test';
 import type { Listener } from '../../src/net/listener.ts';
 import { openListener } from '../../src/net/open.ts';
 import { removeSocketPath, takeOverSocketPath } from '../../src/net/unix-path.ts';
+import { lockFile } from '../../src/sys/lock.ts';
 import { makeTempDir } from './temp-dir.ts';
 
 const options = { timeout: 60_000 };
@@ -31,6 +32,42 @@ test('a socket that is listened on is in use, and stays', options, async () => {
   await once(client, 'connect');
   client.destroy();
   listener.close();
+});
+
+test('nobody who may read the directory, or write in it, can hold up a start', options, async () => {
+  using temp = makeTempDir();
+  const path = temp.file('s');
+  const holder = spawn('flock', [temp.path, 'cat'], { stdio: ['pipe', 'pipe', 'ignore'] });
+  holder.stdin.write('\n');
+  await once(holder.stdout, 'data');
+  (await open(path)).close();
+  // A link to a file of this very user, which somebody holds.
+  fs.writeFileSync(temp.file('other'), '');
+  fs.linkSync(temp.file('other'), `${path}.grace-lock`);
+  const lock = lockFile(temp.file('other'));
+  (await open(path)).close();
+  lock?.release();
+  fs.rmSync(`${path}.grace-lock`);
+  if (process.getuid?.() === 0) {
+    fs.writeFileSync(`${path}.grace-lock`, '');
+    fs.chownSync(`${path}.grace-lock`, 65534, 65534);
+    const foreign = lockFile(`${path}.grace-lock`);
+    (await open(path)).close();
+    foreign?.release();
+  }
+  holder.stdin.end();
+  await once(holder, 'close');
+});
+
+test('of starts at once on a stale socket one wins, and no lock is left', options, async () => {
+  using temp = makeTempDir();
+  const path = temp.file('s');
+  (await open(path)).close();
+  const outcomes = await Promise.allSettled(Array.from({ length: 8 }, () => open(path)));
+  const [winner, ...others] = outcomes.filter((each) => each.status === 'fulfilled');
+  assert.equal(others.length, 0);
+  winner!.value.close();
+  assert.deepEqual(fs.readdirSync(temp.path), ['s']);
 });
 
 test('a socket whose queue is full is in use', options, async () => {
