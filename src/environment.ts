@@ -14,7 +14,10 @@ import { execute } from './sys/exec.ts';
 
 const foreign = /^(?:NODE_|UV_|OPENSSL_|FORCE_COLOR$|RES_OPTIONS$|LOCALDOMAIN$|HOSTALIASES$|CARES_HOSTS$|WATCH_REPORT_DEPENDENCIES$|SIMDJSON_FORCE_IMPLEMENTATION$)/;
 
-/** In force already: Node reads these while it starts. */
+/**
+ * In force already: Node reads these while it starts. `NODE_EXTRA_CA_CERTS`, which a machine may have
+ * set for all, is none of them: wherever grace checks a certificate, it says itself whom to trust.
+ */
 const readAtStart = new Set([
   'NODE_COMPILE_CACHE',
   'NODE_DEBUG',
@@ -30,12 +33,6 @@ const readAtStart = new Set([
   'WATCH_REPORT_DEPENDENCIES',
 ]);
 
-/** As well, but they matter only to a process that checks certificates, and a machine may have them set for all. */
-const aboutCertificates = new Set(['NODE_EXTRA_CA_CERTS', 'NODE_USE_SYSTEM_CA']);
-
-/** Words of a command line with which a process checks certificates itself. */
-const checksCertificates = /^(?:daemon|upgrade|demo)$/;
-
 /**
  * Take those variables out of this process's environment, and so out of that of its children. Where one
  * has had an effect, this process becomes the same program once more without it. From source nothing is
@@ -44,8 +41,7 @@ const checksCertificates = /^(?:daemon|upgrade|demo)$/;
 export function leaveForeignEnvironment(env: NodeJS.ProcessEnv = process.env): void {
   if (!isExecutable()) return;
   const names = Object.keys(env).filter((name) => foreign.test(name));
-  const isChecking = process.argv.slice(2).some((word) => checksCertificates.test(word));
-  if (names.some((name) => readAtStart.has(name) || (isChecking && aboutCertificates.has(name)))) beginAgain();
+  if (names.some((name) => readAtStart.has(name))) beginAgain();
   for (const name of names) delete env[name];
 }
 

@@ -1,7 +1,7 @@
 /** The listeners of the daemon: opened for rules, or given to its first generation by init. */
 import { readdirSync } from 'node:fs';
 import { innerEndpoint } from '../endpoint/inner.ts';
-import type { BindableServer, ServerEndpoint, SystemdServer } from '../endpoint/model.ts';
+import type { BindableServer, ServerEndpoint } from '../endpoint/model.ts';
 import { GraceError, errorCode } from '../error.ts';
 import type { SourceSpec } from '../forward/rule.ts';
 import { LISTEN_FDS_START } from '../net/inherit.ts';
@@ -12,20 +12,14 @@ import { Net } from '../net/net.ts';
 import type { ListenSpec } from '../net/open.ts';
 import { removeSocketPath } from '../net/unix-path.ts';
 import { isListeningStream, shutListener } from '../sys/socket.ts';
+import { alreadyUsed, chooseSocket, isMeant } from './given-sockets.ts';
+import type { GivenSocket } from './given-sockets.ts';
 import type { Handover } from './handover.ts';
 import { keptNames, parseGiven } from '../keeper/messages.ts';
 import { limitHint, mustLeaveRoom } from './limits.ts';
 import { isListenerName, listenerName } from './listener-name.ts';
 import type { Supervisor } from './supervisor.ts';
-
-/** A socket that init or another parent gave to the first generation, under the number it had there. */
-export type GivenSocket = {
-  listener: Listener;
-  fd: number;
-  /** Its place among systemd's sockets, from 0; null when it came as a bare descriptor. */
-  index: number | null;
-  name: string;
-};
+import { UnusedSockets } from './unused-sockets.ts';
 
 /** Name under which the lock of the state dir is passed to a successor. */
 export const lockName = 'grace-lock';
@@ -34,11 +28,14 @@ export class Listeners {
   readonly net: Net;
   /** Every socket that was given, whether a rule uses it or not; they are handed on as long as the daemon lives. */
   readonly given: GivenSocket[];
+  readonly turnedAway = new UnusedSockets();
   readonly #inherited: readonly Listener[];
   readonly #supervisor: Supervisor;
   /** What an earlier daemon listened on before it crashed, by name; waits for its rule. */
   #lockFd: number | null = null;
   readonly #kept = new Map<string, Listener>();
+  /** The rules that were kept have their sockets. */
+  #isSettled = false;
   #isLeaving = false;
   #isAbandoned = false;
   /** Descriptors that whoever started this process left open for it, besides LISTEN_FDS: what `fd:` may name. */
@@ -91,6 +88,7 @@ export class Listeners {
 
   /** Close what was kept for rules that there are no more. To be called when all rules have been served that can be. */
   dropUnused(): void {
+    this.#isSettled = true;
     for (const [name, listener] of this.#kept) {
       this.#supervisor.forget(name);
       removeSocketPath(listener);
@@ -131,8 +129,12 @@ export class Listeners {
   /** Listen as a source says. Throws GraceError when that cannot be. */
   async open(src: SourceSpec): Promise<Listener> {
     const endpoint = plain(src.endpoint);
-    if (endpoint.type === 'systemd') return this.#findGiven(endpoint);
-    if (endpoint.type === 'fd') return this.#giveFd(endpoint.fd);
+    if (endpoint.type === 'systemd' || endpoint.type === 'fd') {
+      const given = endpoint.type === 'fd' ? this.#giveFd(endpoint.fd) : chooseSocket(endpoint, { given: this.given, users: this.#sources, mustBeOne: this.#isSettled });
+      this.turnedAway.release(given);
+      this.#remember(src, given);
+      return given;
+    }
     const spec = listenSpec(endpoint);
     const kept = this.#takeFor(src, spec);
     const listener = kept ?? (await this.#openWithRoom(src, spec));
@@ -194,7 +196,7 @@ export class Listeners {
   /** Nobody listens there any more. A socket that was given stays, for a later rule. */
   close(src: SourceSpec, listener: Listener): void {
     this.#sources.delete(listener);
-    if (this.#isGiven(listener)) return;
+    if (this.#isGiven(listener)) return this.#isLeaving ? undefined : this.turnedAway.takeBack(listener);
     if (!this.#isLeaving && !this.#isAbandoned) {
       this.#supervisor.forget(listenerName(src));
       removeSocketPath(listener);
@@ -223,19 +225,16 @@ export class Listeners {
     if (isPortChosen(endpoint) && address.family !== 'unix') this.#chosenPorts.set(key, address.port);
   }
 
-  #findGiven({ domain, index, name }: SystemdServer): Listener {
-    const found = this.given.find((socket) => (index === null ? socket.name === name : socket.index === index));
-    const wanted = index === null ? `named "${name}"` : `with index ${index}`;
-    if (!found) {
-      throw new GraceError(`no socket ${wanted} was passed to the daemon`, { hint: 'systemd sockets are passed to: grace daemon, run by a service with a socket unit' });
-    }
-    const { family } = found.listener.address;
-    if (domain && domain !== family.toUpperCase()) throw new GraceError(`the socket ${wanted} is of the family ${family.toUpperCase()}, not ${domain}`);
-    return found.listener;
+  /** Sockets of the protocol that no rule uses; one that could not be served yet counts. */
+  unused(waiting: readonly SourceSpec[]): GivenSocket[] {
+    const endpoints = waiting.map(({ endpoint }) => plain(endpoint));
+    const isAwaited = (socket: GivenSocket) => endpoints.some((endpoint) => endpoint.type === 'systemd' && isMeant(endpoint, socket));
+    return this.given.filter((socket) => socket.index !== null && !this.#sources.has(socket.listener) && !isAwaited(socket));
   }
 
   #giveFd(fd: number): Listener {
     const known = this.given.find((socket) => socket.fd === fd);
+    if (known && this.#sources.has(known.listener)) throw alreadyUsed(`descriptor ${fd}`, this.#sources.get(known.listener));
     if (known) return known.listener;
     if (!this.#bare.has(fd)) throw new GraceError(`descriptor ${fd} is no listening socket that the daemon was started with`, { hint: 'pass it to: grace daemon' });
     const listener = adoptFd(fd, { name: `fd-${fd}` });

@@ -42,6 +42,7 @@ import type { OnSignal } from './signals.ts';
 import { meetSupervisor } from './supervisor.ts';
 import type { Supervisor } from './supervisor.ts';
 import { textOf } from './specs.ts';
+import { turnAwayUnused } from './unused-sockets.ts';
 import { checkStateFormat, saveState } from './state-file.ts';
 import type { KeptRule } from './state-file.ts';
 
@@ -143,6 +144,7 @@ async function serve(options: DaemonOptions, parent: Parent, supervisor: Supervi
     parent.serving({ logFile: paths.log });
     if (moveSocket !== null) void receiveConnections(service, parent, moveSocket);
     void reportStatus(service);
+    void turnAwayUnused(service);
     rest.disturb();
     const stopRetrying = retryBroken(service);
     await ended(service);

@@ -73,7 +73,7 @@ export function readClientTrust(endpoint: SslClient | TlsClient, { text = printC
   if (path !== null) return readAuthorities({ parameter, path, text }, warn);
   // Node lists a certificate of the bundle a second time for each link to it in the directory.
   const system = [...new Set(nodeTls().getCACertificates('system'))];
-  return system.length === 0 ? undefined : system;
+  return system.length === 0 ? [...nodeTls().getCACertificates('bundled')] : system;
 }
 
 /** `ssl` and `tls` have different names for the same things. */

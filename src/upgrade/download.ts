@@ -29,7 +29,7 @@ export function prepareDownloads(env: NodeJS.ProcessEnv): void {
   if (HTTP_PROXY || HTTPS_PROXY || http_proxy || https_proxy) {
     http.setGlobalProxyFromEnv({ HTTP_PROXY, HTTPS_PROXY, NO_PROXY, http_proxy, https_proxy, no_proxy });
   }
-  tls.setDefaultCACertificates([...tls.getCACertificates('default'), ...tls.getCACertificates('system')]);
+  tls.setDefaultCACertificates([...tls.getCACertificates('bundled'), ...tls.getCACertificates('system')]);
 }
 
 /** The content of a small file. Rejects with GraceError, which is a NotFoundError for a missing file. */

@@ -28,12 +28,10 @@ export function openTlsClient(endpoint: SslClient | TlsClient): TlsClientStart {
   return (inner, signal) => startTls(inner, { options, checked, signal });
 }
 
-/** Authorities that `NODE_EXTRA_CA_CERTS` names count as the system's, which the runtime does only for its own. */
+/** Never the runtime's own choice, to which `NODE_EXTRA_CA_CERTS` adds. */
 function trustOf(endpoint: SslClient | TlsClient): { ca?: string[] } {
   const authorities = readClientTrust(endpoint);
-  if (authorities === undefined) return {};
-  const isDirectory = (endpoint.type === 'ssl' ? endpoint.caCertsDir : endpoint.trustRoots) !== null;
-  return { ca: isDirectory ? authorities : [...new Set([...authorities, ...nodeTls().getCACertificates('extra')])] };
+  return authorities === undefined ? {} : { ca: authorities };
 }
 
 function startTls(inner: Leg, { options, checked, signal }: { options: ConnectionOptions; checked: string; signal: AbortSignal }): Promise<Leg> {
