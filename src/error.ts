@@ -7,18 +7,23 @@ export type GraceErrorOptions = {
   hint?: string | undefined;
   /** Exit code of the command line: 1 failed, 2 bad input, 3 no daemon, 124 timed out. Default 1. */
   exitCode?: number | undefined;
+  /** For programs: a system error's own (`EADDRINUSE`), or one of the library's `ERR_GRACE_…`, which README lists. */
+  code?: string | undefined;
   cause?: unknown;
 };
 
 export class GraceError extends Error {
   readonly hint: string | undefined;
   readonly exitCode: number;
+  /** See {@link GraceErrorOptions}. Every error of the library has one. */
+  readonly code: string | undefined;
 
-  constructor(message: string, { hint, exitCode = 1, cause }: GraceErrorOptions = {}) {
+  constructor(message: string, { hint, exitCode = 1, code, cause }: GraceErrorOptions = {}) {
     super(message, cause === undefined ? undefined : { cause });
     this.name = 'GraceError';
     this.hint = hint;
     this.exitCode = exitCode;
+    this.code = code;
   }
 }
 

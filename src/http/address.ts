@@ -1,4 +1,6 @@
+import net from 'node:net';
 import { errorCode, GraceError } from '../error.ts';
+import { badArgument, isRecord } from '../net/argument.ts';
 import type { Listener } from '../net/listener.ts';
 import type { Net } from '../net/net.ts';
 
@@ -21,13 +23,53 @@ export type UnixAddress = { path: string; mode?: number };
  */
 export function parseAddress(address: Address): TcpAddress | UnixAddress {
   if (typeof address === 'number') return checkPort({ port: address }, String(address));
-  if (typeof address === 'object') return 'path' in address ? address : checkPort(address, String(address.port));
-  if (address.startsWith('unix:')) return { path: address.slice('unix:'.length) };
-  if (address.startsWith('@')) return { path: `\0${address.slice(1)}` };
+  if (isRecord(address)) return parseObject(address);
+  if (typeof address !== 'string') throw badArgument('address', 'a string, a port, { host, port } or { path }', address);
+  const other = ofAnotherKind(address);
+  if (other !== null) throw badAddress(address, other);
+  if (address.startsWith('unix:')) return checkPath({ path: address.slice('unix:'.length) }, address);
+  if (address.startsWith('@')) return checkPath({ path: `\0${address.slice(1)}` }, address);
   if (address.includes('/')) return { path: address };
-  const match = /^(?:(?:\[([0-9a-f:.]+(?:%[^\]]+)?)\]|([^:[\]]*)):)?([0-9]+)$/i.exec(address);
+  const match = /^(?:(?:\[([0-9a-f:.]+(?:%[^\]]+)?)\]|([\w.-]*|\*)):)?([0-9]+)$/i.exec(address);
   if (match === null) throw badAddress(address);
-  return checkPort({ host: match[1] ?? match[2] ?? '', port: Number(match[3]) }, address);
+  const [, ipv6, name = '', port] = match;
+  if ((ipv6 !== undefined && !net.isIPv6(ipv6)) || (/^[0-9.]+$/.test(name) && !net.isIPv4(name))) throw badAddress(address);
+  return checkPort({ host: ipv6 ?? (name === '*' ? '' : name), port: Number(port) }, address);
+}
+
+function parseObject(address: Record<string, unknown>): TcpAddress | UnixAddress {
+  const { path, mode, host, port } = address;
+  if (path === undefined) {
+    if (typeof port !== 'number') throw badArgument('address.port', 'a number', port);
+    if (host !== undefined && typeof host !== 'string') throw badArgument('address.host', 'a string', host);
+    return checkPort({ ...(host !== undefined && { host }), port }, String(port));
+  }
+  if (typeof path !== 'string') throw badArgument('address.path', 'a string', path);
+  if (mode !== undefined && typeof mode !== 'number') throw badArgument('address.mode', 'a file mode such as 0o660', mode);
+  return checkPath({ path, ...(mode !== undefined && { mode }) }, path);
+}
+
+/**
+ * What was meant by a string that is an address elsewhere: a URL, an endpoint of `grace start`. Taken as a host or
+ * a path it would be looked for where it cannot be.
+ */
+function ofAnotherKind(text: string): string | null {
+  const [, scheme = '', slashes, rest = ''] = /^([a-z][a-z0-9+.-]*):(\/\/)?(.*)$/i.exec(text) ?? [];
+  if (slashes === undefined && !ENDPOINT_TYPES.has(scheme.toLowerCase())) return null;
+  if (scheme === 'unix' || scheme === 'file') return `a path is written as it is: "${rest}"`;
+  const [, hostAndPort] = /^([^/?#]*)/.exec(rest.replace(/^[^/@]*@/, '')) ?? [];
+  const hasPort = hostAndPort !== undefined && /:?[0-9]+$/.test(hostAndPort);
+  const text2 = hasPort ? hostAndPort : `${hostAndPort}:${['https', 'wss', 'tls', 'ssl'].includes(scheme) ? 443 : 80}`;
+  const plain = /^[0-9]+(:|$)/.test(text2) && slashes === undefined ? `:${/^[0-9]+/.exec(text2)?.[0]}` : text2;
+  return `an address has no type and no URL in it: "${plain}"`;
+}
+
+/** The words before the first colon that say of what kind an endpoint is; a host of that name goes into `{ host, port }`. */
+const ENDPOINT_TYPES = new Set(['tcp', 'tcp4', 'tcp6', 'udp', 'tls', 'ssl', 'fd', 'systemd', 'haproxy', 'stdio', 'http', 'https', 'ws', 'wss', 'file']);
+
+function checkPath(address: UnixAddress, text: string): UnixAddress {
+  if (address.path === '' || address.path === '\0' || address.path.includes('\0', 1)) throw badAddress(text);
+  return address;
 }
 
 function checkPort(address: TcpAddress, text: string): TcpAddress {
@@ -35,22 +77,22 @@ function checkPort(address: TcpAddress, text: string): TcpAddress {
   throw badAddress(text);
 }
 
-function badAddress(text: string): GraceError {
-  return new GraceError(`cannot parse address "${text}": expected HOST:PORT, :PORT or the path of a Unix socket`, { exitCode: 2 });
+function badAddress(text: string, hint?: string): GraceError {
+  return new GraceError(`cannot parse address "${text}": expected HOST:PORT, :PORT or the path of a Unix socket`, { code: 'ERR_GRACE_ADDRESS', exitCode: 2, hint });
 }
 
 /** The inherited listener for an address, or a new one. Throws GraceError. */
-export async function listenOn(net: Net, address: Address): Promise<Listener> {
+export async function listenOn(listeners: Net, address: Address): Promise<Listener> {
   const parsed = parseAddress(address);
-  if ('path' in parsed) return net.listenUnix(parsed);
+  if ('path' in parsed) return listeners.listenUnix(parsed);
   const { host = '', port } = parsed;
-  if (host !== '') return net.listenTCP({ host, port });
+  if (host !== '') return listeners.listenTCP({ host, port });
   try {
     // `::` takes IPv4 clients as well, unless the administrator has said otherwise.
-    return await net.listenTCP({ host: '::', port, name: `/${port}` });
+    return await listeners.listenTCP({ host: '::', port, name: `/${port}` });
   } catch (error) {
     const code = error instanceof Error ? errorCode(error.cause) : undefined;
     if (code !== 'EAFNOSUPPORT' && code !== 'EADDRNOTAVAIL') throw error;
-    return net.listenTCP({ host: '0.0.0.0', port, name: `/${port}` });
+    return listeners.listenTCP({ host: '0.0.0.0', port, name: `/${port}` });
   }
 }

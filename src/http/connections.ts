@@ -6,8 +6,10 @@ import type { Duplex } from 'node:stream';
 /** One connection of a server, above TLS. */
 export type Connection = {
   readonly socket: Socket;
-  /** HTTP/1 requests that are not answered to the end. */
+  /** HTTP/1 requests that are not answered to the end, in the order in which they are answered. */
   readonly responses: Set<ServerResponse>;
+  /** The answer that was made to say that it is the last. */
+  last: ServerResponse | null;
   /** The request that turned the connection into something else (Upgrade, CONNECT). */
   upgrade: { request: IncomingMessage; socket: Duplex } | null;
   /** When and how far it was read when it last became idle, or was accepted (milliseconds, bytes). */
@@ -37,6 +39,7 @@ export function watchConnections(server: Server): Connections {
     all.set(socket, {
       socket,
       responses: new Set(),
+      last: null,
       upgrade: null,
       idleSince: performance.now(),
       bytesAtIdle: socket.bytesRead,
@@ -49,7 +52,7 @@ export function watchConnections(server: Server): Connections {
     const connection = all.get(request.socket);
     if (connection === undefined) return;
     connection.responses.add(response);
-    if (isEnding) response.setHeader('Connection', 'close');
+    if (isEnding) announceLast(connection);
     response.once('close', () => {
       connection.responses.delete(response);
       connection.idleSince = performance.now();
@@ -68,11 +71,22 @@ export function watchConnections(server: Server): Connections {
     sockets,
     announceEnd() {
       isEnding = true;
-      for (const { responses } of all.values()) {
-        for (const response of responses) if (!response.headersSent) response.setHeader('Connection', 'close');
-      }
+      for (const connection of all.values()) announceLast(connection);
     },
   };
+}
+
+/**
+ * Of the requests that a client has sent one after the other without waiting (RFC 9112, 9.3.2), only the last may be
+ * answered with `Connection: close`: after that answer the server ends the connection, and what it has of
+ * later ones is lost. If that one is on its way already, the connection ends when it has been idle.
+ */
+function announceLast(connection: Connection): void {
+  const newest = [...connection.responses].at(-1);
+  if (newest === undefined || newest === connection.last) return;
+  if (connection.last?.headersSent === false) connection.last.removeHeader('Connection');
+  connection.last = newest.headersSent ? null : newest;
+  connection.last?.setHeader('Connection', 'close');
 }
 
 /**

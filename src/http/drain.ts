@@ -1,10 +1,9 @@
-import { once } from 'node:events';
 import http from 'node:http';
 import type { IncomingMessage } from 'node:http';
 import https from 'node:https';
 import { Server } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { TLSSocket } from 'node:tls';
+import tls, { TLSSocket } from 'node:tls';
 import { watchConnections } from './connections.ts';
 import type { Connection } from './connections.ts';
 import { watchSessions } from './sessions.ts';
@@ -15,6 +14,9 @@ export type DrainOptions = {
   /** Called once for each connection whose protocol is not known here, so that the application can end it. */
   endConnection?: ((socket: Duplex, request: IncomingMessage | null) => void) | undefined;
 };
+
+/** How long the sessions that are closed by force have to tell their clients so. */
+const LAST_WORDS_MS = 100;
 
 /** A server whose connections are watched, so that it can be ended without failing a request. */
 export type WatchedServer = {
@@ -32,10 +34,11 @@ export function watchServer(server: Server, { idleGrace, endConnection }: DrainO
   const sessions = watchSessions(server);
   const isHttp2 = 'updateSettings' in server;
   const speaksHttp = isHttp2 || server instanceof http.Server || server instanceof https.Server;
+  const hasIdle = speaksHttp || server instanceof tls.Server;
   const closeIdle = (): void => {
     sessions.closeIdle(idleGrace);
     const now = performance.now();
-    for (const connection of connections.all.values()) {
+    for (const connection of speaksHttp ? connections.all.values() : []) {
       if (!(isHttp2 && isSession(connection)) && isIdle(connection) && now - connection.idleSince >= idleGrace) endSocket(connection);
     }
     // What has no connection above it by now is a TLS handshake that leads nowhere.
@@ -48,7 +51,8 @@ export function watchServer(server: Server, { idleGrace, endConnection }: DrainO
     async drain() {
       // The application may have closed it itself.
       if (!server.listening && connections.sockets.size === 0) return;
-      const closed = once(server, 'close');
+      // Not events.once(), which also ends with an error of the server, that of a single connection for example.
+      const closed = new Promise((resolve) => server.once('close', resolve));
       // Not the HTTP servers' own close(): it destroys a connection whose first request is under way.
       Server.prototype.close.call(server);
       drainSince = performance.now();
@@ -57,8 +61,8 @@ export function watchServer(server: Server, { idleGrace, endConnection }: DrainO
       if (endConnection !== undefined) tellApplication(connections.all.values(), speaksHttp, endConnection);
       // A process that was not run for a while looks at its clock before it reads, and may find that a
       // connection has long been idle on which a request waits: so it reads first.
-      const sweep = speaksHttp ? setInterval(() => setImmediate(closeIdle), Math.max(5, idleGrace / 10)) : undefined;
-      if (speaksHttp) setTimeout(() => setImmediate(closeIdle));
+      const sweep = hasIdle ? setInterval(() => setImmediate(closeIdle), Math.max(5, idleGrace / 10)) : undefined;
+      if (hasIdle) setTimeout(() => setImmediate(closeIdle));
       try {
         await closed;
       } finally {
@@ -67,8 +71,12 @@ export function watchServer(server: Server, { idleGrace, endConnection }: DrainO
     },
     destroy() {
       sessions.destroy();
-      for (const { socket } of connections.all.values()) socket.destroy();
-      for (const socket of connections.sockets) socket.destroy();
+      const destroySockets = (): void => {
+        for (const socket of connections.sockets) socket.destroy();
+      };
+      for (const connection of connections.all.values()) if (!(isHttp2 && isSession(connection))) connection.socket.destroy();
+      if (isHttp2) setTimeout(destroySockets, LAST_WORDS_MS).unref();
+      else destroySockets();
     },
   };
 }

@@ -1,6 +1,8 @@
 /**
  * Servers that stop without failing a request, and restart without refusing one: {@link serve}.
  */
+export { GraceError } from '../error.ts';
+export type { GraceErrorOptions } from '../error.ts';
 export type { Address, TcpAddress, UnixAddress } from './address.ts';
 export { serve } from './serve.ts';
 export type { ServeOptions, Target } from './serve.ts';

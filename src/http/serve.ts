@@ -7,8 +7,9 @@ import type { Listener } from '../net/listener.ts';
 import { Net } from '../net/net.ts';
 import { openNotifier } from '../net/notify.ts';
 import type { Notifier } from '../net/notify.ts';
-import { serveOn } from '../net/serve-on.ts';
-import { listenOn } from './address.ts';
+import { badArgument, checkFunctions, checkMilliseconds, checkOptions, isRecord } from '../net/argument.ts';
+import { checkServer, serveOn } from '../net/serve-on.ts';
+import { listenOn, parseAddress } from './address.ts';
 import type { Address } from './address.ts';
 import { watchServer } from './drain.ts';
 import { listenToSignals } from './signals.ts';
@@ -37,7 +38,7 @@ export type ServeOptions = {
   preStartProcess?: () => void | Promise<void>;
   /** All servers listen, at these addresses. */
   onListening?: (event: { listeners: readonly Listener[]; pid: number; predecessorPid: number | null }) => void;
-  /** A restart failed, and this process goes on serving. Default: the log has it. */
+  /** A restart failed, and this process goes on serving. Default: the log has it; without one, standard error. */
   onRestartFailed?: (error: Error) => void;
   /**
    * Called when stopping, for each open connection whose protocol is the application's: upgraded ones,
@@ -58,9 +59,10 @@ export type ServeOptions = {
  *
  * - SIGUSR2 starts this program anew, from its original path, on the same sockets. When the new process
  *   serves, it ends this one with SIGTERM; if it fails, this one goes on. While one is starting, further
- *   signals join it.
+ *   signals join it. Refused where a container would end with this process.
  * - SIGTERM, SIGINT or `signal`: stop accepting; requests, streams and connections under way are finished,
- *   idle connections are closed. A second signal closes everything at once.
+ *   idle connections are closed. A second signal closes everything at once. A successor that does not serve
+ *   yet is killed: told to stop, the service stops.
  * - Sockets are inherited by systemd's protocol (LISTEN_FDS); a socket with the address of a server is
  *   used, the others are closed. The service manager is notified if there is one (sd_notify).
  *
@@ -68,14 +70,16 @@ export type ServeOptions = {
  *
  * @param servers one server, whose address is in the options, or each with its address
  * @returns resolves when everything has ended: after a stop, or when the application has closed every server
- * @throws GraceError when an address cannot be listened on (nothing is left open), or when connections
- * are still open after `killTimeout`; a server's `error` event.
+ * @throws GraceError with a `code` when an argument is wrong, when an address cannot be listened on (nothing is
+ * left open), or when connections are still open after `killTimeout`; a server's `error` event.
  */
 export async function serve(servers: Server | Target | readonly Target[], options: ServeOptions = {}): Promise<void> {
-  const { log = () => {}, idleGrace = 500, startTimeout = 60_000, endConnection, preStartProcess } = options;
+  const { idleGrace, startTimeout, stopTimeout, killTimeout } = checkServeOptions(options);
+  const { log = () => {}, endConnection, preStartProcess } = options;
+  const given = checkServers(servers);
   const net = options.net ?? new Net();
   const notifier = openNotifier();
-  const targets = toTargets(servers, { net, address: options.address });
+  const targets = toTargets(given, { net, address: options.address });
   const watched = targets.map(({ server }) => watchServer(server, { idleGrace, endConnection }));
   const successors = makeSuccessors({ net, preStartProcess, startTimeout });
   using signals = listenToSignals(options.signal);
@@ -84,13 +88,19 @@ export async function serve(servers: Server | Target | readonly Target[], option
   const serverError = firstError(targets);
   const listeners = await listenAll(net, targets);
   const allClosed = Promise.all(targets.map(({ server }) => new Promise((resolve) => server.once('close', resolve))));
-  announce({ net, notifier, log, listeners });
-  options.onListening?.({ listeners, pid: process.pid, predecessorPid: net.parent?.pid ?? null });
+  // A successor that is told to stop before it serves does not take over: the predecessor goes on.
+  const isTakingOver = net.parent === null || !signals.isStopped;
+  if (isTakingOver) {
+    announce({ net, notifier, log, listeners });
+    options.onListening?.({ listeners, pid: process.pid, predecessorPid: net.parent?.pid ?? null });
+  }
   signals.onRestart(() => {
     notifier?.reloading();
     successors.start().catch((error: unknown) => {
       notifier?.ready();
-      log(`Cannot restart: ${errorMessage(error)}`);
+      const line = `Cannot restart: ${errorMessage(error)}`;
+      log(line);
+      if (options.log === undefined && options.onRestartFailed === undefined) console.error(line);
       options.onRestartFailed?.(error as Error);
     });
   });
@@ -99,25 +109,67 @@ export async function serve(servers: Server | Target | readonly Target[], option
     await Promise.race([signals.stopped, serverError, allClosed]);
   } finally {
     const heir = successors.release();
-    if (heir === null) notifier?.stopping();
+    if (heir !== null) signals.excuseOne();
     // The manager may listen to its main process only, which still is this one.
-    else notifier?.ready({ mainPid: heir });
-    net.close({ removePaths: heir === null ? 'service' : 'none' });
-    const { stopTimeout = 60_000, killTimeout = 60_000 } = options;
+    if (heir !== null) notifier?.ready({ mainPid: heir });
+    else if (isTakingOver) notifier?.stopping();
+    net.close({ removePaths: heir !== null ? 'none' : isTakingOver ? 'service' : 'process' });
     await stopServers(watched, { stopTimeout, killTimeout, hurry: signals.hurried, log });
+    await successors.ended();
     log(`Exiting pid ${process.pid}.`);
   }
 }
 
-function toTargets(servers: Server | Target | readonly Target[], { net, address }: { net: Net; address: Address | undefined }): Target[] {
-  if (!('listen' in servers)) return 'server' in servers ? [servers] : [...servers];
-  return [{ server: servers, address: address ?? firstInherited(net) }];
+type Given = { server: Server; address: Address | undefined };
+
+/** The servers as they were given, each with its address if it has one. */
+function checkServers(servers: unknown): Given[] {
+  if (Array.isArray(servers)) {
+    if (servers.length === 0) throw badArgument('serve', 'a server, or an array of { server, address }', servers);
+    const given = servers.map((target: unknown, index) => checkTarget(`serve: servers[${index}]`, target));
+    const twice = given.findIndex(({ server }, index) => given.findIndex((other) => other.server === server) !== index);
+    if (twice === -1) return given;
+    throw new GraceError(`serve: servers[${twice}] is there twice; make a server for each address`, { code: 'ERR_GRACE_ARGUMENT', exitCode: 2 });
+  }
+  if (isRecord(servers) && 'server' in servers && !('listen' in servers)) return [checkTarget('serve', servers)];
+  checkServer('serve', servers);
+  return [{ server: servers, address: undefined }];
+}
+
+function checkTarget(where: string, target: unknown): Given {
+  if (!isRecord(target) || !('server' in target)) throw badArgument(where, '{ server, address }', target);
+  const { server, address } = target;
+  checkServer(`${where}.server`, server);
+  if (address === undefined || address === null) throw badArgument(`${where}.address`, 'an address such as ":8080"', address);
+  return { server, address: address as Address };
+}
+
+function checkServeOptions(options: ServeOptions): Required<Pick<ServeOptions, 'idleGrace' | 'startTimeout' | 'stopTimeout' | 'killTimeout'>> {
+  checkOptions('serve: options', options);
+  checkFunctions('serve: options', options, ['preStartProcess', 'onListening', 'onRestartFailed', 'endConnection', 'log']);
+  const { idleGrace = 500, startTimeout = 60_000, stopTimeout = 60_000, killTimeout = 60_000, signal, net } = options;
+  if (signal !== undefined && !(signal instanceof AbortSignal)) throw badArgument('serve: options.signal', 'an AbortSignal', signal);
+  if (net !== undefined && !(net instanceof Net)) throw badArgument('serve: options.net', 'a Net', net);
+  return {
+    idleGrace: checkMilliseconds('serve: options.idleGrace', idleGrace),
+    startTimeout: checkMilliseconds('serve: options.startTimeout', startTimeout),
+    stopTimeout: checkMilliseconds('serve: options.stopTimeout', stopTimeout),
+    killTimeout: checkMilliseconds('serve: options.killTimeout', killTimeout),
+  };
+}
+
+/** A single server may have its address in the options, or none: then it takes the first inherited socket. */
+function toTargets(given: readonly Given[], { net, address }: { net: Net; address: Address | undefined }): Target[] {
+  const targets = given.map(({ server, address: own }) => ({ server, address: own ?? (address === undefined ? firstInherited(net) : address) }));
+  // All of them, before the first one listens.
+  for (const target of targets) parseAddress(target.address);
+  return targets;
 }
 
 function firstInherited(net: Net): Address {
   const address = net.waitingListeners()[0]?.address;
-  if (address === undefined) throw new GraceError('cannot serve: the server has no address, and no socket was inherited');
-  return address.family === 'unix' ? { path: address.path } : address;
+  if (address === undefined) throw new GraceError('cannot serve: the server has no address, and no socket was inherited', { code: 'ERR_GRACE_ADDRESS', hint: 'say where to listen: serve(server, { address: ":8080" })' });
+  return address.family === 'unix' ? { path: address.path } : { host: address.host, port: address.port };
 }
 
 /** Rejects with the first error event of any server. */
@@ -146,7 +198,7 @@ async function listenAll(net: Net, targets: readonly Target[]): Promise<Listener
 function announce(options: { net: Net; notifier: Notifier | null; log: (line: string) => void; listeners: readonly Listener[] }): void {
   const { net, notifier, log, listeners } = options;
   const addresses = listeners.map(({ address }) => formatAddress(address)).join(', ');
-  for (const { address } of net.closeUnused()) log(`Closed the inherited socket ${formatAddress(address)}: no server has that address.`);
+  for (const { address } of net.closeUnused({ removePaths: true })) log(`Closed the inherited socket ${formatAddress(address)}: no server has that address.`);
   log(`Serving ${addresses} with pid ${process.pid}.`);
   notifier?.ready({ mainPid: process.pid, status: `Serving ${addresses}` });
   if (net.parent === null) return;

@@ -1,3 +1,4 @@
+import http2 from 'node:http2';
 import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
 import type { Server } from 'node:net';
 
@@ -6,7 +7,7 @@ export type Sessions = {
   announceEnd(): void;
   /** Close sessions without a stream for so many milliseconds. */
   closeIdle(idleMs: number): void;
-  /** Close all at once. */
+  /** Close all at once, and tell the clients which answers are not whole. */
   destroy(): void;
 };
 
@@ -20,36 +21,41 @@ export type Sessions = {
  * things at a time may see REFUSED_STREAM, which says that the request was not looked at and may be repeated.
  */
 export function watchSessions(server: Server): Sessions {
-  const open = new Map<ServerHttp2Session, { streams: number; idleSince: number }>();
+  const open = new Map<ServerHttp2Session, { streams: Set<ServerHttp2Stream>; idleSince: number }>();
   let isEnding = false;
 
   server.on('session', (session: ServerHttp2Session) => {
-    open.set(session, { streams: 0, idleSince: performance.now() });
+    open.set(session, { streams: new Set(), idleSince: performance.now() });
     session.once('close', () => open.delete(session));
   });
   server.prependListener('stream', (stream: ServerHttp2Stream) => {
     const session = stream.session as ServerHttp2Session | undefined;
     const account = session === undefined ? undefined : open.get(session);
     if (account === undefined) return;
-    account.streams++;
-    if (isEnding) session?.close();
+    account.streams.add(stream);
+    // Not before those have been heard that came together with this one.
+    if (isEnding) setImmediate(() => session?.close());
     stream.once('close', () => {
-      account.streams--;
+      account.streams.delete(stream);
       account.idleSince = performance.now();
     });
   });
 
   return {
     destroy() {
-      for (const session of open.keys()) session.destroy();
+      for (const [session, { streams }] of open) {
+        // Without a word of its own a stream would end as if it were complete, when the session ends.
+        for (const stream of streams) stream.close(http2.constants.NGHTTP2_INTERNAL_ERROR);
+        setImmediate(() => session.destroy());
+      }
     },
     announceEnd() {
       isEnding = true;
-      for (const [session, { streams }] of open) if (streams > 0) session.close();
+      for (const [session, { streams }] of open) if (streams.size > 0) session.close();
     },
     closeIdle(idleMs) {
       const now = performance.now();
-      for (const [session, { streams, idleSince }] of open) if (streams === 0 && now - idleSince >= idleMs) session.close();
+      for (const [session, { streams, idleSince }] of open) if (streams.size === 0 && now - idleSince >= idleMs) session.close();
     },
   };
 }

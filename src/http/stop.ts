@@ -23,7 +23,7 @@ export async function stopServers(servers: readonly WatchedServer[], { stopTimeo
   log(`Closing ${count(servers)} that did not end in time.`);
   for (const server of servers) server.destroy();
   if (await firstOf([drained], killTimeout)) return;
-  throw new GraceError(`cannot close ${count(servers)} within ${killTimeout} ms`);
+  throw new GraceError(`cannot close ${count(servers)} within ${killTimeout} ms`, { code: 'ERR_GRACE_NOT_CLOSED' });
 }
 
 /** The first value, or false when the time has passed. */

@@ -2,6 +2,9 @@ import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { errorMessage, GraceError } from '../error.ts';
 import type { Net } from '../net/net.ts';
+import { openServingNotice } from '../net/serving-notice.ts';
+import type { ServingNotice } from '../net/serving-notice.ts';
+import { findRestartObstacle } from './restart-obstacle.ts';
 
 export type SuccessorOptions = {
   net: Net;
@@ -20,29 +23,53 @@ export type Successors = {
    * @throws GraceError when it did not start, ended, or did not serve in time and was killed.
    */
   start(): Promise<void>;
-  /** This process is ending: a successor that runs is on its own from now on. Its process id, or null. */
+  /**
+   * This process is ending. A successor that serves is on its own from now on: its process id. One that
+   * does not yet is killed, and none is started any more: null.
+   */
   release(): number | null;
+  /** Resolves when one that was killed has ended, and its copies of the sockets with it. */
+  ended(): Promise<void>;
 };
 
+type Candidate = { child: ChildProcess; notice: ServingNotice };
+
 export function makeSuccessors({ net, preStartProcess, startTimeout }: SuccessorOptions): Successors {
-  let current: ChildProcess | null = null;
+  let candidate: Candidate | null = null;
   let starting: Promise<void> | null = null;
+  let ended: Promise<unknown> = Promise.resolve();
   const released = new AbortController();
 
   const run = async (): Promise<void> => {
+    const obstacle = findRestartObstacle();
+    if (obstacle !== null) throw obstacle;
     await preStartProcess?.();
-    current = await net.startProcess();
+    if (released.signal.aborted) return;
+    const notice = openServingNotice();
+    try {
+      const child = await net.startProcess({ notice });
+      candidate = { child, notice };
+      if (released.signal.aborted) ended = kill(child);
+      else await untilEnd(child);
+    } finally {
+      if (!released.signal.aborted) candidate = null;
+      notice.close();
+    }
+  };
+
+  /** Throws in any case but one: that this process is ending. */
+  const untilEnd = async (child: ChildProcess): Promise<void> => {
     let isLate = false;
     const timer = setTimeout(() => {
       isLate = true;
-      current?.kill('SIGKILL');
+      child.kill('SIGKILL');
     }, startTimeout);
     try {
       // It must not keep this process alive, which ends when its requests have.
-      current.unref();
-      const [code, signal] = (await once(current, 'exit', { signal: released.signal })) as [number | null, string | null];
+      child.unref();
+      const [code, signal] = (await once(child, 'exit', { signal: released.signal })) as [number | null, string | null];
       const reason = isLate ? `did not serve within ${startTimeout} ms and was killed` : `ended before it served: ${signal ?? `exit code ${code}`}`;
-      throw new GraceError(`the successor (pid ${current.pid}) ${reason}`);
+      throw new GraceError(`the successor (pid ${child.pid}) ${reason}`, { code: 'ERR_GRACE_SUCCESSOR' });
     } finally {
       clearTimeout(timer);
     }
@@ -53,8 +80,7 @@ export function makeSuccessors({ net, preStartProcess, startTimeout }: Successor
       starting ??= run()
         .catch((error: unknown) => {
           if (released.signal.aborted) return;
-          current = null;
-          throw error instanceof GraceError ? error : new GraceError(`cannot start a successor: ${errorMessage(error)}`, { cause: error });
+          throw error instanceof GraceError ? error : new GraceError(`cannot start a successor: ${errorMessage(error)}`, { code: 'ERR_GRACE_SUCCESSOR', cause: error });
         })
         .finally(() => {
           if (!released.signal.aborted) starting = null;
@@ -62,8 +88,28 @@ export function makeSuccessors({ net, preStartProcess, startTimeout }: Successor
       return starting;
     },
     release() {
+      const serves = candidate !== null && isRunning(candidate.child) && candidate.notice.hasCome();
       released.abort();
-      return current?.exitCode === null && current.signalCode === null ? (current.pid ?? null) : null;
+      if (candidate === null) return null;
+      if (serves) return candidate.child.pid ?? null;
+      ended = kill(candidate.child);
+      return null;
+    },
+    async ended() {
+      await ended;
     },
   };
+}
+
+function isRunning({ exitCode, signalCode }: ChildProcess): boolean {
+  return exitCode === null && signalCode === null;
+}
+
+/** At once, as its sockets keep clients waiting as long as it lives; it has not served anybody yet. */
+async function kill(child: ChildProcess): Promise<void> {
+  if (!isRunning(child)) return;
+  child.ref();
+  const exit = once(child, 'exit');
+  child.kill('SIGKILL');
+  await exit;
 }

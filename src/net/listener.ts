@@ -1,8 +1,9 @@
 import fs from 'node:fs';
-import { GraceError } from '../error.ts';
+import { errorCode, GraceError } from '../error.ts';
 import { closeFd, dropRuntimeCopy, dupFd, inodeOf, setCloseOnExec, setNonBlocking } from '../sys/descriptor.ts';
 import { listenQueueLength } from '../sys/listen-queue.ts';
 import { isListeningStream, socketName } from '../sys/socket.ts';
+import { badArgument } from './argument.ts';
 import { pathLockTarget } from './path-lock.ts';
 
 /** The local address of a listening socket, as the system reports it. */
@@ -44,17 +45,18 @@ const QUEUE_LENGTH_UNKNOWN = 4096;
 /**
  * Make a listener of a descriptor, which is then the listener's.
  *
- * @param name goes into LISTEN_FDNAMES: printable ASCII without colon, 255 characters at most
+ * @param options.name goes into LISTEN_FDNAMES: printable ASCII without colon, 255 characters at most. Default: empty
  * @throws GraceError when the descriptor is not open or not a listening stream socket; it is left as it was.
  */
-export function adoptFd(fd: number, { name }: { name: string }): Listener {
+export function adoptFd(fd: number, { name = '' }: { name?: string } = {}): Listener {
+  if (!Number.isInteger(fd) || fd < 0) throw badArgument('adoptFd', 'the number of a descriptor', fd);
   checkName(name);
   try {
-    if (!isListeningStream(fd)) throw new GraceError(`cannot listen on descriptor ${fd}: it is not a listening stream socket`);
+    if (!isListeningStream(fd)) throw new GraceError(`cannot listen on descriptor ${fd}: it is not a listening stream socket`, { code: 'ENOTSOCK' });
     return makeListener(fd, name);
   } catch (error) {
     if (error instanceof GraceError) throw error;
-    throw new GraceError(`cannot listen on descriptor ${fd}: ${(error as Error).message}`, { cause: error });
+    throw new GraceError(`cannot listen on descriptor ${fd}: ${(error as Error).message}`, { code: errorCode(error), cause: error });
   }
 }
 
@@ -78,7 +80,7 @@ function makeListener(fd: number, name: string): Listener {
     },
     ...(socketFile !== null && { socketFile }),
     dup() {
-      if (!isOpen) throw new GraceError(`cannot use the listener on ${formatAddress(address)}: it is closed`);
+      if (!isOpen) throw new GraceError(`cannot use the listener on ${formatAddress(address)}: it is closed`, { code: 'ERR_GRACE_CLOSED' });
       return dupFd(fd);
     },
     close() {
@@ -101,10 +103,10 @@ function findSocketFile(path: string): SocketFile | null {
   return { dev: stat.dev, ino: stat.ino, birthtimeMs: stat.birthtimeMs, isLocked: pathLockTarget(path) !== null };
 }
 
-function checkName(name: string): void {
+function checkName(name: unknown): void {
   // systemd's rule (fdname_is_valid): the colon separates the names.
-  if (/^[\x20-\x39\x3b-\x7e]{0,255}$/.test(name)) return;
-  throw new TypeError(`name of a listener ${JSON.stringify(name)}: expected at most 255 printable ASCII characters without colon`);
+  if (typeof name === 'string' && /^[\x20-\x39\x3b-\x7e]{0,255}$/.test(name)) return;
+  throw badArgument('name of a listener', 'at most 255 printable ASCII characters without colon', name);
 }
 
 /** An address for people: `127.0.0.1:80`, `[::]:80`, `/run/x.sock`, `@abstract`. */

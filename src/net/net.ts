@@ -1,18 +1,21 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess, StdioOptions } from 'node:child_process';
 import { once } from 'node:events';
-import { errorCode, GraceError } from '../error.ts';
+import { errorCode, errorMessage, GraceError } from '../error.ts';
 import { clearOfPlaces } from '../sys/descriptor.ts';
 import { describeCode } from '../sys/system-error.ts';
+import { badArgument, checkOptions } from './argument.ts';
 import { LISTEN_FDS_START, takeInherited } from './inherit.ts';
 import type { Environment, Inherited } from './inherit.ts';
 import { originalInvocation, ownArguments } from './invocation.ts';
 import type { Invocation } from './invocation.ts';
 import type { Listener, ListenerAddress } from './listener.ts';
-import { openListener } from './open.ts';
+import { checkSpec, openListener } from './open.ts';
 import type { ListenSpec, TcpSpec, UnixSpec } from './open.ts';
 import { parentVariable, takeParent } from './parent.ts';
 import type { Parent } from './parent.ts';
+import { noticeVariable } from './serving-notice.ts';
+import type { ServingNotice } from './serving-notice.ts';
 import { keepModes } from './steady-modes.ts';
 import { removeSocketPath, takeOverSocketPath } from './unix-path.ts';
 
@@ -54,6 +57,8 @@ export type ProcessOptions = {
   areNamed?: boolean;
   /** Further descriptors, after the listeners, under their names in LISTEN_FDNAMES. The caller keeps its own. */
   extras?: readonly { fd: number; name: string }[];
+  /** By which the successor says that it serves when it calls `parent.terminate()`; its own end is closed here. Default: none. */
+  notice?: ServingNotice;
   /** Start it in a session of its own. Default false. */
   detached?: boolean;
 };
@@ -73,13 +78,18 @@ export class Net {
   readonly #inherited: ReadonlySet<Listener>;
   /** Those that an init system opened, for this process or for a predecessor. */
   readonly #foreign: ReadonlySet<Listener>;
+  /** What the last successor was given; null before there was one. */
+  #passedOn: ReadonlySet<Listener> | null = null;
   /** The process that started this one as its successor; null when anybody else did. */
   readonly parent: Parent | null;
   /** Descriptors that were passed and are not listeners; the caller's. */
   readonly extras: Inherited['others'];
 
   /** @throws GraceError when what was inherited is not what the environment says. */
-  constructor({ env = process.env, inherited }: NetOptions = {}) {
+  constructor(options: NetOptions = {}) {
+    checkOptions('new Net', options);
+    const { env = process.env, inherited } = options;
+    checkOptions('new Net: env', env);
     this.#env = env;
     this.#invocation = originalInvocation(env);
     this.parent = takeParent(env);
@@ -99,7 +109,9 @@ export class Net {
    *
    * @throws GraceError when it cannot listen.
    */
-  async listen(spec: ListenSpec, { name = defaultName(spec) }: ListenOptions = {}): Promise<Listener> {
+  async listen(spec: ListenSpec, options: ListenOptions = {}): Promise<Listener> {
+    checkSpec('Net.listen', spec);
+    const { name = defaultName(spec) } = options;
     const index = this.#waiting.findIndex((listener) => isFor(listener, spec, name));
     const [inherited] = index === -1 ? [] : this.#waiting.splice(index, 1);
     const listener = inherited ?? (await openListener(spec, { name }));
@@ -107,16 +119,18 @@ export class Net {
     return listener;
   }
 
-  /** {@link listen} on TCP. `host` empty: every IPv4 address. */
-  listenTCP(options: Omit<TcpSpec, 'kind' | 'backlog'> & { backlog?: number } & ListenOptions): Promise<Listener> {
-    const { name, backlog = DEFAULT_BACKLOG, ...rest } = options;
-    return this.listen({ kind: 'tcp', backlog, ...rest }, { name });
+  /** {@link listen} on TCP. `host` absent or empty: every IPv4 address. */
+  async listenTCP(options: Omit<TcpSpec, 'kind' | 'backlog' | 'host'> & { host?: string; backlog?: number } & ListenOptions): Promise<Listener> {
+    checkOptions('Net.listenTCP', options);
+    const { name, host = '', backlog = DEFAULT_BACKLOG, ...rest } = options;
+    return this.listen({ ...rest, kind: 'tcp', host, backlog }, { name });
   }
 
   /** {@link listen} on a Unix socket; mode 0o666 by default, as an ordinary umask does not apply. */
-  listenUnix(options: Omit<UnixSpec, 'kind' | 'backlog' | 'mode'> & { backlog?: number; mode?: number } & ListenOptions): Promise<Listener> {
+  async listenUnix(options: Omit<UnixSpec, 'kind' | 'backlog' | 'mode'> & { backlog?: number; mode?: number } & ListenOptions): Promise<Listener> {
+    checkOptions('Net.listenUnix', options);
     const { name, backlog = DEFAULT_BACKLOG, mode = 0o666, ...rest } = options;
-    return this.listen({ kind: 'unix', backlog, mode, ...rest }, { name });
+    return this.listen({ ...rest, kind: 'unix', backlog, mode }, { name });
   }
 
   /** Take an inherited listener by what only the caller knows of it, or null. It counts as active from then on. */
@@ -145,11 +159,15 @@ export class Net {
 
   /**
    * Close what was inherited and never asked for, so that its clients are refused instead of waiting for
-   * ever. Returns what it closed. Call it when every listener of the program has been asked for.
+   * ever. Returns what it closed. Call it when every listener of the program has been asked for and served:
+   * then `removePaths` also removes the files of Unix sockets among them that are not an init system's.
    */
-  closeUnused(): Listener[] {
+  closeUnused({ removePaths = false }: { removePaths?: boolean } = {}): Listener[] {
     const unused = this.#waiting.splice(0);
-    for (const listener of unused) listener.close();
+    for (const listener of unused) {
+      if (removePaths && !this.#foreign.has(listener)) removeSocketPath(listener);
+      listener.close();
+    }
     return unused;
   }
 
@@ -164,15 +182,30 @@ export class Net {
   /**
    * Close every listener and remove the files of Unix sockets: `service` for the last process of the
    * service, every one that is not an init system's; `process` for a start that failed, those that this
-   * process opened; `none` for a process whose successor serves.
+   * process opened; `none` for a process whose successor serves: then only those that it was not given,
+   * because they had been closed before.
    */
-  close({ removePaths }: { removePaths: 'service' | 'process' | 'none' }): void {
-    this.closeUnused();
-    const kept = removePaths === 'service' ? this.#foreign : this.#inherited;
+  close(options: { removePaths: 'service' | 'process' | 'none' }): void {
+    checkOptions('Net.close', options);
+    const { removePaths } = options;
+    if (!['service', 'process', 'none'].includes(removePaths)) throw badArgument('Net.close: removePaths', '"service", "process" or "none"', removePaths);
+    this.closeUnused({ removePaths: removePaths === 'service' });
     for (const listener of this.#active.splice(0)) {
       // One that its user has closed is included: its file is of no use to anybody.
-      if (removePaths !== 'none' && !kept.has(listener)) removeSocketPath(listener);
+      if (!this.#isPathKept(listener, removePaths)) removeSocketPath(listener);
       listener.close();
+    }
+  }
+
+  #isPathKept(listener: Listener, removePaths: 'service' | 'process' | 'none'): boolean {
+    switch (removePaths) {
+      case 'service':
+        return this.#foreign.has(listener);
+      case 'process':
+        return this.#inherited.has(listener);
+      case 'none':
+        // Without a successor there is nobody who was given less than all.
+        return this.#foreign.has(listener) || (this.#passedOn?.has(listener) ?? true);
     }
   }
 
@@ -183,22 +216,26 @@ export class Net {
    * LISTEN_PID is left out: its process id is not known before it runs.
    *
    * Resolves when the program runs, which does not say that it serves. The child is reaped by the runtime.
+   * Call it when you are asked to restart, never on the way of every start: the successor would do the same.
    *
    * @throws GraceError when it cannot be started.
    */
   async startProcess(options: ProcessOptions = {}): Promise<ChildProcess> {
+    checkOptions('Net.startProcess', options);
     const { file = this.#invocation.file, args = [...this.#invocation.args, ...ownArguments()], cwd = this.#invocation.cwd } = options;
     const { listeners = this.activeListeners(), areNamed = true, extras = [], detached = false, env = this.#env } = options;
+    const { notice } = options;
     const passed = [...listeners, ...extras];
     const names = [...listeners.map(({ name }) => (areNamed ? name : '')), ...extras.map(({ name }) => name)];
     const [stdin, stdout, stderr] = options.stdio ?? ['inherit', 'inherit', 'inherit'];
-    const clear = clearOfPlaces(passed.map(({ fd }) => fd));
+    const clear = clearOfPlaces([...passed.map(({ fd }) => fd), ...(notice === undefined ? [] : [notice.given])]);
     const start = (): ChildProcess =>
       spawn(file, args, {
         cwd,
         detached,
         env: {
           ...successorEnvironment(env, names),
+          ...noticeVariable(notice === undefined ? null : LISTEN_FDS_START + passed.length),
           [FOREIGN_VARIABLE]: listeners.flatMap((listener, index) => (this.#foreign.has(listener) ? [index] : [])).join(','),
         },
         stdio: [inheritable(stdin, 0), inheritable(stdout, 1), inheritable(stderr, 2), ...clear.fds] as StdioOptions,
@@ -206,12 +243,14 @@ export class Net {
     try {
       const child = keepModes({ listeners: listeners.map(({ fd }) => fd), others: extras.map(({ fd }) => fd) }, start);
       await once(child, 'spawn');
+      this.#passedOn = new Set(listeners);
       return child;
     } catch (error) {
       const code = errorCode(error);
-      throw new GraceError(`cannot start ${file}: ${code === undefined ? String(error) : `${describeCode(code)} (${code})`}`, { cause: error });
+      throw new GraceError(`cannot start ${file}: ${code === undefined ? errorMessage(error) : `${describeCode(code)} (${code})`}`, { code: code ?? 'ERR_GRACE_SUCCESSOR', cause: error });
     } finally {
       clear.close();
+      notice?.closeGiven();
     }
   }
 }

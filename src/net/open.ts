@@ -8,6 +8,7 @@ import { closeFd } from '../sys/descriptor.ts';
 import { UNIX_PATH_MAX } from '../sys/sockaddr.ts';
 import { bindSocket, listenSocket, openSocket, setSocketOption } from '../sys/socket.ts';
 import { describeCode } from '../sys/system-error.ts';
+import { badArgument, isRecord } from './argument.ts';
 import { adoptFd } from './listener.ts';
 import type { Listener } from './listener.ts';
 import { findPortHolder } from './port-holder.ts';
@@ -44,12 +45,29 @@ export type ListenSpec = TcpSpec | UnixSpec;
  * @param options.name for LISTEN_FDNAMES, see {@link adoptFd}
  * @throws GraceError that says why it cannot listen; its cause is the system's error.
  */
-export async function openListener(spec: ListenSpec, { name }: { name: string }): Promise<Listener> {
+export async function openListener(spec: ListenSpec, { name = '' }: { name?: string } = {}): Promise<Listener> {
+  checkSpec('openListener', spec);
   try {
     const fd = spec.kind === 'tcp' ? await openTcp(spec) : await openUnix(spec);
     return adoptFd(fd, { name });
   } catch (error) {
     throw listenError(spec, error);
+  }
+}
+
+/** @throws GraceError when a property of it is not of its type. */
+export function checkSpec(where: string, spec: unknown): void {
+  if (!isRecord(spec)) throw badArgument(where, 'an object that says where to listen', spec);
+  const { kind, host, port, path: file, mode, backlog } = spec;
+  if (typeof backlog !== 'number' || !Number.isInteger(backlog) || backlog < 0) throw badArgument(`${where}: backlog`, 'a whole number', backlog);
+  if (kind === 'tcp') {
+    if (typeof host !== 'string') throw badArgument(`${where}: host`, 'a string', host, 'an empty one is every IPv4 address');
+    if (typeof port !== 'number') throw badArgument(`${where}: port`, 'a number', port);
+  } else if (kind === 'unix') {
+    if (typeof file !== 'string') throw badArgument(`${where}: path`, 'a string', file);
+    if (typeof mode !== 'number' || !Number.isInteger(mode) || mode < 0 || mode > 0o7777) throw badArgument(`${where}: mode`, 'a file mode such as 0o660', mode);
+  } else {
+    throw badArgument(`${where}: kind`, '"tcp" or "unix"', kind);
   }
 }
 
@@ -119,7 +137,12 @@ function listenError(spec: ListenSpec, error: unknown): GraceError {
   const code = errorCode(error);
   const cause = error instanceof GraceError || code === undefined ? errorMessage(error) : `${describeListenCode(code)} (${code})`;
   const hint = error instanceof GraceError ? error.hint : listenHint(spec, code);
-  return new GraceError(`cannot listen on ${describeSpec(spec)}: ${cause}`, { hint, cause: error });
+  return new GraceError(`cannot listen on ${describeSpec(spec)}: ${cause}`, { hint, code: codeOf(error), cause: error });
+}
+
+/** The system's; of an address that cannot be one, the library's. */
+function codeOf(error: unknown): string {
+  return errorCode(error) ?? 'ERR_GRACE_ADDRESS';
 }
 
 function describeListenCode(code: string): string {

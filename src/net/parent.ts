@@ -3,6 +3,7 @@ import { constants } from 'node:os';
 import { closeFd } from '../sys/descriptor.ts';
 import { openProcess, signalProcess } from '../sys/process.ts';
 import type { Environment } from './inherit.ts';
+import { takeServingNotice } from './serving-notice.ts';
 
 /** Tells a successor who started it: process id, and when that process began in clock ticks since boot. */
 const VARIABLE = 'GRACE_PARENT';
@@ -10,7 +11,10 @@ const VARIABLE = 'GRACE_PARENT';
 /** The process that started this one as its successor. */
 export type Parent = {
   readonly pid: number;
-  /** Ask it to end (SIGTERM). False when it has ended already; nobody else is ever signalled. */
+  /**
+   * Tell it that this process serves, and ask it to end (SIGTERM). False when it has ended already;
+   * nobody else is ever signalled.
+   */
   terminate(): boolean;
 };
 
@@ -29,11 +33,18 @@ export function parentVariable(): Record<string, string> {
 export function takeParent(env: Environment = process.env): Parent | null {
   const value = env[VARIABLE];
   delete env[VARIABLE];
+  const notice = takeServingNotice(env);
   const match = /^([1-9][0-9]*):([0-9]*)$/.exec(value ?? '');
   if (match === null) return null;
   const pid = Number(match[1]);
   const began = match[2] === '' ? null : (match[2] ?? null);
-  return { pid, terminate: () => terminate(pid, began) };
+  return {
+    pid,
+    terminate() {
+      notice?.give();
+      return terminate(pid, began);
+    },
+  };
 }
 
 function terminate(pid: number, began: string | null): boolean {

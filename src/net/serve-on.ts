@@ -1,5 +1,7 @@
 import { once } from 'node:events';
 import type { Server } from 'node:net';
+import { GraceError } from '../error.ts';
+import { badArgument, isRecord } from './argument.ts';
 import type { Listener } from './listener.ts';
 
 /**
@@ -8,6 +10,8 @@ import type { Listener } from './listener.ts';
  * keep a queue that nobody serves, and would be handed to a successor that has no use for it.
  */
 export async function serveOn(server: Server, listener: Listener): Promise<void> {
+  checkServer('serveOn', server);
+  if (!isRecord(listener) || typeof listener.dup !== 'function') throw badArgument('serveOn: listener', 'a listener of Net or openListener', listener);
   const close = server.close;
   server.close = (callback) => {
     listener.close();
@@ -18,4 +22,19 @@ export async function serveOn(server: Server, listener: Listener): Promise<void>
   // a descriptor, Node takes the length as the second argument alone and ignores the option (seen in 26.10).
   server.listen({ fd: listener.dup(), exclusive: true }, listener.backlog);
   await listening;
+}
+
+/**
+ * @throws GraceError when it is no server of node:net, tls, http, https or http2, or one that listens already.
+ */
+export function checkServer(where: string, server: unknown): asserts server is Server {
+  // By what it can do: Deno's HTTP servers are no net.Server.
+  if (!isRecord(server) || !['listen', 'close', 'once'].every((name) => typeof server[name] === 'function') || typeof server.listening !== 'boolean') {
+    const isApplication = typeof server === 'function' || (isRecord(server) && ('fetch' in server || 'routing' in server || 'callback' in server));
+    const hint = isApplication ? 'an application goes into a server first, as in http.createServer(application)' : undefined;
+    throw badArgument(where, 'a server of node:http, https, http2, net or tls', server, hint);
+  }
+  if (server.listening) {
+    throw new GraceError(`${where}: the server listens already`, { code: 'ERR_GRACE_ARGUMENT', exitCode: 2, hint: 'leave out server.listen(): grace listens, on a socket that a successor can inherit' });
+  }
 }

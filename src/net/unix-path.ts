@@ -69,13 +69,14 @@ function findStaleSocket(file: string): boolean {
   const stat = fs.lstatSync(file, { throwIfNoEntry: false });
   if (stat === undefined) return false;
   if (!stat.isSocket()) {
-    throw new GraceError('the file exists and is not a socket (EADDRINUSE)', { hint: 'remove it, or use another path' });
+    throw new GraceError('the file exists and is not a socket (EADDRINUSE)', { code: 'EADDRINUSE', hint: 'remove it, or use another path' });
   }
   const state = probeSocket(file);
   if (state === 'stale') return true;
   throw state === 'live'
-    ? new GraceError('address already in use (EADDRINUSE): a process answers there')
+    ? new GraceError('address already in use (EADDRINUSE): a process answers there', { code: 'EADDRINUSE' })
     : new GraceError('address already in use (EADDRINUSE): cannot tell whether a process listens there', {
+        code: 'EADDRINUSE',
         hint: 'remove the socket file if none does',
       });
 }
@@ -111,7 +112,7 @@ async function lockBeside(file: string): Promise<PrivateLock | null> {
     if (lock !== 'held') return lock;
     await delay(LOCK_PAUSE_MS);
   }
-  throw new GraceError(`another process keeps ${name} locked`, { hint: `fuser ${name} shows which; it is one of this user` });
+  throw new GraceError(`another process keeps ${name} locked`, { code: 'EBUSY', hint: `fuser ${name} shows which; it is one of this user` });
 }
 
 /**

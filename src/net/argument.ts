@@ -1,0 +1,52 @@
+import { GraceError } from '../error.ts';
+
+/** Longest time that a timer takes, in milliseconds; a longer one would fire at once. */
+const LONGEST_MS = 2 ** 31 - 1;
+
+/**
+ * What a caller passed is not what it can be: says which argument, what was expected and what came instead.
+ *
+ * @param where the function and the argument, `serve: options.stopTimeout`
+ */
+export function badArgument(where: string, expected: string, value: unknown, hint?: string): GraceError {
+  return new GraceError(`${where}: expected ${expected}, not ${describeValue(value)}`, { code: 'ERR_GRACE_ARGUMENT', exitCode: 2, hint });
+}
+
+/** An object with named properties; arrays and functions are none. */
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** @throws GraceError when the options are not an object. */
+export function checkOptions(where: string, options: unknown): void {
+  if (!isRecord(options)) throw badArgument(where, 'an object', options);
+}
+
+/** @throws GraceError when a property that is there is no function. */
+export function checkFunctions(where: string, options: object, names: readonly string[]): void {
+  for (const name of names) {
+    const value: unknown = Reflect.get(options, name);
+    if (value !== undefined && typeof value !== 'function') throw badArgument(`${where}.${name}`, 'a function', value);
+  }
+}
+
+/**
+ * A time limit in milliseconds as a timer takes it; Infinity and what is longer than a timer can be (24 days) are the longest.
+ *
+ * @throws GraceError when it is no time.
+ */
+export function checkMilliseconds(where: string, value: unknown): number {
+  if (typeof value === 'number' && value >= 0) return Math.min(value, LONGEST_MS);
+  throw badArgument(where, 'a number of milliseconds', value);
+}
+
+/** A value in a sentence: short ones as they are, others by their kind. */
+export function describeValue(value: unknown): string {
+  if (typeof value === 'string') return value.length > 60 ? `"${value.slice(0, 60)}…"` : `"${value}"`;
+  if (typeof value === 'function') return 'a function';
+  if (Array.isArray(value)) return value.length === 0 ? 'an empty array' : 'an array';
+  if (typeof value !== 'object' || value === null) return String(value);
+  const name: unknown = Object.getPrototypeOf(value)?.constructor?.name;
+  if (typeof name !== 'string' || name === '' || name === 'Object') return 'an object';
+  return `${/^[AEIOU]/i.test(name) ? 'an' : 'a'} ${name}`;
+}

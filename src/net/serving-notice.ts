@@ -1,0 +1,76 @@
+import { closeFd, dropRuntimeCopy, isOpenFd, setCloseOnExec } from '../sys/descriptor.ts';
+import { receiveMessage, sendMessage } from '../sys/message.ts';
+import { openSocketPair } from '../sys/socket.ts';
+import type { Environment } from './inherit.ts';
+
+/** Number of the descriptor by which a successor gives notice. */
+const VARIABLE = 'GRACE_SERVING_FD';
+
+/**
+ * Tells the SIGTERM of a successor that serves from anybody else's: the successor gives notice before
+ * it signals. A signal alone says neither who sent it nor why, and a process that is told to stop while
+ * its successor starts would leave that one behind.
+ */
+export type ServingNotice = {
+  /** The successor's end; {@link closeGiven} once it has been passed on. */
+  readonly given: number;
+  /** Whether the successor has said that it serves. */
+  hasCome(): boolean;
+  closeGiven(): void;
+  close(): void;
+};
+
+/** @throws SystemError when there is no descriptor left. */
+export function openServingNotice(): ServingNotice {
+  const [ours, given] = openSocketPair();
+  let hasCome = false;
+  let isOpen = true;
+  let isGivenOpen = true;
+  const closeGiven = (): void => {
+    if (isGivenOpen) closeFd(given);
+    isGivenOpen = false;
+  };
+  return {
+    given,
+    hasCome() {
+      // Nothing when it is closed: its end without a word.
+      if (isOpen) hasCome ||= (receiveMessage(ours, { size: 1 })?.data.length ?? 0) > 0;
+      return hasCome;
+    },
+    closeGiven,
+    close() {
+      closeGiven();
+      if (isOpen) closeFd(ours);
+      isOpen = false;
+    },
+  };
+}
+
+/** The environment variable by which a successor knows where to give notice. */
+export function noticeVariable(fd: number | null): Record<string, string | undefined> {
+  return { [VARIABLE]: fd === null ? undefined : String(fd) };
+}
+
+/** How this process gives notice to the one that started it; null when nobody waits for it. The variable is removed. */
+export function takeServingNotice(env: Environment): { give(): void } | null {
+  const value = env[VARIABLE];
+  delete env[VARIABLE];
+  if (value === undefined || !/^[1-9][0-9]{0,5}$/.test(value)) return null;
+  const fd = Number(value);
+  if (fd < 3 || !isOpenFd(fd)) return null;
+  dropRuntimeCopy(fd);
+  setCloseOnExec(fd, true);
+  let isGiven = false;
+  return {
+    give() {
+      if (isGiven) return;
+      isGiven = true;
+      try {
+        sendMessage(fd, Uint8Array.of(1));
+      } catch {
+        // It has ended, or what the variable named is no socket: then nobody waits.
+      }
+      closeFd(fd);
+    },
+  };
+}
