@@ -2,6 +2,7 @@
  * Listening sockets that belong to the service, not to a process: opened or inherited, and passed to
  * the next process. The environment is systemd's (LISTEN_FDS), so a socket unit can open them as well.
  */
+import './runtime.ts';
 export { GraceError } from '../error.ts';
 export type { GraceErrorOptions } from '../error.ts';
 export { takeInherited } from './inherit.ts';
