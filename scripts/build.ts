@@ -1,6 +1,6 @@
 /**
  * `npm run build`: writes dist/grace, one self-contained executable for this machine, and dist/lib,
- * the library as JavaScript with type declarations. `--outdir DIR` writes to another place than dist.
+ * the library as JavaScript with type declarations (dist/npm: as a package to be published). `--outdir DIR` writes to another place than dist.
  */
 import { execFile } from 'node:child_process';
 import { chmod, copyFile, mkdir, mkdtemp, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
+import { stageLibrary } from './release/library.ts';
 import { slimExecutable } from './release/slim.ts';
 
 const run = promisify(execFile);
@@ -144,12 +145,13 @@ async function sameSize(a: string, b: string): Promise<boolean> {
   return right !== null && left.size === right.size;
 }
 
-/** dist/lib: the rooms of the library as JavaScript and declarations, for `npm pack`. */
+/** dist/lib: the rooms of the library as JavaScript and declarations; dist/npm: the same as a package to be published. */
 export async function buildLibrary(): Promise<void> {
   const out = join(root, 'dist/lib');
   await rm(out, { recursive: true, force: true });
   const args = ['-p', join(root, 'scripts/tsconfig.lib.json')];
   await run(join(root, 'node_modules/.bin/tsc'), args, { cwd: root });
+  await stageLibrary(root);
 }
 
 /** Build what this machine can run; returns the path of the executable. */

@@ -1,5 +1,6 @@
 /**
  * `npm run release`: executables for every target, compressed, with man page, completions, install.sh,
+ * the library's package,
  * SHA256SUMS and its signature, as a directory to be served (`dist/release`, see src/upgrade/artifacts.ts).
  *
  *     GRACE_SIGNING_KEY   Ed25519 private key, PEM or the name of its file; without it nothing is signed
@@ -14,7 +15,8 @@ import { mkdir, readFile, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import manifest from '../package.json' with { type: 'json' };
-import { bundle, makeExecutable, nodeBinary, root, targets } from './build.ts';
+import { buildLibrary, bundle, makeExecutable, nodeBinary, root, targets } from './build.ts';
+import { libraryArchiveName, packLibrary } from './release/library.ts';
 import { packRelease } from './release/pack.ts';
 import { readSigningKey } from './release/sign.ts';
 import { smokeTest } from './release/smoke.ts';
@@ -45,8 +47,10 @@ for (const target of targets.filter(({ name }) => names.includes(name))) {
   const [before, after] = await Promise.all([stat((await nodeBinary(target)).file), stat(outfile)]);
   console.log(`${outfile}: ${megabytes(after.size)} (Node alone is ${megabytes(before.size)})`);
 }
+await buildLibrary();
+const extras = new Map([[libraryArchiveName(version), await packLibrary(join(root, 'dist/npm'))]]);
 console.log('compressing, which takes a minute or two');
-const sizes = await packRelease({ root, version, executables, outdir, key, releaseUrl: GRACE_RELEASE_URL ?? null });
+const sizes = await packRelease({ root, version, executables, outdir, key, releaseUrl: GRACE_RELEASE_URL ?? null, extras });
 for (const [name, size] of sizes) console.log(`${name}: ${size < 1e6 ? `${size} bytes` : megabytes(size)}`);
 console.log(`\ngrace ${version} is in ${outdir}, to be served as it is`);
 if (!key) console.log('It is NOT signed (GRACE_SIGNING_KEY is not set): install.sh checks sums alone, and grace upgrade will not take it.');

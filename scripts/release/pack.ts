@@ -23,16 +23,18 @@ export type Packing = {
   key: SigningKey | null;
   /** Written into install.sh; null leaves it to be named. */
   releaseUrl: string | null;
+  /** More files for the release, by name: the library. */
+  extras?: ReadonlyMap<string, Buffer>;
   /** Of zstd, 1 to 22; gzip's follows. */
   level?: number;
 };
 
 /** Write a release and make it the newest one in `outdir`. Returns the sizes of its files by name. */
-export async function packRelease({ root, version, executables, outdir, key, releaseUrl, level = 19 }: Packing): Promise<Map<string, number>> {
+export async function packRelease({ root, version, executables, outdir, key, releaseUrl, extras = new Map(), level = 19 }: Packing): Promise<Map<string, number>> {
   const directory = join(outdir, `download/v${version}`);
   await rm(directory, { recursive: true, force: true });
   await mkdir(directory, { recursive: true });
-  const files = new Map<string, Buffer>();
+  const files = new Map<string, Buffer>(extras);
   for (const [machine, file] of executables) {
     const [zst, gz] = await compress(await readFile(file), level);
     files.set(artifactName({ version, machine, compression: 'zst' }), zst);
