@@ -33,13 +33,15 @@ async function main(): Promise<void> {
       return [`commit ${commit ?? 'unknown (run from source)'}`, `${runtime} (${platform} ${arch})`, `engine ${engineHere()}`];
     },
     programs: {
-      async daemon({ dir, keeper, engine, threads, logFormat }) {
+      async daemon({ dir, keeper, engine, threads, log, logFormat }) {
         process.removeListener('SIGINT', interrupt);
         const onSignal = (signal: NodeJS.Signals, handler: () => void) => void process.on(signal, handler);
         const flags = [...(engine ? ['--engine', engine] : []), ...(threads ? ['--threads', `${threads}`] : []), ...(logFormat ? ['--log-format', logFormat] : [])];
         const { env } = process;
         const { standAlone } = await import('./daemon/stand-alone.ts');
         standAlone(env);
+        const { logVariable, placeOfLog } = await import('./control/log-place.ts');
+        const logPlace = (env[logVariable] = placeOfLog({ dir, wanted: log, env }));
         const { isKeeperWanted } = await import('./keeper/wanted.ts');
         const isWanted = keeper !== false && isKeeperWanted(env);
         const noKeeperBecause = isWanted ? (await import('./keeper/able.ts')).whyNotKeeper() : null;
@@ -50,7 +52,7 @@ async function main(): Promise<void> {
         const { makeRoomForLookups } = await import('./engine/lookup.ts');
         makeRoomForLookups(env);
         const { runDaemon } = await import('./daemon/run.ts');
-        return await runDaemon({ dir, self, version, flags, engine: engine ?? 'auto', threads: threads ?? null, logFormat: logFormat ?? 'text', noKeeperBecause, env, onSignal });
+        return await runDaemon({ dir, self, version, flags, engine: engine ?? 'auto', threads: threads ?? null, logPlace, logFormat: logFormat ?? 'text', noKeeperBecause, env, onSignal });
       },
       async demo({ addresses, tlsAddresses, print }) {
         process.removeListener('SIGINT', interrupt); // the library ends gracefully at it

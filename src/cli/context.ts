@@ -22,6 +22,8 @@ export type DaemonOptions = {
   engine: 'portable' | 'native' | 'auto' | undefined;
   /** Threads of the native engine; undefined leaves it to the daemon. */
   threads: number | undefined;
+  /** A file's absolute path, `-` for standard error; undefined leaves it to the daemon. */
+  log: string | undefined;
   logFormat: 'text' | 'json' | undefined;
 };
 

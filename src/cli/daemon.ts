@@ -1,16 +1,24 @@
+import { resolve } from 'node:path';
+import { logVariable, standardError } from '../control/log-place.ts';
 import { quoted } from '../endpoint/error.ts';
 import { GraceError } from '../error.ts';
 import type { Context, Input } from './context.ts';
 
-/** `grace daemon [--no-keeper] [--engine NAME] [--threads N] [--log-format FORMAT]` */
-export async function daemon({ dir, programs }: Context, input: Input): Promise<number> {
+/** `grace daemon [--no-keeper] [--engine NAME] [--threads N] [--log FILE|-] [--log-format FORMAT]` */
+export async function daemon({ dir, programs, cwd, env }: Context, input: Input): Promise<number> {
   return await programs.daemon({
     dir,
     keeper: input.has('no-keeper') ? false : undefined,
     engine: readChoice(input, 'engine', ['auto', 'native', 'portable'] as const),
     threads: readThreads(input),
+    log: readLog(input.value('log') ?? env[logVariable], cwd),
     logFormat: readChoice(input, 'log-format', ['text', 'json'] as const),
   });
+}
+
+function readLog(value: string | undefined, cwd: string): string | undefined {
+  if (value === '') throw new GraceError('--log takes a file, or - for standard error', { exitCode: 2 });
+  return value === undefined || value === standardError ? value : resolve(cwd, value);
 }
 
 /** More threads than this help nobody. */

@@ -1,6 +1,7 @@
 import { parseClient } from '../endpoint/client.ts';
 import { resolvePaths } from '../endpoint/paths.ts';
 import { printClient, printServer } from '../endpoint/print.ts';
+import { serverKey } from '../endpoint/identity.ts';
 import { parseServer } from '../endpoint/server.ts';
 import type { EndpointText } from '../control/messages.ts';
 import { quoted } from '../endpoint/error.ts';
@@ -21,4 +22,9 @@ export function readSource(typed: string, cwd: string): EndpointText {
 /** DST as the daemon takes it. Throws EndpointError (exit code 2). */
 export function readDestination(typed: string, cwd: string): EndpointText {
   return { typed, absolute: printClient(resolvePaths(parseClient(typed), cwd)) };
+}
+
+/** Equal for sources that mean the same. Throws EndpointError (exit code 2). */
+export function sourceKey(typed: string, cwd: string): string {
+  return serverKey(resolvePaths(parseServer(typed), cwd));
 }

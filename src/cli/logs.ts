@@ -1,130 +1,77 @@
-import { watch } from 'node:fs';
-import type { Stats } from 'node:fs';
-import { open, stat } from 'node:fs/promises';
-import type { FileHandle } from 'node:fs/promises';
-import { basename, dirname } from 'node:path';
-import { statePaths } from '../control/paths.ts';
-import { GraceError, errorCode } from '../error.ts';
-import { describeError } from '../sys/system-error.ts';
-import type { Context, Input, Output } from './context.ts';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { GraceError } from '../error.ts';
+import { sourceKey } from './endpoint-text.ts';
+import { parseDuration } from './duration.ts';
+import type { Context, Input } from './context.ts';
+import { findLog } from './log-place.ts';
+import { LogPrinter } from './log-printer.ts';
+import { LogReader, watchFile } from './log-reader.ts';
 
-/** `grace logs [--follow]` */
+/** `grace logs [SRC] [--follow] [-n N] [--since TIME]` */
 export async function logs(context: Context, input: Input): Promise<number> {
-  const { dir, stdout, signal } = context;
-  const { log } = statePaths(dir);
-  await using reader = await LogReader.open(log, stdout);
+  const { cwd, stdout } = context;
+  const src = input.args[0];
+  const choice = {
+    src: src === undefined ? null : sourceKey(src, cwd),
+    last: readCount(input.value('lines')),
+    sinceMs: readSince(input.value('since')),
+    follow: input.has('follow'),
+  };
+  const place = await findLog(context);
+  const printer = new LogPrinter(stdout, choice);
+  if (place.kind === 'journal') return await copyJournal(context, place, choice, printer);
+  await copyFile(context, place.path, choice, printer);
+  return 0;
+}
+
+type Choice = { src: string | null; last: number | null; sinceMs: number | null; follow: boolean };
+
+async function copyFile({ signal }: Context, path: string, { follow }: Choice, printer: LogPrinter): Promise<void> {
+  await using reader = await LogReader.open(path, (bytes) => printer.take(bytes));
   // Watching begins before reading, so that nothing falls between the two.
-  using changes = input.has('follow') ? watchFile(log, signal) : null;
+  using changes = follow ? watchFile(path, signal) : null;
   await reader.copyNew(signal);
+  await printer.endOfPast({ isAll: !follow });
   while (changes !== null) {
     await changes.next();
     await reader.copyNew(signal);
   }
-  return 0;
 }
 
-/** Copies what a file holds and what is added to it, also when the file is truncated or another one takes its name. */
-class LogReader implements AsyncDisposable {
-  readonly #path: string;
-  readonly #output: Output;
-  #file: FileHandle;
-  #position = 0;
-
-  private constructor(path: string, output: Output, file: FileHandle) {
-    this.#path = path;
-    this.#output = output;
-    this.#file = file;
-  }
-
-  static async open(path: string, output: Output): Promise<LogReader> {
-    try {
-      return new LogReader(path, output, await open(path, 'r'));
-    } catch (error) {
-      if (errorCode(error) === 'ENOENT') {
-        throw new GraceError(`there is no log at ${path}`, { hint: 'no daemon has run in the background with this state dir; choose another with -d DIR' });
-      }
-      throw new GraceError(`cannot read ${path}: ${describeError(error)}`, { cause: error });
-    }
-  }
-
-  async copyNew(signal: AbortSignal): Promise<void> {
-    await this.#copyToEnd(signal);
-    const there = await this.#statPath();
-    if (there === null) return; // renamed, and the daemon has not opened the new one yet
-    const here = await this.#file.stat();
-    if (there.ino === here.ino && there.dev === here.dev) return;
-    await this.#copyToEnd(signal); // what was written before the daemon let go of it
-    const next = await this.#openPath();
-    if (next === null) return;
-    await this.#file.close();
-    this.#file = next;
-    this.#position = 0;
-    await this.#copyToEnd(signal);
-  }
-
-  async #copyToEnd(signal: AbortSignal): Promise<void> {
-    if ((await this.#file.stat()).size < this.#position) this.#position = 0;
-    const buffer = Buffer.allocUnsafe(64 * 1024);
-    for (;;) {
-      signal.throwIfAborted();
-      const { bytesRead } = await this.#file.read(buffer, 0, buffer.length, this.#position);
-      if (bytesRead === 0) return;
-      this.#position += bytesRead;
-      await write(this.#output, Buffer.from(buffer.subarray(0, bytesRead)));
-    }
-  }
-
-  #statPath(): Promise<Stats | null> {
-    return stat(this.#path).catch(nullWhenMissing);
-  }
-
-  #openPath(): Promise<FileHandle | null> {
-    return open(this.#path, 'r').catch(nullWhenMissing);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#file.close();
-  }
-}
-
-function nullWhenMissing(error: unknown): null {
-  if (errorCode(error) === 'ENOENT') return null;
-  throw error;
-}
-
-/** Resolves when the system has taken the bytes, so that a log of any size needs one buffer. */
-function write(output: Output, bytes: Buffer): Promise<void> {
-  // An error is heard by runCli, which ends the command.
-  return new Promise((resolve) => output.write(bytes, () => resolve()));
-}
-
-type Changes = Disposable & {
-  /** Resolves when something may have changed since the last call, at once if it has; rejects with the signal's reason. */
-  next(): Promise<void>;
-};
-
-function watchFile(path: string, signal: AbortSignal): Changes {
-  let hasChanged = false;
-  let wake = () => {};
-  const change = () => {
-    hasChanged = true;
-    wake();
-  };
-  // The directory is watched: a watched file would be lost from sight when it is renamed.
-  const watcher = watch(dirname(path), (_, name) => {
-    if (name === null || name === basename(path)) change();
+/** journalctl reads the journal, and knows how to go on. What concerns one SRC is picked out of what it prints. */
+async function copyJournal({ signal }: Context, { unit, ofUser }: { unit: string; ofUser: boolean }, { src, last, sinceMs, follow }: Choice, printer: LogPrinter): Promise<number> {
+  const args = ['--no-pager', '--quiet', '--output=short-iso', ...(ofUser ? ['--user'] : []), '--unit', unit];
+  if (sinceMs !== null) args.push(`--since=@${Math.floor(sinceMs / 1000)}`);
+  args.push(`--lines=${last === null || src !== null ? 'all' : last}`, ...(follow ? ['--follow'] : []));
+  const child = spawn('journalctl', args, { stdio: ['ignore', 'pipe', 'inherit'], signal });
+  const failed = once(child, 'error').then(([error]) => {
+    signal.throwIfAborted();
+    throw new GraceError(`cannot run journalctl: ${(error as Error).message}`, { hint: `the log is in the journal of ${unit}` });
   });
-  watcher.on('error', change);
-  signal.addEventListener('abort', change, { once: true });
-  return {
-    async next() {
-      if (!hasChanged) await new Promise<void>((resolve) => (wake = resolve));
-      signal.throwIfAborted();
-      hasChanged = false;
-    },
-    [Symbol.dispose]() {
-      watcher.close();
-      signal.removeEventListener('abort', change);
-    },
-  };
+  const copied = (async () => {
+    for await (const bytes of child.stdout) {
+      await printer.take(bytes as Buffer);
+      if (follow) await printer.endOfPast({ isAll: false });
+    }
+    await printer.endOfPast({ isAll: true });
+    if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+    return child.exitCode ?? 1;
+  })();
+  return await Promise.race([copied, failed]);
+}
+
+function readCount(text: string | undefined): number | null {
+  if (text === undefined) return null;
+  if (!/^[0-9]{1,9}$/.test(text)) throw new GraceError(`-n takes a number of lines, not "${text}"`, { exitCode: 2 });
+  return Number(text);
+}
+
+/** A duration back from now, or a date and time that the runtime reads. Returns milliseconds since the epoch. */
+function readSince(text: string | undefined): number | null {
+  if (text === undefined) return null;
+  const date = /^[0-9]{4}-/.test(text) ? Date.parse(text) : Number.NaN;
+  if (!Number.isNaN(date)) return date;
+  if (/^[0-9]{4}-/.test(text)) throw new GraceError(`cannot read --since "${text}": expected a time as 2026-01-31T12:00 or a duration as 10m`, { exitCode: 2 });
+  return Date.now() - parseDuration(text, '--since');
 }

@@ -21,7 +21,7 @@ export async function status(context: Context, input: Input): Promise<number> {
 }
 
 async function describe(context: Context, result: StatusResult): Promise<string> {
-  const { pid, version, uptimeMs, engine, engineReason, dir, rules, connections, keeper, generations } = result;
+  const { pid, version, uptimeMs, engine, engineReason, dir, log, rules, connections, keeper, generations } = result;
   const facts = [
     ['status', paint(context, 'green', 'running')],
     ['pid', String(pid)],
@@ -30,6 +30,7 @@ async function describe(context: Context, result: StatusResult): Promise<string>
     ['engine', engineReason === '' ? engine : `${engine} (${engineReason})`],
     ['keeper', keeper ? `pid ${keeper.pid}${keeper.version === version ? '' : ` (${keeper.version})`}` : 'none'],
     ['state dir', visible(dir)],
+    ...(log === undefined ? [] : [['log', log === '-' ? 'standard error' : visible(log)] as const]),
     ['rules', String(rules)],
     ['connections', String(connections)],
     ['generations', generations.length > 1 ? `1 serving, ${counted(generations.length - 1, 'older one')} draining` : '1'],

@@ -44,6 +44,8 @@ export type StatusResult = {
   engine: string;
   engineReason: string;
   dir: string;
+  /** The log's file, or `-` for standard error; absent from daemons of before. */
+  log?: string;
   rules: number;
   connections: number;
   /** The process that the pid file names and that starts the daemon again after a crash; null without one. */

@@ -1,3 +1,4 @@
+import { standardError } from '../control/log-place.ts';
 import type { GenerationReport, Request, Requests, Result, StatusResult } from '../control/messages.ts';
 import { MovedError } from '../control/server.ts';
 import type { RequestContext } from '../control/server.ts';
@@ -93,7 +94,7 @@ async function start(service: Service, request: Request<'start'>): Promise<Resul
     if (changed) service.log.info({ src: rule.src.typed, dst: rule.dst.typed }, 'rule started');
     return { changed, notes: [] };
   } catch (error) {
-    service.log.warn({ src: rule.src.typed, dst: rule.dst.typed, error: String(error) }, 'rule not started');
+    service.log.warn({ src: rule.src.typed, dst: rule.dst.typed, error: errorMessage(error) }, 'rule not started');
     const isUnused = service.phase === 'serving' && !service.forwarder.hasRules && !service.forwarder.isChanging && service.unread.length === 0;
     if (request.startedForIt && isUnused && service.generations.reports.length === 0) {
       service.life.ends();
@@ -107,7 +108,7 @@ async function restoreKeeper({ supervisor, log }: Service): Promise<void> {
   try {
     await supervisor.restore();
   } catch (error) {
-    log.warn({ error: String(error) }, 'no new keeper');
+    log.warn({ error: errorMessage(error) }, 'no new keeper');
   }
 }
 
@@ -216,7 +217,7 @@ async function follow(service: Service, { signal, progress }: RequestContext): P
 
 async function status(service: Service): Promise<StatusResult> {
   await service.generations.refresh();
-  const { forwarder, generations, paths, version } = service;
+  const { forwarder, generations, paths, version, logOutput } = service;
   const own = { pid: process.pid, version, connections: forwarder.connections, since: service.processStartedAt };
   const older = generations.reports.map((report) => ({
     pid: report.pid,
@@ -231,6 +232,7 @@ async function status(service: Service): Promise<StatusResult> {
     engine: service.engine.name,
     engineReason: service.engineReason,
     dir: paths.dir,
+    log: logOutput.kind === 'file' ? logOutput.path : standardError,
     keeper: service.supervisor.keeper,
     rules: forwarder.specs.length,
     connections: [own, ...older].reduce((sum, { connections }) => sum + connections, 0),

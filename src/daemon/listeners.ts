@@ -24,6 +24,9 @@ import { UnusedSockets } from './unused-sockets.ts';
 /** Name under which the lock of the state dir is passed to a successor. */
 export const lockName = 'grace-lock';
 
+/** Name under which a successor inherits the standard error that its predecessor logs to. */
+export const consoleName = 'grace-console';
+
 export class Listeners {
   readonly net: Net;
   /** Every socket that was given, whether a rule uses it or not; they are handed on as long as the daemon lives. */

@@ -1,37 +1,73 @@
 import pino from 'pino';
 import pretty from 'pino-pretty';
+import { isJournal } from '../control/log-place.ts';
+import { Console } from './console.ts';
 
 /** The daemon's log: methods take the event's fields and then its words. */
 export type Log = pino.Logger;
 
 export type LogFormat = 'text' | 'json';
 
-export type LogFile = {
+/** Where the lines go: a file, or a descriptor that is somebody's standard error. */
+export type LogOutput = { kind: 'file'; path: string } | { kind: 'console'; fd: number };
+
+export type OpenedLog = {
   log: Log;
+  output: LogOutput;
   /** Open the file by its path again, after it was renamed or removed. */
   reopen(): void;
 };
 
 export type LogOptions = {
-  file: string;
+  output: LogOutput;
   format: LogFormat;
   /** Which process of the daemon writes, from 1; in JSON beside the pid. */
   generation: number;
+  env: NodeJS.ProcessEnv;
   level?: string;
 };
 
+type Line = { write(text: string): void };
+
 /**
- * Append to a log file, a line an event, each line with the pid so that generations can be told
- * apart. Lines are written at once and whole, since two generations may share the file.
+ * Append to a log, a line an event, each line with the pid so that generations can be told apart. Lines
+ * are written at once and whole, since two generations may share the file. The journal notes time and
+ * pid itself, and is told how grave a line is.
  */
-export function openLog({ file, format, generation, level = 'info' }: LogOptions): LogFile {
-  const destination = pino.destination({ dest: file, append: true, sync: true, mode: 0o600 });
-  destination.on('error', () => {}); // a full disk must not stop the service
-  const stream =
-    format === 'json'
-      ? destination
-      : pretty({ destination, sync: true, colorize: false, singleLine: true, translateTime: 'SYS:yyyy-mm-dd HH:MM:ss.l o', ignore: 'hostname', errorLikeObjectKeys: [] });
+export function openLog({ output, format, generation, env, level = 'info' }: LogOptions): OpenedLog {
+  const { sink, reopen } = openSink(output);
+  const inJournal = output.kind === 'console' && isJournal(output.fd, env);
+  const prettify = pretty.prettyFactory({ colorize: false, singleLine: true, translateTime: 'SYS:yyyy-mm-dd HH:MM:ss.l o', ignore: inJournal ? 'hostname,time,pid,level' : 'hostname', errorLikeObjectKeys: [] });
+  const stream = {
+    // pino sets it before each line for a stream that wants to know.
+    [Symbol.for('pino.metadata')]: true,
+    lastLevel: 0,
+    write(line: string) {
+      const text = oneLine(format === 'json' ? line : prettify(line));
+      sink.write(inJournal ? `<${priorityOf(this.lastLevel)}>${text}` : text);
+    },
+  };
   const forMachines = { base: { pid: process.pid, generation }, timestamp: pino.stdTimeFunctions.isoTime, formatters: { level: (label: string) => ({ level: label }) } };
   const log = pino({ level, ...(format === 'json' ? forMachines : { base: { pid: process.pid } }) }, stream);
-  return { log, reopen: () => destination.reopen() };
+  return { log, output, reopen };
+}
+
+function openSink(output: LogOutput): { sink: Line; reopen: () => void } {
+  if (output.kind === 'console') return { sink: new Console(output.fd), reopen: () => {} };
+  const file = pino.destination({ dest: output.path, append: true, sync: true, mode: 0o600 });
+  file.on('error', () => {}); // a full disk must not stop the service
+  return { sink: file, reopen: () => file.reopen() };
+}
+
+/** What strangers send may be in it: a line stays one line, and no terminal is told what to do. */
+function oneLine(text: string): string {
+  return `${text.trimEnd().replace(/\p{Cc}/gu, (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`)}\n`;
+}
+
+/** syslog(3)'s priority of one of pino's levels. */
+function priorityOf(level: number): number {
+  if (level >= 60) return 2;
+  if (level >= 50) return 3;
+  if (level >= 40) return 4;
+  return level >= 30 ? 6 : 7;
 }

@@ -7,7 +7,6 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { launchVariable } from '../control/launch.ts';
 import type { LaunchMessage } from '../control/launch.ts';
 import { readLines } from '../control/lines.ts';
-import { redirectToLog } from '../control/standard-streams.ts';
 import { failureOf } from '../control/messages.ts';
 import type { Failure } from '../control/messages.ts';
 import { GraceError } from '../error.ts';
@@ -27,8 +26,8 @@ export type Parent = {
   failed(failure: Failure): void;
   /** Everything is open. Resolves when this process may take the state dir over. */
   ready(options: { version: string; canMove: boolean }): Promise<void>;
-  /** Clients reach this process now; standard streams go to the log from here on, or once `moving` is done. */
-  serving(options: { logFile: string }): void;
+  /** Clients reach this process now; unless it is in the foreground, `settleStreams` is called: from here on, or once `moving` is done. */
+  serving(options: { settleStreams: () => void }): void;
   /** By which open connections come over; null when they do not. Set by `ready`. */
   moving: MoveChannel | null;
   /** Resolves with whether the predecessor has died, which nobody but a process that waits for it can be sure of. */
@@ -62,9 +61,9 @@ const client: Parent = {
   note: (text) => sayIfHeard({ note: text }),
   failed: (failure) => sayIfHeard({ failed: failure }),
   ready: () => Promise.resolve(),
-  serving({ logFile }) {
+  serving({ settleStreams }) {
     sayIfHeard({ ready: true });
-    redirectToLog(logFile);
+    settleStreams();
   },
   moving: null,
   isDead: () => Promise.resolve(false),
@@ -91,9 +90,9 @@ async function meetPredecessor(): Promise<Parent> {
       say({ ready: { pid: process.pid, version, ...(move ? { move: moveFormat } : {}) } });
       await hear(); // go
     },
-    serving({ logFile }) {
+    serving({ settleStreams }) {
       sayIfHeard({ serving: true });
-      if (!predecessor.moving) redirectToLog(logFile);
+      if (!predecessor.moving) settleStreams();
     },
     isDead: () => hasDied(parsed.pid),
   };

@@ -21,7 +21,7 @@ import { limitHint } from './limits.ts';
 import { moveFormat, moveOut, moveSocketName } from './move.ts';
 import type { MoveChannel } from './move.ts';
 import type { Service } from './service.ts';
-import { lockName } from './listeners.ts';
+import { consoleName, lockName } from './listeners.ts';
 import { textOf } from './specs.ts';
 
 /**
@@ -163,7 +163,7 @@ class Successor {
     this.#messages = readLines(child.stdout!);
   }
 
-  static async start(exec: Invocation, { paths, lock, listeners: { net }, flags, supervisor }: Service, listeners: readonly Listener[]): Promise<Successor> {
+  static async start(exec: Invocation, { paths, lock, listeners: { net }, flags, supervisor, logOutput }: Service, listeners: readonly Listener[]): Promise<Successor> {
     const supervised = supervisor.prepareSuccessor({ firstFd: LISTEN_FDS_START + listeners.length + 1 });
     const [moveSocket, moveSocketOfSuccessor] = openSocketPair('seqpacket');
     try {
@@ -175,7 +175,7 @@ class Successor {
         stdio: ['pipe', 'pipe', 'pipe'],
         listeners,
         areNamed: false, // the hand-over says which is which, by their order
-        extras: [{ fd: lock.fd, name: lockName }, ...supervised.fds, { fd: moveSocketOfSuccessor, name: moveSocketName }],
+        extras: [{ fd: lock.fd, name: lockName }, ...supervised.fds, { fd: moveSocketOfSuccessor, name: moveSocketName }, ...(logOutput.kind === 'console' ? [{ fd: logOutput.fd, name: consoleName }] : [])],
         detached: true,
       });
       return new Successor(child, { file: exec.file, moveSocket });

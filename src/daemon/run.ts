@@ -4,7 +4,8 @@ import { failureOf } from '../control/messages.ts';
 import type { Invocation } from '../control/messages.ts';
 import { statePaths } from '../control/paths.ts';
 import { makeStateDir } from '../control/state-dir.ts';
-import { redirectToLog } from '../control/standard-streams.ts';
+import { standardError } from '../control/log-place.ts';
+import { redirectTo, redirectToLog } from '../control/standard-streams.ts';
 import type { StatePaths } from '../control/paths.ts';
 import type { RequestHandler } from '../control/server.ts';
 import { Names } from '../engine/lookup.ts';
@@ -16,7 +17,7 @@ import { Changes } from '../forward/changes.ts';
 import { Forwarder } from '../forward/forwarder.ts';
 import type { RuleSpec } from '../forward/rule.ts';
 import { takeOverSocketPath } from '../net/unix-path.ts';
-import { closeFd } from '../sys/descriptor.ts';
+import { closeFd, dupFd } from '../sys/descriptor.ts';
 import { adoptLock, lockFile } from '../sys/lock.ts';
 import type { Lock } from '../sys/lock.ts';
 import { describeError } from '../sys/system-error.ts';
@@ -26,9 +27,9 @@ import { Generations } from './generations.ts';
 import { removeLeftovers } from './leftovers.ts';
 import { mustNotLoop } from './loops.ts';
 import { Life } from './life.ts';
-import { Listeners } from './listeners.ts';
+import { consoleName, Listeners } from './listeners.ts';
 import { openLog } from './log.ts';
-import type { LogFile, LogFormat } from './log.ts';
+import type { LogFormat, LogOutput, OpenedLog } from './log.ts';
 import { logConnections } from './observer.ts';
 import { moveIn, moveSocketName } from './move.ts';
 import { meetParent } from './parent.ts';
@@ -51,6 +52,8 @@ export type DaemonOptions = {
   /** How this program was started, to start a successor at a signal. */
   self: Invocation;
   version: string;
+  /** A file's absolute path, or `-` for standard error. */
+  logPlace: string;
   logFormat: LogFormat;
   engine: WantedEngine;
   /** Threads of the native engine; null: a number that fits the machine. */
@@ -99,7 +102,8 @@ async function serve(options: DaemonOptions, parent: Parent, supervisor: Supervi
   supervisor.keep(keptNames.lock, lock.fd);
   removeLeftovers(paths);
   const generation = (parent.handover?.generation ?? 0) + 1;
-  const logFile = openLog({ file: paths.log, format: options.logFormat, generation });
+  const output = outputOf(options.logPlace, { paths, parent, listeners });
+  const logFile = openLog({ output, format: options.logFormat, generation, env: options.env });
   const service = assemble({ options, parent, paths, listeners, lock, logFile, supervisor, generation });
   const { log } = service;
   const logError = (error: unknown) => log.error({ error: errorMessage(error), stack: error instanceof Error ? error.stack : undefined }, 'internal error');
@@ -141,7 +145,7 @@ async function serve(options: DaemonOptions, parent: Parent, supervisor: Supervi
     service.life.serves();
     log.info({ version: service.version, generation, rules: service.forwarder.specs.length, engine: service.engine.name, keeper: supervisor.keeper?.pid }, 'serving');
     supervisor.serving(); // a signal that came meanwhile is passed on at this word
-    parent.serving({ logFile: paths.log });
+    parent.serving({ settleStreams: () => settleStreams(output) });
     if (moveSocket !== null) void receiveConnections(service, parent, moveSocket);
     void reportStatus(service);
     void turnAwayUnused(service);
@@ -182,6 +186,20 @@ async function standIn({ supervisor, log }: Service, parent: Parent, error: unkn
   log.warn({ predecessor: parent.handover?.pid }, 'the daemon that was to be replaced died; serving in its place');
 }
 
+/** A descriptor of its own for what is standard error now: a successor's leads to its predecessor until it serves. */
+function outputOf(place: string, { paths, parent, listeners }: Pick<Parts, 'paths' | 'parent' | 'listeners'>): LogOutput {
+  if (place !== standardError) return { kind: 'file', path: place };
+  if (!parent.handover) return { kind: 'console', fd: dupFd(2) };
+  const fd = listeners.net.extras.find(({ name }) => name === consoleName)?.fd;
+  return fd === undefined ? { kind: 'file', path: paths.log } : { kind: 'console', fd };
+}
+
+/** What this process prints from now on, in a crash for example, goes where its log goes. */
+function settleStreams(output: LogOutput): void {
+  if (output.kind === 'file') redirectToLog(output.path);
+  else redirectTo(output.fd);
+}
+
 /** At most one daemon serves a state dir: it holds the lock, which a successor inherits, and which the keeper holds between two. */
 function findLock({ paths, parent, listeners }: Pick<Parts, 'paths' | 'parent' | 'listeners'>): Lock {
   const { lockFd } = listeners;
@@ -202,9 +220,9 @@ function takeLock(paths: StatePaths): Lock {
   throw new GraceError(`a daemon already runs in ${paths.dir}${pid === null ? '' : ` (pid ${pid})`}`, { hint: 'replace it with: grace restart, or end it with: grace stop' });
 }
 
-type Parts = { options: DaemonOptions; parent: Parent; paths: StatePaths; listeners: Listeners; lock: Lock; logFile: LogFile; supervisor: Supervisor; generation: number };
+type Parts = { options: DaemonOptions; parent: Parent; paths: StatePaths; listeners: Listeners; lock: Lock; logFile: OpenedLog; supervisor: Supervisor; generation: number };
 
-function assemble({ options, parent, paths, listeners, lock, logFile: { log }, supervisor, generation }: Parts): Service {
+function assemble({ options, parent, paths, listeners, lock, logFile: { log, output }, supervisor, generation }: Parts): Service {
   const now = new Date().toISOString();
   const changes = new Changes();
   const life = new Life(changes);
@@ -227,6 +245,7 @@ function assemble({ options, parent, paths, listeners, lock, logFile: { log }, s
   return {
     paths,
     log,
+    logOutput: output,
     lock,
     changes,
     listeners,
@@ -296,11 +315,11 @@ function tell(service: Service, parent: Parent, note: string): void {
 
 /** Take over the open connections of the process that this one succeeds. Its socket is closed in any case. */
 async function receiveConnections(service: Service, { moving, isDead }: Parent, socket: number): Promise<void> {
-  const { log, paths } = service;
+  const { log } = service;
   try {
     if (!moving) return;
     const connections = await moveIn(service, { channel: moving, socket, isDead });
-    redirectToLog(paths.log);
+    settleStreams(service.logOutput);
     if (connections > 0) log.info({ connections }, 'open connections taken over');
   } catch (error) {
     log.error({ error: errorMessage(error) }, 'open connections could not be taken over');

@@ -8,13 +8,14 @@ import type { Generations } from './generations.ts';
 import type { Life, Phase } from './life.ts';
 import type { Listeners } from './listeners.ts';
 import type { Supervisor } from './supervisor.ts';
-import type { Log } from './log.ts';
+import type { Log, LogOutput } from './log.ts';
 import type { KeptRule } from './state-file.ts';
 
 /** The parts of a running daemon. */
 export type Service = {
   readonly paths: StatePaths;
   readonly log: Log;
+  readonly logOutput: LogOutput;
   readonly version: string;
   /** How this daemon was started, to start a successor in the same way. */
   readonly self: Invocation;

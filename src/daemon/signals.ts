@@ -3,7 +3,7 @@ import { errorMessage } from '../error.ts';
 import { inodeOf } from '../sys/descriptor.ts';
 import { holdSignals } from '../sys/exec.ts';
 import { stopDaemon, stopOwn } from './commands.ts';
-import type { LogFile } from './log.ts';
+import type { OpenedLog } from './log.ts';
 import { redirectToLog } from '../control/standard-streams.ts';
 import { replaceDaemon } from './replace.ts';
 import type { Service } from './service.ts';
@@ -11,7 +11,7 @@ import type { Service } from './service.ts';
 /** Calls the handler at each such signal, instead of the signal's default. */
 export type OnSignal = (signal: 'SIGTERM' | 'SIGINT' | 'SIGUSR1' | 'SIGUSR2' | 'SIGHUP', handler: () => void) => void;
 
-export type SignalOptions = { onSignal: OnSignal; logFile: LogFile; logError: (error: unknown) => void };
+export type SignalOptions = { onSignal: OnSignal; logFile: OpenedLog; logError: (error: unknown) => void };
 
 /** How long connections get to finish when a signal ends the daemon. */
 const stopTimeoutMs = 30_000;
@@ -30,13 +30,15 @@ async function stopBySignal(service: Service, { timeoutMs }: { timeoutMs: number
 }
 
 /** Opens the log again, also as the standard streams where they go into it. */
-function logReopener({ paths, generations }: Service, { reopen }: LogFile): () => void {
-  let inode = inodeOfPath(paths.log);
+function logReopener({ generations }: Service, { output, reopen }: OpenedLog): () => void {
+  let inode = output.kind === 'file' ? inodeOfPath(output.path) : undefined;
   return () => {
     const isOnStderr = inodeOf(2) === inode;
     reopen();
-    inode = inodeOfPath(paths.log);
-    if (isOnStderr) redirectToLog(paths.log);
+    if (output.kind === 'file') {
+      inode = inodeOfPath(output.path);
+      if (isOnStderr) redirectToLog(output.path);
+    }
     // The older generations write into the same file; nobody else knows of them.
     for (const { pid } of generations.reports) {
       try {

@@ -1,5 +1,6 @@
 import { writeSync } from 'node:fs';
 import { launchVariable } from '../control/launch.ts';
+import { logVariable, standardError } from '../control/log-place.ts';
 import { statePaths } from '../control/paths.ts';
 import { redirectToLog } from '../control/standard-streams.ts';
 
@@ -15,7 +16,8 @@ export class Voice {
 
   /** The variable that tells of a launch is removed. */
   constructor({ dir, env, wasBackground }: { dir: string; env: NodeJS.ProcessEnv; wasBackground: boolean }) {
-    this.#log = statePaths(dir).log;
+    const log = env[logVariable];
+    this.#log = log === undefined || log === standardError ? statePaths(dir).log : log;
     this.#isAwaited = env[launchVariable] !== undefined;
     this.isBackground = this.#isAwaited || wasBackground;
     delete env[launchVariable];

@@ -134,3 +134,14 @@ export function setNonBlocking(fd: number, on: boolean): void {
 export function setMode(fd: number, mode: number): void {
   check(libc().fchmod(fd, mode), 'fchmod');
 }
+
+const POLLOUT = 4;
+
+/** Whether a write would be taken now: of a pipe, up to 4096 bytes without waiting (pipe(7)). A file always takes it. */
+export function canWrite(fd: number): boolean {
+  const request = new Uint8Array(8);
+  const view = new DataView(request.buffer);
+  view.setInt32(0, fd, true);
+  view.setInt16(4, POLLOUT, true);
+  return check(libc().poll(request, 1n, 0), 'poll') > 0 && (view.getInt16(6, true) & POLLOUT) !== 0;
+}

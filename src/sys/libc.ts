@@ -22,6 +22,7 @@ const everywhere = {
   close: { args: ['i32'], result: 'i32' },
   fchmod: { args: ['i32', 'u32'], result: 'i32' },
   dup2: { args: ['i32', 'i32'], result: 'i32' },
+  poll: { args: ['bytes', 'u64', 'i32'], result: 'i32' },
   flock: { args: ['i32', 'i32'], result: 'i32' },
   getrlimit: { args: ['i32', 'bytes'], result: 'i32' },
   setrlimit: { args: ['i32', 'bytes'], result: 'i32' },

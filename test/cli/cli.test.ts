@@ -72,10 +72,11 @@ test('a stdout that cannot be written is a failure', { timeout: 60_000 }, async 
 });
 
 for (const { argv, expected } of [
-  { argv: ['daemon'], expected: { dir: '/s', keeper: undefined, engine: undefined, threads: undefined, logFormat: undefined } },
-  { argv: ['daemon', '--no-keeper'], expected: { dir: '/s', keeper: false, engine: undefined, threads: undefined, logFormat: undefined } },
-  { argv: ['daemon', '--engine', 'portable', '--log-format=json'], expected: { dir: '/s', keeper: undefined, engine: 'portable', threads: undefined, logFormat: 'json' } },
-  { argv: ['daemon', '--engine=native', '--threads', '2'], expected: { dir: '/s', keeper: undefined, engine: 'native', threads: 2, logFormat: undefined } },
+  { argv: ['daemon'], expected: { dir: '/s', keeper: undefined, engine: undefined, threads: undefined, log: undefined, logFormat: undefined } },
+  { argv: ['daemon', '--no-keeper'], expected: { dir: '/s', keeper: false, engine: undefined, threads: undefined, log: undefined, logFormat: undefined } },
+  { argv: ['daemon', '--log', 'own.log'], expected: { dir: '/s', keeper: undefined, engine: undefined, threads: undefined, log: '/nowhere/own.log', logFormat: undefined } },
+  { argv: ['daemon', '--engine', 'portable', '--log-format=json'], expected: { dir: '/s', keeper: undefined, engine: 'portable', threads: undefined, log: undefined, logFormat: 'json' } },
+  { argv: ['daemon', '--engine=native', '--threads', '2'], expected: { dir: '/s', keeper: undefined, engine: 'native', threads: 2, log: undefined, logFormat: undefined } },
 ] as const) {
   test(`grace ${argv.join(' ')} runs the daemon in this process with its options`, { timeout: 60_000 }, async () => {
     const seen: DaemonOptions[] = [];

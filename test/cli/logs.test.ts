@@ -61,3 +61,35 @@ test('logs -f prints what is added, after a rotation and a truncation too, until
   assert.deepEqual({ exitCode, stderr }, { exitCode: 130, stderr: '' });
   assert.equal(stdout.text, 'one\ntwo\nlast words\nthree\nfour, a longer line\nfive\n');
 });
+
+const lines = [
+  '[2026-11-25 10:00:00.000 +0000] INFO (1): rule started {"src":"tcp:8080","dst":"tcp:localhost:1"}\n',
+  '[2026-11-25 11:00:00.000 +0000] INFO (1): rule started {"src":"tcp:9090","dst":"tcp:localhost:1"}\n',
+  'what a crash prints\n',
+  '{"level":"info","time":"2026-11-25T12:00:00.000Z","pid":2,"src":"tcp:port=8080","msg":"rule switched"}\n',
+];
+
+for (const [words, wanted] of [
+  [['-n', '2'], [2, 3]],
+  [['-n', '0'], []],
+  [['tcp:8080'], [0, 3]],
+  [['tcp:8080', '--lines=1'], [3]],
+  [['--since', '2026-11-25T10:30:00Z'], [1, 2, 3]],
+  [['--since', '2026-11-25T11:30:00Z', 'tcp:9090'], []],
+] as const) {
+  test(`logs ${words.join(' ')} prints those lines alone`, { timeout: 60_000 }, async () => {
+    using dir = openTempDir();
+    writeFileSync(`${dir.path}/grace.log`, lines.join('').trimEnd());
+    const { exitCode, stdout, stderr } = await runWords(['-d', dir.path, 'logs', ...words]);
+    assert.deepEqual({ exitCode, stderr }, { exitCode: 0, stderr: '' });
+    assert.equal(stdout.trimEnd(), wanted.map((index) => lines[index]).join('').trimEnd());
+  });
+}
+
+test('logs says what a number of lines and a time are', { timeout: 60_000 }, async () => {
+  for (const words of [['-n', 'ten'], ['--since', '2026-99'], ['--since', 'yesterday']]) {
+    const { exitCode, stderr } = await runWords(['-d', '/nowhere', 'logs', ...words]);
+    assert.equal(exitCode, 2);
+    assert.match(stderr, /^grace: (-n takes a number of lines|cannot read --since)/);
+  }
+});

@@ -51,7 +51,7 @@ export type Running = { child: ChildProcess; ended: Promise<Outcome>; outcome: (
 /** A grace with a state dir of its own, which is stopped, and looked after, when the test ends. */
 export function makeGrace(t: TestContext, env: NodeJS.ProcessEnv = {}): Grace {
   const dir = join(mkdtempSync(join(tmpdir(), 'grace-e2e-')), 'state');
-  const start = (...args: string[]): Running => startProgram(['-d', dir, ...(args[0] === 'restart' ? patient(args) : args)], env);
+  const start = (...args: string[]): Running => startProgram(['-d', dir, ...(args[0] === 'restart' ? patient(args) : args)], { ...(args.includes('daemon') ? { GRACE_LOG: join(dir, 'grace.log') } : {}), ...env });
   const run = (...args: string[]) => start(...args).ended;
   const grace: Grace = {
     dir,
