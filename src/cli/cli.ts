@@ -61,8 +61,20 @@ export async function runCli(options: CliOptions): Promise<number> {
     failure = new GraceError(`cannot write to stdout: ${errorMessage(unwritable.reason)}`);
     exitCode = 1;
   }
-  if (failure !== undefined) printError({ stderr, env }, failure);
+  if (failure !== undefined) printError({ stderr, env }, await forReader(failure, options));
   return exitCode;
+}
+
+/** The error with hints for the state dir that the command line names. */
+async function forReader(failure: unknown, { argv, env, cwd }: CliOptions): Promise<unknown> {
+  try {
+    const { withUsefulHint } = await import('./hints.ts');
+    const given = readLine(argv).options.get('dir');
+    const option = typeof given === 'string' ? given : undefined;
+    return withUsefulHint(failure, { dir: stateDir({ option, env, cwd }), option });
+  } catch {
+    return failure; // the command line itself is what is wrong
+  }
 }
 
 function abortWhenUnwritable(stdout: Output): AbortSignal {

@@ -13,9 +13,12 @@ export async function start(context: Context, input: Input): Promise<number> {
   const src = readSource(argument(input, 0), cwd);
   const dst = readDestination(argument(input, 1), cwd);
   const onNote = (note: string) => printNote(context, note);
-  const { changed, notes } = await startWithDaemon({ dir, self, onNote, request: { command: 'start', src, dst } });
+  let isLaunched = false;
+  const onLaunch = () => void (isLaunched = true);
+  const { changed, notes } = await startWithDaemon({ dir, self, onNote, onLaunch, request: { command: 'start', src, dst } });
   notes.forEach(onNote);
   printLine(stdout, 'Started');
+  if (isTTY && isLaunched) onNote(`a daemon was started in the background, with the state dir ${dir}`);
   if (isTTY && changed && listensEverywhere(parseServer(src.absolute))) {
     onNote(`${src.typed} takes connections from every network of this machine; add :interface=127.0.0.1 for this machine only`);
   }

@@ -26,13 +26,15 @@ export type LaunchOptions = {
   self: Invocation;
   /** Hears what the daemon has to tell at its start, a sentence each. */
   onNote: (note: string) => void;
+  /** Called when a daemon was started, as none ran. */
+  onLaunch?: (() => void) | undefined;
 };
 
 /** Variables of an init system that speak of this process and not of a daemon that it starts. */
 export const variablesOfThisProcess = ['LISTEN_FDS', 'LISTEN_PID', 'LISTEN_FDNAMES', 'NOTIFY_SOCKET', 'WATCHDOG_USEC', 'WATCHDOG_PID'];
 
 /** `start`, with a daemon launched for it when none runs. Of two clients at once, one launches. */
-export async function startWithDaemon({ dir, self, onNote, request }: LaunchOptions & { request: Request<'start'> }): Promise<Result<'start'>> {
+export async function startWithDaemon({ dir, self, onNote, onLaunch, request }: LaunchOptions & { request: Request<'start'> }): Promise<Result<'start'>> {
   for (;;) {
     try {
       return await call(dir, request);
@@ -46,6 +48,7 @@ export async function startWithDaemon({ dir, self, onNote, request }: LaunchOpti
       if (!(error instanceof GraceError && error.exitCode === 3)) throw error;
     }
     await launchDaemon({ dir, self, onNote });
+    onLaunch?.();
     try {
       return await call(dir, { ...request, startedForIt: true });
     } catch (error) {

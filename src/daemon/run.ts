@@ -20,6 +20,7 @@ import { takeOverSocketPath } from '../net/unix-path.ts';
 import { closeFd, dupFd } from '../sys/descriptor.ts';
 import { adoptLock, lockFile } from '../sys/lock.ts';
 import type { Lock } from '../sys/lock.ts';
+import { hasLinuxCalls, setThreadName } from '../sys/process.ts';
 import { describeError } from '../sys/system-error.ts';
 import { handleRequest } from './commands.ts';
 import { openControlSocket } from './control-socket.ts';
@@ -94,6 +95,7 @@ export async function runDaemon(options: DaemonOptions): Promise<number> {
 }
 
 async function serve(options: DaemonOptions, parent: Parent, supervisor: Supervisor): Promise<void> {
+  nameProcess();
   const paths = statePaths(options.dir);
   process.umask(0o077);
   if (!parent.handover) makeStateDir(paths.dir);
@@ -184,6 +186,11 @@ async function standIn({ supervisor, log }: Service, parent: Parent, error: unkn
   if (supervisor.keeper !== null || supervisor.keepsOverStop || !(await parent.isDead())) throw error;
   parent.moving = null;
   log.warn({ predecessor: parent.handover?.pid }, 'the daemon that was to be replaced died; serving in its place');
+}
+
+/** As pgrep, ss and systemctl show it; the runtime calls it after its main thread. */
+function nameProcess(): void {
+  if (hasLinuxCalls) setThreadName('grace');
 }
 
 /** A descriptor of its own for what is standard error now: a successor's leads to its predecessor until it serves. */

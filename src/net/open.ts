@@ -155,7 +155,9 @@ function listenHint(spec: ListenSpec, code: string | undefined): string | undefi
   if (code === 'EADDRNOTAVAIL') return 'no interface of this machine has that address';
   if (code !== 'EADDRINUSE') return undefined;
   const holder = findPortHolder(spec.port);
-  return holder === null ? undefined : `${holder.command} (pid ${holder.pid}) listens there`;
+  if (holder === null) return undefined;
+  const { command, pid, stateDir } = holder;
+  return stateDir === null ? `${command} (pid ${pid}) listens there` : `grace (state dir ${stateDir}, pid ${pid}) listens there`;
 }
 
 /** `tcp:80`, `tcp:127.0.0.1:80`, `tcp:[::1]:80`, `unix:/run/x`, `unix:@abstract`. */

@@ -6,16 +6,24 @@ const TCP_LISTEN = '0A';
  * Which process listens on a TCP port of this machine, as far as this process may see. Reads /proc,
  * so null elsewhere than on Linux. Meant for the hint of an error: it goes through every process.
  */
-export function findPortHolder(port: number): { pid: number; command: string } | null {
+export function findPortHolder(port: number): { pid: number; command: string; stateDir: string | null } | null {
   try {
     const links = new Set(listeningInodes(port).map((inode) => `socket:[${inode}]`));
     if (links.size === 0) return null;
     const pid = fs.readdirSync('/proc').find((entry) => /^[0-9]+$/.test(entry) && holdsAny(entry, links));
-    return pid === undefined ? null : { pid: Number(pid), command: fs.readFileSync(`/proc/${pid}/comm`, 'utf8').trim() };
+    if (pid === undefined) return null;
+    return { pid: Number(pid), command: fs.readFileSync(`/proc/${pid}/comm`, 'utf8').trim(), stateDir: stateDirOf(fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8')) };
   } catch {
     // No /proc, or the process ended meanwhile: the error goes without the hint.
     return null;
   }
+}
+
+/** The state dir in the command line of a daemon of grace or of its keeper, `grace -d DIR daemon …`; null for any other program. */
+function stateDirOf(commandLine: string): string | null {
+  const args = commandLine.split('\0');
+  const at = args.indexOf('-d');
+  return at > 0 && args[at + 2] === 'daemon' ? args[at + 1]! : null;
 }
 
 /** Lines of /proc/net/tcp: `sl local_address rem_address st … inode` (proc(5)); the port is hexadecimal. */
