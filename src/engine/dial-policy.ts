@@ -22,11 +22,14 @@ export const ACCEPT_PAUSE_MS: PauseRange = { first: 20, longest: 500 };
 export const shortages: readonly string[] = ['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM'];
 
 /**
- * Nobody answers there now, but somebody may soon: a server that is being restarted, a network or a
- * name that is away for a moment. What `retry=` waits for; anything else that fails ends the dial when
- * no address is left.
+ * Nobody answers there now, but somebody may soon: a server that is being restarted, a network, a name
+ * or an address to connect from that is away for a moment. What `retry=` waits for; anything else that
+ * fails ends the dial when no address is left.
  */
-export const passing: readonly string[] = ['ECONNREFUSED', 'ENOENT', 'ENETUNREACH', 'EHOSTUNREACH', 'ENETDOWN', 'EHOSTDOWN', 'EAI_AGAIN', 'ENOTFOUND'];
+export const passing: readonly string[] = ['ECONNREFUSED', 'ENOENT', 'ENETUNREACH', 'EHOSTUNREACH', 'ENETDOWN', 'EHOSTDOWN', 'EADDRNOTAVAIL', 'EAI_AGAIN', 'EAI_FAIL', 'ENOTFOUND'];
+
+/** How a peer may end a connection that is open; not errors. */
+export const endings: readonly string[] = ['ECONNRESET', 'EPIPE', 'ECONNABORTED'];
 
 /** The same by their numbers on this system. */
 export function errnosOf(codes: readonly string[]): readonly number[] {

@@ -6,22 +6,23 @@ import { unlessAborted } from '../abort.ts';
 import { errorCode } from '../error.ts';
 
 /**
- * Lookups at once. The C library's resolver blocks a thread for as long as a name server is silent; see
+ * Lookups at once, by what is known of their names: in the hosts file, so that no name server is needed;
+ * not answered for `SLOW_MS`, now or when last asked for; all others. None of them waits for one of
+ * another kind. The C library's resolver blocks a thread for as long as a name server is silent; see
  * `makeRoomForLookups`.
  */
-const MOST_AT_ONCE = 12;
-/** Beside those: names of the hosts file, which need no name server. */
-const MOST_OF_HOSTS_FILE = 4;
+const MOST_AT_ONCE = { hosts: 4, slow: 12, others: 8 };
+const SLOW_MS = 500;
 /** An answer is used for others who ask so soon after. */
 const FRESH_MS = 1000;
-/** So long a new answer is awaited before the last good one is used in its place. */
+/** So long a new answer is awaited before the last good one is used in its place; not at all for a name that was slow last time. */
 const PATIENCE_MS = 200;
 /** Names whose last good answer is remembered. */
 const MOST_NAMES = 1000;
 
 /** Have so many threads that lookups do not wait for one another: libuv gives them half. To be called before its first use. */
 export function makeRoomForLookups(env: NodeJS.ProcessEnv): void {
-  env['UV_THREADPOOL_SIZE'] = String(2 * (MOST_AT_ONCE + MOST_OF_HOSTS_FILE));
+  env['UV_THREADPOOL_SIZE'] = String(2 * (MOST_AT_ONCE.hosts + MOST_AT_ONCE.slow + MOST_AT_ONCE.others));
 }
 
 export type ResolveOptions = {
@@ -35,9 +36,13 @@ type Name = {
   readonly family: 0 | 4 | 6;
   /** The last good answer, and when it came. */
   good: { addresses: readonly string[]; atMs: number } | null;
+  /** No answer came in good time when it was last asked for. */
+  isSlow: boolean;
   /** The lookup under way or waiting for its turn. */
   pending: { answer: Promise<readonly string[]>; waiters: number; start: (() => void) | null; giveUp: () => void } | null;
 };
+
+type Queue = { running: number; readonly most: number; readonly waiting: Name[] };
 
 export type AskSystem = (host: string, family: 0 | 4 | 6) => Promise<readonly string[]>;
 
@@ -50,10 +55,7 @@ export class Names {
   readonly #ask: AskSystem;
   readonly #hosts: HostsFile;
   readonly #names = new Map<string, Name>();
-  readonly #queues: Record<'hosts' | 'others', { running: number; most: number; waiting: Name[] }> = {
-    hosts: { running: 0, most: MOST_OF_HOSTS_FILE, waiting: [] },
-    others: { running: 0, most: MOST_AT_ONCE, waiting: [] },
-  };
+  readonly #queues = { hosts: openQueue(MOST_AT_ONCE.hosts), slow: openQueue(MOST_AT_ONCE.slow), others: openQueue(MOST_AT_ONCE.others) };
 
   constructor({ ask = askSystem, hostsFile = '/etc/hosts' }: { ask?: AskSystem; hostsFile?: string } = {}) {
     this.#ask = ask;
@@ -68,7 +70,7 @@ export class Names {
     const pending = (name.pending ??= this.#begin(name));
     pending.waiters++;
     try {
-      return await unlessAborted(name.good === null ? pending.answer : orSoon(pending.answer, name.good.addresses), signal);
+      return await unlessAborted(name.good === null ? pending.answer : orSoon(pending.answer, name.good.addresses, name.isSlow ? 0 : PATIENCE_MS), signal);
     } finally {
       pending.waiters--;
       if (pending.waiters === 0 && pending.start !== null) pending.giveUp();
@@ -83,30 +85,43 @@ export class Names {
       if (this.#names.size < MOST_NAMES) break;
       if (pending === null) this.#names.delete(other);
     }
-    const name: Name = { host, family, good: null, pending: null };
+    const name: Name = { host, family, good: null, isSlow: false, pending: null };
     this.#names.set(key, name);
     return name;
   }
 
   #begin(name: Name): NonNullable<Name['pending']> {
-    const queue = this.#queues[this.#hosts.has(name.host) ? 'hosts' : 'others'];
+    let queue = this.#queues[this.#hosts.has(name.host) ? 'hosts' : name.isSlow ? 'slow' : 'others'];
     const { promise: answer, resolve, reject } = Promise.withResolvers<readonly string[]>();
     answer.catch(() => {}); // nobody may be left who waits
+    const takesLong = () => {
+      name.isSlow = true;
+      const { slow, others } = this.#queues;
+      if (queue !== others || slow.running === slow.most) return;
+      slow.running++;
+      leave(queue);
+      queue = slow;
+    };
     const run = async () => {
       queue.running++;
       pending.start = null;
+      const timer = setTimeout(takesLong, SLOW_MS);
+      const begin = performance.now();
       try {
         const addresses = inTurn(await this.#ask(name.host, name.family));
         name.good = { addresses, atMs: performance.now() };
         resolve(addresses);
       } catch (error) {
-        // A name server that says nothing does not take back what it said before.
-        if (name.good !== null && errorCode(error) === 'EAI_AGAIN') resolve(name.good.addresses);
+        const isDenied = errorCode(error) === 'ENOTFOUND';
+        if (isDenied) name.good = null;
+        // Name servers that say nothing, or nothing of use, do not take back what they said before.
+        if (name.good !== null) resolve(name.good.addresses);
         else reject(error);
       } finally {
+        clearTimeout(timer);
+        name.isSlow = performance.now() - begin >= SLOW_MS;
         name.pending = null;
-        queue.running--;
-        queue.waiting.shift()?.pending?.start?.();
+        leave(queue);
       }
     };
     const pending: NonNullable<Name['pending']> = {
@@ -124,12 +139,22 @@ export class Names {
   }
 }
 
+function openQueue(most: number): Queue {
+  return { running: 0, most, waiting: [] };
+}
+
+/** One lookup less: the next may begin. */
+function leave(queue: Queue): void {
+  queue.running--;
+  queue.waiting.shift()?.pending?.start?.();
+}
+
 const askSystem: AskSystem = async (host, family) => (await lookup(host, { all: true, order: 'verbatim', family })).map(({ address }) => address);
 
-/** What comes, or when that takes long or fails for want of a name server, what there is. */
-async function orSoon(answer: Promise<readonly string[]>, good: readonly string[]): Promise<readonly string[]> {
+/** What comes, or what there is when that takes long. */
+async function orSoon(answer: Promise<readonly string[]>, good: readonly string[], patienceMs: number): Promise<readonly string[]> {
   const { promise: late, resolve } = Promise.withResolvers<readonly string[]>();
-  const timer = setTimeout(resolve, PATIENCE_MS, good);
+  const timer = setTimeout(resolve, patienceMs, good);
   try {
     return await Promise.race([answer, late]);
   } finally {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
+import net from 'node:net';
 import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import type { ClientEndpoint } from '../../src/endpoint/model.ts';
@@ -142,6 +143,28 @@ export function tlsClientSuite(openEngine: OpenEngine): void {
     assert.ok('port' in full.address);
     await assert.rejects(rig.engine.probe(sslTo(full.address.port, pem(), { timeout: 0.1 }), { signal: AbortSignal.timeout(50_000) }), /timed out/);
   });
+
+  for (const on of ['tcp', 'unix'] as const) {
+    test(`a ${on} client that has nothing to say, and says so at once, gets what a TLS server says, however slow its handshake`, { timeout: 60_000, skip: isDeno && on === 'unix' && 'Deno does not tell' }, async () => {
+      await using rig = new Rig(openEngine, { lookMs: 10 });
+      await using backend = await openTlsBackend(identity());
+      await using slow = await openBackend();
+      const { connect } = await rig.forward({ to: sslTo(slow.port, pem()), on });
+      const client = await connect();
+      client.end();
+      const inFront = await slow.next();
+      // One that leaves is noticed after several looks: by then the other has been looked at as often.
+      const other = await connect();
+      await slow.next();
+      reset(other);
+      await rig.endedConnections(1);
+      inFront.pipe(net.connect(backend.port, '127.0.0.1')).pipe(inFront);
+      const peer = await backend.next();
+      assert.equal(await readAll(peer), '');
+      peer.end('greeting');
+      assert.equal(await readAll(client), 'greeting');
+    });
+  }
 
   test('an upstream that is no TLS server is said to be the trouble', { timeout: 60_000 }, async () => {
     await using rig = new Rig(openEngine);

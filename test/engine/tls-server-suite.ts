@@ -284,6 +284,28 @@ export function tlsServerSuite(openEngine: OpenEngine): void {
     assert.deepEqual(rig.ends.map(({ stage, error }) => [stage, error]), [['dial', null], ['dial', null]]);
   });
 
+  for (const how of ['with the alert of TLS', 'by the connection alone']) {
+    test(`a TLS client that has nothing to say, and says so ${how}, gets what the server says, however late it comes up`, { timeout: 60_000 }, async () => {
+      await using rig = new Rig(openEngine, { lookMs: 10 });
+      const path = rig.path();
+      const { address, upstream } = await rig.forward({ to: to({ path }, { retry: 40_000 }), from: sslFrom(pem()) });
+      const client = await connectTls(address, { ca: read(pem().root), maxVersion: 'TLSv1.2' });
+      if (how === 'with the alert of TLS') client.end();
+      else truncateTls(client);
+      while (upstream.stats().dialing < 1) await new Promise((resolve) => setImmediate(resolve));
+      // One that leaves is noticed after several looks: by then the other has been looked at as often.
+      const other = await connectTls(address, { ca: read(pem().root), maxVersion: 'TLSv1.2' });
+      while (upstream.stats().dialing < 2) await new Promise((resolve) => setImmediate(resolve));
+      resetTls(other);
+      await rig.endedConnections(1);
+      await using backend = await openBackend({ path });
+      const peer = await backend.next();
+      assert.equal(await readAll(peer), '');
+      peer.end('greeting');
+      assert.equal(await readAll(client), 'greeting');
+    });
+  }
+
   test('a stalled TLS client stops its upstream and gets everything in the end', { timeout: 60_000 }, async () => {
     await using rig = new Rig(openEngine);
     await using backend = await openBackend();

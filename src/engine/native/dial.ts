@@ -5,6 +5,7 @@ import type { FirstFlight } from './first-flight.ts';
 import { EADDRNOTAVAIL, EAGAIN, ECONNREFUSED, EPOLLERR, EPOLLHUP, EPOLLOUT } from './kernel.ts';
 import type { Address } from './kernel.ts';
 import { CONNECTING, IS_UNIX } from './legs.ts';
+import { describeLateLookup } from '../words.ts';
 import { OUT_OF_TIME } from './messages.ts';
 import type { EndReason } from './messages.ts';
 import type { Relay } from './relay.ts';
@@ -234,9 +235,20 @@ export class Dialer {
   }
 
   #forget(dial: Dial): void {
+    if (this.#resolving.size > 0) this.#leaveLookup(dial);
     this.#closeTries(dial);
     this.#dials.delete(dial.client);
     dial.upstream.counters.addDialing(-1);
+  }
+
+  /** A dial waits for its addresses no longer; when it was the last, nobody needs them. */
+  #leaveLookup(dial: Dial): void {
+    const { id } = dial.upstream.plan;
+    const waiting = this.#resolving.get(id);
+    if (!waiting?.includes(dial)) return;
+    if (waiting.length > 1) return void this.#resolving.set(id, waiting.filter((each) => each !== dial));
+    this.#resolving.delete(id);
+    this.#thread.say({ said: 'resolve-no-more', upstream: id });
   }
 
   #closeTries(dial: Dial): void {
@@ -271,6 +283,11 @@ export class Dialer {
   }
 
   #timeOut(dial: Dial): void {
+    if (this.#resolving.get(dial.upstream.plan.id)?.includes(dial)) {
+      this.#leaveLookup(dial);
+      dial.lookupFailure = { text: describeLateLookup(dial.upstream.plan.timeoutMs / 1000), isPassing: true };
+      return this.#attemptFailed(dial);
+    }
     const isUntried = dial.tries.length === 0 && dial.failures.length === 0;
     const late = isUntried ? [dial.next] : dial.tries.map(({ address }) => address);
     dial.failures = [...dial.failures, ...late.map((address) => ({ address, errno: OUT_OF_TIME }))];

@@ -25,7 +25,8 @@ import { KIND_CLIENT, KIND_OWN, KIND_SERVER } from './legs.ts';
 import type { EndReport, Report } from './messages.ts';
 import { NativeMover } from './mover.ts';
 import { planUpstream, tcpSockaddr } from './plan.ts';
-import { describeLookup, endError } from './reason.ts';
+import { describeFailure } from '../words.ts';
+import { endError } from './reason.ts';
 import { CLOSED_ROUTE, Route } from './route.ts';
 import { Threads } from './threads.ts';
 import type { ThreadsOptions } from './threads.ts';
@@ -57,6 +58,8 @@ export class NativeEngine implements Engine {
   readonly #upstreams = new Map<number, NativeUpstream>();
   readonly #owners = new EntranceOwners();
   readonly mover: NativeMover;
+  /** What ends the lookups under way, by the thread that asked and the upstream. */
+  readonly #lookups = new Map<string, AbortController>();
   readonly #originals = new WeakMap<Upstream, NativeUpstream>();
   #lastId = 0;
   #hasFailed = false;
@@ -140,6 +143,8 @@ export class NativeEngine implements Engine {
     switch (report.said) {
       case 'resolve':
         return void this.#resolve(thread, report.upstream);
+      case 'resolve-no-more':
+        return this.#lookups.get(`${thread} ${report.upstream}`)?.abort();
       case 'ended':
         for (const end of report.ends) this.#tellEnd(end);
         return;
@@ -174,14 +179,20 @@ export class NativeEngine implements Engine {
     const endpoint = upstream?.endpoint;
     if (!upstream || endpoint?.type !== 'tcp') return;
     const { host, port, bindAddress } = endpoint;
+    const key = `${thread} ${id}`;
+    const lookup = new AbortController();
+    this.#lookups.set(key, lookup);
     try {
-      const addresses = await this.#names.resolve(host, { bindAddress, signal: AbortSignal.timeout(endpoint.timeout * 1000) });
+      const addresses = await this.#names.resolve(host, { bindAddress, signal: lookup.signal });
       upstream.lastAddresses = addresses;
       const sockaddrs = addresses.map((address) => tcpSockaddr(address, port));
       this.#threads.tell(thread, { do: 'resolved', upstream: id, addresses: sockaddrs, failure: null });
     } catch (error) {
-      const failure = { text: describeLookup(error), isPassing: passing.includes(errorCode(error) ?? '') };
+      if (lookup.signal.aborted) return;
+      const failure = { text: describeFailure(error), isPassing: passing.includes(errorCode(error) ?? '') };
       this.#threads.tell(thread, { do: 'resolved', upstream: id, addresses: [], failure });
+    } finally {
+      if (this.#lookups.get(key) === lookup) this.#lookups.delete(key);
     }
   }
 

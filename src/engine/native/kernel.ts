@@ -61,10 +61,8 @@ export const EINVAL = 22;
 export const ENOENT = 2;
 export const ENFILE = 23;
 export const EMFILE = 24;
-export const EPIPE = 32;
 export const EADDRNOTAVAIL = 99;
 export const ECONNABORTED = 103;
-export const ECONNRESET = 104;
 export const ENOBUFS = 105;
 export const ETIMEDOUT = 110;
 export const ECONNREFUSED = 111;
@@ -172,12 +170,13 @@ export function openKernel() {
       return getsockopt(word(fd), SOL_SOCKET, SO_ERROR, value.address, valueLength.address) === -1 ? errno() : value.ints[0]!;
     },
 
-    /** Whether a socket's own address and port are those of a `struct sockaddr`. */
+    /** Whether a socket's own address and port are those that a `struct sockaddr` leads to; that of no host leads to this machine. */
     isLocalAddress(fd: number, sockaddr: Uint8Array): boolean {
       valueLength.ints[0] = SOCKADDR_SIZE;
       if (getsockname(word(fd), own.address, valueLength.address) === -1) return false;
       const isSame = (from: number, to: number) => own.bytes.subarray(from, to).every((byte, index) => byte === sockaddr[from + index]);
-      return isSame(0, 4) && (sockaddr[0] === AF_INET ? isSame(4, 8) : isSame(8, 24));
+      const [from, to] = sockaddr[0] === AF_INET ? [4, 8] : [8, 24];
+      return isSame(0, 4) && (isSame(from, to) || isUnspecified(sockaddr, from, to));
     },
 
     /** Read into `input`. */
@@ -214,4 +213,8 @@ export function openKernel() {
     epollFd: Number(epoll),
     closeEpoll: (): void => void close(epoll),
   };
+}
+
+function isUnspecified(sockaddr: Uint8Array, from: number, to: number): boolean {
+  return sockaddr.subarray(from, to).every((byte) => byte === 0);
 }

@@ -75,6 +75,8 @@ export type EndReport = {
 
 export type Report =
   | { said: 'resolve'; upstream: number }
+  /** Nobody waits for that any more. */
+  | { said: 'resolve-no-more'; upstream: number }
   | { said: 'ended'; ends: EndReport[] }
   | { said: 'drained'; upstream: number }
   | { said: 'paused'; entrance: number; errno: number; retryInMs: number }

@@ -2,6 +2,7 @@
 import net from 'node:net';
 import { constants } from 'node:os';
 import type { Socket } from 'node:net';
+import { errorCode } from '../../error.ts';
 import { HEAD_START_MS } from '../dial-policy.ts';
 import { SystemError } from '../../sys/system-error.ts';
 import { ignoreError } from './leg.ts';
@@ -58,7 +59,7 @@ export function connectAny(addresses: readonly string[], { port, bindAddress, si
       socket.on('error', ignoreError);
       const fail = (error: Error) => {
         trying.delete(socket);
-        failed.push({ address, error });
+        failed.push({ address, error: isAddressAway(error) ? new SystemError(constants.errno.EADDRNOTAVAIL, 'bind') : error });
         if (waiting.length > 0) tryNext();
         else if (trying.size === 0) {
           settle();
@@ -83,6 +84,11 @@ export function connectAny(addresses: readonly string[], { port, bindAddress, si
     signal.addEventListener('abort', abort);
     tryNext();
   });
+}
+
+/** Deno 2.9 has no name for EADDRNOTAVAIL, and says EINVAL. Of a socket that is new, bind(2) says so for no other reason. */
+function isAddressAway(error: Error): boolean {
+  return 'Deno' in globalThis && errorCode(error) === 'EINVAL' && 'syscall' in error && error.syscall === 'bind';
 }
 
 /**

@@ -1,15 +1,15 @@
 /** Connecting to a destination, as its endpoint says. The mirror image of accepting. */
 import { isIP } from 'node:net';
 import type { ClientEndpoint, SslClient, TcpClient, TlsClient } from '../../endpoint/model.ts';
-import { errorCode, errorMessage, GraceError } from '../../error.ts';
-import { describeCode } from '../../sys/system-error.ts';
+import { errorCode, GraceError } from '../../error.ts';
 import { passing, shortages } from '../dial-policy.ts';
 import type { Names } from '../lookup.ts';
+import { describeFailure, describeLateLookup, placeOf } from '../words.ts';
 import { AttemptsError, connectAny } from './addresses.ts';
 import { plainLeg, tuneSocket } from './leg.ts';
 import type { Leg } from './leg.ts';
 import { openTlsClient } from './originate.ts';
-import { withinTime, withRetries } from './retry.ts';
+import { TimeLimitError, withinTime, withRetries } from './retry.ts';
 import { connectUnix } from './unix-connect.ts';
 
 /**
@@ -61,7 +61,9 @@ function openTlsConnect(endpoint: SslClient | TlsClient, names: Names): Connect 
 function openTcpConnect({ host, port, bindAddress, keepalive }: TcpClient | SslClient | TlsClient, names: Names): Connect {
   let answeredLast: string | undefined;
   return async (signal) => {
-    const addresses = await names.resolve(host, { bindAddress, signal });
+    const addresses = await names.resolve(host, { bindAddress, signal }).catch((error: unknown) => {
+      throw error instanceof TimeLimitError ? new GraceError(describeLateLookup(error.limitMs / 1000), { code: 'EAI_AGAIN' }) : error;
+    });
     const inOrder = answeredLast !== undefined && addresses.includes(answeredLast) ? [answeredLast, ...addresses.filter((each) => each !== answeredLast)] : addresses;
     const { socket, address } = await connectAny(inOrder, { port, bindAddress, signal });
     answeredLast = address;
@@ -94,23 +96,9 @@ function dialError(endpoint: ClientEndpoint, error: unknown): GraceError {
   return new GraceError(`cannot connect to ${placeOf(endpoint)}: ${causeOf(endpoint, error)}`, { hint, cause: error });
 }
 
-/** Where an endpoint leads, without how: `tcp:HOST:PORT`, `unix:PATH`. */
-function placeOf(endpoint: ClientEndpoint): string {
-  if (endpoint.type === 'unix') return `unix:${endpoint.path.replace(/^\0/, '@')}`;
-  const { type, host, port } = endpoint;
-  return `${type}:${host.includes(':') ? `[${host}]` : host}:${port}`;
-}
-
 function causeOf(endpoint: ClientEndpoint, error: unknown): string {
-  if (!(error instanceof AttemptsError)) return describe(error);
+  if (!(error instanceof AttemptsError)) return describeFailure(error);
   // An address that the endpoint itself names need not be said again.
   const isNamed = endpoint.type !== 'unix' && isIP(endpoint.host) === 0;
-  return error.attempts.map((attempt) => (isNamed ? `${attempt.address}: ` : '') + describe(attempt.error)).join('; ');
-}
-
-function describe(error: unknown): string {
-  const code = errorCode(error);
-  if (error instanceof GraceError || code === undefined) return errorMessage(error);
-  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') return `the name cannot be resolved (${code})`;
-  return `${describeCode(code)} (${code})`;
+  return error.attempts.map((attempt) => (isNamed ? `${attempt.address}: ` : '') + describeFailure(attempt.error)).join('; ');
 }

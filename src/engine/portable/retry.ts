@@ -1,6 +1,7 @@
 /** Waits of a dial: pauses, time limits and retries, all of which a signal ends. */
 
 import { RETRY_PAUSE_MS } from '../dial-policy.ts';
+import { describeLateAnswer } from '../words.ts';
 
 /** @throws the signal's reason */
 export function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
@@ -23,7 +24,7 @@ export class TimeLimitError extends Error {
   readonly limitMs: number;
 
   constructor(limitMs: number) {
-    super(`timed out, no answer within ${limitMs / 1000} s`);
+    super(describeLateAnswer(limitMs / 1000));
     this.limitMs = limitMs;
   }
 }

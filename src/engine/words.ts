@@ -1,0 +1,40 @@
+/** How both engines say why a connection did not come about, or ended. */
+import type { ClientEndpoint } from '../endpoint/model.ts';
+import { errorCode, errorMessage, GraceError } from '../error.ts';
+import { describeCode } from '../sys/system-error.ts';
+
+/** Where an endpoint leads, without how: `tcp:HOST:PORT`, `unix:PATH`. */
+export function placeOf(endpoint: ClientEndpoint): string {
+  if (endpoint.type === 'unix') return `unix:${endpoint.path.replace(/^\0/, '@')}`;
+  const { type, host, port } = endpoint;
+  return `${type}:${host.includes(':') ? `[${host}]` : host}:${port}`;
+}
+
+/** Why an attempt failed: a system's error, or one that has its own words. */
+export function describeFailure(error: unknown): string {
+  const code = errorCode(error);
+  if (error instanceof GraceError || code === undefined) return errorMessage(error);
+  return describeFailureCode(code);
+}
+
+/** The same of a system's error by its code. */
+export function describeFailureCode(code: string): string {
+  if (code === 'ENOTFOUND' || code.startsWith('EAI_')) return `the name cannot be resolved (${code})`;
+  return `${describeCode(code)} (${code})`;
+}
+
+/** The time of an attempt was up. */
+export function describeLateAnswer(seconds: number): string {
+  return `timed out, no answer within ${seconds} s`;
+}
+
+/** The time of an attempt was up before its name was resolved. */
+export function describeLateLookup(seconds: number): string {
+  return `the name cannot be resolved: no answer within ${seconds} s`;
+}
+
+/** Why an open connection failed, other than by an ending of its peer. */
+export function relayFailure(error: Error): GraceError {
+  const message = errorCode(error) === 'ETIMEDOUT' ? 'the peer does not answer any more (ETIMEDOUT)' : error.message;
+  return new GraceError(message, { cause: error });
+}
