@@ -235,7 +235,7 @@ export class Net {
         detached,
         env: {
           ...successorEnvironment(env, names),
-          ...noticeVariable(notice === undefined ? null : LISTEN_FDS_START + passed.length),
+          ...(notice === undefined ? {} : noticeVariable(LISTEN_FDS_START + passed.length)),
           [FOREIGN_VARIABLE]: listeners.flatMap((listener, index) => (this.#foreign.has(listener) ? [index] : [])).join(','),
         },
         stdio: [inheritable(stdin, 0), inheritable(stdout, 1), inheritable(stderr, 2), ...clear.fds] as StdioOptions,

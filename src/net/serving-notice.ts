@@ -47,15 +47,18 @@ export function openServingNotice(): ServingNotice {
 }
 
 /** The environment variable by which a successor knows where to give notice. */
-export function noticeVariable(fd: number | null): Record<string, string | undefined> {
-  return { [VARIABLE]: fd === null ? undefined : String(fd) };
+export function noticeVariable(fd: number): Record<string, string> {
+  return { [VARIABLE]: String(fd) };
 }
 
-/** How this process gives notice to the one that started it; null when nobody waits for it. The variable is removed. */
-export function takeServingNotice(env: Environment): { give(): void } | null {
+/**
+ * How this process gives notice to the predecessor that started it; null when that one does not wait for it.
+ * The variable is removed, and not looked at unless it `isMeant` for this process.
+ */
+export function takeServingNotice(env: Environment, { isMeant }: { isMeant: boolean }): { give(): void } | null {
   const value = env[VARIABLE];
   delete env[VARIABLE];
-  if (value === undefined || !/^[1-9][0-9]{0,5}$/.test(value)) return null;
+  if (!isMeant || value === undefined || !/^[1-9][0-9]{0,5}$/.test(value)) return null;
   const fd = Number(value);
   if (fd < 3 || !isOpenFd(fd)) return null;
   dropRuntimeCopy(fd);

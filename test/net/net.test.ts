@@ -8,6 +8,7 @@ import { closeFd, inodeOf, isNonBlocking, openFd } from '../../src/sys/descripto
 import { adoptFd } from '../../src/net/listener.ts';
 import { Net } from '../../src/net/net.ts';
 import type { ProcessOptions } from '../../src/net/net.ts';
+import { openServingNotice } from '../../src/net/serving-notice.ts';
 import { makeTempDir } from './temp-dir.ts';
 
 const options = { timeout: 60_000 };
@@ -97,6 +98,35 @@ test('a closed listener is not handed on', options, async () => {
   const { told } = await startTelling(net);
   assert.deepEqual(told.listeners.map(({ inode }) => inode), [open.inode]);
   open.close();
+});
+
+test('the file of a socket that the successor was not given is removed, as nobody else will', options, async () => {
+  using temp = makeTempDir();
+  const net = new Net();
+  const [closed] = [await net.listenUnix({ path: temp.file('closed') }), await net.listenUnix({ path: temp.file('passed') })];
+  closed.close();
+  await once(await net.startProcess({ file: 'true', args: [] }), 'exit');
+  await net.listenUnix({ path: temp.file('late') });
+  net.close({ removePaths: 'none' });
+  assert.deepEqual(fs.readdirSync(temp.path), ['passed']);
+});
+
+test('a successor gives notice before it signals, and only a predecessor that waits for it', { ...options, skip: process.platform !== 'linux' && 'Linux only' }, async () => {
+  const net = new Net();
+  const notice = openServingNotice();
+  const child = await net.startProcess({ file: 'sleep', args: ['60'], notice });
+  assert.equal(notice.hasCome(), false);
+  const environment = fs.readFileSync(`/proc/${child.pid}/environ`, 'utf8').split('\0');
+  assert.ok(environment.includes('GRACE_SERVING_FD=3') && environment.includes('LISTEN_FDS=0'));
+  child.kill('SIGKILL');
+  await once(child, 'exit');
+  // Its end is no notice.
+  assert.equal(notice.hasCome(), false);
+  notice.close();
+  const other = await net.startProcess({ file: 'sleep', args: ['60'] });
+  assert.doesNotMatch(fs.readFileSync(`/proc/${other.pid}/environ`, 'utf8'), /GRACE_SERVING_FD/);
+  other.kill('SIGKILL');
+  await once(other, 'exit');
 });
 
 test('other descriptors can be passed along under a name', options, async () => {
