@@ -118,7 +118,21 @@ test('as process 1 of a container it refuses to restart, and says what to do', {
   await program.ended;
 });
 
-test('a process that is all its container\'s init waits for refuses too', onLinux, () => {
+const tini = spawnSync('tini', ['--version']).error === undefined;
+
+test('as the child of a container\'s init, which ends with it, it refuses too', { ...onLinux, skip: !(canUnshare && tini) && 'no namespaces, or tini is not installed' }, async () => {
+  const [runtime, args] = runFile('tell-server.ts');
+  await using program = new Program('tell-server.ts', [], { command: ['unshare', ['--pid', '--fork', '--mount-proc', '--kill-child', 'tini', '--', runtime, ...args]] });
+  await program.line(/^Serving .* with pid 2\.$/);
+  const childOf = (pid: number): number => Number.parseInt(fs.readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8'), 10);
+  const server = childOf(childOf(program.first.pid!));
+  process.kill(server, 'SIGUSR2');
+  await program.line(/^Cannot restart: this process is all that process 1 \(tini\) of a container waits for, /);
+  process.kill(server, 'SIGTERM');
+  await program.ended;
+});
+
+test('what is no container does not keep from restarting', onLinux, () => {
   assert.equal(findRestartObstacle(), null);
   assert.match(findRestartObstacle({ pid: 1, ppid: 0 })?.message ?? '', /process 1 of a container/);
   assert.equal(findRestartObstacle({ pid: 7, ppid: process.pid }), null);
