@@ -10,7 +10,7 @@ import { adoptFd } from '../net/listener.ts';
 import type { Listener, ListenerAddress } from '../net/listener.ts';
 import { Net } from '../net/net.ts';
 import type { ListenSpec } from '../net/open.ts';
-import { removeSocketPath } from '../net/unix-path.ts';
+import { removeSocketPath, whyPathIsLost } from '../net/unix-path.ts';
 import { isListeningStream, shutListener } from '../sys/socket.ts';
 import { alreadyUsed, chooseSocket, isMeant } from './given-sockets.ts';
 import type { GivenSocket } from './given-sockets.ts';
@@ -206,6 +206,18 @@ export class Listeners {
       refuse(listener);
     }
     listener.close();
+  }
+
+  /** The rule has another in its place, which is kept under the same name. */
+  discard(listener: Listener): void {
+    this.#sources.delete(listener);
+    refuse(listener);
+    listener.close();
+  }
+
+  /** Why clients cannot find a listener any more, or null. One that was given is the giver's to look after. */
+  whyLost(listener: Listener): string | null {
+    return this.#isGiven(listener) ? null : whyPathIsLost(listener);
   }
 
   #isGiven(listener: Listener): boolean {

@@ -4,8 +4,8 @@ import { formatAddress } from '../net/listener.ts';
 import type { Service } from './service.ts';
 
 /** The destinations of this process. `active` is only right in the process that serves. */
-export function ownRows({ forwarder }: Pick<Service, 'forwarder'>): KeyedRow[] {
-  const served = forwarder.views().map(keyedRow);
+export function ownRows({ forwarder, listeners }: Pick<Service, 'forwarder' | 'listeners'>): KeyedRow[] {
+  const served = forwarder.views().map((view) => keyedRow(view, view.isCurrent && view.listener ? listeners.whyLost(view.listener) : null));
   const broken = forwarder.broken.map(({ spec, error, since }): KeyedRow => ({
     srcKey: spec.src.key,
     dstKey: spec.dst.key,
@@ -14,7 +14,7 @@ export function ownRows({ forwarder }: Pick<Service, 'forwarder'>): KeyedRow[] {
   return [...served, ...broken];
 }
 
-function keyedRow({ src, destination, isCurrent, listener }: DestinationView): KeyedRow {
+function keyedRow({ src, destination, isCurrent, listener }: DestinationView, lost: string | null): KeyedRow {
   const { connections, bytesIn, bytesOut } = destination.stats();
   const row: DestinationRow = {
     src: src.typed,
@@ -26,12 +26,13 @@ function keyedRow({ src, destination, isCurrent, listener }: DestinationView): K
     bytesOut,
     since: destination.since,
     listening: listener ? formatAddress(listener.address) : '',
+    ...(lost === null ? {} : { error: lost }),
   };
   return { srcKey: src.key, dstKey: destination.spec.key, row };
 }
 
 /** All rows: those of this process, then those of the older generations that still have connections. */
-export function allRows(service: Pick<Service, 'forwarder' | 'generations'>): KeyedRow[] {
+export function allRows(service: Pick<Service, 'forwarder' | 'generations' | 'listeners'>): KeyedRow[] {
   const current = new Set(service.forwarder.specs.map(({ src, dst }) => pairKey(src.key, dst.key)));
   const older = service.generations.reports
     .flatMap((report) => report.rows)
@@ -41,7 +42,7 @@ export function allRows(service: Pick<Service, 'forwarder' | 'generations'>): Ke
 }
 
 /** Rows that get no new connections and still have some: what `grace wait` waits for. */
-export function drainingRows(service: Pick<Service, 'forwarder' | 'generations'>, srcKey: string | null): DestinationRow[] {
+export function drainingRows(service: Pick<Service, 'forwarder' | 'generations' | 'listeners'>, srcKey: string | null): DestinationRow[] {
   return allRows(service)
     .filter((keyed) => !keyed.row.active && keyed.row.connections > 0 && (srcKey === null || keyed.srcKey === srcKey))
     .map(({ row }) => row);

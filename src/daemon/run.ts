@@ -45,6 +45,7 @@ import { meetSupervisor } from './supervisor.ts';
 import type { Supervisor } from './supervisor.ts';
 import { textOf } from './specs.ts';
 import { turnAwayUnused } from './unused-sockets.ts';
+import { watchPaths } from './socket-paths.ts';
 import { checkStateFormat, saveState } from './state-file.ts';
 import type { KeptRule } from './state-file.ts';
 
@@ -151,6 +152,7 @@ async function serve(options: DaemonOptions, parent: Parent, supervisor: Supervi
     if (moveSocket !== null) void receiveConnections(service, parent, moveSocket);
     void reportStatus(service);
     void turnAwayUnused(service);
+    watchPaths(service);
     rest.disturb();
     const stopRetrying = retryBroken(service);
     await ended(service);
@@ -246,6 +248,8 @@ function assemble({ options, parent, paths, listeners, lock, logFile: { log, out
     check: ({ src, dst, listener: { address } }, served) =>
       mustNotLoop({ src, dst, address }, served.map((rule) => ({ src: rule.src, dst: rule.current.spec, address: rule.listener.address })), resolve),
     closeListener: (src, listener) => listeners.close(src, listener),
+    isLost: (listener) => listeners.whyLost(listener) !== null,
+    replaceListener: (before) => listeners.discard(before),
     save: (rules) => saveState(paths.state, [...rules.map((rule) => keep(rule, listeners)), ...unread]),
     observe: (src) => logConnections(log, src),
   });

@@ -24,6 +24,10 @@ export type ForwarderOptions = {
   check?(rule: RuleSpec & { listener: Listener }, served: readonly Rule[]): Promise<void>;
   /** Let go of the listener of a rule that stopped: nobody listens there any more. */
   closeListener(src: SourceSpec, listener: Listener): void;
+  /** Whether clients cannot find a listener any more. */
+  isLost?(listener: Listener): boolean;
+  /** Let go of a listener in whose place the rule has another. */
+  replaceListener?(before: Listener): void;
   /** Keep the rules; a change that cannot be kept does not happen. */
   save(rules: readonly RuleSpec[]): Promise<void>;
   observe(src: SourceSpec): EngineObserver;
@@ -60,12 +64,12 @@ export class Forwarder {
     return !this.#table.isEmpty;
   }
 
-  /** Forward `src` to `dst`. Returns false when just this rule is being served already. */
+  /** Forward `src` to `dst`. Returns false when just this rule is being served already, where clients find it. */
   start({ src, dst }: RuleSpec): Promise<boolean> {
     return this.#gate.pass(src.listenKey, async () => {
       const existing = this.#table.sameAddress(src);
       if (existing) {
-        if (existing.src.key === src.key && existing.current.spec.key === dst.key) return false;
+        if (existing.src.key === src.key && existing.current.spec.key === dst.key) return await this.#listenAnew(existing);
         throw alreadyForwarded(existing, src);
       }
       const listener = await this.#options.openListener(src);
@@ -94,6 +98,14 @@ export class Forwarder {
     return this.#gate.pass(spec.src.listenKey, async () => {
       if (this.#table.getBroken(spec.src)?.spec !== spec) return false;
       return (await this.#tryToOpen(spec)) === null;
+    });
+  }
+
+  /** Have a rule listen where its clients look for it, if that is lost. Returns whether it was. Throws what prevents it. */
+  repair(src: SourceSpec): Promise<boolean> {
+    return this.#gate.pass(src.listenKey, async () => {
+      const rule = this.#table.get(src);
+      return rule !== undefined && (await this.#listenAnew(rule));
     });
   }
 
@@ -284,6 +296,24 @@ export class Forwarder {
       destination.upstream.forget();
       throw error;
     }
+  }
+
+  /** Nobody comes to a listener that is lost; open connections stay. */
+  async #listenAnew(rule: Rule): Promise<boolean> {
+    const { isLost, openListener, closeListener, replaceListener, changes } = this.#options;
+    if (!isLost?.(rule.listener)) return false;
+    const listener = await openListener(rule.src);
+    try {
+      this.#gate.mustBeOpen();
+      const entrance = this.#openEntrance(rule.src, listener, rule.current);
+      await rule.pause();
+      replaceListener?.(rule.moveTo(listener, entrance));
+    } catch (error) {
+      closeListener(rule.src, listener);
+      throw error;
+    }
+    changes.notify();
+    return true;
   }
 
   #openEntrance(src: SourceSpec, listener: Listener, destination: Destination) {

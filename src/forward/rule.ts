@@ -21,15 +21,19 @@ export type RuleSpec = { src: SourceSpec; dst: DestinationSpec };
 /** A rule that is being served: its listener, and its destinations with the current one first. */
 export class Rule {
   readonly src: SourceSpec;
-  readonly listener: Listener;
+  #listener: Listener;
   #entrance: Entrance;
   #destinations: readonly Destination[];
 
   constructor(options: { src: SourceSpec; listener: Listener; entrance: Entrance; destination: Destination }) {
     this.src = options.src;
-    this.listener = options.listener;
+    this.#listener = options.listener;
     this.#entrance = options.entrance;
     this.#destinations = [options.destination];
+  }
+
+  get listener(): Listener {
+    return this.#listener;
   }
 
   get current(): Destination {
@@ -78,6 +82,14 @@ export class Rule {
   /** Stop accepting; clients stay in the queue of the listener. */
   pause(): Promise<void> {
     return this.#entrance.stop();
+  }
+
+  /** Accept on another socket from now on. Returns the one before, which is the caller's. */
+  moveTo(listener: Listener, entrance: Entrance): Listener {
+    const before = this.#listener;
+    this.#listener = listener;
+    this.#entrance = entrance;
+    return before;
   }
 
   /** Accept again, on a new entrance that routes to the current destination. */

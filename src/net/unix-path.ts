@@ -127,6 +127,22 @@ export function removeSocketPath(listener: Listener): void {
   if (socketFile.isLocked) releasePathLock(address.path);
 }
 
+/**
+ * Why no client can find a listener by its path any more, or null: somebody removed the file, or put
+ * another one there. The inode of the own file is not used again while the socket lives.
+ */
+export function whyPathIsLost({ address, socketFile }: Listener): string | null {
+  if (address.family !== 'unix' || address.path === '' || address.path.startsWith('\0')) return null;
+  try {
+    const stat = fs.lstatSync(address.path, { throwIfNoEntry: false });
+    if (stat === undefined) return `the file ${address.path} is gone`;
+    const isOwn = socketFile !== undefined && stat.dev === socketFile.dev && stat.ino === socketFile.ino;
+    return isOwn ? null : `${address.path} is the file of another program now`;
+  } catch {
+    return null; // it cannot be seen from here
+  }
+}
+
 /** A new file often gets the inode number of the one that was just removed; not its time of birth. */
 function isSameFile(a: Omit<SocketFile, 'isLocked'>, b: Omit<SocketFile, 'isLocked'>): boolean {
   return a.dev === b.dev && a.ino === b.ino && a.birthtimeMs === b.birthtimeMs;

@@ -18,7 +18,7 @@ async function play(t: TestContext, scenario: string): Promise<void> {
   if (runtime === 'deno') return t.skip('the unit files are for the executable');
   const units = mkdtempSync(join(tmpdir(), 'grace-units-'));
   t.after(() => rmSync(units, { recursive: true, force: true }));
-  for (const name of ['grace.service', 'grace.socket']) copyFileSync(join(root, 'scripts/init', name), join(units, name));
+  for (const name of ['grace.service', 'grace.socket', 'grace.logrotate']) copyFileSync(join(root, 'scripts/init', name), join(units, name));
   const sandbox = [join(root, 'scripts/systemd-sandbox.sh'), '--bind', root, units];
   const inside = [process.execPath, join(root, 'test/e2e/systemd/scenario.ts'), scenario, ...program];
   const child = spawn('bash', [...sandbox, ...inside], { stdio: ['ignore', 'pipe', 'pipe'], signal: t.signal, killSignal: 'SIGTERM' });
@@ -37,6 +37,7 @@ for (const [scenario, title] of [
   ['restart', 'systemctl restart refuses and cuts off nobody'],
   ['watchdog', 'a successor answers to the watchdog, and one that hangs is started again'],
   ['sockets', 'a rule on a socket of a socket unit goes through reload and crash'],
+  ['rotate', 'after the log was rotated the service reloads and starts again'],
 ] as const) {
   test(title, { timeout }, (t) => play(t, scenario));
 }

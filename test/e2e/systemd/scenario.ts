@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { chmodSync, copyFileSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { once } from 'node:events';
 import { until } from '../../until.ts';
@@ -199,6 +199,27 @@ const scenarios: Record<string, () => Promise<void>> = {
     const tally = await load.stop();
     console.log(JSON.stringify(tally));
     assert.equal(tally.refused, 0);
+  },
+
+  async rotate() {
+    if (!existsSync('/usr/sbin/logrotate')) {
+      console.log('there is no logrotate here');
+      process.exit(77);
+    }
+    const { port } = await startWithRule();
+    const config = '/tmp/grace.logrotate';
+    copyFileSync('/etc/systemd/system/grace.logrotate', config);
+    chmodSync(config, 0o644);
+    for (let round = 0; round < 2; round++) {
+      const { ino } = statSync(`${dir}/grace.log`);
+      await run('logrotate', '--force', '--state', '/tmp/logrotate.state', config);
+      await until('the log is a new file', () => (statSync(`${dir}/grace.log`, { throwIfNoEntry: false })?.ino ?? ino) !== ino);
+      await run('systemctl', 'reload', 'grace');
+      await until('it is written to', () => readFileSync(`${dir}/grace.log`, 'utf8').includes('serving'));
+    }
+    await run('systemctl', 'restart', 'grace');
+    assert.equal((await show()).ActiveState, 'active');
+    assert.equal(await refuses(port), false);
   },
 };
 
