@@ -7,6 +7,7 @@
  * so that they do nothing (scripts/release/pkg.ts). Of the others, some are in force when `main` begins.
  */
 import { readFileSync } from 'node:fs';
+import { splitAtNul } from './given-names.ts';
 import { isExecutable } from './net/invocation.ts';
 import { LISTEN_FDS_START } from './net/inherit.ts';
 import { inheritedFds, setCloseOnExec } from './sys/descriptor.ts';
@@ -60,20 +61,9 @@ function beginAgain(): void {
 /** Byte for byte where the system tells: a file name in them need not be UTF-8. */
 function whatWasGiven(): { args: Buffer[]; variables: Buffer[] } {
   try {
-    return { args: readList('/proc/self/cmdline'), variables: readList('/proc/self/environ') };
+    return { args: splitAtNul(readFileSync('/proc/self/cmdline')), variables: splitAtNul(readFileSync('/proc/self/environ')) };
   } catch {
     const variables = Object.entries(process.env).map(([name, value]) => Buffer.from(`${name}=${value}`));
     return { args: [process.argv0, ...process.argv.slice(2)].map((word) => Buffer.from(word)), variables };
   }
-}
-
-function readList(file: string): Buffer[] {
-  const bytes = readFileSync(file);
-  const items: Buffer[] = [];
-  for (let at = 0; at < bytes.length; ) {
-    const end = bytes.indexOf(0, at);
-    items.push(bytes.subarray(at, end === -1 ? bytes.length : end));
-    at = end === -1 ? bytes.length : end + 1;
-  }
-  return items;
 }

@@ -4,6 +4,7 @@
  */
 import { runCli } from './cli/cli.ts';
 import { leaveForeignEnvironment } from './environment.ts';
+import { givenArguments, workingDirectory } from './given-names.ts';
 import { stateVariable } from './keeper/messages.ts';
 import { originalInvocation } from './net/invocation.ts';
 import { commit, version } from './version.ts';
@@ -17,9 +18,9 @@ async function main(): Promise<void> {
   process.once('SIGINT', interrupt);
   const self = originalInvocation();
   process.exitCode = await runCli({
-    argv: process.argv.slice(2),
+    argv: givenArguments(),
     env: process.env,
-    cwd: self.cwd, // process.cwd() throws when the directory is gone
+    cwd: workingDirectory(self.cwd), // process.cwd() throws when the directory is gone
     stdout: process.stdout,
     stderr: process.stderr,
     isTTY: process.stdout.isTTY === true,

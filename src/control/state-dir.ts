@@ -3,6 +3,7 @@ import { chmodSync, lstatSync, mkdirSync, readdirSync, statSync } from 'node:fs'
 import type { Stats } from 'node:fs';
 import { dirname } from 'node:path';
 import { GraceError, errorCode } from '../error.ts';
+import { isRawName } from '../sys/file-name.ts';
 import { UNIX_PATH_MAX } from '../sys/sockaddr.ts';
 import { describeError } from '../sys/system-error.ts';
 import { statePaths } from './paths.ts';
@@ -16,6 +17,8 @@ const hint = 'choose another with -d DIR';
  */
 export function makeStateDir(dir: string): void {
   checkLength(dir);
+  // Node and Deno connect to a Unix socket by a text.
+  if (isRawName(dir) || dir.includes('\uFFFD')) throw new GraceError(`cannot use the state dir ${dir}: its name is not UTF-8`, { hint });
   try {
     makeDirs(dir);
   } catch (error) {

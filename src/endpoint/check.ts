@@ -1,5 +1,6 @@
 /** What can be found wrong with an endpoint before the first socket is opened or contacted. */
 import { resolve } from 'node:path';
+import { encodeName } from '../sys/file-name.ts';
 import { readServerDirectory } from './directory.ts';
 import { EndpointError, quoted } from './error.ts';
 import { readClientCA, readClientIdentity, readClientTrust, readServerIdentity, trustOf } from './files.ts';
@@ -88,7 +89,7 @@ const longestSocketPath = process.platform === 'linux' ? 107 : 103;
 
 function checkSocketPath(path: string, text: string): void {
   const address = path.startsWith('\0') ? path.slice(1) : resolve(path);
-  const bytes = new TextEncoder().encode(address).length;
+  const bytes = encodeName(address).length;
   if (bytes <= longestSocketPath) return;
   throw new EndpointError(`path too long: ${quoted(address)} has ${bytes} bytes, and a socket's path at most ${longestSocketPath}`, { text });
 }

@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { errorCode, errorMessage } from '../error.ts';
+import { fsPath } from '../sys/file-name.ts';
 import { EndpointError, quoted } from './error.ts';
 import { type Certificate, certificateBlocks, readCertificate } from './pem.ts';
 
@@ -19,7 +20,7 @@ export function fileError({ parameter, path, text }: NamedFile, problem: string,
 
 export function listDirectory(directory: NamedFile, options: { recursive?: boolean } = {}): string[] {
   try {
-    return readdirSync(resolve(directory.path), { recursive: options.recursive ?? false, encoding: 'utf8' }).sort();
+    return readdirSync(fsPath(resolve(directory.path)), { recursive: options.recursive ?? false, encoding: 'utf8' }).sort();
   } catch (error) {
     throw accessError(directory, error);
   }
@@ -28,7 +29,7 @@ export function listDirectory(directory: NamedFile, options: { recursive?: boole
 /** The text of a file. Throws EndpointError that names parameter and file. */
 export function readText(file: NamedFile): string {
   try {
-    return readFileSync(resolve(file.path), 'utf8');
+    return readFileSync(fsPath(resolve(file.path)), 'utf8');
   } catch (error) {
     throw accessError(file, error);
   }

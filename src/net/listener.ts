@@ -1,6 +1,7 @@
 import fs from 'node:fs';
 import { errorCode, GraceError } from '../error.ts';
 import { closeFd, dropRuntimeCopy, dupFd, inodeOf, setCloseOnExec, setNonBlocking } from '../sys/descriptor.ts';
+import { fsPath } from '../sys/file-name.ts';
 import { listenQueueLength } from '../sys/listen-queue.ts';
 import { isListeningStream, socketName } from '../sys/socket.ts';
 import { badArgument } from './argument.ts';
@@ -98,7 +99,7 @@ function listenerAddress(fd: number): ListenerAddress {
 
 function findSocketFile(path: string): SocketFile | null {
   if (path === '' || path.startsWith('\0')) return null;
-  const stat = fs.lstatSync(path, { throwIfNoEntry: false });
+  const stat = fs.lstatSync(fsPath(path), { throwIfNoEntry: false });
   if (stat === undefined || !stat.isSocket()) return null;
   return { dev: stat.dev, ino: stat.ino, birthtimeMs: stat.birthtimeMs, isLocked: pathLockTarget(path) !== null };
 }

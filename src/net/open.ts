@@ -5,6 +5,7 @@ import path from 'node:path';
 import { errorCode, errorMessage, GraceError } from '../error.ts';
 import { C } from '../sys/constants.ts';
 import { closeFd } from '../sys/descriptor.ts';
+import { encodeName } from '../sys/file-name.ts';
 import { UNIX_PATH_MAX } from '../sys/sockaddr.ts';
 import { bindSocket, listenSocket, openSocket, setSocketOption } from '../sys/socket.ts';
 import { describeCode } from '../sys/system-error.ts';
@@ -111,12 +112,12 @@ async function openUnix({ path: file, mode, backlog, lockfile = false }: UnixSpe
   if (!file.startsWith('\0')) {
     if (file === '') throw new GraceError('the path is empty');
     const absolute = path.resolve(file);
-    checkLength(Buffer.byteLength(absolute), UNIX_PATH_MAX);
+    checkLength(encodeName(absolute).length, UNIX_PATH_MAX);
     return bindUnixPath(absolute, { mode, backlog, lockfile });
   }
   if (process.platform !== 'linux') throw new GraceError('only Linux has abstract socket names');
   if (lockfile) throw new GraceError('an abstract socket name has no file to lock', { hint: 'use lockfile=0' });
-  checkLength(Buffer.byteLength(file), UNIX_PATH_MAX + 1);
+  checkLength(encodeName(file).length, UNIX_PATH_MAX + 1);
   const fd = openSocket('unix');
   try {
     bindSocket(fd, { family: 'unix', path: file });

@@ -7,6 +7,7 @@
  */
 import fs from 'node:fs';
 import { errorCode, GraceError } from '../error.ts';
+import { fsPath } from '../sys/file-name.ts';
 import { isRunning } from '../sys/process.ts';
 
 function lockPath(path: string): string {
@@ -16,7 +17,7 @@ function lockPath(path: string): string {
 /** The process id that the lock of a socket path names, or null when there is no such lock. */
 export function pathLockTarget(path: string): number | null {
   try {
-    const target = fs.readlinkSync(lockPath(path));
+    const target = fs.readlinkSync(fsPath(lockPath(path)));
     return /^[0-9]{1,10}$/.test(target) ? Number(target) : null;
   } catch {
     // No lock, or a file of another sort: not one of ours.
@@ -35,20 +36,20 @@ export function acquirePathLock(path: string, { isSocketStale }: { isSocketStale
   let wasStale = false;
   for (;;) {
     try {
-      fs.symlinkSync(String(process.pid), lockPath(path));
+      fs.symlinkSync(String(process.pid), fsPath(lockPath(path)));
       return { wasStale };
     } catch (error) {
       if (errorCode(error) !== 'EEXIST') throw error;
     }
     const pid = pathLockTarget(path);
-    if (pid === null && fs.lstatSync(lockPath(path), { throwIfNoEntry: false })) {
+    if (pid === null && fs.lstatSync(fsPath(lockPath(path)), { throwIfNoEntry: false })) {
       throw new GraceError(`${lockPath(path)} exists and is not a lock`, { code: 'EBUSY', hint: 'remove it, or use lockfile=0' });
     }
     if (pid !== null && pid !== process.pid && isRunning(pid) && !isSocketStale()) {
       throw new GraceError(`${lockPath(path)} is held by process ${pid}`, { code: 'EBUSY', hint: 'stop that process, or use another path' });
     }
     // Its own pid from an earlier life of this number is stale too: this process has not locked it yet.
-    fs.rmSync(lockPath(path), { force: true });
+    fs.rmSync(fsPath(lockPath(path)), { force: true });
     wasStale = true;
   }
 }
@@ -60,13 +61,13 @@ export function acquirePathLock(path: string, { isSocketStale }: { isSocketStale
 export function takeOverPathLock(path: string): void {
   if (pathLockTarget(path) === process.pid) return;
   const temporary = `${lockPath(path)}.${process.pid}`;
-  fs.rmSync(temporary, { force: true });
-  fs.symlinkSync(String(process.pid), temporary);
-  fs.renameSync(temporary, lockPath(path));
+  fs.rmSync(fsPath(temporary), { force: true });
+  fs.symlinkSync(String(process.pid), fsPath(temporary));
+  fs.renameSync(fsPath(temporary), fsPath(lockPath(path)));
 }
 
 /** Remove the lock of a path if it is this process's, or one of a process that is gone. */
 export function releasePathLock(path: string): void {
   const pid = pathLockTarget(path);
-  if (pid !== null && (pid === process.pid || !isRunning(pid))) fs.rmSync(lockPath(path), { force: true });
+  if (pid !== null && (pid === process.pid || !isRunning(pid))) fs.rmSync(fsPath(lockPath(path)), { force: true });
 }

@@ -2,6 +2,7 @@ import fs from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { errorCode, GraceError } from '../error.ts';
 import { closeFd, setMode } from '../sys/descriptor.ts';
+import { fsPath } from '../sys/file-name.ts';
 import { lockPrivately } from '../sys/private-lock.ts';
 import type { PrivateLock } from '../sys/private-lock.ts';
 import { bindSocket, connectSocket, listenSocket, openSocket } from '../sys/socket.ts';
@@ -33,7 +34,7 @@ export async function bindUnixPath(file: string, { mode, backlog, lockfile }: Un
     const isStale = findStaleSocket(file);
     if (lockfile) acquirePathLock(file, { isSocketStale: () => isSocketFile(file) && probeSocket(file) === 'stale' });
     try {
-      if (isStale) fs.rmSync(file, { force: true });
+      if (isStale) fs.rmSync(fsPath(file), { force: true });
       return bindLocked(file, { mode, backlog });
     } catch (error) {
       if (lockfile) releasePathLock(file);
@@ -51,10 +52,10 @@ function bindLocked(file: string, { mode, backlog }: { mode: number; backlog: nu
     if (!isDarwin) setMode(fd, mode & 0o777);
     bindSocket(fd, { family: 'unix', path: file });
     try {
-      fs.chmodSync(file, mode);
+      fs.chmodSync(fsPath(file), mode);
       listenSocket(fd, backlog);
     } catch (error) {
-      fs.rmSync(file, { force: true });
+      fs.rmSync(fsPath(file), { force: true });
       throw error;
     }
     return fd;
@@ -66,7 +67,7 @@ function bindLocked(file: string, { mode, backlog }: { mode: number; backlog: nu
 
 /** Whether a socket file lies there that nobody serves. Throws when the path cannot be had. */
 function findStaleSocket(file: string): boolean {
-  const stat = fs.lstatSync(file, { throwIfNoEntry: false });
+  const stat = fs.lstatSync(fsPath(file), { throwIfNoEntry: false });
   if (stat === undefined) return false;
   if (!stat.isSocket()) {
     throw new GraceError('the file exists and is not a socket (EADDRINUSE)', { code: 'EADDRINUSE', hint: 'remove it, or use another path' });
@@ -82,7 +83,7 @@ function findStaleSocket(file: string): boolean {
 }
 
 function isSocketFile(file: string): boolean {
-  return fs.lstatSync(file, { throwIfNoEntry: false })?.isSocket() === true;
+  return fs.lstatSync(fsPath(file), { throwIfNoEntry: false })?.isSocket() === true;
 }
 
 /** Whether a stream socket file has a listener: it takes a connection, or refuses it. */
@@ -122,8 +123,8 @@ async function lockBeside(file: string): Promise<PrivateLock | null> {
 export function removeSocketPath(listener: Listener): void {
   const { address, socketFile } = listener;
   if (address.family !== 'unix' || socketFile === undefined) return;
-  const stat = fs.lstatSync(address.path, { throwIfNoEntry: false });
-  if (stat !== undefined && isSameFile(stat, socketFile)) fs.rmSync(address.path, { force: true });
+  const stat = fs.lstatSync(fsPath(address.path), { throwIfNoEntry: false });
+  if (stat !== undefined && isSameFile(stat, socketFile)) fs.rmSync(fsPath(address.path), { force: true });
   if (socketFile.isLocked) releasePathLock(address.path);
 }
 
@@ -134,7 +135,7 @@ export function removeSocketPath(listener: Listener): void {
 export function whyPathIsLost({ address, socketFile }: Listener): string | null {
   if (address.family !== 'unix' || address.path === '' || address.path.startsWith('\0')) return null;
   try {
-    const stat = fs.lstatSync(address.path, { throwIfNoEntry: false });
+    const stat = fs.lstatSync(fsPath(address.path), { throwIfNoEntry: false });
     if (stat === undefined) return `the file ${address.path} is gone`;
     const isOwn = socketFile !== undefined && stat.dev === socketFile.dev && stat.ino === socketFile.ino;
     return isOwn ? null : `${address.path} is the file of another program now`;

@@ -1,5 +1,6 @@
 import fs from 'node:fs';
 import { C, F_GETFD, F_GETFL, F_SETFD, F_SETFL, FD_CLOEXEC, isDarwin } from './constants.ts';
+import { encodeName } from './file-name.ts';
 import { check, libc } from './libc.ts';
 
 /**
@@ -7,7 +8,7 @@ import { check, libc } from './libc.ts';
  * is handed around or closed here must not be in.
  */
 export function openFd(path: string, { flags, mode = 0 }: { flags: number; mode?: number }): number {
-  return check(libc().open(new TextEncoder().encode(`${path}\0`), flags | C.O_CLOEXEC, BigInt(mode)), 'open');
+  return check(libc().open(encodeName(`${path}\0`), flags | C.O_CLOEXEC, BigInt(mode)), 'open');
 }
 
 /** Inode number of what is open, a socket's included. Deno's `fstatSync` knows only files that it opened itself. */

@@ -1,6 +1,7 @@
 import fs from 'node:fs';
 import { errorCode } from '../error.ts';
 import { inodeOf } from './descriptor.ts';
+import { fsPath } from './file-name.ts';
 import { lockFile } from './lock.ts';
 
 /** Held until it is released; the file is removed then. */
@@ -22,7 +23,7 @@ export function lockPrivately(file: string): PrivateLock | 'held' | null {
     }
     if (lock === null) return 'held';
     // Whoever had it before may have removed the file between the two calls.
-    const isThere = fs.lstatSync(file, { throwIfNoEntry: false })?.ino === inodeOf(lock.fd);
+    const isThere = fs.lstatSync(fsPath(file), { throwIfNoEntry: false })?.ino === inodeOf(lock.fd);
     if (isThere) return { release: () => release(file, lock) };
     lock.release();
     return 'held';
@@ -34,14 +35,14 @@ export function lockPrivately(file: string): PrivateLock | 'held' | null {
 
 /** Another user's, or a link to something else of this one's. */
 function isForeign(file: string): boolean {
-  const stat = fs.lstatSync(file, { throwIfNoEntry: false });
+  const stat = fs.lstatSync(fsPath(file), { throwIfNoEntry: false });
   return stat !== undefined && (!stat.isFile() || stat.nlink > 1 || stat.uid !== process.geteuid?.());
 }
 
 /** Removed while it is locked: whoever has opened it meanwhile sees that, and makes another. */
 function release(file: string, lock: PrivateLock): void {
   try {
-    fs.rmSync(file, { force: true });
+    fs.rmSync(fsPath(file), { force: true });
   } catch {
     // The directory has become read-only: the file is found, and used, by the next one.
   }

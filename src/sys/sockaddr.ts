@@ -1,4 +1,5 @@
 import { C, isDarwin } from './constants.ts';
+import { decodeName, encodeName } from './file-name.ts';
 
 /** A socket address. `path` starts with NUL in Linux's abstract namespace; it is empty for an unnamed socket. */
 export type SocketAddress =
@@ -32,7 +33,7 @@ export function encodeSockaddr(address: SocketAddress): Uint8Array {
       return bytes;
     }
     case 'unix': {
-      const path = new TextEncoder().encode(address.path);
+      const path = encodeName(address.path);
       const isAbstract = path[0] === 0;
       if (path.length > UNIX_PATH_MAX + (isAbstract ? 1 : 0)) {
         throw new RangeError(`path of a Unix socket is ${path.length} bytes long, at most ${UNIX_PATH_MAX} fit`);
@@ -58,7 +59,7 @@ export function decodeSockaddr(bytes: Uint8Array, length: number): SocketAddress
   if (family !== C.AF_UNIX) throw new RangeError(`address family ${family} is not known`);
   const path = bytes.subarray(2, Math.max(2, length));
   const end = path[0] === 0 ? path.length : path.indexOf(0);
-  return { family: 'unix', path: new TextDecoder().decode(end === -1 ? path : path.subarray(0, end)) };
+  return { family: 'unix', path: decodeName(end === -1 ? path : path.subarray(0, end)) };
 }
 
 function allocate(size: number, family: number): Uint8Array<ArrayBuffer> {
