@@ -10,6 +10,7 @@ import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
 import { stageLibrary } from './release/library.ts';
+import { unitFiles } from '../src/cli/unit-files.ts';
 import { slimExecutable } from './release/slim.ts';
 
 const run = promisify(execFile);
@@ -67,11 +68,18 @@ export async function bundle(outfile: string, { version, publicKeys, releaseUrl 
       GRACE_VERSION: JSON.stringify(version ?? null),
       GRACE_PUBLIC_KEYS: JSON.stringify(publicKeys ?? null),
       GRACE_RELEASE_URL: JSON.stringify(releaseUrl ?? null),
+      GRACE_INIT_FILES: JSON.stringify(await initFiles()),
       GRACE_NATIVE_WORKER: JSON.stringify(await bundleWorker()),
       // There is no module around a bundle; the code that would use it is for running from source.
       'import.meta.url': '""',
     },
   });
+}
+
+/** What `grace unit` prints, by name. */
+async function initFiles(): Promise<Record<string, string>> {
+  const names = Object.values(unitFiles);
+  return Object.fromEntries(await Promise.all(names.map(async (name) => [name, await readFile(join(root, 'scripts/init', name), 'utf8')])));
 }
 
 /** The source of a thread of the native engine, which is started from text: the executable has no files. */

@@ -8,6 +8,7 @@ import { bashCompletion } from '../../src/cli/completion/bash.ts';
 import { fishCompletion } from '../../src/cli/completion/fish.ts';
 import { zshCompletion } from '../../src/cli/completion/zsh.ts';
 import { manualPage } from '../../src/cli/man.ts';
+import { defaultPaths, unitFiles, unitKinds, unitText } from '../../src/cli/unit-files.ts';
 import { artifactName, signatureName, sumsName } from '../../src/upgrade/artifacts.ts';
 import { windowLog } from '../../src/upgrade/release.ts';
 import { signBytes } from './sign.ts';
@@ -43,6 +44,7 @@ export async function packRelease({ root, version, executables, outdir, key, rel
   const installer = stampInstaller(await readFile(join(root, 'scripts/install.sh'), 'utf8'), { releaseUrl, publicPem: key?.publicPem ?? null });
   const texts = { 'grace.1': manualPage(version), 'grace.bash': bashCompletion(), _grace: zshCompletion(), 'grace.fish': fishCompletion(), 'install.sh': installer };
   for (const [name, text] of Object.entries(texts)) files.set(name, Buffer.from(text));
+  for (const kind of unitKinds) files.set(unitFiles[kind].replace('runit/run', 'grace.runit'), Buffer.from(unitText(kind, defaultPaths)));
   const sums = Buffer.from([...files].map(([name, bytes]) => `${createHash('sha256').update(bytes).digest('hex')}  ${name}\n`).sort(byName).join(''));
   files.set(sumsName, sums);
   if (key) files.set(signatureName, signBytes(sums, key));

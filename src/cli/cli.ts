@@ -173,6 +173,7 @@ const commandPrograms: Record<CommandName, CommandProgram> = {
   endpoint: async (context, input) => (await import('./endpoint.ts')).endpoint(context, input),
   demo: async (context, input) => (await import('./demo.ts')).demo(context, input),
   upgrade: async (context, input) => (await import('./upgrade.ts')).upgradeSelf(context, input),
+  unit: async (context, input) => (await import('./unit.ts')).unit(context, input),
   completion: async (context, input) => (await import('./completion.ts')).completion(context, input),
   man: async (context) => (await import('./man.ts')).man(context),
   help: async ({ stdout }, { args: [name] }) => {

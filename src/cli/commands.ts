@@ -2,6 +2,7 @@
  * The command line as data: every command with its arguments, options and sentences. Parsing, help
  * and whatever else describes the commands are made from this table.
  */
+import { unitKinds } from './unit-files.ts';
 
 export type OptionDefinition = {
   /** Long name without dashes, as typed: `no-check`. */
@@ -48,6 +49,7 @@ export type CommandName =
   | 'endpoint'
   | 'demo'
   | 'upgrade'
+  | 'unit'
   | 'completion'
   | 'man'
   | 'help';
@@ -220,6 +222,15 @@ export const commands: readonly CommandDefinition[] = [
       { name: 'timeout', value: 'DURATION', help: 'time for the new daemon to come up (default: 10s)' },
     ],
     examples: ['grace upgrade', 'grace upgrade --check', 'grace upgrade --to 0.1.0'],
+  },
+  {
+    name: 'unit',
+    aliases: [],
+    summary: 'print the file that an init system starts grace by',
+    details: ['With the path of this executable and the state dir in: that of -d or GRACE_DIR, or else /var/lib/grace. Its first lines say where to put it.'],
+    args: [{ name: 'KIND', required: true, choices: unitKinds }],
+    options: [],
+    examples: ['grace unit systemd > /etc/systemd/system/grace.service', 'grace -d /var/lib/edge unit openrc > /etc/init.d/grace'],
   },
   {
     name: 'completion',

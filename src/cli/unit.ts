@@ -1,0 +1,20 @@
+import { GraceError } from '../error.ts';
+import { argument } from './context.ts';
+import type { Context, Input } from './context.ts';
+import { defaultPaths, unitKinds, unitText } from './unit-files.ts';
+
+/** `grace unit systemd|socket|sysv|openrc|runit|supervisord|logrotate`: the file for it, with this executable and the state dir in. */
+export function unit(context: Context, input: Input): number {
+  const { env, self, stdout, stderr } = context;
+  const kind = unitKinds.find((each) => each === argument(input, 0))!;
+  // The state dir of a user is no place for a service, unless it was named.
+  const dir = input.value('dir') !== undefined || env['GRACE_DIR'] ? context.dir : defaultPaths.dir;
+  const isExecutable = self.args.length === 0;
+  if (!isExecutable) stderr.write(`note: this grace is no executable; the file is for ${defaultPaths.executable}\n`);
+  const executable = isExecutable ? self.file : defaultPaths.executable;
+  for (const path of [executable, dir]) {
+    if (/[^\w/.,+@:-]/.test(path)) throw new GraceError(`cannot put "${path}" into a file for ${kind}: it has a character that such files take for something else`, { hint: 'use a path of letters, digits and / . , + @ : _ -' });
+  }
+  stdout.write(unitText(kind, { executable, dir }));
+  return 0;
+}
