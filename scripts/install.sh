@@ -13,19 +13,23 @@ public_key=''
 
 usage() {
   cat <<'END'
-usage: install.sh [--version VERSION] [--prefix DIR] [--from URL] [--restart] [--dry-run]
+usage: install.sh [--version VERSION] [--prefix DIR] [--from URL] [--service] [--restart] [--dry-run]
+       install.sh --uninstall [--prefix DIR]
 
   --version VERSION  this version instead of the newest
   --prefix DIR       install below DIR: DIR/bin/grace, DIR/share (default: GRACE_PREFIX,
                      then /usr/local where you may write to it, then ~/.local)
   --from URL         where releases are (default: GRACE_RELEASE_URL, then what the release names)
+  --service[=KIND]   let the init system run it: systemd, openrc, runit, supervisord or sysv
+                     (default: the one that this system has); needs root
+  --uninstall        stop grace, and remove all that this script has put there; rules and logs stay
   --restart          then restart the daemon that runs, without dropping a connection
   --dry-run          say what would be done, and do nothing
 END
 }
 
 main() {
-  version='' prefix=${GRACE_PREFIX:-} from=${GRACE_RELEASE_URL:-} restart='' dry_run='' work='' checked=''
+  version='' prefix=${GRACE_PREFIX:-} from=${GRACE_RELEASE_URL:-} restart='' dry_run='' service='' uninstall='' work='' checked=''
   while [ $# -gt 0 ]; do
     case $1 in
       --version=* | --prefix=* | --from=*) set_option "${1%%=*}" "${1#*=}" && shift ;;
@@ -33,6 +37,9 @@ main() {
         [ $# -ge 2 ] || die "option $1 needs a value"
         set_option "$1" "$2" && shift 2
         ;;
+      --service) service=auto && shift ;;
+      --service=*) service=${1#*=} && shift ;;
+      --uninstall) uninstall=yes && shift ;;
       --restart) restart=yes && shift ;;
       --dry-run) dry_run=yes && shift ;;
       -h | --help) usage && exit 0 ;;
@@ -40,10 +47,16 @@ main() {
     esac
   done
 
+  if [ -n "$uninstall" ]; then
+    find_place
+    uninstall_it
+    exit 0
+  fi
   find_machine
   find_url
   find_tools
   find_place
+  find_service
   trap 'clean_up' EXIT
   trap 'exit 130' INT
   trap 'exit 143' TERM HUP
@@ -60,6 +73,7 @@ main() {
   if [ -n "$dry_run" ]; then
     say "Would download $url/download/v$version/$artifact"
     say "Would install grace $version as $target"
+    [ -z "$service" ] || say "Would let $service run it: $service_file"
     [ -z "$old_version" ] || say "There is grace $old_version now."
     exit 0
   fi
@@ -67,7 +81,7 @@ main() {
   install_it
   install_shared
   tell
-  offer_restart
+  if [ -n "$service" ]; then install_service; else offer_restart; fi
 }
 
 set_option() {
@@ -332,7 +346,11 @@ tell() {
   else
     say "Installed grace $version as $target (checksum${signed:-} verified)"
   fi
-  say "To undo it: grace stop; rm -f $files"
+  if [ -n "$service" ]; then
+    say "To undo it: install.sh --uninstall --prefix $prefix"
+  else
+    say "To undo it: grace stop; rm -f $files"
+  fi
   case :$PATH: in
     *":$bindir:"*) ;;
     *) say "$bindir is not in your PATH; add it: export PATH=\"$bindir:\$PATH\"" ;;
@@ -351,6 +369,131 @@ offer_restart() {
     case $answer in [yY]*) restart=yes ;; esac
   fi
   [ -z "$restart" ] || "$installed" restart
+}
+
+find_service() {
+  [ -n "$service" ] || return 0
+  [ "$(id -u)" = 0 ] || die 'only root can let the init system run grace' 'run this as root, or without --service'
+  if [ "$service" = auto ]; then
+    if [ -d /run/systemd/system ]; then
+      service=systemd
+    elif [ -d /run/openrc ]; then
+      service=openrc
+    elif [ -d /etc/sv ] && has sv; then
+      service=runit
+    elif has systemctl; then
+      service=systemd
+    elif has openrc-run; then
+      service=openrc
+    elif has supervisorctl; then
+      service=supervisord
+    elif [ -d /etc/init.d ]; then
+      service=sysv
+    else
+      die 'this system has no init system that grace knows' 'name one with --service=KIND: systemd, openrc, runit, supervisord or sysv'
+    fi
+  fi
+  service_file=$(file_of "$service")
+  [ -n "$service_file" ] || die "there is no service file for \"$service\"" 'there is one for systemd, openrc, runit, supervisord and sysv'
+}
+
+file_of() {
+  case $1 in
+    systemd) echo /etc/systemd/system/grace.service ;;
+    openrc | sysv) echo /etc/init.d/grace ;;
+    runit) echo /etc/sv/grace/run ;;
+    supervisord) echo /etc/supervisor/conf.d/grace.conf ;;
+    logrotate) echo /etc/logrotate.d/grace ;;
+  esac
+}
+
+install_service() {
+  put_unit "$service" || die "grace $version prints no file for $service" 'grace itself is installed; take a newer version for --service'
+  if [ -d /etc/logrotate.d ]; then put_unit logrotate || :; fi
+  case $service in
+    systemd)
+      if [ -d /run/systemd/system ]; then
+        systemctl daemon-reload && systemctl enable -q grace && if systemctl is-active -q grace; then systemctl reload grace; else systemctl start grace; fi
+      else
+        systemctl enable -q grace
+      fi
+      ;;
+    openrc)
+      rc-update -q add grace default && { [ ! -d /run/openrc ] || if rc-service -q grace status >/dev/null 2>&1; then rc-service grace restart; else rc-service grace start; fi; }
+      ;;
+    sysv)
+      if has update-rc.d; then update-rc.d grace defaults; elif has chkconfig; then chkconfig --add grace; else say 'note: nothing here puts scripts into runlevels'; fi
+      if /etc/init.d/grace status >/dev/null 2>&1; then /etc/init.d/grace restart; else /etc/init.d/grace start; fi
+      ;;
+    runit)
+      for scanned in /etc/service /var/service /service; do
+        [ ! -d "$scanned" ] || [ -h "$scanned/grace" ] || ln -s /etc/sv/grace "$scanned/grace"
+      done
+      ;;
+    supervisord) supervisorctl update ;;
+  esac || die "the service is in place as $service_file, but does not start" "look at its log, then try again: install.sh --service=$service"
+  say "$service runs grace ($service_file). Its rules are in /var/lib/grace: grace -d /var/lib/grace start SRC DST"
+}
+
+# put_unit KIND: what the executable prints for KIND, in its place. What was there and is another's stays beside it.
+put_unit() {
+  unit_file=$(file_of "$1")
+  GRACE_DIR='' "$installed" unit "$1" >"$work/unit" 2>/dev/null && [ -s "$work/unit" ] || return 1
+  mkdir -p "$(dirname "$unit_file")"
+  if [ -e "$unit_file" ] && ! cmp -s "$work/unit" "$unit_file" && cp -p "$unit_file" "$unit_file.before"; then
+    say "note: $unit_file was another; it is $unit_file.before now"
+  fi
+  case $1 in
+    openrc | sysv | runit) chmod 755 "$work/unit" ;;
+    *) chmod 644 "$work/unit" ;;
+  esac
+  cp -p "$work/unit" "$unit_file.new" && mv -f "$unit_file.new" "$unit_file"
+}
+
+uninstall_it() {
+  [ -e "$target" ] || [ -h "$installed" ] || die "there is no $installed" 'say where it is with --prefix DIR'
+  removed=''
+  if is_ours systemd; then
+    systemctl disable -q --now grace || :
+    remove "$(file_of systemd)"
+    [ ! -d /run/systemd/system ] || systemctl daemon-reload || :
+  fi
+  if is_ours sysv; then
+    /etc/init.d/grace stop || :
+    if has rc-update; then rc-update -q del grace || :; fi
+    remove /etc/init.d/grace
+    if has update-rc.d; then update-rc.d grace remove || :; elif has chkconfig; then chkconfig --del grace || :; fi
+  fi
+  if is_ours runit; then
+    if has sv; then sv force-stop grace || :; fi
+    rm -f /etc/service/grace /var/service/grace /service/grace
+    remove /etc/sv/grace/run
+    rm -rf /etc/sv/grace
+  fi
+  if is_ours supervisord; then
+    remove "$(file_of supervisord)"
+    supervisorctl update || :
+  fi
+  if grep -qs 'every process of grace' "$(file_of logrotate)" && [ -w /etc/logrotate.d ]; then remove "$(file_of logrotate)"; fi
+  kept=''
+  for state in "${GRACE_DIR:-${HOME:-/root}/.grace}" /var/lib/grace; do
+    if "$target" -d "$state" status >/dev/null 2>&1; then "$target" -d "$state" stop || die "the daemon in $state does not stop" 'nothing more was removed'; fi
+    [ ! -d "$state" ] || kept="$kept $state"
+  done
+  for file in "$target" "$installed" "$prefix/share/man/man1/grace.1" "$prefix/share/bash-completion/completions/grace" "$prefix/share/zsh/site-functions/_grace" "$prefix/share/fish/vendor_completions.d/grace.fish"; do
+    remove "$file"
+  done
+  say "Removed$removed"
+  [ -z "$kept" ] || say "Rules and logs are still there. To remove them: rm -r$kept"
+}
+
+# Whether the file for an init system is there and starts this executable.
+is_ours() { grep -qsF "$installed" "$(file_of "$1")"; }
+
+remove() {
+  [ -e "$1" ] || [ -h "$1" ] || return 0
+  rm -f "$1" || die "cannot remove $1" 'run this as the user who installed it'
+  removed="$removed $1"
 }
 
 main "$@"

@@ -1,31 +1,14 @@
 /** grace where nothing is installed: it is put there by install.sh, and forwards, switches and restarts. */
 import assert from 'node:assert/strict';
-import { chmodSync, copyFileSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { makeDebianRoot, makeMuslRoot, noRoot } from './minimal-root.ts';
-import type { Root } from './minimal-root.ts';
+import { addDownloader, makeDebianRoot, makeMuslRoot, noRoot } from './minimal-root.ts';
 import { openReleaseServer, root } from './release-server.ts';
 
 const timeout = 180_000;
 const executable = join(root, 'dist/grace');
 const skip = noRoot();
-
-/** Neither minbase nor a slim image has curl or wget: somebody has put one there. */
-function addDownloader({ directory }: Root): void {
-  mkdirSync(join(directory, 'usr/local/bin'), { recursive: true });
-  writeFileSync(join(directory, 'usr/local/bin/wget'), `#!/bin/bash
-# wget -q [options] -O FILE URL, of http alone
-url=\${@: -1} file=\${@: -2:1}
-host=\${url#http://} path=/\${host#*/} host=\${host%%/*}
-exec 3<>"/dev/tcp/\${host%:*}/\${host##*:}"
-printf 'GET %s HTTP/1.0\\r\\n\\r\\n' "$path" >&3
-IFS= read -r status <&3
-while IFS= read -r line <&3 && [ "$line" != $'\\r' ]; do :; done
-case $status in *" 200 "*) cat <&3 >"$file" ;; *) exit 1 ;; esac
-`);
-  chmodSync(join(directory, 'usr/local/bin/wget'), 0o755);
-}
 
 const talk = String.raw`
 ask() { exec 3<>/dev/tcp/127.0.0.1/$1; cat <&3; exec 3<&-; }
@@ -60,7 +43,7 @@ test('install.sh installs grace in a minimal Debian, and it serves there', { tim
 
 test('where a library is missing, install.sh names its package before it touches anything', { timeout, skip }, async (t) => {
   const server = await openReleaseServer(t);
-  await server.publishFile('0.1.0', executable);
+  await server.publish('0.1.0');
   const minimal = await makeDebianRoot(t);
   addDownloader(minimal);
   copyFileSync(join(server.directory, 'install.sh'), join(minimal.directory, 'tmp/install.sh'));

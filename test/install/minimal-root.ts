@@ -1,6 +1,6 @@
 /** Root directories with next to nothing in them, made of files of this machine's Debian packages. */
 import { execFile, execFileSync, spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
@@ -55,6 +55,22 @@ export function makeMuslRoot(t: TestContext): Promise<Root> | null {
   writeFileSync(join(directory, 'etc/alpine-release'), '3.22.0\n');
   symlinkSync('busybox', join(directory, 'bin/sh'));
   return openRoot(directory, ['/bin/busybox', '--install', '-s', '/bin']);
+}
+
+/** Neither minbase nor a slim image has curl or wget: somebody has put one there. */
+export function addDownloader({ directory }: Root): void {
+  mkdirSync(join(directory, 'usr/local/bin'), { recursive: true });
+  writeFileSync(join(directory, 'usr/local/bin/wget'), `#!/bin/bash
+# wget -q [options] -O FILE URL, of http alone
+url=\${@: -1} file=\${@: -2:1}
+host=\${url#http://} path=/\${host#*/} host=\${host%%/*}
+exec 3<>"/dev/tcp/\${host%:*}/\${host##*:}"
+printf 'GET %s HTTP/1.0\\r\\n\\r\\n' "$path" >&3
+IFS= read -r status <&3
+while IFS= read -r line <&3 && [ "$line" != $'\\r' ]; do :; done
+case $status in *" 200 "*) cat <&3 >"$file" ;; *) exit 1 ;; esac
+`);
+  chmodSync(join(directory, 'usr/local/bin/wget'), 0o755);
 }
 
 function emptyRoot(t: TestContext): string {
