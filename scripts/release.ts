@@ -50,9 +50,12 @@ for (const target of targets.filter(({ name }) => names.includes(name))) {
 await buildLibrary();
 const extras = new Map([[libraryArchiveName(version), await packLibrary(join(root, 'dist/npm'))]]);
 console.log('compressing, which takes a minute or two');
-const sizes = await packRelease({ root, version, executables, outdir, key, releaseUrl: GRACE_RELEASE_URL ?? null, extras });
+const sizes = await packRelease({ root, version, executables, outdir, key, releaseUrl: GRACE_RELEASE_URL ?? null, extras, hasPackages: true });
 for (const [name, size] of sizes) console.log(`${name}: ${size < 1e6 ? `${size} bytes` : megabytes(size)}`);
 console.log(`\ngrace ${version} is in ${outdir}, to be served as it is`);
+for (const [ending, tool] of [['.deb', 'dpkg-deb'], ['.rpm', 'rpmbuild (of the package rpm)']] as const) {
+  if (![...sizes.keys()].some((name) => name.endsWith(ending))) console.log(`There is no ${ending}: ${tool} is not installed, or nothing was built for Linux.`);
+}
 if (!key) console.log('It is NOT signed (GRACE_SIGNING_KEY is not set): install.sh checks sums alone, and grace upgrade will not take it.');
 if (executables.has('macos-arm64')) console.log('The macOS executables have an ad hoc signature. To pass Gatekeeper, sign them with a Developer ID and notarize them on a Mac.');
 if (values.smoke) await smokeTest(executables);

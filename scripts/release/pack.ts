@@ -11,6 +11,7 @@ import { manualPage } from '../../src/cli/man.ts';
 import { defaultPaths, unitFiles, unitKinds, unitText } from '../../src/cli/unit-files.ts';
 import { artifactName, signatureName, sumsName } from '../../src/upgrade/artifacts.ts';
 import { windowLog } from '../../src/upgrade/release.ts';
+import { makePackages } from './packages.ts';
 import { signBytes } from './sign.ts';
 import type { SigningKey } from './sign.ts';
 
@@ -26,12 +27,14 @@ export type Packing = {
   releaseUrl: string | null;
   /** More files for the release, by name: the library. */
   extras?: ReadonlyMap<string, Buffer>;
+  /** Whether packages for dpkg and rpm are made of it too, where their tools are installed. */
+  hasPackages?: boolean;
   /** Of zstd, 1 to 22; gzip's follows. */
   level?: number;
 };
 
 /** Write a release and make it the newest one in `outdir`. Returns the sizes of its files by name. */
-export async function packRelease({ root, version, executables, outdir, key, releaseUrl, extras = new Map(), level = 19 }: Packing): Promise<Map<string, number>> {
+export async function packRelease({ root, version, executables, outdir, key, releaseUrl, extras = new Map(), hasPackages = false, level = 19 }: Packing): Promise<Map<string, number>> {
   const directory = join(outdir, `download/v${version}`);
   await rm(directory, { recursive: true, force: true });
   await mkdir(directory, { recursive: true });
@@ -41,6 +44,10 @@ export async function packRelease({ root, version, executables, outdir, key, rel
     files.set(artifactName({ version, machine, compression: 'zst' }), zst);
     files.set(artifactName({ version, machine, compression: 'gz' }), gz);
   }
+  for (const [machine, executable] of hasPackages ? executables : []) {
+    for (const name of await makePackages({ root, version, machine, executable, outdir: directory, isSmall: true })) files.set(name, await readFile(join(directory, name)));
+  }
+  files.set('Dockerfile', await readFile(join(root, 'scripts/release/Dockerfile')));
   const installer = stampInstaller(await readFile(join(root, 'scripts/install.sh'), 'utf8'), { releaseUrl, publicPem: key?.publicPem ?? null });
   const texts = { 'grace.1': manualPage(version), 'grace.bash': bashCompletion(), _grace: zshCompletion(), 'grace.fish': fishCompletion(), 'install.sh': installer };
   for (const [name, text] of Object.entries(texts)) files.set(name, Buffer.from(text));
