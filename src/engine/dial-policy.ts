@@ -18,6 +18,13 @@ export const SHORTAGE_PAUSE_MS = 50;
 /** First and longest pause of accepting while there are no descriptors or memory: no event tells when there are again. */
 export const ACCEPT_PAUSE_MS: PauseRange = { first: 20, longest: 500 };
 
+/**
+ * TCP keep-alive where an endpoint does not say otherwise: silence before the first probe, pause between
+ * probes, in milliseconds, and how many go unanswered. A peer that is gone is found out within two
+ * minutes; a shorter failure of the network does no harm.
+ */
+export const KEEP_ALIVE: { readonly idleMs: number; readonly intervalMs: number; readonly probes: number } = { idleMs: 60_000, intervalMs: 10_000, probes: 6 };
+
 /** This process or the system has too little of something, which time mends: the same address is tried again. */
 export const shortages: readonly string[] = ['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM'];
 

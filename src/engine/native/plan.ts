@@ -1,10 +1,10 @@
 /** Which endpoints the native engine serves itself, and what its threads need to know of them. */
 import { isIP, isIPv4 } from 'node:net';
 import type { ClientEndpoint, ServerEndpoint, TcpClient } from '../../endpoint/model.ts';
+import { KEEP_ALIVE } from '../dial-policy.ts';
 import { givesOutPort } from '../../sys/local-ports.ts';
 import { encodeSockaddr } from '../../sys/sockaddr.ts';
 import type { UpstreamPlan } from './messages.ts';
-import { DEFAULT_KEEP_ALIVE_MS } from './tune.ts';
 
 /** Whether clients of this endpoint send nothing but their own bytes. */
 export function isPlainServer(endpoint: ServerEndpoint): boolean {
@@ -26,7 +26,7 @@ export function isPlainServer(endpoint: ServerEndpoint): boolean {
 /** What a thread needs to connect to this endpoint; null when it is not for the native engine. */
 export function planUpstream(endpoint: ClientEndpoint): Omit<UpstreamPlan, 'id' | 'counters'> | null {
   if (endpoint.proxy !== undefined) return null;
-  const { retry: retryMs = 0, keepalive: keepAliveMs = DEFAULT_KEEP_ALIVE_MS, timeout } = endpoint;
+  const { retry: retryMs = 0, keepalive: keepAliveMs = KEEP_ALIVE.idleMs, timeout } = endpoint;
   const common = { retryMs, keepAliveMs, timeoutMs: timeout * 1000, mayMeetItself: 'port' in endpoint && givesOutPort(endpoint.port) };
   switch (endpoint.type) {
     case 'unix':

@@ -1,5 +1,6 @@
 /** Options of TCP sockets. */
 import { C } from '../../sys/constants.ts';
+import { KEEP_ALIVE } from '../dial-policy.ts';
 import type { Kernel } from './kernel.ts';
 import { KIND_SERVER } from './legs.ts';
 import type { Thread } from './thread.ts';
@@ -10,10 +11,6 @@ const SO_KEEPALIVE = 9;
 const TCP_KEEPIDLE = 4;
 const TCP_KEEPINTVL = 5;
 const TCP_KEEPCNT = 6;
-/** A peer that is gone is found out within two minutes; a shorter failure of the network does no harm. */
-export const DEFAULT_KEEP_ALIVE_MS = 60_000;
-const PROBE_INTERVAL_SECONDS = 10;
-const PROBE_COUNT = 6;
 
 /** Most connections end before this age, and never need the three calls that set the times of keep-alive. */
 const TIMES_FROM_AGE_MS = 10_000;
@@ -28,15 +25,15 @@ function setKeepAlive(kernel: Kernel, fd: number): void {
 
 function setKeepAliveTimes(kernel: Kernel, fd: number, idleMs: number): void {
   kernel.setOption(fd, IPPROTO_TCP, TCP_KEEPIDLE, Math.min(Math.max(1, Math.round(idleMs / 1000)), 32767));
-  kernel.setOption(fd, IPPROTO_TCP, TCP_KEEPINTVL, PROBE_INTERVAL_SECONDS);
-  kernel.setOption(fd, IPPROTO_TCP, TCP_KEEPCNT, PROBE_COUNT);
+  kernel.setOption(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEP_ALIVE.intervalMs / 1000);
+  kernel.setOption(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEP_ALIVE.probes);
 }
 
 /** What a client has to have. Of a listener: what all have that connect from then on, as Linux passes it on to them. */
 export function tuneClient(kernel: Kernel, fd: number): void {
   setNoDelay(kernel, fd);
   setKeepAlive(kernel, fd);
-  setKeepAliveTimes(kernel, fd, DEFAULT_KEEP_ALIVE_MS);
+  setKeepAliveTimes(kernel, fd, KEEP_ALIVE.idleMs);
 }
 
 /** Keep-alive of connections to a destination: on from the start, its times once they are no longer young. */

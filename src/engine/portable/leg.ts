@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { KEEP_ALIVE } from '../dial-policy.ts';
 import type { Gate } from './gate.ts';
 
 /** One side of a connection: the client's or the upstream's. */
@@ -17,11 +18,6 @@ export type KeepAlive = {
   idleMs: number;
 };
 
-/** A peer that is gone is found out within two minutes; a shorter failure of the network does no harm. */
-const defaultKeepAlive: KeepAlive = { idleMs: 60_000 };
-const probeIntervalMs = 10_000;
-const probeCount = 6;
-
 /** What listens for an 'error' whose 'close' says all there is to know. */
 export function ignoreError(): void {}
 
@@ -31,10 +27,10 @@ export function plainLeg(socket: Socket): Leg {
 }
 
 /** TCP_NODELAY and keep-alive; a Unix socket takes neither and does not mind. */
-export function tuneSocket(socket: Socket, { idleMs }: KeepAlive = defaultKeepAlive): void {
+export function tuneSocket(socket: Socket, { idleMs }: KeepAlive = KEEP_ALIVE): void {
   socket.setNoDelay(true);
   // Deno knows the first two arguments and leaves the others to the system.
-  if (idleMs > 0) socket.setKeepAlive(true, idleMs, probeIntervalMs, probeCount);
+  if (idleMs > 0) socket.setKeepAlive(true, idleMs, KEEP_ALIVE.intervalMs, KEEP_ALIVE.probes);
 }
 
 /** The peer of a socket as `host:port`, `[host]:port` or `unix`. Valid while the socket is connected. */
