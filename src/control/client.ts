@@ -21,6 +21,14 @@ export class DaemonMovedError extends GraceError {
 /** Before a question is asked again that ended without an answer, in milliseconds: a daemon that crashed takes a moment. */
 const pauseMs = 50;
 
+/** Longest that a daemon may not answer at all: after so long a silence it is asked whether it is there, and so long that may take, in milliseconds. */
+const silence = { askAfterMs: 1000, answerWithinMs: 3000 };
+
+/** A daemon is there and does not answer: it is stopped (SIGSTOP), or something holds it up. */
+function frozenError(dir: string): GraceError {
+  return new GraceError(`the daemon in ${dir} does not answer`, { hint: 'it may be stopped or frozen: see "State" in /proc/PID/status, with the PID of the daemon; a stopped one goes on with kill -CONT PID' });
+}
+
 /** No daemon answers on the socket. */
 export function noDaemonError(dir: string): GraceError {
   return new GraceError(`no daemon runs in ${dir}`, { hint: 'start one with: grace start SRC DST', exitCode: 3 });
@@ -34,16 +42,47 @@ export function noDaemonError(dir: string): GraceError {
  */
 export async function call<C extends Command>(dir: string, request: Request<C> & { command: C }, options: CallOptions<C> = {}): Promise<Result<C>> {
   for (;;) {
+    const watch = watchForSilence(dir);
+    const signal = options.signal ? AbortSignal.any([options.signal, watch.signal]) : watch.signal;
+    const onProgress = (progress: Progress<C>) => options.onProgress?.(progress);
     try {
-      return await callOnce(statePaths(dir).socket, request, options, dir);
+      return await callOnce(statePaths(dir).socket, request, { signal, onProgress }, dir);
     } catch (error) {
       if (!(error instanceof DaemonMovedError)) throw error;
       // Whether a restart that was not answered has happened is not known; twice is not once.
       if (!error.isHandedOn && request.command === 'restart') throw error;
       // The next connect reaches the successor, or finds that there is none (exit code 3).
       if (!error.isHandedOn) await delay(pauseMs);
+    } finally {
+      watch.stop();
     }
   }
+}
+
+/**
+ * Whether the daemon lives while it is silent over something that takes its time: over a second
+ * connection it is asked what it answers at once. Aborts with GraceError when it does not.
+ */
+function watchForSilence(dir: string): { signal: AbortSignal; stop(): void } {
+  const over = new AbortController();
+  const ask = async () => {
+    const isLate = AbortSignal.timeout(silence.answerWithinMs);
+    try {
+      await callOnce(statePaths(dir).socket, { command: 'generation-report' }, { signal: AbortSignal.any([isLate, over.signal]) }, dir);
+    } catch {
+      // Any other answer, and none because it ends just now, is for whoever waits to hear.
+      if (isLate.aborted && !over.signal.aborted) over.abort(frozenError(dir));
+    }
+    if (!over.signal.aborted) timer = setTimeout(ask, silence.askAfterMs);
+  };
+  let timer = setTimeout(ask, silence.askAfterMs);
+  return {
+    signal: over.signal,
+    stop() {
+      clearTimeout(timer);
+      over.abort(new Error('the answer has come'));
+    },
+  };
 }
 
 /** As `call`, to one socket and without asking again. */

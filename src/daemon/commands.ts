@@ -228,7 +228,7 @@ async function status(service: Service): Promise<StatusResult> {
   return {
     pid: process.pid,
     version,
-    uptimeMs: Date.now() - Date.parse(service.startedAt),
+    uptimeMs: service.uptimeMs(),
     engine: service.engine.name,
     engineReason: service.engineReason,
     dir: paths.dir,

@@ -38,6 +38,8 @@ export type Handover = {
   pid: number;
   /** When the first generation came up, ISO 8601. */
   startedAt: string;
+  /** How long ago that was, in milliseconds, whatever the clock on the wall says meanwhile. */
+  uptimeMs?: number | undefined;
   /** Which process of this daemon the predecessor is, from 1. */
   generation?: number | undefined;
   rules: HandedRule[];
@@ -53,6 +55,7 @@ export const handoverSchema = v.object({
   version: v.string(),
   pid: v.number(),
   startedAt: v.string(),
+  uptimeMs: v.optional(v.number()),
   generation: v.optional(v.number()),
   rules: v.array(
     v.object({

@@ -214,6 +214,8 @@ export class KeeperSupervisor implements Supervisor {
     } else if ('note' in message) {
       if (this.#events) this.#events.note(message.note);
       else this.#notes.push(message.note);
+    } else if ('stop' in message) {
+      this.#events?.stop(message.stop);
     } else if ('pong' in message) {
       this.#pings.get(message.pong)?.();
     }
@@ -236,7 +238,7 @@ export class KeeperSupervisor implements Supervisor {
   #identity(): DaemonIdentity {
     const { version, self } = this.#options;
     const program: Invocation = { file: self.file, args: self.args };
-    return { pid: process.pid, version, format: keeperFormat, program };
+    return { pid: process.pid, version, format: keeperFormat, program, hearsStop: true };
   }
 
   /** Resolves when the keeper has said who it is, or is gone, or time is up. */

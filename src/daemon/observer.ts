@@ -10,7 +10,7 @@ export function logConnections(log: Log, src: SourceSpec): EngineObserver {
   const troubles = new Map<string, { saidAt: number; more: number }>();
 
   const isNews = (trouble: string): number | null => {
-    const now = Date.now();
+    const now = performance.now();
     const known = troubles.get(trouble);
     if (known && now - known.saidAt < quietMs) {
       known.more++;

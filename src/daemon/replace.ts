@@ -130,6 +130,7 @@ function picture(service: Service): { handover: Handover; listeners: Listener[] 
     version: service.version,
     pid: process.pid,
     startedAt: service.startedAt,
+    uptimeMs: service.uptimeMs(),
     generation: service.generation,
     rules: [...served, ...broken],
     ...(service.unread.length > 0 ? { unread: service.unread } : {}),

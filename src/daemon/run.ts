@@ -119,7 +119,7 @@ async function serve(options: DaemonOptions, parent: Parent, supervisor: Supervi
     return handleRequest(service, request, context);
   };
   const control = await openControlSocket({ paths, kept: listeners.takeControl(), handle, onError: logError });
-  listenToSignals(service, { onSignal: options.onSignal, logFile, logError });
+  const { stopByKeeper } = listenToSignals(service, { onSignal: options.onSignal, logFile, logError });
   let hasFailed = false;
   try {
     if (parent.handover) checkStateFormat(paths.state);
@@ -128,7 +128,7 @@ async function serve(options: DaemonOptions, parent: Parent, supervisor: Supervi
     listeners.dropUnused();
     const moveSocket = listeners.net.extras.find(({ name }) => name === moveSocketName)?.fd ?? null;
     if (parent.handover) await supervisor.ready();
-    watchKeeper(service);
+    watchKeeper(service, stopByKeeper);
     try {
       await parent.ready({ version: service.version, canMove: moveSocket !== null && service.engine.mover !== undefined });
     } catch (error) {
@@ -233,6 +233,10 @@ type Parts = { options: DaemonOptions; parent: Parent; paths: StatePaths; listen
 
 function assemble({ options, parent, paths, listeners, lock, logFile: { log, output }, supervisor, generation }: Parts): Service {
   const now = new Date().toISOString();
+  const began = performance.now();
+  const { handover } = parent;
+  // A predecessor of an earlier version says only at which time of the clock it began, which may have been set since.
+  const earlierMs = handover ? Math.max(0, handover.uptimeMs ?? Date.now() - Date.parse(handover.startedAt)) : 0;
   const changes = new Changes();
   const life = new Life(changes);
   const onFailure = (error: Error) => log.error({ error: errorMessage(error) }, 'the native engine failed; its connections are lost, and the portable engine goes on');
@@ -268,7 +272,8 @@ function assemble({ options, parent, paths, listeners, lock, logFile: { log, out
     generations: new Generations({ paths, changes }),
     version: options.version,
     self: options.self,
-    startedAt: parent.handover?.startedAt ?? now,
+    startedAt: handover?.startedAt ?? now,
+    uptimeMs: () => earlierMs + Math.round(performance.now() - began),
     processStartedAt: now,
     supervisor,
     flags: options.flags,
@@ -286,7 +291,7 @@ function assemble({ options, parent, paths, listeners, lock, logFile: { log, out
 }
 
 /** The pid file names whoever is to be watched: the keeper, or this process when that has died. */
-function watchKeeper(service: Service): void {
+function watchKeeper(service: Service, stop: (times: number) => void): void {
   const { supervisor, paths, log } = service;
   supervisor.watch({
     keeperChanged(keeper) {
@@ -301,6 +306,7 @@ function watchKeeper(service: Service): void {
       }
     },
     note: (text) => log.warn(text),
+    stop,
   });
 }
 

@@ -21,6 +21,8 @@ export type Service = {
   readonly self: Invocation;
   /** When the first generation came up, ISO 8601. */
   readonly startedAt: string;
+  /** How long ago that was, in milliseconds, by a clock that nobody sets. */
+  uptimeMs(): number;
   /** When this process came up, ISO 8601. */
   readonly processStartedAt: string;
   readonly engine: Engine;

@@ -54,22 +54,27 @@ function inodeOfPath(path: string): number | undefined {
   return statSync(path, { throwIfNoEntry: false })?.ino;
 }
 
-/** Do at each signal what it is for. What goes wrong is logged, and never ends the daemon. */
-export function listenToSignals(service: Service, { onSignal, logFile, logError }: SignalOptions): void {
+/**
+ * Do at each signal what it is for. What goes wrong is logged, and never ends the daemon. Returns what to
+ * call when the keeper was told to stop: one signal to all processes, as init systems send it, comes to
+ * both, and asks once. The second time on either way ends the daemon at once.
+ */
+export function listenToSignals(service: Service, { onSignal, logFile, logError }: SignalOptions): { stopByKeeper: (times: number) => void } {
   const { log, forwarder } = service;
   const reopen = logReopener(service, logFile);
   const on = (signal: Parameters<OnSignal>[0], handle: () => void | Promise<void>) =>
     onSignal(signal, () => {
       Promise.try(handle).catch(logError);
     });
-  let isSecond = false;
-  const stop = async () => {
-    const timeoutMs = isSecond ? 0 : stopTimeoutMs;
-    isSecond = true;
-    await stopBySignal(service, { timeoutMs });
+  let stops = 0;
+  let direct = 0;
+  const stop = async (times: number) => {
+    if (times <= stops) return;
+    stops = times;
+    await stopBySignal(service, { timeoutMs: times > 1 ? 0 : stopTimeoutMs });
   };
-  on('SIGTERM', stop);
-  on('SIGINT', stop);
+  on('SIGTERM', () => stop(++direct));
+  on('SIGINT', () => stop(++direct));
   on('SIGUSR1', reopen);
   on('SIGUSR2', async () => {
     while (service.phase === 'starting' || service.isMoving) await service.changes.next();
@@ -91,4 +96,5 @@ export function listenToSignals(service: Service, { onSignal, logFile, logError 
   });
   // The executable's Node holds it back (--disable-sigusr1), and whoever has handlers lets it come.
   holdSignals(['SIGUSR1'], false);
+  return { stopByKeeper: (times) => void stop(times).catch(logError) };
 }

@@ -53,6 +53,8 @@ export type Supervisor = {
 export type SupervisorEvents = {
   keeperChanged(keeper: { pid: number; version: string } | null): void;
   note(text: string): void;
+  /** The keeper was told to stop, for the so many-th time; heard more than once of the same time. */
+  stop(times: number): void;
 };
 
 export type SupervisorOptions = {

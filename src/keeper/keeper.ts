@@ -47,6 +47,7 @@ type Generation = {
   phase: Phase;
   /** The exit code that it announced. */
   ended: number | null;
+  stop?: ((times: number) => void) | undefined;
 };
 
 /** Keep a daemon running until it ends by itself. Resolves with the exit code. Rejects with GraceError when one runs already. */
@@ -200,9 +201,10 @@ class Keeper {
     this.#restTimer = setTimeout(slim, restAfterMs);
   }
 
-  #promote(generation: Generation, { pid, program }: DaemonIdentity): void {
+  #promote(generation: Generation, { pid, program, hearsStop }: DaemonIdentity): void {
     for (const other of this.#generations) if (other.phase === 'serving') other.phase = 'superseded';
     Object.assign(generation, { pid, phase: 'serving' });
+    if (hearsStop) generation.stop = (times) => generation.channel.say({ stop: times });
     this.#program = program;
     this.#hasServed = true;
     this.#restarter.served();

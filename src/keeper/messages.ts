@@ -26,14 +26,16 @@ export type DaemonMessage =
   /** To be answered when everything before has been done. */
   | { ping: number };
 
-/** `program` is how the daemon was started, and so is known to run. */
-export type DaemonIdentity = { pid: number; version: string; format: number; program: Invocation };
+/** `program` is how the daemon was started, and so is known to run; `hearsStop`, that it listens to `stop`, and needs no signal. */
+export type DaemonIdentity = { pid: number; version: string; format: number; program: Invocation; hearsStop?: boolean };
 
 export type KeeperMessage =
   | { kept: string[] }
   /** `reason`: why the keeper had to start this daemon in place of one that crashed. */
   | { hello: { pid: number; version: string; format: number; reason: string | null } }
   | { note: string }
+  /** The keeper was told to stop for the `stop`th time. Said again, it means the same. */
+  | { stop: number }
   | { pong: number };
 
 /** Variable with the descriptors of its end of the channel, for a daemon that a keeper starts. */

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { getHeapStatistics } from 'node:v8';
 import { collectGarbage } from './garbage.ts';
 import { openFunctions } from './library.ts';
 
@@ -14,7 +15,8 @@ export function slim(): void {
   // What this needs itself comes first, so that it is given back with the rest.
   const trim = prepareTrim();
   const giveBackPages = preparePages();
-  if (process.memoryUsage().heapUsed < largestHeap) collectGarbage();
+  // Not process.memoryUsage(), which opens a file and throws where no descriptor is left.
+  if (getHeapStatistics().used_heap_size < largestHeap) collectGarbage();
   trim();
   giveBackPages();
 }

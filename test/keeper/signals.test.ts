@@ -35,3 +35,12 @@ test('a daemon that is starting is ended, and nothing else is said to it', { tim
   relay.pass('SIGHUP');
   assert.deepEqual(relay.pending, ['SIGHUP']);
 });
+
+test('a daemon that hears how often the keeper was told to stop gets no signal, and the same number after it came back', { timeout }, () => {
+  const told: number[] = [];
+  const relay = new SignalRelay(() => [{ pid: process.pid, phase: 'serving', stop: (times) => void told.push(times) }], []);
+  relay.pass('SIGTERM');
+  relay.serving();
+  relay.pass('SIGINT');
+  assert.deepEqual(told, [1, 1, 2]);
+});

@@ -3,6 +3,7 @@
  * for all connections of a thread; one that holds bytes for a leg that takes no more belongs to that
  * leg until they are gone.
  */
+import { fdLimit } from '../../sys/process.ts';
 import { EAGAIN, EINTR, PIPE_SIZE } from './kernel.ts';
 import type { Kernel } from './kernel.ts';
 import { KIND_OWN } from './legs.ts';
@@ -17,6 +18,10 @@ export const COPY_AFTER = 32;
 /** EINVAL, ENOSYS: these two sockets cannot be spliced. */
 const UNSUPPORTED: readonly number[] = [-22, -38];
 const SPARE_PIPES = 4;
+/** So many of the descriptors that the process may have are a thread's pipes at most, two for each. */
+const PIPE_SHARE = 1 / 8;
+/** Above this part of the limit no pipe is opened: what is left is for connections, which can do without. */
+const PIPE_CEILING = 3 / 4;
 
 type Pipe = { input: number; output: number };
 
@@ -39,6 +44,9 @@ export class Pipes {
   readonly #legs: Legs;
   readonly #number: number;
   readonly #spare: Pipe[] = [];
+  readonly #most: number;
+  readonly #ceiling: number;
+  #open = 0;
   /** Answers of `move` are read at once, so one object does for all. */
   readonly #moved: Moved = { read: 0, written: 0, rest: null, isSmall: false, isUnsupported: false };
 
@@ -46,13 +54,23 @@ export class Pipes {
     this.#kernel = kernel;
     this.#legs = legs;
     this.#number = number;
+    const limit = Math.min(Number(fdLimit().soft), legs.capacity);
+    this.#most = Math.floor((limit * PIPE_SHARE) / 2);
+    this.#ceiling = Math.floor(limit * PIPE_CEILING);
   }
 
-  /** Whether there is a pipe, or descriptors for one. */
+  /** Whether there is a pipe, or descriptors that connections can spare for one. A client that stalls keeps its pipe for as long. */
   get isUsable(): boolean {
     if (this.#spare.length > 0) return true;
+    if (this.#open >= this.#most) return false;
     const pipe = this.#kernel.pipe();
     if (pipe === null) return false;
+    if (Math.max(pipe.input, pipe.output) >= this.#ceiling) {
+      this.#kernel.close(pipe.input);
+      this.#kernel.close(pipe.output);
+      return false;
+    }
+    this.#open++;
     for (const fd of [pipe.input, pipe.output]) if (this.#legs.fits(fd)) this.#legs.open(fd, this.#number, KIND_OWN);
     this.#spare.push(pipe);
     return true;
@@ -127,6 +145,7 @@ export class Pipes {
   }
 
   #closePipe({ input, output }: Pipe): void {
+    this.#open--;
     for (const fd of [input, output]) {
       if (this.#legs.fits(fd)) this.#legs.close(fd);
       this.#kernel.close(fd);
