@@ -77,3 +77,16 @@ test('a path that another program took over is left to it, and told of', { timeo
   await grace.ok('start', `unix:${path}:lockfile=0`, backend.endpoint);
   assert.equal(await (await openClient(t, { path })).line(), 'one');
 });
+test('a destination whose path is too long is refused, and what runs can be restarted', { timeout }, async (t) => {
+  const backend = await startBackend(t, 'one');
+  const grace = makeGrace(t);
+  await grace.ok('start', 'tcp:0:interface=127.0.0.1', backend.endpoint);
+  const long = `unix:/tmp/${'x'.repeat(120)}:lockfile=1`;
+  for (const words of [['start', 'tcp:0:interface=127.0.0.2', long], ['switch', '--no-check', 'tcp:0:interface=127.0.0.1', long]]) {
+    const { code, stderr } = await grace.run(...words);
+    assert.notEqual(code, 0);
+    assert.match(stderr, /path too long: .* has 125 bytes, and a socket's path at most 10[37]/);
+  }
+  await grace.ok('restart');
+  assert.equal((await grace.ls()).length, 1);
+});
