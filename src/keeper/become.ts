@@ -76,8 +76,12 @@ function execWith({ program, args, dir, env, remembered }: Pick<BecomeOptions, '
 /** Whether a program is the very one that this process runs, started in the same way. */
 export function isThisProgram(program: Invocation, self: Invocation): boolean {
   if (program.file !== self.file || program.args.join('\0') !== self.args.join('\0')) return false;
-  const [a, b] = [statSync(program.file, { throwIfNoEntry: false }), statSync('/proc/self/exe', { throwIfNoEntry: false })];
-  return a !== undefined && b !== undefined && a.dev === b.dev && a.ino === b.ino;
+  try {
+    const [a, b] = [statSync(program.file), statSync('/proc/self/exe')];
+    return a.dev === b.dev && a.ino === b.ino;
+  } catch {
+    return false; // not there, or not to be seen
+  }
 }
 
 /** What the earlier image of this process left. The variable is removed. */

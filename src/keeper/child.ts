@@ -4,6 +4,7 @@ import type { Invocation } from '../control/messages.ts';
 import { closeChannelEnd } from './channel.ts';
 import type { ChannelEnd } from './channel.ts';
 import { clearOfPlaces } from '../sys/descriptor.ts';
+import { whyNoProgram } from '../sys/program.ts';
 import { channelVariable } from './messages.ts';
 
 export type DaemonChild = {
@@ -14,7 +15,7 @@ export type DaemonChild = {
 };
 
 export type SpawnDaemonOptions = {
-  /** The first that can be started is taken; this process's own image is the last resort. */
+  /** The first that can be started is taken. */
   programs: readonly Invocation[];
   args: readonly string[];
   /** Its end of the channel; closed here. */
@@ -27,11 +28,9 @@ export type SpawnDaemonOptions = {
  * the keeper alone, which passes it on once. Its standard streams are the keeper's.
  */
 export function spawnDaemon({ programs, args, end, env }: SpawnDaemonOptions): DaemonChild {
-  const [last] = programs.slice(-1);
-  // The file may have been removed with the release directory that it was in.
-  const all = [...programs, { file: '/proc/self/exe', args: last?.args ?? [] }];
   let child: ChildProcess | null = null;
-  for (const { file, args: before } of all) {
+  for (const { file, args: before } of programs) {
+    if (whyNoProgram(file) !== null) continue;
     child = trySpawn(file, [...before, ...args], end, env);
     if (child !== null) break;
   }

@@ -21,6 +21,7 @@ import { takeGiven } from './given.ts';
 import { Kept } from './kept.ts';
 import { keeperFormat } from './messages.ts';
 import type { DaemonIdentity, DaemonMessage, KeeperMessage } from './messages.ts';
+import { Programs } from './programs.ts';
 import { Reaper } from './reaper.ts';
 import { Restarter } from './restarter.ts';
 import { slim } from '../sys/slim.ts';
@@ -68,8 +69,7 @@ class Keeper {
   readonly #voice: Voice;
   readonly #generations = new Set<Generation>();
   readonly #exit = Promise.withResolvers<number>();
-  /** What the serving daemon was started from, which is known to run. */
-  #program: Invocation;
+  readonly #programs: Programs;
   #hasServed = false;
   readonly #signals: SignalRelay;
   #restTimer: NodeJS.Timeout | undefined;
@@ -90,7 +90,7 @@ class Keeper {
   constructor(options: KeeperOptions, remembered: Remembered | null) {
     const { env, dir, self } = options;
     this.#options = options;
-    this.#program = self;
+    this.#programs = new Programs(self);
     this.#voice = new Voice({ dir, env, wasBackground: remembered?.isBackground === true });
     this.#kept = new Kept(remembered?.kept ?? takeGiven(env));
     this.#signals = new SignalRelay(() => this.#generations, remembered?.pendingSignals ?? []);
@@ -155,7 +155,7 @@ class Keeper {
     generation.channel.sayAll(this.#kept, (names) => ({ kept: names }));
     generation.channel.say({ hello: this.#hello(reason) });
     const { env, args } = this.#options;
-    const child = spawnDaemon({ programs: [this.#program, this.#options.self], args, end: theirs, env: this.#voice.environment(env) });
+    const child = spawnDaemon({ programs: this.#programs.inTurn(), args, end: theirs, env: this.#voice.environment(env) });
     this.#voice.answered();
     generation.pid = child.pid;
     const { pid } = child;
@@ -205,7 +205,7 @@ class Keeper {
     for (const other of this.#generations) if (other.phase === 'serving') other.phase = 'superseded';
     Object.assign(generation, { pid, phase: 'serving' });
     if (hearsStop) generation.stop = (times) => generation.channel.say({ stop: times });
-    this.#program = program;
+    this.#programs.served(program);
     this.#hasServed = true;
     this.#restarter.served();
     this.#voice.redirect();
@@ -225,6 +225,7 @@ class Keeper {
   #look(lost?: Generation): void {
     if ([...this.#generations].some(({ phase }) => phase !== 'retired') || this.#restarter.isPending) return;
     if (this.#signals.isStopping) return this.#finish(0);
+    if (lost?.phase === 'starting') this.#programs.failed();
     this.#restarter.crashed(lost?.pid ?? null);
   }
 
