@@ -5,7 +5,7 @@
 export type GraceErrorOptions = {
   /** A next step, shown on a line of its own. */
   hint?: string | undefined;
-  /** Exit code of the command line: 1 failed, 2 bad input, 3 no daemon, 124 timed out. Default 1. */
+  /** Exit code of the command line: 1 failed, 2 bad input, 3 no daemon, 4 not forwarded, 5 the destination does not accept, 124 timed out. Default 1. */
   exitCode?: number | undefined;
   /** For programs: a system error's own (`EADDRINUSE`), or one of the library's `ERR_GRACE_…`, which README lists. */
   code?: string | undefined;
@@ -17,6 +17,8 @@ export class GraceError extends Error {
   readonly exitCode: number;
   /** See {@link GraceErrorOptions}. Every error of the library has one. */
   readonly code: string | undefined;
+  /** A command has printed it as JSON in words of its own. */
+  isAnswered = false;
 
   constructor(message: string, { hint, exitCode = 1, code, cause }: GraceErrorOptions = {}) {
     super(message, cause === undefined ? undefined : { cause });

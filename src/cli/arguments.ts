@@ -42,17 +42,28 @@ export function readLine(argv: readonly string[]): Line {
   }
   const [name, ...args] = words;
   if (name === undefined) return { command: null, args, options };
-  const command = findCommand(name);
+  if (name === 'version') options.set('version', true);
+  const command = findCommand(name === 'version' ? 'help' : name);
   // "--help" after a wrong command is a question as well, but the typing error is the better answer.
   if (!command) throw unknownCommand(name);
+  // Whoever removes something names it; the daemon itself ends at "stop" alone.
+  if (command.name === 'stop' && name !== 'stop' && args.length === 0 && !options.has('help')) {
+    throw new GraceError(`${name} needs SRC`, { hint: 'to stop the daemon: grace stop', exitCode: 2 });
+  }
   return { command, args, options };
+}
+
+/** `-v` is what some programs know their version by. */
+function otherLetters(letter: string): OptionDefinition | undefined {
+  return letter === 'v' ? globalOptions.find(({ name }) => name === 'version') : undefined;
 }
 
 /** Check a line against its command. Throws GraceError (exit code 2). */
 export function checkLine({ command, args, options }: Line & { command: CommandDefinition }): void {
   const hint = `usage: ${usageOf(command)}`;
   for (const name of options.keys()) {
-    if (![...globalOptions, ...command.options].some((option) => option.name === name)) {
+    // Whoever asks for JSON gets errors so of any command.
+    if (name !== 'json' && ![...globalOptions, ...command.options].some((option) => option.name === name)) {
       throw new GraceError(`${command.name} has no option --${name}`, { hint, exitCode: 2 });
     }
   }
@@ -98,7 +109,7 @@ function readLongOption(word: string, queue: string[], options: Map<string, stri
 function readShortOptions(word: string, queue: string[], options: Map<string, string | true>): void {
   for (let index = 1; index < word.length; index++) {
     const letter = word.charAt(index);
-    const option = allOptions().find((each) => each.short === letter);
+    const option = allOptions().find((each) => each.short === letter) ?? otherLetters(letter);
     if (!option) throw unknownOption(word);
     if (option.value === undefined) {
       options.set(option.name, true);

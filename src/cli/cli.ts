@@ -61,7 +61,12 @@ export async function runCli(options: CliOptions): Promise<number> {
     failure = new GraceError(`cannot write to stdout: ${errorMessage(unwritable.reason)}`);
     exitCode = 1;
   }
-  if (failure !== undefined) printError({ stderr, env }, await forReader(failure, options));
+  if (failure !== undefined) {
+    const told = await forReader(failure, options);
+    const isAnswered = failure instanceof GraceError && failure.isAnswered;
+    if (wantsJson(options.argv) && !isAnswered && !unwritable.aborted) await printFailure(options, told, exitCode);
+    printError({ stderr, env }, told);
+  }
   return exitCode;
 }
 
@@ -75,6 +80,18 @@ async function forReader(failure: unknown, { argv, env, cwd }: CliOptions): Prom
   } catch {
     return failure; // the command line itself is what is wrong
   }
+}
+
+function wantsJson(argv: readonly string[]): boolean {
+  const end = argv.indexOf('--');
+  return argv.slice(0, end === -1 ? undefined : end).includes('--json');
+}
+
+/** Who asks for JSON reads from it why there is no result. */
+async function printFailure({ stdout, isTTY }: CliOptions, failure: unknown, exitCode: number): Promise<void> {
+  const hint = failure instanceof GraceError ? failure.hint : undefined;
+  printLine(stdout, JSON.stringify({ error: errorMessage(failure), ...(hint === undefined ? {} : { hint }), exitCode }, null, isTTY ? 2 : 0));
+  await flush(stdout);
 }
 
 function abortWhenUnwritable(stdout: Output): AbortSignal {
@@ -116,6 +133,7 @@ function printHelp(output: Output, command: CommandDefinition | null): number {
 async function runWithCac(words: readonly string[], options: CliOptions): Promise<number> {
   const cac = new CAC('grace');
   for (const option of globalOptions) cac.option(...forCac(option));
+  cac.option('--json', 'print JSON');
   for (const { name, aliases, args, summary, options: own } of commands) {
     const shapes = args.map((each) => (each.required ? `<${each.name}>` : `[${each.name}]`));
     const command = cac.command([name, ...shapes].join(' '), summary);

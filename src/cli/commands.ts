@@ -58,7 +58,7 @@ export type CommandName =
 export const globalOptions: readonly OptionDefinition[] = [
   { name: 'dir', short: 'd', value: 'DIR', help: 'state dir (default: GRACE_DIR, then ~/.grace)' },
   { name: 'help', short: 'h', help: 'show help, of a command if one is given' },
-  { name: 'version', short: 'v', help: 'show the version' },
+  { name: 'version', short: 'V', help: 'show the version' },
 ];
 
 const json: OptionDefinition = { name: 'json', help: 'print JSON' };
@@ -69,14 +69,14 @@ const anySrc: ArgumentDefinition = { name: 'SRC', required: false };
 export const commands: readonly CommandDefinition[] = [
   {
     name: 'start',
-    aliases: [],
+    aliases: ['add'],
     summary: 'forward SRC to DST',
     details: [
       'SRC says where to listen, DST where to connect. Starts the daemon in the background when none runs in the state dir, and returns when SRC is listening.',
       'The same rule again changes nothing. A SRC that is forwarded elsewhere is an error: use "grace switch".',
     ],
     args: [src, dst],
-    options: [],
+    options: [json],
     examples: ['grace start tcp:8080 tcp:127.0.0.1:9001', 'grace start unix:/run/app.sock tcp:[::1]:9001'],
   },
   {
@@ -91,12 +91,13 @@ export const commands: readonly CommandDefinition[] = [
       { name: 'no-check', help: 'do not try DST first' },
       { name: 'wait', help: 'then wait until the earlier destinations of SRC have no connection left' },
       { name: 'timeout', value: 'DURATION', help: 'wait at most so long; exit 124 when it passes (with --wait)' },
+      json,
     ],
     examples: ['grace switch tcp:8080 tcp:127.0.0.1:9002', 'grace x tcp:8080 tcp:127.0.0.1:9002 --wait'],
   },
   {
     name: 'ls',
-    aliases: [],
+    aliases: ['list'],
     summary: 'list the rules and their connections',
     details: [
       'A line a destination: the current one of each rule is active; an earlier one is inactive and stays listed while it has connections.',
@@ -113,12 +114,12 @@ export const commands: readonly CommandDefinition[] = [
       'Waits for every earlier destination of SRC, or of every rule without SRC, in the processes that an earlier "grace restart" left draining too. On a terminal it shows what it waits for.',
     ],
     args: [anySrc],
-    options: [{ name: 'timeout', value: 'DURATION', help: 'wait at most so long; exit 124 when it passes' }],
+    options: [{ name: 'timeout', value: 'DURATION', help: 'wait at most so long; exit 124 when it passes' }, json],
     examples: ['grace wait', 'grace w tcp:8080 --timeout 5m'],
   },
   {
     name: 'stop',
-    aliases: [],
+    aliases: ['rm', 'remove', 'delete'],
     summary: 'stop a rule, or the daemon',
     details: [
       'New connections are refused at once; open ones get a time to finish and are then closed. Without SRC the daemon stops; its rules are kept and are served again by the next one.',
@@ -127,12 +128,13 @@ export const commands: readonly CommandDefinition[] = [
     options: [
       { name: 'timeout', value: 'DURATION', help: 'time for open connections to finish (default: 30s)' },
       { name: 'now', help: 'close open connections at once, whatever --timeout says' },
+      json,
     ],
     examples: ['grace stop tcp:8080', 'grace stop --timeout 5m'],
   },
   {
     name: 'restart',
-    aliases: [],
+    aliases: ['reload'],
     summary: 'replace the daemon by a new process, without losing a connection',
     details: [
       'The new process is started from the executable that this command runs, takes over the listening sockets, and serves; open connections go on in the old process until they end. If the new one does not come up, the old one goes on as if nothing had happened and the exit code is 1.',
@@ -141,6 +143,7 @@ export const commands: readonly CommandDefinition[] = [
     options: [
       { name: 'exec', value: 'PATH', help: 'start this executable instead' },
       { name: 'timeout', value: 'DURATION', help: 'time for the new process to come up (default: 10s)' },
+      json,
     ],
     examples: ['grace restart', 'grace restart --exec /opt/grace-new/grace'],
   },
@@ -220,6 +223,7 @@ export const commands: readonly CommandDefinition[] = [
       { name: 'key', value: 'FILE', help: 'trust this Ed25519 public key (PEM) and no other' },
       { name: 'check', help: 'only tell which version is there' },
       { name: 'timeout', value: 'DURATION', help: 'time for the new daemon to come up (default: 10s)' },
+      json,
     ],
     examples: ['grace upgrade', 'grace upgrade --check', 'grace upgrade --to 0.1.0'],
   },

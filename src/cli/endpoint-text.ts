@@ -28,3 +28,26 @@ export function readDestination(typed: string, cwd: string): EndpointText {
 export function sourceKey(typed: string, cwd: string): string {
   return serverKey(resolvePaths(parseServer(typed), cwd));
 }
+
+/** Both endpoints of a rule. Throws as {@link readSource} and {@link readDestination}; the hint has the right line when the two are swapped. */
+export function readPair({ command, src, dst, cwd }: { command: string; src: string; dst: string; cwd: string }): { src: EndpointText; dst: EndpointText } {
+  try {
+    return { src: readSource(src, cwd), dst: readDestination(dst, cwd) };
+  } catch (error) {
+    if (!canRead(() => parseClient(src)) || !canRead(() => parseServer(dst))) throw error;
+    throw new GraceError(`SRC and DST are swapped: ${quoted(src)} says where to connect, ${quoted(dst)} where to listen`, {
+      hint: `grace ${command} '${dst}' '${src}'`,
+      exitCode: 2,
+      cause: error,
+    });
+  }
+}
+
+function canRead(read: () => unknown): boolean {
+  try {
+    read();
+    return true;
+  } catch {
+    return false; // what is wrong with it is said by the first error
+  }
+}

@@ -5,6 +5,8 @@ import type { Explanation } from '../endpoint/describe.ts';
 import type { ClientEndpoint, ServerEndpoint } from '../endpoint/model.ts';
 import { resolvePaths } from '../endpoint/paths.ts';
 import { parseServer } from '../endpoint/server.ts';
+import { longForm } from '../endpoint/short.ts';
+import type { Side } from '../endpoint/short.ts';
 import { GraceError, errorMessage } from '../error.ts';
 import { argument } from './context.ts';
 import type { Context, Input } from './context.ts';
@@ -13,17 +15,27 @@ import { printJson, printLine, printNote, visible } from './output.ts';
 /** `grace endpoint server|client STRING [--json]` */
 export async function endpoint(context: Context, input: Input): Promise<number> {
   const text = argument(input, 1);
-  const read = argument(input, 0) === 'server' ? readServer : readClient;
+  const side = argument(input, 0) === 'server' ? 'server' : 'client';
+  const read = side === 'server' ? readServer : readClient;
   try {
     const { endpoint: meaning, warnings, rows } = read(text, context);
     for (const warning of warnings) printNote(context, warning);
     if (input.has('json')) printJson(context, toJson(meaning));
-    else printLine(context.stdout, formatExplanation(rows));
+    else printLine(context.stdout, formatExplanation([...longRow(text, side), ...rows]));
     return 0;
   } catch (error) {
-    if (input.has('json') && error instanceof GraceError) printJson(context, { error: errorMessage(error) });
+    if (input.has('json') && error instanceof GraceError) {
+      printJson(context, { error: errorMessage(error) });
+      error.isAnswered = true;
+    }
     throw error;
   }
+}
+
+/** What a short form stands for. */
+function longRow(text: string, side: Side): Explanation[] {
+  const long = longForm(text, side);
+  return long === null ? [] : [{ name: 'endpoint', value: long, meaning: 'the long form' }];
 }
 
 type Meaning = { endpoint: ServerEndpoint | ClientEndpoint; warnings: readonly string[]; rows: readonly Explanation[] };

@@ -4,14 +4,13 @@ import type { ServerEndpoint } from '../endpoint/model.ts';
 import { parseServer } from '../endpoint/server.ts';
 import { argument } from './context.ts';
 import type { Context, Input } from './context.ts';
-import { readDestination, readSource } from './endpoint-text.ts';
+import { readPair } from './endpoint-text.ts';
 import { printLine, printNote } from './output.ts';
 
 /** `grace start SRC DST` */
 export async function start(context: Context, input: Input): Promise<number> {
   const { dir, self, cwd, stdout, isTTY } = context;
-  const src = readSource(argument(input, 0), cwd);
-  const dst = readDestination(argument(input, 1), cwd);
+  const { src, dst } = readPair({ command: 'start', src: argument(input, 0), dst: argument(input, 1), cwd });
   const onNote = (note: string) => printNote(context, note);
   let isLaunched = false;
   const onLaunch = () => void (isLaunched = true);

@@ -15,7 +15,10 @@ export async function status(context: Context, input: Input): Promise<number> {
     return 0;
   } catch (error) {
     // Who asks for JSON reads the answer from it; the exit code stays 3.
-    if (input.has('json') && error instanceof GraceError && error.exitCode === 3) printJson(context, { running: false, dir });
+    if (input.has('json') && error instanceof GraceError && error.exitCode === 3) {
+      printJson(context, { running: false, dir });
+      error.isAnswered = true;
+    }
     throw error;
   }
 }

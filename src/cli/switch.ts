@@ -3,15 +3,14 @@ import { GraceError } from '../error.ts';
 import { argument } from './context.ts';
 import type { Context, Input } from './context.ts';
 import { parseDuration } from './duration.ts';
-import { readDestination, readSource } from './endpoint-text.ts';
+import { readPair } from './endpoint-text.ts';
 import { printLine, printNote } from './output.ts';
 import { waitUntilDrained } from './wait.ts';
 
 /** `grace switch SRC DST [--no-check] [--wait [--timeout DURATION]]` */
 export async function switchRule(context: Context, input: Input): Promise<number> {
   const { dir, signal, cwd, stdout } = context;
-  const src = readSource(argument(input, 0), cwd);
-  const dst = readDestination(argument(input, 1), cwd);
+  const { src, dst } = readPair({ command: 'switch', src: argument(input, 0), dst: argument(input, 1), cwd });
   const timeout = input.value('timeout');
   if (timeout !== undefined && !input.has('wait')) {
     throw new GraceError('--timeout limits --wait, and there is no --wait', { hint: 'to wait until earlier destinations have no connection left, add --wait', exitCode: 2 });

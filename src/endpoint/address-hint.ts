@@ -4,14 +4,15 @@ import { escaped, type Field, pieceOf, splitFields, textOf } from './text.ts';
 
 /**
  * Read an endpoint; when that fails and would not have if some colons had been escaped, those of an
- * IPv6 address or of a nested endpoint, the error's hint shows the endpoint so written.
+ * IPv6 address or of a nested endpoint, the error's hint shows the endpoint so written; `otherSide` is
+ * asked for one that was written as it is on the other side of a rule.
  */
-export function readWithHint<Endpoint>(text: string, read: (text: string) => Endpoint): Endpoint {
+export function readWithHint<Endpoint>(text: string, read: (text: string) => Endpoint, otherSide: (text: string) => string | null): Endpoint {
   try {
     return read(text);
   } catch (error) {
     if (!(error instanceof EndpointError)) throw error;
-    const hint = escapingHint(text, read);
+    const hint = escapingHint(text, read) ?? hintFrom(otherSide(text), read);
     if (hint === null) throw error;
     throw new EndpointError(error.reason, { text, place: error.place, hint });
   }
@@ -51,6 +52,10 @@ function escapingHint(text: string, read: (text: string) => unknown): string | n
     }
   }
   return null;
+}
+
+function hintFrom(spelled: string | null, read: (text: string) => unknown): string | null {
+  return spelled !== null && canRead(spelled, read) ? `write '${spelled}'` : null;
 }
 
 function canRead(text: string, read: (text: string) => unknown): boolean {

@@ -1,6 +1,7 @@
 import type { Description } from './description.ts';
 import { type EndpointError, quoted } from './error.ts';
-import { errorAt, type Piece, sliceOf, textOf } from './text.ts';
+import { nearest } from '../nearest.ts';
+import { errorAt, type Piece, placeOf, sliceOf, textOf } from './text.ts';
 
 /** The parameters of one endpoint type. */
 export type Shape<Name extends string> = {
@@ -96,6 +97,12 @@ export function matchArguments<Name extends string>(
     const reason = `unknown argument ${quoted(typed)}`;
     if (similar !== undefined) return errorAt(name, reason, `names are case-sensitive: ${similar}=${text}`);
     if (Object.hasOwn(foreign, typed)) return errorAt(name, reason, foreign[typed]);
+    const guess = nearest(typed, known);
+    if (guess !== undefined) {
+      const { start, end } = placeOf(name);
+      const chars = Array.from(name.whole);
+      return errorAt(name, reason, `did you mean ${guess}? write '${chars.slice(0, start).join('')}${guess}${chars.slice(end).join('')}'`);
+    }
     // Nothing that is named like a path is a parameter: the "=" was meant as part of the value.
     if (/[^A-Za-z]/.test(typed)) return errorAt(name, reason, 'write \\= for an equals sign that belongs to a value');
     return errorAt(name, reason, `the arguments are ${known.join(', ')}`);

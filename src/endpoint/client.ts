@@ -4,6 +4,8 @@ import { type Arguments, matchArguments, type Reader } from './arguments.ts';
 import { type Description, readDescription, unknownType } from './description.ts';
 import { clientExtraNames, clientTlsExtraNames, readClientExtras, readClientTlsExtras } from './extras.ts';
 import type { ClientEndpoint, SslClient, TcpClient, TlsClient, UnixClient } from './model.ts';
+import { asClient } from './other-side.ts';
+import { expandShort } from './short.ts';
 import { type Field, type Piece, pieceOf, textOf } from './text.ts';
 import { abstractName, clientPort, host, localAddress, lockfile, path, socketPath, timeoutSeconds } from './values.ts';
 
@@ -12,7 +14,12 @@ import { abstractName, clientPort, host, localAddress, lockfile, path, socketPat
  * Throws EndpointError, which shows the place and, where colons were left unescaped, the right spelling.
  */
 export function parseClient(text: string): ClientEndpoint {
-  return readWithHint(text, (each) => readClient(pieceOf(each)));
+  return readWithHint(text, (each) => readClient(longOrTyped(pieceOf(each))), asClient);
+}
+
+/** A short form is read as the long one that it stands for. */
+function longOrTyped(source: Piece): Piece {
+  return expandShort(source, 'client') ?? source;
 }
 
 function readClient(source: Piece): ClientEndpoint {

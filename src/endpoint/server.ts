@@ -6,6 +6,8 @@ import { readServerExtras, readServerTlsExtras, serverExtraNames } from './extra
 import type {
   BindableServer, FdServer, HaproxyServer, ServerEndpoint, SslServer, StdioServer, SystemdServer, TcpServer, TlsServer, UnixServer,
 } from './model.ts';
+import { asServer } from './other-side.ts';
+import { expandShort } from './short.ts';
 import { errorAt, type Piece, pieceOf } from './text.ts';
 import { abstractName, backlog, bindAddress, descriptor, lockfile, mode, path, serverPort, socketPath } from './values.ts';
 import { tlsMethodNames } from './versions.ts';
@@ -15,7 +17,12 @@ import { tlsMethodNames } from './versions.ts';
  * Throws EndpointError, which shows the place and, where colons were left unescaped, the right spelling.
  */
 export function parseServer(text: string): ServerEndpoint {
-  return readWithHint(text, (each) => readServer(pieceOf(each)));
+  return readWithHint(text, (each) => readServer(longOrTyped(pieceOf(each))), asServer);
+}
+
+/** A short form is read as the long one that it stands for. */
+function longOrTyped(source: Piece): Piece {
+  return expandShort(source, 'server') ?? source;
 }
 
 function readServer(source: Piece): ServerEndpoint {
