@@ -4,6 +4,11 @@ import { checkLine, readLine } from '../../src/cli/arguments.ts';
 import type { Line } from '../../src/cli/arguments.ts';
 import { commands, globalOptions } from '../../src/cli/commands.ts';
 import { GraceError } from '../../src/error.ts';
+import { findCommand } from '../../src/cli/commands.ts';
+import { usageOf } from '../../src/cli/help.ts';
+
+const startUsage = `usage: ${usageOf(findCommand('start')!)}`;
+
 
 function readChecked(argv: string[]): Line {
   const line = readLine(argv);
@@ -61,9 +66,9 @@ for (const [argv, message, hint] of [
   [['-d', '--json', 'ls'], 'option -d needs a value: -d DIR', undefined],
   [['wait', '--timeout'], 'option --timeout needs a value: --timeout DURATION', undefined],
   [['ls', '--timeout', '3'], 'ls has no option --timeout', 'usage: grace ls [--long] [--json]'],
-  [['start'], 'start needs SRC and DST', 'usage: grace start SRC DST'],
-  [['start', 'tcp:1'], 'start needs DST', 'usage: grace start SRC DST'],
-  [['start', 'a', 'b', 'c'], 'start has no use for the argument "c"', 'usage: grace start SRC DST'],
+  [['start'], 'start needs SRC and DST', startUsage],
+  [['start', 'tcp:1'], 'start needs DST', startUsage],
+  [['start', 'a', 'b', 'c'], 'start has no use for the argument "c"', startUsage],
   [['ls', 'tcp:1'], 'ls has no use for the argument "tcp:1"', /usage/],
   [['endpoint', 'listener', 'tcp:1'], 'endpoint takes server or client, not "listener"', /usage/],
   [['ls', '--__proto__'], 'there is no option --__proto__', /--/],
