@@ -76,13 +76,20 @@ export type Requests = {
 export type KeyedRow = { srcKey: string; dstKey: string; row: DestinationRow };
 
 /** What one generation says of itself to the daemon that serves. */
-export type GenerationReport = { pid: number; version: string; since: string; rows: KeyedRow[] };
+export type GenerationReport = {
+  pid: number;
+  version: string;
+  since: string;
+  rows: KeyedRow[];
+  /** It was replaced, and tells of bytes that no successor counts, also of destinations that have drained. */
+  isRest?: boolean;
+};
 
 /** Requests of the serving daemon to an older generation, on the socket that that one kept. */
 export type GenerationRequests = {
   'generation-report': { request: { command: 'generation-report' }; result: GenerationReport; progress: never };
-  /** Progress: at the start, and whenever a destination has drained. No result while the generation lives. */
-  'generation-follow': { request: { command: 'generation-follow' }; result: never; progress: GenerationReport };
+  /** Progress: at the start, and whenever a destination has drained. No result while the generation lives; its last report then. */
+  'generation-follow': { request: { command: 'generation-follow' }; result: GenerationReport; progress: GenerationReport };
   /** Without srcKey every connection; the generation then ends. */
   'generation-stop': { request: { command: 'generation-stop'; srcKey?: string; timeoutMs: number }; result: { closed: number }; progress: never };
 };

@@ -10,6 +10,8 @@ export type StatePaths = {
   log: string;
   /** The rules, as JSON. */
   state: string;
+  /** What the rules have counted, as JSON. */
+  counters: string;
   /** Held by the daemon that serves, with flock(2). */
   lock: string;
   /** Held by a client while it starts a daemon, so that two at once do not start two. */
@@ -25,6 +27,7 @@ export function statePaths(dir: string): StatePaths {
     socket: join(dir, 'grace.sock'),
     log: join(dir, 'grace.log'),
     state: join(dir, 'state.json'),
+    counters: join(dir, 'counters.json'),
     lock: join(dir, 'grace.lock'),
     launchLock: join(dir, 'start.lock'),
     generationSocket: (pid) => join(dir, `grace-${pid}.sock`),

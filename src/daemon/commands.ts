@@ -43,6 +43,7 @@ async function handleClient(service: Service, request: Request<keyof Requests>, 
       return switchRule(service, request, context);
     case 'ls':
       await service.generations.refresh();
+      service.counters.keep(); // what somebody has seen does not go back at a crash
       return { rows: allRows(service).map(({ row }) => row) } satisfies Result<'ls'>;
     case 'wait':
       return wait(service, request, context);
@@ -70,7 +71,7 @@ function mustServe({ phase }: Service): void {
  */
 async function settled(service: Service, signal: AbortSignal): Promise<void> {
   mustServe(service);
-  while (service.phase === 'starting' || service.isMoving) {
+  while (service.phase === 'starting' || service.isMoving || (service.phase === 'restarting' && service.handing !== null)) {
     await service.changes.next(signal);
     mustServe(service);
   }
@@ -194,6 +195,7 @@ export async function stopDaemon(service: Service, { timeoutMs }: { timeoutMs: n
   const pids = [process.pid, ...(keeper ? [keeper.pid] : []), ...service.generations.reports.map(({ pid }) => pid)];
   service.supervisor.stopping({ timeoutMs });
   if (service.life.stops()) service.log.info({ timeoutMs }, 'stopping');
+  service.counters.stopping();
   const destinations = await service.forwarder.stopAll(stoppingError());
   await service.supervisor.settled();
   const [own, older] = await Promise.all([drain(destinations, timeoutMs), service.generations.stop({ timeoutMs })]);

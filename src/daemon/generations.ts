@@ -20,11 +20,14 @@ const stopExtraMs = 2000;
 export class Generations {
   readonly #paths: StatePaths;
   readonly #changes: Changes;
+  /** Hears the last report of a generation that has ended. */
+  readonly #onEnded: (last: GenerationReport) => void;
   readonly #reports = new Map<number, GenerationReport>();
   readonly #following = new Map<number, AbortController>();
 
-  constructor({ paths, changes }: { paths: StatePaths; changes: Changes }) {
+  constructor({ paths, changes, onEnded }: { paths: StatePaths; changes: Changes; onEnded: (last: GenerationReport) => void }) {
     this.#paths = paths;
+    this.#onEnded = onEnded;
     this.#changes = changes;
   }
 
@@ -39,6 +42,11 @@ export class Generations {
     await Promise.all(pids.filter((pid) => pid !== null && pid !== process.pid && !this.#following.has(pid)).map((pid) => this.#follow(pid!)));
   }
 
+  /** Whether this generation lives, as far as is known. */
+  isFollowed(pid: number): boolean {
+    return this.#following.has(pid);
+  }
+
   /** Ask every generation anew, so that counts are those of now. */
   async refresh(): Promise<void> {
     await Promise.all(
@@ -48,7 +56,8 @@ export class Generations {
           if (this.#following.has(pid)) this.#reports.set(pid, report);
         } catch (error) {
           // One that has ended has no connections, whatever it said last; of one that hangs that has to do.
-          if (error instanceof GraceError) this.#reports.delete(pid);
+          const last = this.#reports.get(pid);
+          if (error instanceof GraceError && last) this.#reports.set(pid, withoutConnections(last));
         }
       }),
     );
@@ -102,6 +111,7 @@ export class Generations {
         resolve();
       };
       callOnce(this.#paths.generationSocket(pid), { command: 'generation-follow' }, { signal: follower.signal, onProgress }, this.#paths.dir)
+        .then((last) => void (this.#following.get(pid) === follower && this.#reports.set(pid, last)))
         .catch((error: unknown) => {
           if (error instanceof GraceError && error.exitCode === 3) rmSync(this.#paths.generationSocket(pid), { force: true });
         })
@@ -109,11 +119,17 @@ export class Generations {
         .finally(() => {
           if (this.#following.get(pid) === follower) {
             this.#following.delete(pid);
+            const last = this.#reports.get(pid);
             this.#reports.delete(pid);
+            if (last) this.#onEnded(last);
           }
           this.#changes.notify();
           resolve();
         });
     });
   }
+}
+
+function withoutConnections(report: GenerationReport): GenerationReport {
+  return { ...report, rows: report.rows.map((keyed) => ({ ...keyed, row: { ...keyed.row, connections: 0 } })) };
 }

@@ -4,7 +4,7 @@
  *
  *     old → new   handover   rules, names of the inherited listeners, ages and counters
  *     new → old   ready      everything is open, and it accepts
- *     old → new   go         the old one accepts no more: the state dir is yours
+ *     old → new   go         the old one accepts no more: the state dir is yours; how many connections count for limits
  *     new → old   serving    control socket and pid file are the new one's
  *     both        the open connections, if both say that they can: move.ts
  *
@@ -13,7 +13,7 @@
  */
 import * as v from 'valibot';
 import { endpointText } from '../control/messages.ts';
-import type { EndpointText, Failure } from '../control/messages.ts';
+import type { EndpointText, Failure, GenerationReport } from '../control/messages.ts';
 import { GraceError } from '../error.ts';
 import type { KeptRule } from './state-file.ts';
 
@@ -71,6 +71,14 @@ export const handoverSchema = v.object({
   move: v.optional(v.number()),
   unread: v.optional(v.array(v.object({ src: endpointText, dst: endpointText, port: v.optional(v.number()) }))),
 });
+
+/** What comes with `go`, from versions that say it. */
+export type GoMessage = {
+  /** Connections that count for the limit of each rule, in the order of `rules`; 0 without a limit. */
+  connections: number[];
+  /** What the older generations last said of themselves. */
+  generations: GenerationReport[];
+};
 
 export type SuccessorMessage = { ready: { pid: number; version: string; move?: number } } | { serving: true } | { failed: Failure };
 

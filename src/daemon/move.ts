@@ -6,22 +6,22 @@
  *     new → old   received   or refused, with the reason
  *     old → new   keep       the old one has let go: they are yours
  *                 drop       they go on in the old one after all
- *     old → new   moved      no more; the counters of every destination
- *     new → old   counted
+ *     old → new   moved      no more; the counters of every destination, and generations that have ended meanwhile
+ *     new → old   counted    which of the counters it goes on with
  *
  * At no time may both move bytes of a connection. So the new one does nothing with a batch before
  * `keep`, and the old one nothing after it. What cannot be moved stays and drains in the old process,
  * as everything does when one of the two does not know how to move.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { EndpointText } from '../control/messages.ts';
+import type { EndpointText, GenerationReport } from '../control/messages.ts';
 import { CONNECTIONS_PER_BATCH, receiveBatch, sendBatch } from '../engine/transfer.ts';
 import type { MovedConnection, Mover } from '../engine/transfer.ts';
 import { errorMessage, GraceError } from '../error.ts';
 import type { DestinationView } from '../forward/forwarder.ts';
 import type { RuleSpec } from '../forward/rule.ts';
 import { closeFd } from '../sys/descriptor.ts';
-import type { Service } from './service.ts';
+import type { Handing, Service } from './service.ts';
 import { readRule, textOf } from './specs.ts';
 
 /** Name under which the successor inherits its end of the socket pair. */
@@ -44,13 +44,15 @@ export type MoveOutOptions = {
   movable: readonly DestinationView[];
   /** Longest that a successor may take over one batch. Default 5000. */
   batchTimeoutMs?: number | undefined;
+  /** What the successor was told of counters before. Default: nothing. */
+  told?: Handing['told'] | undefined;
 };
 
 type Place = { src: EndpointText; dst: EndpointText; since: string };
 type Totals = Place & { bytesIn: number; bytesOut: number };
 
-type OldMessage = { batch: { id: number } & Place } | { keep: number } | { drop: number } | { moved: { totals: Totals[] } };
-type NewMessage = { received: number } | { refused: number; reason: string } | { counted: true };
+type OldMessage = { batch: { id: number } & Place } | { keep: number } | { drop: number } | { moved: { totals: Totals[]; ended?: GenerationReport[] } };
+type NewMessage = { received: number } | { refused: number; reason: string } | { counted: true; known?: number[] };
 
 /** One end of the channel of the restart. */
 export type MoveChannel = {
@@ -59,8 +61,10 @@ export type MoveChannel = {
   hear(): Promise<unknown>;
 };
 
+type OldService = Pick<Service, 'engine' | 'log'> & Partial<Pick<Service, 'endedGenerations'>>;
+
 /** In the old process: move what can be moved of these destinations. Resolves with how many connections were; never rejects. */
-export async function moveOut({ engine, log }: Pick<Service, 'engine' | 'log'>, { channel, socket, movable, batchTimeoutMs = defaultBatchTimeoutMs }: MoveOutOptions): Promise<number> {
+export async function moveOut({ engine, log, endedGenerations }: OldService, { channel, socket, movable, batchTimeoutMs = defaultBatchTimeoutMs, told = [] }: MoveOutOptions): Promise<number> {
   const { mover } = engine;
   if (!mover) return 0;
   let moved = 0;
@@ -76,15 +80,28 @@ export async function moveOut({ engine, log }: Pick<Service, 'engine' | 'log'>, 
       }
     }
     const totals = movable.map(({ src, destination }): Totals => {
-      const { bytesIn, bytesOut } = destination.stats();
+      const before = told.find((each) => each.destination === destination);
+      const stats = destination.stats();
+      const [bytesIn, bytesOut] = [stats.bytesIn + (before?.bytesIn ?? 0), stats.bytesOut + (before?.bytesOut ?? 0)];
       return { src: textOf(src), dst: textOf(destination.spec), since: destination.since, bytesIn, bytesOut };
     });
-    channel.say({ moved: { totals } });
-    await withinTime(batchTimeoutMs, channel.hear());
+    channel.say({ moved: { totals, ended: [...(endedGenerations?.held ?? [])] } });
+    const answer = (await withinTime(batchTimeoutMs, channel.hear())) as NewMessage | null;
+    if (answer !== null && 'counted' in answer) handOverTotals({ movable, totals, told, known: answer.known });
   } catch (error) {
     log.warn({ error: errorMessage(error), moved }, 'connections stay with this process until they end');
   }
   return moved;
+}
+
+/** What the new process goes on with is not counted here any more. One of a version that does not say which knows the rules' current destinations. */
+function handOverTotals({ movable, totals, told, known }: { movable: readonly DestinationView[]; totals: readonly Totals[]; told: Handing['told']; known: readonly number[] | undefined }): void {
+  for (const [index, { destination, isCurrent }] of movable.entries()) {
+    if (known ? !known.includes(index) : !isCurrent) continue;
+    const before = told.find((each) => each.destination === destination);
+    if (before) destination.add(before);
+    destination.handOver(totals[index]!);
+  }
 }
 
 type Batch = { mover: Mover; channel: MoveChannel; socket: number; id: number; place: Place; connections: readonly MovedConnection[]; batchTimeoutMs: number };
@@ -130,7 +147,7 @@ export type MoveInOptions = {
   silenceMs?: number | undefined;
 };
 
-type MovingService = { engine: Service['engine']; log: Service['log']; forwarder: Pick<Service['forwarder'], 'receive' | 'carry'> };
+type MovingService = { engine: Service['engine']; log: Service['log']; forwarder: Pick<Service['forwarder'], 'receive' | 'carry'>; endedGenerations?: Service['endedGenerations'] };
 
 /** In the new process: take what comes, until the old one has no more or is gone. Resolves with how many connections came. */
 export async function moveIn(service: MovingService, { channel, socket, isDead, silenceMs = defaultSilenceMs }: MoveInOptions): Promise<number> {
@@ -164,8 +181,10 @@ export async function moveIn(service: MovingService, { channel, socket, isDead, 
       closeAll(waiting?.connections ?? []);
       waiting = null;
     } else if ('moved' in message) {
-      for (const { src, dst, ...carried } of message.moved.totals) service.forwarder.carry(readRule({ src, dst }), carried);
-      channel.say({ counted: true });
+      const { totals, ended = [] } = message.moved;
+      const known = totals.map(({ src, dst, ...carried }) => service.forwarder.carry(readRule({ src, dst }), carried));
+      for (const report of ended) service.endedGenerations?.ended(report);
+      channel.say({ counted: true, known: [...known.keys()].filter((index) => known[index]) });
       return came;
     }
   }

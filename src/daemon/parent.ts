@@ -12,7 +12,7 @@ import type { Failure } from '../control/messages.ts';
 import { GraceError } from '../error.ts';
 import { isRunning } from '../sys/process.ts';
 import { handoverVariable, parseHandover } from './handover.ts';
-import type { Handover, SuccessorMessage } from './handover.ts';
+import type { GoMessage, Handover, SuccessorMessage } from './handover.ts';
 import { moveFormat } from './move.ts';
 import type { MoveChannel } from './move.ts';
 
@@ -24,8 +24,8 @@ export type Parent = {
   note(text: string): void;
   /** It did not work out; the process is about to end. */
   failed(failure: Failure): void;
-  /** Everything is open. Resolves when this process may take the state dir over. */
-  ready(options: { version: string; canMove: boolean }): Promise<void>;
+  /** Everything is open. Resolves when this process may take the state dir over, with what a predecessor says at that moment. */
+  ready(options: { version: string; canMove: boolean }): Promise<Partial<GoMessage>>;
   /** Clients reach this process now; unless it is in the foreground, `settleStreams` is called: from here on, or once `moving` is done. */
   serving(options: { settleStreams: () => void }): void;
   /** By which open connections come over; null when they do not. Set by `ready`. */
@@ -49,7 +49,7 @@ const foreground: Parent = {
   handover: null,
   note: (text) => void writeSync(2, `grace: ${text}\n`),
   failed: () => {}, // whoever called runDaemon prints it
-  ready: () => Promise.resolve(),
+  ready: () => Promise.resolve({}),
   serving: () => {},
   moving: null,
   isDead: () => Promise.resolve(false),
@@ -60,7 +60,7 @@ const client: Parent = {
   handover: null,
   note: (text) => sayIfHeard({ note: text }),
   failed: (failure) => sayIfHeard({ failed: failure }),
-  ready: () => Promise.resolve(),
+  ready: () => Promise.resolve({}),
   serving({ settleStreams }) {
     sayIfHeard({ ready: true });
     settleStreams();
@@ -88,7 +88,7 @@ async function meetPredecessor(): Promise<Parent> {
       const move = canMove && parsed.move === moveFormat;
       if (move) predecessor.moving = { say, hear: () => hear().catch(() => null) };
       say({ ready: { pid: process.pid, version, ...(move ? { move: moveFormat } : {}) } });
-      await hear(); // go
+      return (await hear()) as Partial<GoMessage>; // go
     },
     serving({ settleStreams }) {
       sayIfHeard({ serving: true });

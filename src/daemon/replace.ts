@@ -16,11 +16,11 @@ import { openSocketPair } from '../sys/socket.ts';
 import { describeError } from '../sys/system-error.ts';
 import { checkExecutable, whyNotRunnable } from './executable.ts';
 import { handoverVariable } from './handover.ts';
-import type { Handover, HandedRule, SuccessorMessage } from './handover.ts';
+import type { GoMessage, Handover, HandedRule, SuccessorMessage } from './handover.ts';
 import { limitHint } from './limits.ts';
 import { moveFormat, moveOut, moveSocketName } from './move.ts';
 import type { MoveChannel } from './move.ts';
-import type { Service } from './service.ts';
+import type { Handing, Service } from './service.ts';
 import { consoleName, lockName } from './listeners.ts';
 import { textOf } from './specs.ts';
 
@@ -43,14 +43,15 @@ export async function replaceDaemon(service: Service, { exec, timeoutMs }: Pick<
   try {
     supervisor.restarting({ timeoutMs });
     held = await deadline.bound(forwarder.hold(deadline), 'a change of the rules that is under way did not end');
-    const { handover, listeners } = picture(service);
+    const { handover, listeners, told } = picture(service);
     successor = await Successor.start(exec, service, listeners);
     successor.say({ handover });
     ({ ready } = await deadline.bound(successor.hear('ready'), 'the new process did not come up'));
     service.cancelRestart = null;
     isPaused = true;
     await deadline.bound(held.pause(), 'accepting did not stop');
-    successor.say({ go: true });
+    handOver(service, told);
+    successor.say({ go: true, ...goingOn(service) });
     await deadline.bound(successor.hear('serving'), 'the new process did not take over');
   } catch (error) {
     await successor?.end();
@@ -66,8 +67,11 @@ export async function replaceDaemon(service: Service, { exec, timeoutMs }: Pick<
 
 /** The restart came to nothing: everything as it was. */
 function goOn(service: Service, held: Held | null, { isPaused }: { isPaused: boolean }): void {
-  const { forwarder, supervisor, log } = service;
+  const { forwarder, supervisor, log, endedGenerations } = service;
   service.life.goesOn();
+  for (const { destination, ...bytes } of service.handing?.told ?? []) destination.add(bytes);
+  service.handing = null;
+  endedGenerations.goOn();
   try {
     if (held && isPaused) {
       held.resume();
@@ -78,6 +82,18 @@ function goOn(service: Service, held: Held | null, { isPaused }: { isPaused: boo
     log.error({ error: errorMessage(error) }, 'not everything is as it was before the restart');
   }
   supervisor.goOn();
+}
+
+/** From here on nothing that is counted here is counted by the successor too. */
+function handOver(service: Service, told: Handing['told']): void {
+  service.endedGenerations.hold();
+  service.handing = { told, views: service.forwarder.views().filter(({ listener }) => listener !== null) };
+  for (const { destination, ...bytes } of told) destination.handOver(bytes);
+}
+
+/** What the successor must know once this process accepts nobody any more. */
+function goingOn({ forwarder, generations }: Service): GoMessage {
+  return { connections: forwarder.rules.map(({ seats }) => seats?.taken ?? 0), generations: generations.reports };
 }
 
 type Retirement = { held: Held; successor: Successor; ready: { pid: number; version: string; move?: number } };
@@ -105,7 +121,7 @@ async function retire(service: Service, { held, successor, ready }: Retirement):
 async function moveConnections(service: Service, successor: Successor, movable: readonly DestinationView[]): Promise<number> {
   service.isMoving = true;
   try {
-    return await moveOut(service, { channel: successor.moving, socket: successor.moveSocket, movable });
+    return await moveOut(service, { channel: successor.moving, socket: successor.moveSocket, movable, told: service.handing?.told ?? [] });
   } finally {
     service.isMoving = false;
     service.changes.notify();
@@ -113,15 +129,19 @@ async function moveConnections(service: Service, successor: Successor, movable: 
 }
 
 /** What the successor needs to go on, and the listeners in the order in which it inherits them. */
-function picture(service: Service): { handover: Handover; listeners: Listener[] } {
+function picture(service: Service): { handover: Handover; listeners: Listener[]; told: Handing['told'] } {
   const sockets = service.listeners.given;
   const listeners: Listener[] = sockets.map(({ listener }) => listener);
   const indexOf = (listener: Listener): number => {
     const known = listeners.indexOf(listener);
     return known >= 0 ? known : listeners.push(listener) - 1;
   };
-  const served = service.forwarder.rules.map((rule): HandedRule => {
-    const { bytesIn, bytesOut } = rule.current.stats();
+  const told = service.forwarder.rules.map(({ current }) => {
+    const { bytesIn, bytesOut } = current.stats();
+    return { destination: current, bytesIn, bytesOut };
+  });
+  const served = service.forwarder.rules.map((rule, index): HandedRule => {
+    const { bytesIn, bytesOut } = told[index]!;
     return { src: textOf(rule.src), dst: textOf(rule.current.spec), listener: indexOf(rule.listener), bytesIn, bytesOut, since: rule.current.since };
   });
   const broken = service.forwarder.broken.map(({ spec }): HandedRule => ({ src: textOf(spec.src), dst: textOf(spec.dst), listener: null, bytesIn: 0, bytesOut: 0, since: '' }));
@@ -137,7 +157,7 @@ function picture(service: Service): { handover: Handover; listeners: Listener[] 
     ...(service.engine.mover ? { move: moveFormat } : {}),
     sockets: sockets.map(({ fd, index, name }, listener) => ({ listener, fd, index, name })),
   };
-  return { handover, listeners };
+  return { handover, listeners, told };
 }
 
 /** The new process, while it is not yet the daemon. */
@@ -190,7 +210,7 @@ class Successor {
     }
   }
 
-  say(message: { handover: Handover } | { go: true }): void {
+  say(message: { handover: Handover } | ({ go: true } & GoMessage)): void {
     writeLine(this.#child.stdin!, message);
   }
 

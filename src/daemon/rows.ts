@@ -34,11 +34,20 @@ function keyedRow({ src, destination, isCurrent, listener }: DestinationView, lo
 /** All rows: those of this process, then those of the older generations that still have connections. */
 export function allRows(service: Pick<Service, 'forwarder' | 'generations' | 'listeners'>): KeyedRow[] {
   const current = new Set(service.forwarder.specs.map(({ src, dst }) => pairKey(src.key, dst.key)));
-  const older = service.generations.reports
+  const { reports } = service.generations;
+  const older = reports
     .flatMap((report) => report.rows)
     .filter(({ row }) => row.connections > 0)
     .map((keyed) => ({ ...keyed, row: { ...keyed.row, active: current.has(pairKey(keyed.srcKey, keyed.dstKey)) } }));
-  return inRuleOrder([...ownRows(service), ...older]);
+  const drained = reports.filter(({ isRest }) => isRest).flatMap((report) => report.rows).filter(({ row }) => row.connections === 0);
+  return inRuleOrder([...ownRows(service).map((keyed) => withBytes(keyed, drained)), ...older]);
+}
+
+/** What an older generation moved for a destination that has drained there has no row of its own. */
+function withBytes(keyed: KeyedRow, drained: readonly KeyedRow[]): KeyedRow {
+  const same = drained.filter(({ srcKey, dstKey }) => srcKey === keyed.srcKey && dstKey === keyed.dstKey);
+  const row = same.reduce((sum, each) => ({ ...sum, bytesIn: sum.bytesIn + each.row.bytesIn, bytesOut: sum.bytesOut + each.row.bytesOut }), keyed.row);
+  return { ...keyed, row };
 }
 
 /** Rows that get no new connections and still have some: what `grace wait` waits for. */
@@ -49,7 +58,11 @@ export function drainingRows(service: Pick<Service, 'forwarder' | 'generations' 
 }
 
 export function reportOf(service: Service): GenerationReport {
-  return { pid: process.pid, version: service.version, since: service.processStartedAt, rows: ownRows(service) };
+  const { version, processStartedAt: since, handing } = service;
+  const own = ownRows(service);
+  if (handing === null) return { pid: process.pid, version, since, rows: own };
+  const drained = handing.views.map((view) => keyedRow(view, null)).filter(({ srcKey, dstKey }) => !own.some((each) => each.srcKey === srcKey && each.dstKey === dstKey));
+  return { pid: process.pid, version, since, rows: [...own, ...drained], isRest: true };
 }
 
 /** The rows of one rule together, its active destination first, rules in the order in which they first appear. */

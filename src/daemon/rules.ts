@@ -1,5 +1,6 @@
 /** The rules of a daemon that starts: from the state dir, from its predecessor, and those that have to wait. */
 import { setTimeout as delay } from 'node:timers/promises';
+import type { GenerationReport } from '../control/messages.ts';
 import { checkClient, checkServer } from '../endpoint/check.ts';
 import { innerEndpoint } from '../endpoint/inner.ts';
 import type { ServerEndpoint } from '../endpoint/model.ts';
@@ -8,24 +9,27 @@ import type { RuleSpec } from '../forward/rule.ts';
 import type { Handover } from './handover.ts';
 import type { Service } from './service.ts';
 import { readRule } from './specs.ts';
+import { loadCounters } from './kept-counters.ts';
 import { loadState, saveState } from './state-file.ts';
 import type { KeptRule } from './state-file.ts';
 
 /** First and longest pause before a kept rule that could not be served is tried again. */
 const retryMs = { first: 500, longest: 30_000 };
 
-/** Serve the kept rules. One that cannot be served now is told of, kept, and tried again. */
-export async function restoreRules(service: Service, note: (text: string) => void): Promise<void> {
+/** Serve the kept rules. One that cannot be served now is told of, kept, and tried again. Returns what older generations had said when counters were last written down. */
+export async function restoreRules(service: Service, note: (text: string) => void): Promise<readonly GenerationReport[]> {
   const state = loadState(service.paths.state);
   if (state.note) note(state.note);
   if (state.isPart) await saveState(service.paths.state, state.rules).catch((error: unknown) => note(errorMessage(error)));
+  const counters = loadCounters(service.paths.counters);
   for (const kept of state.rules) {
     const rule = tryToRead(service, kept, note);
     if (!rule) continue;
     service.listeners.prefer(rule.src, kept.port);
-    const problem = await service.forwarder.restore(rule);
+    const problem = await service.forwarder.restore(rule, counters.of(rule));
     if (problem) note(`cannot forward ${rule.src.typed} to ${rule.dst.typed} for now: ${problem.message}`);
   }
+  return counters.generations;
 }
 
 /** A rule that this version does not understand is kept as it is, for one that does, and told of. */

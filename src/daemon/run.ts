@@ -1,7 +1,7 @@
 /** A daemon process from its first to its last moment. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { failureOf } from '../control/messages.ts';
-import type { Invocation } from '../control/messages.ts';
+import type { GenerationReport, Invocation } from '../control/messages.ts';
 import { statePaths } from '../control/paths.ts';
 import { makeStateDir } from '../control/state-dir.ts';
 import { standardError } from '../control/log-place.ts';
@@ -24,7 +24,10 @@ import { hasLinuxCalls, setThreadName } from '../sys/process.ts';
 import { describeError } from '../sys/system-error.ts';
 import { handleRequest } from './commands.ts';
 import { openControlSocket } from './control-socket.ts';
+import { EndedGenerations } from './ended-generations.ts';
 import { Generations } from './generations.ts';
+import type { Handover } from './handover.ts';
+import { KeptCounters } from './kept-counters.ts';
 import { removeLeftovers } from './leftovers.ts';
 import { mustNotLoop } from './loops.ts';
 import { Life } from './life.ts';
@@ -35,6 +38,7 @@ import { logConnections } from './observer.ts';
 import { moveIn, moveSocketName } from './move.ts';
 import { meetParent } from './parent.ts';
 import type { Parent } from './parent.ts';
+import { followPlaces } from './places.ts';
 import { readPidFile, removePidFile, writePidFile } from './pid-file.ts';
 import { adoptRules, restoreRules, retryBroken } from './rules.ts';
 import { watchForRest } from './rest.ts';
@@ -123,14 +127,18 @@ async function serve(options: DaemonOptions, parent: Parent, supervisor: Supervi
   let hasFailed = false;
   try {
     if (parent.handover) checkStateFormat(paths.state);
+    service.endedGenerations.hold();
+    let older: readonly GenerationReport[] = [];
     if (parent.handover) adoptRules(service, parent.handover);
-    else await restoreRules(service, (note) => tell(service, parent, note));
+    else older = await restoreRules(service, (note) => tell(service, parent, note));
     listeners.dropUnused();
     const moveSocket = listeners.net.extras.find(({ name }) => name === moveSocketName)?.fd ?? null;
     if (parent.handover) await supervisor.ready();
     watchKeeper(service, stopByKeeper);
     try {
-      await parent.ready({ version: service.version, canMove: moveSocket !== null && service.engine.mover !== undefined });
+      const { connections = [], generations = [] } = await parent.ready({ version: service.version, canMove: moveSocket !== null && service.engine.mover !== undefined });
+      if (parent.handover) reservePlaces(service, parent.handover, connections);
+      older = parent.handover ? generations : older;
     } catch (error) {
       await standIn(service, parent, error);
     }
@@ -144,12 +152,18 @@ async function serve(options: DaemonOptions, parent: Parent, supervisor: Supervi
     service.takeOver();
     for (const { listener } of service.forwarder.rules) takeOverSocketPath(listener);
     await service.generations.discover();
+    for (const report of older) if (!service.generations.isFollowed(report.pid)) service.endedGenerations.ended(report);
     service.isMoving = parent.moving !== null && moveSocket !== null;
     service.life.serves();
     log.info({ version: service.version, generation, rules: service.forwarder.specs.length, engine: service.engine.name, keeper: supervisor.keeper?.pid }, 'serving');
     supervisor.serving(); // a signal that came meanwhile is passed on at this word
     parent.serving({ settleStreams: () => settleStreams(output) });
-    if (moveSocket !== null) void receiveConnections(service, parent, moveSocket);
+    const end = new AbortController();
+    const received = moveSocket === null ? Promise.resolve() : receiveConnections(service, parent, moveSocket);
+    void received.then(() => {
+      service.endedGenerations.goOn();
+      return followPlaces(service, end.signal);
+    }).catch(() => {}); // it serves no more
     void reportStatus(service);
     void turnAwayUnused(service);
     watchPaths(service);
@@ -157,6 +171,7 @@ async function serve(options: DaemonOptions, parent: Parent, supervisor: Supervi
     const stopRetrying = retryBroken(service);
     await ended(service);
     stopRetrying();
+    end.abort(new Error('the daemon ends'));
     rest.stop();
   } catch (error) {
     hasFailed = true;
@@ -169,6 +184,7 @@ async function serve(options: DaemonOptions, parent: Parent, supervisor: Supervi
     control.close();
     await Promise.race([control.idle(), delay(answerTimeoutMs, undefined, { ref: false })]);
     control.removeNames();
+    service.counters.close();
     service.generations.close();
     if (service.phase !== 'replaced' && !(hasFailed && parent.handover)) {
       supervisor.forget(keptNames.control);
@@ -257,6 +273,8 @@ function assemble({ options, parent, paths, listeners, lock, logFile: { log, out
     save: (rules) => saveState(paths.state, [...rules.map((rule) => keep(rule, listeners)), ...unread]),
     observe: (src) => logConnections(log, src),
   });
+  const endedGenerations = new EndedGenerations(forwarder);
+  const generations = new Generations({ paths, changes, onEnded: (report) => endedGenerations.ended(report) });
   return {
     paths,
     log,
@@ -269,7 +287,9 @@ function assemble({ options, parent, paths, listeners, lock, logFile: { log, out
       return opened.reason();
     },
     forwarder,
-    generations: new Generations({ paths, changes }),
+    generations,
+    endedGenerations,
+    counters: new KeptCounters({ path: paths.counters, forwarder, generations, mayWrite: () => life.isServing || life.isStopping }),
     version: options.version,
     self: options.self,
     startedAt: handover?.startedAt ?? now,
@@ -283,11 +303,18 @@ function assemble({ options, parent, paths, listeners, lock, logFile: { log, out
       return life.phase;
     },
     isMoving: false,
+    handing: null,
     isStopWanted: false,
     cancelRestart: null,
     unread,
     takeOver() {},
   };
+}
+
+/** Until the connections have come: what the predecessor had counts for the limits of its rules. */
+function reservePlaces({ forwarder }: Service, { rules }: Handover, connections: readonly number[]): void {
+  const counts = new Map(rules.map((rule, index) => [rule.src.absolute, connections[index]]));
+  for (const { src, seats } of forwarder.rules) seats?.reserve(counts.get(src.absolute) ?? seats.limit);
 }
 
 /** The pid file names whoever is to be watched: the keeper, or this process when that has died. */

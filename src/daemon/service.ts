@@ -2,14 +2,21 @@ import type { StatePaths } from '../control/paths.ts';
 import type { Invocation } from '../control/messages.ts';
 import type { Engine } from '../engine/engine.ts';
 import type { Changes } from '../forward/changes.ts';
+import type { Destination } from '../forward/destination.ts';
 import type { Forwarder } from '../forward/forwarder.ts';
 import type { Lock } from '../sys/lock.ts';
+import type { DestinationView } from '../forward/table.ts';
+import type { EndedGenerations } from './ended-generations.ts';
 import type { Generations } from './generations.ts';
+import type { KeptCounters } from './kept-counters.ts';
 import type { Life, Phase } from './life.ts';
 import type { Listeners } from './listeners.ts';
 import type { Supervisor } from './supervisor.ts';
 import type { Log, LogOutput } from './log.ts';
 import type { KeptRule } from './state-file.ts';
+
+/** The destinations of the rules that are handed over, and what the successor was told of their counters. */
+export type Handing = { views: readonly DestinationView[]; told: readonly { destination: Destination; bytesIn: number; bytesOut: number }[] };
 
 /** The parts of a running daemon. */
 export type Service = {
@@ -30,6 +37,8 @@ export type Service = {
   readonly listeners: Listeners;
   readonly forwarder: Forwarder;
   readonly generations: Generations;
+  readonly endedGenerations: EndedGenerations;
+  readonly counters: KeptCounters;
   readonly supervisor: Supervisor;
   readonly changes: Changes;
   readonly lock: Lock;
@@ -44,6 +53,8 @@ export type Service = {
   readonly phase: Phase;
   /** Open connections are on their way to this process, or from it. */
   isMoving: boolean;
+  /** What a successor has been told to go on with; null while there is none. Its counters are the successor's. */
+  handing: Handing | null;
   /** A signal asked for the end while a restart was under way. */
   isStopWanted: boolean;
   /** Give up a restart whose successor has not come up; null while there is none. */

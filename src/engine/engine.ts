@@ -7,6 +7,7 @@
  */
 import type { ClientEndpoint, ServerEndpoint } from '../endpoint/model.ts';
 import type { Listener } from '../net/listener.ts';
+import type { Seats } from './seats.ts';
 import type { Mover } from './transfer.ts';
 
 export type EngineName = 'portable' | 'native';
@@ -42,6 +43,8 @@ export type EntranceOptions = {
   endpoint: ServerEndpoint;
   upstream: Upstream;
   observer: EngineObserver;
+  /** Places for its clients, where other entrances and processes have some too. Default: its own, as many as `maxconn` says. */
+  seats?: Seats | null | undefined;
 };
 
 /** Accepting on one listener. */

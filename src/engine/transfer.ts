@@ -11,6 +11,7 @@ import { openMemoryFile, readMemoryFile } from '../sys/memory-file.ts';
 import { MAX_FDS_PER_MESSAGE, receiveMessage, sendMessage } from '../sys/message.ts';
 import { GraceError } from '../error.ts';
 import type { EngineObserver, Entrance, Upstream } from './engine.ts';
+import type { Seats } from './seats.ts';
 
 /** How one side of a connection stands. */
 export type MovedLeg = {
@@ -37,7 +38,14 @@ export type MovedConnection = {
   startedMs: number;
   /** The client's address, as observers are told it. */
   peer: string;
+  /** For so long no byte had moved, as far as anybody looked. */
+  quietMs?: number;
+  /** Milliseconds since the dial began, and since its latest attempt did; of a connection that is being dialled. */
+  dialing?: DialAge | undefined;
 };
+
+/** Ages of a dial, in milliseconds. */
+export type DialAge = { sinceMs: number; attemptMs: number };
 
 export type AdoptOptions = {
   upstream: Upstream;
@@ -46,6 +54,8 @@ export type AdoptOptions = {
   /** Without an entrance: who hears of the end, and how long no byte may move. */
   observer: EngineObserver;
   idleMs: number | null;
+  /** Where they have a place each from now on; null: no limit. */
+  seats?: Seats | null;
 };
 
 /** An engine whose connections can change the process. */

@@ -34,6 +34,16 @@ export class Destination {
     this.#carried = { bytesIn, bytesOut };
   }
 
+  /** Another process that had connections here has ended, and nobody else counts what it moved. */
+  add({ bytesIn, bytesOut }: Pick<CarriedStats, 'bytesIn' | 'bytesOut'>): void {
+    this.#carried = { bytesIn: this.#carried.bytesIn + bytesIn, bytesOut: this.#carried.bytesOut + bytesOut };
+  }
+
+  /** A successor counts so much from now on: here, only what comes on top of it. */
+  handOver({ bytesIn, bytesOut }: Pick<CarriedStats, 'bytesIn' | 'bytesOut'>): void {
+    this.add({ bytesIn: -bytesIn, bytesOut: -bytesOut });
+  }
+
   stats(): UpstreamStats {
     const stats = this.upstream.stats();
     return { ...stats, bytesIn: stats.bytesIn + this.#carried.bytesIn, bytesOut: stats.bytesOut + this.#carried.bytesOut };

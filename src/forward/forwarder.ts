@@ -5,7 +5,8 @@
  */
 import { innerEndpoint } from '../endpoint/inner.ts';
 import type { ServerEndpoint, ServerExtras } from '../endpoint/model.ts';
-import type { Engine, EngineObserver } from '../engine/engine.ts';
+import type { Engine, EngineObserver, Entrance } from '../engine/engine.ts';
+import { seatsOf } from '../engine/seats.ts';
 import type { AdoptOptions } from '../engine/transfer.ts';
 import type { Listener } from '../net/listener.ts';
 import { Changes } from './changes.ts';
@@ -41,6 +42,8 @@ export class Forwarder {
   readonly #options: ForwarderOptions;
   readonly #gate = new Gate();
   readonly #table = new RuleTable();
+  /** What was counted of kept rules that are not served yet. */
+  readonly #carried = new Map<string, CarriedStats>();
   /** Settled when the last change of the kept rules is through. */
   #kept: Promise<void> = Promise.resolve();
   constructor(options: ForwarderOptions) {
@@ -88,8 +91,9 @@ export class Forwarder {
     });
   }
 
-  /** Serve a kept rule again; one that cannot be served is kept, with its error, and does not throw. */
-  async restore(spec: RuleSpec): Promise<Error | null> {
+  /** Serve a kept rule again, with what was counted of it; one that cannot be served is kept, with its error, and does not throw. */
+  async restore(spec: RuleSpec, carried?: CarriedStats): Promise<Error | null> {
+    if (carried) this.#carried.set(pairKey(spec), carried);
     return this.#gate.pass(spec.src.listenKey, async () => (this.#table.sameAddress(spec.src) ? null : await this.#tryToOpen(spec)));
   }
 
@@ -114,9 +118,22 @@ export class Forwarder {
     return this.#gate.isBusy;
   }
 
-  /** Take over a rule with the listener it had in an earlier process. */
+  /**
+   * Take over a rule with the listener it had in an earlier process. One with a limit accepts nobody
+   * before `reserve` has said how many connections other processes have.
+   */
   adopt({ src, dst }: RuleSpec, listener: Listener, carried: CarriedStats): void {
-    this.#table.add(this.#serve({ src, dst, listener, carried }));
+    this.#table.add(this.#serve({ src, dst, listener, carried, isFull: true }));
+  }
+
+  /** So many connections of each rule with a limit are other processes'. */
+  reserve(countOf: (src: SourceSpec) => number): void {
+    for (const { src, seats } of this.rules) seats?.reserve(countOf(src));
+  }
+
+  /** Whether places of a rule are reserved for connections of other processes. */
+  get hasReserved(): boolean {
+    return this.rules.some(({ seats }) => seats !== null && seats.reserved > 0);
   }
 
   /**
@@ -130,7 +147,11 @@ export class Forwarder {
     const destination = known ?? new Destination(dst, this.#options.engine.openUpstream(dst.endpoint), { since, bytesIn: 0, bytesOut: 0 });
     const { idle: idleMs = null } = extrasOf(src.endpoint);
     try {
-      adopt({ upstream: destination.upstream, entrance: rule?.entrance ?? null, observer: this.#options.observe(src), idleMs });
+      const seats = rule?.seats ?? null;
+      const before = destination.stats().connections;
+      adopt({ upstream: destination.upstream, entrance: rule?.entrance ?? null, observer: this.#options.observe(src), idleMs, seats });
+      // They have places of their own now.
+      seats?.reserve(Math.max(0, seats.reserved - (destination.stats().connections - before)));
     } catch (error) {
       if (!known) destination.upstream.forget();
       throw error;
@@ -141,9 +162,17 @@ export class Forwarder {
     this.#options.changes.notify();
   }
 
-  /** What an earlier process counted of a destination in all. */
-  carry(spec: RuleSpec, carried: CarriedStats): void {
-    this.#table.destination(spec)?.carry(carried);
+  /** What an earlier process counted of a destination in all. Returns whether it is known here. */
+  carry(spec: RuleSpec, carried: CarriedStats): boolean {
+    const destination = this.#table.destination(spec);
+    destination?.carry(carried);
+    return destination !== undefined;
+  }
+
+  /** What a process moved that has ended since, of a rule that is served here; of any other nothing is said any more. */
+  add(pair: { srcKey: string; dstKey: string }, bytes: Pick<CarriedStats, 'bytesIn' | 'bytesOut'>): void {
+    const view = this.views().find(({ src, destination }) => src.key === pair.srcKey && destination.spec.key === pair.dstKey);
+    view?.destination.add(bytes);
   }
 
   /** Keep a rule that cannot be served at the moment. */
@@ -196,7 +225,10 @@ export class Forwarder {
       const source = rule instanceof Rule ? rule.src : rule.spec.src;
       await this.#keep(
         (specs) => specs.filter((spec) => spec.src.key !== source.key),
-        () => this.#table.remove(source),
+        () => {
+          this.#table.remove(source);
+          if (!(rule instanceof Rule)) this.#carried.delete(pairKey(rule.spec));
+        },
       );
       if (!(rule instanceof Rule)) return [];
       this.#orphan(rule);
@@ -233,7 +265,7 @@ export class Forwarder {
         open();
       },
       resume: () => {
-        for (const rule of this.rules) rule.resume(this.#openEntrance(rule.src, rule.listener, rule.current));
+        for (const rule of this.rules) rule.resume(this.#openEntrance(rule));
         open();
       },
       retire: (reason) => {
@@ -287,11 +319,17 @@ export class Forwarder {
     }
   }
 
-  #serve({ src, dst, listener, carried }: RuleSpec & { listener: Listener; carried?: CarriedStats }): Rule {
+  #serve({ src, dst, listener, isFull = false, ...rest }: RuleSpec & { listener: Listener; carried?: CarriedStats; isFull?: boolean }): Rule {
     this.#gate.mustBeOpen(); // opening the listener may have taken long
+    const key = pairKey({ src, dst });
+    const carried = rest.carried ?? this.#carried.get(key);
     const destination = new Destination(dst, this.#options.engine.openUpstream(dst.endpoint), carried);
+    const seats = seatsOf(src.endpoint);
+    if (isFull) seats?.reserve(seats.limit);
     try {
-      return new Rule({ src, listener, destination, entrance: this.#openEntrance(src, listener, destination) });
+      const entrance = this.#openEntrance({ src, listener, current: destination, seats });
+      this.#carried.delete(key);
+      return new Rule({ src, listener, destination, seats, entrance });
     } catch (error) {
       destination.upstream.forget();
       throw error;
@@ -305,7 +343,7 @@ export class Forwarder {
     const listener = await openListener(rule.src);
     try {
       this.#gate.mustBeOpen();
-      const entrance = this.#openEntrance(rule.src, listener, rule.current);
+      const entrance = this.#openEntrance({ src: rule.src, listener, current: rule.current, seats: rule.seats });
       await rule.pause();
       replaceListener?.(rule.moveTo(listener, entrance));
     } catch (error) {
@@ -316,8 +354,8 @@ export class Forwarder {
     return true;
   }
 
-  #openEntrance(src: SourceSpec, listener: Listener, destination: Destination) {
-    return this.#options.engine.openEntrance({ listener, endpoint: src.endpoint, upstream: destination.upstream, observer: this.#options.observe(src) });
+  #openEntrance({ src, listener, current, seats }: Pick<Rule, 'src' | 'listener' | 'current' | 'seats'>): Entrance {
+    return this.#options.engine.openEntrance({ listener, endpoint: src.endpoint, upstream: current.upstream, observer: this.#options.observe(src), seats });
   }
 
   /**
@@ -379,6 +417,10 @@ export type Held = {
   /** Let go of all listeners, which a successor has; changes that come now fail with the reason. */
   retire(reason: Error): void;
 };
+
+function pairKey({ src, dst }: RuleSpec): string {
+  return JSON.stringify([src.key, dst.key]);
+}
 
 function extrasOf(endpoint: ServerEndpoint): ServerExtras {
   const inner = innerEndpoint(endpoint);

@@ -1,5 +1,6 @@
 import type { ServerEndpoint } from '../endpoint/model.ts';
 import type { Entrance } from '../engine/engine.ts';
+import type { Seats } from '../engine/seats.ts';
 import type { Listener } from '../net/listener.ts';
 import type { Destination, DestinationSpec } from './destination.ts';
 
@@ -22,12 +23,15 @@ export type RuleSpec = { src: SourceSpec; dst: DestinationSpec };
 export class Rule {
   readonly src: SourceSpec;
   #listener: Listener;
+  /** Places for its clients, over all entrances that it has had; null: no limit. */
+  readonly seats: Seats | null;
   #entrance: Entrance;
   #destinations: readonly Destination[];
 
-  constructor(options: { src: SourceSpec; listener: Listener; entrance: Entrance; destination: Destination }) {
+  constructor(options: { src: SourceSpec; listener: Listener; entrance: Entrance; destination: Destination; seats?: Seats | null }) {
     this.src = options.src;
     this.#listener = options.listener;
+    this.seats = options.seats ?? null;
     this.#entrance = options.entrance;
     this.#destinations = [options.destination];
   }

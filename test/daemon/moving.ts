@@ -31,7 +31,7 @@ export function newService(engine: NativeEngine): NewService {
         upstreams.push(upstream);
         adopt({ upstream, entrance: null, observer: {}, idleMs: null });
       },
-      carry: ignore,
+      carry: () => true,
     },
   };
 }

@@ -142,6 +142,7 @@ export class Acceptor {
     this.#thread.fdBound = Math.max(this.#thread.fdBound, client + 1);
     readPeer(this.#thread, client, kernel.peer);
     this.enter(client, { upstream: this.#upstream, entrance: id, startedMs: Date.now() });
+    entrance.seats?.take();
     if (entrance.pauseMs > 0) {
       entrance.pauseMs = 0;
       this.#thread.say({ said: 'resumed', entrance: id });
@@ -158,7 +159,7 @@ export class Acceptor {
     if (this.#thread.now > entrance.tuneUntil) entrance.tuneUntil = 0;
   }
 
-  /** Note where a client belongs. */
+  /** Note where a client belongs. Its place, if there is a limit, is the caller's to take. */
   enter(client: number, { upstream, entrance, startedMs }: { upstream: number; entrance: number; startedMs: number }): void {
     const { legs, entrances } = this.#thread;
     legs.assign(client, upstream, entrance);
@@ -170,9 +171,21 @@ export class Acceptor {
   /** A connection of an entrance has ended. */
   left(entrance: ThreadEntrance): void {
     entrance.connections--;
+    const madeRoom = entrance.seats?.release() ?? false;
+    if (madeRoom && entrance.isClosed) this.#thread.say({ said: 'room', entrance: entrance.plan.id });
     this.forgetIfDone(entrance);
     if (entrance.resumeAt > 0) this.#ease(entrance);
-    if (!entrance.isWatched && !entrance.isClosed && entrance.resumeAt === 0 && !isFull(entrance)) this.#watch(entrance);
+    this.#watchIfRoom(entrance);
+  }
+
+  /** A place of an entrance became free elsewhere. */
+  lookForRoom(id: number): void {
+    const entrance = this.#thread.entrances.get(id);
+    if (entrance) this.#watchIfRoom(entrance);
+  }
+
+  #watchIfRoom(entrance: ThreadEntrance): void {
+    if (!entrance.isWatched && !entrance.isClosed && entrance.plan.fd !== -1 && entrance.resumeAt === 0 && !isFull(entrance)) this.#watch(entrance);
   }
 
   #pause(entrance: ThreadEntrance, errno: number): void {
@@ -214,6 +227,6 @@ export class Acceptor {
   }
 }
 
-function isFull({ plan, connections }: ThreadEntrance): boolean {
-  return plan.maxconn !== null && connections >= plan.maxconn;
+function isFull({ seats }: ThreadEntrance): boolean {
+  return seats !== null && seats.isFull;
 }

@@ -1,5 +1,6 @@
 /** Connecting accepted clients to their destination. The mirror image of accept.ts. */
 import { errnosOf, FULL_QUEUE_PAUSE_MS, HEAD_START_MS, passing, RETRY_PAUSE_MS, SHORTAGE_PAUSE_MS, shortages } from '../dial-policy.ts';
+import type { DialAge } from '../transfer.ts';
 import { areAllPortsTaken, isConnectedToItself, startConnect } from './connect.ts';
 import type { FirstFlight } from './first-flight.ts';
 import { EADDRNOTAVAIL, EAGAIN, ECONNREFUSED, EPOLLERR, EPOLLHUP, EPOLLOUT } from './kernel.ts';
@@ -29,6 +30,9 @@ type Dial = {
   readonly client: number;
   readonly upstream: ThreadUpstream;
   readonly retryUntil: number;
+  readonly beganAt: number;
+  /** When the attempt under way began. */
+  attemptAt: number;
   addresses: readonly Address[];
   /** Index of the address that is tried first: the one that answered last. */
   first: number;
@@ -68,23 +72,35 @@ export class Dialer {
     this.#firstFlight = firstFlight;
   }
 
-  /** Connect a client that was accepted; its row is filled in, its upstream counts it. */
-  begin(client: number): void {
+  /**
+   * Connect a client that was accepted; its row is filled in, its upstream counts it. `age`: another
+   * process has tried for so long.
+   */
+  begin(client: number, age: DialAge | null = null): void {
     const { now, upstreams, legs } = this.#thread;
     const upstream = upstreams.get(legs.upstream(client))!;
     const dial: Dial = {
       client, upstream,
-      retryUntil: now + upstream.plan.retryMs,
+      beganAt: now - (age?.sinceMs ?? 0),
+      attemptAt: now,
+      retryUntil: now + upstream.plan.retryMs - (age?.sinceMs ?? 0),
       addresses: [], first: 0, next: 0, tries: [], failures: NO_FAILURES, lookupFailure: null,
       deadline: 0, wakeAt: Infinity, isResting: false,
       pauseMs: RETRY_PAUSE_MS.first, fullQueuePauseMs: FULL_QUEUE_PAUSE_MS.first,
     };
     this.#dials.set(client, dial);
     upstream.counters.addDialing(1);
-    this.#attempt(dial);
+    this.#attempt(dial, age?.attemptMs);
   }
 
-  #attempt(dial: Dial): void {
+  /** How long it has been since a dial began and since its attempt did; null: this client is not being dialled for. */
+  ageOf(client: number): DialAge | null {
+    const dial = this.#dials.get(client);
+    const { now } = this.#thread;
+    return dial ? { sinceMs: now - dial.beganAt, attemptMs: dial.isResting ? 0 : now - dial.attemptAt } : null;
+  }
+
+  #attempt(dial: Dial, agedMs = 0): void {
     const { now } = this.#thread;
     const { plan, resolved } = dial.upstream;
     const addresses = dial.upstream.addresses ?? (resolved !== null && now < resolved.until ? resolved.addresses : null);
@@ -92,7 +108,8 @@ export class Dialer {
     dial.failures = NO_FAILURES;
     dial.lookupFailure = null;
     dial.next = 0;
-    dial.deadline = now + plan.timeoutMs;
+    dial.attemptAt = now - agedMs;
+    dial.deadline = dial.attemptAt + plan.timeoutMs;
     this.#due(dial.deadline);
     if (addresses !== null) return this.#tryAddresses(dial, addresses);
     dial.addresses = [];
@@ -100,6 +117,11 @@ export class Dialer {
     if (waiting) return void waiting.push(dial);
     this.#resolving.set(plan.id, [dial]);
     this.#thread.say({ said: 'resolve', upstream: plan.id });
+  }
+
+  /** An upstream has no clients any more, and will have none. */
+  forget(upstreamId: number): void {
+    this.#resolving.delete(upstreamId);
   }
 
   /** The addresses of a name have come. */

@@ -30,6 +30,7 @@ import { endError } from './reason.ts';
 import { CLOSED_ROUTE, Route } from './route.ts';
 import { Threads } from './threads.ts';
 import type { ThreadsOptions } from './threads.ts';
+import { seatsOf } from '../seats.ts';
 import { NativeUpstream } from './upstream.ts';
 
 export type NativeEngineOptions = {
@@ -56,6 +57,8 @@ export class NativeEngine implements Engine {
   readonly #onFailure: ((error: Error) => void) | undefined;
   readonly #threads: Threads;
   readonly #upstreams = new Map<number, NativeUpstream>();
+  /** Of upstreams that are over, the threads that may still report something of them. */
+  readonly #leaving = new Map<number, Set<number>>();
   readonly #owners = new EntranceOwners();
   readonly mover: NativeMover;
   /** What ends the lookups under way, by the thread that asked and the upstream. */
@@ -103,9 +106,10 @@ export class NativeEngine implements Engine {
     return upstream;
   }
 
-  openEntrance({ listener, endpoint, upstream, observer }: EntranceOptions): NativeEntrance {
+  openEntrance({ listener, endpoint, upstream, observer, seats }: EntranceOptions): NativeEntrance {
     return new NativeEntrance({
       listener, endpoint, observer,
+      seats: seatsOf(endpoint, seats),
       upstream: own(upstream),
       threads: this.#threads,
       portable: this.#portable,
@@ -131,8 +135,24 @@ export class NativeEngine implements Engine {
   }
 
   #forget(id: number): void {
+    const { alive } = this.#threads;
+    this.#leaving.set(id, new Set(alive));
+    for (const thread of alive) this.#threads.tell(thread, { do: 'forget-upstream', upstream: id });
+    if (alive.length === 0) this.#forgotten(null, id);
+  }
+
+  /** A thread, or none, has reported all that there is of an upstream. Who hears of the ends of connections asks for it until then. */
+  #forgotten(thread: number | null, id: number): void {
+    const waiting = this.#leaving.get(id);
+    if (thread !== null) waiting?.delete(thread);
+    if (!waiting || waiting.size > 0) return;
+    this.#leaving.delete(id);
     this.#upstreams.delete(id);
-    this.#threads.tellAll({ do: 'forget-upstream', upstream: id });
+  }
+
+  /** Numbers of what the engine keeps, to see that it forgets. */
+  get kept(): { upstreams: number; entrances: number } {
+    return { upstreams: this.#upstreams.size, entrances: this.#owners.size };
   }
 
   #upstream(id: number): NativeUpstream | undefined {
@@ -150,6 +170,10 @@ export class NativeEngine implements Engine {
         return;
       case 'drained':
         return this.#upstream(report.upstream)?.lookAgain();
+      case 'upstream-forgotten':
+        return this.#forgotten(thread, report.upstream);
+      case 'room':
+        return this.#owners.get(report.entrance)?.seats?.tell();
       case 'paused': {
         const error = new SystemError(report.errno, 'accept');
         return this.#owners.get(report.entrance)?.observer.acceptPaused?.({ error, retryInMs: report.retryInMs });
@@ -165,12 +189,12 @@ export class NativeEngine implements Engine {
     }
   }
 
-  #openShadow({ observer, idleMs }: Pick<AdoptOptions, 'observer' | 'idleMs'>, members: readonly number[]): number {
+  #openShadow({ observer, idleMs, seats = null }: Pick<AdoptOptions, 'observer' | 'idleMs' | 'seats'>, members: readonly number[]): number {
     const id = ++this.#lastId;
-    this.#owners.add(id, { observer }, members);
+    this.#owners.add(id, { observer, seats }, members);
     const route = Route.open(CLOSED_ROUTE, { threads: 0 });
     const reportsOrderly = observer.connectionEnded !== undefined && observer.wantsOrderlyEnds !== false;
-    for (const thread of members) this.#threads.tell(thread, { do: 'open-entrance', plan: { id, fd: -1, isUnix: false, route: route.memory, maxconn: null, idleMs, reportsOrderly } });
+    for (const thread of members) this.#threads.tell(thread, { do: 'open-entrance', plan: { id, fd: -1, isUnix: false, route: route.memory, seats: seats?.plan ?? null, idleMs, reportsOrderly } });
     return id;
   }
 
@@ -208,8 +232,9 @@ export class NativeEngine implements Engine {
   #loseThread(thread: number, error: Error): void {
     const isFirst = !this.#hasFailed;
     this.#hasFailed = true;
-    this.mover.lost(thread);
     const { legs } = this.#threads;
+    for (const client of legs.owned(thread, KIND_CLIENT, legs.capacity)) this.#owners.get(legs.entrance(client))?.seats?.release();
+    this.mover.lost(thread);
     for (const fd of legs.owned(thread, KIND_CLIENT | KIND_SERVER | KIND_OWN, legs.capacity)) {
       const isLeg = !legs.has(fd, KIND_OWN);
       legs.close(fd);
@@ -217,6 +242,7 @@ export class NativeEngine implements Engine {
       closeFd(fd);
     }
     for (const upstream of this.#upstreams.values()) upstream.forgetThread(thread);
+    for (const id of this.#leaving.keys()) this.#forgotten(thread, id);
     for (const owner of this.#owners.lost(thread)) owner.loseThread?.(thread);
     if (isFirst) this.#onFailure?.(error);
   }

@@ -2,6 +2,7 @@ import { closeFd, setNonBlocking } from '../../sys/descriptor.ts';
 import type { Listener } from '../../net/listener.ts';
 import type { ServerEndpoint, ServerExtras } from '../../endpoint/model.ts';
 import type { Engine, EngineObserver, Entrance, Upstream } from '../engine.ts';
+import type { Seats } from '../seats.ts';
 import type { Command } from './messages.ts';
 import { isPlainServer } from './plan.ts';
 import { Route } from './route.ts';
@@ -19,6 +20,8 @@ export type NativeEntranceOptions = {
   portable: Engine;
   /** The destination that an upstream of the portable engine stands for. */
   originalOf: (portable: Upstream) => Upstream;
+  /** Null: no limit. */
+  seats: Seats | null;
   /** Whether the threads may be used. */
   isUsable: boolean;
 };
@@ -35,10 +38,12 @@ type Acceptor = { by: 'threads'; id: number; members: readonly number[]; fds: nu
  */
 export class NativeEntrance implements Entrance {
   readonly observer: EngineObserver;
+  readonly seats: Seats | null;
   readonly #options: NativeEntranceOptions;
   #upstream: NativeUpstream;
   #isUsable: boolean;
   #acceptor: Acceptor = { by: 'nobody' };
+  readonly #endWatch: (() => void) | null;
   /** Acceptors that are on their way out. */
   readonly #closing = new Set<Promise<void>>();
   /** Of acceptors in the threads, those on their way out included. */
@@ -51,7 +56,16 @@ export class NativeEntrance implements Entrance {
     this.#options = options;
     this.#upstream = options.upstream;
     this.#isUsable = options.isUsable && isPlainServer(options.endpoint);
+    this.seats = options.seats;
     this.#acceptor = this.#suits(options.upstream) ? this.#openInThreads() : this.#openPortable();
+    this.#endWatch = this.seats?.onRoom(() => this.#lookForRoom()) ?? null;
+  }
+
+  /** Somebody else who serves clients of this source has one less. */
+  #lookForRoom(): void {
+    const acceptor = this.#acceptor;
+    if (acceptor.by !== 'threads') return;
+    for (const thread of acceptor.members) this.#options.threads.tell(thread, { do: 'look-for-room', entrance: acceptor.id });
   }
 
   #suits({ isPlain }: NativeUpstream): boolean {
@@ -85,8 +99,7 @@ export class NativeEntrance implements Entrance {
 
   /** Whether a limit makes one thread serve all its clients. */
   get isInOneThread(): boolean {
-    const { endpoint } = this.#options;
-    return endpoint.type !== 'haproxy' && endpoint.type !== 'stdio' && endpoint.maxconn !== undefined;
+    return this.seats !== null;
   }
 
   /** A thread is gone, and the others are not to be relied on any more. */
@@ -124,11 +137,11 @@ export class NativeEntrance implements Entrance {
   #openInThreads(): Acceptor {
     const { register, listener, endpoint, threads, observer } = this.#options;
     const extras: ServerExtras = endpoint.type === 'haproxy' || endpoint.type === 'stdio' ? {} : endpoint;
-    const { maxconn = null, idle: idleMs = null } = extras;
+    const { idle: idleMs = null } = extras;
     const route = Route.open(this.#upstream.id, { threads: threads.count });
     const reportsOrderly = observer.connectionEnded !== undefined && observer.wantsOrderlyEnds !== false;
     // A limit is one for all threads: where there is one, a single thread accepts.
-    const members = maxconn === null ? threads.alive : threads.alive.slice(0, 1);
+    const members = this.seats === null ? threads.alive : threads.alive.slice(0, 1);
     // A descriptor for each: the state of one is a single thread's.
     const fds: number[] = [];
     try {
@@ -142,7 +155,7 @@ export class NativeEntrance implements Entrance {
     const id = register(this, members);
     const command = (fd: number): Command => ({
       do: 'open-entrance',
-      plan: { id, fd, isUnix: listener.address.family === 'unix', route: route.memory, maxconn, idleMs, reportsOrderly },
+      plan: { id, fd, isUnix: listener.address.family === 'unix', route: route.memory, seats: this.seats?.plan ?? null, idleMs, reportsOrderly },
     });
     members.forEach((thread, index) => threads.tell(thread, command(fds[index]!)));
     return { by: 'threads', id, members, fds, route };
@@ -156,7 +169,7 @@ export class NativeEntrance implements Entrance {
         connectionEnded: (event) => observer.connectionEnded?.({ ...event, upstream: originalOf(event.upstream) }),
       }),
     };
-    return { by: 'portable', entrance: portable.openEntrance({ listener, endpoint, upstream: this.#upstream.portable, observer: named }) };
+    return { by: 'portable', entrance: portable.openEntrance({ listener, endpoint, upstream: this.#upstream.portable, observer: named, seats: this.seats }) };
   }
 
   async #close(acceptor: Acceptor): Promise<void> {
@@ -190,6 +203,7 @@ export class NativeEntrance implements Entrance {
   }
 
   async stop(): Promise<void> {
+    this.#endWatch?.();
     this.#replace({ by: 'nobody' });
     await Promise.all(this.#closing);
   }

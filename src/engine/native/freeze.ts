@@ -3,27 +3,35 @@
  * sockets can be passed on with what waits in memory. It then goes on here, or is let go: closed
  * without a word to its peers, since another process has the same sockets.
  */
-import type { MovedConnection, MovedLeg } from '../transfer.ts';
+import type { DialAge, MovedConnection, MovedLeg } from '../transfer.ts';
 import type { Acceptor } from './accept.ts';
 import type { Dialer } from './dial.ts';
 import { EPOLLOUT } from './kernel.ts';
 import { BLOCKED, BROKEN, DOOMED, ENDED, FROZEN, IS_UNIX, KIND_CLIENT, KIND_SERVER, READABLE, READ_TO_END, SHUT } from './legs.ts';
 import { peerOf, setPeer } from './peer.ts';
 import { TCP_EVENTS, UNIX_EVENTS } from './relay.ts';
+import type { IdleWatch } from './idle.ts';
 import type { Relay } from './relay.ts';
 import type { Thread } from './thread.ts';
+import type { KeepAlive } from './tune.ts';
 
 export class Freezer {
   readonly #thread: Thread;
   readonly #relay: Relay;
   readonly #dialer: Dialer;
   readonly #acceptor: Acceptor;
+  readonly #keepAlive: KeepAlive;
+  readonly #idle: IdleWatch;
+  /** How long those that were being dialled had been, for when they go on here. */
+  readonly #ages = new Map<number, DialAge>();
 
-  constructor(thread: Thread, { relay, dialer, acceptor }: { relay: Relay; dialer: Dialer; acceptor: Acceptor }) {
+  constructor(thread: Thread, { relay, dialer, acceptor, keepAlive, idle }: { relay: Relay; dialer: Dialer; acceptor: Acceptor; keepAlive: KeepAlive; idle: IdleWatch }) {
     this.#thread = thread;
     this.#relay = relay;
     this.#dialer = dialer;
     this.#acceptor = acceptor;
+    this.#keepAlive = keepAlive;
+    this.#idle = idle;
   }
 
   /** Freeze up to `limit` connections of an upstream. */
@@ -40,6 +48,8 @@ export class Freezer {
 
   #freezeOne(client: number): MovedConnection {
     const { legs, kernel } = this.#thread;
+    const age = this.#dialer.ageOf(client);
+    if (age) this.#ages.set(client, age);
     // What is being dialled is dialled anew by whoever goes on with it: nothing was read yet.
     this.#dialer.abandon(client);
     const server = legs.other(client);
@@ -52,6 +62,8 @@ export class Freezer {
       server: server === -1 ? null : this.#describe(server),
       startedMs: legs.started(client),
       peer: peerOf(this.#thread, client),
+      quietMs: this.#idle.quietMs(client),
+      ...(age && { dialing: age }),
     };
   }
 
@@ -74,6 +86,8 @@ export class Freezer {
     for (const client of clients) {
       if (!legs.has(client, FROZEN)) continue;
       const server = legs.other(client);
+      const age = this.#ages.get(client);
+      this.#ages.delete(client);
       if (legs.has(client, DOOMED)) {
         this.#thread.end(client, { stage: 'relay', reason: null, reset: false });
         continue;
@@ -85,7 +99,7 @@ export class Freezer {
         this.#thread.end(client, { stage: 'relay', reason: { failures: [{ address: -1, errno: -failed }] }, reset: true });
         continue;
       }
-      if (server === -1) this.#dialer.begin(client);
+      if (server === -1) this.#dialer.begin(client, age);
       else this.#relay.begin(client);
     }
   }
@@ -102,7 +116,10 @@ export class Freezer {
   /** Forget frozen connections that another process has. */
   letGo(clients: readonly number[]): void {
     const { legs } = this.#thread;
-    for (const client of clients) if (legs.has(client, FROZEN)) this.#thread.end(client, { stage: 'relay', reason: null, reset: false, isSilent: true });
+    for (const client of clients) {
+      this.#ages.delete(client);
+      if (legs.has(client, FROZEN)) this.#thread.end(client, { stage: 'relay', reason: null, reset: false, isSilent: true });
+    }
   }
 
   /** Take over connections of another process. Their descriptors are this thread's from now on. */
@@ -117,9 +134,17 @@ export class Freezer {
         this.#thread.legs.pair(client.fd, server.fd);
         this.#relay.setPending(client.fd, client.pending);
         this.#relay.setPending(server.fd, server.pending);
+        this.#keepAliveOf(server, upstream);
       }
+      this.#idle.adopt(client.fd, connection.quietMs ?? 0);
+      if (connection.dialing) this.#ages.set(client.fd, connection.dialing);
       this.thaw([client.fd]);
     }
+  }
+
+  #keepAliveOf({ fd, isUnix }: MovedLeg, upstream: number): void {
+    const { keepAliveMs = 0 } = this.#thread.upstreams.get(upstream)?.plan ?? {};
+    if (!isUnix && keepAliveMs > 0) this.#keepAlive.setNow(fd, keepAliveMs);
   }
 
   #openLeg({ fd, isUnix, hasEnded, isShut, isBroken, bytes }: MovedLeg, kind: number): void {

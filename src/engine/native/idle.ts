@@ -1,5 +1,5 @@
 /** Ends connections on which no byte moved for as long as their entrance allows. */
-import { FROZEN, KIND_CLIENT } from './legs.ts';
+import { FROZEN, KIND_CLIENT, TICK_MS } from './legs.ts';
 import type { Thread } from './thread.ts';
 
 /** How many looks an idle time takes: it is found out at most one look late. */
@@ -16,6 +16,26 @@ export class IdleWatch {
   /** Start to look at the connections of an entrance. */
   add(entrance: { idleMs: number | null }): void {
     if (entrance.idleMs !== null) this.wakeAt = Math.min(this.wakeAt, this.#thread.now + entrance.idleMs / LOOKS);
+  }
+
+  /** For how long a connection has been quiet, in milliseconds; 0 where nobody looks. */
+  quietMs(client: number): number {
+    const { legs, entrances, now } = this.#thread;
+    const isWatched = (entrances.get(legs.entrance(client))?.plan.idleMs ?? null) !== null;
+    return isWatched ? legs.quietMs(client, now) : 0;
+  }
+
+  /** A connection came that was quiet in another process: its time counts on. */
+  adopt(client: number, quietMs: number): void {
+    const { legs, entrances, now } = this.#thread;
+    legs.setQuiet(client, { quietMs, now });
+    const entrance = entrances.get(legs.entrance(client));
+    const idleMs = entrance?.plan.idleMs ?? null;
+    if (!entrance || idleMs === null) return;
+    const dueAt = now + Math.max(0, idleMs - quietMs) + TICK_MS;
+    // Before the first look there is none to come sooner than.
+    entrance.nextLookAt = entrance.nextLookAt === 0 ? dueAt : Math.min(entrance.nextLookAt, dueAt);
+    this.wakeAt = Math.min(this.wakeAt, dueAt);
   }
 
   runDue(): void {
@@ -36,7 +56,7 @@ export class IdleWatch {
     for (const client of legs.owned(number, KIND_CLIENT, fdBound)) {
       const idleMs = due.get(legs.entrance(client));
       if (idleMs === undefined || legs.other(client) === -1 || legs.has(client, FROZEN)) continue;
-      if (legs.countQuietLooks(client) < LOOKS) continue;
+      if (legs.quietMs(client, now) < idleMs) continue;
       this.#thread.end(client, { stage: 'relay', reason: { text: `idle for ${idleMs / 1000} s` }, reset: false });
     }
   }

@@ -24,8 +24,8 @@ const PEER_HOST = 6;
 const PEER_PORT = 7;
 /** Reads in a row that speak for the other way of moving bytes, splicing or copying. */
 const IN_ROW = 8;
-/** Client's row, with an idle limit only: looks in a row at which no byte had moved. */
-const QUIET_LOOKS = 9;
+/** Client's row, with an idle limit only: at which look the bytes were last found to have moved, in ticks. */
+const MOVED_AT = 9;
 
 /** 64-bit floating-point numbers of a row, which lie behind the integers above. */
 const WIDE_ROW = 8;
@@ -68,6 +68,13 @@ export const KIND_OWN = 32768;
 /** Most descriptors that the table has rows for; memory is used for those in use only. */
 const CAPACITY = 1 << 20;
 
+/** Unit of time in a row: it counts on past the end of 32 bits, and differences stay right for a year. */
+export const TICK_MS = 16;
+
+function tick(milliseconds: number): number {
+  return Math.floor(milliseconds / TICK_MS) | 0;
+}
+
 export class Legs {
   readonly memory: SharedArrayBuffer;
   readonly ints: Int32Array;
@@ -98,7 +105,6 @@ export class Legs {
     ints[at + UPSTREAM] = -1;
     ints[at + ENTRANCE] = -1;
     ints[at + IN_ROW] = 0;
-    ints[at + QUIET_LOOKS] = 0;
     wide[fd * WIDE_ROW + BYTES] = 0;
     wide[fd * WIDE_ROW + IDLE_MARK] = -1;
     return generation;
@@ -197,14 +203,27 @@ export class Legs {
     this.wide[client * WIDE_ROW + STARTED] = milliseconds;
   }
 
-  /** Look whether bytes moved since the last look. Returns at how many looks in a row none had. */
-  countQuietLooks(client: number): number {
-    const moved = this.bytes(client) + this.bytes(this.other(client));
+  /** Look whether bytes moved since the last look. Returns for how many milliseconds none have, as far as looks tell. */
+  quietMs(client: number, now: number): number {
+    const moved = this.#moved(client);
     const mark = client * WIDE_ROW + IDLE_MARK;
-    const looks = client * ROW + QUIET_LOOKS;
-    this.ints[looks] = this.wide[mark] === moved ? this.ints[looks]! + 1 : 0;
-    this.wide[mark] = moved;
-    return this.ints[looks]!;
+    if (this.wide[mark] !== moved) {
+      this.wide[mark] = moved;
+      this.ints[client * ROW + MOVED_AT] = tick(now);
+      return 0;
+    }
+    return ((tick(now) - this.ints[client * ROW + MOVED_AT]!) | 0) * TICK_MS;
+  }
+
+  /** A client came from another process, which saw no byte move for so long. */
+  setQuiet(client: number, { quietMs, now }: { quietMs: number; now: number }): void {
+    this.wide[client * WIDE_ROW + IDLE_MARK] = this.#moved(client);
+    this.ints[client * ROW + MOVED_AT] = tick(now - quietMs);
+  }
+
+  #moved(client: number): number {
+    const other = this.other(client);
+    return this.bytes(client) + (other === -1 ? 0 : this.bytes(other));
   }
 
   /** Descriptors of a thread whose state has one of the flags, in order. `below` bounds the search. */

@@ -3,6 +3,7 @@ import type { MessagePort } from 'node:worker_threads';
 import { receiveMessageOnPort } from 'node:worker_threads';
 import { collectGarbage } from '../../sys/garbage.ts';
 import { Acceptor } from './accept.ts';
+import { Seats } from '../seats.ts';
 import { Counters } from './counters.ts';
 import { Dialer } from './dial.ts';
 import { FirstFlight, UNKNOWN_EAGERNESS } from './first-flight.ts';
@@ -18,8 +19,8 @@ import { Route } from './route.ts';
 import type { EndOptions, Thread } from './thread.ts';
 import { KeepAlive } from './tune.ts';
 
-/** Longest wait: a thread that sits in a system call cannot be ended. */
-const LONGEST_WAIT_MS = 1000;
+/** Longest wait. Whoever wants something of a thread wakes it; this is for a wake-up that was lost. */
+const LONGEST_WAIT_MS = 60_000;
 
 export class Loop {
   readonly #port: MessagePort;
@@ -63,8 +64,8 @@ export class Loop {
     this.#firstFlight = new FirstFlight(this.#thread);
     this.#dialer = new Dialer(this.#thread, { relay: this.#relay, keepAlive: this.#keepAlive, firstFlight: this.#firstFlight });
     this.#acceptor = new Acceptor(this.#thread, { dialer: this.#dialer });
-    this.#freezer = new Freezer(this.#thread, { relay: this.#relay, dialer: this.#dialer, acceptor: this.#acceptor });
     this.#idle = new IdleWatch(this.#thread);
+    this.#freezer = new Freezer(this.#thread, { relay: this.#relay, dialer: this.#dialer, acceptor: this.#acceptor, keepAlive: this.#keepAlive, idle: this.#idle });
   }
 
   /** Returns when the thread is told to stop. */
@@ -99,10 +100,14 @@ export class Loop {
     this.#acceptor.runDue();
     this.#keepAlive.runDue();
     this.#idle.runDue();
-    if (this.#ends.length > 0) {
-      this.#say({ said: 'ended', ends: this.#ends });
-      this.#ends = [];
-    }
+    this.#tellEnds();
+  }
+
+  #tellEnds(): void {
+    if (this.#ends.length === 0) return;
+    const ends = this.#ends;
+    this.#ends = [];
+    this.#port.postMessage({ said: 'ended', ends } satisfies Report);
   }
 
   #handle(fd: number, generation: number, mask: number): void {
@@ -160,14 +165,17 @@ export class Loop {
 
   #forget(id: number): void {
     const upstream = this.#thread.upstreams.get(id);
-    if (!upstream) return;
+    if (!upstream) return this.#say({ said: 'upstream-forgotten', upstream: id });
     upstream.isForgotten = true;
     this.#forgetIfDone(id);
   }
 
   #forgetIfDone(id: number): void {
     const { upstreams } = this.#thread;
-    if (upstreams.get(id)?.counters.connections === 0) upstreams.delete(id);
+    if (upstreams.get(id)?.counters.connections !== 0) return;
+    upstreams.delete(id);
+    this.#dialer.forget(id);
+    this.#say({ said: 'upstream-forgotten', upstream: id });
   }
 
   #watch(id: number): void {
@@ -181,12 +189,12 @@ export class Loop {
     const upstream = this.#thread.upstreams.get(id);
     if (!upstream || upstream.counters.connections > 0) return;
     upstream.isWatched = false;
-    // What the main thread does next may look for the reports of these connections.
-    this.#say({ said: 'ended', ends: this.#ends.splice(0) });
     this.#say({ said: 'drained', upstream: id });
   }
 
+  /** What the main thread does next may look for the reports of connections that have ended: they come first. */
   #say(report: Report): void {
+    this.#tellEnds();
     this.#port.postMessage(report);
   }
 
@@ -227,10 +235,12 @@ export class Loop {
         return this.#destroy(command.upstream);
       case 'open-entrance': {
         const { plan } = command;
-        const isOpen = plan.fd !== -1;
-        this.#acceptor.open({ plan, route: new Route(plan.route), connections: 0, isWatched: false, burst: 1, isClosed: !isOpen, resumeAt: 0, pauseMs: 0, tuneUntil: 0, nextLookAt: 0 });
+        const seats = plan.seats && new Seats(plan.seats);
+        this.#acceptor.open({ plan, route: new Route(plan.route), seats, connections: 0, isWatched: false, burst: 1, isClosed: false, resumeAt: 0, pauseMs: 0, tuneUntil: 0, nextLookAt: 0 });
         return this.#idle.add(plan);
       }
+      case 'look-for-room':
+        return this.#acceptor.lookForRoom(command.entrance);
       case 'close-entrance':
         return this.#acceptor.close(command.entrance);
       case 'freeze':

@@ -1,5 +1,6 @@
 /** What the main thread and the threads that move bytes say to each other. */
 import type { MessagePort } from 'node:worker_threads';
+import type { SeatsPlan } from '../seats.ts';
 import type { MovedConnection } from '../transfer.ts';
 
 /** A destination as a thread needs it. */
@@ -26,7 +27,8 @@ export type EntrancePlan = {
   isUnix: boolean;
   /** See route.ts. */
   route: SharedArrayBuffer;
-  maxconn: number | null;
+  /** See seats.ts; null: no limit. */
+  seats: SeatsPlan | null;
   idleMs: number | null;
   /** Whether somebody wants to hear of connections that ended in order. */
   reportsOrderly: boolean;
@@ -44,6 +46,8 @@ export type Command =
   | { do: 'open-entrance'; plan: EntrancePlan }
   /** Accept no more, answer `entrance-closed`. The descriptor is the main thread's to close. */
   | { do: 'close-entrance'; entrance: number }
+  /** There is room for clients again. */
+  | { do: 'look-for-room'; entrance: number }
   /** Freeze up to so many connections of an upstream for a hand-over; answer `frozen`. */
   | { do: 'freeze'; upstream: number; limit: number }
   /** Let frozen connections go on. */
@@ -79,6 +83,10 @@ export type Report =
   | { said: 'resolve-no-more'; upstream: number }
   | { said: 'ended'; ends: EndReport[] }
   | { said: 'drained'; upstream: number }
+  /** It was to be forgotten, and all that concerned it has been reported. */
+  | { said: 'upstream-forgotten'; upstream: number }
+  /** A place became free that this entrance, which is closed, cannot use. */
+  | { said: 'room'; entrance: number }
   | { said: 'paused'; entrance: number; errno: number; retryInMs: number }
   | { said: 'resumed'; entrance: number }
   | { said: 'entrance-closed'; entrance: number }

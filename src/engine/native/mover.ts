@@ -13,7 +13,7 @@ export type NativeMoverOptions = {
   threads: Threads;
   isUsable: () => boolean;
   /** Make known in these threads what stands for an entrance that is no more; returns its number. */
-  openShadow: (options: Pick<AdoptOptions, 'observer' | 'idleMs'>, threads: readonly number[]) => number;
+  openShadow: (options: Pick<AdoptOptions, 'observer' | 'idleMs' | 'seats'>, threads: readonly number[]) => number;
 };
 
 export class NativeMover implements Mover {
@@ -99,7 +99,7 @@ export class NativeMover implements Mover {
     return taken;
   }
 
-  adopt(connections: readonly MovedConnection[], { upstream, entrance, observer, idleMs }: AdoptOptions): void {
+  adopt(connections: readonly MovedConnection[], { upstream, entrance, observer, idleMs, seats = null }: AdoptOptions): void {
     const { threads, openShadow } = this.#options;
     const alive = threads.alive;
     if (!(upstream instanceof NativeUpstream) || !upstream.isPlain || !this.canAdopt) {
@@ -111,15 +111,21 @@ export class NativeMover implements Mover {
     const all = members.map((thread, index) => ({ thread, share: connections.filter((_, at) => (at + this.#next) % members.length === index) }));
     const shares = all.filter(({ share }) => share.length > 0);
     this.#next++;
-    const id = own?.idInThreads ?? openShadow({ observer, idleMs }, shares.map(({ thread }) => thread));
+    const idOfOwn = own?.idInThreads ?? null;
+    const id = idOfOwn ?? openShadow({ observer, idleMs, seats }, shares.map(({ thread }) => thread));
+    // Now, and not when a thread hears of them: nobody is to be accepted in their places.
+    seats?.take(connections.length);
     for (const { thread, share } of shares) {
       upstream.countAdopted(thread, share.length);
       // From here on they are closed with what the thread has, should it die before it hears of them.
       for (const { client, server } of share) {
         threads.legs.open(client.fd, thread, KIND_CLIENT | FROZEN);
+        threads.legs.assign(client.fd, upstream.id, id);
         if (server !== null) threads.legs.open(server.fd, thread, KIND_SERVER | FROZEN);
       }
       threads.tell(thread, { do: 'adopt', upstream: upstream.id, entrance: id, connections: share });
+      // It was opened for these alone, and goes with the last of them.
+      if (idOfOwn === null) threads.tell(thread, { do: 'close-entrance', entrance: id });
     }
   }
 }

@@ -1,9 +1,11 @@
 /** Whom the reports of the threads concern: entrances, and what stands for those that are no more. */
 import type { EngineObserver } from '../engine.ts';
+import type { Seats } from '../seats.ts';
 
 /** Who hears of what happens at an entrance. */
 export type EntranceOwner = {
   readonly observer: EngineObserver;
+  readonly seats: Seats | null;
   /** A thread accepts no more under this number. */
   closedIn?(thread: number, id: number): void;
   /** A thread is gone. */

@@ -3,6 +3,7 @@ import type { Counters } from './counters.ts';
 import type { Address, Kernel } from './kernel.ts';
 import type { Legs } from './legs.ts';
 import type { EndReason, EntrancePlan, Report, UpstreamPlan } from './messages.ts';
+import type { Seats } from '../seats.ts';
 import type { Route } from './route.ts';
 
 export type ThreadUpstream = {
@@ -26,6 +27,7 @@ export type ThreadUpstream = {
 export type ThreadEntrance = {
   readonly plan: EntrancePlan;
   readonly route: Route;
+  readonly seats: Seats | null;
   /** Connections of it that are open in this thread. */
   connections: number;
   /** Whether the listener is watched at the moment. */

@@ -61,6 +61,13 @@ export class KeepAlive {
     last.entries.push(fd, legs.generation(fd), idleMs);
   }
 
+  /** A connection came from another process, which may not have set the times yet. */
+  setNow(fd: number, idleMs: number): void {
+    const { kernel } = this.#thread;
+    setKeepAlive(kernel, fd);
+    setKeepAliveTimes(kernel, fd, idleMs);
+  }
+
   runDue(): void {
     const { now, legs, kernel } = this.#thread;
     while (this.#batches.length > 0 && this.#batches[0]!.dueAt <= now) {

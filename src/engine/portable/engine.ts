@@ -17,6 +17,7 @@ import type { DescriptorOptions } from './descriptors.ts';
 import { openDialer } from './dial.ts';
 import type { Dialer } from './dial.ts';
 import { ownUpstream, PortableEntrance } from './entrance.ts';
+import { seatsOf } from '../seats.ts';
 import { probe } from './probe.ts';
 import { openTerminator } from './terminate.ts';
 import type { Terminator, TerminatorOptions } from './terminate.ts';
@@ -37,10 +38,10 @@ export function openPortableEngine(options: PortableEngineOptions = {}): Engine 
   return {
     name: 'portable',
     openUpstream: (endpoint) => new PortableUpstream(endpoint, openSupportedDialer(endpoint, names)),
-    openEntrance({ listener, endpoint, upstream, observer }) {
+    openEntrance({ listener, endpoint, upstream, observer, seats }) {
       const bindable = supportedServer(endpoint);
       const terminator = terminatorOf(bindable, { handshakeTimeoutMs, handshakeLimit });
-      return new PortableEntrance({ listener, endpoint: bindable, upstream: ownUpstream(upstream), terminator, observer, shared });
+      return new PortableEntrance({ listener, endpoint: bindable, upstream: ownUpstream(upstream), terminator, observer, seats: seatsOf(endpoint, seats), shared });
     },
     probe: async (endpoint, { signal }) => probe(openSupportedDialer(endpoint, names), { signal }),
     async close() {

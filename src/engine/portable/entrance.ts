@@ -2,6 +2,7 @@
 import type { Socket } from 'node:net';
 import type { BindableServer } from '../../endpoint/model.ts';
 import type { ConnectionEnd, EngineObserver, Entrance, Upstream } from '../engine.ts';
+import type { Seats } from '../seats.ts';
 import type { Listener } from '../../net/listener.ts';
 import { openAcceptor } from './acceptor.ts';
 import type { Acceptor } from './acceptor.ts';
@@ -22,16 +23,17 @@ export type PortableEntranceOptions = {
   upstream: PortableUpstream;
   terminator: Terminator | null;
   observer: EngineObserver;
+  /** Null: no limit. */
+  seats: Seats | null;
   shared: Shared;
 };
 
 export class PortableEntrance implements Entrance, Braked {
   readonly #options: PortableEntranceOptions;
-  readonly #maxConnections: number;
   readonly #idleMs: number | null;
   #upstream: PortableUpstream;
   #acceptor: Acceptor | null = null;
-  #connections = 0;
+  readonly #endWatch: (() => void) | null;
   /** Accepted beyond the most that may be served at once, since an acceptor takes a moment to stop. */
   readonly #parked = new Set<Socket>();
   #stopped: Promise<void> | null = null;
@@ -40,15 +42,19 @@ export class PortableEntrance implements Entrance, Braked {
     const { endpoint, upstream, shared } = options;
     this.#options = options;
     this.#upstream = upstream;
-    this.#maxConnections = endpoint.maxconn ?? Infinity;
     this.#idleMs = endpoint.idle ?? null;
     shared.brake.add(this);
     try {
-      this.#open();
+      if (!this.#isFull) this.#open();
     } catch (error) {
       shared.brake.remove(this);
       throw error;
     }
+    this.#endWatch = options.seats?.onRoom(() => this.#admitNext()) ?? null;
+  }
+
+  get #isFull(): boolean {
+    return this.#options.seats?.isFull ?? false;
   }
 
   route(upstream: Upstream): void {
@@ -76,6 +82,7 @@ export class PortableEntrance implements Entrance, Braked {
 
   async #stop(): Promise<void> {
     this.#options.shared.brake.remove(this);
+    this.#endWatch?.();
     await this.#pause();
     // They were accepted: nobody else can serve them.
     for (const client of this.#parked) this.#unpark(client);
@@ -98,7 +105,7 @@ export class PortableEntrance implements Entrance, Braked {
 
   #resume(): void {
     const { listener, shared } = this.#options;
-    const mayAccept = this.#stopped === null && listener.isOpen && !shared.brake.isOn && this.#connections < this.#maxConnections;
+    const mayAccept = this.#stopped === null && listener.isOpen && !shared.brake.isOn && !this.#isFull;
     if (!mayAccept || this.#acceptor !== null) return;
     try {
       this.#open();
@@ -108,7 +115,7 @@ export class PortableEntrance implements Entrance, Braked {
   }
 
   #accept(client: Socket): void {
-    if (this.#connections < this.#maxConnections) return void this.#serve(client);
+    if (!this.#isFull) return void this.#serve(client);
     client.on('error', ignoreError);
     client.once('close', () => this.#parked.delete(client));
     this.#parked.add(client);
@@ -120,19 +127,19 @@ export class PortableEntrance implements Entrance, Braked {
   }
 
   async #serve(client: Socket): Promise<void> {
-    const { terminator, observer, shared } = this.#options;
+    const { terminator, observer, seats, shared } = this.#options;
     const { descriptors, brake, vigil } = shared;
-    this.#connections++;
+    seats?.take();
     descriptors.accepted();
     brake.check();
-    if (this.#connections >= this.#maxConnections) void this.#pause();
+    if (this.#isFull) void this.#pause();
     let wasDialing = true;
     const connected = () => {
       wasDialing = false;
       descriptors.connected();
     };
     const end: ConnectionEnd = await serveClient(client, { upstream: this.#upstream, terminator, vigil, idleMs: this.#idleMs, connected });
-    this.#connections--;
+    seats?.release();
     descriptors.released({ wasDialing });
     brake.ease();
     observer.connectionEnded?.(end);
@@ -141,7 +148,7 @@ export class PortableEntrance implements Entrance, Braked {
 
   /** A place became free: for a client that was accepted already, else for one from the queue. */
   #admitNext(): void {
-    if (this.#connections >= this.#maxConnections) return;
+    if (this.#isFull) return;
     const [next] = this.#parked;
     if (next) this.#unpark(next);
     else this.#resume();

@@ -1,0 +1,82 @@
+/**
+ * The places of one source with a limit (`maxconn`). Whoever serves a client of the source has one: the
+ * threads of the native engine, the portable engine, an entrance that follows another one, and other
+ * processes, whose connections are reserved for. One number in shared memory, which all of them count.
+ */
+import { innerEndpoint } from '../endpoint/inner.ts';
+import type { ServerEndpoint } from '../endpoint/model.ts';
+
+const TAKEN = 0;
+
+/** The places of a source: those that are given, or its own if it has a limit; null without one. */
+export function seatsOf(endpoint: ServerEndpoint, given?: Seats | null): Seats | null {
+  if (given !== undefined) return given;
+  const inner = innerEndpoint(endpoint);
+  const limit = inner.type === 'stdio' ? undefined : inner.maxconn;
+  return limit === undefined ? null : new Seats({ limit });
+}
+
+/** What a thread needs to take part. */
+export type SeatsPlan = { limit: number; memory: SharedArrayBuffer };
+
+export class Seats {
+  readonly limit: number;
+  readonly memory: SharedArrayBuffer;
+  readonly #cells: Int32Array;
+  readonly #waiting = new Set<() => void>();
+  #reserved = 0;
+
+  constructor({ limit, memory = new SharedArrayBuffer(4) }: { limit: number; memory?: SharedArrayBuffer }) {
+    this.limit = limit;
+    this.memory = memory;
+    this.#cells = new Int32Array(memory);
+  }
+
+  get plan(): SeatsPlan {
+    return { limit: this.limit, memory: this.memory };
+  }
+
+  get taken(): number {
+    return Atomics.load(this.#cells, TAKEN);
+  }
+
+  get isFull(): boolean {
+    return this.taken >= this.limit;
+  }
+
+  /** Also beyond the limit: a client that was accepted has to be served. */
+  take(count = 1): void {
+    Atomics.add(this.#cells, TAKEN, count);
+  }
+
+  /** Returns whether there is room now that was not before. In the main thread, those that wait for it are told. */
+  release(count = 1): boolean {
+    const before = Atomics.sub(this.#cells, TAKEN, count);
+    const hasRoom = before >= this.limit && before - count < this.limit;
+    if (hasRoom) this.tell();
+    return hasRoom;
+  }
+
+  /** So many, in place of as many as before, are for connections that other processes have. */
+  reserve(count: number): void {
+    const more = count - this.#reserved;
+    this.#reserved = count;
+    if (more > 0) this.take(more);
+    else if (more < 0) this.release(-more);
+  }
+
+  get reserved(): number {
+    return this.#reserved;
+  }
+
+  /** Be told when there is room. Returns what ends that. */
+  onRoom(look: () => void): () => void {
+    this.#waiting.add(look);
+    return () => this.#waiting.delete(look);
+  }
+
+  /** A thread says that there is room. */
+  tell(): void {
+    for (const look of this.#waiting) look();
+  }
+}

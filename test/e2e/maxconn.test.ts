@@ -1,0 +1,87 @@
+/** A limit of connections holds over restarts, whichever process has them. */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { connect as connectTls } from 'node:tls';
+import { once } from 'node:events';
+import { test } from 'node:test';
+import { makePemFiles } from '../endpoint/pem.ts';
+import { until } from '../until.ts';
+import { openClient, startBackend } from './backend.ts';
+import { makeGrace } from './grace.ts';
+
+const timeout = 180_000;
+const limit = 3;
+
+test('moved connections count for the limit, and so do those that come while it restarts', { timeout }, async (t) => {
+  const grace = makeGrace(t);
+  const backend = await startBackend(t, 'A');
+  const src = `tcp:0:interface=127.0.0.1:maxconn=${limit}`;
+  await grace.ok('start', src, backend.endpoint);
+  const port = await grace.port(src);
+  let most = 0;
+  backend.server.on('connection', () => (most = Math.max(most, backend.connections.size)));
+  const clients = Array.from({ length: 4 * limit }, () => connect(port, '127.0.0.1'));
+  t.after(() => clients.forEach((client) => client.destroy()));
+  for (const client of clients) client.on('error', () => {}).resume();
+  await until('as many as may are served', () => backend.connections.size === limit);
+  for (let restart = 0; restart < 4; restart++) {
+    await grace.ok('restart');
+    const more = connect(port, '127.0.0.1').on('error', () => {}).resume();
+    clients.push(more);
+    await once(more, 'connect');
+    const rows = (await grace.ls()).filter((row) => row.src === src);
+    assert.equal(rows.reduce((sum, { connections }) => sum + connections, 0), limit);
+  }
+  // A switch to a destination of another engine's, and back: the limit is the source's.
+  const other = await startBackend(t, 'B');
+  await grace.ok('switch', src, `tls:127.0.0.1:${other.port}:insecure=yes`, '--no-check').catch(() => {});
+  await grace.ok('switch', src, other.endpoint);
+  assert.equal(most, limit);
+  assert.equal(other.connections.size, 0);
+  // Each that leaves makes room for one.
+  const before = backend.connections.size;
+  [...backend.connections][0]!.end();
+  await until('the next one is served', () => other.connections.size === 1 && backend.connections.size === before - 1);
+});
+
+test('connections that stay with the old process count for the limit until they end', { timeout }, async (t) => {
+  const grace = makeGrace(t);
+  const files = makePemFiles();
+  t.after(() => files.remove());
+  const backend = await startBackend(t, 'A');
+  const src = `ssl:0:privateKey=${files.key}:certKey=${files.fullChain}:interface=127.0.0.1:maxconn=${limit}`;
+  await grace.ok('start', src, backend.endpoint);
+  const port = await grace.port(src);
+  let most = 0;
+  backend.server.on('connection', () => (most = Math.max(most, backend.connections.size)));
+  const clients = Array.from({ length: 2 * limit }, () => connectTls({ port, host: '127.0.0.1', servername: 'www.example.com', ca: readFileSync(files.root) }));
+  t.after(() => clients.forEach((client) => client.destroy()));
+  for (const client of clients) client.on('error', () => {}).resume();
+  await until('as many as may are served', () => backend.connections.size === limit);
+  await grace.ok('restart');
+  await grace.ok('ls');
+  await grace.ok('restart');
+  await grace.ok('ls');
+  assert.equal(most, limit);
+  for (const socket of backend.connections) socket.end();
+  await until('those that waited are served', () => backend.connections.size === limit && clients.filter(({ readableEnded }) => readableEnded).length === limit);
+  assert.equal(most, limit);
+});
+
+test('a restart that fails leaves the limit as it was', { timeout }, async (t) => {
+  const grace = makeGrace(t);
+  const backend = await startBackend(t, 'A');
+  const src = 'tcp:0:interface=127.0.0.1:maxconn=1';
+  await grace.ok('start', src, backend.endpoint);
+  const port = await grace.port(src);
+  const first = await openClient(t, { port });
+  assert.equal(await first.line(), 'A');
+  const waiting = connect(port, '127.0.0.1').resume();
+  t.after(() => waiting.destroy());
+  assert.equal((await grace.run('restart', '--exec', '/bin/false')).code, 1);
+  await grace.ok('ls');
+  assert.equal(backend.connections.size, 1);
+  await first.end();
+  await until('the next one is served', () => backend.connections.size === 1);
+});
