@@ -212,7 +212,7 @@ export async function stopOwn({ forwarder }: Service, { srcKey, timeoutMs }: { s
 async function follow(service: Service, { signal, progress }: RequestContext): Promise<GenerationReport> {
   for (;;) {
     progress(reportOf(service));
-    if (service.phase === 'replaced' && service.forwarder.connections === 0) return reportOf(service);
+    if (service.phase === 'replaced' && !service.isMoving && service.forwarder.connections === 0) return reportOf(service);
     await service.changes.next(signal);
   }
 }

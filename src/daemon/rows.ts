@@ -62,7 +62,8 @@ export function reportOf(service: Service): GenerationReport {
   const own = ownRows(service);
   if (handing === null) return { pid: process.pid, version, since, rows: own };
   const drained = handing.views.map((view) => keyedRow(view, null)).filter(({ srcKey, dstKey }) => !own.some((each) => each.srcKey === srcKey && each.dstKey === dstKey));
-  return { pid: process.pid, version, since, rows: [...own, ...drained], isRest: true };
+  // While connections move it is open what the successor goes on with.
+  return { pid: process.pid, version, since, rows: [...own, ...drained], isRest: !service.isMoving };
 }
 
 /** The rows of one rule together, its active destination first, rules in the order in which they first appear. */

@@ -197,7 +197,7 @@ async function play(t: TestContext, seed: number): Promise<void> {
     await grace.ok('start', `unix:${world.path(0)}`, `tcp:127.0.0.1:${greeter.port}`);
     await grace.ok('stop', '--now');
     assert.equal(await world.settle(), null);
-    const left = readdirSync(grace.dir).filter((name) => !['grace.lock', 'start.lock', 'grace.log', 'state.json'].includes(name));
+    const left = readdirSync(grace.dir).filter((name) => !['grace.lock', 'start.lock', 'grace.log', 'state.json', 'counters.json'].includes(name));
     assert.deepEqual(left, []);
     for (let rule = 0; rule < ruleCount; rule++) assert.equal(await world.answers(rule), false);
   } catch (error) {
