@@ -55,6 +55,8 @@ export class Acceptor {
     entrance.resumeAt = 0;
     entrance.isClosed = true;
     this.#thread.say({ said: 'entrance-closed', entrance: id });
+    // A place that became free before this was heard of is another's.
+    if (entrance.seats && !isFull(entrance)) this.#thread.say({ said: 'room', entrance: id });
     this.forgetIfDone(entrance);
   }
 
@@ -172,7 +174,7 @@ export class Acceptor {
   left(entrance: ThreadEntrance): void {
     entrance.connections--;
     const madeRoom = entrance.seats?.release() ?? false;
-    if (madeRoom && entrance.isClosed) this.#thread.say({ said: 'room', entrance: entrance.plan.id });
+    if (madeRoom && (entrance.isClosed || entrance.plan.fd === -1)) this.#thread.say({ said: 'room', entrance: entrance.plan.id });
     this.forgetIfDone(entrance);
     if (entrance.resumeAt > 0) this.#ease(entrance);
     this.#watchIfRoom(entrance);
