@@ -8,6 +8,7 @@ import type {
   ClientEndpoint, ClientExtras, ClientTlsExtras, ServerEndpoint, ServerExtras, ServerTlsExtras,
 } from './model.ts';
 import { escaped } from './text.ts';
+import { defaultBacklog } from './values.ts';
 
 export function printServer(endpoint: ServerEndpoint): string {
   switch (endpoint.type) {
@@ -117,7 +118,7 @@ function printSocketPath(path: string): string {
 }
 
 function printListening(endpoint: ServerExtras & { backlog: number }): Part[] {
-  return [by('backlog', endpoint.backlog, 50), ...printServerExtras(endpoint)];
+  return [by('backlog', endpoint.backlog, defaultBacklog), ...printServerExtras(endpoint)];
 }
 
 function printTarget({ host, port, timeout, bindAddress }: { host: string; port: number; timeout: number; bindAddress: string | null }): Part[] {

@@ -9,7 +9,7 @@ import type {
 import { asServer } from './other-side.ts';
 import { expandShort } from './short.ts';
 import { errorAt, type Piece, pieceOf } from './text.ts';
-import { abstractName, backlog, bindAddress, descriptor, lockfile, mode, path, serverPort, socketPath } from './values.ts';
+import { abstractName, backlog, bindAddress, defaultBacklog, descriptor, lockfile, mode, path, serverPort, socketPath } from './values.ts';
 import { tlsMethodNames } from './versions.ts';
 
 /**
@@ -66,7 +66,7 @@ function readTcp(type: 'tcp' | 'tcp6', description: Description): TcpServer {
     type,
     port: args.read('port', serverPort),
     interface: type === 'tcp' ? args.readOr('interface', bindAddress, '') : args.readOr('interface', ipv6Address, '::'),
-    backlog: args.readOr('backlog', backlog, 50),
+    backlog: args.readOr('backlog', backlog, defaultBacklog),
     ...readServerExtras(args),
   };
 }
@@ -96,7 +96,7 @@ function readSsl(description: Description): SslServer {
     certKey: args.readOr('certKey', path, privateKey),
     sslmethod: args.readOr('sslmethod', sslmethod, null),
     interface: args.readOr('interface', bindAddress, ''),
-    backlog: args.readOr('backlog', backlog, 50),
+    backlog: args.readOr('backlog', backlog, defaultBacklog),
     extraCertChain: args.readOr('extraCertChain', path, null),
     dhParameters: args.readOr('dhParameters', path, null),
     ...readServerTlsExtras(args),
@@ -121,7 +121,7 @@ function readTls(description: Description): TlsServer {
     type: 'tls',
     path: args.read('path', path),
     port: args.readOr('port', serverPort, 443),
-    backlog: args.readOr('backlog', backlog, 50),
+    backlog: args.readOr('backlog', backlog, defaultBacklog),
     interface: args.readOr('interface', bindAddress, '::'),
     ...readServerTlsExtras(args),
     ...readServerExtras(args),
@@ -143,7 +143,7 @@ function readUnix(description: Description): UnixServer {
     type: 'unix',
     address,
     mode: args.readOr('mode', mode, '666'),
-    backlog: args.readOr('backlog', backlog, 50),
+    backlog: args.readOr('backlog', backlog, defaultBacklog),
     lockfile: args.readOr('lockfile', lockfile, !isAbstract),
     ...readServerExtras(args),
   };

@@ -24,6 +24,8 @@ export const serverPort = integer({ min: 0, max: 65535 });
 export const clientPort = integer({ min: 1, max: 65535 });
 /** Length of a listen queue; a C int. */
 export const backlog = integer({ min: 1, max: largestInt });
+/** Where none is named. The system caps it at its own limit; with less, most of a burst of clients wait a second and more. */
+export const defaultBacklog = 4096;
 /** Number of a descriptor, or position among inherited ones. */
 export const descriptor = integer({ min: 0, max: largestInt });
 export const count = integer({ min: 1, max: largestInt });

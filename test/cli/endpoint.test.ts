@@ -6,11 +6,11 @@ test('endpoint explains every parameter, a line each', { timeout: 60_000 }, asyn
   const { exitCode, stdout, stderr } = await runWords(['endpoint', 'server', 'tcp:8080:interface=127.0.0.1']);
   assert.deepEqual({ exitCode, stderr }, { exitCode: 0, stderr: '' });
   const names = stdout.trimEnd().split('\n').map((line) => line.split(/ +/).slice(0, 2).join(' '));
-  assert.deepEqual(names, ['type tcp', 'port 8080', 'interface 127.0.0.1', 'backlog 50']);
+  assert.deepEqual(names, ['type tcp', 'port 8080', 'interface 127.0.0.1', 'backlog 4096']);
 });
 
 for (const [role, text, expected] of [
-  ['server', 'tcp:0123', { type: 'tcp', port: 123, interface: '', backlog: 50 }],
+  ['server', 'tcp:0123', { type: 'tcp', port: 123, interface: '', backlog: 4096 }],
   ['client', 'tcp:h:80', { type: 'tcp', host: 'h', port: 80, timeout: 30, bindAddress: null }],
   ['server', 'systemd:INET:0', { type: 'systemd', domain: 'INET', index: 0, name: null }],
   ['server', 'stdio:', { type: 'stdio' }],

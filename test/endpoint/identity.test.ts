@@ -19,7 +19,7 @@ function areDifferent(key: (text: string) => string, groups: readonly (readonly 
 
 test('servers written differently are the same', { timeout }, () => {
   areEqual(keyOfServer, [
-    ['tcp:9000', 'tcp:port=9000', 'TCP:9000:interface=:backlog=50', 'tcp:9000:0.0.0.0', 't\\cp:9000'],
+    ['tcp:9000', 'tcp:port=9000', 'TCP:9000:interface=:backlog=4096', 'tcp:9000:0.0.0.0', 't\\cp:9000'],
     ['tcp6:80', 'tcp:80:interface=\\:\\:', 'tcp6:80:interface=[0:0::0]'],
     ['tcp:80:interface=localhost', 'tcp:80:LOCALHOST'],
     ['haproxy:tcp:80', 'tcp:80:proxy=accept'],

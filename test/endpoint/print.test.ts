@@ -11,7 +11,7 @@ const timeout = 60_000;
 
 test('an endpoint is printed without what is default anyway', { timeout }, () => {
   const shortest = {
-    'TCP:interface=:port=9000:backlog=50': 'tcp:9000',
+    'TCP:interface=:port=9000:backlog=4096': 'tcp:9000',
     'tcp6:80:interface=\\:\\:': 'tcp6:80',
     'tcp:80:interface=\\:\\:1': 'tcp:80:interface=[::1]',
     'ssl:443:privateKey=a:certKey=a': 'ssl:443:privateKey=a',

@@ -65,7 +65,7 @@ test('an argument given twice is refused, and the second one is shown', { timeou
 
 test('ssl has its files by default in server.pem, and certKey where privateKey is', { timeout }, () => {
   assert.deepEqual(parseServer('ssl:443'), {
-    type: 'ssl', port: 443, privateKey: 'server.pem', certKey: 'server.pem', sslmethod: null, interface: '', backlog: 50,
+    type: 'ssl', port: 443, privateKey: 'server.pem', certKey: 'server.pem', sslmethod: null, interface: '', backlog: 4096,
     extraCertChain: null, dhParameters: null,
   });
 });
@@ -83,14 +83,14 @@ test('ssl takes the method names that still make sense', { timeout }, () => {
 });
 
 test('tls takes a directory, and port 443 and every address by default', { timeout }, () => {
-  assert.deepEqual(parseServer('tls:certs'), { type: 'tls', path: 'certs', port: 443, backlog: 50, interface: '::' });
+  assert.deepEqual(parseServer('tls:certs'), { type: 'tls', path: 'certs', port: 443, backlog: 4096, interface: '::' });
   assert.deepEqual(parseServer('tls:certs:8443:9:[::1]'), { type: 'tls', path: 'certs', port: 8443, backlog: 9, interface: '::1' });
   refuses(parseServer, { tls: /missing argument: path/, 'tls:': /empty/, 'tls:certs:sni=more': /unknown argument/ });
 });
 
 test('unix takes octal permissions, and 0 and 1, true and false for its lock', { timeout }, () => {
   assert.deepEqual(parseServer('unix:/s:mode=0640:lockfile=false'), {
-    type: 'unix', address: '/s', mode: '640', backlog: 50, lockfile: false,
+    type: 'unix', address: '/s', mode: '640', backlog: 4096, lockfile: false,
   });
   refuses(parseServer, {
     'unix:/s:mode=': /not an octal number/,
@@ -103,7 +103,7 @@ test('unix takes octal permissions, and 0 and 1, true and false for its lock', {
 });
 
 test('an abstract socket has a name of its own, and neither lock nor mode', { timeout }, () => {
-  const endpoint = { type: 'unix', address: '\0web', mode: '666', backlog: 50, lockfile: false };
+  const endpoint = { type: 'unix', address: '\0web', mode: '666', backlog: 4096, lockfile: false };
   assert.deepEqual(parseServer('unix:abstract=web'), endpoint);
   assert.deepEqual(parseServer('unix:\0web'), endpoint);
   assert.deepEqual(parseServer('unix:@web'), { ...endpoint, address: '@web', lockfile: true });
@@ -153,7 +153,7 @@ test('haproxy wraps an endpoint as it is written, once', { timeout }, () => {
 
 test('our own parameters appear only when given', { timeout }, () => {
   assert.deepEqual(parseServer('tcp:80:maxconn=100:idle=5m:proxy=accept'), {
-    type: 'tcp', port: 80, interface: '', backlog: 50, maxconn: 100, idle: 300_000, proxy: 'accept',
+    type: 'tcp', port: 80, interface: '', backlog: 4096, maxconn: 100, idle: 300_000, proxy: 'accept',
   });
   const endpoint = parseServer('ssl:443:alpn=h2,http/1.1:sni=certs:clientCA=ca.pem:idle=500ms');
   assert.deepEqual(endpoint, { ...parseServer('ssl:443'), alpn: ['h2', 'http/1.1'], sni: 'certs', clientCA: 'ca.pem', idle: 500 });
