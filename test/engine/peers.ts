@@ -94,6 +94,14 @@ export function readAll(socket: Socket): Promise<string> {
   });
 }
 
+/** Everything until the peer is gone, in whatever way; the socket is closed. */
+export async function readToClose(socket: Socket): Promise<string> {
+  const chunks: Buffer[] = [];
+  socket.on('data', (chunk: Buffer) => chunks.push(chunk)).once('end', () => socket.destroy()).resume();
+  await new Promise((resolve) => socket.once('close', resolve));
+  return Buffer.concat(chunks).toString('latin1');
+}
+
 /** Exactly this many bytes; the socket is paused again. */
 export function readBytes(socket: Socket, count: number): Promise<string> {
   return new Promise((resolve, reject) => {

@@ -3,7 +3,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { test } from 'node:test';
 import type { Socket } from 'node:net';
-import { closed, connectTo, endingOf, openBackend, openEcho, readAll, readBytes, reset } from './peers.ts';
+import { closed, connectTo, endingOf, openBackend, openEcho, readAll, readBytes, readToClose, reset } from './peers.ts';
 import { Rig, to } from './rig.ts';
 import type { OpenEngine } from './rig.ts';
 import { socketOptionsOfPeers } from './socket-options.ts';
@@ -84,6 +84,26 @@ export function relaySuite(openEngine: OpenEngine): void {
     assert.equal(await endingOf(client), 'reset');
     assert.equal((await rig.endedConnections(1))[0]?.error, null);
   });
+
+  for (const on of ['tcp', 'unix'] as const) {
+    test(`what a peer sent before it closed with bytes unread arrives, over ${on}`, { timeout: 60_000 }, async () => {
+      await using rig = new Rig(openEngine);
+      await using backend = await openBackend(on === 'tcp' ? {} : { path: rig.path() });
+      const { connect } = await rig.forward({ to: to(backend), on });
+      for (let round = 0; round < 10; round++) {
+        const client = await connect();
+        const peer = await backend.next();
+        const [early, other] = round % 2 === 0 ? [peer, client] : [client, peer];
+        const received = readToClose(other);
+        other.write(Buffer.alloc(100_000));
+        await once(early, 'readable');
+        early.write('last words', () => early.destroy());
+        assert.equal(await received, 'last words');
+        other.destroy();
+      }
+      for (const end of await rig.endedConnections(10)) assert.equal(end.error, null);
+    });
+  }
 
   test('a reset after the other direction has ended is a reset still', { timeout: 60_000 }, async () => {
     await using rig = new Rig(openEngine);

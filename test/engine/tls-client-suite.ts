@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import type { ClientEndpoint } from '../../src/endpoint/model.ts';
 import { openFullBackend } from './full-backend.ts';
-import { endingOf, openBackend, openEcho, readAll, readBytes, reset } from './peers.ts';
+import { endingOf, openBackend, openEcho, readAll, readBytes, readToClose, reset } from './peers.ts';
 import { Rig, to } from './rig.ts';
 import type { OpenEngine } from './rig.ts';
 import { stalled, writeMuch } from './stall.ts';
@@ -50,6 +50,27 @@ export function tlsClientSuite(openEngine: OpenEngine): void {
     client.end();
     await rig.endedConnections(1);
   });
+
+  for (const isHalfClosed of [false, true]) {
+    test(`the answer of an upstream that closes before it has read all arrives${isHalfClosed ? ' at a client that has ended' : ''}`, { timeout: 60_000 }, async () => {
+      await using rig = new Rig(openEngine);
+      await using backend = await openTlsBackend({ ...identity(), noDelay: true });
+      const plain = await rig.forward({ to: sslTo(backend.port, pem()) });
+      const both = await rig.forward({ to: sslTo(backend.port, pem()), from: sslFrom(pem()) });
+      const answer = 'answer '.repeat(100);
+      for (let round = 0; round < 6; round++) {
+        const client = round % 2 === 0 ? await plain.connect() : await connectTls(both.address, { ca: read(pem().root) });
+        const received = readToClose(client);
+        client.write(Buffer.alloc(1_000_000));
+        if (isHalfClosed) client.end();
+        const peer = await backend.next();
+        peer.write(answer, () => peer.destroy());
+        assert.equal(await received, answer);
+        client.destroy();
+        assert.equal((await rig.endedConnections(round + 1))[round]?.error, null);
+      }
+    });
+  }
 
   test('an upstream whose certificate is not trusted, or for another name, is not connected to', { timeout: 60_000 }, async () => {
     await using rig = new Rig(openEngine);

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
 import { openFullBackend } from './full-backend.ts';
-import { endingOf, openBackend, openEcho, readAll, readBytes, reset } from './peers.ts';
+import { endingOf, openBackend, openEcho, readAll, readBytes, readToClose, reset } from './peers.ts';
 import type { Address } from './peers.ts';
 import { Rig, to } from './rig.ts';
 import type { OpenEngine } from './rig.ts';
@@ -59,6 +59,20 @@ export function tlsServerSuite(openEngine: OpenEngine): void {
     client.end('late');
     assert.equal(await received, 'late');
     assert.equal((await rig.endedConnections(1))[0]?.error, null);
+  });
+
+  test('what a TLS client sent before it went away, the answer unread, arrives', { timeout: 60_000 }, async () => {
+    await using rig = new Rig(openEngine);
+    await using backend = await openBackend();
+    const { address } = await rig.forward({ to: to(backend), from: sslFrom(pem()) });
+    for (let round = 0; round < 6; round++) {
+      const client = await connectTls(address, { ca: read(pem().root) });
+      const peer = await backend.next();
+      writeMuch(peer, 10_000_000);
+      client.write('last words', () => client.destroy());
+      assert.equal(await readToClose(peer), 'last words');
+    }
+    for (const end of await rig.endedConnections(6)) assert.equal(end.error, null);
   });
 
   test('openssl s_client verifies the certificate and is answered', { timeout: 60_000 }, async () => {

@@ -1,10 +1,11 @@
 /** Bytes both ways, until both directions have ended. */
-import type { Socket } from 'node:net';
 import { errorCode, GraceError } from '../../error.ts';
 import { pauseLeg, resumeLeg } from './gate.ts';
-import { closedLeg, closeLeg, resetLeg } from './leg.ts';
+import { closedLeg, closeLeg, destroyLeg, resetLeg } from './leg.ts';
 import type { Leg } from './leg.ts';
+import { lingerOn } from './linger.ts';
 import type { Vigil } from './vigil.ts';
+import { catchWriteFailure, isPeersEnding } from './write-failure.ts';
 
 export type RelayOptions = {
   /** Hears of bytes from the client, from the upstream. */
@@ -19,7 +20,8 @@ export type RelayOptions = {
 
 /**
  * Relay until both sides are closed, which it sees to. Each direction ends on its own: an end of one
- * peer is passed on to the other, whose bytes go on. What is not orderly becomes a reset. A reader
+ * peer is passed on to the other, whose bytes go on. What is not orderly becomes a reset, after the bytes
+ * that came before it; a peer that had ended its direction and takes no more is an end. A reader
  * that stalls stops the reading of its peer: what is kept for it is bounded by the high-water marks of
  * the two sockets, 64 KiB each, and one read.
  *
@@ -31,6 +33,11 @@ export async function relay(near: Leg, far: Leg, { movedIn, movedOut, idleMs, si
   let trouble: Error | null = null;
   let bytesMoved = 0;
   let isClosing = false;
+  /** Legs that take no more bytes, and those of them whose end is no end but a reset. */
+  const failed = new Set<Leg>();
+  const cutOff = new Set<Leg>();
+  /** Whether a leg that is closed had ended in both directions. */
+  const isOrderly = (leg: Leg) => leg.socket.readableEnded && leg.socket.writableFinished && !failed.has(leg);
 
   const close = (reason: Error | null) => {
     if (isClosing) return;
@@ -39,15 +46,29 @@ export async function relay(near: Leg, far: Leg, { movedIn, movedOut, idleMs, si
     closeLeg(near);
     closeLeg(far);
   };
+  /** A leg is gone: the other one gets what it sent, and then what it is to see of that. */
+  const pass = (leg: Leg, other: Leg) => {
+    if (isClosing || isGone(other)) return;
+    const hasEnded = leg.socket.readableEnded && !cutOff.has(leg);
+    // What it sent while the other one was busy.
+    for (let chunk: Buffer | null; (chunk = leg.socket.read() as Buffer | null) !== null; ) other.socket.write(chunk);
+    lingerOn(other, { hasEnded, done: () => (hasEnded ? destroyLeg(other) : resetLeg(other)) });
+  };
   const watch = (leg: Leg, other: Leg) => {
     leg.socket.on('error', (error) => {
       if (!isClosing) trouble ??= isPeersEnding(error) ? null : relayError(error);
     });
     leg.socket.on('close', () => {
-      if (!isClosing && !isOrderly(leg.socket)) resetLeg(other);
+      if (!isClosing && !isOrderly(leg)) pass(leg, other);
+    });
+    catchWriteFailure(leg, (error) => {
+      // A system tells of a reset once: reading then shows an end that was none, unless the peer had ended before.
+      if (!leg.socket.readableEnded && errorCode(error) !== 'EPIPE') cutOff.add(leg);
+      failed.add(leg);
+      if (leg.socket.readableEnded) destroyLeg(leg);
+      else leg.socket.once('end', () => destroyLeg(leg));
     });
   };
-
   const abort = () => close(null);
   const stopIdle = idleMs === null ? null : whenIdle({ idleMs, bytesMoved: () => bytesMoved, idle: () => close(new GraceError(`idle for ${idleMs / 1000} s`)) });
   watch(near, far);
@@ -59,6 +80,7 @@ export async function relay(near: Leg, far: Leg, { movedIn, movedOut, idleMs, si
   else {
     pump(near, far, {
       vigil,
+      isCutOff: () => cutOff.has(near),
       moved(bytes) {
         bytesMoved += bytes;
         movedIn(bytes);
@@ -66,6 +88,7 @@ export async function relay(near: Leg, far: Leg, { movedIn, movedOut, idleMs, si
     });
     pump(far, near, {
       vigil,
+      isCutOff: () => cutOff.has(far),
       moved(bytes) {
         bytesMoved += bytes;
         movedOut(bytes);
@@ -78,7 +101,9 @@ export async function relay(near: Leg, far: Leg, { movedIn, movedOut, idleMs, si
   return trouble;
 }
 
-function pump(from: Leg, to: Leg, { moved, vigil }: { moved: (bytes: number) => void; vigil: Vigil }): void {
+type PumpOptions = { moved: (bytes: number) => void; isCutOff: () => boolean; vigil: Vigil };
+
+function pump(from: Leg, to: Leg, { moved, isCutOff, vigil }: PumpOptions): void {
   const source = from.socket;
   const sink = to.socket;
   let forget: (() => void) | null = null;
@@ -88,7 +113,8 @@ function pump(from: Leg, to: Leg, { moved, vigil }: { moved: (bytes: number) => 
   };
   source.on('data', (chunk: Buffer) => {
     moved(chunk.length);
-    if (sink.write(chunk)) return;
+    // Who is gone takes everything: its peer may be about to read its answer when all is sent.
+    if (sink.write(chunk) || sink.destroyed) return;
     pauseLeg(from);
     // While it is not read, its reset would go unnoticed.
     forget ??= vigil.watch(from, 'reset', () => resetLeg(from));
@@ -99,7 +125,11 @@ function pump(from: Leg, to: Leg, { moved, vigil }: { moved: (bytes: number) => 
   });
   // A TLS socket says that it has ended even if nobody has begun to read.
   if (source.readableEnded) sink.end();
-  else source.on('end', () => sink.end());
+  else {
+    source.on('end', () => {
+      if (!isCutOff()) sink.end();
+    });
+  }
   source.on('close', endWatch);
   // A client that was accepted paused stays so until it is told otherwise.
   resumeLeg(from);
@@ -107,16 +137,6 @@ function pump(from: Leg, to: Leg, { moved, vigil }: { moved: (bytes: number) => 
 
 function isGone({ socket, carrier }: Leg): boolean {
   return socket.destroyed || carrier.destroyed;
-}
-
-/** Whether a socket that is closed had ended in both directions. */
-function isOrderly(socket: Socket): boolean {
-  return socket.readableEnded && socket.writableFinished;
-}
-
-/** Resets and broken pipes are endings, not errors. */
-function isPeersEnding(error: Error): boolean {
-  return ['ECONNRESET', 'EPIPE', 'ECONNABORTED', 'ERR_STREAM_DESTROYED'].includes(errorCode(error) ?? '');
 }
 
 function relayError(error: Error): GraceError {
