@@ -118,8 +118,10 @@ function readChain(file: NamedFile): Certificate[] {
 function readIdentity({ keyFile, certFile, chain }: { keyFile: NamedFile; certFile: NamedFile; chain: readonly Certificate[] }): Identity {
   const keyText = readText(keyFile);
   const isOneFile = resolve(keyFile.path) === resolve(certFile.path);
-  const text = isOneFile ? keyText : `${readText(certFile)}\n${keyText}`;
-  const key = privateKeyBlock(text);
+  const certText = isOneFile ? '' : readText(certFile);
+  const text = `${certText}\n${keyText}`;
+  // A leftover in the other file is no match for the key that was named.
+  const key = privateKeyBlock(keyText) ?? privateKeyBlock(certText);
   if (key === undefined) throw fileError(keyFile, 'bad PEM: no private key in it');
   if (key.isEncrypted) {
     throw fileError(keyFile, 'the private key is encrypted', { hint: 'give a key without a pass phrase; openssl pkey -in FILE -out NEWFILE makes one' });

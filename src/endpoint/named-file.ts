@@ -1,5 +1,6 @@
-import { readdirSync, readFileSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { closeSync, constants, fstatSync, openSync, readdirSync, readSync, realpathSync, statSync } from 'node:fs';
+import type { Stats } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { errorCode, errorMessage } from '../error.ts';
 import { fsPath } from '../sys/file-name.ts';
 import { EndpointError, quoted } from './error.ts';
@@ -14,25 +15,95 @@ export type NamedFile = {
   text: string;
 };
 
+/** Bytes of the largest file that is read: all authorities of a system take a quarter of it. */
+const largestFile = 1 << 20;
+/** Most entries of a directory, those below it included. */
+const mostEntries = 10_000;
+
 export function fileError({ parameter, path, text }: NamedFile, problem: string, { hint, cause }: { hint?: string | undefined; cause?: unknown } = {}): EndpointError {
   return new EndpointError(`${parameter} ${quoted(resolve(path))}: ${problem}`, { text, hint, cause });
 }
 
-export function listDirectory(directory: NamedFile, options: { recursive?: boolean } = {}): string[] {
+/** The names in a directory, sorted; with `recursive` those below it too, links followed, no directory entered twice. */
+export function listDirectory(directory: NamedFile, { recursive = false }: { recursive?: boolean } = {}): string[] {
+  const top = resolve(directory.path);
+  const found: string[] = [];
+  const entered = new Set<string>();
+  const enter = (below: string) => {
+    const path = join(top, below);
+    // A link may lead back up.
+    const real = realpathSync(fsPath(path));
+    if (entered.has(real)) return;
+    entered.add(real);
+    for (const name of readdirSync(fsPath(path), { encoding: 'utf8' }).sort()) {
+      const each = join(below, name);
+      found.push(each);
+      if (found.length > mostEntries) throw fileError(directory, `more than ${mostEntries} files in it`, { hint: 'name a directory that holds certificates alone' });
+      if (recursive && isDirectory(join(top, each))) tryToEnter(each);
+    }
+  };
+  const tryToEnter = (below: string) => {
+    try {
+      enter(below);
+    } catch (error) {
+      if (error instanceof EndpointError) throw error; // others: not ours to read, or gone in the meantime
+    }
+  };
   try {
-    return readdirSync(fsPath(resolve(directory.path)), { recursive: options.recursive ?? false, encoding: 'utf8' }).sort();
+    enter('');
   } catch (error) {
-    throw accessError(directory, error);
+    throw error instanceof EndpointError ? error : accessError(directory, error);
+  }
+  return found.sort();
+}
+
+function isDirectory(path: string): boolean {
+  try {
+    return statSync(fsPath(path)).isDirectory();
+  } catch {
+    return false; // a link to nothing
   }
 }
 
-/** The text of a file. Throws EndpointError that names parameter and file. */
+/**
+ * The text of a file. Only of a file: opening a FIFO or a device may wait for ever, or never come to an
+ * end. Throws EndpointError that names parameter and file.
+ */
 export function readText(file: NamedFile): string {
   try {
-    return readFileSync(fsPath(resolve(file.path)), 'utf8');
+    // To open some of them is to do something already.
+    mustBeFile(file, statSync(fsPath(resolve(file.path))));
+    const fd = openSync(fsPath(resolve(file.path)), constants.O_RDONLY | (constants.O_NONBLOCK ?? 0) | (constants.O_NOCTTY ?? 0));
+    try {
+      return readWhole(file, fd);
+    } finally {
+      closeSync(fd);
+    }
   } catch (error) {
-    throw accessError(file, error);
+    throw error instanceof EndpointError ? error : accessError(file, error);
   }
+}
+
+function readWhole(file: NamedFile, fd: number): string {
+  const stats = fstatSync(fd);
+  mustBeFile(file, stats);
+  // Files of /proc have no size.
+  const buffer = Buffer.alloc(Math.min(Math.max(stats.size, 65536), largestFile) + 1);
+  let length = 0;
+  for (let read = -1; read !== 0 && length < buffer.length; length += read) read = readSync(fd, buffer, length, buffer.length - length, null);
+  if (length > largestFile) throw fileError(file, `larger than ${largestFile} bytes, which no file of keys or certificates is`);
+  return buffer.toString('utf8', 0, length);
+}
+
+function mustBeFile(file: NamedFile, stats: Stats): void {
+  if (!stats.isFile()) throw fileError(file, `${kindOf(stats)}, not a file`, { hint: stats.isDirectory() ? undefined : 'copy what it gives into a file, and name that' });
+}
+
+function kindOf(stats: Stats): string {
+  if (stats.isDirectory()) return 'a directory';
+  if (stats.isFIFO()) return 'a named pipe (FIFO)';
+  if (stats.isSocket()) return 'a socket';
+  return 'a device';
 }
 
 function accessError(file: NamedFile, error: unknown): EndpointError {
@@ -42,6 +113,8 @@ function accessError(file: NamedFile, error: unknown): EndpointError {
     ['EACCES', 'permission denied'],
     ['ENOTDIR', 'not a directory'],
     ['EISDIR', 'a directory, not a file'],
+    ['ELOOP', 'a link that leads to itself'],
+    ['ENXIO', 'a socket or a device, not a file'],
   ]).get(code);
   return fileError(file, problem ?? errorMessage(error), { cause: error });
 }

@@ -88,6 +88,30 @@ export function tlsServerSuite(openEngine: OpenEngine): void {
     }
   });
 
+  test('no CBC, CCM, ARIA and static RSA, and no renegotiation by clients', { timeout: 60_000, skip: isDeno }, async () => {
+    await using rig = new Rig(openEngine);
+    await using echo = await openEcho();
+    const { address } = await rig.forward({ to: to(echo), from: sslFrom(pem()) });
+    const tls12 = ['s_client', '-connect', textOf(address), '-tls1_2'];
+    for (const cipher of ['ECDHE-ECDSA-AES128-SHA', 'ECDHE-ECDSA-AES256-SHA384', 'ECDHE-ECDSA-AES128-CCM', 'ECDHE-ECDSA-ARIA128-GCM-SHA256']) {
+      await assert.rejects(run('openssl', [...tls12, '-cipher', cipher]), /alert handshake failure/);
+    }
+    const child = run('openssl', [...tls12, '-cipher', 'ECDHE-ECDSA-AES128-GCM-SHA256', '-CAfile', pem().root]);
+    child.child.stdin?.write('R\n');
+    await assert.rejects(child, /no renegotiation/);
+  });
+
+  test('HTTP on a TLS port is answered in HTTP, and protocols that do not meet with the alert for it', { timeout: 60_000, skip: isDeno }, async () => {
+    await using rig = new Rig(openEngine);
+    await using echo = await openEcho();
+    const { address, connect } = await rig.forward({ to: to(echo), from: sslFrom(pem(), { alpn: ['h2'] }) });
+    const client = await connect();
+    client.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
+    assert.match(await readAll(client), /^HTTP\/1\.1 400 Bad Request\r\n[^]*speaks HTTPS, not HTTP\.\n$/);
+    await assert.rejects(run('openssl', ['s_client', '-connect', textOf(address), '-alpn', 'spdy/1']), /alert no application protocol/);
+    assert.equal((await rig.endedConnections(2)).every(({ stage }) => stage === 'handshake'), true);
+  });
+
   test('TLS 1.1 is refused, and TLSv1_2_METHOD offers nothing newer than 1.2', { timeout: 60_000 }, async () => {
     await using rig = new Rig(openEngine);
     await using echo = await openEcho();

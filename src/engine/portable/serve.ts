@@ -66,7 +66,8 @@ export async function serveClient(client: Socket, { upstream, terminator, vigil,
     const isEndedHere = reason instanceof EndedHere;
     error = reason instanceof Error && !isEndedHere ? reason : null;
     if (isEndedHere) closeLeg(near);
-    else resetLeg(near);
+    // A handshake that failed has seen to its client itself: it may be about to get an alert.
+    else if (stage !== 'handshake') resetLeg(near);
     await closedLeg(near);
   }
   upstream.release(connection);

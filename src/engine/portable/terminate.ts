@@ -7,10 +7,10 @@ import { readClientCA, readServerIdentity } from '../../endpoint/files.ts';
 import type { ServerIdentity } from '../../endpoint/files.ts';
 import type { SslServer, TlsServer } from '../../endpoint/model.ts';
 import { nodeTls } from '../../endpoint/node-tls.ts';
-import { tlsVersions } from '../../endpoint/versions.ts';
+import { serverDefaults, tlsVersions } from '../../endpoint/versions.ts';
 import { errorCode, GraceError } from '../../error.ts';
 import { hasGates, openGate } from './gate.ts';
-import { ignoreError, resetLeg } from './leg.ts';
+import { destroyLeg, ignoreError, resetLeg } from './leg.ts';
 import type { Leg } from './leg.ts';
 import { shortened } from './originate.ts';
 
@@ -32,7 +32,16 @@ export type Terminator = {
   reload(): void;
 };
 
-type Handshake = { client: Leg; done: (socket: TLSSocket) => void; fail: (error: Error | null) => void };
+type Handshake = {
+  client: Leg;
+  done: (socket: TLSSocket) => void;
+  fail: (error: Error | null) => void;
+  /** The client did not speak as it should, or refused us; it is told so in its own language. */
+  refuse: (error: Error, reason: Error | null) => void;
+};
+
+/** What a browser sees that was sent to a TLS port with http://. */
+const plainHttpAnswer = ['HTTP/1.1 400 Bad Request', 'Content-Type: text/plain', 'Content-Length: 34', 'Connection: close', '', 'This port speaks HTTPS, not HTTP.\n'].join('\r\n');
 
 /** Read the certificates of an endpoint. Throws GraceError when one is missing or unusable. */
 export function openTerminator(endpoint: SslServer | TlsServer, { handshakeTimeoutMs, handshakeLimit }: TerminatorOptions): Terminator {
@@ -51,7 +60,7 @@ export function openTerminator(endpoint: SslServer | TlsServer, { handshakeTimeo
     server.on('tlsClientError', (error, socket) => {
       socket.on('error', ignoreError);
       const handshake = handshakeOf(socket) ?? destroyedOne(pending);
-      if (handshake) handshake.fail(handshakeError(error, socket));
+      if (handshake) handshake.refuse(error, handshakeError(error, socket));
       else setImmediate(() => socket.destroy());
     });
     return server;
@@ -83,6 +92,13 @@ export function openTerminator(endpoint: SslServer | TlsServer, { handshakeTimeo
           resetLeg(client);
           reject(reason);
         };
+        const refuse = (error: Error, reason: Error | null) => {
+          settle();
+          if (errorCode(error) === 'ERR_SSL_HTTP_REQUEST' && !client.carrier.destroyed) client.carrier.write(plainHttpAnswer);
+          // A reset could overtake the alert or the answer.
+          setImmediate(() => destroyLeg(client));
+          reject(reason);
+        };
         // The error that led to it may come after it.
         const close = () => setImmediate(fail, null);
         const abort = () => (client.carrier.destroyed ? close() : fail(signal.reason));
@@ -93,7 +109,7 @@ export function openTerminator(endpoint: SslServer | TlsServer, { handshakeTimeo
           gate?.pause();
           resolve({ ...client, socket, gate });
         };
-        const handshake: Handshake = { client, fail, done };
+        const handshake: Handshake = { client, fail, refuse, done };
         pending.set(key, handshake);
         client.carrier.once('close', close);
         signal.addEventListener('abort', abort);
@@ -133,7 +149,7 @@ function handshakeError(error: Error, socket: TLSSocket): Error | null {
 
 function serverOptions(endpoint: SslServer | TlsServer): TlsOptions {
   const ca = readClientCA(endpoint);
-  const common = { ...(endpoint.type === 'ssl' ? tlsVersions(endpoint.sslmethod) : tlsVersions(null)), ...(ca === null ? {} : { ca }) };
+  const common = { ...serverDefaults, ...(endpoint.type === 'ssl' ? tlsVersions(endpoint.sslmethod) : tlsVersions(null)), ...(ca === null ? {} : { ca }) };
   const named = readNamed(endpoint);
   const own: ServerIdentity | undefined = endpoint.type === 'ssl' ? readServerIdentity(endpoint) : named[0];
   const contexts = named.map((identity) => ({ names: identity.names, context: nodeTls().createSecureContext({ ...common, ...pairOf(identity) }) }));

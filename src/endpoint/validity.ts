@@ -1,0 +1,46 @@
+/** When certificates are valid, and what is to be said of it. */
+import type { X509Certificate } from 'node:crypto';
+import type { Certificate } from './pem.ts';
+
+/** Both in milliseconds of the clock. */
+export type Validity = { fromMs: number; untilMs: number };
+
+const dayMs = 86_400_000;
+/** How long before its end a certificate is worth a word; a third of its time if that is less. */
+const soonMs = 14 * dayMs;
+
+export function validityOf({ validFrom, validTo }: X509Certificate): Validity {
+  return { fromMs: Date.parse(validFrom), untilMs: Date.parse(validTo) };
+}
+
+export function isValidAt({ fromMs, untilMs }: Validity, nowMs: number): boolean {
+  return fromMs <= nowMs && nowMs <= untilMs;
+}
+
+/** The one to present, or to build a chain with, comes first: a valid one, and of those the one that was issued last. */
+export function byValidity(nowMs: number): (a: Validity, b: Validity) => number {
+  return (a, b) => Number(isValidAt(b, nowMs)) - Number(isValidAt(a, nowMs)) || (isValidAt(a, nowMs) ? b.fromMs - a.fromMs : b.untilMs - a.untilMs);
+}
+
+/** What is to be said of a certificate, of whose file comes first; null when all is well. */
+export function validityWarning({ x509 }: Certificate, nowMs: number = Date.now()): string | null {
+  const { fromMs, untilMs } = validityOf(x509);
+  const name = /^CN=(.*)$/m.exec(x509.subject)?.[1] ?? x509.subjectAltName ?? x509.serialNumber;
+  const day = (ms: number) => new Date(ms).toISOString().slice(0, 10);
+  if (nowMs > untilMs) return `the certificate of ${name} expired on ${day(untilMs)}`;
+  if (nowMs < fromMs) return `the certificate of ${name} is not yet valid, only from ${day(fromMs)} on`;
+  if (untilMs - nowMs > Math.min(soonMs, (untilMs - fromMs) / 3)) return null;
+  return `the certificate of ${name} expires on ${day(untilMs)}`;
+}
+
+/** The curves of certificates that browsers and TLS libraries offer by default (RFC 8446, 9.1, and NIST's larger ones). */
+const commonCurves: readonly (string | undefined)[] = ['prime256v1', 'secp384r1', 'secp521r1'];
+
+/** What is to be said of a key that hardly any client can use; null when there are many. */
+export function keyWarning({ x509 }: Certificate): string | null {
+  const { asymmetricKeyType: type, asymmetricKeyDetails } = x509.publicKey;
+  const curve = asymmetricKeyDetails?.namedCurve;
+  if (type === 'ec' && !commonCurves.includes(curve)) return `its key is on the curve ${curve}, which clients do not offer: nobody will connect; take prime256v1`;
+  if (type === 'dsa') return 'its key is for DSA, which clients do not offer: nobody will connect; take an EC key on prime256v1';
+  return null;
+}
