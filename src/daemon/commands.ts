@@ -6,6 +6,7 @@ import { checkPath } from '../endpoint/check.ts';
 import { GraceError, errorMessage } from '../error.ts';
 import { drain } from './drain.ts';
 import { replaceDaemon } from './replace.ts';
+import { tellOfCertificates } from './certificates.ts';
 import { allRows, drainingRows, reportOf } from './rows.ts';
 import type { Service } from './service.ts';
 import { readRule, readSource } from './specs.ts';
@@ -93,7 +94,7 @@ async function start(service: Service, request: Request<'start'>): Promise<Resul
   try {
     const changed = await service.forwarder.start(rule);
     if (changed) service.log.info({ src: rule.src.typed, dst: rule.dst.typed }, 'rule started');
-    return { changed, notes: [] };
+    return { changed, notes: changed ? tellOfCertificates(rule, service.log) : [] };
   } catch (error) {
     service.log.warn({ src: rule.src.typed, dst: rule.dst.typed, error: errorMessage(error) }, 'rule not started');
     const isUnused = service.phase === 'serving' && !service.forwarder.hasRules && !service.forwarder.isChanging && service.unread.length === 0;
@@ -133,7 +134,7 @@ async function switchRule(service: Service, request: Request<'switch'>, { signal
   }
   const changed = await service.forwarder.switch(src, dst);
   if (changed) service.log.info({ src: src.typed, dst: dst.typed }, 'rule switched');
-  return { changed, notes: [] };
+  return { changed, notes: changed ? tellOfCertificates({ src, dst }, service.log) : [] };
 }
 
 async function wait(service: Service, request: Request<'wait'>, { signal, progress }: RequestContext): Promise<Result<'wait'>> {

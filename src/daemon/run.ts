@@ -40,6 +40,7 @@ import { meetParent } from './parent.ts';
 import type { Parent } from './parent.ts';
 import { followPlaces } from './places.ts';
 import { readPidFile, removePidFile, writePidFile } from './pid-file.ts';
+import { tellOfCertificates } from './certificates.ts';
 import { adoptRules, restoreRules, retryBroken } from './rules.ts';
 import { watchForRest } from './rest.ts';
 import type { Service } from './service.ts';
@@ -131,6 +132,7 @@ async function serve(options: DaemonOptions, parent: Parent, supervisor: Supervi
     let older: readonly GenerationReport[] = [];
     if (parent.handover) adoptRules(service, parent.handover);
     else older = await restoreRules(service, (note) => tell(service, parent, note));
+    for (const spec of service.forwarder.specs) tellOfCertificates(spec, service.log);
     listeners.dropUnused();
     const moveSocket = listeners.net.extras.find(({ name }) => name === moveSocketName)?.fd ?? null;
     if (parent.handover) await supervisor.ready();

@@ -5,6 +5,7 @@ import { holdSignals } from '../sys/exec.ts';
 import { stopDaemon, stopOwn } from './commands.ts';
 import type { OpenedLog } from './log.ts';
 import { redirectToLog } from '../control/standard-streams.ts';
+import { tellOfCertificates } from './certificates.ts';
 import { replaceDaemon } from './replace.ts';
 import type { Service } from './service.ts';
 
@@ -92,6 +93,7 @@ export function listenToSignals(service: Service, { onSignal, logFile, logError 
         log.error({ src: rule.src.typed, error: errorMessage(error) }, 'certificates not reloaded; the old ones stay');
       }
     }
+    for (const spec of forwarder.specs) tellOfCertificates(spec, log);
     log.info(failures === 0 ? 'log reopened, certificates reloaded' : 'log reopened');
   });
   // The executable's Node holds it back (--disable-sigusr1), and whoever has handlers lets it come.

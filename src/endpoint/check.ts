@@ -68,7 +68,7 @@ export function checkClient(endpoint: ClientEndpoint, { text = printClient(endpo
       break;
     case 'ssl':
     case 'tls': {
-      readClientIdentity(endpoint, { text });
+      readClientIdentity(endpoint, { text, warn: (warning) => void warnings.push(warning) });
       // The system's own authorities are not this endpoint's to check, and take long to read.
       if (trustOf(endpoint).path !== null) readClientTrust(endpoint, { text, warn: (warning) => void warnings.push(warning) });
       if (endpoint.type === 'tls' && endpoint.endpoint !== null) warnings.push(...checkClient(endpoint.endpoint, { text }));

@@ -2,12 +2,18 @@ import { join } from 'node:path';
 import { EndpointError } from './error.ts';
 import type { FileOptions, Identity } from './files.ts';
 import { fileError, listDirectory, type NamedFile, readCertificates, readText } from './named-file.ts';
+import { checkIdentity } from './openssl.ts';
 import { type Certificate, distinct, privateKeyBlock, publicKeyId, readPrivateKey } from './pem.ts';
+import { byValidity, isValidAt, keyWarning, validityOf, validityWarning } from './validity.ts';
+import type { Validity } from './validity.ts';
 
 /** One of the identities that a server chooses from by name. */
 export type NamedIdentity = Identity & {
   /** The DNS names of the certificate, in lower case; some begin with `*.`. */
   names: string[];
+  /** As in `rsa`, `ec`: a server may present one of each kind for the same name, as the client can use them. */
+  keyType: string;
+  validity: Validity;
 };
 
 type KeyFound = { pem: string; id: string };
@@ -15,7 +21,7 @@ type KeyFound = { pem: string; id: string };
 /**
  * The identities in a directory: keys and certificates of all `.pem` files in it and below, paired by
  * public key, each with the chain that can be built from the certificates without a key. In order
- * of the files' names; one certificate renewed under the same key comes newest first.
+ * of the files' names. Warns of those that are presented although they have expired or soon do.
  * `parameter` is what the directory is called in messages. Throws EndpointError when there is none.
  */
 export function readServerDirectory(
@@ -29,26 +35,61 @@ export function readServerDirectory(
   const keyIds = new Set(keys.map(({ id }) => id));
   const idOf = new Map(certificates.map((each) => [each, publicKeyId(each.x509.publicKey)]));
   const authorities = certificates.filter((each) => !keyIds.has(idOf.get(each) ?? ''));
-  const identities = keys.flatMap(({ pem, id }) => {
-    const leaves = certificates.filter((each) => idOf.get(each) === id).sort(newestFirst);
-    return leaves.map((leaf) => ({
-      names: namesOf(leaf),
-      key: pem,
-      cert: [leaf, ...chainOf(leaf, authorities)].map((each) => each.pem).join(''),
-    }));
-  });
+  const byAge = byValidity(Date.now());
+  authorities.sort((a, b) => byAge(validityOf(a.x509), validityOf(b.x509)));
+  const leafOf = new Map<NamedIdentity, Certificate>();
+  for (const { pem, id } of keys) {
+    for (const leaf of certificates.filter((each) => idOf.get(each) === id).sort(longestFirst)) {
+      const cert = [leaf, ...chainOf(leaf, authorities)].map((each) => each.pem).join('');
+      const problem = checkIdentity({ key: pem, cert });
+      if (problem !== null) {
+        problems.push(`${parameter} ${JSON.stringify(path)}: the certificate of ${namesOf(leaf).join(', ')}: ${problem.reason}`);
+        warn?.(`skipped: ${problems.at(-1)}; ${problem.hint}`);
+        continue;
+      }
+      leafOf.set({ names: namesOf(leaf), key: pem, cert, keyType: leaf.x509.publicKey.asymmetricKeyType ?? '', validity: validityOf(leaf.x509) }, leaf);
+    }
+  }
+  const identities = [...leafOf.keys()];
+  const presented = new Set([...defaultIdentities(identities), ...identities.flatMap(({ names }) => names.flatMap((name) => chooseIdentities(identities, name)))]);
+  for (const each of presented) {
+    const leaf = leafOf.get(each);
+    if (leaf) for (const warning of [validityWarning(leaf), keyWarning(leaf)]) if (warning !== null) warn?.(`${parameter} ${JSON.stringify(path)}: ${warning}`);
+  }
   if (identities.length > 0) return identities;
   throw fileError(directory, 'no private key with its certificate in it', { hint: problems[0] ?? 'it takes files that end in .pem' });
 }
 
+type Choice = Pick<NamedIdentity, 'names' | 'keyType' | 'validity'>;
+
 /**
- * The identity for the name that a client sent: one with that very name, else one whose `*.` stands
- * for the first label; undefined when there is none, and the caller takes its default.
+ * The identities for the name that a client sent, the best of each kind of key: valid ones before others,
+ * those with that very name before those whose `*.` stands for the first label, and the newest first.
+ * None when there are none, and the caller takes its default.
  */
-export function chooseIdentity<Named extends { names: readonly string[] }>(identities: readonly Named[], serverName: string): Named | undefined {
+export function chooseIdentities<Named extends Choice>(identities: readonly Named[], serverName: string, nowMs: number = Date.now()): Named[] {
   const name = serverName.toLowerCase().replace(/\.$/, '');
   const wildcard = name.replace(/^[^.]+/, '*');
-  return identities.find(({ names }) => names.includes(name)) ?? identities.find(({ names }) => names.includes(wildcard));
+  const isExact = ({ names }: Named) => names.includes(name);
+  const isValid = ({ validity }: Named) => isValidAt(validity, nowMs);
+  const byAge = byValidity(nowMs);
+  const found = identities.filter((each) => isExact(each) || each.names.includes(wildcard)).sort((a, b) => {
+    return Number(isValid(b)) - Number(isValid(a)) || Number(isExact(b)) - Number(isExact(a)) || byAge(a.validity, b.validity);
+  });
+  const [best] = found;
+  if (best === undefined) return [];
+  // A second one must be as good: a client that cannot use the best is not served with an expired one, nor one for another name.
+  const asGood = found.filter((each) => isValid(each) === isValid(best) && isExact(each) === isExact(best));
+  return asGood.filter((each, index) => asGood.findIndex(({ keyType }) => keyType === each.keyType) === index);
+}
+
+/** What clients get that send no name, or one that nobody has: the first that is valid, and what has its name. */
+export function defaultIdentities<Named extends Choice>(identities: readonly Named[], nowMs: number = Date.now()): Named[] {
+  const first = identities.find(({ validity }) => isValidAt(validity, nowMs)) ?? identities[0];
+  if (first === undefined) return [];
+  const [name] = first.names;
+  const chosen = name === undefined ? [] : chooseIdentities(identities, name, nowMs);
+  return chosen.length === 0 ? [first] : chosen;
 }
 
 /** All keys and certificates, each once, and what could not be used. */
@@ -98,8 +139,8 @@ function isIssuedBy({ x509 }: Certificate, issuer: Certificate): boolean {
   return x509.checkIssued(issuer.x509) && x509.verify(issuer.x509.publicKey);
 }
 
-function newestFirst(a: Certificate, b: Certificate): number {
-  return Date.parse(b.x509.validTo) - Date.parse(a.x509.validTo);
+function longestFirst(a: Certificate, b: Certificate): number {
+  return validityOf(b.x509).untilMs - validityOf(a.x509).untilMs;
 }
 
 /** The names of `subjectAltName`; of a certificate from before there was one, the common name. */

@@ -9,7 +9,9 @@ import type { SslClient, SslServer, TlsClient, TlsServer } from './model.ts';
 import { fileError, listDirectory, type NamedFile, readCertificates, readText } from './named-file.ts';
 import { nodeTls } from './node-tls.ts';
 import { type Certificate, distinct, pemBlocks, privateKeyBlock, publicKeyId, readPrivateKey } from './pem.ts';
+import { checkDhParameters, checkIdentity } from './openssl.ts';
 import { printClient, printServer } from './print.ts';
+import { keyWarning, validityWarning } from './validity.ts';
 
 export type FileOptions = {
   /** The endpoint as the user typed it, for messages; by default as grace would write it. */
@@ -32,12 +34,12 @@ export type ServerIdentity = Identity & {
  * What an `ssl:` server presents. Its two files are read as one text, so either may hold both
  * parts; every certificate after the first is sent as its chain, then those of `extraCertChain`.
  */
-export function readServerIdentity(endpoint: SslServer, { text = printServer(endpoint) }: FileOptions = {}): ServerIdentity {
+export function readServerIdentity(endpoint: SslServer, { text = printServer(endpoint), warn }: FileOptions = {}): ServerIdentity {
   const { privateKey, certKey, extraCertChain, dhParameters } = endpoint;
   const chain = extraCertChain === null ? [] : readChain({ parameter: 'extraCertChain', path: extraCertChain, text });
   const keyFile = { parameter: 'privateKey', path: privateKey, text };
   const certFile = certKey === privateKey ? keyFile : { parameter: 'certKey', path: certKey, text };
-  const identity: ServerIdentity = readIdentity({ keyFile, certFile, chain });
+  const identity: ServerIdentity = readIdentity({ keyFile, certFile, chain, warn });
   if (dhParameters !== null) identity.dhparam = readDhParameters({ parameter: 'dhParameters', path: dhParameters, text });
   const ca = readClientCA(endpoint, { text });
   if (ca !== null) identity.ca = ca;
@@ -54,12 +56,12 @@ export function readClientCA(endpoint: SslServer | TlsServer, { text = printServ
 }
 
 /** The certificate that a client presents; null when the endpoint names none. */
-export function readClientIdentity(endpoint: SslClient | TlsClient, { text = printClient(endpoint) }: FileOptions = {}): Identity | null {
+export function readClientIdentity(endpoint: SslClient | TlsClient, { text = printClient(endpoint), warn }: FileOptions = {}): Identity | null {
   const { parameter, path } = certificateOf(endpoint);
   if (path === null) return null;
   const certFile = { parameter, path, text };
   const keyFile = endpoint.privateKey === null ? certFile : { parameter: 'privateKey', path: endpoint.privateKey, text };
-  return readIdentity({ keyFile, certFile, chain: [] });
+  return readIdentity({ keyFile, certFile, chain: [], warn });
 }
 
 /**
@@ -115,7 +117,9 @@ function readChain(file: NamedFile): Certificate[] {
   return chain;
 }
 
-function readIdentity({ keyFile, certFile, chain }: { keyFile: NamedFile; certFile: NamedFile; chain: readonly Certificate[] }): Identity {
+type IdentityFiles = { keyFile: NamedFile; certFile: NamedFile; chain: readonly Certificate[]; warn: FileOptions['warn'] };
+
+function readIdentity({ keyFile, certFile, chain, warn }: IdentityFiles): Identity {
   const keyText = readText(keyFile);
   const isOneFile = resolve(keyFile.path) === resolve(certFile.path);
   const certText = isOneFile ? '' : readText(certFile);
@@ -135,7 +139,14 @@ function readIdentity({ keyFile, certFile, chain }: { keyFile: NamedFile; certFi
     const hint = isElsewhere ? 'the certificate of the key must be the first one in the file' : undefined;
     throw fileError(keyFile, `key does not match certificate ${quoted(resolve(certFile.path))}`, { hint });
   }
-  return { key: key.text, cert: joined(distinct([...certificates, ...chain])) };
+  const sent = distinct([...certificates, ...chain]);
+  const identity = { key: key.text, cert: joined(sent) };
+  const problem = checkIdentity(identity);
+  if (problem !== null) throw fileError(certFile, problem.reason, { hint: problem.hint });
+  for (const warning of [...sent.map((each) => validityWarning(each)), keyWarning(leaf)]) {
+    if (warning !== null) warn?.(`${certFile.parameter} ${quoted(resolve(certFile.path))}: ${warning}`);
+  }
+  return identity;
 }
 
 function keyIdOf(file: NamedFile, pem: string): string {
@@ -149,6 +160,10 @@ function keyIdOf(file: NamedFile, pem: string): string {
 function readDhParameters(file: NamedFile): string {
   const block = pemBlocks(readText(file)).find(({ label }) => label.endsWith('DH PARAMETERS'));
   if (block === undefined) throw fileError(file, 'bad PEM: no DH parameters in it');
+  // OpenSSL says nothing of them, and goes without.
+  if (block.label.startsWith('X9.42')) throw fileError(file, 'X9.42 parameters, which TLS does not use', { hint: 'leave dhParameters out, or make new ones: openssl dhparam -out FILE 2048' });
+  const problem = checkDhParameters(block.text);
+  if (problem !== null) throw fileError(file, problem.reason, { hint: problem.hint });
   return block.text;
 }
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { copyFileSync, rmSync } from 'node:fs';
+import { execFileSync, spawn } from 'node:child_process';
+import { copyFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { connect as connectTls, createServer as createTlsServer } from 'node:tls';
@@ -150,6 +150,28 @@ test('a restart whose successor cannot read a certificate changes nothing', { ti
   const { socket, text } = await greet(port, files.root);
   assert.equal(text, 'A\n');
   socket.destroy();
+});
+
+test('start presents the valid one of two certificates, and says that one is about to end', { timeout }, async (t) => {
+  const grace = makeGrace(t);
+  const files = pemFiles(t);
+  const a = await startBackend(t, 'A');
+  const dir = join(files.dir, 'served');
+  mkdirSync(dir);
+  // Each has a key of its own; the expired one comes first by name.
+  for (const [name, days] of [['1', '-1'], ['2', '30']] as const) {
+    const file = (end: string) => join(files.dir, `${name}.${end}`);
+    execFileSync('openssl', ['req', '-new', '-nodes', '-newkey', 'rsa:2048', '-subj', `/CN=www.example.com`, '-addext', 'subjectAltName=DNS:www.example.com', '-keyout', file('key'), '-out', file('csr')], { stdio: 'pipe' });
+    execFileSync('openssl', ['x509', '-req', '-in', file('csr'), '-copy_extensions', 'copy', '-signkey', file('key'), '-days', days, '-out', file('crt')], { stdio: 'pipe' });
+    writeFileSync(join(dir, `${name}.pem`), readFileSync(file('key'), 'utf8') + readFileSync(file('crt'), 'utf8'));
+  }
+  const src = `tls:${dir}:0:interface=127.0.0.1`;
+  await grace.ok('start', src, a.endpoint);
+  const { socket } = await greet(await grace.port(src), join(files.dir, '2.crt'));
+  socket.destroy();
+  const { stderr } = await grace.run('start', `ssl:0:privateKey=${files.dir}/1.key:certKey=${files.dir}/1.crt:interface=127.0.0.1`, a.endpoint);
+  assert.match(stderr, /1\.crt": the certificate of www\.example\.com expired on /);
+  await until('the log says so', () => /1\.crt.*expired on/.test(grace.log()));
 });
 
 test('a key that does not fit is refused by start, with the file named', { timeout }, async (t) => {

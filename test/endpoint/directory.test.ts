@@ -4,7 +4,7 @@ import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } fro
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { createSecureContext } from 'node:tls';
-import { chooseIdentity, readServerDirectory } from '../../src/endpoint/directory.ts';
+import { chooseIdentities, defaultIdentities, readServerDirectory } from '../../src/endpoint/directory.ts';
 import { EndpointError } from '../../src/endpoint/error.ts';
 import { pemBlocks } from '../../src/endpoint/pem.ts';
 import { makeCertificate, makePemFiles, type PemFiles } from './pem.ts';
@@ -67,10 +67,34 @@ describe('a directory of keys and certificates', { timeout: 60_000 }, () => {
   });
 });
 
+const day = 86_400_000;
+const now = Date.UTC(2026, 5, 1);
+const old = { fromMs: now - 400 * day, untilMs: now - 30 * day };
+const last = { fromMs: now - 50 * day, untilMs: now + 10 * day };
+const current = { fromMs: now - 5 * day, untilMs: now + 85 * day };
+const future = { fromMs: now + day, untilMs: now + 900 * day };
+
 test('an identity is chosen by its very name before a wildcard, which stands for one label', { timeout: 60_000 }, () => {
-  const identities = [{ names: ['*.example.org'] }, { names: ['www.example.org', 'example.org'] }];
-  const chosen = (name: string) => identities.findIndex((each) => each === chooseIdentity(identities, name));
+  const identities = [['*.example.org'], ['www.example.org', 'example.org']].map((names) => ({ names, keyType: 'ec', validity: current }));
+  const chosen = (name: string) => identities.findIndex((each) => each === chooseIdentities(identities, name, now)[0]);
   assert.deepEqual(['www.example.org', 'WWW.Example.org.', 'ftp.example.org', 'a.b.example.org', 'example.org', 'example.com', ''].map(chosen), [
     1, 1, 0, -1, 1, -1, -1,
   ]);
+});
+
+test('a valid certificate is chosen before an expired one and one to come, the newest first, one of each kind of key', { timeout: 60_000 }, () => {
+  const identities = [
+    { id: 'old', names: ['a.test'], keyType: 'ec', validity: old },
+    { id: 'future', names: ['a.test'], keyType: 'ec', validity: future },
+    { id: 'last', names: ['a.test'], keyType: 'ec', validity: last },
+    { id: 'current', names: ['a.test'], keyType: 'ec', validity: current },
+    { id: 'rsa', names: ['a.test'], keyType: 'rsa', validity: last },
+    { id: 'old rsa', names: ['b.test'], keyType: 'rsa', validity: old },
+    { id: 'wildcard', names: ['*.test'], keyType: 'rsa', validity: current },
+  ];
+  const ids = (found: readonly { id: string }[]) => found.map(({ id }) => id);
+  assert.deepEqual(ids(chooseIdentities(identities, 'a.test', now)), ['current', 'rsa']);
+  assert.deepEqual(ids(chooseIdentities(identities, 'b.test', now)), ['wildcard']);
+  assert.deepEqual(ids(chooseIdentities(identities.slice(0, 2), 'a.test', now)), ['future']);
+  assert.deepEqual(ids(defaultIdentities(identities, now)), ['current', 'rsa']);
 });

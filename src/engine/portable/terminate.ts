@@ -1,7 +1,7 @@
 /** TLS towards clients: certificates by name, handshakes that strangers cannot hold us with. The mirror image of originate.ts. */
 import type { Socket } from 'node:net';
-import type { TlsOptions, TLSSocket } from 'node:tls';
-import { chooseIdentity, readServerDirectory } from '../../endpoint/directory.ts';
+import type { SecureContext, TlsOptions, TLSSocket } from 'node:tls';
+import { chooseIdentities, defaultIdentities, readServerDirectory } from '../../endpoint/directory.ts';
 import type { NamedIdentity } from '../../endpoint/directory.ts';
 import { readClientCA, readServerIdentity } from '../../endpoint/files.ts';
 import type { ServerIdentity } from '../../endpoint/files.ts';
@@ -151,21 +151,36 @@ function serverOptions(endpoint: SslServer | TlsServer): TlsOptions {
   const ca = readClientCA(endpoint);
   const common = { ...serverDefaults, ...(endpoint.type === 'ssl' ? tlsVersions(endpoint.sslmethod) : tlsVersions(null)), ...(ca === null ? {} : { ca }) };
   const named = readNamed(endpoint);
-  const own: ServerIdentity | undefined = endpoint.type === 'ssl' ? readServerIdentity(endpoint) : named[0];
-  const contexts = named.map((identity) => ({ names: identity.names, context: nodeTls().createSecureContext({ ...common, ...pairOf(identity) }) }));
+  const own: ServerIdentity | undefined = endpoint.type === 'ssl' ? readServerIdentity(endpoint) : undefined;
+  const contexts = new Map<string, SecureContext>();
+  const contextFor = (identities: readonly NamedIdentity[]) => {
+    const key = identities.map((each) => named.indexOf(each)).join();
+    const context = contexts.get(key) ?? nodeTls().createSecureContext({ ...common, ...pairsOf(identities) });
+    contexts.set(key, context);
+    return context;
+  };
+  const choose = (name: string) => {
+    const chosen = chooseIdentities(named, name);
+    if (chosen.length > 0) return contextFor(chosen);
+    return endpoint.type === 'tls' ? contextFor(defaultIdentities(named)) : undefined;
+  };
   return {
     ...common,
-    ...(own === undefined ? {} : pairOf(own)),
+    ...pairsOf(own === undefined ? defaultIdentities(named) : [own]),
     ...(own?.dhparam === undefined ? {} : { dhparam: own.dhparam }),
-    ...(contexts.length === 0 ? {} : { SNICallback: (name, done) => done(null, chooseIdentity(contexts, name)?.context) }),
+    ...(named.length === 0 ? {} : { SNICallback: (name, done) => done(null, choose(name)) }),
     ...(endpoint.alpn === undefined ? {} : { ALPNProtocols: [...endpoint.alpn] }),
     requestCert: ca !== null,
     rejectUnauthorized: ca !== null,
   };
 }
 
-function pairOf({ key, cert }: ServerIdentity): { key: string; cert: string } {
-  return { key, cert };
+/** One of each kind of key, of which OpenSSL takes what the client can use. Deno knows only one. */
+function pairsOf(identities: readonly ServerIdentity[]): { key: string | string[]; cert: string | string[] } | object {
+  const [first] = identities;
+  if (first === undefined) return {};
+  if (identities.length === 1 || hasGates) return { key: first.key, cert: first.cert };
+  return { key: identities.map(({ key }) => key), cert: identities.map(({ cert }) => cert) };
 }
 
 function readNamed(endpoint: SslServer | TlsServer): NamedIdentity[] {
