@@ -30,12 +30,16 @@ export async function upgradeSelf(context: Context, input: Input): Promise<numbe
     printLine(stdout, compared({ release, version, isWanted: wanted !== null }));
     return 0;
   }
-  const { target, restarted } = await withStatusLine(context, (onStep) => upgrade({ place, release, dir, self, version, timeoutMs, signal, onStep }));
+  const { target, restarted, others } = await withStatusLine(context, (onStep) => upgrade({ place, release, dir, self, version, timeoutMs, signal, onStep }));
   printLine(stdout, `Upgraded ${target}: ${version} -> ${release.version}`);
   if (restarted) {
     const { oldPid, newPid, oldVersion, newVersion, draining } = restarted;
     printLine(stdout, `Restarted: pid ${oldPid} (${oldVersion}) -> pid ${newPid} (${newVersion})`);
     if (draining > 0) printLine(stdout, `${counted(draining, 'open connection')} will finish in the old process`);
+  }
+  for (const { dir: other, outcome } of others) {
+    if (outcome instanceof GraceError) printNote(context, `the daemon in ${other} was not restarted: ${outcome.message}; to do it: grace -d ${other} restart`);
+    else printLine(stdout, `Restarted ${other}: pid ${outcome.oldPid} (${outcome.oldVersion}) -> pid ${outcome.newPid} (${outcome.newVersion})`);
   }
   for (const problem of await refreshShared(target)) printNote(context, problem);
   return 0;

@@ -5,6 +5,7 @@
 import { call } from '../control/client.ts';
 import type { Invocation, Result, StatusResult } from '../control/messages.ts';
 import { GraceError, errorMessage } from '../error.ts';
+import { findStateDirs } from './daemons.ts';
 import { checkVersion, claimExecutable } from './executable.ts';
 import { fetchExecutable } from './release.ts';
 import type { Release, ReleasePlace } from './release.ts';
@@ -28,8 +29,10 @@ export type UpgradeOptions = {
 export type Upgraded = {
   /** The file that was replaced. */
   target: string;
-  /** Null when no daemon ran. */
+  /** Null when no daemon ran in the state dir. */
   restarted: Result<'restart'> | null;
+  /** The daemons of other state dirs that run the same executable, restarted too or not. */
+  others: { dir: string; outcome: Result<'restart'> | GraceError }[];
 };
 
 /** Rejects with GraceError when it did not happen; everything then is as it was. */
@@ -37,17 +40,29 @@ export async function upgrade({ place, release, dir, self, version, timeoutMs, s
   const daemon = await findDaemon(dir, signal); // one that does not answer is better known before than after
   await using executable = await claimExecutable(self.file);
   const { target, newFile } = executable;
+  const otherDirs = findStateDirs(target).filter((other) => other !== dir);
   onStep(`downloading grace ${release.version}`);
   await fetchExecutable(place, release, newFile, signal);
   onStep(`checking grace ${release.version}`);
   await checkVersion(newFile, release.version);
   signal.throwIfAborted();
   await executable.replace();
-  if (!daemon) return { target, restarted: null };
+  const exec = { file: self.file, args: [...self.args] };
+  const restartOthers = async () => {
+    const others: Upgraded['others'] = [];
+    for (const other of otherDirs) {
+      onStep(`restarting the daemon of ${other}`);
+      const outcome = await call(other, { command: 'restart', exec, timeoutMs }).catch((error: unknown) => (error instanceof GraceError ? error : new GraceError(errorMessage(error))));
+      // It has ended since it was found.
+      if (!(outcome instanceof GraceError && outcome.exitCode === 3)) others.push({ dir: other, outcome });
+    }
+    return others;
+  };
+  if (!daemon) return { target, restarted: null, others: await restartOthers() };
   onStep('restarting the daemon');
   try {
-    const exec = { file: self.file, args: [...self.args] };
-    return { target, restarted: await call(dir, { command: 'restart', exec, timeoutMs }) };
+    const restarted = await call(dir, { command: 'restart', exec, timeoutMs });
+    return { target, restarted, others: await restartOthers() };
   } catch (error) {
     await executable.putBack();
     if (error instanceof GraceError && error.exitCode === 3) {

@@ -93,11 +93,16 @@ test('installed, upgraded under load, a broken version refused, gone back, delet
   const clients = new ConnectingClients(Number(rows.find((row) => row.src === src)!.listening.split(':').at(-1)), { count: 2 });
   t.after(() => clients.stop());
 
+  const other = join(grace.prefix, 'other');
+  await grace.ok('-d', other, 'start', src, backend.endpoint);
   makeNewest(server, '1.1.0');
   const before = await grace.status();
   assert.equal(await grace.ok('upgrade', '--check'), 'grace 1.1.0 is there; this is 1.0.0\n');
   const upgraded = await grace.ok('upgrade', '--timeout', '100s');
   assert.match(upgraded, /Upgraded .*: 1\.0\.0 -> 1\.1\.0\nRestarted: pid \d+ \(1\.0\.0\) -> pid \d+ \(1\.1\.0\)\n/);
+  assert.ok(upgraded.includes(`Restarted ${other}: pid `), upgraded);
+  assert.equal((JSON.parse(await grace.ok('-d', other, 'status', '--json')) as StatusResult).version, '1.1.0');
+  await grace.ok('-d', other, 'stop');
   const after = await grace.status();
   assert.equal(after.version, '1.1.0');
   assert.notEqual(after.pid, before.pid);
