@@ -62,6 +62,7 @@ export const globalOptions: readonly OptionDefinition[] = [
 ];
 
 const json: OptionDefinition = { name: 'json', help: 'print JSON' };
+/** Wherever it stands for a rule that there is, its name does too. */
 const src: ArgumentDefinition = { name: 'SRC', required: true };
 const dst: ArgumentDefinition = { name: 'DST', required: true };
 const anySrc: ArgumentDefinition = { name: 'SRC', required: false };
@@ -73,18 +74,23 @@ export const commands: readonly CommandDefinition[] = [
     summary: 'forward SRC to DST',
     details: [
       'SRC says where to listen, DST where to connect. Starts the daemon in the background when none runs in the state dir, and returns when SRC is listening.',
-      'The same rule again changes nothing. A SRC that is forwarded elsewhere is an error: use "grace switch".',
+      'The same rule again changes nothing. A SRC that is forwarded elsewhere is an error: use "grace switch", or --switch, which changes parameters of SRC without giving up the socket.',
     ],
     args: [src, dst],
-    options: [json],
-    examples: ['grace start tcp:8080 tcp:127.0.0.1:9001', 'grace start unix:/run/app.sock tcp:[::1]:9001'],
+    options: [
+      { name: 'name', value: 'NAME', help: 'a name for the rule, to be used in place of SRC by other commands' },
+      { name: 'switch', help: 'if SRC is forwarded already, switch it to DST, and change its parameters to those given' },
+      { name: 'no-check', help: 'do not try DST first (with --switch)' },
+      json,
+    ],
+    examples: ['grace start 8080 9001', 'grace start --name web tcp:8080 tcp:127.0.0.1:9001', 'grace start unix:/run/app.sock tcp:[::1]:9001'],
   },
   {
     name: 'switch',
     aliases: ['x'],
     summary: 'send new connections of SRC to another DST',
     details: [
-      'Connections that are open stay where they are. DST must accept a connection first; if it does not, nothing changes and the exit code is 1.',
+      'Connections that are open stay where they are. DST must accept a connection first; if it does not, nothing changes and the exit code is 5.',
     ],
     args: [src, dst],
     options: [
@@ -102,7 +108,7 @@ export const commands: readonly CommandDefinition[] = [
     details: [
       'A line a destination: the current one of each rule is active; an earlier one is inactive and stays listed while it has connections.',
     ],
-    args: [],
+    args: [anySrc],
     options: [{ name: 'long', short: 'l', help: 'a line a process too: its pid, bytes in and out, since when, where it listens' }, json],
     examples: ['grace ls', 'grace ls --json'],
   },

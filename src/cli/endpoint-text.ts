@@ -1,3 +1,4 @@
+import { isRuleName } from '../control/rule-name.ts';
 import { parseClient } from '../endpoint/client.ts';
 import { resolvePaths } from '../endpoint/paths.ts';
 import { printClient, printServer } from '../endpoint/print.ts';
@@ -7,8 +8,9 @@ import type { EndpointText } from '../control/messages.ts';
 import { quoted } from '../endpoint/error.ts';
 import { GraceError } from '../error.ts';
 
-/** SRC as the daemon takes it. Throws EndpointError, or GraceError for a source that no daemon can serve (exit code 2). */
+/** SRC, or the name of a rule, as the daemon takes it. Throws EndpointError, or GraceError for a source that no daemon can serve (exit code 2). */
 export function readSource(typed: string, cwd: string): EndpointText {
+  if (isRuleName(typed)) return { typed, absolute: typed };
   const endpoint = parseServer(typed);
   if (endpoint.type === 'stdio') {
     throw new GraceError(`cannot forward ${quoted(typed)}: the daemon in the background has no standard input of yours`, {
@@ -32,6 +34,8 @@ export function sourceKey(typed: string, cwd: string): string {
 /** Both endpoints of a rule. Throws as {@link readSource} and {@link readDestination}; the hint has the right line when the two are swapped. */
 export function readPair({ command, src, dst, cwd }: { command: string; src: string; dst: string; cwd: string }): { src: EndpointText; dst: EndpointText } {
   try {
+    // A rule that is to start has no name yet.
+    if (command === 'start') parseServer(src);
     return { src: readSource(src, cwd), dst: readDestination(dst, cwd) };
   } catch (error) {
     if (!canRead(() => parseClient(src)) || !canRead(() => parseServer(dst))) throw error;

@@ -13,6 +13,8 @@ export const exitCodes: readonly (readonly [code: number, meaning: string])[] = 
   [1, 'failed, nothing was changed'],
   [2, 'the command line or an endpoint is wrong'],
   [3, 'no daemon runs'],
+  [4, 'SRC, or the name, is not forwarded'],
+  [5, 'the destination does not accept'],
   [124, 'a timeout passed'],
 ];
 

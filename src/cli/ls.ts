@@ -2,6 +2,7 @@ import { call } from '../control/client.ts';
 import type { DestinationRow } from '../control/messages.ts';
 import type { Context, Input } from './context.ts';
 import { formatSize, formatTable, paint, printJson, printLine, printNote, visible } from './output.ts';
+import { readSource } from './endpoint-text.ts';
 import type { Column } from './output.ts';
 import { mergeRows } from './rows.ts';
 
@@ -15,17 +16,21 @@ const longColumns: readonly Column[] = [
   { title: 'listening' },
 ];
 
-/** `grace ls [--long] [--json]` */
+/** `grace ls [SRC] [--long] [--json]` */
 export async function ls(context: Context, input: Input): Promise<number> {
-  const { dir, signal } = context;
-  const { rows } = await call(dir, { command: 'ls' }, { signal });
+  const { dir, signal, cwd } = context;
+  const [typed] = input.args;
+  const { rows } = await call(dir, { command: 'ls', ...(typed === undefined ? {} : { src: readSource(typed, cwd) }) }, { signal });
   if (input.has('json')) {
     printJson(context, rows);
     return 0;
   }
+  const isNamed = rows.some(({ name }) => name !== undefined);
+  const named = (titles: readonly Column[]) => (isNamed ? [...titles, { title: 'name' }] : titles);
+  const withName = ({ name }: DestinationRow, texts: string[]) => (isNamed ? [...texts, visible(name ?? '')] : texts);
   const text = input.has('long')
-    ? formatTable(longColumns, rows.map((row) => longCells(context, row)))
-    : formatTable(columns, mergeRows(rows).map((row) => cells(context, row)));
+    ? formatTable(named(longColumns), rows.map((row) => withName(row, longCells(context, row))))
+    : formatTable(named(columns), mergeRows(rows).map((row) => withName(row, cells(context, row))));
   printLine(context.stdout, await text);
   for (const { src, error } of rows) if (error !== undefined) printNote(context, `${src} is not served: ${error}`);
   return 0;

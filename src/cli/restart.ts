@@ -5,7 +5,7 @@ import type { Invocation } from '../control/messages.ts';
 import { GraceError, errorCode, errorMessage } from '../error.ts';
 import type { Context, Input } from './context.ts';
 import { parseDuration } from './duration.ts';
-import { counted, printLine } from './output.ts';
+import { counted, printJson, printLine } from './output.ts';
 
 /** `grace restart [--exec PATH] [--timeout DURATION]` */
 export async function restart(context: Context, input: Input): Promise<number> {
@@ -14,6 +14,10 @@ export async function restart(context: Context, input: Input): Promise<number> {
   const path = input.value('exec');
   const exec = path === undefined ? self : executableAt(resolve(cwd, path));
   const { oldPid, newPid, oldVersion, newVersion, draining } = await call(dir, { command: 'restart', exec, timeoutMs }, { signal });
+  if (input.has('json')) {
+    printJson(context, { oldPid, newPid, oldVersion, newVersion, draining });
+    return 0;
+  }
   printLine(stdout, `Restarted: pid ${oldPid} (${oldVersion}) -> pid ${newPid} (${newVersion})`);
   if (draining > 0) printLine(stdout, `${counted(draining, 'open connection')} will finish in the old process`);
   return 0;

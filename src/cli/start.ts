@@ -1,3 +1,6 @@
+import { isRuleName } from '../control/rule-name.ts';
+import { quoted } from '../endpoint/error.ts';
+import { GraceError } from '../error.ts';
 import { startWithDaemon } from '../control/launch.ts';
 import { innerEndpoint } from '../endpoint/inner.ts';
 import type { ServerEndpoint } from '../endpoint/model.ts';
@@ -5,23 +8,33 @@ import { parseServer } from '../endpoint/server.ts';
 import { argument } from './context.ts';
 import type { Context, Input } from './context.ts';
 import { readPair } from './endpoint-text.ts';
-import { printLine, printNote } from './output.ts';
+import { printJson, printLine, printNote } from './output.ts';
 
-/** `grace start SRC DST` */
+/** `grace start [--name NAME] [--switch [--no-check]] SRC DST` */
 export async function start(context: Context, input: Input): Promise<number> {
   const { dir, self, cwd, stdout, isTTY } = context;
   const { src, dst } = readPair({ command: 'start', src: argument(input, 0), dst: argument(input, 1), cwd });
+  const name = readName(input);
+  const isSwitch = input.has('switch');
+  if (input.has('no-check') && !isSwitch) throw new GraceError('--no-check is for --switch, and there is no --switch', { exitCode: 2 });
   const onNote = (note: string) => printNote(context, note);
   let isLaunched = false;
   const onLaunch = () => void (isLaunched = true);
-  const { changed, notes } = await startWithDaemon({ dir, self, onNote, onLaunch, request: { command: 'start', src, dst } });
+  const { changed, notes } = await startWithDaemon({ dir, self, onNote, onLaunch, request: { command: 'start', src: name === undefined ? src : { ...src, name }, dst, ...(isSwitch ? { switch: true, check: !input.has('no-check') } : {}) } });
   notes.forEach(onNote);
-  printLine(stdout, 'Started');
+  if (input.has('json')) printJson(context, { src: src.typed, dst: dst.typed, ...(name === undefined ? {} : { name }), changed, notes });
+  else printLine(stdout, 'Started');
   if (isTTY && isLaunched) onNote(`a daemon was started in the background, with the state dir ${dir}`);
   if (isTTY && changed && listensEverywhere(parseServer(src.absolute))) {
     onNote(`${src.typed} takes connections from every network of this machine; add :interface=127.0.0.1 for this machine only`);
   }
   return 0;
+}
+
+function readName(input: Input): string | undefined {
+  const name = input.value('name');
+  if (name === undefined || isRuleName(name)) return name;
+  throw new GraceError(`--name takes a word of letters, digits, ".", "-" and "_" that begins with a letter and is no type of endpoint, not ${quoted(name)}`, { exitCode: 2 });
 }
 
 /** The default of `tcp` and `ssl`, which is easily meant otherwise; an address that was written was meant. */

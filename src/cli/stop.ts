@@ -5,7 +5,7 @@ import { isRunning } from '../sys/process.ts';
 import type { Context, Input } from './context.ts';
 import { formatExactly, parseDuration } from './duration.ts';
 import { readSource } from './endpoint-text.ts';
-import { StatusLine, counted, printLine } from './output.ts';
+import { StatusLine, counted, printJson, printLine } from './output.ts';
 import { describeConnections } from './rows.ts';
 
 /** How long a process may take to be gone after it said that it ends. */
@@ -19,6 +19,10 @@ export async function stop(context: Context, input: Input): Promise<number> {
   const request = { command: 'stop', timeoutMs: input.has('now') ? 0 : timeoutMs } as const;
   const { closed, pids } = await callWithStatusLine(context, typed === undefined ? request : { ...request, src: readSource(typed, cwd) });
   if (typed === undefined) await waitUntilGone(pids, { dir, signal });
+  if (input.has('json')) {
+    printJson(context, { ...(typed === undefined ? {} : { src: typed }), closed, pids });
+    return 0;
+  }
   printLine(stdout, 'Stopped');
   if (closed > 0) {
     printLine(stdout, `${counted(closed, 'connection')} closed${request.timeoutMs > 0 ? ` after ${formatExactly(request.timeoutMs)}` : ''}`);

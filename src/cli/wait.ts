@@ -4,7 +4,7 @@ import { GraceError } from '../error.ts';
 import type { Context, Input } from './context.ts';
 import { formatExactly, parseDuration } from './duration.ts';
 import { readSource } from './endpoint-text.ts';
-import { StatusLine } from './output.ts';
+import { StatusLine, printJson } from './output.ts';
 import { describeConnections } from './rows.ts';
 
 /** How long a daemon that has not answered by the time-out still gets to say what is left. */
@@ -18,6 +18,7 @@ export async function wait(context: Context, input: Input): Promise<number> {
     src: typed === undefined ? null : readSource(typed, context.cwd),
     timeoutMs: timeout === undefined ? null : parseDuration(timeout, '--timeout'),
   });
+  if (input.has('json')) printJson(context, { ...(typed === undefined ? {} : { src: typed }), connections: 0 });
   return 0;
 }
 

@@ -9,7 +9,7 @@ import * as v from 'valibot';
 import { GraceError, errorMessage } from '../error.ts';
 
 /** An endpoint as the user typed it and with its relative paths made absolute. */
-export type EndpointText = { typed: string; absolute: string };
+export type EndpointText = { typed: string; absolute: string; /** Of a source that is to be kept: the name of its rule. */ name?: string | undefined };
 
 /** How a program is started: the file and the arguments that come before grace's own. */
 export type Invocation = { file: string; args: string[] };
@@ -18,6 +18,8 @@ export type Invocation = { file: string; args: string[] };
 export type DestinationRow = {
   src: string;
   dst: string;
+  /** Of the rule, if it has one. */
+  name?: string;
   connections: number;
   /** Whether new connections of the rule go there. */
   active: boolean;
@@ -55,9 +57,10 @@ export type StatusResult = {
 };
 
 export type Requests = {
-  start: { request: { command: 'start'; src: EndpointText; dst: EndpointText; startedForIt?: boolean }; result: { changed: boolean; notes: string[] }; progress: never };
+  /** With `switch`, a source that is forwarded already gets the destination and the parameters that are given; `check`: only if DST accepts. */
+  start: { request: { command: 'start'; src: EndpointText; dst: EndpointText; startedForIt?: boolean; switch?: boolean; check?: boolean }; result: { changed: boolean; notes: string[] }; progress: never };
   switch: { request: { command: 'switch'; src: EndpointText; dst: EndpointText; check: boolean }; result: { changed: boolean; notes: string[] }; progress: never };
-  ls: { request: { command: 'ls' }; result: { rows: DestinationRow[] }; progress: never };
+  ls: { request: { command: 'ls'; src?: EndpointText }; result: { rows: DestinationRow[] }; progress: never };
   /** Progress: what it still waits for, at the start and whenever that changes. */
   wait: { request: { command: 'wait'; src?: EndpointText }; result: Record<string, never>; progress: { waiting: DestinationRow[] } };
   /** Without src: the whole daemon, every generation of it; its process ends right after the result. */
@@ -111,14 +114,14 @@ export function failureOf(error: unknown): Failure {
 }
 
 /** Schema of an {@link EndpointText}. */
-export const endpointText = v.object({ typed: v.string(), absolute: v.string() });
+export const endpointText = v.object({ typed: v.string(), absolute: v.string(), name: v.optional(v.string()) });
 const milliseconds = v.pipe(v.number(), v.minValue(0));
 
 /** Schema of a request; anything else is answered with an error. */
 export const requestSchema = v.variant('command', [
-  v.object({ command: v.literal('start'), src: endpointText, dst: endpointText, startedForIt: v.optional(v.boolean()) }),
+  v.object({ command: v.literal('start'), src: endpointText, dst: endpointText, startedForIt: v.optional(v.boolean()), switch: v.optional(v.boolean()), check: v.optional(v.boolean()) }),
   v.object({ command: v.literal('switch'), src: endpointText, dst: endpointText, check: v.boolean() }),
-  v.object({ command: v.literal('ls') }),
+  v.object({ command: v.literal('ls'), src: v.optional(endpointText) }),
   v.object({ command: v.literal('wait'), src: v.optional(endpointText) }),
   v.object({ command: v.literal('stop'), src: v.optional(endpointText), timeoutMs: milliseconds }),
   v.object({

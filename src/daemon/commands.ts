@@ -1,18 +1,24 @@
 import { standardError } from '../control/log-place.ts';
-import type { GenerationReport, Request, Requests, Result, StatusResult } from '../control/messages.ts';
+import type { DestinationRow, EndpointText, GenerationReport, Request, Requests, Result, StatusResult } from '../control/messages.ts';
 import { MovedError } from '../control/server.ts';
 import type { RequestContext } from '../control/server.ts';
-import { checkPath } from '../endpoint/check.ts';
+import { isRuleName } from '../control/rule-name.ts';
+import type { DestinationSpec } from '../forward/destination.ts';
+import type { RuleSpec, SourceSpec } from '../forward/rule.ts';
+import { checkPath, checkServer } from '../endpoint/check.ts';
 import { GraceError, errorMessage } from '../error.ts';
 import { drain } from './drain.ts';
 import { replaceDaemon } from './replace.ts';
 import { tellOfCertificates } from './certificates.ts';
 import { allRows, drainingRows, reportOf } from './rows.ts';
 import type { Service } from './service.ts';
-import { readRule, readSource } from './specs.ts';
+import { readRule, readSource, readTarget } from './specs.ts';
 
 /** Longest that a connect to a new destination may take when a switch checks it, whatever its own time-out is. */
 const checkTimeoutMs = 30_000;
+
+/** Longest that `start` waits for a destination to refuse, in milliseconds. */
+const noteTimeoutMs = 300;
 
 /** Answers requests of clients, and of the daemon that serves when this one has been replaced. */
 export function handleRequest(service: Service, request: Request, context: RequestContext): Promise<unknown> {
@@ -39,13 +45,13 @@ async function handleClient(service: Service, request: Request<keyof Requests>, 
   await settled(service, context.signal);
   switch (request.command) {
     case 'start':
-      return start(service, request);
+      return start(service, request, context);
     case 'switch':
       return switchRule(service, request, context);
     case 'ls':
       await service.generations.refresh();
       service.counters.keep(); // what somebody has seen does not go back at a crash
-      return { rows: allRows(service).map(({ row }) => row) } satisfies Result<'ls'>;
+      return { rows: rowsOf(service, request) } satisfies Result<'ls'>;
     case 'wait':
       return wait(service, request, context);
     case 'stop':
@@ -86,15 +92,34 @@ function stoppingError(): GraceError {
   return new GraceError('the daemon is stopping', { hint: 'wait for its end, or: grace stop --now' });
 }
 
-async function start(service: Service, request: Request<'start'>): Promise<Result<'start'>> {
+/** All rows, or those of one rule. Throws GraceError when there is no such rule. */
+function rowsOf(service: Service, { src }: Request<'ls'>): DestinationRow[] {
+  const rows = allRows(service);
+  if (src === undefined) return rows.map(({ row }) => row);
+  const { key } = sourceIn(service, src);
+  return rows.filter(({ srcKey }) => srcKey === key).map(({ row }) => row);
+}
+
+/** The source that is meant, by its endpoint or by the name of its rule. Throws GraceError (exit code 4) when there is no such rule. */
+function sourceIn({ forwarder }: Service, text: EndpointText): SourceSpec {
+  return isRuleName(text.absolute) ? forwarder.named(text.absolute) : forwarder.find(readSource(text));
+}
+
+async function start(service: Service, request: Request<'start'>, { signal }: RequestContext): Promise<Result<'start'>> {
   mustNotStop(service);
   const rule = readRule(request);
   checkPath(rule.dst.endpoint);
+  const isUpsert = request.switch === true;
+  const before = isUpsert ? service.forwarder.rules.find(({ src }) => src.listenKey === rule.src.listenKey) : undefined;
+  if (before && before.src.key !== rule.src.key) checkServer(rule.src.endpoint);
+  if (before && request.check === true && before.current.spec.key !== rule.dst.key) await mustAccept(service, rule, signal);
   await restoreKeeper(service);
   try {
-    const changed = await service.forwarder.start(rule);
+    const changed = await service.forwarder.start(rule, { isUpsert });
     if (changed) service.log.info({ src: rule.src.typed, dst: rule.dst.typed }, 'rule started');
-    return { changed, notes: changed ? tellOfCertificates(rule, service.log) : [] };
+    const notes = changed ? tellOfCertificates(rule, service.log) : [];
+    if (changed && !before) notes.push(...(await notesOn(service, rule.dst, signal)));
+    return { changed, notes };
   } catch (error) {
     service.log.warn({ src: rule.src.typed, dst: rule.dst.typed, error: errorMessage(error) }, 'rule not started');
     const isUnused = service.phase === 'serving' && !service.forwarder.hasRules && !service.forwarder.isChanging && service.unread.length === 0;
@@ -116,20 +141,12 @@ async function restoreKeeper({ supervisor, log }: Service): Promise<void> {
 
 async function switchRule(service: Service, request: Request<'switch'>, { signal }: RequestContext): Promise<Result<'switch'>> {
   mustNotStop(service);
-  const { src, dst } = readRule(request);
+  const src = sourceIn(service, request.src);
+  const dst = readTarget(request.dst);
   if (service.forwarder.isCurrent(src, dst)) return { changed: false, notes: [] };
   checkPath(dst.endpoint);
   if (request.check) {
-    try {
-      await service.engine.probe(dst.endpoint, { signal: AbortSignal.any([signal, AbortSignal.timeout(checkTimeoutMs)]) });
-    } catch (error) {
-      const isLate = error instanceof Error && error.name === 'TimeoutError';
-      const why = isLate ? `no answer within ${checkTimeoutMs / 1000} s` : errorMessage(error);
-      throw new GraceError(`cannot switch ${src.typed} to ${dst.typed}: ${why}`, {
-        hint: [...(error instanceof GraceError && error.hint ? [error.hint] : []), 'nothing was changed; --no-check switches all the same'].join('; '),
-        cause: error,
-      });
-    }
+    await mustAccept(service, { src, dst }, signal);
     mustServe(service);
   }
   const changed = await service.forwarder.switch(src, dst);
@@ -137,10 +154,36 @@ async function switchRule(service: Service, request: Request<'switch'>, { signal
   return { changed, notes: changed ? tellOfCertificates({ src, dst }, service.log) : [] };
 }
 
+/** Rejects with GraceError (exit code 5) unless the destination accepts a connection. */
+async function mustAccept(service: Service, { src, dst }: RuleSpec, signal: AbortSignal): Promise<void> {
+  try {
+    await service.engine.probe(dst.endpoint, { signal: AbortSignal.any([signal, AbortSignal.timeout(checkTimeoutMs)]) });
+  } catch (error) {
+    const isLate = error instanceof Error && error.name === 'TimeoutError';
+    const why = isLate ? `no answer within ${checkTimeoutMs / 1000} s` : errorMessage(error);
+    throw new GraceError(`cannot switch ${src.typed} to ${dst.typed}: ${why}`, {
+      hint: [...(error instanceof GraceError && error.hint ? [error.hint] : []), 'nothing was changed; --no-check switches all the same'].join('; '),
+      exitCode: 5,
+      cause: error,
+    });
+  }
+}
+
+/** What is worth knowing of a destination that has just become a rule's: that it does not accept. One that is slow to say so is not waited for. */
+async function notesOn({ engine }: Service, dst: DestinationSpec, signal: AbortSignal): Promise<string[]> {
+  try {
+    await engine.probe(dst.endpoint, { signal: AbortSignal.any([signal, AbortSignal.timeout(noteTimeoutMs)]) });
+    return [];
+  } catch (error) {
+    const isLate = error instanceof Error && (error.name === 'TimeoutError' || error.name === 'AbortError');
+    return isLate ? [] : [`nobody serves ${dst.typed} yet: ${errorMessage(error)}`];
+  }
+}
+
 async function wait(service: Service, request: Request<'wait'>, { signal, progress }: RequestContext): Promise<Result<'wait'>> {
-  const asked = request.src ? readSource(request.src) : null;
+  if (request.src && !isRuleName(request.src.absolute)) readSource(request.src);
   await service.generations.refresh();
-  const srcKey = asked ? keyOfWaited(service, request) : null;
+  const srcKey = request.src ? keyOfWaited(service, request.src) : null;
   for (;;) {
     mustServe(service);
     const waiting = drainingRows(service, srcKey);
@@ -151,14 +194,15 @@ async function wait(service: Service, request: Request<'wait'>, { signal, progre
 }
 
 /** A rule that has just been stopped can be waited for too, while connections of it are left. */
-function keyOfWaited(service: Service, request: Request<'wait'>): string {
-  const src = readSource(request.src!);
+function keyOfWaited(service: Service, text: EndpointText): string {
+  if (isRuleName(text.absolute)) return service.forwarder.named(text.absolute).key;
+  const src = readSource(text);
   if (allRows(service).some(({ srcKey }) => srcKey === src.key)) return src.key;
   return service.forwarder.find(src).key;
 }
 
 async function stopRule(service: Service, request: Request<'stop'>, { progress }: RequestContext): Promise<Result<'stop'>> {
-  const src = service.forwarder.find(readSource(request.src!));
+  const src = sourceIn(service, request.src!);
   const destinations = await service.forwarder.stop(src);
   await service.supervisor.settled();
   service.log.info({ src: src.typed }, 'rule stopped');

@@ -1,5 +1,5 @@
 /** The listeners of the daemon: opened for rules, or given to its first generation by init. */
-import { readdirSync } from 'node:fs';
+import { chmodSync, readdirSync } from 'node:fs';
 import { innerEndpoint } from '../endpoint/inner.ts';
 import type { BindableServer, ServerEndpoint } from '../endpoint/model.ts';
 import { GraceError, errorCode } from '../error.ts';
@@ -11,7 +11,7 @@ import type { Listener, ListenerAddress } from '../net/listener.ts';
 import { Net } from '../net/net.ts';
 import type { ListenSpec } from '../net/open.ts';
 import { removeSocketPath, whyPathIsLost } from '../net/unix-path.ts';
-import { isListeningStream, shutListener } from '../sys/socket.ts';
+import { isListeningStream, listenSocket, shutListener } from '../sys/socket.ts';
 import { alreadyUsed, chooseSocket, isMeant } from './given-sockets.ts';
 import type { GivenSocket } from './given-sockets.ts';
 import type { Handover } from './handover.ts';
@@ -218,6 +218,23 @@ export class Listeners {
   /** Why clients cannot find a listener any more, or null. One that was given is the giver's to look after. */
   whyLost(listener: Listener): string | null {
     return this.#isGiven(listener) ? null : whyPathIsLost(listener);
+  }
+
+  /** A listener goes on under another description. Throws GraceError for what a socket that is open cannot change. */
+  describe(listener: Listener, { from, to }: { from: SourceSpec; to: SourceSpec }): void {
+    const [before, after] = [plain(from.endpoint), plain(to.endpoint)];
+    if (before.type === 'unix' && after.type === 'unix') {
+      if (before.lockfile !== after.lockfile) throw new GraceError(`lockfile of ${from.typed} cannot change while it listens`, { hint: `first: grace stop ${from.typed}` });
+      if (before.mode !== after.mode && !after.address.startsWith('\0')) chmodSync(after.address, Number.parseInt(after.mode, 8));
+    }
+    if ('backlog' in before && 'backlog' in after && before.backlog !== after.backlog) {
+      listener.backlog = after.backlog;
+      listenSocket(listener.fd, after.backlog);
+    }
+    this.#sources.set(listener, to.typed);
+    if (this.#isGiven(listener)) return;
+    this.#supervisor.keep(listenerName(to), listener.fd, { isHeld: false });
+    this.#supervisor.forget(listenerName(from));
   }
 
   #isGiven(listener: Listener): boolean {

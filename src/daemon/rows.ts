@@ -1,4 +1,5 @@
 import type { DestinationRow, GenerationReport, KeyedRow } from '../control/messages.ts';
+import type { SourceSpec } from '../forward/rule.ts';
 import type { DestinationView } from '../forward/table.ts';
 import { formatAddress } from '../net/listener.ts';
 import type { Service } from './service.ts';
@@ -9,7 +10,7 @@ export function ownRows({ forwarder, listeners }: Pick<Service, 'forwarder' | 'l
   const broken = forwarder.broken.map(({ spec, error, since }): KeyedRow => ({
     srcKey: spec.src.key,
     dstKey: spec.dst.key,
-    row: { src: spec.src.typed, dst: spec.dst.typed, connections: 0, active: false, pid: process.pid, bytesIn: 0, bytesOut: 0, since, listening: '', error: error.message },
+    row: { src: spec.src.typed, ...nameOf(spec.src), dst: spec.dst.typed, connections: 0, active: false, pid: process.pid, bytesIn: 0, bytesOut: 0, since, listening: '', error: error.message },
   }));
   return [...served, ...broken];
 }
@@ -18,6 +19,7 @@ function keyedRow({ src, destination, isCurrent, listener }: DestinationView, lo
   const { connections, bytesIn, bytesOut } = destination.stats();
   const row: DestinationRow = {
     src: src.typed,
+    ...nameOf(src),
     dst: destination.spec.typed,
     connections,
     active: isCurrent,
@@ -29,6 +31,10 @@ function keyedRow({ src, destination, isCurrent, listener }: DestinationView, lo
     ...(lost === null ? {} : { error: lost }),
   };
   return { srcKey: src.key, dstKey: destination.spec.key, row };
+}
+
+function nameOf({ name }: SourceSpec): { name?: string } {
+  return name === undefined ? {} : { name };
 }
 
 /** All rows: those of this process, then those of the older generations that still have connections. */

@@ -270,6 +270,7 @@ function assemble({ options, parent, paths, listeners, lock, logFile: { log, out
     check: ({ src, dst, listener: { address } }, served) =>
       mustNotLoop({ src, dst, address }, served.map((rule) => ({ src: rule.src, dst: rule.current.spec, address: rule.listener.address })), resolve),
     closeListener: (src, listener) => listeners.close(src, listener),
+    describeListener: (listener, change) => listeners.describe(listener, change),
     isLost: (listener) => listeners.whyLost(listener) !== null,
     replaceListener: (before) => listeners.discard(before),
     save: (rules) => saveState(paths.state, [...rules.map((rule) => keep(rule, listeners)), ...unread]),

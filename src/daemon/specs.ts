@@ -7,12 +7,12 @@ import type { RuleSpec, SourceSpec } from '../forward/rule.ts';
 import { GraceError } from '../error.ts';
 
 /** What the text of a source means. Throws EndpointError, and GraceError for one that a daemon cannot serve. */
-export function readSource({ typed, absolute }: EndpointText): SourceSpec {
+export function readSource({ typed, absolute, name }: EndpointText): SourceSpec {
   const endpoint = parseServer(absolute);
   if (endpoint.type === 'stdio') {
     throw new GraceError('stdio: cannot be the source of a rule: a daemon has no standard input and output of its own', { exitCode: 2 });
   }
-  return { typed, absolute, key: serverKey(endpoint), listenKey: listenKey(endpoint), endpoint };
+  return { typed, absolute, key: serverKey(endpoint), listenKey: listenKey(endpoint), endpoint, ...(name === undefined ? {} : { name }) };
 }
 
 /** What the text of a destination means. Throws EndpointError. */
@@ -25,6 +25,6 @@ export function readRule({ src, dst }: { src: EndpointText; dst: EndpointText })
   return { src: readSource(src), dst: readTarget(dst) };
 }
 
-export function textOf({ typed, absolute }: EndpointText): EndpointText {
-  return { typed, absolute };
+export function textOf({ typed, absolute, name }: EndpointText): EndpointText {
+  return { typed, absolute, ...(name === undefined ? {} : { name }) };
 }

@@ -9,6 +9,7 @@ import type { Engine, EngineObserver, Entrance } from '../engine/engine.ts';
 import { seatsOf } from '../engine/seats.ts';
 import type { AdoptOptions } from '../engine/transfer.ts';
 import type { Listener } from '../net/listener.ts';
+import { GraceError } from '../error.ts';
 import { Changes } from './changes.ts';
 import { Destination } from './destination.ts';
 import type { CarriedStats, DestinationSpec } from './destination.ts';
@@ -29,6 +30,8 @@ export type ForwarderOptions = {
   isLost?(listener: Listener): boolean;
   /** Let go of a listener in whose place the rule has another. */
   replaceListener?(before: Listener): void;
+  /** The listener is a rule's that is described otherwise from now on: apply what the socket itself can change. Throws GraceError. */
+  describeListener?(listener: Listener, change: { from: SourceSpec; to: SourceSpec }): void;
   /** Keep the rules; a change that cannot be kept does not happen. */
   save(rules: readonly RuleSpec[]): Promise<void>;
   observe(src: SourceSpec): EngineObserver;
@@ -67,13 +70,20 @@ export class Forwarder {
     return !this.#table.isEmpty;
   }
 
-  /** Forward `src` to `dst`. Returns false when just this rule is being served already, where clients find it. */
-  start({ src, dst }: RuleSpec): Promise<boolean> {
+  /**
+   * Forward `src` to `dst`. Returns false when just this rule is being served already. A rule that is on
+   * the address already is changed with `isUpsert`, without its socket being closed, and an error otherwise.
+   */
+  start({ src, dst }: RuleSpec, { isUpsert = false }: { isUpsert?: boolean } = {}): Promise<boolean> {
     return this.#gate.pass(src.listenKey, async () => {
+      this.#mustBeFree(src);
       const existing = this.#table.sameAddress(src);
       if (existing) {
-        if (existing.src.key === src.key && existing.current.spec.key === dst.key) return await this.#listenAnew(existing);
-        throw alreadyForwarded(existing, src);
+        const isSame = existing.src.key === src.key && existing.current.spec.key === dst.key;
+        if (isSame && (src.name ?? existing.src.name) === existing.src.name) return false;
+        if (!isSame && !isUpsert) throw alreadyForwarded(existing, src);
+        await this.#change(existing, { src, dst });
+        return true;
       }
       const listener = await this.#options.openListener(src);
       try {
@@ -89,6 +99,46 @@ export class Forwarder {
       }
       return true;
     });
+  }
+
+  /** A name is one rule's. */
+  #mustBeFree({ name, listenKey }: SourceSpec): void {
+    const other = name === undefined ? undefined : this.specs.find(({ src }) => src.name === name && src.listenKey !== listenKey);
+    if (other) throw new GraceError(`the name ${name} is that of ${other.src.typed}`, { hint: `choose another, or first: grace stop ${name}` });
+  }
+
+  /** The rule listens as `src` says from now on, on the same socket, and sends new connections to `dst`. */
+  async #change(rule: Rule, { src, dst }: RuleSpec): Promise<void> {
+    if (rule.current.spec.key !== dst.key) await this.#route(rule, dst);
+    const name = src.name ?? rule.src.name;
+    const from = rule.src;
+    const to = { ...src, ...(name === undefined ? {} : { name }) };
+    if (from.key === to.key && from.name === name) return;
+    const before = rule.seats;
+    const fresh = seatsOf(to.endpoint);
+    // With another limit the clients that are there do not count: they have their places in the old one.
+    const seats = fresh?.limit === before?.limit ? before : fresh;
+    // Clients wait in the queue of the socket meanwhile.
+    if (from.key !== to.key) await rule.pause();
+    try {
+      await this.#keep(
+        (specs) => specs.map((each) => (each.src === from ? { src: to, dst: each.dst } : each)),
+        () => {
+          if (from.key !== to.key) {
+            this.#options.describeListener?.(rule.listener, { from, to });
+            rule.resume(this.#openEntrance({ src: to, listener: rule.listener, current: rule.current, seats }), seats);
+          }
+          this.#table.describe(rule, to);
+        },
+      );
+    } catch (error) {
+      if (from.key !== to.key) {
+        await rule.pause();
+        this.#options.describeListener?.(rule.listener, { from: to, to: from });
+        rule.resume(this.#openEntrance({ src: from, listener: rule.listener, current: rule.current, seats: before }), before);
+      }
+      throw error;
+    }
   }
 
   /** Serve a kept rule again, with what was counted of it; one that cannot be served is kept, with its error, and does not throw. */
@@ -200,22 +250,26 @@ export class Forwarder {
         );
         return true;
       }
-      await this.#options.check?.({ src: rule.src, dst, listener: rule.listener }, this.rules);
-      const open = () => new Destination(dst, this.#options.engine.openUpstream(dst.endpoint));
-      const fresh = rule.earlier(dst.key) ? null : open();
-      const previous = rule.current;
-      try {
-        await this.#keep(
-          (specs) => specs.map((each) => (each.src === rule.src ? { src: each.src, dst } : each)),
-          // Whether an earlier one still has connections is asked now: it may have drained while the change was kept.
-          () => rule.route(rule.earlier(dst.key) ?? fresh ?? open()),
-        );
-      } finally {
-        if (fresh && rule.current !== fresh) fresh.upstream.forget();
-      }
-      this.#watch(previous);
+      await this.#route(rule, dst);
       return true;
     });
+  }
+
+  async #route(rule: Rule, dst: DestinationSpec): Promise<void> {
+    await this.#options.check?.({ src: rule.src, dst, listener: rule.listener }, this.rules);
+    const open = () => new Destination(dst, this.#options.engine.openUpstream(dst.endpoint));
+    const fresh = rule.earlier(dst.key) ? null : open();
+    const previous = rule.current;
+    try {
+      await this.#keep(
+        (specs) => specs.map((each) => (each.src === rule.src ? { src: each.src, dst } : each)),
+        // Whether an earlier one still has connections is asked now: it may have drained while the change was kept.
+        () => rule.route(rule.earlier(dst.key) ?? fresh ?? open()),
+      );
+    } finally {
+      if (fresh && rule.current !== fresh) fresh.upstream.forget();
+    }
+    this.#watch(previous);
   }
 
   /** Stop a rule: new connections are refused from now on. Returns the destinations whose connections go on. */
@@ -294,6 +348,11 @@ export class Forwarder {
   find(src: SourceSpec): SourceSpec {
     const rule = this.#table.find(src);
     return rule instanceof Rule ? rule.src : rule.spec.src;
+  }
+
+  /** The source of the rule with this name. Throws when there is none (exit code 4). */
+  named(name: string): SourceSpec {
+    return this.#table.named(name);
   }
 
   async #tryToOpen(spec: RuleSpec): Promise<Error | null> {

@@ -14,6 +14,8 @@ export type SourceSpec = {
   /** Equal for endpoints that would listen on the same address, whatever else they say. */
   listenKey: string;
   endpoint: ServerEndpoint;
+  /** What people call the rule. */
+  name?: string;
 };
 
 /** A rule as it is kept and handed over. */
@@ -21,23 +23,36 @@ export type RuleSpec = { src: SourceSpec; dst: DestinationSpec };
 
 /** A rule that is being served: its listener, and its destinations with the current one first. */
 export class Rule {
-  readonly src: SourceSpec;
+  #src: SourceSpec;
   #listener: Listener;
-  /** Places for its clients, over all entrances that it has had; null: no limit. */
-  readonly seats: Seats | null;
+  #seats: Seats | null;
   #entrance: Entrance;
   #destinations: readonly Destination[];
 
   constructor(options: { src: SourceSpec; listener: Listener; entrance: Entrance; destination: Destination; seats?: Seats | null }) {
-    this.src = options.src;
+    this.#src = options.src;
     this.#listener = options.listener;
-    this.seats = options.seats ?? null;
+    this.#seats = options.seats ?? null;
     this.#entrance = options.entrance;
     this.#destinations = [options.destination];
   }
 
   get listener(): Listener {
     return this.#listener;
+  }
+
+  /** Places for its clients, over all entrances that it has had; null: no limit. */
+  get seats(): Seats | null {
+    return this.#seats;
+  }
+
+  get src(): SourceSpec {
+    return this.#src;
+  }
+
+  /** The same socket with another name or other parameters from now on. */
+  describe(src: SourceSpec): void {
+    this.#src = src;
   }
 
   get current(): Destination {
@@ -96,8 +111,9 @@ export class Rule {
     return before;
   }
 
-  /** Accept again, on a new entrance that routes to the current destination. */
-  resume(entrance: Entrance): void {
+  /** Accept again, on a new entrance that routes to the current destination; with places of its own if they are given. */
+  resume(entrance: Entrance, seats = this.#seats): void {
     this.#entrance = entrance;
+    this.#seats = seats;
   }
 }

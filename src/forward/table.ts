@@ -47,6 +47,22 @@ export class RuleTable {
     this.#broken.set(spec.src.key, { spec, error, since });
   }
 
+  /** A rule that is served is described otherwise from now on; it keeps its place. */
+  describe(rule: Rule, src: SourceSpec): void {
+    const { rules } = this;
+    rule.describe(src);
+    this.#rules.clear();
+    for (const each of rules) this.#rules.set(each.src.key, each);
+  }
+
+  /** The source of the rule with this name, or of one that was stopped and has connections left. Throws GraceError when there is none. */
+  named(name: string): SourceSpec {
+    const sources = [...this.specs, ...this.#orphans].map(({ src }) => src);
+    const found = sources.find((src) => src.name === name);
+    if (!found) throw notForwarded({ typed: name }, this.specs);
+    return found;
+  }
+
   remove({ key }: SourceSpec): void {
     this.#broken.delete(key);
     this.#rules.delete(key);
@@ -116,18 +132,18 @@ export class RuleTable {
 /** Most sources that a hint names. */
 const mostNamed = 5;
 
-function notForwarded({ typed }: SourceSpec, specs: readonly RuleSpec[]): GraceError {
+function notForwarded({ typed }: Pick<SourceSpec, 'typed'>, specs: readonly RuleSpec[]): GraceError {
   const sources = specs.map(({ src }) => src.typed);
-  const guess = nearest(typed, sources);
+  const guess = nearest(typed, [...specs.flatMap(({ src }) => src.name ?? []), ...sources]);
   const few = sources.length <= mostNamed ? `forwarded: ${sources.join(', ')}` : 'see: grace ls';
   const hint = guess === undefined ? few : `did you mean ${guess}?`;
-  return new GraceError(`${typed} is not forwarded`, { hint: sources.length === 0 ? `nothing is; forward it with: grace start ${typed} DST` : hint });
+  return new GraceError(`${typed} is not forwarded`, { hint: sources.length === 0 ? `nothing is; forward it with: grace start ${/^[\w.-]*[A-Za-z][\w.-]*$/.test(typed) ? 'SRC' : typed} DST` : hint, exitCode: 4 });
 }
 
 /** The address of a source is a rule's already, which leads elsewhere or listens otherwise. */
 export function alreadyForwarded(rule: Rule, src: SourceSpec): GraceError {
   if (rule.src.key !== src.key) {
-    return new GraceError(`${src.typed} is already forwarded, as ${rule.src.typed}`, { hint: `to change how it listens, first: grace stop ${rule.src.typed}` });
+    return new GraceError(`${src.typed} is already forwarded, as ${rule.src.typed}`, { hint: `to change how it listens: grace start --switch ${src.typed} DST` });
   }
   return new GraceError(`${src.typed} is already forwarded to ${rule.current.spec.typed}`, { hint: `to send new connections elsewhere: grace switch ${src.typed} DST` });
 }

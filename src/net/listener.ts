@@ -25,7 +25,7 @@ export type Listener = {
   readonly name: string;
   readonly address: ListenerAddress;
   /** Length of the accept queue; to be passed whenever a runtime calls listen(2) again. */
-  readonly backlog: number;
+  backlog: number;
   /** Inode number of the socket, to tell "the very same socket" from "the same address". */
   readonly inode: number;
   readonly isOpen: boolean;
