@@ -195,6 +195,10 @@ const commandPrograms: Record<CommandName, CommandProgram> = {
   completion: async (context, input) => (await import('./completion.ts')).completion(context, input),
   man: async (context) => (await import('./man.ts')).man(context),
   help: async ({ stdout }, { args: [name] }) => {
+    if (name === 'endpoints') {
+      printLine(stdout, (await import('./help.ts')).endpointHelp());
+      return 0;
+    }
     const command = name === undefined ? null : findCommand(name);
     if (command === undefined) throw unknownCommand(name ?? '');
     return printHelp(stdout, command);

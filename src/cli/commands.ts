@@ -159,7 +159,7 @@ export const commands: readonly CommandDefinition[] = [
     summary: 'say whether a daemon runs',
     details: ['Exits with 3 when none runs.'],
     args: [],
-    options: [json],
+    options: [{ name: 'health', help: 'exit with 1 when a rule cannot be served' }, json],
     examples: ['grace status'],
   },
   {
@@ -263,7 +263,7 @@ export const commands: readonly CommandDefinition[] = [
   {
     name: 'help',
     aliases: [],
-    summary: 'show help, of a command if one is given',
+    summary: 'show help, of a command, or of endpoints',
     details: [],
     args: [{ name: 'COMMAND', required: false }],
     options: [],

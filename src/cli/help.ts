@@ -1,3 +1,4 @@
+import { clientRows, serverRows } from './endpoint-help.ts';
 import { commands, globalOptions } from './commands.ts';
 import type { CommandDefinition, OptionDefinition } from './commands.ts';
 
@@ -39,7 +40,17 @@ export function generalHelp(): string {
     wrap(`Endpoints: ${endpointsText}`),
     `Durations: ${durationsText}`,
     wrap(`Exit codes: ${exitCodes.map(([code, meaning]) => `${code} ${meaning}`).join('; ')}.`),
-    'Help for a command: grace COMMAND --help',
+    'Help for a command: grace COMMAND --help; for endpoints: grace help endpoints',
+  ].join('\n\n');
+}
+
+/** What `grace help endpoints` prints. */
+export function endpointHelp(): string {
+  return [
+    wrap('An endpoint is a type and its parameters, by position or as NAME=VALUE, with colons between: tcp:8080:interface=127.0.0.1. A backslash takes the next character literally; an IPv6 address may stand in brackets.'),
+    `SRC, where to listen:\n${columns(serverRows)}`,
+    `DST, where to connect:\n${columns(clientRows)}`,
+    'What a string means: grace endpoint server|client STRING',
   ].join('\n\n');
 }
 
@@ -47,7 +58,7 @@ export function generalHelp(): string {
 export function commandHelp(command: CommandDefinition): string {
   const { summary, details, aliases, options, examples } = command;
   return [
-    `Usage: ${usageOf(command)}`,
+    wrap(`Usage: ${usageOf(command)}`, lineWidth, '  '),
     `${summary.charAt(0).toUpperCase()}${summary.slice(1)}.`,
     ...details.map((paragraph) => wrap(paragraph)),
     ...(aliases.length > 0 ? [`Also: ${aliases.map((alias) => `grace ${alias}`).join(', ')}`] : []),
@@ -69,13 +80,14 @@ function columns(rows: readonly (readonly [string, string])[]): string {
     .join('\n');
 }
 
-function wrap(text: string, width = lineWidth): string {
+function wrap(text: string, width = lineWidth, indent = ''): string {
   const lines: string[] = [];
   let line = '';
-  for (const word of text.split(' ')) {
+  // An option and its value stay together.
+  for (const word of indent === '' ? text.split(' ') : (text.match(/\[[^\]]*\]|\S+/g) ?? [])) {
     if (line !== '' && line.length + 1 + word.length > width) {
       lines.push(line);
-      line = word;
+      line = indent + word;
     } else {
       line = line === '' ? word : `${line} ${word}`;
     }

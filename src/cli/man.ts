@@ -1,4 +1,5 @@
 import { commands, globalOptions } from './commands.ts';
+import { clientRows, serverRows } from './endpoint-help.ts';
 import type { CommandDefinition, OptionDefinition } from './commands.ts';
 import type { Context } from './context.ts';
 import { durationsText, endpointsText, exitCodes, introduction } from './help.ts';
@@ -31,6 +32,10 @@ export function manualPage(version: string): string {
     ...globalOptions.flatMap(optionLines),
     '.SH ENDPOINTS',
     text(endpointsText),
+    '.SS SRC',
+    ...serverRows.flatMap(([usage, meaning]) => ['.TP', text(usage), text(meaning)]),
+    '.SS DST',
+    ...clientRows.flatMap(([usage, meaning]) => ['.TP', text(usage), text(meaning)]),
     '.SH DURATIONS',
     text(durationsText),
     '.SH EXIT STATUS',

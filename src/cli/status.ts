@@ -5,11 +5,12 @@ import type { Context, Input } from './context.ts';
 import { formatDuration } from './duration.ts';
 import { counted, formatTable, paint, printJson, printLine, visible } from './output.ts';
 
-/** `grace status [--json]` */
+/** `grace status [--health] [--json]` */
 export async function status(context: Context, input: Input): Promise<number> {
   const { dir, signal, stdout } = context;
   try {
     const result = await call(dir, { command: 'status' }, { signal });
+    if (input.has('health')) await mustBeHealthy(context);
     if (input.has('json')) printJson(context, { running: true, ...result });
     else printLine(stdout, await describe(context, result));
     return 0;
@@ -21,6 +22,13 @@ export async function status(context: Context, input: Input): Promise<number> {
     }
     throw error;
   }
+}
+
+/** Throws GraceError when a rule cannot be served. */
+async function mustBeHealthy({ dir, signal }: Context): Promise<void> {
+  const { rows } = await call(dir, { command: 'ls' }, { signal });
+  const failed = rows.flatMap(({ src, error }) => (error === undefined ? [] : [`${src}: ${error}`]));
+  if (failed.length > 0) throw new GraceError(`${counted(failed.length, 'rule')} cannot be served: ${failed.join('; ')}`, { hint: 'it is tried again and again; see: grace ls' });
 }
 
 async function describe(context: Context, result: StatusResult): Promise<string> {

@@ -65,11 +65,11 @@ for (const [argv, message, hint] of [
   [['ls', '-d'], 'option -d needs a value: -d DIR', undefined],
   [['-d', '--json', 'ls'], 'option -d needs a value: -d DIR', undefined],
   [['wait', '--timeout'], 'option --timeout needs a value: --timeout DURATION', undefined],
-  [['ls', '--timeout', '3'], 'ls has no option --timeout', 'usage: grace ls [--long] [--json]'],
+  [['ls', '--timeout', '3'], 'ls has no option --timeout', 'usage: grace ls [SRC] [--long] [--json]'],
   [['start'], 'start needs SRC and DST', startUsage],
   [['start', 'tcp:1'], 'start needs DST', startUsage],
   [['start', 'a', 'b', 'c'], 'start has no use for the argument "c"', startUsage],
-  [['ls', 'tcp:1'], 'ls has no use for the argument "tcp:1"', /usage/],
+  [['ls', 'tcp:1', 'tcp:2'], 'ls has no use for the argument "tcp:2"', /usage/],
   [['endpoint', 'listener', 'tcp:1'], 'endpoint takes server or client, not "listener"', /usage/],
   [['ls', '--__proto__'], 'there is no option --__proto__', /--/],
 ] as const) {

@@ -43,3 +43,11 @@ test('help for an unknown command is refused', { timeout: 60_000 }, async () => 
   assert.equal(exitCode, 2);
   assert.equal(stderr, 'grace: there is no command "strat"\nhint: did you mean "grace start"?\n');
 });
+
+test('help endpoints names every parameter, within the width of a terminal', { timeout: 60_000 }, async () => {
+  const { exitCode, stdout } = await runWords(['help', 'endpoints']);
+  assert.equal(exitCode, 0);
+  for (const name of ['maxconn', 'idle', 'privateKey', 'trustRoots', 'retry', 'bindAddress', 'tls://HOST:443']) assert.ok(stdout.includes(name), name);
+  for (const line of stdout.split('\n')) assert.ok(line.length <= 80, line);
+  for (const line of (await runWords(['start', '--help'])).stdout.split('\n')) assert.ok(line.length <= 80, line);
+});
