@@ -5,7 +5,7 @@
 import { runCli } from './cli/cli.ts';
 import { leaveForeignEnvironment } from './environment.ts';
 import { givenArguments, workingDirectory } from './given-names.ts';
-import { stateVariable } from './keeper/messages.ts';
+import { channelVariable, stateVariable } from './keeper/messages.ts';
 import { originalInvocation } from './net/invocation.ts';
 import { commit, version } from './version.ts';
 
@@ -34,7 +34,7 @@ async function main(): Promise<void> {
       return [`commit ${commit ?? 'unknown (run from source)'}`, `${runtime} (${platform} ${arch})`, `engine ${engineHere()}`];
     },
     programs: {
-      async daemon({ dir, keeper, engine, threads, log, logFormat }) {
+      async daemon({ dir, rules, keeper, engine, threads, log, logFormat }) {
         process.removeListener('SIGINT', interrupt);
         const onSignal = (signal: NodeJS.Signals, handler: () => void) => void process.on(signal, handler);
         const flags = [...(engine ? ['--engine', engine] : []), ...(threads ? ['--threads', `${threads}`] : []), ...(logFormat ? ['--log-format', logFormat] : [])];
@@ -43,6 +43,9 @@ async function main(): Promise<void> {
         standAlone(env);
         const { logVariable, placeOfLog } = await import('./control/log-place.ts');
         const logPlace = (env[logVariable] = placeOfLog({ dir, wanted: log, env }));
+        const { giveRules } = await import('./control/given-rules.ts');
+        // The keeper's daemons are started by this very command, without rules: theirs come from here.
+        if (env[channelVariable] === undefined) giveRules(env, rules);
         const { isKeeperWanted } = await import('./keeper/wanted.ts');
         const isWanted = keeper !== false && isKeeperWanted(env);
         const noKeeperBecause = isWanted ? (await import('./keeper/able.ts')).whyNotKeeper() : null;

@@ -72,7 +72,7 @@ export function checkLine({ command, args, options }: Line & { command: CommandD
     const names = missing.map((argument) => argument.name).join(' and ');
     throw new GraceError(`${command.name} needs ${names}`, { hint, exitCode: 2 });
   }
-  const extra = args[command.args.length];
+  const extra = command.args.at(-1)?.isList ? undefined : args[command.args.length];
   if (extra !== undefined) throw new GraceError(`${command.name} has no use for the argument ${quoted(extra)}`, { hint, exitCode: 2 });
   for (const [index, { choices }] of command.args.entries()) {
     const value = args[index];

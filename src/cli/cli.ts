@@ -135,7 +135,7 @@ async function runWithCac(words: readonly string[], options: CliOptions): Promis
   for (const option of globalOptions) cac.option(...forCac(option));
   cac.option('--json', 'print JSON');
   for (const { name, aliases, args, summary, options: own } of commands) {
-    const shapes = args.map((each) => (each.required ? `<${each.name}>` : `[${each.name}]`));
+    const shapes = args.map((each) => (each.isList ? `[...${each.name}]` : each.required ? `<${each.name}>` : `[${each.name}]`));
     const command = cac.command([name, ...shapes].join(' '), summary);
     for (const alias of aliases) command.alias(alias);
     for (const option of own) command.option(...forCac(option));
@@ -161,7 +161,7 @@ function inputFromCac(values: readonly unknown[]): Input {
     return isNegation ? value === false : value;
   };
   return {
-    args: values.slice(0, -1).map(valueFromCac),
+    args: values.slice(0, -1).flatMap((value) => (Array.isArray(value) ? value.map(valueFromCac) : [valueFromCac(value)])),
     value: (option) => valueFromCac(read(option)),
     has: (option) => read(option) === true,
   };

@@ -20,6 +20,8 @@ export type ArgumentDefinition = {
   /** As shown in help. */
   name: string;
   required: boolean;
+  /** Any number of them; the last argument. */
+  isList?: true;
   /** The only words it can be. */
   choices?: readonly string[];
 };
@@ -179,8 +181,10 @@ export const commands: readonly CommandDefinition[] = [
     name: 'daemon',
     aliases: [],
     summary: 'run the daemon in the foreground',
-    details: ['For init systems. Serves the rules that the state dir holds.'],
-    args: [],
+    details: [
+      'For init systems and containers. Serves the rules that the state dir holds, and those that are named as SRC=DST; of two with the same SRC, the one that is named here.',
+    ],
+    args: [{ name: 'SRC=DST...', required: false, isList: true }],
     options: [
       { name: 'no-keeper', help: 'no keeper process; the pid changes with a restart' },
       { name: 'engine', value: 'NAME', choices: ['auto', 'native', 'portable'], help: 'what moves the bytes: auto, native or portable (default: auto)' },
@@ -188,7 +192,7 @@ export const commands: readonly CommandDefinition[] = [
       { name: 'log', value: 'FILE', help: 'where the log goes; - is standard error (default: - in the foreground, grace.log in the state dir in the background)' },
       { name: 'log-format', value: 'FORMAT', choices: ['text', 'json'], help: 'lines of the log: text or json (default: text)' },
     ],
-    examples: ['grace -d /var/lib/grace daemon'],
+    examples: ['grace -d /var/lib/grace daemon', 'grace daemon 8080=app:9001 /run/app.sock=app:9002'],
   },
   {
     name: 'endpoint',

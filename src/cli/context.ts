@@ -1,6 +1,7 @@
 import { userInfo } from 'node:os';
 import { resolve } from 'node:path';
 import { GraceError } from '../error.ts';
+import type { GivenRule } from '../control/given-rules.ts';
 import type { Invocation } from '../control/messages.ts';
 
 /** Where a command prints: stdout or stderr of the process, or a stream of a test. */
@@ -17,6 +18,8 @@ export type Programs = {
 export type DaemonOptions = {
   /** State dir, absolute. */
   dir: string;
+  /** What the command line names; in place of kept rules with the same sources. */
+  rules: readonly GivenRule[];
   /** False for `--no-keeper`; undefined leaves it to the daemon. */
   keeper: boolean | undefined;
   engine: 'portable' | 'native' | 'auto' | undefined;

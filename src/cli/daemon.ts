@@ -1,19 +1,40 @@
 import { resolve } from 'node:path';
 import { logVariable, standardError } from '../control/log-place.ts';
+import type { GivenRule } from '../control/given-rules.ts';
 import { quoted } from '../endpoint/error.ts';
+import { parseServer } from '../endpoint/server.ts';
 import { GraceError } from '../error.ts';
 import type { Context, Input } from './context.ts';
+import { readDestination, readSource } from './endpoint-text.ts';
 
-/** `grace daemon [--no-keeper] [--engine NAME] [--threads N] [--log FILE|-] [--log-format FORMAT]` */
+/** `grace daemon [SRC=DST …] [--no-keeper] [--engine NAME] [--threads N] [--log FILE|-] [--log-format FORMAT]` */
 export async function daemon({ dir, programs, cwd, env }: Context, input: Input): Promise<number> {
   return await programs.daemon({
     dir,
+    rules: input.args.flatMap((text) => (text === undefined ? [] : [readRule(text, cwd)])),
     keeper: input.has('no-keeper') ? false : undefined,
     engine: readChoice(input, 'engine', ['auto', 'native', 'portable'] as const),
     threads: readThreads(input),
     log: readLog(input.value('log') ?? env[logVariable], cwd),
     logFormat: readChoice(input, 'log-format', ['text', 'json'] as const),
   });
+}
+
+/** `SRC=DST`, which is taken apart at the one "=" that has an endpoint on either side. */
+function readRule(text: string, cwd: string): GivenRule {
+  const found: GivenRule[] = [];
+  for (let at = text.indexOf('='); at !== -1; at = text.indexOf('=', at + 1)) {
+    try {
+      parseServer(text.slice(0, at));
+      found.push({ src: readSource(text.slice(0, at), cwd), dst: readDestination(text.slice(at + 1), cwd) });
+    } catch (error) {
+      if (!(error instanceof GraceError)) throw error; // no endpoints there
+    }
+  }
+  const [rule, other] = found;
+  if (!rule) throw new GraceError(`${quoted(text)} is no rule`, { hint: 'a rule is SRC=DST, as in 8080=app:9001 or tcp:8080:interface=127.0.0.1=tcp:app:9001; see: grace help endpoints', exitCode: 2 });
+  if (other) throw new GraceError(`${quoted(text)} can be read in two ways: from ${quoted(rule.src.typed)} to ${quoted(rule.dst.typed)}, or from ${quoted(other.src.typed)} to ${quoted(other.dst.typed)}`, { hint: 'start it with: grace start SRC DST', exitCode: 2 });
+  return rule;
 }
 
 function readLog(value: string | undefined, cwd: string): string | undefined {

@@ -6,9 +6,10 @@ import { innerEndpoint } from '../endpoint/inner.ts';
 import type { ServerEndpoint } from '../endpoint/model.ts';
 import { GraceError, errorMessage } from '../error.ts';
 import type { RuleSpec } from '../forward/rule.ts';
+import type { GivenRule } from '../control/given-rules.ts';
 import type { Handover } from './handover.ts';
 import type { Service } from './service.ts';
-import { readRule } from './specs.ts';
+import { readRule, readSource } from './specs.ts';
 import { loadCounters } from './kept-counters.ts';
 import { loadState, saveState } from './state-file.ts';
 import type { KeptRule } from './state-file.ts';
@@ -17,12 +18,12 @@ import type { KeptRule } from './state-file.ts';
 const retryMs = { first: 500, longest: 30_000 };
 
 /** Serve the kept rules. One that cannot be served now is told of, kept, and tried again. Returns what older generations had said when counters were last written down. */
-export async function restoreRules(service: Service, note: (text: string) => void): Promise<readonly GenerationReport[]> {
+export async function restoreRules(service: Service, given: readonly GivenRule[], note: (text: string) => void): Promise<readonly GenerationReport[]> {
   const state = loadState(service.paths.state);
   if (state.note) note(state.note);
   if (state.isPart) await saveState(service.paths.state, state.rules).catch((error: unknown) => note(errorMessage(error)));
   const counters = loadCounters(service.paths.counters);
-  for (const kept of state.rules) {
+  for (const kept of await withGiven(service, state.rules, given)) {
     const rule = tryToRead(service, kept, note);
     if (!rule) continue;
     service.listeners.prefer(rule.src, kept.port);
@@ -30,6 +31,23 @@ export async function restoreRules(service: Service, note: (text: string) => voi
     if (problem) note(`cannot forward ${rule.src.typed} to ${rule.dst.typed} for now: ${problem.message}`);
   }
   return counters.generations;
+}
+
+/** The kept rules with those that the command line names, which are kept as well. A given one stands in place of a kept one on its address. */
+async function withGiven({ paths }: Service, kept: readonly KeptRule[], given: readonly GivenRule[]): Promise<readonly KeptRule[]> {
+  if (given.length === 0) return kept;
+  const taken = new Set(given.map((rule) => readRule(rule).src.listenKey));
+  const rules = [...kept.filter((rule) => !taken.has(placeOf(rule))), ...given];
+  await saveState(paths.state, rules);
+  return rules;
+}
+
+function placeOf({ src }: KeptRule): string {
+  try {
+    return readSource(src).listenKey;
+  } catch {
+    return ''; // of another version: it is told of when it is to be served
+  }
 }
 
 /** A rule that this version does not understand is kept as it is, for one that does, and told of. */

@@ -41,6 +41,7 @@ import type { Parent } from './parent.ts';
 import { followPlaces } from './places.ts';
 import { readPidFile, removePidFile, writePidFile } from './pid-file.ts';
 import { tellOfCertificates } from './certificates.ts';
+import { readGivenRules } from '../control/given-rules.ts';
 import { adoptRules, restoreRules, retryBroken } from './rules.ts';
 import { watchForRest } from './rest.ts';
 import type { Service } from './service.ts';
@@ -131,7 +132,7 @@ async function serve(options: DaemonOptions, parent: Parent, supervisor: Supervi
     service.endedGenerations.hold();
     let older: readonly GenerationReport[] = [];
     if (parent.handover) adoptRules(service, parent.handover);
-    else older = await restoreRules(service, (note) => tell(service, parent, note));
+    else older = await restoreRules(service, supervisor.reason ? [] : readGivenRules(options.env), (note) => tell(service, parent, note));
     for (const spec of service.forwarder.specs) tellOfCertificates(spec, service.log);
     listeners.dropUnused();
     const moveSocket = listeners.net.extras.find(({ name }) => name === moveSocketName)?.fd ?? null;

@@ -77,7 +77,7 @@ test('a rule is the same rule however it is written', { timeout }, async (t) => 
   assert.equal((await grace.ls()).length, 1);
   const { code, stderr } = await grace.run('start', src, 'tcp:127.0.0.1:1');
   assert.equal(code, 1);
-  assert.match(stderr, /^grace: .*already forwarded.*\n.*grace switch/);
+  assert.match(stderr, /^grace: .*already forwarded.*\n.*grace -d \S+ switch/);
 });
 
 test('a switch to a destination that does not answer changes nothing, unless told not to check', { timeout }, async (t) => {
@@ -205,7 +205,7 @@ test('a new rule on the port of another is refused with the name of that one', {
   const port = await grace.port(src);
   const { code, stderr } = await grace.run('start', `tcp:${port}`, 'tcp:127.0.0.1:1');
   assert.equal(code, 1);
-  assert.equal(stderr, `grace: cannot listen on tcp:${port}: address already in use (EADDRINUSE)\nhint: ${src} is forwarded and has that port; to stop it: grace stop ${src}\n`);
+  assert.equal(stderr, `grace: cannot listen on tcp:${port}: address already in use (EADDRINUSE)\nhint: ${src} is forwarded and has that port; to stop it: grace -d ${grace.dir} stop ${src}\n`);
 });
 
 test('stop says exactly how long connections had', { timeout }, async (t) => {
