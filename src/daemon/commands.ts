@@ -176,7 +176,9 @@ async function notesOn({ engine }: Service, dst: DestinationSpec, signal: AbortS
     return [];
   } catch (error) {
     const isLate = error instanceof Error && (error.name === 'TimeoutError' || error.name === 'AbortError');
-    return isLate ? [] : [`nobody serves ${dst.typed} yet: ${errorMessage(error)}`];
+    if (isLate) return [];
+    const why = errorMessage(error);
+    return [/\((?:ECONNREFUSED|ENOENT)\)/.test(why) ? `nobody serves ${dst.typed} yet: ${why}` : `connections to ${dst.typed} fail at the moment: ${why}`];
   }
 }
 

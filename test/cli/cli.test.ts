@@ -85,7 +85,7 @@ for (const { argv, expected } of [
     const programs = { daemon: (options: DaemonOptions) => Promise.resolve(seen.push(options) + 6), demo: () => Promise.resolve(0) };
     const { exitCode } = await runWords(['-d', '/s', ...argv], { programs });
     assert.equal(exitCode, 7);
-    assert.deepEqual(seen, [expected]);
+    assert.deepEqual(seen, [{ rules: [], ...expected }]);
   });
 }
 

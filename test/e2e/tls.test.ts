@@ -72,7 +72,7 @@ test('a destination with TLS is verified: the right authority is let through, an
 
   const untrusted = `tls:127.0.0.1:${port}`;
   const { code, stderr } = await grace.run('switch', src, untrusted);
-  assert.equal(code, 1);
+  assert.equal(code, 5);
   assert.match(stderr, /certificate/);
   await grace.ok('switch', src, untrusted, '--no-check');
   const refused = await openClient(t, { port: await grace.port(src) });
@@ -199,7 +199,7 @@ test('a switch to a server that wants a client certificate succeeds with one, an
       const port = /^ACCEPT .*:([0-9]+)$/m.exec(output)?.[1];
       const dst = `ssl:127.0.0.1:${port}:caCertsDir=${files.caDir}`;
       const without = await grace.run('switch', src, dst);
-      assert.equal(without.code, 1);
+      assert.equal(without.code, 5);
       assert.match(without.stderr, protocol === '-tls1_3' ? /^grace: cannot switch .*: it wants a client certificate\nhint: certKey=FILE .*--no-check/ : /^grace: cannot switch .*: TLS handshake failed/);
       assert.equal((await grace.ls())[0]?.dst, a.endpoint);
       await grace.ok('switch', src, `${dst}:certKey=${files.fullChain}:privateKey=${files.key}`);
