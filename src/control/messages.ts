@@ -52,6 +52,8 @@ export type StatusResult = {
   connections: number;
   /** The process that the pid file names and that starts the daemon again after a crash; null without one. */
   keeper: { pid: number; version: string } | null;
+  /** What the daemon goes on without, a sentence each; absent from earlier versions. */
+  problems?: string[];
   /** The serving process first, then the older ones that still drain, newest first. */
   generations: GenerationRow[];
 };

@@ -8,6 +8,7 @@ import type { RuleSpec, SourceSpec } from '../forward/rule.ts';
 import { checkPath, checkServer } from '../endpoint/check.ts';
 import { GraceError, errorMessage } from '../error.ts';
 import { drain } from './drain.ts';
+import { problemOfExecutable } from './executable.ts';
 import { replaceDaemon } from './replace.ts';
 import { tellOfCertificates } from './certificates.ts';
 import { allRows, drainingRows, reportOf } from './rows.ts';
@@ -264,6 +265,13 @@ async function follow(service: Service, { signal, progress }: RequestContext): P
   }
 }
 
+/** What the daemon goes on without, a sentence each. */
+function problemsOf({ troubles, logProblem, self }: Service): string[] {
+  const log = logProblem();
+  const executable = problemOfExecutable(self);
+  return [...(log === null ? [] : [`the log goes to standard error: ${log}`]), ...troubles.texts, ...(executable === null ? [] : [executable])];
+}
+
 async function status(service: Service): Promise<StatusResult> {
   await service.generations.refresh();
   const { forwarder, generations, paths, version, logOutput } = service;
@@ -283,6 +291,7 @@ async function status(service: Service): Promise<StatusResult> {
     dir: paths.dir,
     log: logOutput.kind === 'file' ? logOutput.path : standardError,
     keeper: service.supervisor.keeper,
+    problems: problemsOf(service),
     rules: forwarder.specs.length,
     connections: [own, ...older].reduce((sum, { connections }) => sum + connections, 0),
     generations: [own, ...older],

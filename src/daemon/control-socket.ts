@@ -29,8 +29,15 @@ export type ControlSocketOptions = {
  */
 export async function openControlSocket({ paths, kept, handle, onError }: ControlSocketOptions): Promise<ControlSocket> {
   const own = paths.generationSocket(process.pid);
-  rmSync(own, { force: true }); // of a process that had this pid and crashed
-  const listener = (kept && adoptNames(kept, { paths, own })) ?? (await openListener({ kind: 'unix', path: own, mode: 0o600, backlog: 511, lockfile: false }, { name: 'control' }));
+  let listener: Listener;
+  try {
+    rmSync(own, { force: true }); // of a process that had this pid and crashed
+    listener = (kept && adoptNames(kept, { paths, own })) ?? (await openListener({ kind: 'unix', path: own, mode: 0o600, backlog: 511, lockfile: false }, { name: 'control' }));
+  } catch (error) {
+    // Clients of the daemon that crashed are answered all the same, and forwarding goes on in any case.
+    if (!kept?.isOpen) throw error;
+    return await serveNameless(kept, { handle, onError });
+  }
   const server = await serveControl(listener, handle, onError);
   const { ino } = statSync(own);
   return {
@@ -54,6 +61,24 @@ export async function openControlSocket({ paths, kept, handle, onError }: Contro
       if (inodeAt(paths.socket) === ino) rmSync(paths.socket, { force: true });
       rmSync(own, { force: true });
     },
+  };
+}
+
+/** The state dir takes no new name (it is read-only, or full): the socket has the public one still, and keeps it. */
+async function serveNameless(listener: Listener, { handle, onError }: Pick<ControlSocketOptions, 'handle' | 'onError'>): Promise<ControlSocket> {
+  const server = await serveControl(listener, handle, onError);
+  return {
+    fd: listener.fd,
+    get pending() {
+      return server.pending;
+    },
+    idle: () => server.idle(),
+    close() {
+      server.close();
+      listener.close();
+    },
+    takeOver() {},
+    removeNames() {},
   };
 }
 

@@ -1,6 +1,7 @@
 import { accessSync, closeSync, constants, existsSync, openSync, readSync, statSync } from 'node:fs';
 import type { Invocation } from '../control/messages.ts';
 import { GraceError, errorCode } from '../error.ts';
+import { cutOff, whyNoProgram } from '../sys/program.ts';
 import { describeError } from '../sys/system-error.ts';
 
 /** Machines of the ELF header (elf(5)) that somebody may mistake for each other. */
@@ -11,9 +12,16 @@ export function checkExecutable({ file }: Invocation): void {
   try {
     if (!statSync(file).isFile()) throw new Error('it is not a file');
     accessSync(file, constants.X_OK);
+    if (whyNoProgram(file) === cutOff) throw new Error(cutOff); // it may run for a while, or be run by a shell
   } catch (error) {
     throw new GraceError(`cannot restart: ${file} cannot be executed: ${describeError(error)}`, { hint: 'name another executable with --exec PATH', cause: error });
   }
+}
+
+/** What is to be said of the executable on disk: a daemon that serves goes on without it, and a crash is followed by the image that the keeper runs. */
+export function problemOfExecutable({ file }: Invocation): string | null {
+  const why = whyNoProgram(file);
+  return why === null ? null : `the executable ${file} cannot be started: ${why}`;
 }
 
 /**

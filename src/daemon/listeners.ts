@@ -16,6 +16,8 @@ import { alreadyUsed, chooseSocket, isMeant } from './given-sockets.ts';
 import type { GivenSocket } from './given-sockets.ts';
 import type { Handover } from './handover.ts';
 import { keptNames, parseGiven } from '../keeper/messages.ts';
+import { isKeptRules, readKeptRules } from './kept-rules.ts';
+import type { KeptRule } from './state-file.ts';
 import { limitHint, mustLeaveRoom } from './limits.ts';
 import { isListenerName, listenerName } from './listener-name.ts';
 import type { Supervisor } from './supervisor.ts';
@@ -36,6 +38,7 @@ export class Listeners {
   readonly #supervisor: Supervisor;
   /** What an earlier daemon listened on before it crashed, by name; waits for its rule. */
   #lockFd: number | null = null;
+  #keptRules: KeptRule[] | null = null;
   readonly #kept = new Map<string, Listener>();
   /** The rules that were kept have their sockets. */
   #isSettled = false;
@@ -71,6 +74,11 @@ export class Listeners {
 
   #takeKept(): void {
     for (const [name, fd] of this.#supervisor.takeKept()) {
+      if (isKeptRules(name)) {
+        this.#keptRules ??= readKeptRules(fd);
+        this.#supervisor.forget(name);
+        continue;
+      }
       if (name === keptNames.lock) {
         this.#lockFd = fd;
         continue;
@@ -80,6 +88,11 @@ export class Listeners {
       if (given) this.given.push({ listener, ...given });
       else this.#kept.set(name, listener);
     }
+  }
+
+  /** The rules that a daemon which crashed had left with the keeper; null without any. */
+  get keptRules(): readonly KeptRule[] | null {
+    return this.#keptRules;
   }
 
   /** The control socket of a daemon that crashed, whose clients wait in its queue; null without one. */

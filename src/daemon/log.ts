@@ -1,7 +1,9 @@
 import pino from 'pino';
 import pretty from 'pino-pretty';
 import { isJournal } from '../control/log-place.ts';
+import { describeError } from '../sys/system-error.ts';
 import { Console } from './console.ts';
+import { LogFile } from './log-file.ts';
 
 /** The daemon's log: methods take the event's fields and then its words. */
 export type Log = pino.Logger;
@@ -9,12 +11,17 @@ export type Log = pino.Logger;
 export type LogFormat = 'text' | 'json';
 
 /** Where the lines go: a file, or a descriptor that is somebody's standard error. */
-export type LogOutput = { kind: 'file'; path: string } | { kind: 'console'; fd: number };
+export type LogOutput =
+  /** `spare` is used where the file cannot be. */
+  | { kind: 'file'; path: string; spare: number }
+  | { kind: 'console'; fd: number };
 
 export type OpenedLog = {
   log: Log;
   output: LogOutput;
-  /** Open the file by its path again, after it was renamed or removed. */
+  /** Why the lines do not go into their file; null when they do. */
+  readonly problem: string | null;
+  /** Open the file by its path again, after it was renamed or removed. Where that cannot be, everything stays. */
   reopen(): void;
 };
 
@@ -27,15 +34,13 @@ export type LogOptions = {
   level?: string;
 };
 
-type Line = { write(text: string): void };
-
 /**
  * Append to a log, a line an event, each line with the pid so that generations can be told apart. Lines
  * are written at once and whole, since two generations may share the file. The journal notes time and
  * pid itself, and is told how grave a line is.
  */
 export function openLog({ output, format, generation, env, level = 'info' }: LogOptions): OpenedLog {
-  const { sink, reopen } = openSink(output);
+  const sink = new Sink(output);
   const inJournal = output.kind === 'console' && isJournal(output.fd, env);
   const prettify = pretty.prettyFactory({ colorize: false, singleLine: true, translateTime: 'SYS:yyyy-mm-dd HH:MM:ss.l o', ignore: inJournal ? 'hostname,time,pid,level' : 'hostname', errorLikeObjectKeys: [] });
   const stream = {
@@ -49,14 +54,42 @@ export function openLog({ output, format, generation, env, level = 'info' }: Log
   };
   const forMachines = { base: { pid: process.pid, generation }, timestamp: pino.stdTimeFunctions.isoTime, formatters: { level: (label: string) => ({ level: label }) } };
   const log = pino({ level, ...(format === 'json' ? forMachines : { base: { pid: process.pid } }) }, stream);
-  return { log, output, reopen };
+  return {
+    log,
+    output,
+    get problem() {
+      return sink.problem;
+    },
+    reopen: () => sink.reopen(),
+  };
 }
 
-function openSink(output: LogOutput): { sink: Line; reopen: () => void } {
-  if (output.kind === 'console') return { sink: new Console(output.fd), reopen: () => {} };
-  const file = pino.destination({ dest: output.path, append: true, sync: true, mode: 0o600 });
-  file.on('error', () => {}); // a full disk must not stop the service
-  return { sink: file, reopen: () => file.reopen() };
+/** A file, or what stands in for one that cannot be opened: a disk that is full or read-only must not keep a daemon from serving. */
+class Sink {
+  readonly #output: LogOutput;
+  #line: LogFile | Console;
+  problem: string | null = null;
+
+  constructor(output: LogOutput) {
+    this.#output = output;
+    this.#line = output.kind === 'console' ? new Console(output.fd) : new Console(output.spare);
+    this.reopen();
+  }
+
+  write(text: string): void {
+    this.#line.write(text);
+  }
+
+  reopen(): void {
+    if (this.#output.kind === 'console') return;
+    try {
+      if (this.#line instanceof LogFile) this.#line.reopen();
+      else this.#line = new LogFile(this.#output.path);
+      this.problem = null;
+    } catch (error) {
+      this.problem = `${this.#output.path}: ${describeError(error)}`;
+    }
+  }
 }
 
 /** What strangers send may be in it: a line stays one line, and no terminal is told what to do. */

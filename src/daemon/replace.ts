@@ -102,6 +102,7 @@ type Retirement = { held: Held; successor: Successor; ready: { pid: number; vers
 async function retire(service: Service, { held, successor, ready }: Retirement): Promise<Result<'restart'>> {
   const { forwarder, generations, log, supervisor } = service;
   service.life.isReplaced();
+  service.keptRules.forget(); // the successor has left its own
   const movable = forwarder.views().filter(({ listener }) => listener !== null);
   held.retire(new MovedError('this daemon was replaced by a newer one'));
   service.lock.release();
@@ -196,7 +197,7 @@ class Successor {
         stdio: ['pipe', 'pipe', 'pipe'],
         listeners,
         areNamed: false, // the hand-over says which is which, by their order
-        extras: [{ fd: lock.fd, name: lockName }, ...supervised.fds, { fd: moveSocketOfSuccessor, name: moveSocketName }, ...(logOutput.kind === 'console' ? [{ fd: logOutput.fd, name: consoleName }] : [])],
+        extras: [{ fd: lock.fd, name: lockName }, ...supervised.fds, { fd: moveSocketOfSuccessor, name: moveSocketName }, { fd: logOutput.kind === 'console' ? logOutput.fd : logOutput.spare, name: consoleName }],
         detached: true,
       });
       return new Successor(child, { file: exec.file, moveSocket });

@@ -12,14 +12,14 @@ import type { Service } from './service.ts';
 import { readRule, readSource } from './specs.ts';
 import { loadCounters } from './kept-counters.ts';
 import { loadState, saveState } from './state-file.ts';
-import type { KeptRule } from './state-file.ts';
+import type { KeptRule, LoadedState } from './state-file.ts';
 
 /** First and longest pause before a kept rule that could not be served is tried again. */
 const retryMs = { first: 500, longest: 30_000 };
 
 /** Serve the kept rules. One that cannot be served now is told of, kept, and tried again. Returns what older generations had said when counters were last written down. */
 export async function restoreRules(service: Service, given: readonly GivenRule[], note: (text: string) => void): Promise<readonly GenerationReport[]> {
-  const state = loadState(service.paths.state);
+  const state = loadRules(service);
   if (state.note) note(state.note);
   if (state.isPart) await saveState(service.paths.state, state.rules).catch((error: unknown) => note(errorMessage(error)));
   const counters = loadCounters(service.paths.counters);
@@ -47,6 +47,19 @@ function placeOf({ src }: KeptRule): string {
     return readSource(src).listenKey;
   } catch {
     return ''; // of another version: it is told of when it is to be served
+  }
+}
+
+/** Those of the state dir; after a crash, where that is gone or cannot be read, those that the keeper holds. */
+function loadRules({ paths, listeners }: Service): LoadedState {
+  const inMemory = listeners.keptRules;
+  if (inMemory === null) return loadState(paths.state);
+  const fromMemory = (why: string): LoadedState => ({ rules: [...inMemory], note: `${why}; the rules that were served before the crash are served`, isPart: true });
+  try {
+    const state = loadState(paths.state);
+    return state.isMissing && inMemory.length > 0 ? fromMemory(`${paths.state} is gone`) : state;
+  } catch (error) {
+    return fromMemory(errorMessage(error));
   }
 }
 

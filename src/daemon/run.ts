@@ -35,6 +35,7 @@ import { consoleName, Listeners } from './listeners.ts';
 import { openLog } from './log.ts';
 import type { LogFormat, LogOutput, OpenedLog } from './log.ts';
 import { logConnections } from './observer.ts';
+import { KeptRules } from './kept-rules.ts';
 import { moveIn, moveSocketName } from './move.ts';
 import { meetParent } from './parent.ts';
 import type { Parent } from './parent.ts';
@@ -43,6 +44,7 @@ import { readPidFile, removePidFile, writePidFile } from './pid-file.ts';
 import { tellOfCertificates } from './certificates.ts';
 import { readGivenRules } from '../control/given-rules.ts';
 import { adoptRules, restoreRules, retryBroken } from './rules.ts';
+import { Troubles } from './troubles.ts';
 import { watchForRest } from './rest.ts';
 import type { Service } from './service.ts';
 import { listenToSignals } from './signals.ts';
@@ -109,12 +111,13 @@ async function serve(options: DaemonOptions, parent: Parent, supervisor: Supervi
   const listeners = new Listeners({ env: options.env, handover: parent.handover, supervisor });
   const lock = findLock({ paths, parent, listeners });
   supervisor.keep(keptNames.lock, lock.fd);
-  removeLeftovers(paths);
+  attempt(() => removeLeftovers(paths));
   const generation = (parent.handover?.generation ?? 0) + 1;
   const output = outputOf(options.logPlace, { paths, parent, listeners });
   const logFile = openLog({ output, format: options.logFormat, generation, env: options.env });
   const service = assemble({ options, parent, paths, listeners, lock, logFile, supervisor, generation });
-  const { log } = service;
+  const { log, troubles } = service;
+  if (logFile.problem !== null) log.warn({ log: logFile.problem }, 'the log goes to standard error, since its file cannot be opened');
   const logError = (error: unknown) => log.error({ error: errorMessage(error), stack: error instanceof Error ? error.stack : undefined }, 'internal error');
 
   if (options.noKeeperBecause !== null) tell(service, parent, `no keeper, so that the pid changes with a restart and a crash is not repaired: ${options.noKeeperBecause}`);
@@ -133,6 +136,7 @@ async function serve(options: DaemonOptions, parent: Parent, supervisor: Supervi
     let older: readonly GenerationReport[] = [];
     if (parent.handover) adoptRules(service, parent.handover);
     else older = await restoreRules(service, supervisor.reason ? [] : readGivenRules(options.env), (note) => tell(service, parent, note));
+    service.keptRules.remember([...service.forwarder.specs.map((spec) => keep(spec, listeners)), ...service.unread]);
     for (const spec of service.forwarder.specs) tellOfCertificates(spec, service.log);
     listeners.dropUnused();
     const moveSocket = listeners.net.extras.find(({ name }) => name === moveSocketName)?.fd ?? null;
@@ -149,7 +153,7 @@ async function serve(options: DaemonOptions, parent: Parent, supervisor: Supervi
       // Before clients come there: the keeper must not hold the socket of a daemon that they no longer reach.
       supervisor.keep(keptNames.control, control.fd);
       control.takeOver();
-      writePidFile(paths.pid, supervisor.keeper?.pid ?? process.pid);
+      troubles.attempt('the pid file cannot be written', () => writePidFile(paths.pid, supervisor.keeper?.pid ?? process.pid));
       if (service.phase !== 'starting') supervisor.serving();
     };
     service.takeOver();
@@ -186,12 +190,15 @@ async function serve(options: DaemonOptions, parent: Parent, supervisor: Supervi
   } finally {
     control.close();
     await Promise.race([control.idle(), delay(answerTimeoutMs, undefined, { ref: false })]);
-    control.removeNames();
+    attempt(() => control.removeNames());
+    service.keptRules.forget();
     service.counters.close();
     service.generations.close();
     if (service.phase !== 'replaced' && !(hasFailed && parent.handover)) {
       supervisor.forget(keptNames.control);
-      for (const pid of [process.pid, supervisor.keeper?.pid]) if (pid !== undefined) removePidFile(paths.pid, pid);
+      attempt(() => {
+        for (const pid of [process.pid, supervisor.keeper?.pid]) if (pid !== undefined) removePidFile(paths.pid, pid);
+      });
     }
     log.info({ phase: service.phase }, 'ended');
     lock.release();
@@ -209,6 +216,15 @@ async function standIn({ supervisor, log }: Service, parent: Parent, error: unkn
   log.warn({ predecessor: parent.handover?.pid }, 'the daemon that was to be replaced died; serving in its place');
 }
 
+/** Something that nobody is hurt by when it fails: the state dir is read-only, or gone. */
+function attempt(act: () => void): void {
+  try {
+    act();
+  } catch {
+    // What matters of it is told where it matters.
+  }
+}
+
 /** As pgrep, ss and systemctl show it; the runtime calls it after its main thread. */
 function nameProcess(): void {
   if (hasLinuxCalls) setThreadName('grace');
@@ -216,16 +232,21 @@ function nameProcess(): void {
 
 /** A descriptor of its own for what is standard error now: a successor's leads to its predecessor until it serves. */
 function outputOf(place: string, { paths, parent, listeners }: Pick<Parts, 'paths' | 'parent' | 'listeners'>): LogOutput {
-  if (place !== standardError) return { kind: 'file', path: place };
-  if (!parent.handover) return { kind: 'console', fd: dupFd(2) };
-  const fd = listeners.net.extras.find(({ name }) => name === consoleName)?.fd;
-  return fd === undefined ? { kind: 'file', path: paths.log } : { kind: 'console', fd };
+  const passed = parent.handover ? listeners.net.extras.find(({ name }) => name === consoleName)?.fd : undefined;
+  const fd = passed ?? dupFd(2);
+  if (place !== standardError) return { kind: 'file', path: place, spare: fd };
+  // A predecessor of before this was passed had its log in the file.
+  return parent.handover && passed === undefined ? { kind: 'file', path: paths.log, spare: fd } : { kind: 'console', fd };
 }
 
 /** What this process prints from now on, in a crash for example, goes where its log goes. */
 function settleStreams(output: LogOutput): void {
-  if (output.kind === 'file') redirectToLog(output.path);
-  else redirectTo(output.fd);
+  if (output.kind === 'console') return redirectTo(output.fd);
+  try {
+    redirectToLog(output.path);
+  } catch {
+    redirectTo(output.spare); // the log itself has told why
+  }
 }
 
 /** At most one daemon serves a state dir: it holds the lock, which a successor inherits, and which the keeper holds between two. */
@@ -250,7 +271,8 @@ function takeLock(paths: StatePaths): Lock {
 
 type Parts = { options: DaemonOptions; parent: Parent; paths: StatePaths; listeners: Listeners; lock: Lock; logFile: OpenedLog; supervisor: Supervisor; generation: number };
 
-function assemble({ options, parent, paths, listeners, lock, logFile: { log, output }, supervisor, generation }: Parts): Service {
+function assemble({ options, parent, paths, listeners, lock, logFile, supervisor, generation }: Parts): Service {
+  const { log, output } = logFile;
   const now = new Date().toISOString();
   const began = performance.now();
   const { handover } = parent;
@@ -264,6 +286,7 @@ function assemble({ options, parent, paths, listeners, lock, logFile: { log, out
   const resolve = (host: string) => names.resolve(host, { bindAddress: null, signal: AbortSignal.timeout(loopLookupMs) }).catch(() => []);
   const { engine } = opened;
   const unread: KeptRule[] = [];
+  const keptRules = new KeptRules(supervisor);
   const forwarder = new Forwarder({
     engine,
     changes,
@@ -274,7 +297,11 @@ function assemble({ options, parent, paths, listeners, lock, logFile: { log, out
     describeListener: (listener, change) => listeners.describe(listener, change),
     isLost: (listener) => listeners.whyLost(listener) !== null,
     replaceListener: (before) => listeners.discard(before),
-    save: (rules) => saveState(paths.state, [...rules.map((rule) => keep(rule, listeners)), ...unread]),
+    save: async (rules) => {
+      const kept = [...rules.map((rule) => keep(rule, listeners)), ...unread];
+      await saveState(paths.state, kept);
+      keptRules.remember(kept);
+    },
     observe: (src) => logConnections(log, src),
   });
   const endedGenerations = new EndedGenerations(forwarder);
@@ -283,6 +310,9 @@ function assemble({ options, parent, paths, listeners, lock, logFile: { log, out
     paths,
     log,
     logOutput: output,
+    logProblem: () => logFile.problem,
+    troubles: new Troubles((text) => log.warn({ trouble: text }, 'serving all the same')),
+    keptRules,
     lock,
     changes,
     listeners,
@@ -330,11 +360,7 @@ function watchKeeper(service: Service, stop: (times: number) => void): void {
       // Before the pid file says so, the log does: whoever sees the one finds the other.
       if (keeper) log.info({ keeper: keeper.pid, version: keeper.version }, 'kept');
       else log.warn({ pidFile: process.pid }, 'the keeper is gone; the daemon goes on without, and the next start or restart brings another');
-      try {
-        writePidFile(paths.pid, keeper?.pid ?? process.pid);
-      } catch (error) {
-        log.error({ error: errorMessage(error) }, 'the pid file is not up to date'); // traffic goes on all the same
-      }
+      service.troubles.attempt('the pid file cannot be written', () => writePidFile(paths.pid, keeper?.pid ?? process.pid));
     },
     note: (text) => log.warn(text),
     stop,

@@ -12,6 +12,8 @@ import type { KeptCounters } from './kept-counters.ts';
 import type { Life, Phase } from './life.ts';
 import type { Listeners } from './listeners.ts';
 import type { Supervisor } from './supervisor.ts';
+import type { KeptRules } from './kept-rules.ts';
+import type { Troubles } from './troubles.ts';
 import type { Log, LogOutput } from './log.ts';
 import type { KeptRule } from './state-file.ts';
 
@@ -23,6 +25,11 @@ export type Service = {
   readonly paths: StatePaths;
   readonly log: Log;
   readonly logOutput: LogOutput;
+  /** Why the log is not where it should be; null when it is. */
+  readonly logProblem: () => string | null;
+  /** What the daemon goes on without. */
+  readonly troubles: Troubles;
+  readonly keptRules: KeptRules;
   readonly version: string;
   /** How this daemon was started, to start a successor in the same way. */
   readonly self: Invocation;

@@ -38,7 +38,7 @@ function logReopener({ generations }: Service, { output, reopen }: OpenedLog): (
     reopen();
     if (output.kind === 'file') {
       inode = inodeOfPath(output.path);
-      if (isOnStderr) redirectToLog(output.path);
+      if (isOnStderr) redirectIfOpen(output.path);
     }
     // The older generations write into the same file; nobody else knows of them.
     for (const { pid } of generations.reports) {
@@ -49,6 +49,14 @@ function logReopener({ generations }: Service, { output, reopen }: OpenedLog): (
       }
     }
   };
+}
+
+function redirectIfOpen(path: string): void {
+  try {
+    redirectToLog(path);
+  } catch {
+    // The log itself has told why it cannot be opened; the streams stay where they were.
+  }
 }
 
 function inodeOfPath(path: string): number | undefined {

@@ -13,10 +13,11 @@ export type KeptRule = { src: EndpointText; dst: EndpointText; port?: number | u
 /** Of the file; a version that cannot read one says so and leaves it alone. */
 const stateFormat = 1;
 
-const ruleSchema = v.object({ src: endpointText, dst: endpointText, port: v.optional(v.number()) });
+/** Schema of a {@link KeptRule}. */
+export const ruleSchema = v.object({ src: endpointText, dst: endpointText, port: v.optional(v.number()) });
 const stateSchema = v.object({ format: v.literal(stateFormat), rules: v.array(v.unknown()) });
 
-export type LoadedState = { rules: KeptRule[]; /** What the user must be told, if anything. */ note: string | null; /** The file has more in it, which is kept elsewhere: write it anew. */ isPart?: true };
+export type LoadedState = { rules: KeptRule[]; /** What the user must be told, if anything. */ note: string | null; /** The file has more in it, which is kept elsewhere: write it anew. */ isPart?: true; /** There is no file. */ isMissing?: true };
 
 /**
  * Read the kept rules. A file of which not all can be understood is kept under another name, which the
@@ -28,7 +29,7 @@ export function loadState(path: string): LoadedState {
   try {
     text = readFileSync(path, 'utf8');
   } catch (error) {
-    if (errorCode(error) === 'ENOENT') return { rules: [], note: null };
+    if (errorCode(error) === 'ENOENT') return { rules: [], note: null, isMissing: true };
     throw new GraceError(`cannot read the rules in ${path}: ${describeError(error)}`, { cause: error });
   }
   try {

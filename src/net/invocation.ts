@@ -67,13 +67,16 @@ function logicalPath(file: string, cwd: string): string {
   }
 }
 
+/** Linux puts it behind the name of a file that has been removed or replaced since it was executed (proc(5), /proc/PID/exe). */
+const deletedMark = / \(deleted\)$/;
+
 function findProgram(cwd: string, env: Environment): string {
   const typed = process.argv0;
   const candidates = typed.includes('/')
     ? [path.resolve(cwd, typed)]
     : (env['PATH'] ?? '').split(':').map((directory) => path.resolve(cwd, directory, typed));
   // argv[0] is whatever the caller liked to pass; believe it only if it leads to what runs.
-  return candidates.find((candidate) => isSameFile(candidate, process.execPath)) ?? process.execPath;
+  return candidates.find((candidate) => isSameFile(candidate, process.execPath)) ?? process.execPath.replace(deletedMark, '');
 }
 
 function isSameFile(a: string, b: string): boolean {

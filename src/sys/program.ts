@@ -1,7 +1,7 @@
 import { accessSync, closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { describeError } from './system-error.ts';
 
-const cutOff = 'it is cut off';
+export const cutOff = 'it is cut off';
 
 const PT_LOAD = 1;
 const ELF = '\x7fELF';
@@ -24,7 +24,7 @@ export function whyNoProgram(file: string): string | null {
     const length = readSync(fd, head, 0, head.length, 0);
     if (process.platform !== 'linux' || head.toString('latin1', 0, 2) === '#!') return null;
     if (length < 64 || head.toString('latin1', 0, 4) !== ELF) return 'it is no program';
-    return isCutOff(head, size) ? cutOff : null;
+    return isCutOff(fd, head, size) ? cutOff : null;
   } catch (error) {
     return describeError(error);
   } finally {
@@ -33,13 +33,16 @@ export function whyNoProgram(file: string): string | null {
 }
 
 /** Whether a part that is to be loaded, or the table of sections at its end, lies beyond the file's end (elf(5); 64 bits, little-endian). */
-function isCutOff(head: Buffer, size: number): boolean {
+function isCutOff(fd: number, head: Buffer, size: number): boolean {
   if (head[4] !== 2 || head[5] !== 1) return false;
   const [table, entry, count] = [Number(head.readBigUInt64LE(32)), head.readUInt16LE(54), head.readUInt16LE(56)];
   const sections = Number(head.readBigUInt64LE(40)) + head.readUInt16LE(58) * head.readUInt16LE(60);
   if (sections > size) return true;
-  for (let at = table; at + 56 <= head.length && at < table + entry * count; at += entry) {
-    if (head.readUInt32LE(at) === PT_LOAD && Number(head.readBigUInt64LE(at + 8)) + Number(head.readBigUInt64LE(at + 32)) > size) return true;
+  // The table of parts follows the head, or lies anywhere once a tool has added to it.
+  const parts = Buffer.alloc(entry * count);
+  if (readSync(fd, parts, 0, parts.length, table) < parts.length) return true;
+  for (let at = 0; at + 56 <= parts.length; at += entry) {
+    if (parts.readUInt32LE(at) === PT_LOAD && Number(parts.readBigUInt64LE(at + 8)) + Number(parts.readBigUInt64LE(at + 32)) > size) return true;
   }
   return false;
 }

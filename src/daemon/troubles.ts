@@ -1,0 +1,36 @@
+import { describeError } from '../sys/system-error.ts';
+
+/**
+ * What a daemon goes on without: a log file, a pid file, a name in the state dir. A start needs them, and
+ * serving does not, so that a disk which is full, read-only or gone costs nobody a connection. `status` tells.
+ */
+export class Troubles {
+  readonly #texts = new Map<string, string>();
+  readonly #tell: (text: string) => void;
+
+  /** `tell` hears of each trouble once. */
+  constructor(tell: (text: string) => void) {
+    this.#tell = tell;
+  }
+
+  /** A sentence each, in the order in which they came. */
+  get texts(): string[] {
+    return [...this.#texts.values()];
+  }
+
+  /** Do something that serving does not need. It is over with the first time that it works. */
+  attempt(what: string, act: () => void): void {
+    try {
+      act();
+      this.#texts.delete(what);
+    } catch (error) {
+      this.add(what, `${what}: ${describeError(error)}`);
+    }
+  }
+
+  add(what: string, text: string): void {
+    const isNews = this.#texts.get(what) !== text;
+    this.#texts.set(what, text);
+    if (isNews) this.#tell(text);
+  }
+}
