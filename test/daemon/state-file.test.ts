@@ -23,7 +23,7 @@ test('kept rules are read as they were written, in a file for the owner alone', 
 });
 
 test('no file means no rules', (t) => {
-  assert.deepEqual(loadState(join(tempDir(t), 'state.json')), { rules: [], note: null });
+  assert.deepEqual(loadState(join(tempDir(t), 'state.json')), { rules: [], note: null, isMissing: true });
 });
 
 for (const [what, text] of [['half a file', '{"format":1,"rules":[{'], ['another shape', '{"format":1,"rules":{"src":1}}'], ['nothing', '']]) {
