@@ -54,12 +54,12 @@ function placeOf({ src }: KeptRule): string {
 function loadRules({ paths, listeners }: Service): LoadedState {
   const inMemory = listeners.keptRules;
   if (inMemory === null) return loadState(paths.state);
-  const fromMemory = (why: string): LoadedState => ({ rules: [...inMemory], note: `${why}; the rules that were served before the crash are served`, isPart: true });
+  const fromMemory = (why: string): LoadedState => ({ rules: [...inMemory], note: `${why}; the rules that were served before the crash are served` });
   try {
     const state = loadState(paths.state);
-    return state.isMissing && inMemory.length > 0 ? fromMemory(`${paths.state} is gone`) : state;
+    return state.isMissing && inMemory.length > 0 ? { ...fromMemory(`${paths.state} is gone`), isPart: true } : state;
   } catch (error) {
-    return fromMemory(errorMessage(error));
+    return fromMemory(errorMessage(error)); // and the file is left alone: it may be another version's
   }
 }
 

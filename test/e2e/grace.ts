@@ -51,7 +51,7 @@ export type Running = { child: ChildProcess; ended: Promise<Outcome>; outcome: (
 /** A grace with a state dir of its own, which is stopped, and looked after, when the test ends. */
 export function makeGrace(t: TestContext, env: NodeJS.ProcessEnv = {}): Grace {
   const dir = join(mkdtempSync(join(tmpdir(), 'grace-e2e-')), 'state');
-  const start = (...args: string[]): Running => startProgram(['-d', dir, ...(args[0] === 'restart' ? patient(args) : args)], { ...(args.includes('daemon') ? { GRACE_LOG: join(dir, 'grace.log') } : {}), ...env });
+  const start = (...args: string[]): Running => startProgram(['-d', dir, ...(args[0] === 'restart' ? patient(args) : args)], env);
   const run = (...args: string[]) => start(...args).ended;
   const grace: Grace = {
     dir,
@@ -82,9 +82,15 @@ function patient(restart: string[]): string[] {
   return restart.includes('--timeout') ? restart : [...restart, '--timeout', '100s'];
 }
 
+/** The log of a daemon in the foreground goes into its state dir too, where tests look. */
+function logOf(args: readonly string[]): NodeJS.ProcessEnv {
+  const at = args.indexOf('-d');
+  return args[at + 2] === 'daemon' ? { GRACE_LOG: join(args[at + 1]!, 'grace.log') } : {};
+}
+
 export function startProgram(args: readonly string[], env: NodeJS.ProcessEnv = {}, options: { cwd?: string; stdio?: ('ignore' | 'pipe' | number)[] } = {}): Running {
   const [file, ...before] = program;
-  const child = spawn(file, [...before, ...args], { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, NO_COLOR: '1', ...env }, ...options });
+  const child = spawn(file, [...before, ...args], { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, NO_COLOR: '1', ...logOf(args), ...env }, ...options });
   const outcome: Outcome = { code: null, stdout: '', stderr: '' };
   child.stdout?.setEncoding('utf8').on('data', (text: string) => (outcome.stdout += text));
   child.stderr?.setEncoding('utf8').on('data', (text: string) => (outcome.stderr += text));

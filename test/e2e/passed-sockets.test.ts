@@ -68,7 +68,7 @@ test('a socket that one rule uses is not given to another, by whatever name', { 
   for (const src of ['systemd:domain=INET:index=0', 'fd:3']) {
     const { code, stderr } = await grace.run('start', src, backend.endpoint);
     assert.equal(code, 1);
-    assert.match(stderr, /is used by systemd:domain=INET:name=web already\nhint: .*grace stop systemd:domain=INET:name=web/);
+    assert.match(stderr, /is used by systemd:domain=INET:name=web already\nhint: .*grace -d \S+ stop systemd:domain=INET:name=web/);
   }
   assert.equal(await (await openClient(t, { port: ports[0]! })).line(), 'one');
 });
