@@ -80,7 +80,7 @@ export class Forwarder {
       const existing = this.#table.sameAddress(src);
       if (existing) {
         const isSame = existing.src.key === src.key && existing.current.spec.key === dst.key;
-        if (isSame && (src.name ?? existing.src.name) === existing.src.name) return false;
+        if (isSame && (src.name ?? existing.src.name) === existing.src.name) return await this.#listenAnew(existing);
         if (!isSame && !isUpsert) throw alreadyForwarded(existing, src);
         await this.#change(existing, { src, dst });
         return true;

@@ -206,6 +206,10 @@ const scenarios: Record<string, () => Promise<void>> = {
       console.log('there is no logrotate here');
       process.exit(77);
     }
+    // As an administrator has it who wants a file rather than the journal.
+    mkdirSync('/etc/systemd/system/grace.service.d', { recursive: true });
+    writeFileSync('/etc/systemd/system/grace.service.d/log.conf', `[Service]\nEnvironment=GRACE_LOG=${dir}/grace.log\n`);
+    await run('systemctl', 'daemon-reload');
     const { port } = await startWithRule();
     const config = '/tmp/grace.logrotate';
     copyFileSync('/etc/systemd/system/grace.logrotate', config);
