@@ -51,12 +51,12 @@ async function main(): Promise<void> {
         const noKeeperBecause = isWanted ? (await import('./keeper/able.ts')).whyNotKeeper() : null;
         if (isWanted && noKeeperBecause === null) {
           const { runKeeper } = await import('./keeper/keeper.ts');
-          return await runKeeper({ dir, self, args: ['-d', dir, 'daemon', ...flags], version, env, onSignal });
+          return await runKeeper({ onStrayError, dir, self, args: ['-d', dir, 'daemon', ...flags], version, env, onSignal });
         }
         const { makeRoomForLookups } = await import('./engine/lookup.ts');
         makeRoomForLookups(env);
         const { runDaemon } = await import('./daemon/run.ts');
-        return await runDaemon({ dir, self, version, flags, engine: engine ?? 'auto', threads: threads ?? null, logPlace, logFormat: logFormat ?? 'text', noKeeperBecause, env, onSignal });
+        return await runDaemon({ onStrayError, dir, self, version, flags, engine: engine ?? 'auto', threads: threads ?? null, logPlace, logFormat: logFormat ?? 'text', noKeeperBecause, env, onSignal });
       },
       async demo({ addresses, tlsAddresses, print }) {
         process.removeListener('SIGINT', interrupt); // the library ends gracefully at it
@@ -70,11 +70,17 @@ async function main(): Promise<void> {
   process.exit();
 }
 
+/** Errors that nobody has caught go to the handler instead of ending the process. */
+function onStrayError(handler: (error: unknown) => void): void {
+  process.on('uncaughtException', handler);
+  process.on('unhandledRejection', handler);
+}
+
 /** The keeper has become this version, in its process. Signals come at any moment, so nothing else is done first. */
 async function goOnAsKeeper(): Promise<void> {
   const onSignal = (signal: NodeJS.Signals, handler: () => void) => void process.on(signal, handler);
   const { resumeKeeper } = await import('./keeper/keeper.ts');
-  process.exit(await resumeKeeper({ self: originalInvocation(), version, env: process.env, onSignal }));
+  process.exit(await resumeKeeper({ onStrayError, self: originalInvocation(), version, env: process.env, onSignal }));
 }
 
 void main();

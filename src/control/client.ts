@@ -2,6 +2,8 @@ import { connect } from 'node:net';
 import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { GraceError, errorCode } from '../error.ts';
+import { describeError } from '../sys/system-error.ts';
+import { limitHint } from './limit-hint.ts';
 import { readLines, writeLine } from './lines.ts';
 import type { Command, Failure, Progress, Request, Result } from './messages.ts';
 import { statePaths } from './paths.ts';
@@ -127,7 +129,7 @@ function connectTo(path: string, dir: string): Promise<Socket> {
       if (code === 'ENOENT' || code === 'ECONNREFUSED' || code === 'ENOTDIR' || code === 'EINVAL' || code === 'ENAMETOOLONG') reject(noDaemonError(dir));
       else if (code === 'EACCES' || code === 'EPERM') {
         reject(new GraceError(`cannot talk to the daemon in ${dir}: permission denied`, { hint: 'run grace as the user who started it', cause: error }));
-      } else reject(new GraceError(`cannot talk to the daemon in ${dir}: ${error.message}`, { cause: error }));
+      } else reject(new GraceError(`cannot talk to the daemon in ${dir}: ${describeError(error)}`, { hint: limitHint(error), cause: error }));
     });
   });
 }

@@ -6,6 +6,7 @@ import { keepInheritedFds } from '../sys/descriptor.ts';
 import { lockFile } from '../sys/lock.ts';
 import { describeError } from '../sys/system-error.ts';
 import { DaemonMovedError, call } from './client.ts';
+import { limitHint } from './limit-hint.ts';
 import { readLines } from './lines.ts';
 import type { Failure, Invocation, Request, Result } from './messages.ts';
 import { statePaths } from './paths.ts';
@@ -64,6 +65,8 @@ export async function launchDaemon({ dir, self, onNote }: LaunchOptions): Promis
   const env: NodeJS.ProcessEnv = { ...process.env, [launchVariable]: '1' };
   for (const name of variablesOfThisProcess) delete env[name];
   const child = spawn(self.file, [...self.args, '-d', dir, 'daemon'], { cwd: '/', detached: true, stdio: ['ignore', 'pipe', 'pipe'], env });
+  // Where a pipe cannot be had there is neither stream nor process; the error comes as an event.
+  if (child.pid === undefined) return await failureToSpawn(child);
   let lastWords = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => (lastWords = (lastWords + text).slice(-4096)));
   try {
@@ -89,7 +92,7 @@ async function hearLaunch(child: ChildProcess, onNote: (note: string) => void): 
 
 function failureToSpawn(child: ChildProcess): Promise<never> {
   return new Promise((_, reject) => {
-    child.once('error', (error) => reject(new GraceError(`cannot start the daemon: ${error.message}`, { cause: error })));
+    child.once('error', (error) => reject(new GraceError(`cannot start the daemon: ${describeError(error)}`, { hint: limitHint(error), cause: error })));
   });
 }
 

@@ -44,6 +44,7 @@ import { readPidFile, removePidFile, writePidFile } from './pid-file.ts';
 import { tellOfCertificates } from './certificates.ts';
 import { readGivenRules } from '../control/given-rules.ts';
 import { adoptRules, restoreRules, retryBroken } from './rules.ts';
+import { tellStrayErrors } from './stray-errors.ts';
 import { Troubles } from './troubles.ts';
 import { watchForRest } from './rest.ts';
 import type { Service } from './service.ts';
@@ -76,6 +77,8 @@ export type DaemonOptions = {
   env: NodeJS.ProcessEnv;
   /** Calls the handler at each such signal, instead of the signal's default. */
   onSignal: OnSignal;
+  /** Calls the handler with each error that nobody has caught, which then does not end the process. */
+  onStrayError: (handler: (error: unknown) => void) => void;
 };
 
 /** Longest that a name is looked up to see whether a rule leads to itself, in milliseconds; one that is not found by then is taken for another machine's. */
@@ -162,6 +165,7 @@ async function serve(options: DaemonOptions, parent: Parent, supervisor: Supervi
     for (const report of older) if (!service.generations.isFollowed(report.pid)) service.endedGenerations.ended(report);
     service.isMoving = parent.moving !== null && moveSocket !== null;
     service.life.serves();
+    options.onStrayError(tellStrayErrors(log));
     log.info({ version: service.version, generation, rules: service.forwarder.specs.length, engine: service.engine.name, keeper: supervisor.keeper?.pid }, 'serving');
     supervisor.serving(); // a signal that came meanwhile is passed on at this word
     parent.serving({ settleStreams: () => settleStreams(output) });

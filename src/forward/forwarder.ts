@@ -120,12 +120,14 @@ export class Forwarder {
     const seats = fresh?.limit === before?.limit ? before : fresh;
     // Clients wait in the queue of the socket meanwhile.
     if (from.key !== to.key) await rule.pause();
+    let isDescribed = false;
     try {
       await this.#keep(
         (specs) => specs.map((each) => (each.src === from ? { src: to, dst: each.dst } : each)),
         () => {
           if (from.key !== to.key) {
             this.#options.describeListener?.(rule.listener, { from, to });
+            isDescribed = true;
             rule.resume(this.#openEntrance({ src: to, listener: rule.listener, current: rule.current, seats }), seats);
           }
           this.#table.describe(rule, to);
@@ -134,10 +136,19 @@ export class Forwarder {
     } catch (error) {
       if (from.key !== to.key) {
         await rule.pause();
-        this.#options.describeListener?.(rule.listener, { from: to, to: from });
+        if (isDescribed) this.#describeBack(rule.listener, { from: to, to: from });
         rule.resume(this.#openEntrance({ src: from, listener: rule.listener, current: rule.current, seats: before }), before);
       }
       throw error;
+    }
+  }
+
+  /** A change came to nothing. Whatever the socket cannot take back stays: the rule has to accept again in any case. */
+  #describeBack(listener: Listener, change: { from: SourceSpec; to: SourceSpec }): void {
+    try {
+      this.#options.describeListener?.(listener, change);
+    } catch {
+      // Whoever asked for the change hears why it failed.
     }
   }
 

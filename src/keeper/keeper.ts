@@ -37,6 +37,8 @@ export type KeeperOptions = {
   version: string;
   env: NodeJS.ProcessEnv;
   onSignal: (signal: NodeJS.Signals, handler: () => void) => void;
+  /** Calls the handler with each error that nobody has caught, which then does not end the process. */
+  onStrayError: (handler: (error: unknown) => void) => void;
 };
 
 /** After so long without a word from a daemon, memory is given back. */
@@ -97,7 +99,8 @@ class Keeper {
   }
 
   async run(remembered: Remembered | null): Promise<number> {
-    const { onSignal } = this.#options;
+    const { onSignal, onStrayError } = this.#options;
+    onStrayError((error) => this.#voice.print(`internal error in the keeper, which goes on: ${errorMessage(error)}`));
     process.chdir('/');
     for (const signal of forwarded) onSignal(signal, () => this.#forward(signal));
     becomeReaper();

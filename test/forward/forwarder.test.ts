@@ -22,7 +22,7 @@ function rule(src: string, dst: string): RuleSpec {
 const a = 'tcp:127.0.0.1:7500';
 const b = 'tcp:127.0.0.1:7600';
 
-function setUp(overrides: { save?: (rules: readonly RuleSpec[]) => Promise<void>; open?: () => Promise<Listener> } = {}) {
+function setUp(overrides: { save?: (rules: readonly RuleSpec[]) => Promise<void>; open?: () => Promise<Listener>; describe?: () => void } = {}) {
   const engine = new FakeEngine();
   const changes = new Changes();
   const listeners = new Map<string, Listener>();
@@ -36,6 +36,7 @@ function setUp(overrides: { save?: (rules: readonly RuleSpec[]) => Promise<void>
       return listener;
     },
     closeListener: (_, listener) => listener.close(),
+    ...(overrides.describe && { describeListener: overrides.describe }),
     save: overrides.save ?? (async (rules) => void saved.push(rules.map(({ src, dst }) => `${src.typed} ${dst.typed}`))),
     observe: () => ({}),
   });
@@ -346,3 +347,19 @@ test('a destination that drains while a switch back to it is being kept is not b
   assert.equal(engine.upstreams[0]?.isForgotten, true);
   assert.equal(connect(rule('tcp:9000', a)).isForgotten, false);
 });
+
+for (const fails of ['the socket refuses it', 'it cannot be kept']) {
+  test(`a rule whose parameters cannot change goes on accepting as before: ${fails}`, async () => {
+    let isBroken = false;
+    const breakWhen = (what: string) => {
+      if (isBroken && fails === what) throw new GraceError('not so');
+    };
+    const { forwarder, engine, listeners } = setUp({ describe: () => breakWhen('the socket refuses it'), save: async () => breakWhen('it cannot be kept') });
+    const before = rule('tcp:9000', a);
+    await forwarder.start(before);
+    isBroken = true;
+    await assert.rejects(forwarder.start(rule('tcp:9000:backlog=9', a), { isUpsert: true }), /not so/);
+    assert.equal(engine.accept(listeners.get(before.src.key)!).connections, 1);
+    assert.deepEqual(forwarder.specs.map(({ src }) => src.typed), ['tcp:9000']);
+  });
+}

@@ -1,0 +1,84 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { connect, createServer } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
+import { test } from 'node:test';
+import { openClient, startBackend } from './backend.ts';
+import { makeGrace, program, runtime } from './grace.ts';
+import { until } from '../until.ts';
+
+const timeout = 180_000;
+const skip = runtime !== 'executable' || process.platform !== 'linux';
+const src = 'tcp:0:interface=127.0.0.1';
+const unix = (dir: string) => `unix:${dir}.sock`;
+
+/** Run a command of grace with a limit of open descriptors. */
+function limited(limit: number, ...args: string[]) {
+  const { status, signal, stdout, stderr } = spawnSync('bash', ['-c', `ulimit -n ${limit}; exec "$@"`, 'bash', ...program, ...args], { encoding: 'utf8', timeout: 60_000 });
+  return { status, signal, stdout, stderr };
+}
+
+for (const limit of [21, 24, 28, 36, 48]) {
+  test(`with ${limit} descriptors a command serves or says in a line what is wrong`, { timeout, skip }, async (t) => {
+    const grace = makeGrace(t);
+    for (const args of [['start', src, 'tcp:127.0.0.1:9'], ['restart']]) {
+      const { status, signal, stderr } = limited(limit, '-d', grace.dir, ...args);
+      assert.equal(signal, null, `${args.join(' ')}: ${stderr}`);
+      assert.ok(status !== null && status <= 3, `${args.join(' ')} exited with ${status}: ${stderr}`);
+      if (status !== 0) assert.match(stderr, /^(note: .*\n)*grace: [^\n]+\n(hint: [^\n]+\n)?$/, args.join(' '));
+      assert.doesNotMatch(stderr, /mistake in grace|Cannot read|\n +at /);
+    }
+  });
+}
+
+test('clients that stall over a download leave descriptors to other rules, to commands and to the daemon', { timeout, skip }, async (t) => {
+  const grace = makeGrace(t);
+  const chunk = Buffer.alloc(256 * 1024, 'd');
+  const sources = new Set<Socket>();
+  const server = createServer((socket) => {
+    sources.add(socket);
+    socket.on('error', () => {}).on('close', () => sources.delete(socket));
+    const pour = () => {
+      while (socket.write(chunk));
+    };
+    socket.on('drain', pour);
+    pour();
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const clients: Socket[] = [];
+  t.after(() => {
+    for (const socket of [...clients, ...sources]) socket.destroy();
+    server.close();
+  });
+  const backend = await startBackend(t, 'other');
+  const started = limited(512, '-d', grace.dir, 'start', src, `tcp:127.0.0.1:${(server.address() as AddressInfo).port}`);
+  assert.equal(started.status, 0, started.stderr);
+  await grace.ok('start', unix(grace.dir), backend.endpoint);
+  const { pid } = await grace.status();
+  const port = await grace.port(src);
+  for (let count = 0; count < 260; count++) {
+    const client = connect({ port, host: '127.0.0.1' });
+    client.on('error', () => {});
+    client.pause();
+    clients.push(client);
+  }
+  const row = async () => (await grace.ls()).find((each) => each.src === src)!;
+  await until('what there is room for is served', async () => (await row()).connections >= 180);
+  let before = -1;
+  await until('all have stalled', async () => {
+    const { bytesOut } = await row();
+    const isSame = bytesOut === before;
+    before = bytesOut;
+    if (!isSame) await new Promise((resolve) => setTimeout(resolve, 200)); // that nothing moves, only time can tell
+    return isSame;
+  });
+  const other = await openClient(t, { path: `${grace.dir}.sock` });
+  assert.equal(await other.line(), 'other');
+  assert.equal(await other.echo('still there'), 'still there');
+  assert.equal((await grace.status()).pid, pid);
+  const received = clients.map(() => 0);
+  clients.forEach((client, index) => client.on('data', (data) => (received[index]! += data.length)).resume());
+  await until('all that were served go on', () => received.filter((bytes) => bytes > 2_000_000).length >= 180);
+  assert.equal((await grace.status()).pid, pid);
+});
