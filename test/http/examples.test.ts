@@ -36,7 +36,7 @@ async function walk(program: Program, address = '127.0.0.1'): Promise<void> {
 
 for (const name of ['http', 'express', 'fastify', 'hono']) {
   test(`the example for ${name} restarts while a request is under way`, options, async () => {
-    await using program = run(path.join(root, 'examples', `${name}.js`), ['127.0.0.1:0']);
+    await using program = run(path.join(root, 'src/http/examples', `${name}.js`), ['127.0.0.1:0']);
     await walk(program);
   });
 }
@@ -45,12 +45,12 @@ test('the example for http runs on Deno, with the permissions that the manual na
   const manual = fs.readFileSync(path.join(root, 'README.md'), 'utf8');
   const [, permissions] = /deno run (\S+) server\.ts/.exec(manual) ?? [];
   assert.ok(permissions !== undefined, 'the manual names the permissions');
-  await using program = run(path.join(root, 'examples/http.js'), ['127.0.0.1:0'], [deno, ['run', permissions]]);
+  await using program = run(path.join(root, 'src/http/examples/http.js'), ['127.0.0.1:0'], [deno, ['run', permissions]]);
   await walk(program);
 });
 
 test('the example for ws tells its clients of the restart, and they reach the new process', options, async () => {
-  await using program = run(path.join(root, 'examples/ws.js'), ['127.0.0.1:0']);
+  await using program = run(path.join(root, 'src/http/examples/ws.js'), ['127.0.0.1:0']);
   const [, port, pid] = await program.line(SERVING);
   const client = await openWebSocket(port!);
   assert.equal(await ask(client), `${pid} heard hello`);
@@ -79,7 +79,7 @@ async function ask(client: WebSocket): Promise<string> {
 }
 
 test('the example for listeners starts a successor when it is asked to, and only then', options, async () => {
-  await using program = run(path.join(root, 'examples/listeners.js'), ['0']);
+  await using program = run(path.join(root, 'src/http/examples/listeners.js'), ['0']);
   await walkListeners(program);
 });
 
