@@ -7,6 +7,9 @@ import { lingerOn } from './linger.ts';
 import type { Vigil } from './vigil.ts';
 import { catchWriteFailure, isPeersEnding } from './write-failure.ts';
 
+/** Deno 2.9 may show a reset as an end, and only the next write as failed, with EPIPE. */
+const takesResetsForEnds = 'Deno' in globalThis;
+
 export type RelayOptions = {
   /** Hears of bytes from the client, from the upstream. */
   movedIn: (bytes: number) => void;
@@ -63,7 +66,7 @@ export async function relay(near: Leg, far: Leg, { movedIn, movedOut, idleMs, si
     });
     catchWriteFailure(leg, (error) => {
       // A system tells of a reset once: reading then shows an end that was none, unless the peer had ended before.
-      if (!leg.socket.readableEnded && errorCode(error) !== 'EPIPE') cutOff.add(leg);
+      if (!leg.socket.readableEnded && (errorCode(error) !== 'EPIPE' || takesResetsForEnds)) cutOff.add(leg);
       failed.add(leg);
       if (leg.socket.readableEnded) destroyLeg(leg);
       else leg.socket.once('end', () => destroyLeg(leg));
