@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { GraceError, errorCode } from '../error.ts';
 import { describeError } from '../sys/system-error.ts';
-import { limitHint } from './limit-hint.ts';
+import { limitHint } from '../sys/limit-hint.ts';
 import { readLines, writeLine } from './lines.ts';
 import type { Command, Failure, Progress, Request, Result } from './messages.ts';
 import { statePaths } from './paths.ts';

@@ -6,7 +6,7 @@ import { keepInheritedFds } from '../sys/descriptor.ts';
 import { lockFile } from '../sys/lock.ts';
 import { describeError } from '../sys/system-error.ts';
 import { DaemonMovedError, call } from './client.ts';
-import { limitHint } from './limit-hint.ts';
+import { limitHint } from '../sys/limit-hint.ts';
 import { readLines } from './lines.ts';
 import type { Failure, Invocation, Request, Result } from './messages.ts';
 import { statePaths } from './paths.ts';
@@ -109,6 +109,6 @@ function tryLock(dir: string): ReturnType<typeof lockFile> {
   try {
     return lockFile(statePaths(dir).launchLock);
   } catch (error) {
-    throw new GraceError(`cannot write in the state dir ${dir}: ${describeError(error)}`, { hint: 'choose another with -d DIR', cause: error });
+    throw new GraceError(`cannot write in the state dir ${dir}: ${describeError(error)}`, { hint: limitHint(error) ?? 'choose another with -d DIR', cause: error });
   }
 }

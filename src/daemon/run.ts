@@ -21,6 +21,8 @@ import { closeFd, dupFd } from '../sys/descriptor.ts';
 import { adoptLock, lockFile } from '../sys/lock.ts';
 import type { Lock } from '../sys/lock.ts';
 import { hasLinuxCalls, setThreadName } from '../sys/process.ts';
+import { strayErrors } from '../stray-errors.ts';
+import { limitHint } from '../sys/limit-hint.ts';
 import { describeError } from '../sys/system-error.ts';
 import { handleRequest } from './commands.ts';
 import { openControlSocket } from './control-socket.ts';
@@ -44,7 +46,6 @@ import { readPidFile, removePidFile, writePidFile } from './pid-file.ts';
 import { tellOfCertificates } from './certificates.ts';
 import { readGivenRules } from '../control/given-rules.ts';
 import { adoptRules, restoreRules, retryBroken } from './rules.ts';
-import { tellStrayErrors } from './stray-errors.ts';
 import { Troubles } from './troubles.ts';
 import { watchForRest } from './rest.ts';
 import type { Service } from './service.ts';
@@ -165,7 +166,7 @@ async function serve(options: DaemonOptions, parent: Parent, supervisor: Supervi
     for (const report of older) if (!service.generations.isFollowed(report.pid)) service.endedGenerations.ended(report);
     service.isMoving = parent.moving !== null && moveSocket !== null;
     service.life.serves();
-    options.onStrayError(tellStrayErrors(log));
+    options.onStrayError(strayErrors(({ message, stack }) => log.error({ error: message, stack }, 'internal error; serving all the same')));
     log.info({ version: service.version, generation, rules: service.forwarder.specs.length, engine: service.engine.name, keeper: supervisor.keeper?.pid }, 'serving');
     supervisor.serving(); // a signal that came meanwhile is passed on at this word
     parent.serving({ settleStreams: () => settleStreams(output) });
@@ -266,7 +267,7 @@ function takeLock(paths: StatePaths): Lock {
   try {
     lock = lockFile(paths.lock);
   } catch (error) {
-    throw new GraceError(`cannot write in the state dir ${paths.dir}: ${paths.lock}: ${describeError(error)}`, { hint: 'choose another with -d DIR', cause: error });
+    throw new GraceError(`cannot write in the state dir ${paths.dir}: ${paths.lock}: ${describeError(error)}`, { hint: limitHint(error) ?? 'choose another with -d DIR', cause: error });
   }
   if (lock) return lock;
   const pid = readPidFile(paths.pid);

@@ -24,6 +24,7 @@ import type { DaemonIdentity, DaemonMessage, KeeperMessage } from './messages.ts
 import { Programs } from './programs.ts';
 import { Reaper } from './reaper.ts';
 import { Restarter } from './restarter.ts';
+import { strayErrors } from '../stray-errors.ts';
 import { slim } from '../sys/slim.ts';
 import { SignalRelay, forwarded } from './signals.ts';
 import { Voice } from './voice.ts';
@@ -100,7 +101,6 @@ class Keeper {
 
   async run(remembered: Remembered | null): Promise<number> {
     const { onSignal, onStrayError } = this.#options;
-    onStrayError((error) => this.#voice.print(`internal error in the keeper, which goes on: ${errorMessage(error)}`));
     process.chdir('/');
     for (const signal of forwarded) onSignal(signal, () => this.#forward(signal));
     becomeReaper();
@@ -111,6 +111,7 @@ class Keeper {
     else if (!(await this.#attach())) this.#start(null);
     this.#reaper.reap();
     this.#restSoon();
+    onStrayError(strayErrors(({ message }) => this.#voice.print(`internal error in the keeper, which goes on: ${message}`)));
     return await this.#exit.promise;
   }
 

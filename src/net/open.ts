@@ -8,6 +8,7 @@ import { closeFd } from '../sys/descriptor.ts';
 import { encodeName } from '../sys/file-name.ts';
 import { UNIX_PATH_MAX } from '../sys/sockaddr.ts';
 import { bindSocket, listenSocket, openSocket, setSocketOption } from '../sys/socket.ts';
+import { limitHint } from '../sys/limit-hint.ts';
 import { describeCode } from '../sys/system-error.ts';
 import { badArgument, isRecord } from './argument.ts';
 import { adoptFd } from './listener.ts';
@@ -137,7 +138,7 @@ function checkLength(length: number, most: number): void {
 function listenError(spec: ListenSpec, error: unknown): GraceError {
   const code = errorCode(error);
   const cause = error instanceof GraceError || code === undefined ? errorMessage(error) : `${describeListenCode(code)} (${code})`;
-  const hint = error instanceof GraceError ? error.hint : listenHint(spec, code);
+  const hint = error instanceof GraceError ? error.hint : listenHint(spec, error);
   return new GraceError(`cannot listen on ${describeSpec(spec)}: ${cause}`, { hint, code: codeOf(error), cause: error });
 }
 
@@ -150,7 +151,10 @@ function describeListenCode(code: string): string {
   return code === 'ENOTFOUND' || code === 'EAI_AGAIN' ? 'the name cannot be resolved' : describeCode(code);
 }
 
-function listenHint(spec: ListenSpec, code: string | undefined): string | undefined {
+function listenHint(spec: ListenSpec, error: unknown): string | undefined {
+  const code = errorCode(error);
+  const limit = limitHint(error);
+  if (limit !== undefined) return limit;
   if (spec.kind === 'unix') return code === 'ENOENT' ? 'make the directory first' : undefined;
   if (code === 'EACCES' && spec.port < 1024) return 'ports below 1024 need root or CAP_NET_BIND_SERVICE';
   if (code === 'EADDRNOTAVAIL') return 'no interface of this machine has that address';
