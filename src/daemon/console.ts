@@ -1,5 +1,4 @@
-import { writeSync } from 'node:fs';
-import { canWrite } from '../sys/descriptor.ts';
+import { canWrite, writeFd } from '../sys/descriptor.ts';
 
 /** What a pipe takes without waiting when it takes anything (PIPE_BUF of Linux; macOS has 512, and waits for the rest). */
 const CHUNK_SIZE = 4096;
@@ -34,7 +33,7 @@ export class Console {
 
   #take(chunk: Uint8Array): boolean {
     try {
-      return canWrite(this.#fd) && writeSync(this.#fd, chunk) === chunk.length;
+      return canWrite(this.#fd) && writeFd(this.#fd, chunk) === chunk.length;
     } catch {
       return false; // nobody reads it any more
     }

@@ -136,6 +136,12 @@ export function setMode(fd: number, mode: number): void {
   check(libc().fchmod(fd, mode), 'fchmod');
 }
 
+/** write(2), to a descriptor that the runtime does not know of as well. Returns how many bytes were taken. */
+export function writeFd(fd: number, bytes: Uint8Array): number {
+  const { linux } = libc();
+  return linux === null ? fs.writeSync(fd, bytes) : check(linux.write(fd, bytes, bytes.length), 'write');
+}
+
 const POLLOUT = 4;
 
 /** Whether a write would be taken now: of a pipe, up to 4096 bytes without waiting (pipe(7)). A file always takes it. */
