@@ -43,7 +43,8 @@ export function isJournal(fd: number, env: NodeJS.ProcessEnv): boolean {
   const stream = env['JOURNAL_STREAM'];
   if (stream === undefined) return false;
   try {
-    const { dev, ino } = fstatSync(fd, { bigint: true });
+    // Not fstat(2): Deno's knows no descriptors but those that it has opened itself.
+    const { dev, ino } = statSync(`/proc/self/fd/${fd}`, { bigint: true });
     return stream === `${dev}:${ino}`;
   } catch {
     return false;
