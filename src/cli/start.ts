@@ -20,9 +20,11 @@ export async function start(context: Context, input: Input): Promise<number> {
   const onNote = (note: string) => printNote(context, note);
   let isLaunched = false;
   const onLaunch = () => void (isLaunched = true);
-  const { changed, notes } = await startWithDaemon({ dir, self, onNote, onLaunch, request: { command: 'start', src: name === undefined ? src : { ...src, name }, dst, ...(isSwitch ? { switch: true, check: !input.has('no-check') } : {}) } });
+  const { changed, notes, ofDestination = [] } = await startWithDaemon({ dir, self, onNote, onLaunch, request: { command: 'start', src: name === undefined ? src : { ...src, name }, dst, ...(isSwitch ? { switch: true, check: !input.has('no-check') } : {}) } });
   notes.forEach(onNote);
-  if (input.has('json')) printJson(context, { src: src.typed, dst: dst.typed, ...(name === undefined ? {} : { name }), changed, notes });
+  // A script that starts the rule before the server knows; a person may have mistyped it.
+  if (isTTY) ofDestination.forEach(onNote);
+  if (input.has('json')) printJson(context, { src: src.typed, dst: dst.typed, ...(name === undefined ? {} : { name }), changed, notes: [...notes, ...ofDestination] });
   else printLine(stdout, 'Started');
   if (isTTY && isLaunched) onNote(`a daemon was started in the background, with the state dir ${dir}`);
   if (isTTY && changed && listensEverywhere(parseServer(src.absolute))) {

@@ -60,7 +60,7 @@ export type StatusResult = {
 
 export type Requests = {
   /** With `switch`, a source that is forwarded already gets the destination and the parameters that are given; `check`: only if DST accepts. */
-  start: { request: { command: 'start'; src: EndpointText; dst: EndpointText; startedForIt?: boolean; switch?: boolean; check?: boolean }; result: { changed: boolean; notes: string[] }; progress: never };
+  start: { request: { command: 'start'; src: EndpointText; dst: EndpointText; startedForIt?: boolean; switch?: boolean; check?: boolean }; result: { changed: boolean; notes: string[]; /** That the destination does not accept now: for a person at a terminal, and in JSON. */ ofDestination?: string[] }; progress: never };
   switch: { request: { command: 'switch'; src: EndpointText; dst: EndpointText; check: boolean }; result: { changed: boolean; notes: string[] }; progress: never };
   ls: { request: { command: 'ls'; src?: EndpointText }; result: { rows: DestinationRow[] }; progress: never };
   /** Progress: what it still waits for, at the start and whenever that changes. */

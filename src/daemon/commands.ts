@@ -119,8 +119,8 @@ async function start(service: Service, request: Request<'start'>, { signal }: Re
     const changed = await service.forwarder.start(rule, { isUpsert });
     if (changed) service.log.info({ src: rule.src.typed, dst: rule.dst.typed }, 'rule started');
     const notes = changed ? tellOfCertificates(rule, service.log) : [];
-    if (changed && !before) notes.push(...(await notesOn(service, rule.dst, signal)));
-    return { changed, notes };
+    const ofDestination = changed && !before ? await notesOn(service, rule.dst, signal) : [];
+    return { changed, notes, ofDestination };
   } catch (error) {
     service.log.warn({ src: rule.src.typed, dst: rule.dst.typed, error: errorMessage(error) }, 'rule not started');
     const isUnused = service.phase === 'serving' && !service.forwarder.hasRules && !service.forwarder.isChanging && service.unread.length === 0;
