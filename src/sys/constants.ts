@@ -85,6 +85,7 @@ export const AF_NETLINK = 16;
 export const NETLINK_SOCK_DIAG = 4;
 export const IPPROTO_TCP = 6;
 export const TCP_INFO = 11;
+export const TCP_QUICKACK = 12;
 export const PR_SET_PDEATHSIG = 1;
 export const PR_SET_NAME = 15;
 export const PR_SET_CHILD_SUBREAPER = 36;

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import net from 'node:net';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import type { ClientEndpoint } from '../../src/endpoint/model.ts';
@@ -15,6 +16,7 @@ import { connectTls, openTlsBackend, pemFiles, read, sslFrom, sslTo, tlsTo } fro
 import type { TlsBackend } from './tls-peers.ts';
 
 const isDeno = 'Deno' in globalThis;
+const hasPython = spawnSync('python3', ['-c', 'import ssl']).status === 0;
 
 export function tlsClientSuite(openEngine: OpenEngine): void {
   const pem = pemFiles();
@@ -71,6 +73,29 @@ export function tlsClientSuite(openEngine: OpenEngine): void {
       }
     });
   }
+
+  test('the answer of a hasty upstream that waits for acknowledgements arrives mostly', { timeout: 60_000, skip: isDeno ? 'Deno does not tell descriptors' : !hasPython && 'python3 is not here' }, async () => {
+    await using rig = new Rig(openEngine);
+    const answer = 'answer '.repeat(30);
+    const script = join(import.meta.dirname, 'fixtures/hasty-server.py');
+    const server = spawn('python3', [script, pem().key, pem().fullChain, answer], { stdio: ['ignore', 'pipe', 'inherit'] });
+    try {
+      const [port] = (await once(createInterface(server.stdout), 'line')) as [string];
+      const { connect } = await rig.forward({ to: sslTo(Number(port), pem()) });
+      let arrived = 0;
+      for (let round = 0; round < 20; round++) {
+        const client = await connect();
+        const received = readToClose(client);
+        client.write(Buffer.alloc(1_000_000));
+        if ((await received) === answer) arrived++;
+        client.destroy();
+      }
+      // The server races with us; without acknowledgements at once it is 1 of 20.
+      assert.ok(arrived >= 12, `${arrived} of 20 arrived`);
+    } finally {
+      server.kill();
+    }
+  });
 
   test('an upstream whose certificate is not trusted, or for another name, is not connected to', { timeout: 60_000 }, async () => {
     await using rig = new Rig(openEngine);

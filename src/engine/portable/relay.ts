@@ -4,6 +4,7 @@ import { pauseLeg, resumeLeg } from './gate.ts';
 import { closedLeg, closeLeg, destroyLeg, resetLeg } from './leg.ts';
 import type { Leg } from './leg.ts';
 import { lingerOn } from './linger.ts';
+import { promptAcks } from './prompt-acks.ts';
 import type { Vigil } from './vigil.ts';
 import { catchWriteFailure, isPeersEnding } from './write-failure.ts';
 
@@ -81,8 +82,12 @@ export async function relay(near: Leg, far: Leg, { movedIn, movedOut, idleMs, si
   else if (isGone(far)) resetLeg(near);
   else if (signal.aborted) abort();
   else {
+    let acknowledge = promptAcks(far);
+    // The last flight of the handshake is written in this turn.
+    setImmediate(() => acknowledge?.());
     pump(near, far, {
       vigil,
+      hasSent: () => acknowledge?.(),
       isCutOff: () => cutOff.has(near),
       moved(bytes) {
         bytesMoved += bytes;
@@ -93,6 +98,7 @@ export async function relay(near: Leg, far: Leg, { movedIn, movedOut, idleMs, si
       vigil,
       isCutOff: () => cutOff.has(far),
       moved(bytes) {
+        acknowledge = null;
         bytesMoved += bytes;
         movedOut(bytes);
       },
@@ -104,9 +110,9 @@ export async function relay(near: Leg, far: Leg, { movedIn, movedOut, idleMs, si
   return trouble;
 }
 
-type PumpOptions = { moved: (bytes: number) => void; isCutOff: () => boolean; vigil: Vigil };
+type PumpOptions = { moved: (bytes: number) => void; hasSent?: () => void; isCutOff: () => boolean; vigil: Vigil };
 
-function pump(from: Leg, to: Leg, { moved, isCutOff, vigil }: PumpOptions): void {
+function pump(from: Leg, to: Leg, { moved, hasSent, isCutOff, vigil }: PumpOptions): void {
   const source = from.socket;
   const sink = to.socket;
   let forget: (() => void) | null = null;
@@ -117,7 +123,9 @@ function pump(from: Leg, to: Leg, { moved, isCutOff, vigil }: PumpOptions): void
   source.on('data', (chunk: Buffer) => {
     moved(chunk.length);
     // Who is gone takes everything: its peer may be about to read its answer when all is sent.
-    if (sink.write(chunk) || sink.destroyed) return;
+    const isTaken = sink.write(chunk);
+    hasSent?.();
+    if (isTaken || sink.destroyed) return;
     pauseLeg(from);
     // While it is not read, its reset would go unnoticed.
     forget ??= vigil.watch(from, 'reset', () => resetLeg(from));
