@@ -205,6 +205,8 @@ function keyOfWaited(service: Service, text: EndpointText): string {
 }
 
 async function stopRule(service: Service, request: Request<'stop'>, { progress }: RequestContext): Promise<Result<'stop'>> {
+  // Its rules are not forwarded any more, and kept: none of them can be taken away now.
+  mustNotStop(service);
   const src = sourceIn(service, request.src!);
   const destinations = await service.forwarder.stop(src);
   await service.supervisor.settled();

@@ -37,6 +37,9 @@ test('rules that are started while everything stops are refused or stopped too: 
   await until('it stops', () => grace.log().includes('stopping'));
   const late = await grace.run('start', `unix:${grace.dir}-late.sock`, a.endpoint);
   assert.deepEqual([late.code, late.stderr.split('\n')[0]], [1, 'grace: the daemon is stopping']);
+  // Its rule is kept: that it is not forwarded would be half of the truth.
+  const stopped = await grace.run('stop', src);
+  assert.deepEqual([stopped.code, stopped.stderr.split('\n')[0]], [1, 'grace: the daemon is stopping']);
   for (const { ended } of starting) {
     const { code, stderr } = await ended;
     if (code !== 0) assert.match(stderr, /^grace: the daemon is stopping\n/);
