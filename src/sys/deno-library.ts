@@ -1,4 +1,4 @@
-import type { CFunctions, CTable, CType, Library } from './library.ts';
+import type { CFunctions, CTable, CType, Library } from './c-types.ts';
 
 const DENO_TYPE = { i32: 'i32', u32: 'u32', i64: 'i64', u64: 'u64', word: 'u64', bytes: 'buffer' } as const satisfies Record<CType, string>;
 

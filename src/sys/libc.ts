@@ -1,6 +1,6 @@
 import { isDarwin } from './constants.ts';
 import { openFunctions } from './library.ts';
-import type { CFunctions, Memory } from './library.ts';
+import type { CFunctions, Memory } from './c-types.ts';
 import { SystemError } from './system-error.ts';
 
 /** Every function of the C library that is called in grace, but for the native engine's own. */

@@ -1,4 +1,4 @@
-import type { CFunctions, CTable, CType, Library } from './library.ts';
+import type { CFunctions, CTable, CType, Library } from './c-types.ts';
 
 const NODE_TYPE = { i32: 'int32', u32: 'uint32', i64: 'int64', u64: 'uint64', word: 'pointer', bytes: 'pointer' } as const satisfies Record<CType, string>;
 
