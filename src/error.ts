@@ -12,6 +12,10 @@ export type GraceErrorOptions = {
   cause?: unknown;
 };
 
+/**
+ * An error that a user can act on: one line that says what is wrong, and perhaps one that says what to do.
+ * Everything else that is thrown is a fault of the program.
+ */
 export class GraceError extends Error {
   readonly hint: string | undefined;
   readonly exitCode: number;

@@ -9,6 +9,10 @@ declare const GRACE_PUBLIC_KEYS: string | null | undefined;
 /** Set by a release to the address below which releases are found, or null. */
 declare const GRACE_RELEASE_URL: string | null | undefined;
 
+/**
+ * What this program is; without a build the version alone is known. `commit`: what it was built from.
+ * `publicKeys`: PEM, of those who sign releases. `releaseUrl`: the address below which releases are.
+ */
 export const version: string = (typeof GRACE_VERSION === 'string' ? GRACE_VERSION : null) ?? manifest.version;
 export const commit: string | null = typeof GRACE_COMMIT === 'string' ? GRACE_COMMIT : null;
 export const publicKeys: string | null = typeof GRACE_PUBLIC_KEYS === 'string' ? GRACE_PUBLIC_KEYS : null;

@@ -13,6 +13,7 @@ import { commands, findCommand, globalOptions } from './commands.ts';
 import type { CommandDefinition, OptionDefinition } from './commands.ts';
 import { usageOf } from './help.ts';
 
+/** A command line, taken apart and checked against the table of commands. */
 export type Line = {
   /** Null when no command was given. */
   command: CommandDefinition | null;
@@ -139,6 +140,7 @@ function unknownOption(typed: string): GraceError {
   return new GraceError(`there is no option ${typed}`, { hint, exitCode: 2 });
 }
 
+/** The error for a word that is no command, with the nearest that is. */
 export function unknownCommand(typed: string): GraceError {
   const guess = nearest(typed, commands.map((command) => command.name));
   const hint = guess === undefined ? 'see: grace --help' : `did you mean "grace ${guess}"?`;

@@ -16,6 +16,7 @@ import { printError, printLine } from './output.ts';
 
 export type { DaemonOptions, DemoOptions, Programs } from './context.ts';
 
+/** The process as the command line sees it; tests give their own. */
 export type CliOptions = {
   /** The words after the program's name. */
   argv: readonly string[];

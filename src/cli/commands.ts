@@ -4,6 +4,7 @@
  */
 import { unitKinds } from './unit-files.ts';
 
+/** An option of a command. */
 export type OptionDefinition = {
   /** Long name without dashes, as typed: `no-check`. */
   name: string;
@@ -16,6 +17,7 @@ export type OptionDefinition = {
   help: string;
 };
 
+/** A word after the command's name. */
 export type ArgumentDefinition = {
   /** As shown in help. */
   name: string;
@@ -26,6 +28,7 @@ export type ArgumentDefinition = {
   choices?: readonly string[];
 };
 
+/** What help, completions, the manual page and the parser know of a command. */
 export type CommandDefinition = {
   name: CommandName;
   aliases: readonly string[];
@@ -38,6 +41,7 @@ export type CommandDefinition = {
   examples: readonly string[];
 };
 
+/** Every command by its full name. */
 export type CommandName =
   | 'start'
   | 'switch'
@@ -69,6 +73,7 @@ const src: ArgumentDefinition = { name: 'SRC', required: true };
 const dst: ArgumentDefinition = { name: 'DST', required: true };
 const anySrc: ArgumentDefinition = { name: 'SRC', required: false };
 
+/** Every command, in the order of the help. */
 export const commands: readonly CommandDefinition[] = [
   {
     name: 'start',

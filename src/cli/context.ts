@@ -15,6 +15,7 @@ export type Programs = {
   demo(options: DemoOptions): Promise<number>;
 };
 
+/** What `grace daemon` was told. */
 export type DaemonOptions = {
   /** State dir, absolute. */
   dir: string;
@@ -30,6 +31,7 @@ export type DaemonOptions = {
   logFormat: 'text' | 'json' | undefined;
 };
 
+/** What `grace demo` was told. */
 export type DemoOptions = {
   /** `HOST:PORT`, `:PORT` or a path each; undefined for the demo's own. */
   addresses: string[] | undefined;

@@ -1,9 +1,11 @@
 /** Every type of endpoint with its parameters, as help and manual page show them. */
 
+/** One form of an endpoint, and its parameters. */
 export type EndpointRow = readonly [usage: string, meaning: string];
 
 const serverParameters = 'backlog=NUMBER, maxconn=NUMBER (connections at once), idle=DURATION (then a silent connection is closed)';
 
+/** What SRC may be. */
 export const serverRows: readonly EndpointRow[] = [
   ['8080, 127.0.0.1:8080, [::1]:8080', 'short for tcp'],
   ['/run/app.sock', 'short for unix'],
@@ -18,6 +20,7 @@ export const serverRows: readonly EndpointRow[] = [
   ['ssl and tls', 'alpn=LIST, clientCA=FILE'],
 ];
 
+/** What DST may be. */
 export const clientRows: readonly EndpointRow[] = [
   ['9001, HOST:9001, tcp://HOST:80', 'short for tcp; a port alone is one of this machine'],
   ['tls://HOST:443', 'short for tls'],

@@ -7,6 +7,7 @@ import { commands } from './commands.ts';
 /** State dir of the unit files and init scripts. */
 export const serviceDir = '/var/lib/grace';
 
+/** What a hint is fitted to. */
 export type HintOptions = {
   /** The state dir that was asked, absolute. */
   dir: string;

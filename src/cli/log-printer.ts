@@ -2,6 +2,7 @@ import { serverKey } from '../endpoint/identity.ts';
 import { parseServer } from '../endpoint/server.ts';
 import type { Output } from './context.ts';
 
+/** Which lines of the log are printed. */
 export type LogChoice = {
   /** Key of the source whose lines are wanted; null: all. */
   src: string | null;

@@ -79,6 +79,7 @@ function nullWhenMissing(error: unknown): null {
   throw error;
 }
 
+/** Watches a file or its directory. */
 export type Changes = Disposable & {
   /** Resolves when something may have changed since the last call, at once if it has; rejects with the signal's reason. */
   next(): Promise<void>;

@@ -10,6 +10,7 @@ export function man({ stdout, version }: Context): number {
   return 0;
 }
 
+/** The manual page, in man(7)'s macros. */
 export function manualPage(version: string): string {
   return [
     `.TH GRACE 1 "" "grace ${escape(version)}" "User Commands"`,

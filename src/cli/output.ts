@@ -3,6 +3,7 @@ import { stripVTControlCharacters, styleText } from 'node:util';
 import { GraceError, errorMessage } from '../error.ts';
 import type { Context, Output } from './context.ts';
 
+/** A line, or several, and the newline after it. */
 export function printLine(output: Output, text: string): void {
   output.write(`${text}\n`);
 }
@@ -37,6 +38,7 @@ function oneLine(text: string): string {
   return visible(text.trim().replace(/(:?)\s*\n\s*/g, (_, colon: string) => (colon === ':' ? ': ' : '; ')));
 }
 
+/** A column of a table; numbers stand on the right. */
 export type Column = { title: string; align?: 'left' | 'right' };
 
 /** Columns, two spaces apart, without borders; no spaces at the end of a line. */

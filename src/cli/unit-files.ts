@@ -15,8 +15,10 @@ export const unitFiles = {
   logrotate: 'grace.logrotate',
 } as const;
 
+/** An init system, or a part of one. */
 export type UnitKind = keyof typeof unitFiles;
 
+/** Every kind, in the order of the help. */
 export const unitKinds = Object.keys(unitFiles) as readonly UnitKind[];
 
 /** The paths that the files have as they are. */

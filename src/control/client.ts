@@ -8,6 +8,7 @@ import { readLines, writeLine } from './lines.ts';
 import type { Command, Failure, Progress, Request, Result } from './messages.ts';
 import { statePaths } from './paths.ts';
 
+/** How long a request is waited for, and who hears of its progress. */
 export type CallOptions<C extends Command> = {
   /** Ends the wait: the connection is closed, which cancels the request, and the call rejects with its reason. */
   signal?: AbortSignal | undefined;

@@ -21,6 +21,7 @@ export const handoverVariable = 'GRACE_SUCCESSOR';
 /** What a daemon that starts in the background says on stdout, a line of JSON each, until `ready` or `failed`. */
 export type LaunchMessage = { note: string } | { ready: true } | { failed: Failure };
 
+/** The daemon to start in the background. */
 export type LaunchOptions = {
   dir: string;
   /** The program to start as the daemon. */

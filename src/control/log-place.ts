@@ -9,6 +9,7 @@ export const logVariable = 'GRACE_LOG';
 /** Standard error, as `--log` names it. */
 export const standardError = '-';
 
+/** What decides where the log goes. */
 export type LogPlaceOptions = {
   dir: string;
   /** What `--log` says, or the variable: an absolute path or `-`. */

@@ -36,8 +36,13 @@ export type DestinationRow = {
   error?: string;
 };
 
+/**
+ * One process of a daemon: the one that serves, or an earlier one that finishes its connections. `since` is
+ * ISO 8601.
+ */
 export type GenerationRow = { pid: number; version: string; connections: number; since: string };
 
+/** What `grace status` tells. */
 export type StatusResult = {
   pid: number;
   version: string;
@@ -58,6 +63,7 @@ export type StatusResult = {
   generations: GenerationRow[];
 };
 
+/** What a client asks a daemon, with its answer and what comes before it. */
 export type Requests = {
   /** With `switch`, a source that is forwarded already gets the destination and the parameters that are given; `check`: only if DST accepts. */
   start: { request: { command: 'start'; src: EndpointText; dst: EndpointText; startedForIt?: boolean; switch?: boolean; check?: boolean }; result: { changed: boolean; notes: string[]; /** That the destination does not accept now: for a person at a terminal, and in JSON. */ ofDestination?: string[] }; progress: never };
@@ -101,9 +107,13 @@ export type GenerationRequests = {
 
 type AllRequests = Requests & GenerationRequests;
 
+/** The names of requests. */
 export type Command = keyof AllRequests;
+/** A request of that name, as it goes over the control socket. */
 export type Request<C extends Command = Command> = AllRequests[C]['request'];
+/** Its answer. */
 export type Result<C extends Command> = AllRequests[C]['result'];
+/** What is told while its answer is waited for. */
 export type Progress<C extends Command> = AllRequests[C]['progress'];
 
 /** Why a request failed; `exitCode` as in the table of exit codes. `retry`: ask the daemon that serves now. */

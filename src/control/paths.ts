@@ -20,6 +20,7 @@ export type StatePaths = {
   generationSocket(pid: number): string;
 };
 
+/** The files of a state dir; none need exist. */
 export function statePaths(dir: string): StatePaths {
   return {
     dir,

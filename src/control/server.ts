@@ -13,6 +13,7 @@ const longestRequest = 1024 * 1024;
 /** How long a client may be connected without asking anything, in milliseconds. */
 const silenceMs = 10_000;
 
+/** What the handler of a request may use. */
 export type RequestContext = {
   /** Aborts when the client closes early. */
   signal: AbortSignal;
@@ -25,6 +26,7 @@ export type RequestHandler = (request: Request, context: RequestContext) => Prom
 /** Thrown by a handler whose process no longer serves: the client is to ask the one that does. */
 export class MovedError extends GraceError {}
 
+/** The listening end of the control socket. */
 export type ControlServer = {
   /** Requests that have not been answered yet. */
   readonly pending: number;

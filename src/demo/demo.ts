@@ -6,6 +6,7 @@ import type { Address, Target } from '../http/index.ts';
 import { makeCertificate } from './certificate.ts';
 import { parseDuration } from './duration.ts';
 
+/** What the demo server listens on, and where it writes. */
 export type DemoOptions = {
   /** Default: `:48567`, `:48568`, `:48569`. */
   addresses?: readonly Address[];

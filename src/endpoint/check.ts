@@ -8,6 +8,7 @@ import { checkAnnounced, checkDescriptor, type Environment } from './inherited.t
 import type { ClientEndpoint, ServerEndpoint } from './model.ts';
 import { printClient, printServer } from './print.ts';
 
+/** What an error names, and what is taken for inherited. */
 export type CheckServerOptions = {
   /** The endpoint as the user typed it, for messages. */
   text?: string;

@@ -23,6 +23,7 @@ export function readDescription(source: Piece): Description {
   };
 }
 
+/** The error for a word before the first colon that is no type. */
 export function unknownType({ type }: Description, hint: string): EndpointError {
   return errorAt(type, `unknown type ${quoted(textOf(type))}`, hint);
 }

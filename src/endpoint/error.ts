@@ -3,6 +3,7 @@ import { GraceError } from '../error.ts';
 /** Where in an endpoint's text something stands, in code points from 0; `end` is the first one after it. */
 export type Place = { readonly start: number; readonly end: number };
 
+/** Where in an endpoint something is wrong, and what to do. */
 export type EndpointErrorOptions = {
   /** The whole endpoint, as the user typed it. */
   text: string;

@@ -3,9 +3,11 @@ import type { Arguments, Reader } from './arguments.ts';
 import type { ClientExtras, ClientTlsExtras, ServerExtras, ServerTlsExtras } from './model.ts';
 import { alpn, choice, count, duration, host, keepalive, path } from './values.ts';
 
+/** Of every listener, whatever it listens on. */
 export type ServerExtra = 'maxconn' | 'idle' | 'proxy';
 export const serverExtraNames: readonly ServerExtra[] = ['maxconn', 'idle', 'proxy'];
 
+/** Those that are given. */
 export function readServerExtras(args: Arguments<ServerExtra>): ServerExtras {
   const extras: ServerExtras = {};
   if (args.has('maxconn')) extras.maxconn = args.read('maxconn', count);
@@ -14,6 +16,7 @@ export function readServerExtras(args: Arguments<ServerExtra>): ServerExtras {
   return extras;
 }
 
+/** Of listeners that speak TLS. */
 export type ServerTlsExtra = 'alpn' | 'sni' | 'clientCA';
 
 /** `sni` is not for the type that chooses by name anyway. */
@@ -24,9 +27,11 @@ export function readServerTlsExtras(args: Arguments<'alpn' | 'clientCA'>): Serve
   return extras;
 }
 
+/** Of every destination. */
 export type ClientExtra = 'retry' | 'proxy' | 'keepalive';
 export const clientExtraNames: readonly ClientExtra[] = ['retry', 'proxy', 'keepalive'];
 
+/** Those that are given. */
 export function readClientExtras(args: Arguments<ClientExtra>): ClientExtras {
   const extras: ClientExtras = {};
   if (args.has('retry')) extras.retry = args.read('retry', duration);
@@ -36,9 +41,11 @@ export function readClientExtras(args: Arguments<ClientExtra>): ClientExtras {
   return extras;
 }
 
+/** Of destinations that speak TLS. */
 export type ClientTlsExtra = 'serverName' | 'insecure' | 'alpn';
 export const clientTlsExtraNames: readonly ClientTlsExtra[] = ['serverName', 'insecure', 'alpn'];
 
+/** Those that are given; `insecure=no` is the default and says nothing. */
 export function readClientTlsExtras(args: Arguments<ClientTlsExtra>): ClientTlsExtras {
   const extras: ClientTlsExtras = {};
   if (args.has('serverName')) extras.serverName = args.read('serverName', host);

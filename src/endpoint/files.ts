@@ -13,6 +13,7 @@ import { checkDhParameters, checkIdentity } from './openssl.ts';
 import { printClient, printServer } from './print.ts';
 import { keyWarning, validityWarning } from './validity.ts';
 
+/** What an error names, and who hears of what was passed over. */
 export type FileOptions = {
   /** The endpoint as the user typed it, for messages; by default as grace would write it. */
   text?: string | undefined;
@@ -23,6 +24,7 @@ export type FileOptions = {
 /** Key and certificates of one identity: the leaf first, then its chain. */
 export type Identity = { key: string; cert: string };
 
+/** What a listener presents, and whom it lets in. */
 export type ServerIdentity = Identity & {
   /** Diffie-Hellman parameters. */
   dhparam?: string;

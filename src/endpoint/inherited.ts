@@ -6,8 +6,10 @@ import { statSync } from 'node:fs';
 import { EndpointError, quoted } from './error.ts';
 import type { FdServer, SystemdServer } from './model.ts';
 
+/** As `process.env`: LISTEN_FDS and its companions are read from it. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
+/** What an error names, and where inherited sockets are looked up. */
 export type InheritedOptions = {
   /** The endpoint as the user typed it, for messages. */
   text: string;

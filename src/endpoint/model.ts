@@ -45,6 +45,7 @@ export type ClientTlsExtras = {
   alpn?: readonly string[];
 };
 
+/** `tcp:PORT`, `tcp6:PORT`: plain bytes over TCP. */
 export type TcpServer = ServerExtras & {
   type: 'tcp' | 'tcp6';
   /** 0–65535; 0 lets the system choose. */
@@ -54,6 +55,7 @@ export type TcpServer = ServerExtras & {
   backlog: number;
 };
 
+/** `ssl:PORT`: TLS with one certificate. */
 export type SslServer = ServerExtras & ServerTlsExtras & {
   type: 'ssl';
   port: number;
@@ -68,6 +70,7 @@ export type SslServer = ServerExtras & ServerTlsExtras & {
   dhParameters: string | null;
 };
 
+/** `tls:DIR:PORT`: TLS with a directory of certificates, chosen by the name that a client asks for. */
 export type TlsServer = ServerExtras & ServerTlsExtras & {
   type: 'tls';
   /** Directory, searched with its subdirectories for `.pem` files. */
@@ -77,6 +80,7 @@ export type TlsServer = ServerExtras & ServerTlsExtras & {
   interface: string;
 };
 
+/** `unix:PATH`: plain bytes over a Unix socket. */
 export type UnixServer = ServerExtras & {
   type: 'unix';
   /** Path; a leading NUL means Linux's abstract namespace. */
@@ -87,6 +91,7 @@ export type UnixServer = ServerExtras & {
   lockfile: boolean;
 };
 
+/** `systemd:…`: a socket that an init system passed. */
 export type SystemdServer = ServerExtras & {
   type: 'systemd';
   domain: 'INET' | 'INET6' | 'UNIX' | null;
@@ -98,14 +103,18 @@ export type SystemdServer = ServerExtras & {
 /** A listening socket that this process inherited under its descriptor's number. */
 export type FdServer = ServerExtras & { type: 'fd'; fd: number };
 
+/** `stdio:`: standard input and output; understood, and refused where something is to listen. */
 export type StdioServer = { type: 'stdio' };
 
 /** Any server endpoint whose clients open with a PROXY protocol header. */
 export type HaproxyServer = { type: 'haproxy'; endpoint: BindableServer };
 
+/** What can be listened on. */
 export type BindableServer = TcpServer | SslServer | TlsServer | UnixServer | SystemdServer | FdServer;
+/** SRC: where clients come from. */
 export type ServerEndpoint = BindableServer | StdioServer | HaproxyServer;
 
+/** `tcp:HOST:PORT`: plain bytes over TCP. */
 export type TcpClient = ClientExtras & {
   type: 'tcp';
   host: string;
@@ -116,6 +125,7 @@ export type TcpClient = ClientExtras & {
   bindAddress: string | null;
 };
 
+/** `ssl:HOST:PORT`: TLS, the authorities in a directory of their own where `caCertsDir` names one. */
 export type SslClient = ClientExtras & ClientTlsExtras & {
   type: 'ssl';
   host: string;
@@ -129,6 +139,7 @@ export type SslClient = ClientExtras & ClientTlsExtras & {
   caCertsDir: string | null;
 };
 
+/** `tls:HOST:PORT`: TLS with Twisted's names of parameters, perhaps over another endpoint. */
 export type TlsClient = ClientExtras & ClientTlsExtras & {
   type: 'tls';
   host: string;
@@ -142,6 +153,8 @@ export type TlsClient = ClientExtras & ClientTlsExtras & {
   endpoint: ClientEndpoint | null;
 };
 
+/** `unix:PATH`: plain bytes over a Unix socket; `timeout` in seconds. */
 export type UnixClient = ClientExtras & { type: 'unix'; path: string; timeout: number; lockfile: boolean };
 
+/** DST: where connections go. */
 export type ClientEndpoint = TcpClient | SslClient | TlsClient | UnixClient;

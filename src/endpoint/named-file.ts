@@ -20,6 +20,7 @@ const largestFile = 1 << 20;
 /** Most entries of a directory, those below it included. */
 const mostEntries = 10_000;
 
+/** The error for a file that a parameter names: the parameter, the absolute path, and what is wrong with it. */
 export function fileError({ parameter, path, text }: NamedFile, problem: string, { hint, cause }: { hint?: string | undefined; cause?: unknown } = {}): EndpointError {
   return new EndpointError(`${parameter} ${quoted(resolve(path))}: ${problem}`, { text, hint, cause });
 }

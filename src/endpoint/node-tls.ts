@@ -5,10 +5,12 @@
 type Tls = typeof import('node:tls');
 type Crypto = typeof import('node:crypto');
 
+/** The module, loaded when first asked for. */
 export function nodeTls(): Tls {
   return process.getBuiltinModule('node:tls');
 }
 
+/** The module, loaded when first asked for. */
 export function nodeCrypto(): Crypto {
   return process.getBuiltinModule('node:crypto');
 }

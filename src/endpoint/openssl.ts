@@ -1,6 +1,7 @@
 /** What OpenSSL thinks of keys, certificates and parameters, before a listener or a client needs them. */
 import { nodeTls } from './node-tls.ts';
 
+/** What OpenSSL refuses, in people's words, and what to do. */
 export type OpensslProblem = { reason: string; hint: string };
 
 const hints: readonly [RegExp, string][] = [

@@ -4,6 +4,7 @@ import { nodeCrypto } from './node-tls.ts';
 /** One part of a PEM text, from its BEGIN line to its END line (RFC 7468). */
 export type PemBlock = { label: string; text: string };
 
+/** The blocks of a text, in their order; what stands between them is passed over. */
 export function pemBlocks(text: string): PemBlock[] {
   const blocks = text.matchAll(/-----BEGIN ([A-Z0-9. ]+)-----\s[^]*?-----END \1-----/g);
   return Array.from(blocks, ([block, label = '']) => ({ label, text: `${block}\n` }));
@@ -27,6 +28,7 @@ export function privateKeyBlock(text: string): { text: string; isEncrypted: bool
 /** A certificate together with its PEM. Throws what the runtime throws when it is damaged. */
 export type Certificate = { pem: string; x509: X509Certificate };
 
+/** Throws what OpenSSL says of a certificate that it cannot read. */
 export function readCertificate(pem: string): Certificate {
   return { pem, x509: new (nodeCrypto().X509Certificate)(pem) };
 }
@@ -37,6 +39,7 @@ export function publicKeyId(key: KeyObject): string {
   return publicKey.export({ type: 'spki', format: 'der' }).toString('base64');
 }
 
+/** Throws what OpenSSL says of a key that it cannot read, an encrypted one included. */
 export function readPrivateKey(pem: string): KeyObject {
   return nodeCrypto().createPrivateKey(pem);
 }

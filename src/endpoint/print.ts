@@ -10,6 +10,10 @@ import type {
 import { escaped } from './text.ts';
 import { defaultBacklog } from './values.ts';
 
+/**
+ * A server endpoint as grace would write it: parameters that have their default are left out. Parsing it
+ * gives the same endpoint.
+ */
 export function printServer(endpoint: ServerEndpoint): string {
   switch (endpoint.type) {
     case 'tcp':
@@ -58,6 +62,7 @@ export function printServer(endpoint: ServerEndpoint): string {
   }
 }
 
+/** A client endpoint as grace would write it; see {@link printServer}. */
 export function printClient(endpoint: ClientEndpoint): string {
   switch (endpoint.type) {
     case 'tcp':

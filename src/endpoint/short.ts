@@ -7,11 +7,16 @@ import { isIPv4, isIPv6 } from 'node:net';
 import { hostProblem } from './address.ts';
 import { errorAt, type Piece, pieceOf, sliceOf, splitFields, textOf } from './text.ts';
 
+/**
+ * What an endpoint is for: `server` is SRC, `client` is DST. The same word means different things on either
+ * side.
+ */
 export type Side = 'server' | 'client';
 
 /** Every word that is a type on either side, and so is no host. */
 const typeNames: ReadonlySet<string> = new Set(['tcp', 'tcp6', 'ssl', 'tls', 'unix', 'systemd', 'fd', 'stdio', 'haproxy']);
 
+/** Whether a word before a colon names a type, in whatever case. */
 export function isTypeName(word: string): boolean {
   return typeNames.has(word.toLowerCase());
 }

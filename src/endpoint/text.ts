@@ -23,6 +23,7 @@ export type Piece = {
   readonly origins: readonly number[];
 };
 
+/** What stands between two unescaped colons. */
 export type Field = {
   /** The part before the first unescaped "=", or null in a positional field. */
   readonly name: Piece | null;
@@ -32,24 +33,29 @@ export type Field = {
   readonly end: number;
 };
 
+/** The whole of a text. */
 export function pieceOf(whole: string): Piece {
   const chars = Array.from(whole);
   return { whole, chars, origins: Array.from({ length: chars.length + 1 }, (_, index) => index) };
 }
 
+/** The characters, without the escapes that they were written with. */
 export function textOf(piece: Piece): string {
   return piece.chars.join('');
 }
 
+/** Where a piece stands in the whole text, escapes included. */
 export function placeOf({ origins }: Piece): Place {
   const start = origins[0] ?? 0;
   return { start, end: Math.max(start, origins.at(-1) ?? start) };
 }
 
+/** Characters `start` to `end` of a piece. */
 export function sliceOf({ whole, chars, origins }: Piece, start: number, end = chars.length): Piece {
   return { whole, chars: chars.slice(start, end), origins: origins.slice(start, end + 1) };
 }
 
+/** An error that points at a piece. */
 export function errorAt(piece: Piece, reason: string, hint?: string | undefined): EndpointError {
   return new EndpointError(reason, { text: piece.whole, place: placeOf(piece), hint });
 }

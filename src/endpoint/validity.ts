@@ -9,10 +9,12 @@ const dayMs = 86_400_000;
 /** How long before its end a certificate is worth a word; a third of its time if that is less. */
 const soonMs = 14 * dayMs;
 
+/** The time in which a certificate is valid, in milliseconds since 1970. */
 export function validityOf({ validFrom, validTo }: X509Certificate): Validity {
   return { fromMs: Date.parse(validFrom), untilMs: Date.parse(validTo) };
 }
 
+/** Whether a certificate is valid at a time, both ends included (RFC 5280, section 4.1.2.5). */
 export function isValidAt({ fromMs, untilMs }: Validity, nowMs: number): boolean {
   return fromMs <= nowMs && nowMs <= untilMs;
 }

@@ -21,6 +21,7 @@ const largestInt = 2 ** 31 - 1;
 
 /** 0 lets the system choose. */
 export const serverPort = integer({ min: 0, max: 65535 });
+/** A port to connect to. */
 export const clientPort = integer({ min: 1, max: 65535 });
 /** Length of a listen queue; a C int. */
 export const backlog = integer({ min: 1, max: largestInt });
@@ -28,6 +29,7 @@ export const backlog = integer({ min: 1, max: largestInt });
 export const defaultBacklog = 4096;
 /** Number of a descriptor, or position among inherited ones. */
 export const descriptor = integer({ min: 0, max: largestInt });
+/** How many of something: a C int, at least one. */
 export const count = integer({ min: 1, max: largestInt });
 /** Seconds; as many as a timer can hold. */
 export const timeoutSeconds = integer({ min: 1, max: Math.floor(longestDurationMs / 1000) });
@@ -64,6 +66,7 @@ export const mode: Reader<string> = (value) => {
   return Number.parseInt(value.text, 8).toString(8);
 };
 
+/** A path as it was typed; it is made absolute elsewhere. */
 export const path: Reader<string> = (value) => {
   if (value.text === '') throw refusal(value, 'is empty, not a path');
   if (value.text.includes('\0')) throw refusal(value, 'is not a path, for it holds a NUL');

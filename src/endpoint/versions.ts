@@ -16,6 +16,7 @@ const methods = new Map<string, TlsVersions>([
   ['TLSv1_2_METHOD', { minVersion: 'TLSv1.2', maxVersion: 'TLSv1.2' }],
 ]);
 
+/** Twisted's names for TLS versions, as `sslmethod` takes them. */
 export const tlsMethodNames: readonly string[] = [...methods.keys()];
 
 /** The versions to offer for an `sslmethod`: TLS 1.2 and later, or exactly 1.2. */

@@ -19,6 +19,7 @@ import { RuleTable, alreadyForwarded } from './table.ts';
 import type { BrokenRule, DestinationView } from './table.ts';
 import type { RuleSpec, SourceSpec } from './rule.ts';
 
+/** What a forwarder needs from the process that it is in. */
 export type ForwarderOptions = {
   engine: Engine;
   openListener(src: SourceSpec): Promise<Listener>;
@@ -41,6 +42,10 @@ export type ForwarderOptions = {
 
 export type { DestinationView } from './table.ts';
 
+/**
+ * All rules of a daemon: changes them one after the other, and knows every destination that still has
+ * connections.
+ */
 export class Forwarder {
   readonly #options: ForwarderOptions;
   readonly #gate = new Gate();

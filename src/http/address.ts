@@ -13,7 +13,9 @@ import type { Net } from '../net/net.ts';
  * - the same as an object; `mode` is that of the Unix socket's file, 0o666 by default
  */
 export type Address = string | number | TcpAddress | UnixAddress;
+/** A port on one host, or on all where none is named; 0 lets the system choose. */
 export type TcpAddress = { host?: string; port: number };
+/** A path, and the mode of the socket file: 0666 where none is named. */
 export type UnixAddress = { path: string; mode?: number };
 
 /**

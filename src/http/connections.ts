@@ -17,6 +17,7 @@ export type Connection = {
   bytesAtIdle: number;
 };
 
+/** What is open on one server. */
 export type Connections = {
   readonly all: ReadonlyMap<Duplex, Connection>;
   /** Sockets below TLS, those in the handshake included; for a server without TLS the connections' own. */

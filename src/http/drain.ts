@@ -8,6 +8,7 @@ import { watchConnections } from './connections.ts';
 import type { Connection } from './connections.ts';
 import { watchSessions } from './sessions.ts';
 
+/** What is asked of open connections when the server ends. */
 export type DrainOptions = {
   /** Milliseconds that a connection without a request stays open after its last one, see {@link ServeOptions.idleGrace}. */
   idleGrace: number;

@@ -19,6 +19,7 @@ import { makeSuccessors } from './successor.ts';
 /** A server of node:net, tls, http, https or http2 that does not listen yet, and where it is to. */
 export type Target = { server: Server; address: Address };
 
+/** All are optional; times are in milliseconds. */
 export type ServeOptions = {
   /** Where a single server listens. Default: the first socket that an init system passed. */
   address?: Address;

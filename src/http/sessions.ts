@@ -2,6 +2,7 @@ import http2 from 'node:http2';
 import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
 import type { Server } from 'node:net';
 
+/** The HTTP/2 sessions of one server. */
 export type Sessions = {
   /** Ask the clients to go elsewhere, each when it costs it no request; sessions end when their streams have. */
   announceEnd(): void;

@@ -1,3 +1,4 @@
+/** What the process is told while it serves; disposing of it gives the signals back. */
 export type Signals = Disposable & {
   /** SIGTERM or SIGINT came, or the caller's signal aborted. */
   readonly stopped: Promise<void>;

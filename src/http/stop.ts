@@ -1,6 +1,7 @@
 import { GraceError } from '../error.ts';
 import type { WatchedServer } from './drain.ts';
 
+/** Both times are in milliseconds. */
 export type StopOptions = {
   /** Milliseconds that connections have to end by themselves. */
   stopTimeout: number;

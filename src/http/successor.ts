@@ -6,6 +6,7 @@ import { openServingNotice } from '../net/serving-notice.ts';
 import type { ServingNotice } from '../net/serving-notice.ts';
 import { findRestartObstacle } from './restart-obstacle.ts';
 
+/** What a successor starts from. */
 export type SuccessorOptions = {
   net: Net;
   /** Runs before the successor starts; a failure keeps it from starting. */
@@ -34,6 +35,7 @@ export type Successors = {
 
 type Candidate = { child: ChildProcess; notice: ServingNotice };
 
+/** One successor at a time: a request while one starts is answered with that one. */
 export function makeSuccessors({ net, preStartProcess, startTimeout }: SuccessorOptions): Successors {
   let candidate: Candidate | null = null;
   let starting: Promise<void> | null = null;

@@ -7,8 +7,10 @@ import type { Listener } from './listener.ts';
 /** First inherited descriptor (SD_LISTEN_FDS_START). */
 export const LISTEN_FDS_START = 3;
 
+/** As `process.env`. */
 export type Environment = Record<string, string | undefined>;
 
+/** Everything that came by systemd's protocol (sd_listen_fds(3)). */
 export type Inherited = {
   /** In the order of their descriptors; a listener's index is `fd - 3`. The caller closes those it does not use. */
   listeners: Listener[];

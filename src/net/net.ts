@@ -25,6 +25,7 @@ const FOREIGN_VARIABLE = 'GRACE_FOREIGN_FDS';
 /** No less than the usual cap of the system (net.core.somaxconn), which applies anyhow. */
 const DEFAULT_BACKLOG = 4096;
 
+/** For tests and for those who have read the environment themselves; a program needs none. */
 export type NetOptions = {
   /** Where LISTEN_FDS and its companions are read and removed. Default: the process's own. */
   env?: Environment;
@@ -32,11 +33,13 @@ export type NetOptions = {
   inherited?: Inherited;
 };
 
+/** How a listener is handed on. */
 export type ListenOptions = {
   /** Name to hand it on under; see {@link Listener}. Default: made of the address that was asked for. */
   name?: string | undefined;
 };
 
+/** The successor: by default the same program with the same arguments and environment. */
 export type ProcessOptions = {
   /** Default: the program as it was started, see `originalInvocation`. */
   file?: string;
@@ -63,6 +66,7 @@ export type ProcessOptions = {
   detached?: boolean;
 };
 
+/** As child_process.spawn takes it, for each of standard input, output and error. */
 export type ProcessStdio = 'inherit' | 'ignore' | 'pipe' | number;
 
 /**

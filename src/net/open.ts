@@ -16,6 +16,7 @@ import type { Listener } from './listener.ts';
 import { findPortHolder } from './port-holder.ts';
 import { bindUnixPath } from './unix-path.ts';
 
+/** A TCP socket to listen on. */
 export type TcpSpec = {
   kind: 'tcp';
   /** Address or name of a local interface; empty is every IPv4 address. IPv6 may carry a zone, `fe80::1%eth0`. */
@@ -27,6 +28,7 @@ export type TcpSpec = {
   family?: 'inet' | 'inet6' | undefined;
 };
 
+/** A Unix socket to listen on. */
 export type UnixSpec = {
   kind: 'unix';
   /** Path, made absolute here; a leading NUL means Linux's abstract namespace. */
@@ -38,6 +40,7 @@ export type UnixSpec = {
   lockfile?: boolean | undefined;
 };
 
+/** What `openListener` opens. */
 export type ListenSpec = TcpSpec | UnixSpec;
 
 /**

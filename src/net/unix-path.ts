@@ -10,6 +10,7 @@ import { isDarwin } from '../sys/constants.ts';
 import type { Listener, SocketFile } from './listener.ts';
 import { acquirePathLock, releasePathLock, takeOverPathLock } from './path-lock.ts';
 
+/** How the socket file is made. */
 export type UnixPathOptions = {
   mode: number;
   backlog: number;

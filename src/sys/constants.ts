@@ -57,11 +57,13 @@ const darwin: typeof linux = {
   O_NOFOLLOW: 0x100,
 };
 
+/** Everything else is taken for Linux. */
 export const isDarwin: boolean = process.platform === 'darwin';
 
+/** The constants that differ, as this system has them. */
 export const C: Readonly<typeof linux> = isDarwin ? darwin : linux;
 
-/** The same on both systems. */
+/** The same on both systems: of open(2), fcntl(2), flock(2), cmsg(3) and waitpid(2). */
 export const O_RDWR = 2;
 export const F_GETFD = 1;
 export const F_SETFD = 2;
@@ -73,7 +75,7 @@ export const LOCK_NB = 4;
 export const SCM_RIGHTS = 1;
 export const WNOHANG = 1;
 
-/** Linux only. */
+/** Linux only: of socket(2), socket(7), netlink(7), tcp(7) and prctl(2). */
 export const SOCK_CLOEXEC = 0o2000000;
 export const SOCK_NONBLOCK = 0o4000;
 export const SOCK_RAW = 3;

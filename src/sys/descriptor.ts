@@ -59,6 +59,7 @@ export function isCloseOnExec(fd: number): boolean {
   return (check(libc().fcntl(fd, F_GETFD, 0n), 'fcntl') & FD_CLOEXEC) !== 0;
 }
 
+/** Whether a program that is executed loses the descriptor (FD_CLOEXEC). Throws EBADF. */
 export function setCloseOnExec(fd: number, on: boolean): void {
   check(libc().fcntl(fd, F_SETFD, on ? BigInt(FD_CLOEXEC) : 0n), 'fcntl');
 }
@@ -117,6 +118,7 @@ export function dropRuntimeCopy(fd: number): void {
   }
 }
 
+/** Whether calls on the open file return at once, EAGAIN (O_NONBLOCK). Throws EBADF. */
 export function isNonBlocking(fd: number): boolean {
   return (check(libc().fcntl(fd, F_GETFL, 0n), 'fcntl') & C.O_NONBLOCK) !== 0;
 }

@@ -59,6 +59,7 @@ const onDarwin = {
 
 type Everywhere = CFunctions<typeof everywhere>;
 
+/** The C library as grace calls it: -1 means failure, and `errno()` why, until the next call. */
 export type Libc = Everywhere & {
   readonly fcntl: (fd: number, command: number, argument: bigint) => number;
   /** `path` ends with NUL. */

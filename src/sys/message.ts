@@ -42,6 +42,7 @@ function align(size: number, to: number): number {
   return Math.ceil(size / to) * to;
 }
 
+/** What goes with a message, and where it goes. */
 export type SendOptions = {
   /** Descriptors to send along (SCM_RIGHTS), {@link MAX_FDS_PER_MESSAGE} at most; the caller keeps its own. */
   fds?: readonly number[];
@@ -77,6 +78,7 @@ export function sendMessage(fd: number, data: Uint8Array, { fds = [], to, wait =
   return check(libc().sendmsg(fd, block.bytes, C.MSG_NOSIGNAL | (wait ? 0 : C.MSG_DONTWAIT)), 'sendmsg');
 }
 
+/** A message, with what came along. */
 export type ReceivedMessage = {
   /** Empty at the end of a stream. */
   data: Uint8Array;

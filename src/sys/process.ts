@@ -26,6 +26,7 @@ export function setChildSubreaper(on: boolean): void {
 /** Most descriptors this process may hold: the limit in force, and how far it may be raised. */
 export type FdLimit = { soft: bigint; hard: bigint };
 
+/** The limits of open descriptors (RLIMIT_NOFILE) of this process. */
 export function fdLimit(): FdLimit {
   const limit = new BigUint64Array(2);
   check(libc().getrlimit(C.RLIMIT_NOFILE, new Uint8Array(limit.buffer)), 'getrlimit');
@@ -33,6 +34,7 @@ export function fdLimit(): FdLimit {
   return { soft, hard };
 }
 
+/** Set both. Throws EPERM above the hard limit, EINVAL for a soft one above the hard one. */
 export function setFdLimit({ soft, hard }: FdLimit): void {
   check(libc().setrlimit(C.RLIMIT_NOFILE, new Uint8Array(new BigUint64Array([soft, hard]).buffer)), 'setrlimit');
 }
@@ -59,6 +61,7 @@ export function exitAtOnce(code: number): void {
   libc()._exit(code);
 }
 
+/** How a child ended: one of code and signal is given. */
 export type EndedChild = { pid: number; code: number | null; signal: number | null };
 
 /**

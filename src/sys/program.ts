@@ -1,6 +1,7 @@
 import { accessSync, closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { describeError } from './system-error.ts';
 
+/** What is said of a program that is shorter than its own headers say. */
 export const cutOff = 'it is cut off';
 
 const PT_LOAD = 1;

@@ -4,6 +4,7 @@ import { check, libc } from './libc.ts';
 import { decodeSockaddr, encodeSockaddr, SOCKADDR_SIZE } from './sockaddr.ts';
 import type { SocketAddress } from './sockaddr.ts';
 
+/** The kinds of sockets that are opened here: socket(2). */
 export type SocketType = 'stream' | 'datagram' | 'seqpacket';
 
 const FAMILY = { inet: C.AF_INET, inet6: C.AF_INET6, unix: C.AF_UNIX } as const;
@@ -28,6 +29,7 @@ export function openSocketPair(type: SocketType = 'stream'): [number, number] {
   return [a, b];
 }
 
+/** bind(2). Throws EADDRINUSE, EADDRNOTAVAIL, EACCES, ENOENT. */
 export function bindSocket(fd: number, address: SocketAddress): void {
   const bytes = encodeSockaddr(address);
   check(libc().bind(fd, bytes, bytes.length), 'bind');
@@ -93,6 +95,7 @@ export function socketOption(fd: number, level: number, option: number): number 
   return value[0] ?? 0;
 }
 
+/** Set an option whose value is an int. Throws ENOPROTOOPT, EBADF. */
 export function setSocketOption(fd: number, level: number, option: number, value: number): void {
   check(libc().setsockopt(fd, level, option, new Uint8Array(new Int32Array([value]).buffer), 4), 'setsockopt');
 }
@@ -142,6 +145,7 @@ export function setReceiveTimeout(fd: number, milliseconds: number): void {
   setTimeoutOption(fd, SO_RCVTIMEO, milliseconds);
 }
 
+/** What {@link setReceiveTimeout} has set, in milliseconds. */
 export function receiveTimeout(fd: number): number {
   const timeval = new BigInt64Array(2);
   const length = new Uint32Array([timeval.byteLength]);

@@ -10,10 +10,12 @@
  * of, and an old release cannot be passed off as another one.
  */
 
+/** The list of a release: a line for each file, its SHA-256 and its name, as sha256sum(1) has it. */
 export const sumsName = 'SHA256SUMS';
 /** The Ed25519 signature of SHA256SUMS, 64 bytes. */
 export const signatureName = 'SHA256SUMS.sig';
 
+/** How an executable is packed: `zst` where the runtime can unpack it, else `gz`. */
 export type Compression = 'zst' | 'gz';
 
 /** The kind of machine as file names have it: `linux-x64`, `macos-arm64`. */
@@ -21,6 +23,7 @@ export function machineName(platform: string, arch: string): string {
   return `${platform === 'darwin' ? 'macos' : platform}-${arch}`;
 }
 
+/** The name of an executable's file in a release. */
 export function artifactName({ version, machine, compression }: { version: string; machine: string; compression: Compression }): string {
   return `grace-${version}-${machine}.${compression}`;
 }
@@ -46,6 +49,7 @@ export function versionFor(sums: ReadonlyMap<string, string>, machine: string): 
   return null;
 }
 
+/** Whether a text is a version (semver.org, without build metadata), of a length that is sensible. */
 export function isVersion(text: string): boolean {
   return /^\d{1,9}\.\d{1,9}\.\d{1,9}(-[0-9A-Za-z.-]{1,60})?$/.test(text);
 }

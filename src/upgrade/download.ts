@@ -5,6 +5,7 @@ import { pipeline } from 'node:stream/promises';
 import tls from 'node:tls';
 import { GraceError, errorCode, errorMessage } from '../error.ts';
 
+/** Bounds of one download; sizes in bytes, times in milliseconds. */
 export type DownloadOptions = {
   /** Largest answer that is taken, in bytes. */
   limit: number;

@@ -13,6 +13,7 @@ const workPrefix = '.grace-upgrade-';
 /** How long a new executable may take to say its version. */
 const versionTimeoutMs = 20_000;
 
+/** Disposing of it removes what was written and not put in place. */
 export type ExecutablePlace = AsyncDisposable & {
   /** The file itself, behind any symbolic links. */
   readonly target: string;

@@ -10,6 +10,7 @@ import { artifactName, isVersion, parseSums, releaseFileUrl, signatureName, sums
 import { NotFoundError, downloadBytes, downloadFile } from './download.ts';
 import { describeError } from '../sys/system-error.ts';
 
+/** Where releases are, and whose signature is believed. */
 export type ReleasePlace = {
   /** Base address, see artifacts.ts. */
   base: string;
@@ -18,6 +19,7 @@ export type ReleasePlace = {
   machine: string;
 };
 
+/** A release whose list was signed by one of the keys. `sums`: SHA-256 in hex by file name. */
 export type Release = { version: string; sums: ReadonlyMap<string, string> };
 
 /** Bounds of downloads. */

@@ -10,6 +10,7 @@ import { checkVersion, claimExecutable } from './executable.ts';
 import { fetchExecutable } from './release.ts';
 import type { Release, ReleasePlace } from './release.ts';
 
+/** What is installed, and which daemon follows. */
 export type UpgradeOptions = {
   place: ReleasePlace;
   release: Release;
@@ -26,6 +27,7 @@ export type UpgradeOptions = {
   onStep: (step: string) => void;
 };
 
+/** What was done. */
 export type Upgraded = {
   /** The file that was replaced. */
   target: string;

@@ -5,6 +5,7 @@ import type { ArgumentDefinition, CommandDefinition, OptionDefinition } from '..
 /** `source`: a SRC that is forwarded now. `none`: something that only the user knows. */
 export type Place = { kind: 'directory' | 'file' | 'source' | 'command' | 'none' } | { kind: 'choice'; choices: readonly string[] };
 
+/** What may stand in the place of an argument. */
 export function placeOfArgument(command: CommandDefinition, { name, choices }: ArgumentDefinition): Place {
   if (choices !== undefined) return { kind: 'choice', choices };
   // What is started is not forwarded yet.
@@ -19,6 +20,7 @@ export function placeOfValue({ value, choices }: OptionDefinition): Place {
   return { kind: value === 'PATH' || value === 'FILE' ? 'file' : 'none' };
 }
 
+/** A command's own options and those of every command. */
 export function optionsOf(command: CommandDefinition): OptionDefinition[] {
   return [...command.options, ...globalOptions];
 }
@@ -29,6 +31,7 @@ export function everyOption(): OptionDefinition[] {
   return [...new Map(all.map((option) => [option.name, option])).values()];
 }
 
+/** All that a command answers to. */
 export function namesOf({ name, aliases }: CommandDefinition): string[] {
   return [name, ...aliases];
 }
