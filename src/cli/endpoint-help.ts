@@ -1,34 +1,46 @@
 /** Every type of endpoint with its parameters, as help and manual page show them. */
+import { clientShapes } from '../endpoint/client.ts';
+import { clientExtras, clientTlsExtras, serverExtras, serverTlsExtras } from '../endpoint/extras.ts';
+import { helpOf } from '../endpoint/parameter.ts';
+import { serverShapes } from '../endpoint/server-shapes.ts';
 
 /** One form of an endpoint, and its parameters. */
 export type EndpointRow = readonly [usage: string, meaning: string];
 
-const serverParameters = 'backlog=NUMBER, maxconn=NUMBER (connections at once), idle=DURATION (then a silent connection is closed)';
+const { tcp, tcp6, ssl, tls, unix } = serverShapes;
+const { backlog } = tcp.parameters;
+const ofServers = { backlog, ...serverExtras };
+/** What stands in the usage, or in the rows for all. */
+const saidOfServers = { port: null, path: null, address: null, ...ofServers, ...serverTlsExtras };
 
 /** What SRC may be. */
 export const serverRows: readonly EndpointRow[] = [
   ['8080, 127.0.0.1:8080, [::1]:8080', 'short for tcp'],
   ['/run/app.sock', 'short for unix'],
-  ['tcp:PORT', 'interface=ADDRESS (every IPv4 address)'],
-  ['tcp6:PORT', 'interface=ADDRESS (::, which takes IPv4 too)'],
-  ['ssl:PORT', 'privateKey=FILE, certKey=FILE, extraCertChain=FILE, dhParameters=FILE, sslmethod=NAME, interface=ADDRESS, sni=DIRECTORY'],
-  ['tls:DIRECTORY:PORT', 'interface=ADDRESS; the certificate is chosen by name among the .pem files'],
-  ['unix:PATH', 'mode=660, lockfile=0; or abstract=NAME'],
+  ['tcp:PORT', helpOf(tcp.parameters, saidOfServers)],
+  ['tcp6:PORT', helpOf(tcp6.parameters, saidOfServers)],
+  ['ssl:PORT', helpOf(ssl.parameters, saidOfServers)],
+  ['tls:DIRECTORY:PORT', `${helpOf(tls.parameters, saidOfServers)}; the certificate is chosen by name among the .pem files`],
+  ['unix:PATH', `${helpOf(unix.parameters, saidOfServers)}; or abstract=NAME`],
   ['systemd:name=NAME', 'or index=NUMBER, domain=INET: a socket that systemd passes'],
   ['fd:NUMBER', 'a socket that the daemon inherits'],
-  ['any of them', serverParameters],
-  ['ssl and tls', 'alpn=LIST, clientCA=FILE'],
+  ['any of them', helpOf(ofServers)],
+  ['ssl and tls', helpOf(serverTlsExtras)],
 ];
+
+const { timeout } = clientShapes.tcp.parameters;
+const ofClients = { timeout, ...clientExtras };
+const saidOfClients = { host: null, port: null, path: null, ...ofClients, ...clientTlsExtras };
 
 /** What DST may be. */
 export const clientRows: readonly EndpointRow[] = [
   ['9001, HOST:9001, tcp://HOST:80', 'short for tcp; a port alone is one of this machine'],
   ['tls://HOST:443', 'short for tls'],
   ['/run/app.sock', 'short for unix'],
-  ['tcp:HOST:PORT', 'bindAddress=ADDRESS'],
-  ['tls:HOST:PORT', 'trustRoots=DIRECTORY, certificate=FILE, privateKey=FILE, bindAddress=ADDRESS, endpoint=ENDPOINT'],
-  ['ssl:HOST:PORT', 'caCertsDir=DIRECTORY, certKey=FILE, privateKey=FILE, hostname=NAME, bindAddress=ADDRESS'],
-  ['unix:PATH', 'lockfile=1; or abstract=NAME'],
-  ['any of them', 'timeout=SECONDS (to connect in, 30), retry=DURATION (a refused connect is tried so long), keepalive=DURATION'],
-  ['ssl and tls', 'serverName=NAME, alpn=LIST, insecure=yes'],
+  ['tcp:HOST:PORT', helpOf(clientShapes.tcp.parameters, saidOfClients)],
+  ['tls:HOST:PORT', helpOf(clientShapes.tls.parameters, saidOfClients)],
+  ['ssl:HOST:PORT', helpOf(clientShapes.ssl.parameters, saidOfClients)],
+  ['unix:PATH', `${helpOf(clientShapes.unix.parameters, saidOfClients)}; or abstract=NAME`],
+  ['any of them', helpOf(ofClients)],
+  ['ssl and tls', helpOf(clientTlsExtras)],
 ];

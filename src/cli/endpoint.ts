@@ -1,7 +1,7 @@
 import { checkClient, checkServer } from '../endpoint/check.ts';
 import { parseClient } from '../endpoint/client.ts';
 import { explainClient, explainServer, toJson } from '../endpoint/describe.ts';
-import type { Explanation } from '../endpoint/describe.ts';
+import type { Explanation } from '../endpoint/parameter.ts';
 import type { ClientEndpoint, ServerEndpoint } from '../endpoint/model.ts';
 import { resolvePaths } from '../endpoint/paths.ts';
 import { parseServer } from '../endpoint/server.ts';

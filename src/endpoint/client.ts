@@ -1,13 +1,171 @@
+/** The types of client endpoints with their parameters, and how they are read. Names, orders and defaults are Twisted's, but for what extras.ts adds. */
 import { familyOf } from './address.ts';
 import { readWithHint } from './address-hint.ts';
-import { type Arguments, matchArguments, type Reader } from './arguments.ts';
-import { type Description, readDescription, unknownType } from './description.ts';
-import { clientExtraNames, clientTlsExtraNames, readClientExtras, readClientTlsExtras } from './extras.ts';
+import type { Arguments } from './arguments.ts';
+import { readDescription, unknownType } from './description.ts';
+import type { Description } from './description.ts';
+import { clientExtras, clientTlsExtras } from './extras.ts';
 import type { ClientEndpoint, SslClient, TcpClient, TlsClient, UnixClient } from './model.ts';
 import { asClient } from './other-side.ts';
+import { argumentsOf, defaulted, readParameters, required, shapeOf } from './parameter.ts';
+import type { AnyShape, Fields } from './parameter.ts';
+import { serverNameOf } from './server-name.ts';
 import { expandShort } from './short.ts';
-import { type Field, type Piece, pieceOf, textOf } from './text.ts';
-import { abstractName, clientPort, host, localAddress, lockfile, path, socketPath, timeoutSeconds } from './values.ts';
+import { pieceOf, textOf } from './text.ts';
+import type { Field, Piece } from './text.ts';
+import * as values from './values.ts';
+
+const needsTls = 'it is an argument of the types that speak TLS, ssl and tls';
+const tlsOnly = { serverName: needsTls, insecure: needsTls, alpn: needsTls, hostname: needsTls };
+
+const timeout = defaulted(30, { read: values.timeoutSeconds, meaning: 'seconds to connect in', placeholder: 'SECONDS', note: 'to connect in, 30' });
+
+const target = {
+  host: required({
+    read: values.host,
+    isAddress: true,
+    meaning: (host) => (/^[0-9.]+$|:/.test(host) ? 'address to connect to' : 'name to connect to, looked up for each connection'),
+    placeholder: 'HOST',
+  }),
+  port: required({ read: values.clientPort, meaning: 'TCP port', placeholder: 'PORT' }),
+  timeout,
+  bindAddress: defaulted(null, {
+    read: values.localAddress,
+    isAddress: true,
+    meaning: (address) => (address === null ? 'the system chooses the local address' : 'local address'),
+    placeholder: 'ADDRESS',
+  }),
+};
+
+/** Who the server must be, and what it is told of that. */
+function nameMeaning(endpoint: Fields): string {
+  const { checked, sent } = serverNameOf(endpoint as unknown as SslClient | TlsClient);
+  const check = endpoint['insecure'] ? 'not checked' : `the certificate must be for ${checked}`;
+  return `${check}; ${sent === null ? 'no name is sent' : `${sent} is sent as the server's name`}`;
+}
+
+const serverName = { ...clientTlsExtras.serverName, meaning: (_: string | undefined, endpoint: Fields) => nameMeaning(endpoint) };
+
+/** The directory of authorities, under the name that a type has for it. */
+const authorities = defaulted(null, {
+  read: values.path,
+  isPath: true,
+  meaning: (directory: string | null, { insecure }) => {
+    if (insecure) return 'not checked';
+    return directory === null ? 'signed by an authority that this system trusts' : 'signed by an authority of this directory';
+  },
+  placeholder: 'DIRECTORY',
+});
+
+const ownCertificate = defaulted(null, {
+  read: values.path,
+  isPath: true,
+  meaning: (file) => (file === null ? 'no certificate is presented' : 'file of the certificate to present'),
+  placeholder: 'FILE',
+});
+
+function ownKey(certificate: 'certKey' | 'certificate') {
+  return defaulted(null, {
+    read: values.path,
+    isPath: true,
+    meaning: (file: string | null, endpoint) => {
+      if (endpoint[certificate] === null) return 'none needed';
+      return file === null ? `in the file of ${certificate}` : 'file of its key';
+    },
+    placeholder: 'FILE',
+  });
+}
+
+const tcp = shapeOf({
+  type: 'tcp',
+  meaning: 'TCP',
+  usage: 'tcp:HOST:PORT[:timeout=SECONDS][:bindAddress=ADDRESS]',
+  parameters: { ...target, ...clientExtras },
+  positional: ['host', 'port'],
+  printed: 2,
+  foreign: tlsOnly,
+});
+
+const ssl = shapeOf({
+  type: 'ssl',
+  meaning: 'TLS over TCP',
+  usage: 'ssl:HOST:PORT[:hostname=NAME][:caCertsDir=DIRECTORY][:certKey=FILE][:privateKey=FILE][:timeout=SECONDS]',
+  parameters: {
+    ...target,
+    hostname: defaulted(null, {
+      read: values.host,
+      isAddress: true,
+      meaning: (_, endpoint) => (endpoint['serverName'] === undefined ? nameMeaning(endpoint) : 'serverName says it'),
+      placeholder: 'NAME',
+    }),
+    serverName,
+    caCertsDir: authorities,
+    insecure: clientTlsExtras.insecure,
+    alpn: clientTlsExtras.alpn,
+    certKey: ownCertificate,
+    privateKey: ownKey('certKey'),
+    ...clientExtras,
+  },
+  positional: ['host', 'port'],
+  printed: 2,
+  foreign: { trustRoots: 'ssl calls it caCertsDir', certificate: 'ssl calls it certKey' },
+});
+
+const tls = shapeOf({
+  type: 'tls',
+  meaning: (_: string, { endpoint }: Fields) => (endpoint === null ? 'TLS over TCP' : 'TLS over what endpoint says'),
+  usage: 'tls:HOST:PORT[:trustRoots=DIRECTORY][:certificate=FILE][:privateKey=FILE][:timeout=SECONDS]',
+  parameters: {
+    ...target,
+    serverName: { ...serverName, isTold: true as const },
+    trustRoots: authorities,
+    insecure: clientTlsExtras.insecure,
+    alpn: clientTlsExtras.alpn,
+    certificate: ownCertificate,
+    privateKey: ownKey('certificate'),
+    endpoint: defaulted(null, {
+      read: ({ piece }): ClientEndpoint => readClient(piece),
+      meaning: (nested: ClientEndpoint | null) => (nested === null ? 'connected directly' : 'the way to the server, instead of host and port'),
+      placeholder: 'ENDPOINT',
+    }),
+    ...clientExtras,
+  },
+  positional: ['host', 'port', 'timeout', 'bindAddress', 'certificate', 'privateKey', 'trustRoots', 'endpoint'],
+  printed: 2,
+  foreign: { caCertsDir: 'tls calls it trustRoots', certKey: 'tls calls it certificate', hostname: 'tls calls it serverName' },
+});
+
+const { keepalive: _, ...unixExtras } = clientExtras;
+
+const unix = shapeOf({
+  type: 'unix',
+  meaning: 'Unix socket',
+  usage: 'unix:PATH[:timeout=SECONDS][:lockfile=1]',
+  parameters: {
+    path: required({ read: values.socketPath, isPath: true, meaning: values.socketMeaning, placeholder: 'PATH' }),
+    timeout,
+    lockfile: defaulted(false, {
+      read: values.lockfile,
+      write: values.zeroOrOne,
+      meaning: (isNeeded) => (isNeeded ? 'only if a live process holds PATH.lock' : 'whether or not it is locked'),
+      placeholder: '1',
+    }),
+    ...unixExtras,
+  },
+  positional: ['path'],
+  printed: 1,
+  keywords: ['abstract', 'keepalive'],
+  aliases: { address: 'path' },
+  foreign: tlsOnly,
+});
+
+/** The types that connect. */
+export const clientShapes = { tcp, ssl, tls, unix };
+
+/** The shape of an endpoint that connects. */
+export function clientShape({ type }: ClientEndpoint): AnyShape {
+  return clientShapes[type];
+}
 
 /**
  * What a client endpoint string says. Nothing is read, resolved or contacted for it.
@@ -38,19 +196,6 @@ function readClient(source: Piece): ClientEndpoint {
   }
 }
 
-const needsTls = 'it is an argument of the types that speak TLS, ssl and tls';
-const tlsOnly = { serverName: needsTls, insecure: needsTls, alpn: needsTls, hostname: needsTls };
-
-function readTcp(description: Description): TcpClient {
-  const args = matchArguments(description, {
-    usage: 'tcp:HOST:PORT[:timeout=SECONDS][:bindAddress=ADDRESS]',
-    positional: hostAndPortOrder(description.fields),
-    keywords: ['timeout', 'bindAddress', ...clientExtraNames],
-    foreign: tlsOnly,
-  });
-  return { type: 'tcp', ...readTarget(args), ...readClientExtras(args) };
-}
-
 /** A single positional argument is the host, or the port when the host is given by name. */
 function hostAndPortOrder(fields: readonly Field[]): readonly ('host' | 'port')[] {
   const hasHost = fields.some(({ name }) => name !== null && textOf(name) === 'host');
@@ -58,72 +203,42 @@ function hostAndPortOrder(fields: readonly Field[]): readonly ('host' | 'port')[
   return hasHost && positionals === 1 ? ['port', 'host'] : ['host', 'port'];
 }
 
-type Target = Pick<TcpClient, 'host' | 'port' | 'timeout' | 'bindAddress'>;
-
-function readTarget(args: Arguments<keyof Target>): Target {
-  const target: Target = {
-    host: args.read('host', host),
-    port: args.read('port', clientPort),
-    timeout: args.readOr('timeout', timeoutSeconds, 30),
-    bindAddress: args.readOr('bindAddress', localAddress, null),
-  };
-  const families = [familyOf(target.host), target.bindAddress === null ? null : familyOf(target.bindAddress)];
+function checkFamilies({ host, bindAddress }: Pick<TcpClient, 'host' | 'bindAddress'>, args: Arguments<string>): void {
+  const families = [familyOf(host), bindAddress === null ? null : familyOf(bindAddress)];
   if (families.includes(4) && families.includes(6)) {
     throw args.conflict('bindAddress', 'host and bindAddress are of different address families');
   }
-  return target;
+}
+
+function readTcp(description: Description): TcpClient {
+  const args = argumentsOf({ ...tcp, positional: hostAndPortOrder(description.fields) }, description);
+  const endpoint: TcpClient = { type: 'tcp', ...readParameters(tcp, args) };
+  checkFamilies(endpoint, args);
+  return endpoint;
 }
 
 function readSsl(description: Description): SslClient {
-  const args = matchArguments(description, {
-    usage: 'ssl:HOST:PORT[:hostname=NAME][:caCertsDir=DIRECTORY][:certKey=FILE][:privateKey=FILE][:timeout=SECONDS]',
-    positional: hostAndPortOrder(description.fields),
-    keywords: [
-      'timeout', 'bindAddress', 'hostname', 'certKey', 'privateKey', 'caCertsDir', ...clientTlsExtraNames, ...clientExtraNames,
-    ],
-    foreign: { trustRoots: 'ssl calls it caCertsDir', certificate: 'ssl calls it certKey' },
-  });
+  const args = argumentsOf({ ...ssl, positional: hostAndPortOrder(description.fields) }, description);
   if (args.has('hostname') && args.has('serverName')) {
     throw args.conflict('serverName', 'serverName and hostname are the same thing', 'leave one of them out');
   }
   if (args.has('privateKey') && !args.has('certKey')) {
     throw args.conflict('privateKey', 'missing argument: certKey, for privateKey is of no use alone');
   }
-  const endpoint: SslClient = {
-    type: 'ssl',
-    ...readTarget(args),
-    hostname: args.readOr('hostname', host, null),
-    certKey: args.readOr('certKey', path, null),
-    privateKey: args.readOr('privateKey', path, null),
-    caCertsDir: args.readOr('caCertsDir', path, null),
-    ...readClientTlsExtras(args),
-    ...readClientExtras(args),
-  };
+  const endpoint: SslClient = { type: 'ssl', ...readParameters(ssl, args) };
+  checkFamilies(endpoint, args);
   if (endpoint.insecure && args.has('hostname')) throw args.conflict('insecure', 'insecure=yes would not check the hostname', 'give the name to send as serverName');
   if (endpoint.insecure && args.has('caCertsDir')) throw args.conflict('insecure', 'insecure=yes would not use caCertsDir');
   return endpoint;
 }
 
 function readTls(description: Description): TlsClient {
-  const args = matchArguments(description, {
-    usage: 'tls:HOST:PORT[:trustRoots=DIRECTORY][:certificate=FILE][:privateKey=FILE][:timeout=SECONDS]',
-    positional: ['host', 'port', 'timeout', 'bindAddress', 'certificate', 'privateKey', 'trustRoots', 'endpoint'],
-    keywords: [...clientTlsExtraNames, ...clientExtraNames],
-    foreign: { caCertsDir: 'tls calls it trustRoots', certKey: 'tls calls it certificate', hostname: 'tls calls it serverName' },
-  });
+  const args = argumentsOf(tls, description);
   if (args.has('privateKey') && !args.has('certificate')) {
     throw args.conflict('privateKey', 'missing argument: certificate, for privateKey is of no use alone');
   }
-  const endpoint: TlsClient = {
-    type: 'tls',
-    ...readTarget(args),
-    certificate: args.readOr('certificate', path, null),
-    privateKey: args.readOr('privateKey', path, null),
-    trustRoots: args.readOr('trustRoots', path, null),
-    endpoint: args.readOr('endpoint', nested, null),
-    ...readClientTlsExtras(args),
-    ...readClientExtras(args),
-  };
+  const endpoint: TlsClient = { type: 'tls', ...readParameters(tls, args) };
+  checkFamilies(endpoint, args);
   if (endpoint.insecure && args.has('trustRoots')) throw args.conflict('insecure', 'insecure=yes would not use trustRoots');
   if (endpoint.endpoint === null) return endpoint;
   for (const name of ['bindAddress', 'retry', 'proxy', 'keepalive'] as const) {
@@ -132,25 +247,12 @@ function readTls(description: Description): TlsClient {
   return endpoint;
 }
 
-const nested: Reader<ClientEndpoint> = ({ piece }) => readClient(piece);
-
 function readUnix(description: Description): UnixClient {
-  const args = matchArguments(description, {
-    usage: 'unix:PATH[:timeout=SECONDS][:lockfile=1]',
-    positional: ['path'],
-    keywords: ['timeout', 'lockfile', 'abstract', 'retry', 'proxy', 'keepalive'],
-    aliases: { address: 'path' },
-    foreign: tlsOnly,
-  });
+  const args = argumentsOf(unix, description);
   if (args.has('keepalive')) throw args.conflict('keepalive', 'keepalive is for TCP, not for Unix sockets');
   if (args.has('abstract') && args.has('path')) throw args.conflict('abstract', 'a socket has a path or an abstract name, not both');
-  const endpoint: UnixClient = {
-    type: 'unix',
-    path: args.has('abstract') ? args.read('abstract', abstractName) : args.read('path', socketPath),
-    timeout: args.readOr('timeout', timeoutSeconds, 30),
-    lockfile: args.readOr('lockfile', lockfile, false),
-    ...readClientExtras(args),
-  };
+  const known = args.has('abstract') ? { path: args.read('abstract', values.abstractName) } : {};
+  const endpoint: UnixClient = { type: 'unix', ...readParameters(unix, args, known) };
   if (endpoint.lockfile && endpoint.path.startsWith('\0')) throw args.conflict('lockfile', 'an abstract socket has no lock file');
   return endpoint;
 }

@@ -1,57 +1,82 @@
-/** grace's own parameters, beyond Twisted's. All are given by name only. */
-import type { Arguments, Reader } from './arguments.ts';
-import type { ClientExtras, ClientTlsExtras, ServerExtras, ServerTlsExtras } from './model.ts';
-import { alpn, choice, count, duration, host, keepalive, path } from './values.ts';
+/** grace's own parameters, beyond Twisted's. All are given by name only, and are properties only when they are given. */
+import { formatDuration } from './duration.ts';
+import { optional } from './parameter.ts';
+import type { ValuesOf } from './parameter.ts';
+import { alpn, choice, count, duration, host, keepalive, path, yes } from './values.ts';
 
-/** Of every listener, whatever it listens on. */
-export type ServerExtra = 'maxconn' | 'idle' | 'proxy';
-export const serverExtraNames: readonly ServerExtra[] = ['maxconn', 'idle', 'proxy'];
+const list = (names: readonly string[]) => names.join(',');
 
-/** Those that are given. */
-export function readServerExtras(args: Arguments<ServerExtra>): ServerExtras {
-  const extras: ServerExtras = {};
-  if (args.has('maxconn')) extras.maxconn = args.read('maxconn', count);
-  if (args.has('idle')) extras.idle = args.read('idle', duration);
-  if (args.has('proxy')) extras.proxy = args.read('proxy', choice('accept'));
-  return extras;
-}
+/** On every server endpoint that accepts connections. */
+export const serverExtras = {
+  /** Most connections open at once on this listener; further clients wait in the backlog. */
+  maxconn: optional({
+    read: count,
+    meaning: 'connections at once; further clients wait',
+    placeholder: 'NUMBER',
+    note: 'connections at once',
+  }),
+  /** Close a connection on which no byte moved for so many milliseconds. */
+  idle: optional({
+    read: duration,
+    write: formatDuration,
+    meaning: 'a connection without traffic for so long is closed',
+    placeholder: 'DURATION',
+    note: 'then a silent connection is closed',
+  }),
+  /** Expect a PROXY protocol header from the client (same as the `haproxy:` wrapper). */
+  proxy: optional({
+    read: choice('accept'),
+    meaning: 'each connection opens with a PROXY protocol header',
+  }),
+};
 
-/** Of listeners that speak TLS. */
-export type ServerTlsExtra = 'alpn' | 'sni' | 'clientCA';
+/** On server endpoints that terminate TLS. */
+export const serverTlsExtras = {
+  /** ALPN protocol names, most preferred first. */
+  alpn: optional({ read: alpn, write: list, meaning: 'protocols to agree on, preferred first', placeholder: 'LIST' }),
+  /** PEM file of certificate authorities; clients must present a certificate signed by one. */
+  clientCA: optional({ read: path, isPath: true, meaning: 'clients must have a certificate of one of these authorities', placeholder: 'FILE' }),
+};
 
-/** `sni` is not for the type that chooses by name anyway. */
-export function readServerTlsExtras(args: Arguments<'alpn' | 'clientCA'>): ServerTlsExtras {
-  const extras: ServerTlsExtras = {};
-  if (args.has('alpn')) extras.alpn = args.read('alpn', alpn);
-  if (args.has('clientCA')) extras.clientCA = args.read('clientCA', path);
-  return extras;
-}
+/** On server endpoints that terminate TLS and are not about names anyway. */
+export const serverNameExtras = {
+  /** Directory of further certificates, chosen by the name that the client sends. */
+  sni: optional({ read: path, isPath: true, meaning: 'directory of certificates for other names', placeholder: 'DIRECTORY' }),
+};
 
-/** Of every destination. */
-export type ClientExtra = 'retry' | 'proxy' | 'keepalive';
-export const clientExtraNames: readonly ClientExtra[] = ['retry', 'proxy', 'keepalive'];
+/** On every client endpoint. */
+export const clientExtras = {
+  /** Keep trying a refused connect for so many milliseconds. */
+  retry: optional({
+    read: duration,
+    write: formatDuration,
+    meaning: 'a refused connect is tried again for so long',
+    placeholder: 'DURATION',
+    note: 'a refused connect is tried so long',
+  }),
+  /** Send a PROXY protocol header of this version first. */
+  proxy: optional({ read: choice('v1', 'v2'), meaning: 'a PROXY protocol header is sent first' }),
+  /** TCP keep-alive: idle milliseconds before the first probe; 0 turns it off. */
+  keepalive: optional({
+    read: keepalive,
+    write: (ms) => (ms === 0 ? 'no' : formatDuration(ms)),
+    meaning: (ms: number) => (ms === 0 ? 'no keep-alive probes' : 'silence before the first keep-alive probe'),
+    placeholder: 'DURATION',
+  }),
+};
 
-/** Those that are given. */
-export function readClientExtras(args: Arguments<ClientExtra>): ClientExtras {
-  const extras: ClientExtras = {};
-  if (args.has('retry')) extras.retry = args.read('retry', duration);
-  if (args.has('proxy')) extras.proxy = args.read('proxy', choice('v1', 'v2'));
-  const keepaliveMs = args.readOr('keepalive', keepalive, null);
-  if (keepaliveMs !== null) extras.keepalive = keepaliveMs;
-  return extras;
-}
+/** On client endpoints that originate TLS. */
+export const clientTlsExtras = {
+  /** Name to send (SNI) and to check in the certificate instead of the host. */
+  serverName: optional({ read: host, isAddress: true, meaning: 'name to send and to check', placeholder: 'NAME' }),
+  /** Do not verify the server's certificate. */
+  insecure: optional({ read: yes, write: () => 'yes', meaning: 'anybody can pretend to be the server', placeholder: 'yes' }),
+  /** ALPN protocol names to offer, most preferred first. */
+  alpn: optional({ read: alpn, write: list, meaning: 'protocols to offer, preferred first', placeholder: 'LIST' }),
+};
 
-/** Of destinations that speak TLS. */
-export type ClientTlsExtra = 'serverName' | 'insecure' | 'alpn';
-export const clientTlsExtraNames: readonly ClientTlsExtra[] = ['serverName', 'insecure', 'alpn'];
-
-/** Those that are given; `insecure=no` is the default and says nothing. */
-export function readClientTlsExtras(args: Arguments<ClientTlsExtra>): ClientTlsExtras {
-  const extras: ClientTlsExtras = {};
-  if (args.has('serverName')) extras.serverName = args.read('serverName', host);
-  if (args.readOr('insecure', yesOrNo, 'no') === 'yes') extras.insecure = true;
-  if (args.has('alpn')) extras.alpn = args.read('alpn', alpn);
-  return extras;
-}
-
-const yesOrNo: Reader<'yes' | 'no'> = choice('yes', 'no');
+/** What {@link serverExtras} make of an endpoint; the others likewise. */
+export type ServerExtras = ValuesOf<typeof serverExtras>;
+export type ServerTlsExtras = ValuesOf<typeof serverTlsExtras> & ValuesOf<typeof serverNameExtras>;
+export type ClientExtras = ValuesOf<typeof clientExtras>;
+export type ClientTlsExtras = ValuesOf<typeof clientTlsExtras>;

@@ -5,45 +5,9 @@
  * that are present only when they were given.
  */
 
-/** grace's own parameters, on every server endpoint that accepts connections. */
-export type ServerExtras = {
-  /** Most connections open at once on this listener; further clients wait in the backlog. */
-  maxconn?: number;
-  /** Close a connection on which no byte moved for so many milliseconds. */
-  idle?: number;
-  /** Expect a PROXY protocol header from the client (same as the `haproxy:` wrapper). */
-  proxy?: 'accept';
-};
+import type { ClientExtras, ClientTlsExtras, ServerExtras, ServerTlsExtras } from './extras.ts';
 
-/** grace's own parameters, on server endpoints that terminate TLS. */
-export type ServerTlsExtras = {
-  /** ALPN protocol names, most preferred first. */
-  alpn?: readonly string[];
-  /** Directory of further certificates, chosen by the name that the client sends. */
-  sni?: string;
-  /** PEM file of certificate authorities; clients must present a certificate signed by one. */
-  clientCA?: string;
-};
-
-/** grace's own parameters, on every client endpoint. */
-export type ClientExtras = {
-  /** Keep trying a refused connect for so many milliseconds. */
-  retry?: number;
-  /** Send a PROXY protocol header of this version first. */
-  proxy?: 'v1' | 'v2';
-  /** TCP keep-alive: idle milliseconds before the first probe; 0 turns it off. */
-  keepalive?: number;
-};
-
-/** grace's own parameters, on client endpoints that originate TLS. */
-export type ClientTlsExtras = {
-  /** Name to send (SNI) and to check in the certificate instead of the host. */
-  serverName?: string;
-  /** Do not verify the server's certificate. */
-  insecure?: true;
-  /** ALPN protocol names to offer, most preferred first. */
-  alpn?: readonly string[];
-};
+export type { ServerExtras } from './extras.ts';
 
 /** `tcp:PORT`, `tcp6:PORT`: plain bytes over TCP. */
 export type TcpServer = ServerExtras & {

@@ -1,11 +1,11 @@
 import { resolve } from 'node:path';
+import { clientShapes } from './client.ts';
 import type { ClientEndpoint, ServerEndpoint } from './model.ts';
+import { pathNames } from './parameter.ts';
+import { serverShapes } from './server-shapes.ts';
 
-/** The parameters that are paths, of all types. `path` and `address` may be abstract names as well. */
-const pathNames: ReadonlySet<string> = new Set([
-  'address', 'path', 'privateKey', 'certKey', 'extraCertChain', 'dhParameters', 'sni', 'clientCA',
-  'certificate', 'caCertsDir', 'trustRoots',
-]);
+/** The parameters that are paths; no type has another parameter of such a name. */
+const paths: ReadonlySet<string> = new Set([...Object.values(serverShapes), ...Object.values(clientShapes)].flatMap((shape) => pathNames(shape)));
 
 /**
  * The same endpoint with every path absolute and without `.`, `..` and doubled slashes, those of a
@@ -19,7 +19,7 @@ export function resolvePaths<Endpoint extends ServerEndpoint | ClientEndpoint>(e
 export function mapPaths<Endpoint extends ServerEndpoint | ClientEndpoint>(endpoint: Endpoint, change: (path: string) => string): Endpoint {
   const changed = { ...endpoint };
   for (const [name, value] of Object.entries<unknown>(endpoint)) {
-    const isPath = pathNames.has(name) && typeof value === 'string' && !value.startsWith('\0');
+    const isPath = paths.has(name) && typeof value === 'string' && !value.startsWith('\0');
     if (isPath) Object.assign(changed, { [name]: change(value) });
   }
   if ('endpoint' in endpoint && endpoint.endpoint !== null) {

@@ -65,6 +65,11 @@ export function escaped(text: string): string {
   return text.replace(/[\\:=]/g, '\\$&');
 }
 
+/** A host or address, escaped. Brackets are easier to read and to type in a shell than a backslash before each colon. */
+export function printAddress(address: string): string {
+  return isIPv6(address) ? `[${address}]` : escaped(address);
+}
+
 /** Split a description at its unescaped colons; there is always at least one field. Throws EndpointError. */
 export function splitFields(source: Piece): [Field, ...Field[]] {
   const fields: Field[] = [];

@@ -25,8 +25,6 @@ export const serverPort = integer({ min: 0, max: 65535 });
 export const clientPort = integer({ min: 1, max: 65535 });
 /** Length of a listen queue; a C int. */
 export const backlog = integer({ min: 1, max: largestInt });
-/** Where none is named. The system caps it at its own limit; with less, most of a burst of clients wait a second and more. */
-export const defaultBacklog = 4096;
 /** Number of a descriptor, or position among inherited ones. */
 export const descriptor = integer({ min: 0, max: largestInt });
 /** How many of something: a C int, at least one. */
@@ -43,9 +41,9 @@ export const duration: Reader<number> = (value) => {
   return ms;
 };
 
-/** Idle time before keep-alive probes in ms; 0 for `no`, null for `yes`, which is what happens anyway. */
-export const keepalive: Reader<number | null> = (value) => {
-  if (value.text === 'yes') return null;
+/** Idle time before keep-alive probes in ms; 0 for `no`, undefined for `yes`, which is what happens anyway. */
+export const keepalive: Reader<number | undefined> = (value) => {
+  if (value.text === 'yes') return undefined;
   if (value.text === 'no') return 0;
   if (parseDuration(value.text) === null) throw refusal(value, 'is not a duration, nor yes or no (use 30s, 5m, yes, no)');
   return duration(value);
@@ -57,6 +55,11 @@ export const lockfile: Reader<boolean> = (value) => {
   if (value.text === '0' || value.text === 'false') return false;
   throw refusal(value, 'is not a number (use 0 or 1)');
 };
+
+/** How `lockfile` is written. */
+export function zeroOrOne(isLocked: boolean): string {
+  return isLocked ? '1' : '0';
+}
 
 /** Octal permissions in the shortest form: `0640` is `640`. */
 export const mode: Reader<string> = (value) => {
@@ -77,6 +80,11 @@ export const path: Reader<string> = (value) => {
 export const socketPath: Reader<string> = (value) => {
   return value.text.startsWith('\0') ? abstractName({ ...value, text: value.text.slice(1) }) : path(value);
 };
+
+/** What the path of a Unix socket is, for people. */
+export function socketMeaning(address: string): string {
+  return address.startsWith('\0') ? 'name in the abstract namespace of Linux, not a file' : 'path of the socket';
+}
 
 /** A name in Linux's abstract namespace, as the path that it stands for: the name after a NUL. */
 export const abstractName: Reader<string> = (value) => {
@@ -118,6 +126,9 @@ export function choice<Word extends string>(...words: readonly Word[]): Reader<W
     return found;
   };
 }
+
+/** True for `yes`; undefined for `no`, which is what is so anyway. */
+export const yes: Reader<true | undefined> = (value) => (choice('yes', 'no')(value) === 'yes' ? true : undefined);
 
 /** ALPN protocol names, separated by commas, most preferred first (RFC 7301: 1 to 255 bytes each). */
 export const alpn: Reader<readonly string[]> = (value) => {

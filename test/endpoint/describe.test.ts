@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parseClient } from '../../src/endpoint/client.ts';
-import { type Explanation, explainClient, explainServer, toJson } from '../../src/endpoint/describe.ts';
+import { explainClient, explainServer, toJson } from '../../src/endpoint/describe.ts';
+import type { Explanation } from '../../src/endpoint/parameter.ts';
 import { parseServer } from '../../src/endpoint/server.ts';
 import { randomClient, randomServer } from './random-endpoint.ts';
 import { seededRandom } from '../random.ts';

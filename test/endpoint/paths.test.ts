@@ -16,16 +16,16 @@ test('every path of a server becomes absolute', { timeout }, () => {
   assert.equal(server('ssl:443'), 'ssl:443:privateKey=/cwd/server.pem');
   assert.equal(
     server('ssl:443:k:c:extraCertChain=e:dhParameters=d:sni=s:clientCA=a'),
-    'ssl:443:privateKey=/cwd/k:certKey=/cwd/c:extraCertChain=/cwd/e:dhParameters=/cwd/d:sni=/cwd/s:clientCA=/cwd/a',
+    'ssl:443:privateKey=/cwd/k:certKey=/cwd/c:extraCertChain=/cwd/e:dhParameters=/cwd/d:clientCA=/cwd/a:sni=/cwd/s',
   );
 });
 
 test('every path of a client becomes absolute, those of nested endpoints too', { timeout }, () => {
   assert.equal(client('unix:s'), 'unix:/cwd/s');
-  assert.equal(client('ssl:h:1:certKey=c:privateKey=k:caCertsDir=d'), 'ssl:h:1:certKey=/cwd/c:privateKey=/cwd/k:caCertsDir=/cwd/d');
+  assert.equal(client('ssl:h:1:certKey=c:privateKey=k:caCertsDir=d'), 'ssl:h:1:caCertsDir=/cwd/d:certKey=/cwd/c:privateKey=/cwd/k');
   assert.equal(
     client('tls:h:1:certificate=c:trustRoots=t:endpoint=unix\\:s'),
-    'tls:h:1:certificate=/cwd/c:trustRoots=/cwd/t:endpoint=unix\\:/cwd/s',
+    'tls:h:1:trustRoots=/cwd/t:certificate=/cwd/c:endpoint=unix\\:/cwd/s',
   );
 });
 
