@@ -73,6 +73,8 @@ const src: ArgumentDefinition = { name: 'SRC', required: true };
 const dst: ArgumentDefinition = { name: 'DST', required: true };
 const anySrc: ArgumentDefinition = { name: 'SRC', required: false };
 
+const checkHttp = (when: string): OptionDefinition => ({ name: 'check-http', value: 'PATH[=STATUS]', help: `${when}a GET of PATH from DST must be answered, with STATUS (200, or 200-299; default: 200-399)` });
+
 /** Every command, in the order of the help. */
 export const commands: readonly CommandDefinition[] = [
   {
@@ -88,6 +90,7 @@ export const commands: readonly CommandDefinition[] = [
       { name: 'name', value: 'NAME', help: 'a name for the rule, to be used in place of SRC by other commands' },
       { name: 'switch', help: 'if SRC is forwarded already, switch it to DST, and change its parameters to those given' },
       { name: 'no-check', help: 'do not try DST first (with --switch)' },
+      checkHttp('before anything changes, '),
       json,
     ],
     examples: ['grace start 8080 9001', 'grace start --name web tcp:8080 tcp:127.0.0.1:9001', 'grace start unix:/run/app.sock tcp:[::1]:9001'],
@@ -98,15 +101,17 @@ export const commands: readonly CommandDefinition[] = [
     summary: 'send new connections of SRC to another DST',
     details: [
       'Connections that are open stay where they are. DST must accept a connection first; if it does not, nothing changes and the exit code is 5.',
+      'An accepted connection is not yet a healthy application: with --check-http it must also answer, by HTTP/1.1 over a connection like those to come, within 10s or what --timeout says (with --wait 10s at most).',
     ],
     args: [src, dst],
     options: [
       { name: 'no-check', help: 'do not try DST first' },
+      checkHttp('first, '),
       { name: 'wait', help: 'then wait until the earlier destinations of SRC have no connection left' },
-      { name: 'timeout', value: 'DURATION', help: 'wait at most so long; exit 124 when it passes (with --wait)' },
+      { name: 'timeout', value: 'DURATION', help: 'wait at most so long; exit 124 when it passes (with --wait); without --wait, for the answer of --check-http' },
       json,
     ],
-    examples: ['grace switch tcp:8080 tcp:127.0.0.1:9002', 'grace x tcp:8080 tcp:127.0.0.1:9002 --wait'],
+    examples: ['grace switch tcp:8080 tcp:127.0.0.1:9002', 'grace x tcp:8080 tcp:127.0.0.1:9002 --wait', 'grace switch web 9002 --check-http /up=200 --wait --timeout 5m'],
   },
   {
     name: 'ls',

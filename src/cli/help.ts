@@ -85,7 +85,7 @@ function wrap(text: string, width = lineWidth, indent = ''): string {
   const lines: string[] = [];
   let line = '';
   // An option and its value stay together.
-  for (const word of indent === '' ? text.split(' ') : (text.match(/\[[^\]]*\]|\S+/g) ?? [])) {
+  for (const word of indent === '' ? text.split(' ') : (text.match(/\[(?:\[[^\]]*\]|[^[\]])*\]|\S+/g) ?? [])) {
     if (line !== '' && line.length + 1 + word.length > width) {
       lines.push(line);
       line = indent + word;

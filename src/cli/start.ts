@@ -5,22 +5,24 @@ import { startWithDaemon } from '../control/launch.ts';
 import { innerEndpoint } from '../endpoint/inner.ts';
 import type { ServerEndpoint } from '../endpoint/model.ts';
 import { parseServer } from '../endpoint/server.ts';
+import { readCheck } from './check-http.ts';
 import { argument } from './context.ts';
 import type { Context, Input } from './context.ts';
 import { readPair } from './endpoint-text.ts';
 import { printJson, printLine, printNote } from './output.ts';
 
-/** `grace start [--name NAME] [--switch [--no-check]] SRC DST` */
+/** `grace start [--name NAME] [--switch [--no-check]] [--check-http PATH[=STATUS]] SRC DST` */
 export async function start(context: Context, input: Input): Promise<number> {
   const { dir, self, cwd, stdout, isTTY } = context;
   const { src, dst } = readPair({ command: 'start', src: argument(input, 0), dst: argument(input, 1), cwd });
   const name = readName(input);
   const isSwitch = input.has('switch');
   if (input.has('no-check') && !isSwitch) throw new GraceError('--no-check is for --switch, and there is no --switch', { exitCode: 2 });
+  const check = readCheck(input);
   const onNote = (note: string) => printNote(context, note);
   let isLaunched = false;
   const onLaunch = () => void (isLaunched = true);
-  const { changed, notes, ofDestination = [] } = await startWithDaemon({ dir, self, onNote, onLaunch, request: { command: 'start', src: name === undefined ? src : { ...src, name }, dst, ...(isSwitch ? { switch: true, check: !input.has('no-check') } : {}) } });
+  const { changed, notes, ofDestination = [] } = await startWithDaemon({ dir, self, onNote, onLaunch, request: { command: 'start', src: name === undefined ? src : { ...src, name }, dst, ...(isSwitch ? { switch: true, check } : {}), ...(typeof check === 'object' ? { check } : {}) } });
   notes.forEach(onNote);
   // A script that starts the rule before the server knows; a person may have mistyped it.
   if (isTTY) ofDestination.forEach(onNote);

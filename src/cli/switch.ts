@@ -1,5 +1,6 @@
 import { call } from '../control/client.ts';
 import { GraceError } from '../error.ts';
+import { answerTimeoutMs, readCheck } from './check-http.ts';
 import { argument } from './context.ts';
 import type { Context, Input } from './context.ts';
 import { parseDuration } from './duration.ts';
@@ -7,16 +8,20 @@ import { readPair } from './endpoint-text.ts';
 import { printJson, printLine, printNote } from './output.ts';
 import { waitUntilDrained } from './wait.ts';
 
-/** `grace switch SRC DST [--no-check] [--wait [--timeout DURATION]]` */
+/** `grace switch SRC DST [--no-check | --check-http PATH[=STATUS]] [--wait [--timeout DURATION]]` */
 export async function switchRule(context: Context, input: Input): Promise<number> {
   const { dir, signal, cwd, stdout } = context;
   const { src, dst } = readPair({ command: 'switch', src: argument(input, 0), dst: argument(input, 1), cwd });
   const timeout = input.value('timeout');
-  if (timeout !== undefined && !input.has('wait')) {
+  const isForAnswer = input.value('check-http') !== undefined;
+  if (timeout !== undefined && !input.has('wait') && !isForAnswer) {
     throw new GraceError('--timeout limits --wait, and there is no --wait', { hint: 'to wait until earlier destinations have no connection left, add --wait', exitCode: 2 });
   }
   const timeoutMs = timeout === undefined ? null : parseDuration(timeout, '--timeout');
-  const { changed, notes } = await call(dir, { command: 'switch', src, dst, check: !input.has('no-check') }, { signal });
+  // With both, the time is the wait's, which may be long; the answer to a check is not waited for longer because of it.
+  const answerMs = timeoutMs === null ? answerTimeoutMs : input.has('wait') ? Math.min(timeoutMs, answerTimeoutMs) : timeoutMs;
+  const check = readCheck(input, { timeoutMs: answerMs });
+  const { changed, notes } = await call(dir, { command: 'switch', src, dst, check }, { signal });
   for (const note of notes) printNote(context, note);
   if (!input.has('json')) printLine(stdout, 'Switched');
   if (input.has('wait')) await waitUntilDrained(context, { src, timeoutMs });

@@ -63,11 +63,17 @@ export type StatusResult = {
   generations: GenerationRow[];
 };
 
+/**
+ * What a destination must do before it is a rule's: nothing, accept, or answer a GET over HTTP with a
+ * status from `least` to `most` within the time. An older daemon refuses the last one instead of passing over it.
+ */
+export type Check = boolean | { http: { path: string; least: number; most: number; timeoutMs: number } };
+
 /** What a client asks a daemon, with its answer and what comes before it. */
 export type Requests = {
-  /** With `switch`, a source that is forwarded already gets the destination and the parameters that are given; `check`: only if DST accepts. */
-  start: { request: { command: 'start'; src: EndpointText; dst: EndpointText; startedForIt?: boolean; switch?: boolean; check?: boolean }; result: { changed: boolean; notes: string[]; /** That the destination does not accept now: for a person at a terminal, and in JSON. */ ofDestination?: string[] }; progress: never };
-  switch: { request: { command: 'switch'; src: EndpointText; dst: EndpointText; check: boolean }; result: { changed: boolean; notes: string[] }; progress: never };
+  /** With `switch`, a source that is forwarded already gets the destination and the parameters that are given, if DST passes the check. A check of HTTP is one of a new rule's too. */
+  start: { request: { command: 'start'; src: EndpointText; dst: EndpointText; startedForIt?: boolean; switch?: boolean; check?: Check }; result: { changed: boolean; notes: string[]; /** That the destination does not accept now: for a person at a terminal, and in JSON. */ ofDestination?: string[] }; progress: never };
+  switch: { request: { command: 'switch'; src: EndpointText; dst: EndpointText; check: Check }; result: { changed: boolean; notes: string[] }; progress: never };
   ls: { request: { command: 'ls'; src?: EndpointText }; result: { rows: DestinationRow[] }; progress: never };
   /** Progress: what it still waits for, at the start and whenever that changes. */
   wait: { request: { command: 'wait'; src?: EndpointText }; result: Record<string, never>; progress: { waiting: DestinationRow[] } };
@@ -129,10 +135,14 @@ export function failureOf(error: unknown): Failure {
 export const endpointText = v.object({ typed: v.string(), absolute: v.string(), name: v.optional(v.string()) });
 const milliseconds = v.pipe(v.number(), v.minValue(0));
 
+const status = v.pipe(v.number(), v.integer(), v.minValue(100), v.maxValue(999));
+const path = v.pipe(v.string(), v.regex(/^\/[!-~]*$/));
+const check = v.union([v.boolean(), v.object({ http: v.object({ path, least: status, most: status, timeoutMs: milliseconds }) })]);
+
 /** Schema of a request; anything else is answered with an error. */
 export const requestSchema = v.variant('command', [
-  v.object({ command: v.literal('start'), src: endpointText, dst: endpointText, startedForIt: v.optional(v.boolean()), switch: v.optional(v.boolean()), check: v.optional(v.boolean()) }),
-  v.object({ command: v.literal('switch'), src: endpointText, dst: endpointText, check: v.boolean() }),
+  v.object({ command: v.literal('start'), src: endpointText, dst: endpointText, startedForIt: v.optional(v.boolean()), switch: v.optional(v.boolean()), check: v.optional(check) }),
+  v.object({ command: v.literal('switch'), src: endpointText, dst: endpointText, check }),
   v.object({ command: v.literal('ls'), src: v.optional(endpointText) }),
   v.object({ command: v.literal('wait'), src: v.optional(endpointText) }),
   v.object({ command: v.literal('stop'), src: v.optional(endpointText), timeoutMs: milliseconds }),

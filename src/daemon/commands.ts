@@ -3,10 +3,10 @@ import type { DestinationRow, EndpointText, GenerationReport, Request, Requests,
 import { MovedError } from '../control/server.ts';
 import type { RequestContext } from '../control/server.ts';
 import { isRuleName } from '../control/rule-name.ts';
-import type { DestinationSpec } from '../forward/destination.ts';
 import type { RuleSpec, SourceSpec } from '../forward/rule.ts';
 import { checkPath, checkServer } from '../endpoint/check.ts';
 import { GraceError, errorMessage } from '../error.ts';
+import { mustPass, notesOn } from './destination-check.ts';
 import { drain } from './drain.ts';
 import { problemOfExecutable } from './executable.ts';
 import { replaceDaemon } from './replace.ts';
@@ -14,12 +14,6 @@ import { tellOfCertificates } from './certificates.ts';
 import { allRows, drainingRows, reportOf } from './rows.ts';
 import type { Service } from './service.ts';
 import { readRule, readSource, readTarget } from './specs.ts';
-
-/** Longest that a connect to a new destination may take when a switch checks it, whatever its own time-out is. */
-const checkTimeoutMs = 30_000;
-
-/** Longest that `start` waits for a destination to refuse, in milliseconds. */
-const noteTimeoutMs = 300;
 
 /** Answers requests of clients, and of the daemon that serves when this one has been replaced. */
 export function handleRequest(service: Service, request: Request, context: RequestContext): Promise<unknown> {
@@ -113,9 +107,11 @@ async function start(service: Service, request: Request<'start'>, { signal }: Re
   const isUpsert = request.switch === true;
   const before = isUpsert ? service.forwarder.rules.find(({ src }) => src.listenKey === rule.src.listenKey) : undefined;
   if (before && before.src.key !== rule.src.key) checkServer(rule.src.endpoint);
-  if (before && request.check === true && before.current.spec.key !== rule.dst.key) await mustAccept(service, rule, signal);
-  await restoreKeeper(service);
+  const isChecked = before ? before.current.spec.key !== rule.dst.key : typeof request.check === 'object' && !isServed(service, rule);
   try {
+    if (isChecked) await mustPass(service, rule, { check: request.check ?? false, verb: before ? 'switch' : 'start', signal });
+    mustServe(service);
+    await restoreKeeper(service);
     const changed = await service.forwarder.start(rule, { isUpsert });
     if (changed) service.log.info({ src: rule.src.typed, dst: rule.dst.typed }, 'rule started');
     const notes = changed ? tellOfCertificates(rule, service.log) : [];
@@ -129,6 +125,11 @@ async function start(service: Service, request: Request<'start'>, { signal }: Re
     }
     throw error;
   }
+}
+
+/** Whether this is a rule already, so that starting it changes nothing. */
+function isServed({ forwarder }: Service, { src, dst }: RuleSpec): boolean {
+  return forwarder.rules.some((rule) => rule.src.key === src.key && rule.current.spec.key === dst.key);
 }
 
 /** A keeper that died is missed at the next crash, not now: without it the daemon goes on all the same. */
@@ -146,41 +147,11 @@ async function switchRule(service: Service, request: Request<'switch'>, { signal
   const dst = readTarget(request.dst);
   if (service.forwarder.isCurrent(src, dst)) return { changed: false, notes: [] };
   checkPath(dst.endpoint);
-  if (request.check) {
-    await mustAccept(service, { src, dst }, signal);
-    mustServe(service);
-  }
+  await mustPass(service, { src, dst }, { check: request.check, verb: 'switch', signal });
+  mustServe(service);
   const changed = await service.forwarder.switch(src, dst);
   if (changed) service.log.info({ src: src.typed, dst: dst.typed }, 'rule switched');
   return { changed, notes: changed ? tellOfCertificates({ src, dst }, service.log) : [] };
-}
-
-/** Rejects with GraceError (exit code 5) unless the destination accepts a connection. */
-async function mustAccept(service: Service, { src, dst }: RuleSpec, signal: AbortSignal): Promise<void> {
-  try {
-    await service.engine.probe(dst.endpoint, { signal: AbortSignal.any([signal, AbortSignal.timeout(checkTimeoutMs)]) });
-  } catch (error) {
-    const isLate = error instanceof Error && error.name === 'TimeoutError';
-    const why = isLate ? `no answer within ${checkTimeoutMs / 1000} s` : errorMessage(error);
-    throw new GraceError(`cannot switch ${src.typed} to ${dst.typed}: ${why}`, {
-      hint: [...(error instanceof GraceError && error.hint ? [error.hint] : []), 'nothing was changed; --no-check switches all the same'].join('; '),
-      exitCode: 5,
-      cause: error,
-    });
-  }
-}
-
-/** What is worth knowing of a destination that has just become a rule's: that it does not accept. One that is slow to say so is not waited for. */
-async function notesOn({ engine }: Service, dst: DestinationSpec, signal: AbortSignal): Promise<string[]> {
-  try {
-    await engine.probe(dst.endpoint, { signal: AbortSignal.any([signal, AbortSignal.timeout(noteTimeoutMs)]) });
-    return [];
-  } catch (error) {
-    const isLate = error instanceof Error && (error.name === 'TimeoutError' || error.name === 'AbortError');
-    if (isLate) return [];
-    const why = errorMessage(error);
-    return [/\((?:ECONNREFUSED|ENOENT)\)/.test(why) ? `nobody serves ${dst.typed} yet: ${why}` : `connections to ${dst.typed} fail at the moment: ${why}`];
-  }
 }
 
 async function wait(service: Service, request: Request<'wait'>, { signal, progress }: RequestContext): Promise<Result<'wait'>> {

@@ -26,15 +26,30 @@ export type Engine = {
   openEntrance(options: EntranceOptions): Entrance;
   /**
    * Connect to an endpoint as a client would be connected (names, TLS and its verification
-   * included), then close again. Rejects with GraceError that says why it cannot be reached.
+   * included), with `http` ask that over the connection, then close it again. Rejects with GraceError
+   * that says why it cannot be reached, or what it answered.
    */
-  probe(endpoint: ClientEndpoint, options: { signal: AbortSignal }): Promise<void>;
+  probe(endpoint: ClientEndpoint, options: ProbeOptions): Promise<void>;
   /** Present where open connections can move to another process. */
   readonly mover?: Mover;
   /** Give back memory that is not needed while nothing happens. */
   rest?(): void;
   /** Release what the engine itself holds (threads); its connections must be gone. */
   close(): Promise<void>;
+};
+
+export type ProbeOptions = { signal: AbortSignal; http?: HttpQuestion | undefined };
+
+/** A GET over HTTP/1.1, and the answers to it that are good. */
+export type HttpQuestion = {
+  /** Of the request, as it goes into it: `/up`, `/up?full`. Printable ASCII without spaces. */
+  path: string;
+  /** The lowest and the highest status that is good. */
+  least: number;
+  most: number;
+  /** For the head of the answer, from when the connection is made. */
+  timeoutMs: number;
+  userAgent: string;
 };
 
 export type EntranceOptions = {

@@ -13,7 +13,7 @@ import { setResetOnClose } from '../../sys/socket.ts';
 import { SystemError } from '../../sys/system-error.ts';
 import { errorCode, GraceError } from '../../error.ts';
 import type { ClientEndpoint } from '../../endpoint/model.ts';
-import type { Engine, EngineName, EntranceOptions, Upstream } from '../engine.ts';
+import type { Engine, EngineName, EntranceOptions, ProbeOptions, Upstream } from '../engine.ts';
 import type { AdoptOptions } from '../transfer.ts';
 import { passing } from '../dial-policy.ts';
 import { Names } from '../lookup.ts';
@@ -122,7 +122,7 @@ export class NativeEngine implements Engine {
     });
   }
 
-  probe(endpoint: ClientEndpoint, options: { signal: AbortSignal }): Promise<void> {
+  probe(endpoint: ClientEndpoint, options: ProbeOptions): Promise<void> {
     return this.#portable.probe(endpoint, options);
   }
 

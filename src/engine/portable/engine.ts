@@ -17,6 +17,7 @@ import type { DescriptorOptions } from './descriptors.ts';
 import { openDialer } from './dial.ts';
 import type { Dialer } from './dial.ts';
 import { ownUpstream, PortableEntrance } from './entrance.ts';
+import { endpointForHttp } from './http-check.ts';
 import { seatsOf } from '../seats.ts';
 import { probe } from './probe.ts';
 import { openTerminator } from './terminate.ts';
@@ -43,7 +44,10 @@ export function openPortableEngine(options: PortableEngineOptions = {}): Engine 
       const terminator = terminatorOf(bindable, { handshakeTimeoutMs, handshakeLimit });
       return new PortableEntrance({ listener, endpoint: bindable, upstream: ownUpstream(upstream), terminator, observer, seats: seatsOf(endpoint, seats), shared });
     },
-    probe: async (endpoint, { signal }) => probe(openSupportedDialer(endpoint, names), { signal }),
+    probe: async (endpoint, options) => {
+      const dialed = options.http ? endpointForHttp(endpoint) : endpoint;
+      await probe(openSupportedDialer(dialed, names), dialed, options);
+    },
     async close() {
       shared.vigil.close();
       shared.brake.close();

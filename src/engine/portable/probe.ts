@@ -1,22 +1,25 @@
 import { once } from 'node:events';
-import type { TLSSocket } from 'node:tls';
-import { GraceError, errorCode } from '../../error.ts';
+import type { ClientEndpoint } from '../../endpoint/model.ts';
+import { GraceError } from '../../error.ts';
+import type { ProbeOptions } from '../engine.ts';
 import type { Dialer } from './dial.ts';
 import { resumeLeg } from './gate.ts';
+import { askHttp } from './http-check.ts';
 import { closedLeg, closeLeg } from './leg.ts';
 import type { Leg } from './leg.ts';
-import { shortened } from './originate.ts';
+import { certificateHint, isTls13, refusal } from './refusal.ts';
 
 /** How long a server may take to show what it thinks of the handshake: at least, and beyond that so many times what the dialling took. */
 const verdictMs = { least: 300, most: 5000, ofDialing: 2 };
 
-/** Connect as for a client, then close again. Rejects with GraceError or with the signal's reason. */
-export async function probe(dial: Dialer, { signal }: { signal: AbortSignal }): Promise<void> {
+/** Connect as for a client, ask what is to be asked, then close again. Rejects with GraceError or with the signal's reason. */
+export async function probe(dial: Dialer, endpoint: ClientEndpoint, { signal, http }: ProbeOptions): Promise<void> {
   const began = performance.now();
   const leg = await dial({ signal });
   const { least, most, ofDialing } = verdictMs;
   try {
-    await heardVerdict(leg, { signal, limitMs: Math.min(most, Math.max(least, ofDialing * (performance.now() - began))) });
+    if (http) await askHttp(leg, endpoint, http, { signal });
+    else await heardVerdict(leg, { signal, limitMs: Math.min(most, Math.max(least, ofDialing * (performance.now() - began))) });
   } finally {
     closeLeg(leg);
     await closedLeg(leg);
@@ -54,18 +57,4 @@ async function heardVerdict(leg: Leg, { signal, limitMs }: { signal: AbortSignal
     signal.removeEventListener('abort', abort);
     over.abort();
   }
-}
-
-function isTls13({ socket, carrier }: Leg): boolean {
-  return socket !== carrier && (socket as TLSSocket).getProtocol() === 'TLSv1.3';
-}
-
-const certificateHint = 'certKey=FILE (in tls: certificate=FILE) gives it a client certificate';
-
-function refusal(error: unknown): Error {
-  const text = error instanceof Error ? shortened(error) : String(error);
-  if (errorCode(error) === 'ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED' || /certificate.?required/i.test(text)) {
-    return new GraceError('it wants a client certificate', { hint: certificateHint, cause: error });
-  }
-  return new GraceError(`it refused after the TLS handshake: ${text}`, { hint: certificateHint, cause: error });
 }
