@@ -17,7 +17,7 @@ import type { Parent } from './parent.ts';
 import { noticeVariable } from './serving-notice.ts';
 import type { ServingNotice } from './serving-notice.ts';
 import { keepModes } from './steady-modes.ts';
-import { removeSocketPath, takeOverSocketPath } from './unix-path.ts';
+import { hasSocketPath, removeSocketPath, takeOverSocketPath } from './unix-path.ts';
 
 /** Indexes of the passed sockets whose files an init system made and removes. */
 const FOREIGN_VARIABLE = 'GRACE_FOREIGN_FDS';
@@ -78,7 +78,8 @@ export class Net {
   readonly #env: Environment;
   /** Inherited and not yet asked for. */
   readonly #waiting: Listener[];
-  readonly #active: Listener[] = [];
+  /** In use, and those that were closed and left their files. */
+  #active: Listener[] = [];
   readonly #inherited: ReadonlySet<Listener>;
   /** Those that an init system opened, for this process or for a predecessor. */
   readonly #foreign: ReadonlySet<Listener>;
@@ -119,7 +120,7 @@ export class Net {
     const index = this.#waiting.findIndex((listener) => isFor(listener, spec, name));
     const [inherited] = index === -1 ? [] : this.#waiting.splice(index, 1);
     const listener = inherited ?? (await openListener(spec, { name }));
-    this.#active.push(listener);
+    this.#use(listener);
     return listener;
   }
 
@@ -142,12 +143,17 @@ export class Net {
     const index = this.#waiting.findIndex(matches);
     const [listener] = index === -1 ? [] : this.#waiting.splice(index, 1);
     if (listener === undefined) return null;
-    this.#active.push(listener);
+    this.#use(listener);
     return listener;
   }
 
   /** Have a listener that was made elsewhere handed on with the others. */
   add(listener: Listener): void {
+    this.#use(listener);
+  }
+
+  #use(listener: Listener): void {
+    this.#active = this.#active.filter((other) => other.isOpen || hasSocketPath(other));
     this.#active.push(listener);
   }
 

@@ -124,9 +124,15 @@ async function lockBeside(file: string): Promise<PrivateLock | null> {
 export function removeSocketPath(listener: Listener): void {
   const { address, socketFile } = listener;
   if (address.family !== 'unix' || socketFile === undefined) return;
-  const stat = fs.lstatSync(fsPath(address.path), { throwIfNoEntry: false });
-  if (stat !== undefined && isSameFile(stat, socketFile)) fs.rmSync(fsPath(address.path), { force: true });
+  if (hasSocketPath(listener)) fs.rmSync(fsPath(address.path), { force: true });
   if (socketFile.isLocked) releasePathLock(address.path);
+}
+
+/** Whether the path of a Unix listener still is the very file that was there when it was opened or inherited. */
+export function hasSocketPath({ address, socketFile }: Listener): boolean {
+  if (address.family !== 'unix' || socketFile === undefined) return false;
+  const stat = fs.lstatSync(fsPath(address.path), { throwIfNoEntry: false });
+  return stat !== undefined && isSameFile(stat, socketFile);
 }
 
 /**

@@ -3,9 +3,12 @@ import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import fs from 'node:fs';
 import { test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { closeFd, inodeOf, isNonBlocking, openFd } from '../../src/sys/descriptor.ts';
+import { collectGarbage, exposeCollect } from '../../src/sys/garbage.ts';
 import { adoptFd } from '../../src/net/listener.ts';
+import type { Listener } from '../../src/net/listener.ts';
 import { Net } from '../../src/net/net.ts';
 import type { ProcessOptions } from '../../src/net/net.ts';
 import { openServingNotice } from '../../src/net/serving-notice.ts';
@@ -190,4 +193,29 @@ test('port 0 finds the socket that was opened for the same request', options, as
 /** A Net that has inherited one listener. */
 function inheritor(fd: number, name = 'unknown'): Net {
   return new Net({ inherited: { listeners: [adoptFd(fd, { name })], others: [] } });
+}
+
+test('listeners that were closed are forgotten, unless they left a file', { ...options, skip: 'Deno' in globalThis && 'no way to collect garbage' }, async () => {
+  exposeCollect();
+  using temp = makeTempDir();
+  const net = new Net({ env: {} });
+  const closed = await Promise.all(Array.from({ length: 20 }, async () => new WeakRef(await openAndClose(net))));
+  const removed = await net.listenUnix({ path: temp.file('removed') });
+  removed.close();
+  fs.rmSync(temp.file('removed'));
+  const left = await net.listenUnix({ path: temp.file('left') });
+  left.close();
+  await net.listenTCP({ host: '127.0.0.1', port: 0 });
+  await setImmediate();
+  collectGarbage();
+  assert.deepEqual(closed.filter((each) => each.deref() !== undefined), []);
+  // The file is of no use to anybody.
+  net.close({ removePaths: 'service' });
+  assert.deepEqual(fs.readdirSync(temp.path), []);
+});
+
+async function openAndClose(net: Net): Promise<Listener> {
+  const listener = await net.listenTCP({ host: '127.0.0.1', port: 0 });
+  listener.close();
+  return listener;
 }
