@@ -213,8 +213,8 @@ test('install.sh leaves nothing behind on a file system without space', { timeou
   }
 });
 
-test('install.sh is clean for shellcheck', { timeout }, (t) => {
-  const { error, stdout, status } = spawnSync('shellcheck', ['scripts/install.sh'], { encoding: 'utf8' });
+test('install.sh and deploy.sh are clean for shellcheck', { timeout }, (t) => {
+  const { error, stdout, status } = spawnSync('shellcheck', ['scripts/install.sh', 'scripts/recipes/deploy.sh'], { encoding: 'utf8' });
   if (error) return t.skip('shellcheck is not installed');
   assert.equal(stdout, '');
   assert.equal(status, 0);
