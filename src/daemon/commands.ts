@@ -3,7 +3,7 @@ import type { DestinationRow, EndpointText, GenerationReport, Request, Requests,
 import { MovedError } from '../control/server.ts';
 import type { RequestContext } from '../control/server.ts';
 import { isRuleName } from '../control/rule-name.ts';
-import type { RuleSpec, SourceSpec } from '../forward/rule.ts';
+import type { SourceSpec } from '../forward/rule.ts';
 import { checkPath, checkServer } from '../endpoint/check.ts';
 import { GraceError, errorMessage } from '../error.ts';
 import { mustPass, notesOn } from './destination-check.ts';
@@ -107,7 +107,8 @@ async function start(service: Service, request: Request<'start'>, { signal }: Re
   const isUpsert = request.switch === true;
   const before = isUpsert ? service.forwarder.rules.find(({ src }) => src.listenKey === rule.src.listenKey) : undefined;
   if (before && before.src.key !== rule.src.key) checkServer(rule.src.endpoint);
-  const isChecked = before ? before.current.spec.key !== rule.dst.key : typeof request.check === 'object' && !isServed(service, rule);
+  // Whoever asks over HTTP wants to know, also of a rule that is new, or there already.
+  const isChecked = typeof request.check === 'object' || (before !== undefined && before.current.spec.key !== rule.dst.key);
   try {
     if (isChecked) await mustPass(service, rule, { check: request.check ?? false, verb: before ? 'switch' : 'start', signal });
     mustServe(service);
@@ -127,11 +128,6 @@ async function start(service: Service, request: Request<'start'>, { signal }: Re
   }
 }
 
-/** Whether this is a rule already, so that starting it changes nothing. */
-function isServed({ forwarder }: Service, { src, dst }: RuleSpec): boolean {
-  return forwarder.rules.some((rule) => rule.src.key === src.key && rule.current.spec.key === dst.key);
-}
-
 /** A keeper that died is missed at the next crash, not now: without it the daemon goes on all the same. */
 async function restoreKeeper({ supervisor, log }: Service): Promise<void> {
   try {
@@ -145,7 +141,9 @@ async function switchRule(service: Service, request: Request<'switch'>, { signal
   mustNotStop(service);
   const src = sourceIn(service, request.src);
   const dst = readTarget(request.dst);
-  if (service.forwarder.isCurrent(src, dst)) return { changed: false, notes: [] };
+  const isCurrent = service.forwarder.isCurrent(src, dst);
+  // Whoever asks over HTTP wants to know, also of the destination that there is.
+  if (isCurrent && typeof request.check === 'boolean') return { changed: false, notes: [] };
   checkPath(dst.endpoint);
   await mustPass(service, { src, dst }, { check: request.check, verb: 'switch', signal });
   mustServe(service);

@@ -50,6 +50,11 @@ test('switch --check-http switches to what answers well, and to nothing else', o
   green.status = 204;
   assert.equal(await grace.ok('switch', 'web', green.dst, '--check-http', '/up'), 'Switched\n');
   assert.equal(await get(port), 'green');
+  green.status = 500;
+  assert.equal((await grace.run('switch', 'web', green.dst, '--check-http', '/up')).code, 5); // it is there already, and ill
+  assert.equal(await grace.ok('switch', 'web', green.dst), 'Switched\n');
+  assert.equal((await grace.run('start', src, green.dst, '--check-http', '/up')).code, 5);
+  assert.equal(await get(port), 'green');
   const { version } = await grace.status();
   assert.deepEqual(green.headers.at(-1), { host: green.dst.slice('tcp:'.length), 'user-agent': `grace/${version}`, accept: '*/*', connection: 'close' });
 });

@@ -50,6 +50,14 @@ test('the recipe for low ports: an unprivileged user starts, restarts and has a 
   assert.equal(await greeting(80), 'hello');
   await until('another daemon serves', async () => (await status()).pid !== pid);
   assert.equal(await greeting(443), 'hello');
+  // A new file has no rights, until it is given them.
+  await asRoot.run('cp "$GRACE" "$GRACE.new"; mv "$GRACE.new" "$GRACE"');
+  await asUser.run('grace restart');
+  assert.equal(await greeting(80), 'hello');
+  const another = 'grace start "tcp:81:interface=$HOST" "$DST"';
+  assert.equal((await asUser.attempt(`${another} 2>/dev/null`)).code, 1);
+  await asRoot.run(give);
+  assert.match(await asUser.run(`grace restart; ${another}`), /^Restarted: .*\nStarted\n$/);
   await asUser.run('grace stop --now');
 
   await asRoot.run(`setcap -r "$GRACE"; rm -r "$GRACE_DIR"`);
