@@ -32,7 +32,10 @@ export async function ls(context: Context, input: Input): Promise<number> {
     ? formatTable(named(longColumns), rows.map((row) => withName(row, longCells(context, row))))
     : formatTable(named(columns), mergeRows(rows).map((row) => withName(row, cells(context, row))));
   printLine(context.stdout, await text);
-  for (const { src, error } of rows) if (error !== undefined) printNote(context, `${src} is not served: ${error}`);
+  for (const { src, error, warnings = [] } of rows) {
+    if (error !== undefined) printNote(context, `${src} is not served: ${error}`);
+    for (const warning of warnings) printNote(context, `${src}: ${warning}`);
+  }
   return 0;
 }
 

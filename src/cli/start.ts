@@ -2,6 +2,8 @@ import { isRuleName } from '../control/rule-name.ts';
 import { quoted } from '../endpoint/error.ts';
 import { GraceError } from '../error.ts';
 import { startWithDaemon } from '../control/launch.ts';
+import { checkClient, checkServer } from '../endpoint/check.ts';
+import { parseClient } from '../endpoint/client.ts';
 import { innerEndpoint } from '../endpoint/inner.ts';
 import type { ServerEndpoint } from '../endpoint/model.ts';
 import { parseServer } from '../endpoint/server.ts';
@@ -22,7 +24,11 @@ export async function start(context: Context, input: Input): Promise<number> {
   const onNote = (note: string) => printNote(context, note);
   let isLaunched = false;
   const onLaunch = () => void (isLaunched = true);
-  const { changed, notes, ofDestination = [] } = await startWithDaemon({ dir, self, onNote, onLaunch, request: { command: 'start', src: name === undefined ? src : { ...src, name }, dst, ...(isSwitch ? { switch: true, check } : {}), ...(typeof check === 'object' ? { check } : {}) } });
+  const beforeLaunch = () => {
+    checkServer(parseServer(src.absolute), { text: src.typed, isServing: false });
+    checkClient(parseClient(dst.absolute), { text: dst.typed });
+  };
+  const { changed, notes, ofDestination = [] } = await startWithDaemon({ dir, self, onNote, beforeLaunch, onLaunch, request: { command: 'start', src: name === undefined ? src : { ...src, name }, dst, ...(isSwitch ? { switch: true, check } : {}), ...(typeof check === 'object' ? { check } : {}) } });
   notes.forEach(onNote);
   // A script that starts the rule before the server knows; a person may have mistyped it.
   if (isTTY) ofDestination.forEach(onNote);

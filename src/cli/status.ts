@@ -32,7 +32,7 @@ async function mustBeHealthy({ dir, signal }: Context): Promise<void> {
 }
 
 async function describe(context: Context, result: StatusResult): Promise<string> {
-  const { pid, version, uptimeMs, engine, engineReason, dir, log, rules, connections, keeper, generations, problems = [] } = result;
+  const { pid, version, uptimeMs, engine, engineReason, dir, log, rules, connections, keeper, generations, problems = [], warnings = [] } = result;
   const facts = [
     ['status', paint(context, 'green', 'running')],
     ['pid', String(pid)],
@@ -46,6 +46,7 @@ async function describe(context: Context, result: StatusResult): Promise<string>
     ['connections', String(connections)],
     ['generations', generations.length > 1 ? `1 serving, ${counted(generations.length - 1, 'older one')} draining` : '1'],
     ...problems.map((problem) => ['problem', visible(problem)] as const),
+    ...warnings.map((warning) => ['warning', visible(warning)] as const),
   ] as const;
   const lines = facts.map(([name, value]) => `${name.padEnd(11)}  ${value}`);
   if (generations.length > 1) lines.push('', await generationTable(generations));

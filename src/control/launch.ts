@@ -28,6 +28,8 @@ export type LaunchOptions = {
   self: Invocation;
   /** Hears what the daemon has to tell at its start, a sentence each. */
   onNote: (note: string) => void;
+  /** Called before a daemon is started, as none runs; what it throws is the answer. */
+  beforeLaunch?: (() => void) | undefined;
   /** Called when a daemon was started, as none ran. */
   onLaunch?: (() => void) | undefined;
 };
@@ -36,7 +38,7 @@ export type LaunchOptions = {
 export const variablesOfThisProcess = ['LISTEN_FDS', 'LISTEN_PID', 'LISTEN_FDNAMES', 'NOTIFY_SOCKET', 'WATCHDOG_USEC', 'WATCHDOG_PID'];
 
 /** `start`, with a daemon launched for it when none runs. Of two clients at once, one launches. */
-export async function startWithDaemon({ dir, self, onNote, onLaunch, request }: LaunchOptions & { request: Request<'start'> }): Promise<Result<'start'>> {
+export async function startWithDaemon({ dir, self, onNote, beforeLaunch, onLaunch, request }: LaunchOptions & { request: Request<'start'> }): Promise<Result<'start'>> {
   for (;;) {
     try {
       return await call(dir, request);
@@ -49,6 +51,7 @@ export async function startWithDaemon({ dir, self, onNote, onLaunch, request }: 
     } catch (error) {
       if (!(error instanceof GraceError && error.exitCode === 3)) throw error;
     }
+    beforeLaunch?.();
     await launchDaemon({ dir, self, onNote });
     onLaunch?.();
     try {

@@ -34,6 +34,8 @@ export type DestinationRow = {
   listening: string;
   /** Why a kept rule cannot be served at the moment. */
   error?: string;
+  /** What is to be said of a rule that is served: a certificate that has expired or soon does, a sentence each. */
+  warnings?: string[];
 };
 
 /**
@@ -59,6 +61,8 @@ export type StatusResult = {
   keeper: { pid: number; version: string } | null;
   /** What the daemon goes on without, a sentence each; absent from earlier versions. */
   problems?: string[];
+  /** What is to be said of the certificates of rules, a sentence each; absent from earlier versions. */
+  warnings?: string[];
   /** The serving process first, then the older ones that still drain, newest first. */
   generations: GenerationRow[];
 };

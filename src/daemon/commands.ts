@@ -10,8 +10,7 @@ import { mustPass, notesOn } from './destination-check.ts';
 import { drain } from './drain.ts';
 import { problemOfExecutable } from './executable.ts';
 import { replaceDaemon } from './replace.ts';
-import { tellOfCertificates } from './certificates.ts';
-import { allRows, drainingRows, reportOf } from './rows.ts';
+import { allRows, drainingRows, ownRows, reportOf } from './rows.ts';
 import type { Service } from './service.ts';
 import { readRule, readSource, readTarget } from './specs.ts';
 
@@ -115,7 +114,7 @@ async function start(service: Service, request: Request<'start'>, { signal }: Re
     await restoreKeeper(service);
     const changed = await service.forwarder.start(rule, { isUpsert });
     if (changed) service.log.info({ src: rule.src.typed, dst: rule.dst.typed }, 'rule started');
-    const notes = changed ? tellOfCertificates(rule, service.log) : [];
+    const notes = changed ? [...service.certificates.look(rule)] : [];
     const ofDestination = changed && !before ? await notesOn(service, rule.dst, signal) : [];
     return { changed, notes, ofDestination };
   } catch (error) {
@@ -149,7 +148,7 @@ async function switchRule(service: Service, request: Request<'switch'>, { signal
   mustServe(service);
   const changed = await service.forwarder.switch(src, dst);
   if (changed) service.log.info({ src: src.typed, dst: dst.typed }, 'rule switched');
-  return { changed, notes: changed ? tellOfCertificates({ src, dst }, service.log) : [] };
+  return { changed, notes: changed ? [...service.certificates.look({ src, dst })] : [] };
 }
 
 async function wait(service: Service, request: Request<'wait'>, { signal, progress }: RequestContext): Promise<Result<'wait'>> {
@@ -263,6 +262,7 @@ async function status(service: Service): Promise<StatusResult> {
     log: logOutput.kind === 'file' ? logOutput.path : standardError,
     keeper: service.supervisor.keeper,
     problems: problemsOf(service),
+    warnings: ownRows(service).flatMap(({ row }) => (row.warnings ?? []).map((warning) => `${row.src}: ${warning}`)),
     rules: forwarder.specs.length,
     connections: [own, ...older].reduce((sum, { connections }) => sum + connections, 0),
     generations: [own, ...older],

@@ -5,8 +5,11 @@ import { formatAddress } from '../net/listener.ts';
 import type { Service } from './service.ts';
 
 /** The destinations of this process. `active` is only right in the process that serves. */
-export function ownRows({ forwarder, listeners }: Pick<Service, 'forwarder' | 'listeners'>): KeyedRow[] {
-  const served = forwarder.views().map((view) => keyedRow(view, view.isCurrent && view.listener ? listeners.whyLost(view.listener) : null));
+export function ownRows({ forwarder, listeners, certificates }: Pick<Service, 'forwarder' | 'listeners' | 'certificates'>): KeyedRow[] {
+  const served = forwarder.views().map((view) => {
+    const warnings = view.isCurrent ? certificates.of({ src: view.src, dst: view.destination.spec }) : [];
+    return keyedRow(view, { lost: view.isCurrent && view.listener ? listeners.whyLost(view.listener) : null, warnings });
+  });
   const broken = forwarder.broken.map(({ spec, error, since }): KeyedRow => ({
     srcKey: spec.src.key,
     dstKey: spec.dst.key,
@@ -15,7 +18,9 @@ export function ownRows({ forwarder, listeners }: Pick<Service, 'forwarder' | 'l
   return [...served, ...broken];
 }
 
-function keyedRow({ src, destination, isCurrent, listener }: DestinationView, lost: string | null): KeyedRow {
+type RowOptions = { lost?: string | null; warnings?: readonly string[] };
+
+function keyedRow({ src, destination, isCurrent, listener }: DestinationView, { lost = null, warnings = [] }: RowOptions = {}): KeyedRow {
   const { connections, bytesIn, bytesOut } = destination.stats();
   const row: DestinationRow = {
     src: src.typed,
@@ -29,6 +34,7 @@ function keyedRow({ src, destination, isCurrent, listener }: DestinationView, lo
     since: destination.since,
     listening: listener ? formatAddress(listener.address) : '',
     ...(lost === null ? {} : { error: lost }),
+    ...(warnings.length === 0 ? {} : { warnings: [...warnings] }),
   };
   return { srcKey: src.key, dstKey: destination.spec.key, row };
 }
@@ -38,7 +44,7 @@ function nameOf({ name }: SourceSpec): { name?: string } {
 }
 
 /** All rows: those of this process, then those of the older generations that still have connections. */
-export function allRows(service: Pick<Service, 'forwarder' | 'generations' | 'listeners'>): KeyedRow[] {
+export function allRows(service: Pick<Service, 'forwarder' | 'generations' | 'listeners' | 'certificates'>): KeyedRow[] {
   const current = new Set(service.forwarder.specs.map(({ src, dst }) => pairKey(src.key, dst.key)));
   const { reports } = service.generations;
   const older = reports
@@ -57,7 +63,7 @@ function withBytes(keyed: KeyedRow, drained: readonly KeyedRow[]): KeyedRow {
 }
 
 /** Rows that get no new connections and still have some: what `grace wait` waits for. */
-export function drainingRows(service: Pick<Service, 'forwarder' | 'generations' | 'listeners'>, srcKey: string | null): DestinationRow[] {
+export function drainingRows(service: Pick<Service, 'forwarder' | 'generations' | 'listeners' | 'certificates'>, srcKey: string | null): DestinationRow[] {
   return allRows(service)
     .filter((keyed) => !keyed.row.active && keyed.row.connections > 0 && (srcKey === null || keyed.srcKey === srcKey))
     .map(({ row }) => row);
@@ -67,7 +73,7 @@ export function reportOf(service: Service): GenerationReport {
   const { version, processStartedAt: since, handing } = service;
   const own = ownRows(service);
   if (handing === null) return { pid: process.pid, version, since, rows: own };
-  const drained = handing.views.map((view) => keyedRow(view, null)).filter(({ srcKey, dstKey }) => !own.some((each) => each.srcKey === srcKey && each.dstKey === dstKey));
+  const drained = handing.views.map((view) => keyedRow(view)).filter(({ srcKey, dstKey }) => !own.some((each) => each.srcKey === srcKey && each.dstKey === dstKey));
   // While connections move it is open what the successor goes on with.
   return { pid: process.pid, version, since, rows: [...own, ...drained], isRest: !service.isMoving };
 }

@@ -43,7 +43,7 @@ import { meetParent } from './parent.ts';
 import type { Parent } from './parent.ts';
 import { followPlaces } from './places.ts';
 import { readPidFile, removePidFile, writePidFile } from './pid-file.ts';
-import { tellOfCertificates } from './certificates.ts';
+import { Certificates } from './certificates.ts';
 import { readGivenRules } from '../control/given-rules.ts';
 import { adoptRules, restoreRules, retryBroken } from './rules.ts';
 import { Troubles } from './troubles.ts';
@@ -141,7 +141,7 @@ async function serve(options: DaemonOptions, parent: Parent, supervisor: Supervi
     if (parent.handover) adoptRules(service, parent.handover);
     else older = await restoreRules(service, supervisor.reason ? [] : readGivenRules(options.env), (note) => tell(service, parent, note));
     service.keptRules.remember([...service.forwarder.specs.map((spec) => keep(spec, listeners)), ...service.unread]);
-    for (const spec of service.forwarder.specs) tellOfCertificates(spec, service.log);
+    service.certificates.lookAtAll();
     listeners.dropUnused();
     const moveSocket = listeners.net.extras.find(({ name }) => name === moveSocketName)?.fd ?? null;
     if (parent.handover) await supervisor.ready();
@@ -198,6 +198,7 @@ async function serve(options: DaemonOptions, parent: Parent, supervisor: Supervi
     attempt(() => control.removeNames());
     service.keptRules.forget();
     service.counters.close();
+    service.certificates.close();
     service.generations.close();
     if (service.phase !== 'replaced' && !(hasFailed && parent.handover)) {
       supervisor.forget(keptNames.control);
@@ -329,6 +330,7 @@ function assemble({ options, parent, paths, listeners, lock, logFile, supervisor
     generations,
     endedGenerations,
     counters: new KeptCounters({ path: paths.counters, forwarder, generations, mayWrite: () => life.isServing || life.isStopping }),
+    certificates: new Certificates({ log, specs: () => forwarder.specs }),
     version: options.version,
     self: options.self,
     startedAt: handover?.startedAt ?? now,

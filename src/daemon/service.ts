@@ -1,6 +1,7 @@
 import type { StatePaths } from '../control/paths.ts';
 import type { Invocation } from '../control/messages.ts';
 import type { Engine } from '../engine/engine.ts';
+import type { Certificates } from './certificates.ts';
 import type { Changes } from '../forward/changes.ts';
 import type { Destination } from '../forward/destination.ts';
 import type { Forwarder } from '../forward/forwarder.ts';
@@ -46,6 +47,7 @@ export type Service = {
   readonly generations: Generations;
   readonly endedGenerations: EndedGenerations;
   readonly counters: KeptCounters;
+  readonly certificates: Certificates;
   readonly supervisor: Supervisor;
   readonly changes: Changes;
   readonly lock: Lock;

@@ -5,7 +5,6 @@ import { holdSignals } from '../sys/exec.ts';
 import { stopDaemon, stopOwn } from './commands.ts';
 import type { OpenedLog } from './log.ts';
 import { redirectToLog } from '../control/standard-streams.ts';
-import { tellOfCertificates } from './certificates.ts';
 import { replaceDaemon } from './replace.ts';
 import type { Service } from './service.ts';
 
@@ -69,7 +68,7 @@ function inodeOfPath(path: string): number | undefined {
  * both, and asks once. The second time on either way ends the daemon at once.
  */
 export function listenToSignals(service: Service, { onSignal, logFile, logError }: SignalOptions): { stopByKeeper: (times: number) => void } {
-  const { log, forwarder } = service;
+  const { log, forwarder, certificates } = service;
   const reopen = logReopener(service, logFile);
   const on = (signal: Parameters<OnSignal>[0], handle: () => void | Promise<void>) =>
     onSignal(signal, () => {
@@ -101,7 +100,7 @@ export function listenToSignals(service: Service, { onSignal, logFile, logError 
         log.error({ src: rule.src.typed, error: errorMessage(error) }, 'certificates not reloaded; the old ones stay');
       }
     }
-    for (const spec of forwarder.specs) tellOfCertificates(spec, log);
+    certificates.lookAtAll();
     log.info(failures === 0 ? 'log reopened, certificates reloaded' : 'log reopened');
   });
   // The executable's Node holds it back (--disable-sigusr1), and whoever has handlers lets it come.

@@ -2,7 +2,7 @@ import { closeSync, constants, fstatSync, openSync, readdirSync, readSync, realp
 import type { Stats } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { errorCode, errorMessage } from '../error.ts';
-import { fsPath } from '../sys/file-name.ts';
+import { decodeName, fsPath } from '../sys/file-name.ts';
 import { EndpointError, quoted } from './error.ts';
 import { type Certificate, certificateBlocks, readCertificate } from './pem.ts';
 
@@ -33,10 +33,10 @@ export function listDirectory(directory: NamedFile, { recursive = false }: { rec
   const enter = (below: string) => {
     const path = join(top, below);
     // A link may lead back up.
-    const real = realpathSync(fsPath(path));
+    const real = realpathSync(fsPath(path), 'buffer').toString('latin1');
     if (entered.has(real)) return;
     entered.add(real);
-    for (const name of readdirSync(fsPath(path), { encoding: 'utf8' }).sort()) {
+    for (const name of readdirSync(fsPath(path), { encoding: 'buffer' }).map(decodeName).sort()) {
       const each = join(below, name);
       found.push(each);
       if (found.length > mostEntries) throw fileError(directory, `more than ${mostEntries} files in it`, { hint: 'name a directory that holds certificates alone' });

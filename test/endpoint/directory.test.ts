@@ -37,6 +37,15 @@ describe('a directory of keys and certificates', { timeout: 60_000 }, () => {
     for (const { key, cert } of identities) createSecureContext({ key, cert });
   });
 
+  test('files and directories may have names that are not UTF-8', { skip: process.platform !== 'linux' && 'names are text there' }, () => {
+    const path = directoryOf({});
+    const below = Buffer.concat([Buffer.from(`${path}/caf`), Buffer.from([0xe9])]);
+    mkdirSync(below);
+    copyFileSync(files.otherKey, Buffer.concat([below, Buffer.from('/'), Buffer.from([0xe9]), Buffer.from('.pem')]));
+    copyFileSync(files.otherCert, join(path, 'cert.pem'));
+    assert.deepEqual(readServerDirectory({ path }).map(({ names }) => names), [['other.example']]);
+  });
+
   test('chains are built from the certificates without a key, up to but without the root', () => {
     const [identity] = readServerDirectory({ path: directoryOf({ 'a.pem': files.chain, 'b.pem': files.both, 'c.pem': files.fullChain }) });
     assert.deepEqual(subjects(identity?.cert ?? ''), ['www.example.com', 'Test Intermediate']);

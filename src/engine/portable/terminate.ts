@@ -1,6 +1,6 @@
 /** TLS towards clients: certificates by name, handshakes that strangers cannot hold us with. The mirror image of originate.ts. */
 import type { Socket } from 'node:net';
-import type { SecureContext, TlsOptions, TLSSocket } from 'node:tls';
+import type { SecureContext, Server, TlsOptions, TLSSocket } from 'node:tls';
 import { chooseIdentities, defaultIdentities, readServerDirectory } from '../../endpoint/directory.ts';
 import type { NamedIdentity } from '../../endpoint/directory.ts';
 import { readClientCA, readServerIdentity } from '../../endpoint/files.ts';
@@ -9,10 +9,12 @@ import type { SslServer, TlsServer } from '../../endpoint/model.ts';
 import { nodeTls } from '../../endpoint/node-tls.ts';
 import { serverDefaults, tlsVersions } from '../../endpoint/versions.ts';
 import { errorCode, GraceError } from '../../error.ts';
+import { keyTypes, readClientHello, usableKeyTypes } from './client-hello.ts';
 import { hasGates, openGate } from './gate.ts';
 import { destroyLeg, ignoreError, resetLeg } from './leg.ts';
 import type { Leg } from './leg.ts';
 import { shortened } from './originate.ts';
+import { peek } from './peek.ts';
 
 export type TerminatorOptions = {
   /** Longest handshake, in milliseconds. */
@@ -67,16 +69,25 @@ export function openTerminator(endpoint: SslServer | TlsServer, { handshakeTimeo
   };
 
   const open = () => {
-    const options = serverOptions(endpoint);
-    const shared = openServer(options, (socket) => pending.get(addressKey(socket)));
-    // Behind a gate a socket has no address to be found by; there each handshake has a server of its own.
-    return (handshake: Handshake) => (hasGates ? openServer(options, () => handshake) : shared);
+    const { isMixed, optionsFor } = readServer(endpoint);
+    const shared = new Map<string, Server>();
+    const serverFor = (handshake: Handshake, usable: readonly string[]) => {
+      // Behind a gate a socket has no address to be found by; there each handshake has a server of its own.
+      if (hasGates) return openServer(optionsFor(usable), () => handshake);
+      const key = usable.join();
+      const server = shared.get(key) ?? openServer(optionsFor(usable), (socket) => pending.get(addressKey(socket)));
+      shared.set(key, server);
+      return server;
+    };
+    // What is wrong with the files is to be known now.
+    optionsFor(keyTypes);
+    return { isMixed, serverFor };
   };
 
-  let serverFor = open();
+  let current = open();
   return {
     reload() {
-      serverFor = open();
+      current = open();
     },
     handshake(client, signal) {
       dropOldest(pending, handshakeLimit);
@@ -102,24 +113,44 @@ export function openTerminator(endpoint: SslServer | TlsServer, { handshakeTimeo
         // The error that led to it may come after it.
         const close = () => setImmediate(fail, null);
         const abort = () => (client.carrier.destroyed ? close() : fail(signal.reason));
-        const { stream, gate } = openGate(client);
+        let gateOf: Leg['gate'] = null;
         const done = (socket: TLSSocket) => {
           settle();
           // Whatever comes from now on waits for the relay.
-          gate?.pause();
-          resolve({ ...client, socket, gate });
+          gateOf?.pause();
+          resolve({ ...client, socket, gate: gateOf });
         };
         const handshake: Handshake = { client, fail, refuse, done };
         pending.set(key, handshake);
         client.carrier.once('close', close);
         signal.addEventListener('abort', abort);
-        serverFor(handshake).emit('connection', stream);
+        const begin = (usable: readonly string[]) => {
+          const { stream, gate } = openGate(client);
+          gateOf = gate;
+          serverFor(handshake, usable).emit('connection', stream);
+        };
+        const { isMixed, serverFor } = current;
         // Reset before it was accepted: it has no address to be found by.
-        if (client.carrier.remoteAddress === undefined) fail(null);
-        else if (signal.aborted) abort();
+        if (client.carrier.remoteAddress === undefined) return fail(null);
+        if (signal.aborted) return abort();
+        if (!isMixed) return begin(keyTypes);
+        const over = AbortSignal.any([signal, AbortSignal.timeout(handshakeTimeoutMs)]);
+        void keysOf(client.socket, over).then((usable) => {
+          if (pending.get(key) !== handshake || client.carrier.destroyed) return; // it has been ended
+          if (over.aborted && !signal.aborted) fail(new GraceError('TLS handshake timeout'));
+          else begin(usable);
+        });
       });
     },
   };
+}
+
+/** The kinds of keys that a client can use; all when it cannot be told. */
+async function keysOf(socket: Socket, signal: AbortSignal): Promise<readonly string[]> {
+  const bytes = await peek(socket, (seen) => readClientHello(seen) !== 'more', signal);
+  const hello = readClientHello(bytes);
+  const usable = hello === null || hello === 'more' ? [] : usableKeyTypes(hello);
+  return usable.length === 0 ? keyTypes : usable;
 }
 
 function dropOldest(pending: ReadonlyMap<string, Handshake>, limit: number): void {
@@ -147,32 +178,55 @@ function handshakeError(error: Error, socket: TLSSocket): Error | null {
   return new GraceError(`TLS handshake failed: ${shortened(error)}`, { cause: error });
 }
 
-function serverOptions(endpoint: SslServer | TlsServer): TlsOptions {
+type ServerFiles = {
+  /** Some name has certificates of several kinds of keys. */
+  isMixed: boolean;
+  /** For a client that can use these kinds of keys. */
+  optionsFor: (usable: readonly string[]) => TlsOptions;
+};
+
+/**
+ * What a listener needs of its files. Of a context that is chosen by name, node:tls presents one certificate
+ * whatever the client can use: where a name has several, the choice is made here, by what the client says first.
+ */
+function readServer(endpoint: SslServer | TlsServer): ServerFiles {
   const ca = readClientCA(endpoint);
   const common = { ...serverDefaults, ...(endpoint.type === 'ssl' ? tlsVersions(endpoint.sslmethod) : tlsVersions(null)), ...(ca === null ? {} : { ca }) };
   const named = readNamed(endpoint);
   const own: ServerIdentity | undefined = endpoint.type === 'ssl' ? readServerIdentity(endpoint) : undefined;
   const contexts = new Map<string, SecureContext>();
-  const contextFor = (identities: readonly NamedIdentity[]) => {
-    const key = identities.map((each) => named.indexOf(each)).join();
-    const context = contexts.get(key) ?? nodeTls().createSecureContext({ ...common, ...pairsOf(identities) });
+  const contextFor = (identities: readonly NamedIdentity[], usable: readonly string[]) => {
+    const identity = bestOf(identities, usable)!;
+    const key = String(named.indexOf(identity));
+    const context = contexts.get(key) ?? nodeTls().createSecureContext({ ...common, key: identity.key, cert: identity.cert });
     contexts.set(key, context);
     return context;
   };
-  const choose = (name: string) => {
+  const choose = (name: string, usable: readonly string[]) => {
     const chosen = chooseIdentities(named, name);
-    if (chosen.length > 0) return contextFor(chosen);
-    return endpoint.type === 'tls' ? contextFor(defaultIdentities(named)) : undefined;
+    if (chosen.length > 0) return contextFor(chosen, usable);
+    return endpoint.type === 'tls' ? contextFor(defaultIdentities(named), usable) : undefined;
   };
-  return {
+  const optionsFor = (usable: readonly string[]): TlsOptions => ({
     ...common,
     ...pairsOf(own === undefined ? defaultIdentities(named) : [own]),
     ...(own?.dhparam === undefined ? {} : { dhparam: own.dhparam }),
-    ...(named.length === 0 ? {} : { SNICallback: (name, done) => done(null, choose(name)) }),
+    ...(named.length === 0 ? {} : { SNICallback: (name, done) => done(null, choose(name, usable)) }),
     ...(endpoint.alpn === undefined ? {} : { ALPNProtocols: [...endpoint.alpn] }),
     requestCert: ca !== null,
     rejectUnauthorized: ca !== null,
-  };
+  });
+  const names = new Set(named.flatMap((each) => each.names));
+  return { isMixed: [...names].some((name) => chooseIdentities(named, name).length > 1), optionsFor };
+}
+
+/** The one whose key is the cheapest that the client can use; the first when it can use none, and is told so. */
+function bestOf(identities: readonly NamedIdentity[], usable: readonly string[]): NamedIdentity | undefined {
+  for (const type of usable) {
+    const found = identities.find(({ keyType }) => keyType === type);
+    if (found) return found;
+  }
+  return identities[0];
 }
 
 /** One of each kind of key, of which OpenSSL takes what the client can use. Deno knows only one. */

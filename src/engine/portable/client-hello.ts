@@ -1,0 +1,139 @@
+/** What a TLS client says first: RFC 8446, section 4.1.2, in records of section 5.1. */
+
+/** What of a ClientHello decides which certificate its client can use. */
+export type ClientHello = {
+  cipherSuites: readonly number[];
+  /** SignatureScheme values, most preferred first; null when the client names none. */
+  signatureSchemes: readonly number[] | null;
+  /** Whether it offers TLS 1.3. */
+  offersTls13: boolean;
+};
+
+/** Longest ClientHello that is waited for, in bytes; OpenSSL takes no longer one. */
+export const maxHelloBytes = 131_396;
+
+const recordHeader = 5;
+const handshakeRecord = 22;
+const clientHelloMessage = 1;
+const signatureAlgorithms = 13;
+const supportedVersions = 43;
+const tls13 = 0x0304;
+
+/** Read the beginning of what a client sent: null when it is no ClientHello, `more` when it goes on. */
+export function readClientHello(bytes: Buffer): ClientHello | 'more' | null {
+  const message = joinRecords(bytes);
+  if (message === null) return null;
+  if (message.length < 4) return bytes.length > maxHelloBytes ? null : 'more';
+  if (message[0] !== clientHelloMessage) return null;
+  const length = message.readUIntBE(1, 3);
+  if (length > maxHelloBytes) return null;
+  if (message.length < 4 + length) return bytes.length > maxHelloBytes ? null : 'more';
+  try {
+    return readBody(new Reader(message.subarray(4, 4 + length)));
+  } catch (error) {
+    if (error instanceof RangeError) return null;
+    throw error;
+  }
+}
+
+/** The handshake bytes of whole records and of the one that has begun; null when the first bytes are none. */
+function joinRecords(bytes: Buffer): Buffer | null {
+  const parts: Buffer[] = [];
+  for (let at = 0; at < bytes.length; ) {
+    if (bytes[at] !== handshakeRecord) return parts.length === 0 ? null : Buffer.concat(parts);
+    if (bytes.length < at + recordHeader) break;
+    const end = at + recordHeader + bytes.readUInt16BE(at + 3);
+    parts.push(bytes.subarray(at + recordHeader, end));
+    at = end;
+  }
+  return Buffer.concat(parts);
+}
+
+function readBody(body: Reader): ClientHello {
+  body.skip(2 + 32); // legacy_version, random
+  body.skip(body.number(1)); // legacy_session_id
+  const cipherSuites = body.vector(2).numbers();
+  body.skip(body.number(1)); // legacy_compression_methods
+  const hello = { cipherSuites, signatureSchemes: null as number[] | null, offersTls13: false };
+  if (body.isAtEnd) return hello;
+  const extensions = body.vector(2);
+  while (!extensions.isAtEnd) {
+    const type = extensions.number(2);
+    const data = extensions.vector(2);
+    if (type === signatureAlgorithms) hello.signatureSchemes = data.vector(2).numbers();
+    if (type === supportedVersions) hello.offersTls13 = data.vector(1).numbers().includes(tls13);
+  }
+  return hello;
+}
+
+/** Takes numbers and vectors off bytes; throws RangeError where they end. */
+class Reader {
+  readonly #bytes: Buffer;
+  #at = 0;
+
+  constructor(bytes: Buffer) {
+    this.#bytes = bytes;
+  }
+
+  get isAtEnd(): boolean {
+    return this.#at >= this.#bytes.length;
+  }
+
+  skip(length: number): void {
+    if (this.#at + length > this.#bytes.length) throw new RangeError('it ends early');
+    this.#at += length;
+  }
+
+  number(size: 1 | 2): number {
+    const at = this.#at;
+    this.skip(size);
+    return this.#bytes.readUIntBE(at, size);
+  }
+
+  /** What a length of so many bytes stands before. */
+  vector(sizeOfLength: 1 | 2): Reader {
+    const length = this.number(sizeOfLength);
+    const at = this.#at;
+    this.skip(length);
+    return new Reader(this.#bytes.subarray(at, at + length));
+  }
+
+  /** The rest as 16-bit numbers. */
+  numbers(): number[] {
+    const numbers: number[] = [];
+    while (!this.isAtEnd) numbers.push(this.number(2));
+    return numbers;
+  }
+}
+
+/** The suites of TLS 1.2 that servers here offer (versions.ts), by the kind of key that they need. */
+const suitesOf12: Readonly<Record<string, readonly number[]>> = {
+  ec: [0xc02b, 0xc02c, 0xcca9],
+  rsa: [0xc02f, 0xc030, 0xcca8, 0x009e, 0x009f, 0xccaa],
+};
+
+/** SignatureScheme values of RFC 8446, section 4.2.3, by the kind of key; those for TLS 1.2 alone apart. */
+const schemesOf: Readonly<Record<string, readonly number[]>> = {
+  ec: [0x0403, 0x0503, 0x0603],
+  rsa: [0x0804, 0x0805, 0x0806],
+  'rsa-pss': [0x0809, 0x080a, 0x080b],
+  ed25519: [0x0807],
+  ed448: [0x0808],
+};
+const schemesOf12: Readonly<Record<string, readonly number[]>> = { ec: [0x0203], rsa: [0x0401, 0x0501, 0x0601, 0x0201] };
+
+/** Kinds of keys as node:crypto names them, the cheapest for the server first. */
+export const keyTypes: readonly string[] = ['ec', 'ed25519', 'ed448', 'rsa', 'rsa-pss'];
+
+/** The kinds of keys whose certificates a client can use, the cheapest first. */
+export function usableKeyTypes({ cipherSuites, signatureSchemes, offersTls13 }: ClientHello): string[] {
+  const has = (schemes: readonly number[] = []) => schemes.some((scheme) => signatureSchemes?.includes(scheme));
+  return keyTypes.filter((type) => {
+    if (offersTls13) return has(schemesOf[type]);
+    // Ed25519 and Ed448 go with the suites for ECDSA (RFC 8422, section 5.1.1).
+    const suites = suitesOf12[type.startsWith('rsa') ? 'rsa' : 'ec']!;
+    if (!suites.some((suite) => cipherSuites.includes(suite))) return false;
+    // One that names none has SHA-1 with whatever key its suites need (RFC 5246, section 7.4.1.4.1).
+    return signatureSchemes === null ? type in suitesOf12 : has(schemesOf[type]) || has(schemesOf12[type]);
+  });
+}
