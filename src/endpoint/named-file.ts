@@ -33,7 +33,8 @@ export function listDirectory(directory: NamedFile, { recursive = false }: { rec
   const enter = (below: string) => {
     const path = join(top, below);
     // A link may lead back up.
-    const real = realpathSync(fsPath(path), 'buffer').toString('latin1');
+    // The other realpathSync takes its path for UTF-8.
+    const real = decodeName(Buffer.from(realpathSync.native(fsPath(path), 'buffer')));
     if (entered.has(real)) return;
     entered.add(real);
     for (const name of readdirSync(fsPath(path), { encoding: 'buffer' }).map(decodeName).sort()) {
