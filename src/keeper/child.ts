@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import type { Invocation } from '../control/messages.ts';
+import { errorCode } from '../error.ts';
 import { closeChannelEnd } from './channel.ts';
 import type { ChannelEnd } from './channel.ts';
 import { clearOfPlaces } from '../sys/descriptor.ts';
@@ -12,6 +13,8 @@ export type DaemonChild = {
   pid: number | null;
   /** Calls back with how it ended, for people: `was ended by SIGKILL`. */
   onExit(callback: (how: string) => void): void;
+  /** Calls back, before its channel closes, when it could not be started for want of descriptors, processes or memory. */
+  onShortage(callback: (error: unknown) => void): void;
 };
 
 export type SpawnDaemonOptions = {
@@ -29,32 +32,52 @@ export type SpawnDaemonOptions = {
  */
 export function spawnDaemon({ programs, args, end, env }: SpawnDaemonOptions): DaemonChild {
   let child: ChildProcess | null = null;
+  let shortage: unknown = null;
+  let onShortage: ((error: unknown) => void) | null = null;
+  const failed = (error: unknown) => {
+    if (!isShortage(error)) return;
+    shortage = error;
+    onShortage?.(error);
+  };
   for (const { file, args: before } of programs) {
     if (whyNoProgram(file) !== null) continue;
-    child = trySpawn(file, [...before, ...args], end, env);
+    child = trySpawn({ file, args: [...before, ...args], env }, end, failed);
     if (child !== null) break;
   }
   closeChannelEnd(end);
   return {
     pid: child?.pid ?? null,
+    onShortage(callback) {
+      onShortage = callback;
+      if (shortage !== null) callback(shortage);
+    },
     onExit: (callback) => void child?.once('exit', (code, signal) => callback(signal === null ? `exited with code ${code}` : `was ended by ${signal}`)),
   };
 }
 
-function trySpawn(file: string, args: readonly string[], { stream, datagrams }: ChannelEnd, env: NodeJS.ProcessEnv): ChildProcess | null {
-  const clear = clearOfPlaces([stream, datagrams]);
+/** What may be had a moment later: fork(2), pipe(2). */
+export function isShortage(error: unknown): boolean {
+  return ['EMFILE', 'ENFILE', 'EAGAIN', 'ENOMEM'].includes(errorCode(error) ?? '');
+}
+
+type Program = { file: string; args: readonly string[]; env: NodeJS.ProcessEnv };
+
+function trySpawn({ file, args, env }: Program, { stream, datagrams }: ChannelEnd, failed: (error: unknown) => void): ChildProcess | null {
+  let clear: ReturnType<typeof clearOfPlaces> | null = null;
   try {
+    clear = clearOfPlaces([stream, datagrams]);
     const child = spawn(file, args, {
       cwd: '/',
       detached: true,
       env: { ...env, [channelVariable]: '3,4' },
       stdio: ['inherit', 'inherit', 'inherit', ...clear.fds],
     });
-    child.on('error', () => {}); // there is no pid then, which is looked at
+    child.on('error', failed); // there is no pid then, which is looked at
     return child.pid === undefined ? null : child;
-  } catch {
-    return null; // Deno throws where Node tells later
+  } catch (error) {
+    failed(error); // Deno throws where Node tells later
+    return null;
   } finally {
-    clear.close();
+    clear?.close();
   }
 }

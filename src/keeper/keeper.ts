@@ -14,7 +14,7 @@ import { holdSignals } from '../sys/exec.ts';
 import { hasLinuxCalls, setChildSubreaper, setThreadName } from '../sys/process.ts';
 import { become, isThisProgram, recall } from './become.ts';
 import type { Phase, Remembered } from './become.ts';
-import { spawnDaemon } from './child.ts';
+import { isShortage, spawnDaemon } from './child.ts';
 import { Channel, openChannel } from './channel.ts';
 import type { ChannelEnd } from './channel.ts';
 import { takeGiven } from './given.ts';
@@ -52,6 +52,8 @@ type Generation = {
   /** The exit code that it announced. */
   ended: number | null;
   stop?: ((times: number) => void) | undefined;
+  /** It was not started for want of something. */
+  shortage?: unknown;
 };
 
 /** Keep a daemon running until it ends by itself. Resolves with the exit code. Rejects with GraceError when one runs already. */
@@ -74,20 +76,22 @@ class Keeper {
   readonly #exit = Promise.withResolvers<number>();
   readonly #programs: Programs;
   #hasServed = false;
+  /** The last start failed for want of something that may come back. */
+  #isShort = false;
   readonly #signals: SignalRelay;
   #restTimer: NodeJS.Timeout | undefined;
   readonly #reaper = new Reaper();
   readonly #restarter = new Restarter({
     reaper: this.#reaper,
     start: (how) => {
-      if (!this.#voice.isBackground) this.#voice.print(`${how}; starting it again`);
-      this.#start(how);
+      if (!this.#voice.isBackground && !this.#isShort) this.#voice.print(`${how}; starting it again`);
+      this.#startAgain(how);
     },
     leave: (pid) => {
       this.#voice.print(`the daemon (pid ${pid}) lives, and has lost touch with this keeper, which leaves it to the next one`);
       this.#finish(1);
     },
-    giveUp: (how) => this.#giveUp(how),
+    giveUp: (how) => this.#giveUp(`${how}, as it did at each of the last starts`),
   });
 
   constructor(options: KeeperOptions, remembered: Remembered | null) {
@@ -152,6 +156,22 @@ class Keeper {
     return generation;
   }
 
+  /** In place of one that has served: clients wait in the queues, so that a shortage is waited for. */
+  #startAgain(how: string): void {
+    try {
+      this.#start(how);
+    } catch (error) {
+      if (!this.#hasServed || !isShortage(error)) return this.#giveUp(`${how}, and cannot be started again: ${errorMessage(error)}`);
+      this.#waitFor(error, how);
+    }
+  }
+
+  #waitFor(error: unknown, how: string): void {
+    if (!this.#isShort) this.#voice.print(`${how}, and cannot be started for the moment: ${errorMessage(error)}; it is tried again and again`);
+    this.#isShort = true;
+    this.#restarter.startLater(how);
+  }
+
   #start(reason: string | null): void {
     if (this.#signals.isStopping) return this.#finish(0);
     const [ours, theirs] = openChannel();
@@ -162,6 +182,7 @@ class Keeper {
     const child = spawnDaemon({ programs: this.#programs.inTurn(), args, end: theirs, env: this.#voice.environment(env) });
     this.#voice.answered();
     generation.pid = child.pid;
+    child.onShortage((error) => (generation.shortage = error));
     const { pid } = child;
     if (pid === null) return; // the closed channel tells
     this.#reaper.add(pid);
@@ -211,6 +232,7 @@ class Keeper {
     if (hearsStop) generation.stop = (times) => generation.channel.say({ stop: times });
     this.#programs.served(program);
     this.#hasServed = true;
+    this.#isShort = false;
     this.#restarter.served();
     this.#voice.redirect();
     this.#signals.serving();
@@ -229,12 +251,13 @@ class Keeper {
   #look(lost?: Generation): void {
     if ([...this.#generations].some(({ phase }) => phase !== 'retired') || this.#restarter.isPending) return;
     if (this.#signals.isStopping) return this.#finish(0);
+    if (lost?.shortage && this.#hasServed) return this.#waitFor(lost.shortage, 'the daemon ended');
     if (lost?.phase === 'starting') this.#programs.failed();
     this.#restarter.crashed(lost?.pid ?? null);
   }
 
   #giveUp(how: string): void {
-    this.#voice.print(`${how}, as it did at each of the last starts; giving up`);
+    this.#voice.print(`${how}; giving up`);
     const paths = statePaths(this.#options.dir);
     try {
       if (readFileSync(paths.pid, 'utf8').trim() === String(process.pid)) rmSync(paths.pid);

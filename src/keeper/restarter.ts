@@ -8,6 +8,9 @@ const lastWordsMs = 30;
 /** How long a process may take over its end once its channel has closed: the system is not always quick with that. */
 const endingMs = 3000;
 
+/** Between two starts when descriptors, processes or memory are short. */
+const shortagePauseMs = 500;
+
 export type RestarterOptions = {
   reaper: Reaper;
   /** Start a daemon in place of one that ended so. */
@@ -61,6 +64,15 @@ export class Restarter {
       else this.#options.start(how);
     };
     this.#timer = setTimeout(goOn, pauseMs ?? 0);
+  }
+
+  /** It cannot be started for want of something that may come back: it is tried again and again, and clients wait. */
+  startLater(how: string): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.#options.start(how);
+    }, shortagePauseMs);
   }
 
   cancel(): void {

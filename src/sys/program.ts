@@ -1,4 +1,5 @@
 import { accessSync, closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
+import { errorCode } from '../error.ts';
 import { describeError } from './system-error.ts';
 
 /** What is said of a program that is shorter than its own headers say. */
@@ -17,7 +18,8 @@ export function whyNoProgram(file: string): string | null {
     accessSync(file, constants.X_OK);
     fd = openSync(file, 'r');
   } catch (error) {
-    return describeError(error);
+    // With no descriptor left nothing is certain.
+    return ['EMFILE', 'ENFILE'].includes(errorCode(error) ?? '') ? null : describeError(error);
   }
   try {
     const { size } = fstatSync(fd);

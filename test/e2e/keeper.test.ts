@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, copyFileSync, existsSync, readFileSync, readlinkSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -287,4 +287,28 @@ test('the keeper is small', { timeout, skip: runtime === 'executable' ? false : 
   const [its, the] = [memoryOf(keeper), memoryOf(await daemon())];
   t.diagnostic(`keeper: RSS ${its.rss} kB, PSS ${its.pss} kB, of its own ${its.anonymous} kB; daemon: RSS ${the.rss} kB, PSS ${the.pss} kB, of its own ${the.anonymous} kB`);
   assert.ok(its.anonymous < 20_000);
+});
+
+test('a keeper that has no descriptor left waits for some, and so do the clients, until the daemon can be started again', { timeout, skip: process.platform !== 'linux' && 'prlimit is of Linux' }, async (t) => {
+  const { grace, keeper, port, daemon } = await startKept(t);
+  const limit = (count: string) => execFileSync('prlimit', ['--pid', String(keeper), `--nofile=${count}:`]);
+  const [, soft = ''] = /^Max open files +(\d+)/m.exec(readFileSync(`/proc/${keeper}/limits`, 'utf8')) ?? [];
+  // None for the channel to the daemon; then some for that, and none for the pipe of spawn(2).
+  for (const more of [0, 2]) {
+    const said = () => grace.log().match(/cannot be started for the moment: .*EMFILE/g)?.length ?? 0;
+    const before = said();
+    const pid = await daemon();
+    const used = descriptorsOf(keeper);
+    const free = Array.from({ length: used.size + 10 }, (_, fd) => fd).filter((fd) => !used.has(fd));
+    limit(String(free[more]!));
+    await kill(pid, 'SIGKILL');
+    await until('the keeper says so', () => said() === before + 1);
+    const client = openClient(t, { port });
+    limit(soft);
+    const { socket } = await client;
+    await once(socket, 'data');
+    assert.ok(isRunning(keeper));
+    assert.notEqual(await daemon(), pid);
+    assert.equal(said(), before + 1);
+  }
 });
