@@ -1,9 +1,11 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { GraceError } from '../error.ts';
 import { keepInheritedFds } from '../sys/descriptor.ts';
 import { lockFile } from '../sys/lock.ts';
+import { isStopped } from '../sys/process.ts';
 import { describeError } from '../sys/system-error.ts';
 import { DaemonMovedError, call } from './client.ts';
 import { limitHint } from '../sys/limit-hint.ts';
@@ -100,12 +102,44 @@ function failureToSpawn(child: ChildProcess): Promise<never> {
   });
 }
 
+/** How long another client may take before it is looked at, and in all: a daemon with thousands of rules takes seconds. */
+const maxLaunchQuietMs = 3000;
+const maxLaunchMs = 120_000;
+
 async function holdLaunchLock(dir: string): Promise<Disposable> {
   makeStateDir(dir);
-  for (;;) {
+  const file = statePaths(dir).launchLock;
+  for (const began = performance.now(); ; ) {
     const lock = tryLock(dir);
-    if (lock) return { [Symbol.dispose]: () => lock.release() };
+    if (lock) {
+      attempt(() => writeFileSync(file, `${process.pid}\n`));
+      return { [Symbol.dispose]: () => lock.release() };
+    }
+    const waitedMs = performance.now() - began;
+    const holder = waitedMs > maxLaunchQuietMs ? readHolder(file) : null;
+    if (holder !== null && isStopped(holder)) {
+      throw new GraceError(`another grace start (pid ${holder}) is about to start the daemon in ${dir}, and is stopped`, { hint: `let it go on with: kill -CONT ${holder}; or end it with: kill -KILL ${holder}` });
+    }
+    if (waitedMs > maxLaunchMs) throw new GraceError(`another grace start${holder === null ? '' : ` (pid ${holder})`} has not come to an end for ${maxLaunchMs / 1000} s`, { hint: `it holds ${file}; fuser ${file} shows it` });
     await delay(15); // flock(2) has no event; the other client holds it for as long as a daemon takes to start
+  }
+}
+
+/** Who made the lock, as it wrote there. */
+function readHolder(file: string): number | null {
+  try {
+    const pid = Number(readFileSync(file, 'utf8'));
+    return Number.isInteger(pid) && pid > 1 ? pid : null;
+  } catch {
+    return null;
+  }
+}
+
+function attempt(act: () => void): void {
+  try {
+    act();
+  } catch {
+    // It is for messages alone.
   }
 }
 

@@ -144,3 +144,12 @@ export function isRunning(pid: number): boolean {
     return true; // no /proc on this system
   }
 }
+
+/** Whether a process is stopped, by a signal or a debugger (proc_pid_stat(5)). False where that cannot be told. */
+export function isStopped(pid: number): boolean {
+  try {
+    return /^\d+ \(.*\) [Tt] /s.test(fs.readFileSync(`/proc/${pid}/stat`, 'latin1'));
+  } catch {
+    return false;
+  }
+}
