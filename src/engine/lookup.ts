@@ -4,6 +4,7 @@ import { lookup } from 'node:dns/promises';
 import net from 'node:net';
 import { unlessAborted } from '../abort.ts';
 import { errorCode } from '../error.ts';
+import { NAME_FRESH_MS } from './policy.ts';
 
 /**
  * Lookups at once, by what is known of their names: in the hosts file, so that no name server is needed;
@@ -13,8 +14,6 @@ import { errorCode } from '../error.ts';
  */
 const MOST_AT_ONCE = { hosts: 4, slow: 12, others: 8 };
 const SLOW_MS = 500;
-/** An answer is used for others who ask so soon after. */
-const FRESH_MS = 1000;
 /** So long a new answer is awaited before the last good one is used in its place; not at all for a name that was slow last time. */
 const PATIENCE_MS = 200;
 /** Names whose last good answer is remembered. */
@@ -66,7 +65,7 @@ export class Names {
   async resolve(host: string, { bindAddress, signal }: ResolveOptions): Promise<readonly string[]> {
     if (net.isIP(host) !== 0) return [host];
     const name = this.#name(host, bindAddress === null ? 0 : (net.isIP(bindAddress) as 0 | 4 | 6));
-    if (name.good !== null && performance.now() - name.good.atMs < FRESH_MS) return name.good.addresses;
+    if (name.good !== null && performance.now() - name.good.atMs < NAME_FRESH_MS) return name.good.addresses;
     const pending = (name.pending ??= this.#begin(name));
     pending.waiters++;
     try {

@@ -33,6 +33,11 @@ export function describeLateLookup(seconds: number): string {
   return `the name cannot be resolved: no answer within ${seconds} s`;
 }
 
+/** No byte moved for as long as is allowed. */
+export function describeIdle(idleMs: number): string {
+  return `idle for ${idleMs / 1000} s`;
+}
+
 /** Why an open connection failed, other than by an ending of its peer. */
 export function relayFailure(error: Error): GraceError {
   const message = errorCode(error) === 'ETIMEDOUT' ? 'the peer does not answer any more (ETIMEDOUT)' : error.message;

@@ -1,6 +1,6 @@
 /** Taking clients from listeners. */
 import { EAGAIN, ECONNABORTED, EINTR, EINVAL, EMFILE, EPOLLEXCLUSIVE, EPOLLIN } from './kernel.ts';
-import { ACCEPT_PAUSE_MS, errnosOf, shortages } from '../dial-policy.ts';
+import { ACCEPT_PAUSE_MS, errnosOf, nextPause, SHORTAGES } from '../policy.ts';
 import { Descriptors } from './descriptors.ts';
 import { IS_UNIX, KIND_CLIENT, KIND_LISTENER } from './legs.ts';
 import type { Dialer } from './dial.ts';
@@ -15,7 +15,7 @@ import { tuneClient } from './tune.ts';
 const ACCEPTS_PER_TURN = 64;
 /** Longest that a client may have waited in the queue of a listener before it was tuned. */
 const TUNE_FOR_MS = 2000;
-const SHORTAGES = errnosOf(shortages);
+const SHORTAGE_ERRNOS = errnosOf(SHORTAGES);
 /** In place of a client: it was accepted, and nothing could be done with it. */
 const REFUSED = -(1 << 20);
 
@@ -94,7 +94,7 @@ export class Acceptor {
       if (client === -EAGAIN) return void (entrance.burst = Math.max(1, entrance.burst >> 1));
       if (client === CLOSED_ROUTE) return;
       if (client === -ECONNABORTED || client === -EINTR) continue;
-      if (SHORTAGES.includes(-client)) return this.#pause(entrance, -client);
+      if (SHORTAGE_ERRNOS.includes(-client)) return this.#pause(entrance, -client);
       // Somebody who has the socket too shut it down: it says so for ever, and nobody will come.
       if (client === -EINVAL) return this.#unwatch(entrance);
       // Errors of the network that accept(2) passes on concern that client alone.
@@ -193,7 +193,7 @@ export class Acceptor {
   #pause(entrance: ThreadEntrance, errno: number): void {
     const { now } = this.#thread;
     this.#unwatch(entrance);
-    entrance.pauseMs = entrance.pauseMs === 0 ? ACCEPT_PAUSE_MS.first : Math.min(2 * entrance.pauseMs, ACCEPT_PAUSE_MS.longest);
+    entrance.pauseMs = nextPause(entrance.pauseMs, ACCEPT_PAUSE_MS);
     entrance.resumeAt = now + entrance.pauseMs;
     this.wakeAt = Math.min(this.wakeAt, entrance.resumeAt);
     this.#thread.say({ said: 'paused', entrance: entrance.plan.id, errno, retryInMs: entrance.pauseMs });
@@ -216,7 +216,7 @@ export class Acceptor {
       entrance.resumeAt = 0;
       this.#watch(entrance);
     } else {
-      entrance.pauseMs = Math.min(2 * entrance.pauseMs, ACCEPT_PAUSE_MS.longest);
+      entrance.pauseMs = nextPause(entrance.pauseMs, ACCEPT_PAUSE_MS);
       entrance.resumeAt = this.#thread.now + entrance.pauseMs;
     }
   }

@@ -1,6 +1,7 @@
 /** Whether there are descriptors for more connections. */
 import { C } from '../../sys/constants.ts';
 import { fdLimit } from '../../sys/process.ts';
+import { descriptorReserve } from '../policy.ts';
 import type { Kernel } from './kernel.ts';
 
 export class Descriptors {
@@ -10,10 +11,8 @@ export class Descriptors {
 
   constructor(kernel: Kernel, { capacity }: { capacity: number }) {
     const limit = Math.min(Number(fdLimit().soft), capacity);
-    // Kept for what is no connection: the upstream of the last one, files, the start of a successor.
-    const reserve = Math.min(64, Math.max(8, Math.floor(limit / 16)));
     this.#kernel = kernel;
-    this.#bound = limit - reserve;
+    this.#bound = limit - descriptorReserve(limit);
   }
 
   /** Whether a new descriptor leaves no room for others. */

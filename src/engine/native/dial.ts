@@ -1,5 +1,5 @@
 /** Connecting accepted clients to their destination. The mirror image of accept.ts. */
-import { errnosOf, FULL_QUEUE_PAUSE_MS, HEAD_START_MS, passing, RETRY_PAUSE_MS, SHORTAGE_PAUSE_MS, shortages } from '../dial-policy.ts';
+import { errnosOf, FULL_QUEUE_PAUSE_MS, HEAD_START_MS, NAME_FRESH_MS, nextPause, REFUSALS, RETRY_PAUSE_MS, SHORTAGE_PAUSE_MS, SHORTAGES } from '../policy.ts';
 import type { DialAge } from '../transfer.ts';
 import { areAllPortsTaken, isConnectedToItself, startConnect } from './connect.ts';
 import type { FirstFlight } from './first-flight.ts';
@@ -13,10 +13,8 @@ import type { Relay } from './relay.ts';
 import type { Thread, ThreadUpstream } from './thread.ts';
 import type { KeepAlive } from './tune.ts';
 
-/** So long the addresses of a name are used for further clients, unless one of them fails. */
-const RESOLVED_FOR_MS = 1000;
-const SHORTAGES = errnosOf(shortages);
-const PASSING = errnosOf(passing);
+const SHORTAGE_ERRNOS = errnosOf(SHORTAGES);
+const REFUSAL_ERRNOS = errnosOf(REFUSALS);
 
 /** A connect under way, and the index of its address. */
 type Try = { readonly fd: number; readonly address: number };
@@ -131,7 +129,7 @@ export class Dialer {
     this.#resolving.delete(upstreamId);
     const addresses = sockaddrs.map((sockaddr) => kernel.address(sockaddr));
     const upstream = upstreams.get(upstreamId);
-    if (upstream && failure === null) upstream.resolved = { addresses, until: now + RESOLVED_FOR_MS };
+    if (upstream && failure === null) upstream.resolved = { addresses, until: now + NAME_FRESH_MS };
     for (const dial of waiting) {
       if (this.#dials.get(dial.client) !== dial || dial.isResting) continue;
       dial.lookupFailure = failure;
@@ -156,7 +154,7 @@ export class Dialer {
     dial.wakeAt = Infinity;
     const result = this.#connect(dial, address, index);
     if (result === 0) return;
-    if (result === -EAGAIN || SHORTAGES.includes(-result)) return this.#tryAgain(dial, result);
+    if (result === -EAGAIN || SHORTAGE_ERRNOS.includes(-result)) return this.#tryAgain(dial, result);
     if (result === -EADDRNOTAVAIL && areAllPortsTaken(address, dial.upstream)) return this.#tryAgain(dial, result);
     this.#failed(dial, index, -result);
   }
@@ -165,7 +163,7 @@ export class Dialer {
   #tryAgain(dial: Dial, result: number): void {
     dial.next--;
     dial.wakeAt = this.#thread.now + (result === -EAGAIN ? dial.fullQueuePauseMs : SHORTAGE_PAUSE_MS);
-    dial.fullQueuePauseMs = Math.min(2 * dial.fullQueuePauseMs, FULL_QUEUE_PAUSE_MS.longest);
+    dial.fullQueuePauseMs = nextPause(dial.fullQueuePauseMs, FULL_QUEUE_PAUSE_MS);
     this.#due(dial.wakeAt);
   }
 
@@ -236,12 +234,12 @@ export class Dialer {
   #attemptFailed(dial: Dial): void {
     const { now } = this.#thread;
     const { lookupFailure } = dial;
-    const isWorthIt = lookupFailure?.isPassing === true || dial.failures.some(({ errno }) => PASSING.includes(errno));
+    const isWorthIt = lookupFailure?.isPassing === true || dial.failures.some(({ errno }) => REFUSAL_ERRNOS.includes(errno));
     if (!isWorthIt || now >= dial.retryUntil) return this.#giveUp(dial, lookupFailure ? { text: lookupFailure.text } : { failures: dial.failures });
     dial.isResting = true;
     dial.deadline = Infinity;
     dial.wakeAt = Math.min(now + dial.pauseMs, dial.retryUntil);
-    dial.pauseMs = Math.min(2 * dial.pauseMs, RETRY_PAUSE_MS.longest);
+    dial.pauseMs = nextPause(dial.pauseMs, RETRY_PAUSE_MS);
     this.#due(dial.wakeAt);
   }
 

@@ -15,7 +15,7 @@ import { errorCode, GraceError } from '../../error.ts';
 import type { ClientEndpoint } from '../../endpoint/model.ts';
 import type { Engine, EngineName, EntranceOptions, ProbeOptions, Upstream } from '../engine.ts';
 import type { AdoptOptions } from '../transfer.ts';
-import { passing } from '../dial-policy.ts';
+import { REFUSALS } from '../policy.ts';
 import { Names } from '../lookup.ts';
 import { openPortableEngine } from '../portable/engine.ts';
 import { NativeEntrance } from './entrance.ts';
@@ -213,7 +213,7 @@ export class NativeEngine implements Engine {
       this.#threads.tell(thread, { do: 'resolved', upstream: id, addresses: sockaddrs, failure: null });
     } catch (error) {
       if (lookup.signal.aborted) return;
-      const failure = { text: describeFailure(error), isPassing: passing.includes(errorCode(error) ?? '') };
+      const failure = { text: describeFailure(error), isPassing: REFUSALS.includes(errorCode(error) ?? '') };
       this.#threads.tell(thread, { do: 'resolved', upstream: id, addresses: [], failure });
     } finally {
       if (this.#lookups.get(key) === lookup) this.#lookups.delete(key);

@@ -1,9 +1,8 @@
 /** Ends connections on which no byte moved for as long as their entrance allows. */
+import { LOOKS_PER_IDLE } from '../policy.ts';
+import { describeIdle } from '../words.ts';
 import { FROZEN, KIND_CLIENT, TICK_MS } from './legs.ts';
 import type { Thread } from './thread.ts';
-
-/** How many looks an idle time takes: it is found out at most one look late. */
-const LOOKS = 4;
 
 export class IdleWatch {
   readonly #thread: Thread;
@@ -15,7 +14,7 @@ export class IdleWatch {
 
   /** Start to look at the connections of an entrance. */
   add(entrance: { idleMs: number | null }): void {
-    if (entrance.idleMs !== null) this.wakeAt = Math.min(this.wakeAt, this.#thread.now + entrance.idleMs / LOOKS);
+    if (entrance.idleMs !== null) this.wakeAt = Math.min(this.wakeAt, this.#thread.now + entrance.idleMs / LOOKS_PER_IDLE);
   }
 
   /** For how long a connection has been quiet, in milliseconds; 0 where nobody looks. */
@@ -47,7 +46,7 @@ export class IdleWatch {
       const { idleMs } = entrance.plan;
       if (idleMs === null) continue;
       if (now >= entrance.nextLookAt) {
-        entrance.nextLookAt = now + idleMs / LOOKS;
+        entrance.nextLookAt = now + idleMs / LOOKS_PER_IDLE;
         due.set(id, idleMs);
       }
       this.wakeAt = Math.min(this.wakeAt, entrance.nextLookAt);
@@ -57,7 +56,7 @@ export class IdleWatch {
       const idleMs = due.get(legs.entrance(client));
       if (idleMs === undefined || legs.other(client) === -1 || legs.has(client, FROZEN)) continue;
       if (legs.quietMs(client, now) < idleMs) continue;
-      this.#thread.end(client, { stage: 'relay', reason: { text: `idle for ${idleMs / 1000} s` }, reset: false });
+      this.#thread.end(client, { stage: 'relay', reason: { text: describeIdle(idleMs) }, reset: false });
     }
   }
 }

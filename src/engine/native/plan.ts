@@ -1,7 +1,7 @@
 /** Which endpoints the native engine serves itself, and what its threads need to know of them. */
 import { isIP, isIPv4 } from 'node:net';
 import type { ClientEndpoint, ServerEndpoint, TcpClient } from '../../endpoint/model.ts';
-import { KEEP_ALIVE } from '../dial-policy.ts';
+import { KEEP_ALIVE } from '../policy.ts';
 import { givesOutPort } from '../../sys/local-ports.ts';
 import { encodeSockaddr } from '../../sys/sockaddr.ts';
 import type { UpstreamPlan } from './messages.ts';

@@ -1,5 +1,5 @@
 /** Bytes both ways, until both directions have ended. */
-import { endings, errnosOf } from '../dial-policy.ts';
+import { ENDINGS, errnosOf } from '../policy.ts';
 import { EAGAIN, EINTR, ENOBUFS, ENOMEM, EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP, READ_SIZE } from './kernel.ts';
 import { BLOCKED, BROKEN, ENDED, FROZEN, IS_UNIX, KIND_CLIENT, QUEUED, READABLE, READ_TO_END, SHUT, SPLICING } from './legs.ts';
 import { COPY_AFTER, Pipes, SPLICE_AFTER } from './pipes.ts';
@@ -20,7 +20,7 @@ export const UNIX_EVENTS = EPOLLIN | EPOLLRDHUP | EPOLLET;
 
 /** With these beside it, EPOLLRDHUP does not mean an end in order, or not all bytes before it come in one go. */
 const END_EVENTS = EPOLLRDHUP | EPOLLERR | EPOLLPRI;
-const ENDINGS = errnosOf(endings);
+const ENDING_ERRNOS = errnosOf(ENDINGS);
 const GOES_ON = { endsAfter: false };
 
 export class Relay {
@@ -217,7 +217,7 @@ export class Relay {
 
   /** A leg failed: the other one is reset. */
   #abort(fd: number, errno: number): void {
-    const isPeersEnding = errno === 0 || ENDINGS.includes(errno);
+    const isPeersEnding = errno === 0 || ENDING_ERRNOS.includes(errno);
     const reason = isPeersEnding ? null : { failures: [{ address: -1, errno }] };
     this.#thread.end(this.#thread.legs.clientOf(fd), { stage: 'relay', reason, reset: true });
   }

@@ -1,6 +1,6 @@
 /** Options of TCP sockets. */
 import { C } from '../../sys/constants.ts';
-import { KEEP_ALIVE } from '../dial-policy.ts';
+import { KEEP_ALIVE } from '../policy.ts';
 import type { Kernel } from './kernel.ts';
 import { KIND_SERVER } from './legs.ts';
 import type { Thread } from './thread.ts';

@@ -3,7 +3,7 @@ import net from 'node:net';
 import { constants } from 'node:os';
 import type { Socket } from 'node:net';
 import { errorCode } from '../../error.ts';
-import { HEAD_START_MS } from '../dial-policy.ts';
+import { HEAD_START_MS } from '../policy.ts';
 import { SystemError } from '../../sys/system-error.ts';
 import { ignoreError } from './leg.ts';
 import { TimeLimitError } from './retry.ts';

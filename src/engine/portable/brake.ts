@@ -1,5 +1,5 @@
 import { GraceError } from '../../error.ts';
-import { ACCEPT_PAUSE_MS } from '../dial-policy.ts';
+import { ACCEPT_PAUSE_MS, nextPause } from '../policy.ts';
 import type { Descriptors } from './descriptors.ts';
 
 /** An entrance, as the brake knows it. */
@@ -44,8 +44,8 @@ export class Brake {
   apply(error: Error): void {
     if (this.isOn) return;
     // Trouble right after a pause is the same trouble still.
-    const isNew = performance.now() - this.#resumedAtMs > ACCEPT_PAUSE_MS.longest;
-    this.#delayMs = isNew ? ACCEPT_PAUSE_MS.first : Math.min(2 * this.#delayMs, ACCEPT_PAUSE_MS.longest);
+    const isNew = performance.now() - this.#resumedAtMs > ACCEPT_PAUSE_MS.max;
+    this.#delayMs = nextPause(isNew ? 0 : this.#delayMs, ACCEPT_PAUSE_MS);
     this.#wait(this.#delayMs);
     for (const entrance of this.#entrances) entrance.paused({ error, retryInMs: this.#delayMs });
   }
@@ -69,7 +69,7 @@ export class Brake {
 
   #retry(): void {
     if (!this.#descriptors.hasRoom()) {
-      this.#delayMs = Math.min(2 * this.#delayMs, ACCEPT_PAUSE_MS.longest);
+      this.#delayMs = nextPause(this.#delayMs, ACCEPT_PAUSE_MS);
       return this.#wait(this.#delayMs);
     }
     this.#timer = null;

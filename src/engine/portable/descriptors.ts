@@ -5,6 +5,7 @@
  */
 import { readdirSync } from 'node:fs';
 import { errorCode } from '../../error.ts';
+import { descriptorReserve } from '../policy.ts';
 import { fdLimit } from '../../sys/process.ts';
 
 export type DescriptorOptions = {
@@ -17,7 +18,6 @@ const perConnection = 2;
 
 export class Descriptors {
   readonly #limit: number;
-  /** Kept for everything that is no connection: files, a second address tried, the start of a successor. */
   readonly #reserve: number;
   /** What they will be, counted and then reckoned on: each connection as if its upstream were connected. */
   #reckoned = 0;
@@ -26,7 +26,7 @@ export class Descriptors {
 
   constructor({ limit = readLimit() }: DescriptorOptions = {}) {
     this.#limit = limit;
-    this.#reserve = Math.min(64, Math.max(8, Math.floor(limit / 16)));
+    this.#reserve = descriptorReserve(limit);
   }
 
   /** Whether one more connection can be had. */

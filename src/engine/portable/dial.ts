@@ -2,7 +2,7 @@
 import { isIP } from 'node:net';
 import type { ClientEndpoint, SslClient, TcpClient, TlsClient } from '../../endpoint/model.ts';
 import { errorCode, GraceError } from '../../error.ts';
-import { passing, shortages } from '../dial-policy.ts';
+import { REFUSALS, SHORTAGE_PATIENCE_MS, SHORTAGES } from '../policy.ts';
 import type { Names } from '../lookup.ts';
 import { describeFailure, describeLateLookup, placeOf } from '../words.ts';
 import { AttemptsError, connectAny } from './addresses.ts';
@@ -25,7 +25,7 @@ export function openDialer(endpoint: ClientEndpoint, names: Names): Dialer {
     try {
       const { retry: forMs = 0, timeout } = endpoint;
       const attempt = () => withinTime(timeout * 1000, signal, connect);
-      return await withRetries({ forMs, signal, isWorthIt: isPassing }, () => withRetries({ forMs: shortageMs, signal, isWorthIt: isShortage }, attempt));
+      return await withRetries({ forMs, signal, isWorthIt: isPassing }, () => withRetries({ forMs: SHORTAGE_PATIENCE_MS, signal, isWorthIt: isShortage }, attempt));
     } catch (error) {
       signal.throwIfAborted();
       throw dialError(endpoint, error);
@@ -72,17 +72,14 @@ function openTcpConnect({ host, port, bindAddress, keepalive }: TcpClient | SslC
   };
 }
 
-/** How long a dial waits for others to give descriptors back, in milliseconds. */
-const shortageMs = 100;
-
 /** Whether `retry` waits for it; of several addresses, at any. */
 function isPassing(error: unknown): boolean {
-  return hasCode(error, passing);
+  return hasCode(error, REFUSALS);
 }
 
 /** Whether this process, or the system, has no descriptors or memory left. */
 function isShortage(error: unknown): boolean {
-  return hasCode(error, shortages);
+  return hasCode(error, SHORTAGES);
 }
 
 function hasCode(error: unknown, codes: readonly string[]): boolean {

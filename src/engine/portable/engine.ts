@@ -11,6 +11,7 @@ import { printClient, printServer } from '../../endpoint/print.ts';
 import { GraceError } from '../../error.ts';
 import type { Engine } from '../engine.ts';
 import { Names } from '../lookup.ts';
+import { HANDSHAKE_TIMEOUT_MS, MAX_HANDSHAKES } from '../policy.ts';
 import { Brake } from './brake.ts';
 import { Descriptors } from './descriptors.ts';
 import type { DescriptorOptions } from './descriptors.ts';
@@ -33,7 +34,7 @@ export type PortableEngineOptions = Partial<TerminatorOptions> & VigilOptions & 
 
 /** Open the engine. `close` it when its entrances are stopped and its connections gone. */
 export function openPortableEngine(options: PortableEngineOptions = {}): Engine {
-  const { handshakeTimeoutMs = 10_000, handshakeLimit = 1000, names = new Names() } = options;
+  const { handshakeTimeoutMs = HANDSHAKE_TIMEOUT_MS, handshakeLimit = MAX_HANDSHAKES, names = new Names() } = options;
   const descriptors = new Descriptors(options);
   const shared = { descriptors, brake: new Brake(descriptors), vigil: new Vigil(options) };
   return {

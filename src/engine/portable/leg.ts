@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import { KEEP_ALIVE } from '../dial-policy.ts';
+import { KEEP_ALIVE } from '../policy.ts';
 import type { Gate } from './gate.ts';
 
 /** One side of a connection: the client's or the upstream's. */

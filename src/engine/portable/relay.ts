@@ -1,5 +1,7 @@
 /** Bytes both ways, until both directions have ended. */
 import { errorCode, GraceError } from '../../error.ts';
+import { LOOKS_PER_IDLE } from '../policy.ts';
+import { describeIdle, relayFailure } from '../words.ts';
 import { pauseLeg, resumeLeg } from './gate.ts';
 import { closedLeg, closeLeg, destroyLeg, resetLeg } from './leg.ts';
 import type { Leg } from './leg.ts';
@@ -60,7 +62,7 @@ export async function relay(near: Leg, far: Leg, { movedIn, movedOut, idleMs, si
   };
   const watch = (leg: Leg, other: Leg) => {
     leg.socket.on('error', (error) => {
-      if (!isClosing) trouble ??= isPeersEnding(error) ? null : relayError(error);
+      if (!isClosing) trouble ??= isPeersEnding(error) ? null : relayFailure(error);
     });
     leg.socket.on('close', () => {
       if (!isClosing && !isOrderly(leg)) pass(leg, other);
@@ -74,7 +76,7 @@ export async function relay(near: Leg, far: Leg, { movedIn, movedOut, idleMs, si
     });
   };
   const abort = () => close(null);
-  const stopIdle = idleMs === null ? null : whenIdle({ idleMs, bytesMoved: () => bytesMoved, idle: () => close(new GraceError(`idle for ${idleMs / 1000} s`)) });
+  const stopIdle = idleMs === null ? null : whenIdle({ idleMs, bytesMoved: () => bytesMoved, idle: () => close(new GraceError(describeIdle(idleMs))) });
   watch(near, far);
   watch(far, near);
   signal.addEventListener('abort', abort);
@@ -150,16 +152,7 @@ function isGone({ socket, carrier }: Leg): boolean {
   return socket.destroyed || carrier.destroyed;
 }
 
-function relayError(error: Error): GraceError {
-  const code = errorCode(error);
-  if (code === 'ETIMEDOUT') return new GraceError('the peer does not answer any more (ETIMEDOUT)', { cause: error });
-  return new GraceError(error.message, { cause: error });
-}
-
 type IdleOptions = { idleMs: number; bytesMoved: () => number; idle: () => void };
-
-/** How many looks an idle time takes: it is found out at most one look late. */
-const looksPerIdle = 4;
 
 /** Calls back once no byte moved for so long. A look now and then costs less than a clock at every byte. */
 function whenIdle({ idleMs, bytesMoved, idle }: IdleOptions): () => void {
@@ -169,7 +162,7 @@ function whenIdle({ idleMs, bytesMoved, idle }: IdleOptions): () => void {
     const moved = bytesMoved();
     quietLooks = moved === last ? quietLooks + 1 : 0;
     last = moved;
-    if (quietLooks >= looksPerIdle) idle();
-  }, Math.max(1, idleMs / looksPerIdle));
+    if (quietLooks >= LOOKS_PER_IDLE) idle();
+  }, Math.max(1, idleMs / LOOKS_PER_IDLE));
   return () => clearInterval(timer);
 }

@@ -1,6 +1,6 @@
 /** Waits of a dial: pauses, time limits and retries, all of which a signal ends. */
 
-import { RETRY_PAUSE_MS } from '../dial-policy.ts';
+import { nextPause, RETRY_PAUSE_MS } from '../policy.ts';
 import { describeLateAnswer } from '../words.ts';
 
 /** @throws the signal's reason */
@@ -58,7 +58,7 @@ export type RetryOptions = {
 /** Run again, after growing pauses, while it fails in a way that time may mend. */
 export async function withRetries<T>({ forMs, signal, isWorthIt }: RetryOptions, run: () => Promise<T>): Promise<T> {
   const until = performance.now() + forMs;
-  for (let pauseMs = RETRY_PAUSE_MS.first; ; pauseMs = Math.min(2 * pauseMs, RETRY_PAUSE_MS.longest)) {
+  for (let pauseMs = RETRY_PAUSE_MS.first; ; pauseMs = nextPause(pauseMs, RETRY_PAUSE_MS)) {
     try {
       return await run();
     } catch (error) {

@@ -2,7 +2,7 @@ import net from 'node:net';
 import type { Socket } from 'node:net';
 import { errorCode, GraceError } from '../../error.ts';
 import { pathLockTarget } from '../../net/path-lock.ts';
-import { FULL_QUEUE_PAUSE_MS } from '../dial-policy.ts';
+import { FULL_QUEUE_PAUSE_MS, nextPause } from '../policy.ts';
 import { ignoreError } from './leg.ts';
 import { pause } from './retry.ts';
 
@@ -15,7 +15,7 @@ import { pause } from './retry.ts';
  */
 export async function connectUnix(path: string, { lockfile, signal }: { lockfile: boolean; signal: AbortSignal }): Promise<Socket> {
   if (lockfile) checkLock(path);
-  for (let pauseMs = FULL_QUEUE_PAUSE_MS.first; ; pauseMs = Math.min(2 * pauseMs, FULL_QUEUE_PAUSE_MS.longest)) {
+  for (let pauseMs = FULL_QUEUE_PAUSE_MS.first; ; pauseMs = nextPause(pauseMs, FULL_QUEUE_PAUSE_MS)) {
     try {
       return await connectOnce(path, signal);
     } catch (error) {

@@ -4,13 +4,15 @@
  * a server that did not want the rest of the request. So such a failure is taken out of its way.
  */
 import { errorCode } from '../../error.ts';
+import { ENDINGS } from '../policy.ts';
 import type { Leg } from './leg.ts';
 
 type Done = (error?: Error | null) => void;
 
-/** Resets and broken pipes are endings, not errors. */
+/** Whether an error of an open connection is how its peer ended it, or our own end of it, which a runtime tells of a write that was under way. */
 export function isPeersEnding(error: Error): boolean {
-  return ['ECONNRESET', 'EPIPE', 'ECONNABORTED', 'ERR_STREAM_DESTROYED'].includes(errorCode(error) ?? '');
+  const code = errorCode(error) ?? '';
+  return ENDINGS.includes(code) || code === 'ERR_STREAM_DESTROYED';
 }
 
 /**

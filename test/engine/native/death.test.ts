@@ -4,18 +4,18 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { test } from 'node:test';
-import { openNativeEngine } from '../../src/engine/native/engine.ts';
-import type { NativeEngine, NativeEngineOptions } from '../../src/engine/native/engine.ts';
-import { receiveBatch, sendBatch } from '../../src/engine/transfer.ts';
-import { closeFd } from '../../src/sys/descriptor.ts';
-import { openSocketPair } from '../../src/sys/socket.ts';
-import { descriptorsAsBefore, openDescriptors } from './descriptors.ts';
-import { blockMs, IllThreads } from './ill-threads.ts';
-import type { Illness } from './ill-threads.ts';
-import { endingOf, openBackend, openEcho, readBytes } from './peers.ts';
-import { Rig, to } from './rig.ts';
-import { openStream, openStreamServer } from './soak-streams.ts';
-import { stalled } from './stall.ts';
+import { openNativeEngine } from '../../../src/engine/native/engine.ts';
+import type { NativeEngine, NativeEngineOptions } from '../../../src/engine/native/engine.ts';
+import { receiveBatch, sendBatch } from '../../../src/engine/transfer.ts';
+import { closeFd } from '../../../src/sys/descriptor.ts';
+import { openSocketPair } from '../../../src/sys/socket.ts';
+import { descriptorsAsBefore, openDescriptors } from '../descriptors.ts';
+import { blockMs, IllThreads } from '../ill-threads.ts';
+import type { Illness } from '../ill-threads.ts';
+import { endingOf, openBackend, openEcho, readBytes } from '../peers.ts';
+import { Rig, to } from '../rig.ts';
+import { openStream, openStreamServer } from '../soak-streams.ts';
+import { stalled } from '../stall.ts';
 
 const isDeno = 'Deno' in globalThis;
 const options = { timeout: 120_000, skip: process.platform !== 'linux' };
@@ -204,7 +204,7 @@ test('connections on their way to a thread that dies before it has them are clos
 for (const state of ['healthy', 'blocks in a system call'] as const) {
   test(`a process whose thread ${state === 'healthy' ? 'waits for events' : state} ends when it is told to, with its code`, options, async (t) => {
     const run = isDeno ? ['run', '-A', '--no-check'] : ['--disable-warning=ExperimentalWarning'];
-    const script = new URL('fixtures/exit-with-thread.ts', import.meta.url).pathname;
+    const script = new URL('../fixtures/exit-with-thread.ts', import.meta.url).pathname;
     const child = spawn(process.execPath, [...run, script, state], { stdio: ['pipe', 'pipe', 'inherit'] });
     const exited = once(child, 'exit');
     await once(createInterface({ input: child.stdout }), 'line');

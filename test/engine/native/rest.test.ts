@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { openNativeEngine } from '../../src/engine/native/engine.ts';
-import { openEcho, readBytes } from './peers.ts';
-import { Rig, to } from './rig.ts';
+import { openNativeEngine } from '../../../src/engine/native/engine.ts';
+import { openEcho, readBytes } from '../peers.ts';
+import { Rig, to } from '../rig.ts';
 
 const options = { timeout: 60_000, skip: process.platform !== 'linux' };
 

@@ -1,15 +1,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
-import { allocateCounters, Counters } from '../../src/engine/native/counters.ts';
-import { FirstFlight, UNKNOWN_EAGERNESS } from '../../src/engine/native/first-flight.ts';
-import { EAGAIN, EINPROGRESS, openKernel } from '../../src/engine/native/kernel.ts';
-import { KIND_CLIENT, KIND_SERVER, Legs } from '../../src/engine/native/legs.ts';
-import type { Thread, ThreadUpstream } from '../../src/engine/native/thread.ts';
-import { openListener } from '../../src/net/open.ts';
-import { closeFd, setNonBlocking } from '../../src/sys/descriptor.ts';
-import { encodeSockaddr } from '../../src/sys/sockaddr.ts';
-import { C } from '../../src/sys/constants.ts';
+import { allocateCounters, Counters } from '../../../src/engine/native/counters.ts';
+import { FirstFlight, UNKNOWN_EAGERNESS } from '../../../src/engine/native/first-flight.ts';
+import { EAGAIN, EINPROGRESS, openKernel } from '../../../src/engine/native/kernel.ts';
+import { KIND_CLIENT, KIND_SERVER, Legs } from '../../../src/engine/native/legs.ts';
+import type { Thread, ThreadUpstream } from '../../../src/engine/native/thread.ts';
+import { openListener } from '../../../src/net/open.ts';
+import { closeFd, setNonBlocking } from '../../../src/sys/descriptor.ts';
+import { encodeSockaddr } from '../../../src/sys/sockaddr.ts';
+import { C } from '../../../src/sys/constants.ts';
 
 const options = { timeout: 20_000, skip: process.platform !== 'linux' };
 /** The row of a client that no socket is needed for. */

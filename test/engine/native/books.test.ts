@@ -2,12 +2,12 @@ import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { once } from 'node:events';
 import { test } from 'node:test';
-import { openNativeEngine } from '../../src/engine/native/engine.ts';
-import type { EngineObserver } from '../../src/engine/engine.ts';
-import { collectGarbage, exposeCollect } from '../../src/sys/garbage.ts';
-import { until } from '../until.ts';
-import { closed, connectTo, openEcho, readBytes } from './peers.ts';
-import { addressOf, Rig, to } from './rig.ts';
+import { openNativeEngine } from '../../../src/engine/native/engine.ts';
+import type { EngineObserver } from '../../../src/engine/engine.ts';
+import { collectGarbage, exposeCollect } from '../../../src/sys/garbage.ts';
+import { until } from '../../until.ts';
+import { closed, connectTo, openEcho, readBytes } from '../peers.ts';
+import { addressOf, Rig, to } from '../rig.ts';
 
 const options = { timeout: 60_000, skip: process.platform !== 'linux' };
 

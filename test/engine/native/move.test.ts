@@ -1,19 +1,19 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { once } from 'node:events';
-import { openNativeEngine } from '../../src/engine/native/engine.ts';
-import type { NativeEngine } from '../../src/engine/native/engine.ts';
-import { CONNECTIONS_PER_BATCH, receiveBatch, sendBatch } from '../../src/engine/transfer.ts';
-import type { MovedConnection } from '../../src/engine/transfer.ts';
-import type { Upstream } from '../../src/engine/engine.ts';
-import { closeFd } from '../../src/sys/descriptor.ts';
-import { openSocketPair } from '../../src/sys/socket.ts';
-import { openFullBackend } from './full-backend.ts';
-import { endingOf, openBackend, openEcho, readAll, readBytes, reset } from './peers.ts';
-import { Rig, to } from './rig.ts';
-import { openStream, openStreamServer } from './soak-streams.ts';
-import type { Stream } from './soak-streams.ts';
-import { stalled } from './stall.ts';
+import { openNativeEngine } from '../../../src/engine/native/engine.ts';
+import type { NativeEngine } from '../../../src/engine/native/engine.ts';
+import { CONNECTIONS_PER_BATCH, receiveBatch, sendBatch } from '../../../src/engine/transfer.ts';
+import type { MovedConnection } from '../../../src/engine/transfer.ts';
+import type { Upstream } from '../../../src/engine/engine.ts';
+import { closeFd } from '../../../src/sys/descriptor.ts';
+import { openSocketPair } from '../../../src/sys/socket.ts';
+import { openFullBackend } from '../full-backend.ts';
+import { endingOf, openBackend, openEcho, readAll, readBytes, reset } from '../peers.ts';
+import { Rig, to } from '../rig.ts';
+import { openStream, openStreamServer } from '../soak-streams.ts';
+import type { Stream } from '../soak-streams.ts';
+import { stalled } from '../stall.ts';
 
 const options = { timeout: 60_000, skip: process.platform !== 'linux' };
 

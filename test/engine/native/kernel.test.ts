@@ -1,14 +1,14 @@
 /** Memory, numbers and answers that cross the border to the kernel. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { EAGAIN, EPOLLIN, EPOLLOUT, EINPROGRESS, openKernel } from '../../src/engine/native/kernel.ts';
-import { KIND_CLIENT, Legs } from '../../src/engine/native/legs.ts';
-import { CLOSED_ROUTE, Route } from '../../src/engine/native/route.ts';
-import { openListener } from '../../src/net/open.ts';
-import { closeFd, setNonBlocking } from '../../src/sys/descriptor.ts';
-import { sendMessage } from '../../src/sys/message.ts';
-import { encodeSockaddr } from '../../src/sys/sockaddr.ts';
-import { acceptSocket, openSocketPair } from '../../src/sys/socket.ts';
+import { EAGAIN, EPOLLIN, EPOLLOUT, EINPROGRESS, openKernel } from '../../../src/engine/native/kernel.ts';
+import { KIND_CLIENT, Legs } from '../../../src/engine/native/legs.ts';
+import { CLOSED_ROUTE, Route } from '../../../src/engine/native/route.ts';
+import { openListener } from '../../../src/net/open.ts';
+import { closeFd, setNonBlocking } from '../../../src/sys/descriptor.ts';
+import { sendMessage } from '../../../src/sys/message.ts';
+import { encodeSockaddr } from '../../../src/sys/sockaddr.ts';
+import { acceptSocket, openSocketPair } from '../../../src/sys/socket.ts';
 
 const options = { timeout: 60_000, skip: process.platform !== 'linux' };
 

@@ -1,15 +1,15 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, readlinkSync, symlinkSync } from 'node:fs';
 import { test } from 'node:test';
-import { openNativeEngine } from '../../src/engine/native/engine.ts';
-import { openEngine } from '../../src/engine/open.ts';
-import { openPortableEngine } from '../../src/engine/portable/engine.ts';
-import { closeFd } from '../../src/sys/descriptor.ts';
-import { shutListener } from '../../src/sys/socket.ts';
-import { connectTo, endingOf, openBackend, openEcho, readBytes } from './peers.ts';
-import { acceptSuite } from './accept-suite.ts';
-import { FaultyForward, hasStrace } from './faulty-forward.ts';
-import { Rig, to } from './rig.ts';
+import { openNativeEngine } from '../../../src/engine/native/engine.ts';
+import { openEngine } from '../../../src/engine/open.ts';
+import { openPortableEngine } from '../../../src/engine/portable/engine.ts';
+import { closeFd } from '../../../src/sys/descriptor.ts';
+import { shutListener } from '../../../src/sys/socket.ts';
+import { connectTo, endingOf, openBackend, openEcho, readBytes } from '../peers.ts';
+import { acceptSuite } from '../accept-suite.ts';
+import { FaultyForward, hasStrace } from '../faulty-forward.ts';
+import { Rig, to } from '../rig.ts';
 
 const options = { timeout: 60_000, skip: process.platform !== 'linux' };
 

@@ -1,0 +1,4 @@
+import { openNative } from '../native-engine.ts';
+import { plainSuite } from '../suite.ts';
+
+if (process.platform === 'linux') plainSuite(openNative);
