@@ -11,7 +11,7 @@ import type { Listener, ListenerAddress } from '../net/listener.ts';
 import { Net } from '../net/net.ts';
 import type { ListenSpec } from '../net/open.ts';
 import { removeSocketPath, whyPathIsLost } from '../net/unix-path.ts';
-import { isListeningStream, listenSocket, shutListener } from '../sys/socket.ts';
+import { isListener, listenSocket, shutListener } from '../sys/socket.ts';
 import { alreadyUsed, chooseSocket, isMeant } from './given-sockets.ts';
 import type { GivenSocket } from './given-sockets.ts';
 import type { Handover } from './handover.ts';
@@ -304,7 +304,7 @@ function takeAll(net: Net): Listener[] {
 }
 
 function bareListeners(taken: readonly Listener[]): Set<number> {
-  return new Set(openDescriptors().filter((fd) => !taken.some((listener) => listener.fd === fd) && isListening(fd)));
+  return new Set(openDescriptors().filter((fd) => !taken.some((listener) => listener.fd === fd) && isListener(fd)));
 }
 
 function openDescriptors(): number[] {
@@ -312,14 +312,6 @@ function openDescriptors(): number[] {
     return readdirSync('/proc/self/fd').map(Number).filter((fd) => fd > 2);
   } catch {
     return Array.from({ length: 61 }, (_, index) => index + 3); // no /proc on this system
-  }
-}
-
-function isListening(fd: number): boolean {
-  try {
-    return isListeningStream(fd);
-  } catch {
-    return false; // no socket, or closed
   }
 }
 

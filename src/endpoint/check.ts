@@ -1,6 +1,7 @@
 /** What can be found wrong with an endpoint before the first socket is opened or contacted. */
 import { resolve } from 'node:path';
 import { encodeName } from '../sys/file-name.ts';
+import { UNIX_PATH_MAX } from '../sys/sockaddr.ts';
 import { readServerDirectory } from './directory.ts';
 import { EndpointError, quoted } from './error.ts';
 import { readClientCA, readClientIdentity, readClientTrust, readServerIdentity, trustOf } from './files.ts';
@@ -85,12 +86,9 @@ export function checkPath(endpoint: ClientEndpoint): void {
   else if (endpoint.type === 'tls' && endpoint.endpoint !== null) checkPath(endpoint.endpoint);
 }
 
-/** Room in `sockaddr_un`: unix(7); a path has a NUL at its end, an abstract name one at its start. */
-const longestSocketPath = process.platform === 'linux' ? 107 : 103;
-
 function checkSocketPath(path: string, text: string): void {
   const address = path.startsWith('\0') ? path.slice(1) : resolve(path);
   const bytes = encodeName(address).length;
-  if (bytes <= longestSocketPath) return;
-  throw new EndpointError(`path too long: ${quoted(address)} has ${bytes} bytes, and a socket's path at most ${longestSocketPath}`, { text });
+  if (bytes <= UNIX_PATH_MAX) return;
+  throw new EndpointError(`path too long: ${quoted(address)} has ${bytes} bytes, and a socket's path at most ${UNIX_PATH_MAX}`, { text });
 }

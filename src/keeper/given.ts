@@ -1,5 +1,5 @@
 import { LISTEN_FDS_START, takeInherited } from '../net/inherit.ts';
-import { isListeningStream } from '../sys/socket.ts';
+import { isListener } from '../sys/socket.ts';
 import { keptNames } from './messages.ts';
 
 /** How far bare descriptors are looked for; a shell's redirections are single digits. */
@@ -18,12 +18,4 @@ export function takeGiven(env: NodeJS.ProcessEnv): [name: string, fd: number][] 
     if (!taken.has(fd) && isListener(fd)) bare.push([keptNames.given({ fd, index: null, name: `fd-${fd}` }), fd]);
   }
   return [...protocol, ...bare];
-}
-
-function isListener(fd: number): boolean {
-  try {
-    return isListeningStream(fd);
-  } catch {
-    return false; // not open, or no socket
-  }
 }

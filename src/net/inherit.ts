@@ -1,6 +1,6 @@
 import { GraceError } from '../error.ts';
 import { dropRuntimeCopy, isOpenFd, setCloseOnExec } from '../sys/descriptor.ts';
-import { isListeningStream } from '../sys/socket.ts';
+import { isListener } from '../sys/socket.ts';
 import { adoptFd } from './listener.ts';
 import type { Listener } from './listener.ts';
 
@@ -59,13 +59,4 @@ function parseNames(names: string | undefined, count: number): string[] {
   const list = names.split(':');
   if (list.length === count) return list;
   throw new GraceError(`cannot take inherited sockets: LISTEN_FDS is ${count}, but LISTEN_FDNAMES has ${list.length} names`, { code: 'ERR_GRACE_INHERITED' });
-}
-
-function isListener(fd: number): boolean {
-  try {
-    return isListeningStream(fd);
-  } catch {
-    // ENOTSOCK: a file or a pipe.
-    return false;
-  }
 }

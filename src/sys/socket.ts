@@ -126,6 +126,15 @@ export function isListeningStream(fd: number): boolean {
   return socketOption(fd, C.SOL_SOCKET, C.SO_TYPE) === C.SOCK_STREAM && socketOption(fd, C.SOL_SOCKET, C.SO_ACCEPTCONN) !== 0;
 }
 
+/** The same of a descriptor that may be anything: false for a file, a pipe, and one that is not open. */
+export function isListener(fd: number): boolean {
+  try {
+    return isListeningStream(fd);
+  } catch {
+    return false; // ENOTSOCK, EBADF
+  }
+}
+
 /** Process, user and group at the other end of a Unix stream, as of its connect or socketpair. Linux only. */
 export function peerCredentials(fd: number): { pid: number; uid: number; gid: number } {
   const values = new Int32Array(3);
