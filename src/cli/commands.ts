@@ -201,6 +201,7 @@ export const commands: readonly CommandDefinition[] = [
       { name: 'threads', value: 'N', help: 'threads of the native engine (default: half of the cores, 8 at most)' },
       { name: 'log', value: 'FILE', help: 'where the log goes; - is standard error (default: - in the foreground, grace.log in the state dir in the background)' },
       { name: 'log-format', value: 'FORMAT', choices: ['text', 'json'], help: 'lines of the log: text or json (default: text)' },
+      { name: 'socket-group', value: 'GROUP', help: 'let the members of this group command the daemon (default: its own user and root alone)' },
     ],
     examples: ['grace -d /var/lib/grace daemon', 'grace daemon 8080=app:9001 /run/app.sock=app:9002'],
   },

@@ -29,6 +29,8 @@ export type DaemonOptions = {
   /** A file's absolute path, `-` for standard error; undefined leaves it to the daemon. */
   log: string | undefined;
   logFormat: 'text' | 'json' | undefined;
+  /** Number of the group whose members may command the daemon. */
+  socketGroup: number | undefined;
 };
 
 /** What `grace demo` was told. */

@@ -4,10 +4,11 @@ import type { GivenRule } from '../control/given-rules.ts';
 import { quoted } from '../endpoint/error.ts';
 import { parseServer } from '../endpoint/server.ts';
 import { GraceError } from '../error.ts';
+import { findGroup } from '../sys/group.ts';
 import type { Context, Input } from './context.ts';
 import { readDestination, readSource } from './endpoint-text.ts';
 
-/** `grace daemon [SRC=DST …] [--no-keeper] [--engine NAME] [--threads N] [--log FILE|-] [--log-format FORMAT]` */
+/** `grace daemon [SRC=DST …] [--no-keeper] [--engine NAME] [--threads N] [--log FILE|-] [--log-format FORMAT] [--socket-group GROUP]` */
 export async function daemon({ dir, programs, cwd, env }: Context, input: Input): Promise<number> {
   return await programs.daemon({
     dir,
@@ -17,6 +18,7 @@ export async function daemon({ dir, programs, cwd, env }: Context, input: Input)
     threads: readThreads(input),
     log: readLog(input.value('log') ?? env[logVariable], cwd),
     logFormat: readChoice(input, 'log-format', ['text', 'json'] as const),
+    socketGroup: readGroup(input),
   });
 }
 
@@ -40,6 +42,14 @@ function readRule(text: string, cwd: string): GivenRule {
 function readLog(value: string | undefined, cwd: string): string | undefined {
   if (value === '') throw new GraceError('--log takes a file, or - for standard error', { exitCode: 2 });
   return value === undefined || value === standardError ? value : resolve(cwd, value);
+}
+
+function readGroup(input: Input): number | undefined {
+  const name = input.value('socket-group');
+  if (name === undefined) return undefined;
+  const group = findGroup(name);
+  if (group === null) throw new GraceError(`--socket-group: there is no group ${quoted(name)}`, { hint: `make it with: groupadd --system ${/^[a-z_][a-z0-9_-]*$/.test(name) ? name : 'NAME'}`, exitCode: 2 });
+  return group;
 }
 
 /** More threads than this help nobody. */

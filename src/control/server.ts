@@ -3,6 +3,8 @@ import type { Server, Socket } from 'node:net';
 import * as v from 'valibot';
 import { GraceError } from '../error.ts';
 import type { Listener } from '../net/listener.ts';
+import { hasLinuxCalls } from '../sys/process.ts';
+import { peerCredentials } from '../sys/socket.ts';
 import { writeLine } from './lines.ts';
 import { failureOf, requestSchema } from './messages.ts';
 import type { Failure, Request } from './messages.ts';
@@ -13,8 +15,13 @@ const longestRequest = 1024 * 1024;
 /** How long a client may be connected without asking anything, in milliseconds. */
 const silenceMs = 10_000;
 
+/** The process at the other end of the socket, as of its connect. */
+export type Peer = { pid: number; uid: number; gid: number };
+
 /** What the handler of a request may use. */
 export type RequestContext = {
+  /** Who asks; null where the system does not tell. */
+  peer: Peer | null;
   /** Aborts when the client closes early. */
   signal: AbortSignal;
   progress(progress: unknown): void;
@@ -102,11 +109,18 @@ type ReplyOptions = Pick<AnswerOptions, 'handle' | 'onError'> & { socket: Socket
 async function replyTo(line: string, { socket, handle, onError, signal }: ReplyOptions): Promise<Reply> {
   try {
     const progress = (message: unknown) => void (socket.writable && writeLine(socket, { progress: message }));
-    return { result: await handle(parseRequest(JSON.parse(line)), { signal, progress }) };
+    return { result: await handle(parseRequest(JSON.parse(line)), { peer: peerOf(socket), signal, progress }) };
   } catch (error) {
     if (!(error instanceof GraceError || error instanceof SyntaxError || signal.aborted)) onError(error);
     return { error: error instanceof MovedError ? { ...failureOf(error), retry: true } : failureOf(error) };
   }
+}
+
+/** Node has no word for it (SO_PEERCRED, unix(7)). */
+function peerOf(socket: Socket): Peer | null {
+  const { _handle: handle } = socket as unknown as { _handle?: { fd?: number } | null };
+  if (!hasLinuxCalls || typeof handle?.fd !== 'number' || handle.fd < 0) return null;
+  return peerCredentials(handle.fd);
 }
 
 /** Resolves when the client has it, or is gone. */

@@ -6,6 +6,7 @@ import { isRuleName } from '../control/rule-name.ts';
 import type { SourceSpec } from '../forward/rule.ts';
 import { checkPath, checkServer } from '../endpoint/check.ts';
 import { GraceError, errorMessage } from '../error.ts';
+import { executableFor, mustBeAllowed } from './access.ts';
 import { mustPass, notesOn } from './destination-check.ts';
 import { drain } from './drain.ts';
 import { problemOfExecutable } from './executable.ts';
@@ -15,10 +16,11 @@ import type { Service } from './service.ts';
 import { readRule, readSource, readTarget } from './specs.ts';
 
 /** Answers requests of clients, and of the daemon that serves when this one has been replaced. */
-export function handleRequest(service: Service, request: Request, context: RequestContext): Promise<unknown> {
+export async function handleRequest(service: Service, request: Request, context: RequestContext): Promise<unknown> {
+  mustBeAllowed(request, context.peer, service.self);
   switch (request.command) {
     case 'generation-report':
-      return Promise.resolve(reportOf(service));
+      return reportOf(service);
     case 'generation-follow':
       return follow(service, context);
     case 'generation-stop':
@@ -52,7 +54,7 @@ async function handleClient(service: Service, request: Request<keyof Requests>, 
       return request.src ? stopRule(service, request, context) : tellWhile(stopDaemon(service, request), { service, srcKey: null, progress: context.progress });
     case 'restart':
       await restoreKeeper(service);
-      return replaceDaemon(service, request);
+      return replaceDaemon(service, { ...request, exec: executableFor(request, context.peer, service.self) });
     case 'status':
       return status(service);
     case 'keeper':

@@ -1,5 +1,6 @@
 import { linkSync, lstatSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { shareSocket } from './access.ts';
 import { generationPid } from '../control/paths.ts';
 import type { StatePaths } from '../control/paths.ts';
 import { serveControl } from '../control/server.ts';
@@ -17,6 +18,8 @@ export type ControlSocket = ControlServer & {
 
 export type ControlSocketOptions = {
   paths: StatePaths;
+  /** Whose members may connect; null: nobody but this user and root. */
+  group: number | null;
   /** The socket of a daemon that crashed; requests wait in its queue. Closed here, as if it was opened here. */
   kept: Listener | null;
   handle: RequestHandler;
@@ -27,12 +30,13 @@ export type ControlSocketOptions = {
  * Serve the control protocol. The socket is bound under the generation's own name, which it keeps
  * for as long as the process lives; the public name grace.sock is a second link to it.
  */
-export async function openControlSocket({ paths, kept, handle, onError }: ControlSocketOptions): Promise<ControlSocket> {
+export async function openControlSocket({ paths, group, kept, handle, onError }: ControlSocketOptions): Promise<ControlSocket> {
   const own = paths.generationSocket(process.pid);
   let listener: Listener;
   try {
     rmSync(own, { force: true }); // of a process that had this pid and crashed
     listener = (kept && adoptNames(kept, { paths, own })) ?? (await openListener({ kind: 'unix', path: own, mode: 0o600, backlog: 511, lockfile: false }, { name: 'control' }));
+    shareSocket(own, group);
   } catch (error) {
     // Clients of the daemon that crashed are answered all the same, and forwarding goes on in any case.
     if (!kept?.isOpen) throw error;

@@ -43,6 +43,7 @@ import { meetParent } from './parent.ts';
 import type { Parent } from './parent.ts';
 import { followPlaces } from './places.ts';
 import { readPidFile, removePidFile, writePidFile } from './pid-file.ts';
+import { mustTellPeers, shareStateDir } from './access.ts';
 import { Certificates } from './certificates.ts';
 import { readGivenRules } from '../control/given-rules.ts';
 import { adoptRules, restoreRules, retryBroken } from './rules.ts';
@@ -70,6 +71,8 @@ export type DaemonOptions = {
   engine: WantedEngine;
   /** Threads of the native engine; null: a number that fits the machine. */
   threads: number | null;
+  /** Number of the group whose members may command the daemon; null: none. */
+  socketGroup: number | null;
   /** Arguments of `grace daemon` that a successor is to have too. */
   flags: readonly string[];
   /** Why there is no keeper although one was wanted; null otherwise. */
@@ -111,7 +114,9 @@ async function serve(options: DaemonOptions, parent: Parent, supervisor: Supervi
   nameProcess();
   const paths = statePaths(options.dir);
   process.umask(0o077);
+  mustTellPeers(options.socketGroup);
   if (!parent.handover) makeStateDir(paths.dir);
+  shareStateDir(paths.dir, options.socketGroup);
   const listeners = new Listeners({ env: options.env, handover: parent.handover, supervisor });
   const lock = findLock({ paths, parent, listeners });
   supervisor.keep(keptNames.lock, lock.fd);
@@ -131,7 +136,7 @@ async function serve(options: DaemonOptions, parent: Parent, supervisor: Supervi
     rest.disturb();
     return handleRequest(service, request, context);
   };
-  const control = await openControlSocket({ paths, kept: listeners.takeControl(), handle, onError: logError });
+  const control = await openControlSocket({ paths, group: options.socketGroup, kept: listeners.takeControl(), handle, onError: logError });
   const { stopByKeeper } = listenToSignals(service, { onSignal: options.onSignal, logFile, logError });
   let hasFailed = false;
   try {

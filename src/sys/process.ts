@@ -131,8 +131,8 @@ export function isRunning(pid: number): boolean {
   try {
     process.kill(pid, 0);
   } catch (error) {
-    // EPERM: it lives, and belongs to somebody else.
-    return errorCode(error) === 'EPERM';
+    // EPERM: it is there, and belongs to somebody else.
+    if (errorCode(error) !== 'EPERM') return false;
   }
   try {
     // State Z after the name, which may hold anything (proc(5)).

@@ -74,11 +74,11 @@ test('a stdout that cannot be written is a failure', { timeout: 60_000 }, async 
 });
 
 for (const { argv, expected } of [
-  { argv: ['daemon'], expected: { dir: '/s', keeper: undefined, engine: undefined, threads: undefined, log: undefined, logFormat: undefined } },
-  { argv: ['daemon', '--no-keeper'], expected: { dir: '/s', keeper: false, engine: undefined, threads: undefined, log: undefined, logFormat: undefined } },
-  { argv: ['daemon', '--log', 'own.log'], expected: { dir: '/s', keeper: undefined, engine: undefined, threads: undefined, log: '/nowhere/own.log', logFormat: undefined } },
-  { argv: ['daemon', '--engine', 'portable', '--log-format=json'], expected: { dir: '/s', keeper: undefined, engine: 'portable', threads: undefined, log: undefined, logFormat: 'json' } },
-  { argv: ['daemon', '--engine=native', '--threads', '2'], expected: { dir: '/s', keeper: undefined, engine: 'native', threads: 2, log: undefined, logFormat: undefined } },
+  { argv: ['daemon'], expected: { dir: '/s', keeper: undefined, engine: undefined, threads: undefined, log: undefined, logFormat: undefined, socketGroup: undefined } },
+  { argv: ['daemon', '--no-keeper'], expected: { dir: '/s', keeper: false, engine: undefined, threads: undefined, log: undefined, logFormat: undefined, socketGroup: undefined } },
+  { argv: ['daemon', '--log', 'own.log'], expected: { dir: '/s', keeper: undefined, engine: undefined, threads: undefined, log: '/nowhere/own.log', logFormat: undefined, socketGroup: undefined } },
+  { argv: ['daemon', '--engine', 'portable', '--log-format=json'], expected: { dir: '/s', keeper: undefined, engine: 'portable', threads: undefined, log: undefined, logFormat: 'json', socketGroup: undefined } },
+  { argv: ['daemon', '--engine=native', '--threads', '2'], expected: { dir: '/s', keeper: undefined, engine: 'native', threads: 2, log: undefined, logFormat: undefined, socketGroup: undefined } },
 ] as const) {
   test(`grace ${argv.join(' ')} runs the daemon in this process with its options`, { timeout: 60_000 }, async () => {
     const seen: DaemonOptions[] = [];
