@@ -1,7 +1,7 @@
 import { accessSync, constants, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { call } from '../control/client.ts';
-import type { Invocation } from '../control/messages.ts';
+import type { Invocation, Result } from '../control/messages.ts';
 import { GraceError, errorCode, errorMessage } from '../error.ts';
 import type { Context, Input } from './context.ts';
 import { parseDuration } from './duration.ts';
@@ -13,14 +13,20 @@ export async function restart(context: Context, input: Input): Promise<number> {
   const timeoutMs = parseDuration(input.value('timeout') ?? '10s', '--timeout');
   const path = input.value('exec');
   const exec = path === undefined ? self : executableAt(resolve(cwd, path));
-  const { oldPid, newPid, oldVersion, newVersion, draining } = await call(dir, { command: 'restart', exec, timeoutMs }, { signal });
-  if (input.has('json')) {
-    printJson(context, { oldPid, newPid, oldVersion, newVersion, draining });
-    return 0;
-  }
-  printLine(stdout, `Restarted: pid ${oldPid} (${oldVersion}) -> pid ${newPid} (${newVersion})`);
-  if (draining > 0) printLine(stdout, `${counted(draining, 'open connection')} will finish in the old process`);
+  const result = await call(dir, { command: 'restart', exec, timeoutMs }, { signal });
+  const { oldPid, newPid, oldVersion, newVersion, moved = 0, movedTls = 0, draining } = result;
+  if (input.has('json')) printJson(context, { oldPid, newPid, oldVersion, newVersion, moved, movedTls, draining });
+  else printLine(stdout, describeRestart(result));
   return 0;
+}
+
+/** What a restart has done: a line of the processes, one of what moved, one of what stays and why. */
+export function describeRestart({ oldPid, newPid, oldVersion, newVersion, moved = 0, movedTls = 0, draining, why }: Result<'restart'>): string {
+  return [
+    `Restarted: pid ${oldPid} (${oldVersion}) -> pid ${newPid} (${newVersion})`,
+    ...(moved > 0 ? [`Moved ${counted(moved, 'connection')} (${movedTls} with TLS)`] : []),
+    ...(draining > 0 ? [`${counted(draining, 'open connection')} will finish in the old process${why === undefined ? '' : `: ${why}`}`] : []),
+  ].join('\n');
 }
 
 function executableAt(file: string): Invocation {

@@ -10,7 +10,8 @@ import { upgrade } from '../upgrade/upgrade.ts';
 import { publicKeys, releaseUrl } from '../version.ts';
 import type { Context, Input } from './context.ts';
 import { parseDuration } from './duration.ts';
-import { StatusLine, counted, printLine, printNote } from './output.ts';
+import { StatusLine, printLine, printNote } from './output.ts';
+import { describeRestart } from './restart.ts';
 import { describeError } from '../sys/system-error.ts';
 
 /** `grace upgrade [--to VERSION] [--from URL] [--key FILE] [--check] [--timeout DURATION]` */
@@ -32,11 +33,7 @@ export async function upgradeSelf(context: Context, input: Input): Promise<numbe
   }
   const { target, restarted, others } = await withStatusLine(context, (onStep) => upgrade({ place, release, dir, self, version, timeoutMs, signal, onStep }));
   printLine(stdout, `Upgraded ${target}: ${version} -> ${release.version}`);
-  if (restarted) {
-    const { oldPid, newPid, oldVersion, newVersion, draining } = restarted;
-    printLine(stdout, `Restarted: pid ${oldPid} (${oldVersion}) -> pid ${newPid} (${newVersion})`);
-    if (draining > 0) printLine(stdout, `${counted(draining, 'open connection')} will finish in the old process`);
-  }
+  if (restarted) printLine(stdout, describeRestart(restarted));
   for (const { dir: other, outcome } of others) {
     if (outcome instanceof GraceError) printNote(context, `the daemon in ${other} was not restarted: ${outcome.message}; to do it: grace -d ${other} restart`);
     else printLine(stdout, `Restarted ${other}: pid ${outcome.oldPid} (${outcome.oldVersion}) -> pid ${outcome.newPid} (${outcome.newVersion})`);

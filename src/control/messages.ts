@@ -85,7 +85,8 @@ export type Requests = {
   stop: { request: { command: 'stop'; src?: EndpointText; timeoutMs: number }; result: { closed: number; pids: number[] }; progress: { waiting: DestinationRow[] } };
   restart: {
     request: { command: 'restart'; exec: Invocation; timeoutMs: number };
-    result: { oldPid: number; newPid: number; oldVersion: string; newVersion: string; draining: number };
+    /** Open connections that moved to the new process, how many of these have TLS, and those that finish in an old one, with why; `moved` is absent from daemons of before. */
+    result: { oldPid: number; newPid: number; oldVersion: string; newVersion: string; moved?: number; movedTls?: number; draining: number; why?: string };
     progress: never;
   };
   status: { request: { command: 'status' }; result: StatusResult; progress: never };

@@ -115,7 +115,23 @@ async function retire(service: Service, { held, successor, ready }: Retirement):
   successor.release();
   log.info({ successor: ready.pid, version: ready.version, moved, connections: forwarder.connections }, 'replaced');
   const older = generations.reports.flatMap((report) => report.rows).reduce((sum, { row }) => sum + row.connections, 0);
-  return { oldPid: process.pid, newPid: ready.pid, oldVersion: service.version, newVersion: ready.version, draining: forwarder.connections + older };
+  const draining = forwarder.connections + older;
+  return {
+    oldPid: process.pid,
+    newPid: ready.pid,
+    oldVersion: service.version,
+    newVersion: ready.version,
+    moved,
+    movedTls: 0,
+    draining,
+    ...(draining > 0 && { why: whyTheyStay(service, ready) }),
+  };
+}
+
+function whyTheyStay({ engine }: Service, { move }: Retirement['ready']): string {
+  if (!engine.mover) return `the ${engine.name} engine moves none`;
+  if (move !== moveFormat) return 'the new process takes none';
+  return 'with TLS, or of a rule that was stopped, they do not move';
 }
 
 /** The open connections go to the successor. Returns how many did. */

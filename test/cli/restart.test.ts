@@ -17,10 +17,12 @@ test('restart names the executable that the client runs and prints pids and vers
   assert.deepEqual(daemon.requests, [{ command: 'restart', exec: self, timeoutMs: 10_000 }]);
 });
 
-test('restart prints how many connections the old process finishes', { timeout: 60_000 }, async () => {
-  await using daemon = await openFakeDaemon(() => [{ result: { ...result, draining: 2 } }]);
+test('restart prints how many connections moved, and how many the old process finishes, with why', { timeout: 60_000 }, async () => {
+  await using daemon = await openFakeDaemon(() => [{ result: { ...result, moved: 1, movedTls: 0, draining: 2, why: 'they stay' } }]);
   const { stdout } = await runWords(['-d', daemon.dir, 'restart', '--timeout', '3s']);
-  assert.equal(stdout, 'Restarted: pid 12 (0.1.0) -> pid 34 (0.2.0)\n2 open connections will finish in the old process\n');
+  assert.equal(stdout, 'Restarted: pid 12 (0.1.0) -> pid 34 (0.2.0)\nMoved 1 connection (0 with TLS)\n2 open connections will finish in the old process: they stay\n');
+  const { stdout: json } = await runWords(['-d', daemon.dir, 'restart', '--json']);
+  assert.deepEqual(JSON.parse(json), { ...result, moved: 1, movedTls: 0, draining: 2 });
   assert.equal(daemon.requests[0]?.['timeoutMs'], 3000);
 });
 

@@ -25,7 +25,8 @@ test('open connections move to every successor while data flows, byte by byte, a
 
   for (let round = 0; round < restarts; round++) {
     const { pid } = await grace.status();
-    await grace.ok('restart');
+    const said = await grace.ok('restart');
+    assert.match(said, new RegExp(`^Restarted: pid ${pid} .*\\nMoved ${count} connections \\(0 with TLS\\)\\n$`));
     const restartedAt = performance.now();
     const [row] = await grace.ls();
     assert.equal(row?.connections, count);
@@ -73,7 +74,7 @@ test('connections of an earlier destination move too; those of a stopped rule en
   // Whoever asked for the stop of a rule was promised an end in time, which the process that was asked sees to.
   const stopping = grace.spawn('stop', src);
   await until('the rule stops', async () => !(await grace.ls()).some(({ active }) => active));
-  await grace.ok('restart');
+  assert.match(await grace.ok('restart'), /\n1 open connection will finish in the old process: .*stopped, they do not move\n$/);
   assert.deepEqual((await grace.ls()).map(({ pid: holder, active }) => [holder, active]), [[pid, false]]);
   assert.equal((await late.finish()).problem, null);
   assert.equal((await stopping.ended).code, 0);

@@ -68,5 +68,5 @@ test('the image of the Dockerfile is built and forwards as process 1', { timeout
       grace start tcp:0:interface=127.0.0.1 tcp:127.0.0.1:9; grace restart; grace ls; cat /var/lib/grace/grace.pid; kill -TERM 1; } &
     exec ${entry.join(' ')}`);
   assert.equal(status, 0, `${stdout}${stderr}`);
-  assert.match(stdout, /^Started\n(note: .*\n)?Restarted: pid .*\nsrc .*\ntcp:0:interface=127\.0\.0\.1 .*\n1$/m);
+  assert.match(stdout, /^Started\n(note: .*\n)?Restarted: pid .*\n(Moved .*\n)?src .*\ntcp:0:interface=127\.0\.0\.1 .*\n1$/m);
 });
