@@ -118,7 +118,7 @@ async function moveBatch({ mover, channel, socket, id, place, connections, batch
     mover.thaw(connections);
     throw error;
   }
-  mover.letGo(connections);
+  mover.release(connections);
   channel.say({ keep: id });
 }
 

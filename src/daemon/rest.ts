@@ -67,7 +67,7 @@ export function watchForRest({ forwarder, engine }: Pick<Service, 'forwarder' | 
   return new Rest({
     look: () => forwarder.views().map(({ destination }) => Object.values(destination.stats()).join(' ')).join(),
     giveBack() {
-      engine.rest?.();
+      engine.trimMemory?.();
       slim();
     },
   });

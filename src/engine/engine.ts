@@ -23,7 +23,7 @@ export type Engine = {
    * Start accepting. The engine works on a duplicate of the listener's descriptor, so the caller
    * still owns `listener`. Throws GraceError when a certificate or key is missing or unusable.
    */
-  openEntrance(options: EntranceOptions): Entrance;
+  openFrontend(options: FrontendOptions): Frontend;
   /**
    * Connect to an endpoint as a client would be connected (names, TLS and its verification
    * included), with `http` ask that over the connection, then close it again. Rejects with GraceError
@@ -33,7 +33,7 @@ export type Engine = {
   /** Present where open connections can move to another process. */
   readonly mover?: Mover;
   /** Give back memory that is not needed while nothing happens. */
-  rest?(): void;
+  trimMemory?(): void;
   /** Release what the engine itself holds (threads); its connections must be gone. */
   close(): Promise<void>;
 };
@@ -52,18 +52,18 @@ export type HttpQuestion = {
   userAgent: string;
 };
 
-export type EntranceOptions = {
+export type FrontendOptions = {
   listener: Listener;
   /** What the listener speaks: plain, TLS, PROXY. */
   endpoint: ServerEndpoint;
   upstream: Upstream;
   observer: EngineObserver;
-  /** Places for its clients, where other entrances and processes have some too. Default: its own, as many as `maxconn` says. */
+  /** Places for its clients, where other frontends and processes have some too. Default: its own, as many as `maxconn` says. */
   seats?: Seats | null | undefined;
 };
 
 /** Accepting on one listener. */
-export type Entrance = {
+export type Frontend = {
   /** Clients accepted from now on go to this upstream; those accepted before stay. */
   route(upstream: Upstream): void;
   /** Read certificates and keys again, for handshakes to come. Throws GraceError and keeps the old ones. */

@@ -12,16 +12,16 @@ import { NAME_FRESH_MS } from './policy.ts';
  * another kind. The C library's resolver blocks a thread for as long as a name server is silent; see
  * `makeRoomForLookups`.
  */
-const MOST_AT_ONCE = { hosts: 4, slow: 12, others: 8 };
+const MAX_AT_ONCE = { hosts: 4, slow: 12, others: 8 };
 const SLOW_MS = 500;
 /** So long a new answer is awaited before the last good one is used in its place; not at all for a name that was slow last time. */
 const PATIENCE_MS = 200;
 /** Names whose last good answer is remembered. */
-const MOST_NAMES = 1000;
+const MAX_NAMES = 1000;
 
 /** Have so many threads that lookups do not wait for one another: libuv gives them half. To be called before its first use. */
 export function makeRoomForLookups(env: NodeJS.ProcessEnv): void {
-  env['UV_THREADPOOL_SIZE'] = String(2 * (MOST_AT_ONCE.hosts + MOST_AT_ONCE.slow + MOST_AT_ONCE.others));
+  env['UV_THREADPOOL_SIZE'] = String(2 * (MAX_AT_ONCE.hosts + MAX_AT_ONCE.slow + MAX_AT_ONCE.others));
 }
 
 export type ResolveOptions = {
@@ -41,7 +41,7 @@ type Name = {
   pending: { answer: Promise<readonly string[]>; waiters: number; start: (() => void) | null; giveUp: () => void } | null;
 };
 
-type Queue = { running: number; readonly most: number; readonly waiting: Name[] };
+type Queue = { running: number; readonly max: number; readonly waiting: Name[] };
 
 export type AskSystem = (host: string, family: 0 | 4 | 6) => Promise<readonly string[]>;
 
@@ -54,7 +54,7 @@ export class Names {
   readonly #ask: AskSystem;
   readonly #hosts: HostsFile;
   readonly #names = new Map<string, Name>();
-  readonly #queues = { hosts: openQueue(MOST_AT_ONCE.hosts), slow: openQueue(MOST_AT_ONCE.slow), others: openQueue(MOST_AT_ONCE.others) };
+  readonly #queues = { hosts: openQueue(MAX_AT_ONCE.hosts), slow: openQueue(MAX_AT_ONCE.slow), others: openQueue(MAX_AT_ONCE.others) };
 
   constructor({ ask = askSystem, hostsFile = '/etc/hosts' }: { ask?: AskSystem; hostsFile?: string } = {}) {
     this.#ask = ask;
@@ -81,7 +81,7 @@ export class Names {
     const known = this.#names.get(key);
     if (known) return known;
     for (const [other, { pending }] of this.#names) {
-      if (this.#names.size < MOST_NAMES) break;
+      if (this.#names.size < MAX_NAMES) break;
       if (pending === null) this.#names.delete(other);
     }
     const name: Name = { host, family, good: null, isSlow: false, pending: null };
@@ -96,7 +96,7 @@ export class Names {
     const takesLong = () => {
       name.isSlow = true;
       const { slow, others } = this.#queues;
-      if (queue !== others || slow.running === slow.most) return;
+      if (queue !== others || slow.running === slow.max) return;
       slow.running++;
       leave(queue);
       queue = slow;
@@ -132,14 +132,14 @@ export class Names {
         queue.waiting.splice(queue.waiting.indexOf(name), 1);
       },
     };
-    if (queue.running < queue.most) void run();
+    if (queue.running < queue.max) void run();
     else queue.waiting.push(name);
     return pending;
   }
 }
 
-function openQueue(most: number): Queue {
-  return { running: 0, most, waiting: [] };
+function openQueue(max: number): Queue {
+  return { running: 0, max, waiting: [] };
 }
 
 /** One lookup less: the next may begin. */

@@ -26,7 +26,7 @@ export type OpenedEngine = {
 };
 
 /** Most threads that are started unless more are asked for. */
-const MOST_THREADS = 8;
+const MAX_THREADS = 8;
 
 /** Open the engine that is wanted. Throws GraceError when it is `native` and that cannot run. */
 export function openEngine({ wanted, threads, names = new Names(), onFailure }: EngineChoice): OpenedEngine {
@@ -52,5 +52,5 @@ export function openEngine({ wanted, threads, names = new Names(), onFailure }: 
 }
 
 function defaultThreads(): number {
-  return Math.min(Math.max(1, Math.floor(availableParallelism() / 2)), MOST_THREADS);
+  return Math.min(Math.max(1, Math.floor(availableParallelism() / 2)), MAX_THREADS);
 }

@@ -1,6 +1,6 @@
 /**
  * The places of one source with a limit (`maxconn`). Whoever serves a client of the source has one: the
- * threads of the native engine, the portable engine, an entrance that follows another one, and other
+ * threads of the native engine, the portable engine, a frontend that follows another one, and other
  * processes, whose connections are reserved for. One number in shared memory, which all of them count.
  */
 import { innerEndpoint } from '../endpoint/inner.ts';
@@ -53,7 +53,7 @@ export class Seats {
   release(count = 1): boolean {
     const before = Atomics.sub(this.#cells, TAKEN, count);
     const hasRoom = before >= this.limit && before - count < this.limit;
-    if (hasRoom) this.tell();
+    if (hasRoom) this.notify();
     return hasRoom;
   }
 
@@ -76,7 +76,7 @@ export class Seats {
   }
 
   /** A thread says that there is room. */
-  tell(): void {
+  notify(): void {
     for (const look of this.#waiting) look();
   }
 }

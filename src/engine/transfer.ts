@@ -10,7 +10,7 @@ import { closeFd } from '../sys/descriptor.ts';
 import { openMemoryFile, readMemoryFile } from '../sys/memory-file.ts';
 import { MAX_FDS_PER_MESSAGE, receiveMessage, sendMessage } from '../sys/message.ts';
 import { GraceError } from '../error.ts';
-import type { EngineObserver, Entrance, Upstream } from './engine.ts';
+import type { EngineObserver, Frontend, Upstream } from './engine.ts';
 import type { Seats } from './seats.ts';
 
 /** How one side of a connection stands. */
@@ -50,8 +50,8 @@ export type DialAge = { sinceMs: number; attemptMs: number };
 export type AdoptOptions = {
   upstream: Upstream;
   /** Where clients of its rule are accepted now; null when they are not any more. */
-  entrance: Entrance | null;
-  /** Without an entrance: who hears of the end, and how long no byte may move. */
+  frontend: Frontend | null;
+  /** Without a frontend: who hears of the end, and how long no byte may move. */
   observer: EngineObserver;
   idleMs: number | null;
   /** Where they have a place each from now on; null: no limit. */
@@ -67,7 +67,7 @@ export type Mover = {
   /** Whether `adopt` can be expected to succeed. Asked before the other process lets go. */
   readonly canAdopt: boolean;
   /** Forget frozen connections, which another process has: no peer notices. */
-  letGo(connections: readonly MovedConnection[]): void;
+  release(connections: readonly MovedConnection[]): void;
   /** Go on with connections of another process. Their descriptors are the engine's from now on. Throws GraceError when it cannot. */
   adopt(connections: readonly MovedConnection[], options: AdoptOptions): void;
 };

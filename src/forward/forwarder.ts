@@ -5,7 +5,7 @@
  */
 import { innerEndpoint } from '../endpoint/inner.ts';
 import type { ServerEndpoint, ServerExtras } from '../endpoint/model.ts';
-import type { Engine, EngineObserver, Entrance } from '../engine/engine.ts';
+import type { Engine, EngineObserver, Frontend } from '../engine/engine.ts';
 import { seatsOf } from '../engine/seats.ts';
 import type { AdoptOptions } from '../engine/transfer.ts';
 import type { Listener } from '../net/listener.ts';
@@ -133,7 +133,7 @@ export class Forwarder {
           if (from.key !== to.key) {
             this.#options.describeListener?.(rule.listener, { from, to });
             isDescribed = true;
-            rule.resume(this.#openEntrance({ src: to, listener: rule.listener, current: rule.current, seats }), seats);
+            rule.resume(this.#openFrontend({ src: to, listener: rule.listener, current: rule.current, seats }), seats);
           }
           this.#table.describe(rule, to);
         },
@@ -142,7 +142,7 @@ export class Forwarder {
       if (from.key !== to.key) {
         await rule.pause();
         if (isDescribed) this.#describeBack(rule.listener, { from: to, to: from });
-        rule.resume(this.#openEntrance({ src: from, listener: rule.listener, current: rule.current, seats: before }), before);
+        rule.resume(this.#openFrontend({ src: from, listener: rule.listener, current: rule.current, seats: before }), before);
       }
       throw error;
     }
@@ -215,7 +215,7 @@ export class Forwarder {
     try {
       const seats = rule?.seats ?? null;
       const before = destination.stats().connections;
-      adopt({ upstream: destination.upstream, entrance: rule?.entrance ?? null, observer: this.#options.observe(src), idleMs, seats });
+      adopt({ upstream: destination.upstream, frontend: rule?.frontend ?? null, observer: this.#options.observe(src), idleMs, seats });
       // They have places of their own now.
       seats?.reserve(Math.max(0, seats.reserved - (destination.stats().connections - before)));
     } catch (error) {
@@ -335,7 +335,7 @@ export class Forwarder {
         open();
       },
       resume: () => {
-        for (const rule of this.rules) rule.resume(this.#openEntrance(rule));
+        for (const rule of this.rules) rule.resume(this.#openFrontend(rule));
         open();
       },
       retire: (reason) => {
@@ -402,9 +402,9 @@ export class Forwarder {
     const seats = seatsOf(src.endpoint);
     if (isFull) seats?.reserve(seats.limit);
     try {
-      const entrance = this.#openEntrance({ src, listener, current: destination, seats });
+      const frontend = this.#openFrontend({ src, listener, current: destination, seats });
       this.#carried.delete(key);
-      return new Rule({ src, listener, destination, seats, entrance });
+      return new Rule({ src, listener, destination, seats, frontend });
     } catch (error) {
       destination.upstream.forget();
       throw error;
@@ -418,9 +418,9 @@ export class Forwarder {
     const listener = await openListener(rule.src);
     try {
       this.#gate.mustBeOpen();
-      const entrance = this.#openEntrance({ src: rule.src, listener, current: rule.current, seats: rule.seats });
+      const frontend = this.#openFrontend({ src: rule.src, listener, current: rule.current, seats: rule.seats });
       await rule.pause();
-      replaceListener?.(rule.moveTo(listener, entrance));
+      replaceListener?.(rule.moveTo(listener, frontend));
     } catch (error) {
       closeListener(rule.src, listener);
       throw error;
@@ -429,8 +429,8 @@ export class Forwarder {
     return true;
   }
 
-  #openEntrance({ src, listener, current, seats }: Pick<Rule, 'src' | 'listener' | 'current' | 'seats'>): Entrance {
-    return this.#options.engine.openEntrance({ listener, endpoint: src.endpoint, upstream: current.upstream, observer: this.#options.observe(src), seats });
+  #openFrontend({ src, listener, current, seats }: Pick<Rule, 'src' | 'listener' | 'current' | 'seats'>): Frontend {
+    return this.#options.engine.openFrontend({ listener, endpoint: src.endpoint, upstream: current.upstream, observer: this.#options.observe(src), seats });
   }
 
   /**

@@ -1,5 +1,5 @@
 import type { ServerEndpoint } from '../endpoint/model.ts';
-import type { Entrance } from '../engine/engine.ts';
+import type { Frontend } from '../engine/engine.ts';
 import type { Seats } from '../engine/seats.ts';
 import type { Listener } from '../net/listener.ts';
 import type { Destination, DestinationSpec } from './destination.ts';
@@ -26,14 +26,14 @@ export class Rule {
   #src: SourceSpec;
   #listener: Listener;
   #seats: Seats | null;
-  #entrance: Entrance;
+  #frontend: Frontend;
   #destinations: readonly Destination[];
 
-  constructor(options: { src: SourceSpec; listener: Listener; entrance: Entrance; destination: Destination; seats?: Seats | null }) {
+  constructor(options: { src: SourceSpec; listener: Listener; frontend: Frontend; destination: Destination; seats?: Seats | null }) {
     this.#src = options.src;
     this.#listener = options.listener;
     this.#seats = options.seats ?? null;
-    this.#entrance = options.entrance;
+    this.#frontend = options.frontend;
     this.#destinations = [options.destination];
   }
 
@@ -41,7 +41,7 @@ export class Rule {
     return this.#listener;
   }
 
-  /** Places for its clients, over all entrances that it has had; null: no limit. */
+  /** Places for its clients, over all frontends that it has had; null: no limit. */
   get seats(): Seats | null {
     return this.#seats;
   }
@@ -70,8 +70,8 @@ export class Rule {
   }
 
   /** Where clients of this rule come in now. */
-  get entrance(): Entrance {
-    return this.#entrance;
+  get frontend(): Frontend {
+    return this.#frontend;
   }
 
   /** A destination that has connections of this rule still. */
@@ -81,7 +81,7 @@ export class Rule {
 
   /** New connections go to `destination` from now on; open ones stay. */
   route(destination: Destination): void {
-    this.#entrance.route(destination.upstream);
+    this.#frontend.route(destination.upstream);
     this.#destinations = [destination, ...this.#destinations.filter((each) => each !== destination)];
   }
 
@@ -95,25 +95,25 @@ export class Rule {
 
   /** Read certificates again, for handshakes to come; throws GraceError and keeps the old ones. */
   reload(): void {
-    this.#entrance.reload();
+    this.#frontend.reload();
   }
 
   /** Stop accepting; clients stay in the queue of the listener. */
   pause(): Promise<void> {
-    return this.#entrance.stop();
+    return this.#frontend.stop();
   }
 
   /** Accept on another socket from now on. Returns the one before, which is the caller's. */
-  moveTo(listener: Listener, entrance: Entrance): Listener {
+  moveTo(listener: Listener, frontend: Frontend): Listener {
     const before = this.#listener;
     this.#listener = listener;
-    this.#entrance = entrance;
+    this.#frontend = frontend;
     return before;
   }
 
-  /** Accept again, on a new entrance that routes to the current destination; with places of its own if they are given. */
-  resume(entrance: Entrance, seats = this.#seats): void {
-    this.#entrance = entrance;
+  /** Accept again, on a new frontend that routes to the current destination; with places of its own if they are given. */
+  resume(frontend: Frontend, seats = this.#seats): void {
+    this.#frontend = frontend;
     this.#seats = seats;
   }
 }

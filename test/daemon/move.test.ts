@@ -76,8 +76,8 @@ for (const how of ['is killed', 'hangs'] as const) {
     await using successor = new Other('new');
     const target = movableTo(engine, `tcp:127.0.0.1:${'port' in server.address ? server.address.port : 0}`);
     const { upstream } = target.destination;
-    const { address, entrance } = await rig.forward({ to: to(server.address), on: await openListener({ kind: 'tcp', host: '127.0.0.1', port: 0, backlog: 500 }, { name: 'test' }) });
-    entrance.route(upstream);
+    const { address, frontend } = await rig.forward({ to: to(server.address), on: await openListener({ kind: 'tcp', host: '127.0.0.1', port: 0, backlog: 500 }, { name: 'test' }) });
+    frontend.route(upstream);
     const streams = await openStreams(address);
     assert.deepEqual(await successor.hear(), { ready: true });
     let batches = 0;

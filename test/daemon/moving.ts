@@ -29,7 +29,7 @@ export function newService(engine: NativeEngine): NewService {
       receive({ dst }, _since, adopt) {
         const upstream = engine.openUpstream(dst.endpoint);
         upstreams.push(upstream);
-        adopt({ upstream, entrance: null, observer: {}, idleMs: null });
+        adopt({ upstream, frontend: null, observer: {}, idleMs: null });
       },
       carry: () => true,
     },

@@ -14,11 +14,11 @@ export function acceptSuite(openEngine: OpenEngine): void {
     await using rig = new Rig(openEngine);
     await using one = await openBackend();
     await using two = await openEcho();
-    const { connect, entrance, upstream } = await rig.forward({ to: to(one) });
+    const { connect, frontend, upstream } = await rig.forward({ to: to(one) });
     const old = await connect();
     const peer = await one.next();
     const next = rig.upstream(to(two));
-    entrance.route(next);
+    frontend.route(next);
     const fresh = await connect();
     fresh.write('new');
     assert.equal(await readBytes(fresh, 3), 'new');
@@ -32,15 +32,15 @@ export function acceptSuite(openEngine: OpenEngine): void {
   });
 
   for (const on of ['tcp', 'unix'] as const) {
-    test(`stopping leaves the ${on} queue to the next entrance, and connections go on`, { timeout: 60_000 }, async () => {
+    test(`stopping leaves the ${on} queue to the next frontend, and connections go on`, { timeout: 60_000 }, async () => {
       await using rig = new Rig(openEngine);
       await using echo = await openEcho();
       const first = await rig.forward({ to: to(echo), on });
       const open = await first.connect();
       open.write('1');
       assert.equal(await readBytes(open, 1), '1');
-      await first.entrance.stop();
-      await first.entrance.stop();
+      await first.frontend.stop();
+      await first.frontend.stop();
       const queued = await first.connect();
       queued.write('2');
       if ('path' in first.address) assert.ok(existsSync(first.address.path));
@@ -52,13 +52,13 @@ export function acceptSuite(openEngine: OpenEngine): void {
     });
   }
 
-  test('no client is lost while entrances of one listener come and go', { timeout: 60_000 }, async () => {
+  test('no client is lost while frontends of one listener come and go', { timeout: 60_000 }, async () => {
     await using rig = new Rig(openEngine);
     await using echo = await openEcho();
     const listener = await rig.listen('tcp');
     const upstream = rig.upstream(to(echo));
-    const open = () => rig.engine.openEntrance({ listener, endpoint: { type: 'tcp', port: 0, interface: '', backlog: 50 }, upstream, observer: {} });
-    let entrance = open();
+    const open = () => rig.engine.openFrontend({ listener, endpoint: { type: 'tcp', port: 0, interface: '', backlog: 50 }, upstream, observer: {} });
+    let frontend = open();
     let isOver = false;
     const ask = async () => {
       for (let count = 0; count < 25; count++) {
@@ -73,12 +73,12 @@ export function acceptSuite(openEngine: OpenEngine): void {
       await new Promise((resolve) => setImmediate(resolve));
       // Half of the times the next one accepts already.
       const next = changes % 2 === 0 ? open() : null;
-      await entrance.stop();
-      entrance = next ?? open();
+      await frontend.stop();
+      frontend = next ?? open();
     }
     await clients;
     assert.ok(changes > 10, `${changes} changes`);
-    await entrance.stop();
+    await frontend.stop();
     await upstream.drained();
     listener.close();
   });
@@ -120,7 +120,7 @@ export function acceptSuite(openEngine: OpenEngine): void {
       [{ type: 'stdio' }, /stdio/],
     ] as const;
     for (const [endpoint, message] of refusals) {
-      assert.throws(() => rig.engine.openEntrance({ listener, endpoint, upstream, observer: {} }), { name: 'GraceError', message });
+      assert.throws(() => rig.engine.openFrontend({ listener, endpoint, upstream, observer: {} }), { name: 'GraceError', message });
     }
     listener.close();
   });

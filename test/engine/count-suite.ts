@@ -58,7 +58,7 @@ export function countSuite(openEngine: OpenEngine): void {
             case 'end': client?.end(); break;
             case 'reset': if (client) leave(client); break;
             case 'destroy': client?.destroy(); break;
-            case 'route': random.pick(forwards).entrance.route(random.pick(upstreams)); break;
+            case 'route': random.pick(forwards).frontend.route(random.pick(upstreams)); break;
             case 'wait': await new Promise((resolve) => setImmediate(resolve)); break;
             case 'kill': if (random.chance(0.1)) random.pick(upstreams).destroy(); break;
           }

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Socket } from 'node:net';
 import type { BindableServer, ClientEndpoint, TcpClient, UnixClient } from '../../src/endpoint/model.ts';
-import type { ConnectionEnd, Engine, EngineObserver, Entrance, Upstream } from '../../src/engine/engine.ts';
+import type { ConnectionEnd, Engine, EngineObserver, Frontend, Upstream } from '../../src/engine/engine.ts';
 import type { Listener } from '../../src/net/listener.ts';
 import { openListener } from '../../src/net/open.ts';
 import { connectTo } from './peers.ts';
@@ -24,7 +24,7 @@ export type ForwardOptions = {
 
 export type Forward = {
   readonly listener: Listener;
-  readonly entrance: Entrance;
+  readonly frontend: Frontend;
   readonly upstream: Upstream;
   readonly address: Address;
   /** A new client. */
@@ -61,10 +61,10 @@ export class Rig implements AsyncDisposable {
     const listener = typeof on === 'string' ? await this.listen(on) : on;
     const upstream = this.upstream(to);
     const endpoint = { type: 'tcp', port: 0, interface: '', backlog: 50, ...from } as BindableServer;
-    const entrance = this.engine.openEntrance({ listener, endpoint, upstream, observer: { connectionEnded: (end) => this.#ended(end), ...observer } });
+    const frontend = this.engine.openFrontend({ listener, endpoint, upstream, observer: { connectionEnded: (end) => this.#ended(end), ...observer } });
     const address = addressOf(listener);
     const forward: Forward = {
-      listener, entrance, upstream, address,
+      listener, frontend, upstream, address,
       connect: async (options) => {
         const client = await connectTo(address, options);
         this.#clients.add(client);
@@ -96,8 +96,8 @@ export class Rig implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const client of this.#clients) client.destroy();
-    for (const { entrance, listener } of this.#forwards) {
-      await entrance.stop();
+    for (const { frontend, listener } of this.#forwards) {
+      await frontend.stop();
       listener.close();
     }
     for (const upstream of this.#upstreams) {

@@ -171,7 +171,7 @@ export function tlsClientSuite(openEngine: OpenEngine): void {
     assert.equal(await answer, 'and back');
     await rig.endedConnections(2);
     const { port } = front.address;
-    await front.entrance.stop();
+    await front.frontend.stop();
     front.listener.close();
     await endingOf(await connect());
     const [, , end] = await rig.endedConnections(3);

@@ -246,7 +246,7 @@ export function tlsServerSuite(openEngine: OpenEngine): void {
     const [key, cert] = [join(rig.dir, 'key'), join(rig.dir, 'cert')];
     copyFileSync(pem().key, key);
     copyFileSync(pem().cert, cert);
-    const { address, entrance } = await rig.forward({ to: to(echo), from: sslFrom(pem(), { privateKey: key, certKey: cert }) });
+    const { address, frontend } = await rig.forward({ to: to(echo), from: sslFrom(pem(), { privateKey: key, certKey: cert }) });
     const nameNow = async () => {
       const client = await connectTls(address, { rejectUnauthorized: false });
       const { CN } = client.getPeerCertificate().subject;
@@ -255,16 +255,16 @@ export function tlsServerSuite(openEngine: OpenEngine): void {
     };
     const before = await connectTls(address, { rejectUnauthorized: false });
     copyFileSync(pem().otherCert, cert);
-    assert.throws(() => entrance.reload(), { name: 'EndpointError', message: /key does not match certificate/ });
+    assert.throws(() => frontend.reload(), { name: 'EndpointError', message: /key does not match certificate/ });
     assert.equal(await nameNow(), 'www.example.com');
     copyFileSync(pem().otherKey, key);
-    entrance.reload();
+    frontend.reload();
     assert.equal(await nameNow(), 'other.example');
     before.end('still open');
     assert.equal(await readAll(before), 'still open');
   });
 
-  test('a missing certificate is said when the entrance is opened', { timeout: 60_000 }, async () => {
+  test('a missing certificate is said when the frontend is opened', { timeout: 60_000 }, async () => {
     await using rig = new Rig(openEngine);
     await using echo = await openEcho();
     const listener = await rig.listen('tcp');

@@ -1,5 +1,5 @@
 import { GraceError } from '../../src/error.ts';
-import type { Engine, EntranceOptions, Upstream } from '../../src/engine/engine.ts';
+import type { Engine, FrontendOptions, Upstream } from '../../src/engine/engine.ts';
 import type { ClientEndpoint } from '../../src/endpoint/model.ts';
 import type { Listener } from '../../src/net/listener.ts';
 
@@ -52,7 +52,7 @@ export class FakeEngine implements Engine {
     return upstream;
   }
 
-  openEntrance({ listener, upstream }: EntranceOptions) {
+  openFrontend({ listener, upstream }: FrontendOptions) {
     this.#routes.set(listener, upstream as FakeUpstream);
     return {
       route: (next: Upstream) => void this.#routes.set(listener, next as FakeUpstream),

@@ -278,7 +278,7 @@ test('no client of a rule is accepted before the rule is kept', async () => {
 test('what is kept is as it was when a rule that was kept cannot be served after all', async () => {
   const { forwarder, engine, saved, listeners } = setUp();
   await forwarder.start(rule('tcp:9000', a));
-  engine.openEntrance = () => {
+  engine.openFrontend = () => {
     throw new GraceError('no key');
   };
   await assert.rejects(forwarder.start(rule('tcp:9001', a)), /no key/);

@@ -2,9 +2,9 @@
 import { C } from '../../sys/constants.ts';
 import { EINPROGRESS, EINTR, EMFILE, EPOLLET, EPOLLOUT } from './kernel.ts';
 import { hasSourceFor } from '../../sys/socket.ts';
-import type { Address } from './kernel.ts';
+import type { PinnedAddress } from './kernel.ts';
 import type { FirstFlight } from './first-flight.ts';
-import { CONNECTING, IS_UNIX, KIND_SERVER } from './legs.ts';
+import { CONNECTING, IS_UNIX, KIND_SERVER } from './connection-table.ts';
 import { TCP_EVENTS, UNIX_EVENTS } from './relay.ts';
 import type { Thread, ThreadUpstream } from './thread.ts';
 import { setNoDelay } from './tune.ts';
@@ -16,7 +16,7 @@ const IP_BIND_ADDRESS_NO_PORT = 24;
  * those who connect, it may give out that very port, and TCP lets a socket connect to itself (RFC 9293,
  * section 3.5, simultaneous open).
  */
-export function isConnectedToItself({ kernel }: Thread, fd: number, { pinned }: Address, { plan }: ThreadUpstream): boolean {
+export function isConnectedToItself({ kernel }: Thread, fd: number, { pinned }: PinnedAddress, { plan }: ThreadUpstream): boolean {
   return plan.mayMeetItself && kernel.isLocalAddress(fd, pinned.bytes);
 }
 
@@ -24,17 +24,17 @@ export function isConnectedToItself({ kernel }: Thread, fd: number, { pinned }: 
  * What EADDRNOTAVAIL of connect(2) means: every port towards there is taken, which time mends; or this
  * machine has no address to connect from, as for `::1` where IPv6 is off. UDP tells them apart.
  */
-export function areAllPortsTaken({ pinned, length }: Address, { plan }: ThreadUpstream): boolean {
+export function areAllPortsTaken({ pinned, length }: PinnedAddress, { plan }: ThreadUpstream): boolean {
   return hasSourceFor(pinned.bytes.subarray(0, Number(length)), plan.bindAddress);
 }
 
 /** Returns the descriptor, whose leg is CONNECTING unless it is connected already; or the negative errno. */
-export function startConnect(thread: Thread, address: Address, { upstream, firstFlight }: { upstream: ThreadUpstream; firstFlight: FirstFlight }): number {
-  const { kernel, legs } = thread;
+export function startConnect(thread: Thread, address: PinnedAddress, { upstream, firstFlight }: { upstream: ThreadUpstream; firstFlight: FirstFlight }): number {
+  const { kernel, table } = thread;
   const family = address.pinned.bytes[0]!;
   const fd = kernel.socket(family);
   if (fd < 0) return fd;
-  const failed = legs.fits(fd) ? prepare(thread, fd, { family, upstream, firstFlight }) : -EMFILE;
+  const failed = table.fits(fd) ? prepare(thread, fd, { family, upstream, firstFlight }) : -EMFILE;
   const connected = failed < 0 ? failed : kernel.connect(fd, address);
   if (connected < 0 && connected !== -EINPROGRESS && connected !== -EINTR) {
     kernel.close(fd);
@@ -54,12 +54,12 @@ function prepare({ kernel }: Thread, fd: number, { family, upstream, firstFlight
 }
 
 function watch(thread: Thread, fd: number, { isUnix, isDone }: { isUnix: boolean; isDone: boolean }): number {
-  const { kernel, legs, number } = thread;
-  const generation = legs.open(fd, number, KIND_SERVER | (isDone ? 0 : CONNECTING) | (isUnix ? IS_UNIX : 0));
+  const { kernel, table, number } = thread;
+  const generation = table.open(fd, number, KIND_SERVER | (isDone ? 0 : CONNECTING) | (isUnix ? IS_UNIX : 0));
   thread.fdBound = Math.max(thread.fdBound, fd + 1);
   const watched = kernel.watch(fd, isUnix ? UNIX_EVENTS | (isDone ? 0 : EPOLLOUT | EPOLLET) : TCP_EVENTS, generation);
   if (watched >= 0) return fd;
-  legs.close(fd);
+  table.close(fd);
   kernel.close(fd);
   return watched;
 }

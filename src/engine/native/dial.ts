@@ -4,8 +4,8 @@ import type { DialAge } from '../transfer.ts';
 import { areAllPortsTaken, isConnectedToItself, startConnect } from './connect.ts';
 import type { FirstFlight } from './first-flight.ts';
 import { EADDRNOTAVAIL, EAGAIN, ECONNREFUSED, EPOLLERR, EPOLLHUP, EPOLLOUT } from './kernel.ts';
-import type { Address } from './kernel.ts';
-import { CONNECTING, IS_UNIX } from './legs.ts';
+import type { PinnedAddress } from './kernel.ts';
+import { CONNECTING, IS_UNIX } from './connection-table.ts';
 import { describeLateLookup } from '../words.ts';
 import { OUT_OF_TIME } from './messages.ts';
 import type { EndReason } from './messages.ts';
@@ -31,7 +31,7 @@ type Dial = {
   readonly beganAt: number;
   /** When the attempt under way began. */
   attemptAt: number;
-  addresses: readonly Address[];
+  addresses: readonly PinnedAddress[];
   /** Index of the address that is tried first: the one that answered last. */
   first: number;
   /** How many have been tried. */
@@ -75,8 +75,8 @@ export class Dialer {
    * process has tried for so long.
    */
   begin(client: number, age: DialAge | null = null): void {
-    const { now, upstreams, legs } = this.#thread;
-    const upstream = upstreams.get(legs.upstream(client))!;
+    const { now, upstreams, table } = this.#thread;
+    const upstream = upstreams.get(table.upstream(client))!;
     const dial: Dial = {
       client, upstream,
       beganAt: now - (age?.sinceMs ?? 0),
@@ -114,7 +114,7 @@ export class Dialer {
     const waiting = this.#resolving.get(plan.id);
     if (waiting) return void waiting.push(dial);
     this.#resolving.set(plan.id, [dial]);
-    this.#thread.say({ said: 'resolve', upstream: plan.id });
+    this.#thread.send({ type: 'resolve', upstream: plan.id });
   }
 
   /** An upstream has no clients any more, and will have none. */
@@ -138,7 +138,7 @@ export class Dialer {
     }
   }
 
-  #tryAddresses(dial: Dial, addresses: readonly Address[]): void {
+  #tryAddresses(dial: Dial, addresses: readonly PinnedAddress[]): void {
     const { answeredLast } = dial.upstream;
     dial.addresses = addresses;
     dial.first = addresses.length < 2 || answeredLast === null ? 0 : Math.max(0, addresses.findIndex((each) => isSame(each, answeredLast)));
@@ -168,13 +168,13 @@ export class Dialer {
   }
 
   /** Start to connect. Returns 0 when that is under way or done already, else the negative errno. */
-  #connect(dial: Dial, address: Address, index: number): number {
-    const { legs } = this.#thread;
+  #connect(dial: Dial, address: PinnedAddress, index: number): number {
+    const { table } = this.#thread;
     const fd = startConnect(this.#thread, address, { upstream: dial.upstream, firstFlight: this.#firstFlight });
     if (fd < 0) return fd;
-    if (!legs.has(fd, CONNECTING)) {
+    if (!table.has(fd, CONNECTING)) {
       if (isConnectedToItself(this.#thread, fd, address, dial.upstream)) {
-        legs.close(fd);
+        table.close(fd);
         this.#thread.kernel.closeWithReset(fd);
         return -ECONNREFUSED;
       }
@@ -182,7 +182,7 @@ export class Dialer {
       return 0;
     }
     // Until it is connected, only this leg knows the other: the client may have several.
-    legs.setOther(fd, dial.client);
+    table.setOther(fd, dial.client);
     dial.tries.push({ fd, address: index });
     if (dial.next < dial.addresses.length) {
       dial.wakeAt = this.#thread.now + HEAD_START_MS;
@@ -193,8 +193,8 @@ export class Dialer {
 
   /** An event of a connect under way. Returns whether the leg is connected now. */
   handle(fd: number, mask: number): boolean {
-    const { kernel, legs } = this.#thread;
-    const dial = this.#dials.get(legs.other(fd))!;
+    const { kernel, table } = this.#thread;
+    const dial = this.#dials.get(table.other(fd))!;
     const index = dial.tries.find((each) => each.fd === fd)?.address ?? 0;
     const address = dial.addresses[index]!;
     const isSelf = (mask & EPOLLOUT) !== 0 && isConnectedToItself(this.#thread, fd, address, dial.upstream);
@@ -210,14 +210,14 @@ export class Dialer {
     return true;
   }
 
-  #connected(dial: Dial, fd: number, address: Address): void {
-    const { legs } = this.#thread;
+  #connected(dial: Dial, fd: number, address: PinnedAddress): void {
+    const { table } = this.#thread;
     const { client, upstream } = dial;
     upstream.answeredLast = address;
     this.#forget(dial);
-    legs.clear(fd, CONNECTING);
-    legs.pair(client, fd);
-    if (!legs.has(fd, IS_UNIX)) {
+    table.clear(fd, CONNECTING);
+    table.pair(client, fd);
+    if (!table.has(fd, IS_UNIX)) {
       if (upstream.plan.keepAliveMs > 0) this.#keepAlive.add(fd, upstream.plan.keepAliveMs);
       this.#firstFlight.connected(fd);
     }
@@ -268,7 +268,7 @@ export class Dialer {
     if (!waiting?.includes(dial)) return;
     if (waiting.length > 1) return void this.#resolving.set(id, waiting.filter((each) => each !== dial));
     this.#resolving.delete(id);
-    this.#thread.say({ said: 'resolve-no-more', upstream: id });
+    this.#thread.send({ type: 'resolve-no-more', upstream: id });
   }
 
   #closeTries(dial: Dial): void {
@@ -276,9 +276,9 @@ export class Dialer {
   }
 
   #closeTry(dial: Dial, fd: number, { reset = false }: { reset?: boolean } = {}): void {
-    const { legs, kernel } = this.#thread;
+    const { table, kernel } = this.#thread;
     removeTry(dial, fd);
-    legs.close(fd);
+    table.close(fd);
     if (reset) kernel.closeWithReset(fd);
     else kernel.close(fd);
   }
@@ -318,7 +318,7 @@ export class Dialer {
   }
 }
 
-function isSame(one: Address, other: Address): boolean {
+function isSame(one: PinnedAddress, other: PinnedAddress): boolean {
   return Buffer.compare(one.pinned.bytes, other.pinned.bytes) === 0;
 }
 

@@ -1,7 +1,7 @@
 /**
  * The native engine: plain bytes are moved by threads that each run an epoll loop over libc calls
  * (loop.ts is a thread's whole life). What is not plain - TLS, PROXY headers - and what those threads
- * cannot do any more is the portable engine's, which this one holds inside: each entrance and each
+ * cannot do any more is the portable engine's, which this one holds inside: each frontend and each
  * upstream has a twin there. Which of the two has a connection is decided when its client is
  * accepted, and never changes.
  *
@@ -13,15 +13,15 @@ import { setResetOnClose } from '../../sys/socket.ts';
 import { SystemError } from '../../sys/system-error.ts';
 import { errorCode, GraceError } from '../../error.ts';
 import type { ClientEndpoint } from '../../endpoint/model.ts';
-import type { Engine, EngineName, EntranceOptions, ProbeOptions, Upstream } from '../engine.ts';
+import type { Engine, EngineName, FrontendOptions, ProbeOptions, Upstream } from '../engine.ts';
 import type { AdoptOptions } from '../transfer.ts';
 import { REFUSALS } from '../policy.ts';
 import { Names } from '../lookup.ts';
 import { openPortableEngine } from '../portable/engine.ts';
-import { NativeEntrance } from './entrance.ts';
-import { EntranceOwners } from './owners.ts';
+import { NativeFrontend } from './frontend.ts';
+import { FrontendOwners } from './frontend-owners.ts';
 import { checkKernel } from './kernel.ts';
-import { KIND_CLIENT, KIND_OWN, KIND_SERVER } from './legs.ts';
+import { KIND_CLIENT, KIND_OWN, KIND_SERVER } from './connection-table.ts';
 import type { EndReport, Report } from './messages.ts';
 import { NativeMover } from './mover.ts';
 import { planUpstream, tcpSockaddr } from './plan.ts';
@@ -59,7 +59,7 @@ export class NativeEngine implements Engine {
   readonly #upstreams = new Map<number, NativeUpstream>();
   /** Of upstreams that are over, the threads that may still report something of them. */
   readonly #leaving = new Map<number, Set<number>>();
-  readonly #owners = new EntranceOwners();
+  readonly #owners = new FrontendOwners();
   readonly mover: NativeMover;
   /** What ends the lookups under way, by the thread that asked and the upstream. */
   readonly #lookups = new Map<string, AbortController>();
@@ -74,7 +74,7 @@ export class NativeEngine implements Engine {
     this.#threads = new Threads({
       ...forThreads,
       count,
-      onReport: (thread, report) => this.#hear(thread, report),
+      onReport: (thread, report) => this.#receive(thread, report),
       onDeath: (thread, error) => this.#loseThread(thread, error),
     });
     this.mover = new NativeMover({ threads: this.#threads, isUsable: () => !this.#hasFailed, openShadow: (options, members) => this.#openShadow(options, members) });
@@ -106,8 +106,8 @@ export class NativeEngine implements Engine {
     return upstream;
   }
 
-  openEntrance({ listener, endpoint, upstream, observer, seats }: EntranceOptions): NativeEntrance {
-    return new NativeEntrance({
+  openFrontend({ listener, endpoint, upstream, observer, seats }: FrontendOptions): NativeFrontend {
+    return new NativeFrontend({
       listener, endpoint, observer,
       seats: seatsOf(endpoint, seats),
       upstream: own(upstream),
@@ -115,8 +115,8 @@ export class NativeEngine implements Engine {
       portable: this.#portable,
       isUsable: !this.#hasFailed,
       originalOf: (twin) => this.#originals.get(twin) ?? twin,
-      register: (entrance, members) => {
-        this.#owners.add(++this.#lastId, entrance, members);
+      register: (frontend, members) => {
+        this.#owners.add(++this.#lastId, frontend, members);
         return this.#lastId;
       },
     });
@@ -126,8 +126,8 @@ export class NativeEngine implements Engine {
     return this.#portable.probe(endpoint, options);
   }
 
-  rest(): void {
-    this.#threads.tellAll({ do: 'rest' });
+  trimMemory(): void {
+    this.#threads.sendToAll({ type: 'trim-memory' });
   }
 
   async close(): Promise<void> {
@@ -137,7 +137,7 @@ export class NativeEngine implements Engine {
   #forget(id: number): void {
     const { alive } = this.#threads;
     this.#leaving.set(id, new Set(alive));
-    for (const thread of alive) this.#threads.tell(thread, { do: 'forget-upstream', upstream: id });
+    for (const thread of alive) this.#threads.send(thread, { type: 'forget-upstream', upstream: id });
     if (alive.length === 0) this.#forgotten(null, id);
   }
 
@@ -151,39 +151,39 @@ export class NativeEngine implements Engine {
   }
 
   /** Numbers of what the engine keeps, to see that it forgets. */
-  get kept(): { upstreams: number; entrances: number } {
-    return { upstreams: this.#upstreams.size, entrances: this.#owners.size };
+  get kept(): { upstreams: number; frontends: number } {
+    return { upstreams: this.#upstreams.size, frontends: this.#owners.size };
   }
 
   #upstream(id: number): NativeUpstream | undefined {
     return this.#upstreams.get(id);
   }
 
-  #hear(thread: number, report: Report): void {
-    switch (report.said) {
+  #receive(thread: number, report: Report): void {
+    switch (report.type) {
       case 'resolve':
         return void this.#resolve(thread, report.upstream);
       case 'resolve-no-more':
         return this.#lookups.get(`${thread} ${report.upstream}`)?.abort();
       case 'ended':
-        for (const end of report.ends) this.#tellEnd(end);
+        for (const end of report.ends) this.#reportEnd(end);
         return;
       case 'drained':
         return this.#upstream(report.upstream)?.lookAgain();
       case 'upstream-forgotten':
         return this.#forgotten(thread, report.upstream);
       case 'room':
-        return this.#owners.get(report.entrance)?.seats?.tell();
+        return this.#owners.get(report.frontend)?.seats?.notify();
       case 'paused': {
         const error = new SystemError(report.errno, 'accept');
-        return this.#owners.get(report.entrance)?.observer.acceptPaused?.({ error, retryInMs: report.retryInMs });
+        return this.#owners.get(report.frontend)?.observer.acceptPaused?.({ error, retryInMs: report.retryInMs });
       }
       case 'resumed':
-        return this.#owners.get(report.entrance)?.observer.acceptResumed?.();
-      case 'entrance-closed':
-        return this.#owners.get(report.entrance)?.closedIn?.(thread, report.entrance);
-      case 'entrance-forgotten':
-        return this.#owners.forgotten(thread, report.entrance);
+        return this.#owners.get(report.frontend)?.observer.acceptResumed?.();
+      case 'frontend-closed':
+        return this.#owners.get(report.frontend)?.closedIn?.(thread, report.frontend);
+      case 'frontend-forgotten':
+        return this.#owners.forgotten(thread, report.frontend);
       case 'frozen':
         return this.mover.frozen(thread, report.upstream, report.connections);
     }
@@ -194,7 +194,7 @@ export class NativeEngine implements Engine {
     this.#owners.add(id, { observer, seats }, members);
     const route = Route.open(CLOSED_ROUTE, { threads: 0 });
     const reportsOrderly = observer.connectionEnded !== undefined && observer.wantsOrderlyEnds !== false;
-    for (const thread of members) this.#threads.tell(thread, { do: 'open-entrance', plan: { id, fd: -1, isUnix: false, route: route.memory, seats: seats?.plan ?? null, idleMs, reportsOrderly } });
+    for (const thread of members) this.#threads.send(thread, { type: 'open-frontend', plan: { id, fd: -1, isUnix: false, route: route.memory, seats: seats?.plan ?? null, idleMs, reportsOrderly } });
     return id;
   }
 
@@ -210,34 +210,34 @@ export class NativeEngine implements Engine {
       const addresses = await this.#names.resolve(host, { bindAddress, signal: lookup.signal });
       upstream.lastAddresses = addresses;
       const sockaddrs = addresses.map((address) => tcpSockaddr(address, port));
-      this.#threads.tell(thread, { do: 'resolved', upstream: id, addresses: sockaddrs, failure: null });
+      this.#threads.send(thread, { type: 'resolved', upstream: id, addresses: sockaddrs, failure: null });
     } catch (error) {
       if (lookup.signal.aborted) return;
       const failure = { text: describeFailure(error), isPassing: REFUSALS.includes(errorCode(error) ?? '') };
-      this.#threads.tell(thread, { do: 'resolved', upstream: id, addresses: [], failure });
+      this.#threads.send(thread, { type: 'resolved', upstream: id, addresses: [], failure });
     } finally {
       if (this.#lookups.get(key) === lookup) this.#lookups.delete(key);
     }
   }
 
-  #tellEnd(end: EndReport): void {
+  #reportEnd(end: EndReport): void {
     const upstream = this.#upstream(end.upstream);
     const { peer, stage, bytesIn, bytesOut, durationMs } = end;
     if (!upstream) return;
     const error = endError(end, upstream.endpoint, upstream.lastAddresses);
-    this.#owners.get(end.entrance)?.observer.connectionEnded?.({ peer, upstream, stage, error, bytesIn, bytesOut, durationMs });
+    this.#owners.get(end.frontend)?.observer.connectionEnded?.({ peer, upstream, stage, error, bytesIn, bytesOut, durationMs });
   }
 
   /** A thread died. What it left open is closed, so that no peer waits for it; accepting goes on without threads. */
   #loseThread(thread: number, error: Error): void {
     const isFirst = !this.#hasFailed;
     this.#hasFailed = true;
-    const { legs } = this.#threads;
-    for (const client of legs.owned(thread, KIND_CLIENT, legs.capacity)) this.#owners.get(legs.entrance(client))?.seats?.release();
+    const { table } = this.#threads;
+    for (const client of table.owned(thread, KIND_CLIENT, table.capacity)) this.#owners.get(table.frontend(client))?.seats?.release();
     this.mover.lost(thread);
-    for (const fd of legs.owned(thread, KIND_CLIENT | KIND_SERVER | KIND_OWN, legs.capacity)) {
-      const isLeg = !legs.has(fd, KIND_OWN);
-      legs.close(fd);
+    for (const fd of table.owned(thread, KIND_CLIENT | KIND_SERVER | KIND_OWN, table.capacity)) {
+      const isLeg = !table.has(fd, KIND_OWN);
+      table.close(fd);
       if (isLeg) setResetOnClose(fd);
       closeFd(fd);
     }

@@ -33,7 +33,7 @@ export class FirstFlight {
 
   /** It is connected, and has its client. */
   connected(fd: number): void {
-    this.#connected.push(fd, this.#thread.legs.generation(fd));
+    this.#connected.push(fd, this.#thread.table.generation(fd));
   }
 
   /** After all events of a round: whoever has spoken has done so by now. */
@@ -45,12 +45,12 @@ export class FirstFlight {
   }
 
   #look(fd: number, generation: number): void {
-    const { legs, upstreams } = this.#thread;
-    if (legs.generation(fd) !== generation) return;
-    const client = legs.other(fd);
-    const upstream = upstreams.get(legs.upstream(client));
+    const { table, upstreams } = this.#thread;
+    if (table.generation(fd) !== generation) return;
+    const client = table.other(fd);
+    const upstream = upstreams.get(table.upstream(client));
     if (!upstream) return;
-    const hasSpoken = legs.bytes(client) > 0;
+    const hasSpoken = table.bytes(client) > 0;
     if (!hasSpoken && upstream.eagerness >= BELIEVED_FROM) this.#setQuickAck(fd, 1);
     upstream.eagerness = hasSpoken ? Math.min(SUREST, upstream.eagerness + 1) : Math.max(0, upstream.eagerness - 1);
   }

@@ -7,7 +7,7 @@ import type { DialAge, MovedConnection, MovedLeg } from '../transfer.ts';
 import type { Acceptor } from './accept.ts';
 import type { Dialer } from './dial.ts';
 import { EPOLLOUT } from './kernel.ts';
-import { BLOCKED, BROKEN, DOOMED, ENDED, FROZEN, IS_UNIX, KIND_CLIENT, KIND_SERVER, READABLE, READ_TO_END, SHUT } from './legs.ts';
+import { BLOCKED, BROKEN, DOOMED, ENDED, FROZEN, IS_UNIX, KIND_CLIENT, KIND_SERVER, READABLE, READ_TO_END, SHUT } from './connection-table.ts';
 import { peerOf, setPeer } from './peer.ts';
 import { TCP_EVENTS, UNIX_EVENTS } from './relay.ts';
 import type { IdleWatch } from './idle.ts';
@@ -36,10 +36,10 @@ export class Freezer {
 
   /** Freeze up to `limit` connections of an upstream. */
   freeze(upstream: number, { limit }: { limit: number }): MovedConnection[] {
-    const { legs, number, fdBound } = this.#thread;
+    const { table, number, fdBound } = this.#thread;
     const frozen: MovedConnection[] = [];
-    for (const client of legs.owned(number, KIND_CLIENT, fdBound)) {
-      if (legs.upstream(client) !== upstream || legs.has(client, FROZEN)) continue;
+    for (const client of table.owned(number, KIND_CLIENT, fdBound)) {
+      if (table.upstream(client) !== upstream || table.has(client, FROZEN)) continue;
       frozen.push(this.#freezeOne(client));
       if (frozen.length === limit) break;
     }
@@ -47,20 +47,20 @@ export class Freezer {
   }
 
   #freezeOne(client: number): MovedConnection {
-    const { legs, kernel } = this.#thread;
+    const { table, kernel } = this.#thread;
     const age = this.#dialer.ageOf(client);
     if (age) this.#ages.set(client, age);
     // What is being dialled is dialled anew by whoever goes on with it: nothing was read yet.
     this.#dialer.abandon(client);
-    const server = legs.other(client);
+    const server = table.other(client);
     for (const fd of server === -1 ? [client] : [client, server]) {
       kernel.unwatch(fd);
-      legs.set(fd, FROZEN);
+      table.set(fd, FROZEN);
     }
     return {
       client: this.#describe(client),
       server: server === -1 ? null : this.#describe(server),
-      startedMs: legs.started(client),
+      startedMs: table.started(client),
       peer: peerOf(this.#thread, client),
       quietMs: this.#idle.quietMs(client),
       ...(age && { dialing: age }),
@@ -68,27 +68,27 @@ export class Freezer {
   }
 
   #describe(fd: number): MovedLeg {
-    const { legs } = this.#thread;
+    const { table } = this.#thread;
     return {
       fd,
-      isUnix: legs.has(fd, IS_UNIX),
-      hasEnded: legs.has(fd, ENDED),
-      isShut: legs.has(fd, SHUT),
-      isBroken: legs.has(fd, BROKEN),
+      isUnix: table.has(fd, IS_UNIX),
+      hasEnded: table.has(fd, ENDED),
+      isShut: table.has(fd, SHUT),
+      isBroken: table.has(fd, BROKEN),
       pending: this.#relay.pendingOf(fd),
-      bytes: legs.bytes(fd),
+      bytes: table.bytes(fd),
     };
   }
 
   /** Go on with frozen connections. */
   thaw(clients: readonly number[]): void {
-    const { legs } = this.#thread;
+    const { table } = this.#thread;
     for (const client of clients) {
-      if (!legs.has(client, FROZEN)) continue;
-      const server = legs.other(client);
+      if (!table.has(client, FROZEN)) continue;
+      const server = table.other(client);
       const age = this.#ages.get(client);
       this.#ages.delete(client);
-      if (legs.has(client, DOOMED)) {
+      if (table.has(client, DOOMED)) {
         this.#thread.end(client, { stage: 'relay', reason: null, reset: false });
         continue;
       }
@@ -105,33 +105,33 @@ export class Freezer {
   }
 
   #watch(fd: number): number {
-    const { legs, kernel } = this.#thread;
-    legs.clear(fd, FROZEN);
+    const { table, kernel } = this.#thread;
+    table.clear(fd, FROZEN);
     // A new watch gives an event for what is there already. Whether an end came meanwhile, only reading tells.
-    legs.set(fd, READABLE | READ_TO_END);
-    const mask = legs.has(fd, IS_UNIX) ? UNIX_EVENTS | (legs.has(fd, BLOCKED) ? EPOLLOUT : 0) : TCP_EVENTS;
-    return kernel.watch(fd, mask, legs.generation(fd));
+    table.set(fd, READABLE | READ_TO_END);
+    const mask = table.has(fd, IS_UNIX) ? UNIX_EVENTS | (table.has(fd, BLOCKED) ? EPOLLOUT : 0) : TCP_EVENTS;
+    return kernel.watch(fd, mask, table.generation(fd));
   }
 
   /** Forget frozen connections that another process has. */
-  letGo(clients: readonly number[]): void {
-    const { legs } = this.#thread;
+  release(clients: readonly number[]): void {
+    const { table } = this.#thread;
     for (const client of clients) {
       this.#ages.delete(client);
-      if (legs.has(client, FROZEN)) this.#thread.end(client, { stage: 'relay', reason: null, reset: false, isSilent: true });
+      if (table.has(client, FROZEN)) this.#thread.end(client, { stage: 'relay', reason: null, reset: false, isSilent: true });
     }
   }
 
   /** Take over connections of another process. Their descriptors are this thread's from now on. */
-  adopt(connections: readonly MovedConnection[], { upstream, entrance }: { upstream: number; entrance: number }): void {
+  adopt(connections: readonly MovedConnection[], { upstream, frontend }: { upstream: number; frontend: number }): void {
     for (const connection of connections) {
       const { client, server } = connection;
       this.#openLeg(client, KIND_CLIENT);
-      this.#acceptor.enter(client.fd, { upstream, entrance, startedMs: connection.startedMs });
+      this.#acceptor.enter(client.fd, { upstream, frontend, startedMs: connection.startedMs });
       setPeer(this.#thread, client.fd, connection.peer);
       if (server !== null) {
         this.#openLeg(server, KIND_SERVER);
-        this.#thread.legs.pair(client.fd, server.fd);
+        this.#thread.table.pair(client.fd, server.fd);
         this.#relay.setPending(client.fd, client.pending);
         this.#relay.setPending(server.fd, server.pending);
         this.#keepAliveOf(server, upstream);
@@ -148,9 +148,9 @@ export class Freezer {
   }
 
   #openLeg({ fd, isUnix, hasEnded, isShut, isBroken, bytes }: MovedLeg, kind: number): void {
-    const { legs, number } = this.#thread;
-    legs.open(fd, number, kind | FROZEN | (isUnix ? IS_UNIX : 0) | (hasEnded ? ENDED : 0) | (isShut ? SHUT : 0) | (isBroken ? BROKEN : 0));
-    legs.addBytes(fd, bytes);
+    const { table, number } = this.#thread;
+    table.open(fd, number, kind | FROZEN | (isUnix ? IS_UNIX : 0) | (hasEnded ? ENDED : 0) | (isShut ? SHUT : 0) | (isBroken ? BROKEN : 0));
+    table.addBytes(fd, bytes);
     this.#thread.fdBound = Math.max(this.#thread.fdBound, fd + 1);
   }
 }

@@ -1,7 +1,7 @@
-/** Ends connections on which no byte moved for as long as their entrance allows. */
+/** Ends connections on which no byte moved for as long as their frontend allows. */
 import { LOOKS_PER_IDLE } from '../policy.ts';
 import { describeIdle } from '../words.ts';
-import { FROZEN, KIND_CLIENT, TICK_MS } from './legs.ts';
+import { FROZEN, KIND_CLIENT, TICK_MS } from './connection-table.ts';
 import type { Thread } from './thread.ts';
 
 export class IdleWatch {
@@ -12,50 +12,50 @@ export class IdleWatch {
     this.#thread = thread;
   }
 
-  /** Start to look at the connections of an entrance. */
-  add(entrance: { idleMs: number | null }): void {
-    if (entrance.idleMs !== null) this.wakeAt = Math.min(this.wakeAt, this.#thread.now + entrance.idleMs / LOOKS_PER_IDLE);
+  /** Start to look at the connections of a frontend. */
+  add(frontend: { idleMs: number | null }): void {
+    if (frontend.idleMs !== null) this.wakeAt = Math.min(this.wakeAt, this.#thread.now + frontend.idleMs / LOOKS_PER_IDLE);
   }
 
   /** For how long a connection has been quiet, in milliseconds; 0 where nobody looks. */
   quietMs(client: number): number {
-    const { legs, entrances, now } = this.#thread;
-    const isWatched = (entrances.get(legs.entrance(client))?.plan.idleMs ?? null) !== null;
-    return isWatched ? legs.quietMs(client, now) : 0;
+    const { table, frontends, now } = this.#thread;
+    const isWatched = (frontends.get(table.frontend(client))?.plan.idleMs ?? null) !== null;
+    return isWatched ? table.quietMs(client, now) : 0;
   }
 
   /** A connection came that was quiet in another process: its time counts on. */
   adopt(client: number, quietMs: number): void {
-    const { legs, entrances, now } = this.#thread;
-    legs.setQuiet(client, { quietMs, now });
-    const entrance = entrances.get(legs.entrance(client));
-    const idleMs = entrance?.plan.idleMs ?? null;
-    if (!entrance || idleMs === null) return;
+    const { table, frontends, now } = this.#thread;
+    table.setQuiet(client, { quietMs, now });
+    const frontend = frontends.get(table.frontend(client));
+    const idleMs = frontend?.plan.idleMs ?? null;
+    if (!frontend || idleMs === null) return;
     const dueAt = now + Math.max(0, idleMs - quietMs) + TICK_MS;
     // Before the first look there is none to come sooner than.
-    entrance.nextLookAt = entrance.nextLookAt === 0 ? dueAt : Math.min(entrance.nextLookAt, dueAt);
+    frontend.nextLookAt = frontend.nextLookAt === 0 ? dueAt : Math.min(frontend.nextLookAt, dueAt);
     this.wakeAt = Math.min(this.wakeAt, dueAt);
   }
 
   runDue(): void {
-    const { now, entrances, legs, number, fdBound } = this.#thread;
+    const { now, frontends, table, number, fdBound } = this.#thread;
     if (now < this.wakeAt) return;
     this.wakeAt = Infinity;
     const due = new Map<number, number>();
-    for (const [id, entrance] of entrances) {
-      const { idleMs } = entrance.plan;
+    for (const [id, frontend] of frontends) {
+      const { idleMs } = frontend.plan;
       if (idleMs === null) continue;
-      if (now >= entrance.nextLookAt) {
-        entrance.nextLookAt = now + idleMs / LOOKS_PER_IDLE;
+      if (now >= frontend.nextLookAt) {
+        frontend.nextLookAt = now + idleMs / LOOKS_PER_IDLE;
         due.set(id, idleMs);
       }
-      this.wakeAt = Math.min(this.wakeAt, entrance.nextLookAt);
+      this.wakeAt = Math.min(this.wakeAt, frontend.nextLookAt);
     }
     if (due.size === 0) return;
-    for (const client of legs.owned(number, KIND_CLIENT, fdBound)) {
-      const idleMs = due.get(legs.entrance(client));
-      if (idleMs === undefined || legs.other(client) === -1 || legs.has(client, FROZEN)) continue;
-      if (legs.quietMs(client, now) < idleMs) continue;
+    for (const client of table.owned(number, KIND_CLIENT, fdBound)) {
+      const idleMs = due.get(table.frontend(client));
+      if (idleMs === undefined || table.other(client) === -1 || table.has(client, FROZEN)) continue;
+      if (table.quietMs(client, now) < idleMs) continue;
       this.#thread.end(client, { stage: 'relay', reason: { text: describeIdle(idleMs) }, reset: false });
     }
   }

@@ -74,8 +74,8 @@ export const READ_SIZE = 64 * 1024;
 export const PIPE_SIZE = 1024 * 1024;
 /** Events that one wait gives at most. */
 const MAX_EVENTS = 512;
-const MOST_EVENTS = BigInt(MAX_EVENTS);
-const MOST_BYTES = BigInt(READ_SIZE);
+const MAX_EVENTS_WORD = BigInt(MAX_EVENTS);
+const READ_SIZE_WORD = BigInt(READ_SIZE);
 
 /** `struct epoll_event` in 32-bit integers: x64 packs it into 12 bytes, arm64 pads the data to 8. */
 const EVENT = process.arch === 'x64' ? { size: 3, dataAt: 1 } : { size: 4, dataAt: 2 };
@@ -84,7 +84,7 @@ const EVENT = process.arch === 'x64' ? { size: 3, dataAt: 1 } : { size: 4, dataA
 type Pinned = { readonly bytes: Uint8Array<ArrayBuffer>; readonly ints: Int32Array; readonly address: bigint };
 
 /** A socket address in pinned memory. */
-export type Address = { readonly pinned: Pinned; readonly length: bigint };
+export type PinnedAddress = { readonly pinned: Pinned; readonly length: bigint };
 
 export type Kernel = ReturnType<typeof openKernel>;
 
@@ -137,7 +137,7 @@ export function openKernel() {
     peer: peer.bytes,
 
     /** Wait for events; how many there are is returned, and they are read with the next three. */
-    wait: (timeoutMs: number): number => answer(epoll_wait(epoll, events.address, MOST_EVENTS, word(timeoutMs))),
+    wait: (timeoutMs: number): number => answer(epoll_wait(epoll, events.address, MAX_EVENTS_WORD, word(timeoutMs))),
     eventMask: (index: number): number => events.ints[index * EVENT.size]!,
     eventFd: (index: number): number => events.ints[index * EVENT.size + EVENT.dataAt]!,
     eventGeneration: (index: number): number => events.ints[index * EVENT.size + EVENT.dataAt + 1]!,
@@ -152,13 +152,13 @@ export function openKernel() {
       return answer(accept4(word(fd), peer.address, valueLength.address, SOCK_NONBLOCK_CLOEXEC));
     },
     socket: (family: number): number => answer(socket(word(family), SOCK_STREAM_NONBLOCK_CLOEXEC, 0n)),
-    address(sockaddr: Uint8Array): Address {
+    address(sockaddr: Uint8Array): PinnedAddress {
       const pinned = pin(SOCKADDR_SIZE);
       pinned.bytes.set(sockaddr);
       return { pinned, length: BigInt(sockaddr.length) };
     },
-    bind: (fd: number, { pinned, length }: Address): number => answer(bind(word(fd), pinned.address, length)),
-    connect: (fd: number, { pinned, length }: Address): number => answer(connect(word(fd), pinned.address, length)),
+    bind: (fd: number, { pinned, length }: PinnedAddress): number => answer(bind(word(fd), pinned.address, length)),
+    connect: (fd: number, { pinned, length }: PinnedAddress): number => answer(connect(word(fd), pinned.address, length)),
     setOption(fd: number, level: number, option: number, setting: number): number {
       value.ints[0] = setting;
       return answer(setsockopt(word(fd), word(level), word(option), value.address, 4n));
@@ -180,7 +180,7 @@ export function openKernel() {
     },
 
     /** Read into `input`. */
-    receive: (fd: number): number => answer(recv(word(fd), inputAddress, MOST_BYTES, 0n)),
+    receive: (fd: number): number => answer(recv(word(fd), inputAddress, READ_SIZE_WORD, 0n)),
     /** Look at the next byte without taking it: 1, 0 at the end, or the negative errno. */
     peek: (fd: number): number => answer(recv(word(fd), inputAddress, 1n, MSG_PEEK)),
     /** Send the first so many bytes of `input`. */
@@ -200,7 +200,7 @@ export function openKernel() {
     /** Move bytes between a socket and a pipe without copying them. */
     splice: (from: number, to: number, length: number): number => answer(splice(word(from), 0n, word(to), 0n, word(length), SPLICE_F_MOVE_NONBLOCK)),
     /** read(2) into `input`. */
-    read: (fd: number): number => answer(read(word(fd), inputAddress, MOST_BYTES)),
+    read: (fd: number): number => answer(read(word(fd), inputAddress, READ_SIZE_WORD)),
 
     endSending: (fd: number): number => answer(shutdown(word(fd), SHUT_WR)),
     close: (fd: number): void => void close(word(fd)),

@@ -10,22 +10,22 @@ import { FirstFlight, UNKNOWN_EAGERNESS } from './first-flight.ts';
 import { Freezer } from './freeze.ts';
 import { IdleWatch } from './idle.ts';
 import { EINTR, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLRDHUP, openKernel } from './kernel.ts';
-import { CONNECTING, DOOMED, FROZEN, IS_UNIX, KIND_CLIENT, KIND_LISTENER, KIND_OWN, Legs, READABLE, READ_TO_END } from './legs.ts';
-import type { Command, EndReport, Report, ThreadData } from './messages.ts';
+import { CONNECTING, DOOMED, FROZEN, IS_UNIX, KIND_CLIENT, KIND_LISTENER, KIND_OWN, ConnectionTable, READABLE, READ_TO_END } from './connection-table.ts';
+import type { ThreadCommand, EndReport, Report, ThreadData } from './messages.ts';
 import { forgetPeer, peerOf } from './peer.ts';
-import { Pulse } from './pulse.ts';
+import { Heartbeat } from './heartbeat.ts';
 import { Relay } from './relay.ts';
 import { Route } from './route.ts';
 import type { EndOptions, Thread } from './thread.ts';
 import { KeepAlive } from './tune.ts';
 
 /** Longest wait. Whoever wants something of a thread wakes it; this is for a wake-up that was lost. */
-const LONGEST_WAIT_MS = 60_000;
+const MAX_WAIT_MS = 60_000;
 
 export class Loop {
   readonly #port: MessagePort;
   readonly #wakeFd: number;
-  readonly #pulse: Pulse;
+  readonly #heartbeat: Heartbeat;
   readonly #thread: Thread;
   readonly #relay: Relay;
   readonly #keepAlive: KeepAlive;
@@ -38,25 +38,25 @@ export class Loop {
   #ends: EndReport[] = [];
   #isStopped = false;
 
-  constructor({ number, legs, port, wakeFd, pulse }: ThreadData) {
+  constructor({ number, table, port, wakeFd, heartbeat }: ThreadData) {
     const kernel = openKernel();
     // Before anything can go wrong: of a thread that dies, what is noted there is closed.
-    const noted = new Legs(legs);
+    const noted = new ConnectionTable(table);
     noted.open(kernel.epollFd, number, KIND_OWN);
     this.#port = port;
     this.#wakeFd = wakeFd;
-    this.#pulse = new Pulse(pulse);
+    this.#heartbeat = new Heartbeat(heartbeat);
     this.#thread = {
       number,
       kernel,
-      legs: noted,
+      table: noted,
       upstreams: new Map(),
-      entrances: new Map(),
+      frontends: new Map(),
       ipv6Peers: new Map(),
       now: performance.now(),
       fdBound: 0,
-      say: (report) => this.#say(report),
-      obey: () => this.#obey(),
+      send: (report) => this.#send(report),
+      readMailbox: () => this.#readMailbox(),
       end: (client, options) => this.#end(client, options),
     };
     this.#relay = new Relay(this.#thread);
@@ -70,7 +70,7 @@ export class Loop {
 
   /** Returns when the thread is told to stop. */
   run(): void {
-    const { kernel, legs } = this.#thread;
+    const { kernel, table } = this.#thread;
     kernel.watch(this.#wakeFd, EPOLLIN, 0);
     while (!this.#isStopped) {
       const count = kernel.wait(this.#waitMs());
@@ -83,15 +83,15 @@ export class Loop {
       this.#runDue();
     }
     this.#relay.close();
-    legs.close(kernel.epollFd);
+    table.close(kernel.epollFd);
     kernel.closeEpoll();
   }
 
   #waitMs(): number {
     if (this.#relay.hasQueue) return 0;
     const next = Math.min(this.#dialer.wakeAt, this.#acceptor.wakeAt, this.#relay.wakeAt, this.#keepAlive.wakeAt, this.#idle.wakeAt);
-    if (next === Infinity) return LONGEST_WAIT_MS;
-    return Math.min(Math.max(0, Math.ceil(next - this.#thread.now)), LONGEST_WAIT_MS);
+    if (next === Infinity) return MAX_WAIT_MS;
+    return Math.min(Math.max(0, Math.ceil(next - this.#thread.now)), MAX_WAIT_MS);
   }
 
   #runDue(): void {
@@ -100,72 +100,72 @@ export class Loop {
     this.#acceptor.runDue();
     this.#keepAlive.runDue();
     this.#idle.runDue();
-    this.#tellEnds();
+    this.#reportEnds();
   }
 
-  #tellEnds(): void {
+  #reportEnds(): void {
     if (this.#ends.length === 0) return;
     const ends = this.#ends;
     this.#ends = [];
-    this.#port.postMessage({ said: 'ended', ends } satisfies Report);
+    this.#port.postMessage({ type: 'ended', ends } satisfies Report);
   }
 
   #handle(fd: number, generation: number, mask: number): void {
-    if (fd === this.#wakeFd) return this.#obey();
-    const { legs } = this.#thread;
+    if (fd === this.#wakeFd) return this.#readMailbox();
+    const { table } = this.#thread;
     // The descriptor was closed, and perhaps opened anew, earlier in this round.
-    if (legs.generation(fd) !== generation) return;
-    const state = legs.state(fd);
+    if (table.generation(fd) !== generation) return;
+    const state = table.state(fd);
     if (state & FROZEN) return;
     if (state & KIND_LISTENER) return this.#acceptor.handle(fd);
     if (state & CONNECTING && !this.#dialer.handle(fd, mask)) return;
     // It may have ended as soon as it began.
-    if (legs.generation(fd) !== generation) return;
-    if (state & KIND_CLIENT && legs.other(fd) === -1) return this.#handleWaiting(fd, mask);
+    if (table.generation(fd) !== generation) return;
+    if (state & KIND_CLIENT && table.other(fd) === -1) return this.#handleWaiting(fd, mask);
     this.#relay.handle(fd, mask);
   }
 
   /** Events of a client whose upstream is being dialled: nothing is read, but one that has gone need not be dialled for. */
   #handleWaiting(client: number, mask: number): void {
-    const { legs } = this.#thread;
+    const { table } = this.#thread;
     // A Unix client that sent all and closed hangs up too, and what it sent is to be delivered.
-    const isUnix = legs.has(client, IS_UNIX);
+    const isUnix = table.has(client, IS_UNIX);
     const hasLeft = isUnix && (mask & EPOLLHUP) !== 0 && this.#thread.kernel.peek(client) <= 0;
     if (hasLeft || mask & (isUnix ? EPOLLERR : EPOLLERR | EPOLLHUP)) return this.#end(client, { stage: 'dial', reason: null, reset: true });
-    if (mask & EPOLLIN) legs.set(client, READABLE);
+    if (mask & EPOLLIN) table.set(client, READABLE);
     // One that has ended its direction may have nothing to say and wait for what the server says: TCP does not tell.
-    if (mask & (EPOLLRDHUP | EPOLLHUP)) legs.set(client, READABLE | READ_TO_END);
+    if (mask & (EPOLLRDHUP | EPOLLHUP)) table.set(client, READABLE | READ_TO_END);
   }
 
   #end(client: number, { stage, reason, reset, isSilent = false }: EndOptions): void {
-    const { legs, kernel, upstreams, entrances } = this.#thread;
+    const { table, kernel, upstreams, frontends } = this.#thread;
     this.#dialer.abandon(client);
-    const server = legs.other(client);
-    const upstreamId = legs.upstream(client);
-    const entranceId = legs.entrance(client);
+    const server = table.other(client);
+    const upstreamId = table.upstream(client);
+    const frontendId = table.frontend(client);
     const upstream = upstreams.get(upstreamId)!;
-    const entrance = entrances.get(entranceId);
-    if (!isSilent && (reason !== null || entrance?.plan.reportsOrderly)) {
-      const bytesOut = server === -1 ? 0 : legs.bytes(server);
-      const durationMs = Math.max(0, Date.now() - legs.started(client));
-      this.#ends.push({ upstream: upstreamId, entrance: entranceId, peer: peerOf(this.#thread, client), stage, reason, bytesIn: legs.bytes(client), bytesOut, durationMs });
+    const frontend = frontends.get(frontendId);
+    if (!isSilent && (reason !== null || frontend?.plan.reportsOrderly)) {
+      const bytesOut = server === -1 ? 0 : table.bytes(server);
+      const durationMs = Math.max(0, Date.now() - table.started(client));
+      this.#ends.push({ upstream: upstreamId, frontend: frontendId, peer: peerOf(this.#thread, client), stage, reason, bytesIn: table.bytes(client), bytesOut, durationMs });
     }
     forgetPeer(this.#thread, client);
     for (const fd of server === -1 ? [client] : [client, server]) {
       this.#relay.forget(fd);
-      legs.close(fd);
+      table.close(fd);
       if (reset) kernel.closeWithReset(fd);
       else kernel.close(fd);
     }
     upstream.counters.countClosed();
-    if (upstream.isWatched) this.#sayIfDrained(upstreamId);
+    if (upstream.isWatched) this.#reportIfDrained(upstreamId);
     if (upstream.isForgotten) this.#forgetIfDone(upstreamId);
-    if (entrance) this.#acceptor.left(entrance);
+    if (frontend) this.#acceptor.left(frontend);
   }
 
   #forget(id: number): void {
     const upstream = this.#thread.upstreams.get(id);
-    if (!upstream) return this.#say({ said: 'upstream-forgotten', upstream: id });
+    if (!upstream) return this.#send({ type: 'upstream-forgotten', upstream: id });
     upstream.isForgotten = true;
     this.#forgetIfDone(id);
   }
@@ -175,41 +175,41 @@ export class Loop {
     if (upstreams.get(id)?.counters.connections !== 0) return;
     upstreams.delete(id);
     this.#dialer.forget(id);
-    this.#say({ said: 'upstream-forgotten', upstream: id });
+    this.#send({ type: 'upstream-forgotten', upstream: id });
   }
 
   #watch(id: number): void {
     const upstream = this.#thread.upstreams.get(id);
     if (!upstream) return;
     upstream.isWatched = true;
-    this.#sayIfDrained(id);
+    this.#reportIfDrained(id);
   }
 
-  #sayIfDrained(id: number): void {
+  #reportIfDrained(id: number): void {
     const upstream = this.#thread.upstreams.get(id);
     if (!upstream || upstream.counters.connections > 0) return;
     upstream.isWatched = false;
-    this.#say({ said: 'drained', upstream: id });
+    this.#send({ type: 'drained', upstream: id });
   }
 
   /** What the main thread does next may look for the reports of connections that have ended: they come first. */
-  #say(report: Report): void {
-    this.#tellEnds();
+  #send(report: Report): void {
+    this.#reportEnds();
     this.#port.postMessage(report);
   }
 
   /** Carry out what the main thread has sent. */
-  #obey(): void {
+  #readMailbox(): void {
     this.#thread.kernel.receive(this.#wakeFd);
     for (let received = receiveMessageOnPort(this.#port); received; received = receiveMessageOnPort(this.#port)) {
-      this.#carryOut(received.message as Command);
-      this.#pulse.beat();
+      this.#execute(received.message as ThreadCommand);
+      this.#heartbeat.beat();
     }
   }
 
-  #carryOut(command: Command): void {
+  #execute(command: ThreadCommand): void {
     const { upstreams, kernel, number } = this.#thread;
-    switch (command.do) {
+    switch (command.type) {
       case 'open-upstream': {
         const { plan } = command;
         upstreams.set(plan.id, {
@@ -233,25 +233,25 @@ export class Loop {
         return this.#watch(command.upstream);
       case 'destroy':
         return this.#destroy(command.upstream);
-      case 'open-entrance': {
+      case 'open-frontend': {
         const { plan } = command;
         const seats = plan.seats && new Seats(plan.seats);
         this.#acceptor.open({ plan, route: new Route(plan.route), seats, connections: 0, isWatched: false, burst: 1, isClosed: false, resumeAt: 0, pauseMs: 0, tuneUntil: 0, nextLookAt: 0 });
         return this.#idle.add(plan);
       }
       case 'look-for-room':
-        return this.#acceptor.lookForRoom(command.entrance);
-      case 'close-entrance':
-        return this.#acceptor.close(command.entrance);
+        return this.#acceptor.lookForRoom(command.frontend);
+      case 'close-frontend':
+        return this.#acceptor.close(command.frontend);
       case 'freeze':
-        return this.#say({ said: 'frozen', upstream: command.upstream, connections: this.#freezer.freeze(command.upstream, command) });
+        return this.#send({ type: 'frozen', upstream: command.upstream, connections: this.#freezer.freeze(command.upstream, command) });
       case 'thaw':
         return this.#freezer.thaw(command.clients);
-      case 'let-go':
-        return this.#freezer.letGo(command.clients);
+      case 'release':
+        return this.#freezer.release(command.clients);
       case 'adopt':
         return this.#freezer.adopt(command.connections, command);
-      case 'rest':
+      case 'trim-memory':
         return collectGarbage();
       case 'stop':
         this.#isStopped = true;
@@ -259,12 +259,12 @@ export class Loop {
   }
 
   #destroy(upstream: number): void {
-    const { legs, number, fdBound } = this.#thread;
-    for (const client of legs.owned(number, KIND_CLIENT, fdBound)) {
-      if (legs.upstream(client) !== upstream) continue;
+    const { table, number, fdBound } = this.#thread;
+    for (const client of table.owned(number, KIND_CLIENT, fdBound)) {
+      if (table.upstream(client) !== upstream) continue;
       // The main thread is passing its descriptors on at this moment.
-      if (legs.has(client, FROZEN)) legs.set(client, DOOMED);
-      else this.#end(client, { stage: legs.other(client) === -1 ? 'dial' : 'relay', reason: null, reset: false });
+      if (table.has(client, FROZEN)) table.set(client, DOOMED);
+      else this.#end(client, { stage: table.other(client) === -1 ? 'dial' : 'relay', reason: null, reset: false });
     }
   }
 }

@@ -20,7 +20,7 @@ export type UpstreamPlan = {
   mayMeetItself: boolean;
 };
 
-export type EntrancePlan = {
+export type FrontendPlan = {
   id: number;
   /** -1: nothing is accepted; it is for connections of another process. */
   fd: number;
@@ -34,31 +34,31 @@ export type EntrancePlan = {
   reportsOrderly: boolean;
 };
 
-export type Command =
-  | { do: 'open-upstream'; plan: UpstreamPlan }
+export type ThreadCommand =
+  | { type: 'open-upstream'; plan: UpstreamPlan }
   /** Nobody will name it again; it is remembered for the connections that it has. */
-  | { do: 'forget-upstream'; upstream: number }
+  | { type: 'forget-upstream'; upstream: number }
   /** The addresses of a name, or why it has none, and whether that may pass. */
-  | { do: 'resolved'; upstream: number; addresses: Uint8Array[]; failure: { text: string; isPassing: boolean } | null }
+  | { type: 'resolved'; upstream: number; addresses: Uint8Array[]; failure: { text: string; isPassing: boolean } | null }
   /** Say `drained` when no connection of this upstream is left here. */
-  | { do: 'watch'; upstream: number }
-  | { do: 'destroy'; upstream: number }
-  | { do: 'open-entrance'; plan: EntrancePlan }
-  /** Accept no more, answer `entrance-closed`. The descriptor is the main thread's to close. */
-  | { do: 'close-entrance'; entrance: number }
+  | { type: 'watch'; upstream: number }
+  | { type: 'destroy'; upstream: number }
+  | { type: 'open-frontend'; plan: FrontendPlan }
+  /** Accept no more, answer `frontend-closed`. The descriptor is the main thread's to close. */
+  | { type: 'close-frontend'; frontend: number }
   /** There is room for clients again. */
-  | { do: 'look-for-room'; entrance: number }
+  | { type: 'look-for-room'; frontend: number }
   /** Freeze up to so many connections of an upstream for a hand-over; answer `frozen`. */
-  | { do: 'freeze'; upstream: number; limit: number }
+  | { type: 'freeze'; upstream: number; limit: number }
   /** Let frozen connections go on. */
-  | { do: 'thaw'; clients: number[] }
+  | { type: 'thaw'; clients: number[] }
   /** Another process has these frozen connections: close the copies, which no peer notices. */
-  | { do: 'let-go'; clients: number[] }
+  | { type: 'release'; clients: number[] }
   /** Take over a connection of another process. */
-  | { do: 'adopt'; upstream: number; entrance: number; connections: MovedConnection[] }
+  | { type: 'adopt'; upstream: number; frontend: number; connections: MovedConnection[] }
   /** Nothing happens: give back memory. */
-  | { do: 'rest' }
-  | { do: 'stop' };
+  | { type: 'trim-memory' }
+  | { type: 'stop' };
 
 /** In place of an errno: the time of the dial was up. */
 export const OUT_OF_TIME = 0;
@@ -68,7 +68,7 @@ export type EndReason = { failures: readonly { address: number; errno: number }[
 
 export type EndReport = {
   upstream: number;
-  entrance: number;
+  frontend: number;
   peer: string;
   stage: 'dial' | 'relay';
   reason: EndReason;
@@ -78,28 +78,28 @@ export type EndReport = {
 };
 
 export type Report =
-  | { said: 'resolve'; upstream: number }
+  | { type: 'resolve'; upstream: number }
   /** Nobody waits for that any more. */
-  | { said: 'resolve-no-more'; upstream: number }
-  | { said: 'ended'; ends: EndReport[] }
-  | { said: 'drained'; upstream: number }
+  | { type: 'resolve-no-more'; upstream: number }
+  | { type: 'ended'; ends: EndReport[] }
+  | { type: 'drained'; upstream: number }
   /** It was to be forgotten, and all that concerned it has been reported. */
-  | { said: 'upstream-forgotten'; upstream: number }
-  /** A place became free that this entrance, which is closed, cannot use. */
-  | { said: 'room'; entrance: number }
-  | { said: 'paused'; entrance: number; errno: number; retryInMs: number }
-  | { said: 'resumed'; entrance: number }
-  | { said: 'entrance-closed'; entrance: number }
+  | { type: 'upstream-forgotten'; upstream: number }
+  /** A place became free that this frontend, which is closed, cannot use. */
+  | { type: 'room'; frontend: number }
+  | { type: 'paused'; frontend: number; errno: number; retryInMs: number }
+  | { type: 'resumed'; frontend: number }
+  | { type: 'frontend-closed'; frontend: number }
   /** It accepts no more, and its last connection here has ended. */
-  | { said: 'entrance-forgotten'; entrance: number }
-  | { said: 'frozen'; upstream: number; connections: MovedConnection[] };
+  | { type: 'frontend-forgotten'; frontend: number }
+  | { type: 'frozen'; upstream: number; connections: MovedConnection[] };
 
 /** What a thread is started with. Commands come as a message on the port, and then a byte on the descriptor, which wakes it. */
 export type ThreadData = {
   number: number;
-  legs: SharedArrayBuffer;
+  table: SharedArrayBuffer;
   port: MessagePort;
   wakeFd: number;
-  /** See pulse.ts. */
-  pulse: SharedArrayBuffer;
+  /** See heartbeat.ts. */
+  heartbeat: SharedArrayBuffer;
 };

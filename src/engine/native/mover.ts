@@ -4,15 +4,15 @@ import { closeFd } from '../../sys/descriptor.ts';
 import { setResetOnClose } from '../../sys/socket.ts';
 import type { AdoptOptions, MovedConnection, MovedLeg, Mover } from '../transfer.ts';
 import type { Upstream } from '../engine.ts';
-import { NativeEntrance } from './entrance.ts';
-import { FROZEN, KIND_CLIENT, KIND_SERVER } from './legs.ts';
+import { NativeFrontend } from './frontend.ts';
+import { FROZEN, KIND_CLIENT, KIND_SERVER } from './connection-table.ts';
 import type { Threads } from './threads.ts';
 import { NativeUpstream } from './upstream.ts';
 
 export type NativeMoverOptions = {
   threads: Threads;
   isUsable: () => boolean;
-  /** Make known in these threads what stands for an entrance that is no more; returns its number. */
+  /** Make known in these threads what stands for a frontend that is no more; returns its number. */
   openShadow: (options: Pick<AdoptOptions, 'observer' | 'idleMs' | 'seats'>, threads: readonly number[]) => number;
 };
 
@@ -40,7 +40,7 @@ export class NativeMover implements Mover {
       if (frozen.length >= limit || upstream.connectionsOf(thread) === 0) continue;
       const connections = await new Promise<MovedConnection[]>((done) => {
         this.#waiting.push({ thread, upstream: upstream.id, done });
-        this.#options.threads.tell(thread, { do: 'freeze', upstream: upstream.id, limit: limit - frozen.length });
+        this.#options.threads.send(thread, { type: 'freeze', upstream: upstream.id, limit: limit - frozen.length });
       });
       frozen.push(...connections);
     }
@@ -59,11 +59,11 @@ export class NativeMover implements Mover {
    * on its way to another process at this moment, and a descriptor that was closed may be another's.
    */
   lost(thread: number): void {
-    const { legs } = this.#options.threads;
+    const { table } = this.#options.threads;
     for (const [connection, owner] of this.#frozen) {
       if (owner !== thread) continue;
       this.#frozen.set(connection, null);
-      for (const { fd } of legsOf(connection)) legs.close(fd);
+      for (const { fd } of legsOf(connection)) table.close(fd);
     }
     const waiting = this.#waiting.filter((each) => each.thread === thread);
     this.#waiting = this.#waiting.filter((each) => each.thread !== thread);
@@ -72,15 +72,15 @@ export class NativeMover implements Mover {
 
   thaw(connections: readonly MovedConnection[]): void {
     for (const [thread, own] of this.#take(connections)) {
-      if (thread !== null) this.#options.threads.tell(thread, { do: 'thaw', clients: clientsOf(own) });
+      if (thread !== null) this.#options.threads.send(thread, { type: 'thaw', clients: clientsOf(own) });
       // Nobody is left to go on with them.
       else for (const { fd } of own.flatMap(legsOf)) closeWithReset(fd);
     }
   }
 
-  letGo(connections: readonly MovedConnection[]): void {
+  release(connections: readonly MovedConnection[]): void {
     for (const [thread, own] of this.#take(connections)) {
-      if (thread !== null) this.#options.threads.tell(thread, { do: 'let-go', clients: clientsOf(own) });
+      if (thread !== null) this.#options.threads.send(thread, { type: 'release', clients: clientsOf(own) });
       else for (const { fd } of own.flatMap(legsOf)) closeFd(fd);
     }
   }
@@ -99,14 +99,14 @@ export class NativeMover implements Mover {
     return taken;
   }
 
-  adopt(connections: readonly MovedConnection[], { upstream, entrance, observer, idleMs, seats = null }: AdoptOptions): void {
+  adopt(connections: readonly MovedConnection[], { upstream, frontend, observer, idleMs, seats = null }: AdoptOptions): void {
     const { threads, openShadow } = this.#options;
     const alive = threads.alive;
     if (!(upstream instanceof NativeUpstream) || !upstream.isPlain || !this.canAdopt) {
       throw new GraceError('connections of threads cannot be taken over by the portable engine');
     }
-    if (connections.flatMap(legsOf).some(({ fd }) => !threads.legs.fits(fd))) throw new GraceError('descriptors of these connections are beyond what the threads can count');
-    const own = entrance instanceof NativeEntrance ? entrance : null;
+    if (connections.flatMap(legsOf).some(({ fd }) => !threads.table.fits(fd))) throw new GraceError('descriptors of these connections are beyond what the threads can count');
+    const own = frontend instanceof NativeFrontend ? frontend : null;
     const members = own?.isInOneThread ? alive.slice(0, 1) : alive;
     const all = members.map((thread, index) => ({ thread, share: connections.filter((_, at) => (at + this.#next) % members.length === index) }));
     const shares = all.filter(({ share }) => share.length > 0);
@@ -119,13 +119,13 @@ export class NativeMover implements Mover {
       upstream.countAdopted(thread, share.length);
       // From here on they are closed with what the thread has, should it die before it hears of them.
       for (const { client, server } of share) {
-        threads.legs.open(client.fd, thread, KIND_CLIENT | FROZEN);
-        threads.legs.assign(client.fd, upstream.id, id);
-        if (server !== null) threads.legs.open(server.fd, thread, KIND_SERVER | FROZEN);
+        threads.table.open(client.fd, thread, KIND_CLIENT | FROZEN);
+        threads.table.assign(client.fd, upstream.id, id);
+        if (server !== null) threads.table.open(server.fd, thread, KIND_SERVER | FROZEN);
       }
-      threads.tell(thread, { do: 'adopt', upstream: upstream.id, entrance: id, connections: share });
+      threads.send(thread, { type: 'adopt', upstream: upstream.id, frontend: id, connections: share });
       // It was opened for these alone, and goes with the last of them.
-      if (idOfOwn === null) threads.tell(thread, { do: 'close-entrance', entrance: id });
+      if (idOfOwn === null) threads.send(thread, { type: 'close-frontend', frontend: id });
     }
   }
 }

@@ -3,7 +3,7 @@ import { C } from '../../sys/constants.ts';
 import { decodeSockaddr } from '../../sys/sockaddr.ts';
 import type { Thread } from './thread.ts';
 
-type PeerTable = Pick<Thread, 'legs' | 'ipv6Peers'>;
+type PeerTable = Pick<Thread, 'table' | 'ipv6Peers'>;
 
 const IPV4_IN_IPV6 = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255];
 /** Values of the port's number for what is not IPv4. */
@@ -11,38 +11,38 @@ const UNIX = -1;
 const IPV6 = -2;
 
 /** Keep what accept(2) said of a client: `struct sockaddr`. */
-export function readPeer({ legs, ipv6Peers }: PeerTable, client: number, sockaddr: Uint8Array): void {
+export function readPeer({ table, ipv6Peers }: PeerTable, client: number, sockaddr: Uint8Array): void {
   const family = sockaddr[0]! | (sockaddr[1]! << 8);
   const port = (sockaddr[2]! << 8) | sockaddr[3]!;
-  if (family === C.AF_INET) return legs.setPeer(client, hostAt(sockaddr, 4), port);
-  if (family !== C.AF_INET6) return legs.setPeer(client, 0, UNIX);
-  if (IPV4_IN_IPV6.every((byte, index) => sockaddr[8 + index] === byte)) return legs.setPeer(client, hostAt(sockaddr, 20), port);
+  if (family === C.AF_INET) return table.setPeer(client, hostAt(sockaddr, 4), port);
+  if (family !== C.AF_INET6) return table.setPeer(client, 0, UNIX);
+  if (IPV4_IN_IPV6.every((byte, index) => sockaddr[8 + index] === byte)) return table.setPeer(client, hostAt(sockaddr, 20), port);
   const address = decodeSockaddr(sockaddr, 28);
   if (address.family !== 'inet6') return;
-  legs.setPeer(client, 0, IPV6);
+  table.setPeer(client, 0, IPV6);
   ipv6Peers.set(client, `[${address.host}]:${port}`);
 }
 
 /** Keep an address as `peerOf` gives it. */
-export function setPeer({ legs, ipv6Peers }: PeerTable, client: number, peer: string): void {
+export function setPeer({ table, ipv6Peers }: PeerTable, client: number, peer: string): void {
   const ipv4 = /^([0-9]+)\.([0-9]+)\.([0-9]+)\.([0-9]+):([0-9]+)$/.exec(peer);
-  if (ipv4) return legs.setPeer(client, hostAt(ipv4.slice(1, 5).map(Number), 0), Number(ipv4[5]));
-  if (peer === 'unix') return legs.setPeer(client, 0, UNIX);
-  legs.setPeer(client, 0, IPV6);
+  if (ipv4) return table.setPeer(client, hostAt(ipv4.slice(1, 5).map(Number), 0), Number(ipv4[5]));
+  if (peer === 'unix') return table.setPeer(client, 0, UNIX);
+  table.setPeer(client, 0, IPV6);
   ipv6Peers.set(client, peer);
 }
 
 /** `host:port`, `[host]:port` or `unix`. */
-export function peerOf({ legs, ipv6Peers }: PeerTable, client: number): string {
-  const port = legs.peerPort(client);
+export function peerOf({ table, ipv6Peers }: PeerTable, client: number): string {
+  const port = table.peerPort(client);
   if (port === UNIX) return 'unix';
   if (port === IPV6) return ipv6Peers.get(client) ?? '[?]:0';
-  const host = legs.peerHost(client);
+  const host = table.peerHost(client);
   return `${host >>> 24}.${(host >>> 16) & 255}.${(host >>> 8) & 255}.${host & 255}:${port}`;
 }
 
-export function forgetPeer({ legs, ipv6Peers }: PeerTable, client: number): void {
-  if (legs.peerPort(client) === IPV6) ipv6Peers.delete(client);
+export function forgetPeer({ table, ipv6Peers }: PeerTable, client: number): void {
+  if (table.peerPort(client) === IPV6) ipv6Peers.delete(client);
 }
 
 function hostAt(bytes: Uint8Array | number[], at: number): number {

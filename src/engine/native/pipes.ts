@@ -6,8 +6,8 @@
 import { fdLimit } from '../../sys/process.ts';
 import { EAGAIN, EINTR, PIPE_SIZE } from './kernel.ts';
 import type { Kernel } from './kernel.ts';
-import { KIND_OWN } from './legs.ts';
-import type { Legs } from './legs.ts';
+import { KIND_OWN } from './connection-table.ts';
+import type { ConnectionTable } from './connection-table.ts';
 import type { Thread } from './thread.ts';
 
 /** So many reads in a row that fill the buffer make a leg bulk. */
@@ -41,28 +41,28 @@ export type Moved = {
 
 export class Pipes {
   readonly #kernel: Kernel;
-  readonly #legs: Legs;
+  readonly #table: ConnectionTable;
   readonly #number: number;
   readonly #spare: Pipe[] = [];
-  readonly #most: number;
+  readonly #max: number;
   readonly #ceiling: number;
   #open = 0;
   /** Answers of `move` are read at once, so one object does for all. */
   readonly #moved: Moved = { read: 0, written: 0, rest: null, isSmall: false, isUnsupported: false };
 
-  constructor({ kernel, legs, number }: Pick<Thread, 'kernel' | 'legs' | 'number'>) {
+  constructor({ kernel, table, number }: Pick<Thread, 'kernel' | 'table' | 'number'>) {
     this.#kernel = kernel;
-    this.#legs = legs;
+    this.#table = table;
     this.#number = number;
-    const limit = Math.min(Number(fdLimit().soft), legs.capacity);
-    this.#most = Math.floor((limit * PIPE_SHARE) / 2);
+    const limit = Math.min(Number(fdLimit().soft), table.capacity);
+    this.#max = Math.floor((limit * PIPE_SHARE) / 2);
     this.#ceiling = Math.floor(limit * PIPE_CEILING);
   }
 
   /** Whether there is a pipe, or descriptors that connections can spare for one. A client that stalls keeps its pipe for as long. */
   get isUsable(): boolean {
     if (this.#spare.length > 0) return true;
-    if (this.#open >= this.#most) return false;
+    if (this.#open >= this.#max) return false;
     const pipe = this.#kernel.pipe();
     if (pipe === null) return false;
     if (Math.max(pipe.input, pipe.output) >= this.#ceiling) {
@@ -71,7 +71,7 @@ export class Pipes {
       return false;
     }
     this.#open++;
-    for (const fd of [pipe.input, pipe.output]) if (this.#legs.fits(fd)) this.#legs.open(fd, this.#number, KIND_OWN);
+    for (const fd of [pipe.input, pipe.output]) if (this.#table.fits(fd)) this.#table.open(fd, this.#number, KIND_OWN);
     this.#spare.push(pipe);
     return true;
   }
@@ -147,7 +147,7 @@ export class Pipes {
   #closePipe({ input, output }: Pipe): void {
     this.#open--;
     for (const fd of [input, output]) {
-      if (this.#legs.fits(fd)) this.#legs.close(fd);
+      if (this.#table.fits(fd)) this.#table.close(fd);
       this.#kernel.close(fd);
     }
   }

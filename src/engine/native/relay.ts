@@ -1,7 +1,7 @@
 /** Bytes both ways, until both directions have ended. */
 import { ENDINGS, errnosOf } from '../policy.ts';
 import { EAGAIN, EINTR, ENOBUFS, ENOMEM, EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP, READ_SIZE } from './kernel.ts';
-import { BLOCKED, BROKEN, ENDED, FROZEN, IS_UNIX, KIND_CLIENT, QUEUED, READABLE, READ_TO_END, SHUT, SPLICING } from './legs.ts';
+import { BLOCKED, BROKEN, ENDED, FROZEN, IS_UNIX, KIND_CLIENT, QUEUED, READABLE, READ_TO_END, SHUT, SPLICING } from './connection-table.ts';
 import { COPY_AFTER, Pipes, SPLICE_AFTER } from './pipes.ts';
 import type { PipePart } from './pipes.ts';
 import type { Thread } from './thread.ts';
@@ -41,31 +41,31 @@ export class Relay {
 
   /** Both legs are there: move what has come already. */
   begin(client: number): void {
-    const { legs } = this.#thread;
-    const server = legs.other(client);
-    const generation = legs.generation(server);
-    if (legs.has(client, READABLE)) this.pump(client);
-    if (legs.generation(server) === generation && legs.has(server, READABLE)) this.pump(server);
+    const { table } = this.#thread;
+    const server = table.other(client);
+    const generation = table.generation(server);
+    if (table.has(client, READABLE)) this.pump(client);
+    if (table.generation(server) === generation && table.has(server, READABLE)) this.pump(server);
   }
 
   /** Events of a leg that has its other one. */
   handle(fd: number, mask: number): void {
-    const { legs } = this.#thread;
-    const generation = legs.generation(fd);
-    if (mask & (EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI)) legs.set(fd, READABLE | READ_TO_END);
-    else if (mask & EPOLLIN) legs.set(fd, READABLE);
+    const { table } = this.#thread;
+    const generation = table.generation(fd);
+    if (mask & (EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI)) table.set(fd, READABLE | READ_TO_END);
+    else if (mask & EPOLLIN) table.set(fd, READABLE);
     if (mask & EPOLLERR && this.#isBeyondReading(fd)) return this.#abort(fd, this.#thread.kernel.takeError(fd));
-    if (mask & EPOLLOUT && legs.has(fd, BLOCKED)) {
+    if (mask & EPOLLOUT && table.has(fd, BLOCKED)) {
       this.#flush(fd);
-      if (legs.generation(fd) !== generation) return;
+      if (table.generation(fd) !== generation) return;
     }
-    if (legs.has(fd, READABLE)) this.pump(fd, { endsAfter: (mask & END_EVENTS) === EPOLLRDHUP && !legs.has(fd, IS_UNIX) });
+    if (table.has(fd, READABLE)) this.pump(fd, { endsAfter: (mask & END_EVENTS) === EPOLLRDHUP && !table.has(fd, IS_UNIX) });
   }
 
   /** Whether an error of this leg would not be found by reading from it. */
   #isBeyondReading(fd: number): boolean {
-    const { legs } = this.#thread;
-    return legs.has(fd, ENDED) || legs.has(legs.other(fd), BLOCKED | BROKEN);
+    const { table } = this.#thread;
+    return table.has(fd, ENDED) || table.has(table.other(fd), BLOCKED | BROKEN);
   }
 
   /**
@@ -74,10 +74,10 @@ export class Relay {
    * before the end in one go, but for urgent ones.
    */
   pump(from: number, { endsAfter }: { endsAfter: boolean } = GOES_ON): void {
-    const { legs, kernel } = this.#thread;
-    const to = legs.other(from);
-    if (legs.has(from, ENDED | FROZEN) || legs.has(to, BLOCKED | BROKEN)) return;
-    if (legs.has(from, SPLICING)) return this.#splice(from, to);
+    const { table, kernel } = this.#thread;
+    const to = table.other(from);
+    if (table.has(from, ENDED | FROZEN) || table.has(to, BLOCKED | BROKEN)) return;
+    if (table.has(from, SPLICING)) return this.#splice(from, to);
     for (let reads = 0; reads < READS_PER_TURN; reads++) {
       const length = kernel.receive(from);
       if (length <= 0) {
@@ -91,14 +91,14 @@ export class Relay {
       if (isLast) return this.#readEnded(from, to, 0);
       if (length < READ_SIZE) {
         // One short read after a full one is how bulk looks when it is fetched as it comes.
-        if (reads === 0) legs.countInRow(from, false);
-        if (legs.has(from, READ_TO_END | IS_UNIX)) continue;
-        legs.clear(from, READABLE);
+        if (reads === 0) table.countInRow(from, false);
+        if (table.has(from, READ_TO_END | IS_UNIX)) continue;
+        table.clear(from, READABLE);
         return;
       }
-      if (legs.countInRow(from, true) >= SPLICE_AFTER && this.#pipes.isUsable) {
-        legs.countInRow(from, false);
-        legs.set(from, SPLICING);
+      if (table.countInRow(from, true) >= SPLICE_AFTER && this.#pipes.isUsable) {
+        table.countInRow(from, false);
+        table.set(from, SPLICING);
         return this.#splice(from, to);
       }
     }
@@ -107,12 +107,12 @@ export class Relay {
 
   /** The same without copying: through a pipe, which never holds bytes from one call to the next but for a leg that is blocked. */
   #splice(from: number, to: number): void {
-    const { legs } = this.#thread;
+    const { table } = this.#thread;
     for (let reads = 0; reads < READS_PER_TURN; reads++) {
       const moved = this.#pipes.move(from, to);
       if (moved.read === 0 || (moved.read < 0 && moved.read !== -EINTR)) {
         if (!moved.isUnsupported) return this.#readEnded(from, to, moved.read);
-        legs.clear(from, SPLICING);
+        table.clear(from, SPLICING);
         return this.pump(from);
       }
       this.#count(from, Math.max(0, moved.read));
@@ -124,9 +124,9 @@ export class Relay {
         this.#pipes.discard(moved.rest);
         return this.#writeFailed(from, to);
       }
-      if (legs.countInRow(from, moved.isSmall) >= COPY_AFTER) {
-        legs.clear(from, SPLICING);
-        legs.countInRow(from, false);
+      if (table.countInRow(from, moved.isSmall) >= COPY_AFTER) {
+        table.clear(from, SPLICING);
+        table.countInRow(from, false);
         return this.pump(from);
       }
     }
@@ -134,23 +134,23 @@ export class Relay {
   }
 
   #count(from: number, length: number): void {
-    const { legs, upstreams } = this.#thread;
-    legs.addBytes(from, length);
-    if (legs.has(from, KIND_CLIENT)) upstreams.get(legs.upstream(from))!.counters.addIn(length);
-    else upstreams.get(legs.upstream(legs.other(from)))!.counters.addOut(length);
+    const { table, upstreams } = this.#thread;
+    table.addBytes(from, length);
+    if (table.has(from, KIND_CLIENT)) upstreams.get(table.upstream(from))!.counters.addIn(length);
+    else upstreams.get(table.upstream(table.other(from)))!.counters.addOut(length);
   }
 
   #readEnded(from: number, to: number, result: number): void {
-    const { legs, kernel } = this.#thread;
-    if (result === -EAGAIN) return legs.clear(from, READABLE);
+    const { table, kernel } = this.#thread;
+    if (result === -EAGAIN) return table.clear(from, READABLE);
     if (result === -ENOMEM || result === -ENOBUFS) return this.#starve(from);
     if (result < 0) return this.#abort(from, -result);
     // What it sent before its writes began to fail has all been passed on.
-    if (legs.has(from, BROKEN)) return this.#abort(from, 0);
-    legs.set(from, ENDED);
-    legs.clear(from, READABLE);
-    if (legs.has(to, ENDED)) return this.#thread.end(legs.clientOf(from), { stage: 'relay', reason: null, reset: false });
-    legs.set(to, SHUT);
+    if (table.has(from, BROKEN)) return this.#abort(from, 0);
+    table.set(from, ENDED);
+    table.clear(from, READABLE);
+    if (table.has(to, ENDED)) return this.#thread.end(table.clientOf(from), { stage: 'relay', reason: null, reset: false });
+    table.set(to, SHUT);
     kernel.endSending(to); // ENOTCONN: it was reset, of which its own event tells
   }
 
@@ -163,22 +163,22 @@ export class Relay {
   }
 
   #block(to: number, leftover: Uint8Array | PipePart): void {
-    const { legs } = this.#thread;
+    const { table } = this.#thread;
     this.#leftovers.set(to, leftover);
-    legs.set(to, BLOCKED);
+    table.set(to, BLOCKED);
     this.#askForRoom(to, true);
   }
 
   #askForRoom(fd: number, isWanted: boolean): void {
-    const { legs, kernel } = this.#thread;
+    const { table, kernel } = this.#thread;
     // Setting the events anew gives one at once if there is room by now.
-    if (legs.has(fd, IS_UNIX)) kernel.rewatch(fd, isWanted ? UNIX_EVENTS | EPOLLOUT : UNIX_EVENTS, legs.generation(fd));
+    if (table.has(fd, IS_UNIX)) kernel.rewatch(fd, isWanted ? UNIX_EVENTS | EPOLLOUT : UNIX_EVENTS, table.generation(fd));
   }
 
   /** A leg takes bytes again. */
   #flush(to: number): void {
-    const { legs } = this.#thread;
-    const from = legs.other(to);
+    const { table } = this.#thread;
+    const from = table.other(to);
     const leftover = this.#leftovers.get(to);
     if (leftover instanceof Uint8Array) {
       const sent = this.#thread.kernel.send(to, leftover);
@@ -197,9 +197,9 @@ export class Relay {
       this.#pipes.giveBack(leftover);
     }
     this.#leftovers.delete(to);
-    legs.clear(to, BLOCKED);
+    table.clear(to, BLOCKED);
     this.#askForRoom(to, false);
-    if (legs.has(from, READABLE)) this.pump(from);
+    if (table.has(from, READABLE)) this.pump(from);
   }
 
   /**
@@ -207,11 +207,11 @@ export class Relay {
    * without us; then the other leg is reset.
    */
   #writeFailed(from: number, to: number): void {
-    const { legs } = this.#thread;
-    legs.clear(to, BLOCKED);
-    legs.set(to, BROKEN);
-    if (legs.has(to, ENDED) || legs.has(from, BROKEN)) return this.#abort(to, 0);
-    legs.set(to, READABLE | READ_TO_END);
+    const { table } = this.#thread;
+    table.clear(to, BLOCKED);
+    table.set(to, BROKEN);
+    if (table.has(to, ENDED) || table.has(from, BROKEN)) return this.#abort(to, 0);
+    table.set(to, READABLE | READ_TO_END);
     this.pump(to);
   }
 
@@ -219,13 +219,13 @@ export class Relay {
   #abort(fd: number, errno: number): void {
     const isPeersEnding = errno === 0 || ENDING_ERRNOS.includes(errno);
     const reason = isPeersEnding ? null : { failures: [{ address: -1, errno }] };
-    this.#thread.end(this.#thread.legs.clientOf(fd), { stage: 'relay', reason, reset: true });
+    this.#thread.end(this.#thread.table.clientOf(fd), { stage: 'relay', reason, reset: true });
   }
 
   #enqueue(fd: number): void {
-    const { legs } = this.#thread;
-    if (legs.has(fd, QUEUED)) return;
-    legs.set(fd, QUEUED);
+    const { table } = this.#thread;
+    if (table.has(fd, QUEUED)) return;
+    table.set(fd, QUEUED);
     this.#queue.push(fd);
   }
 
@@ -251,29 +251,29 @@ export class Relay {
 
   /** Give those that wait their turn. */
   runQueue(): void {
-    const { legs, now } = this.#thread;
+    const { table, now } = this.#thread;
     if (now >= this.#retryAt) this.#retryStarved();
     if (this.#queue.length === 0) return;
     const queue = this.#queue;
     this.#queue = [];
     for (const fd of queue) {
       // A descriptor that was closed, and perhaps opened anew, has lost the mark.
-      if (!legs.has(fd, QUEUED)) continue;
-      legs.clear(fd, QUEUED);
+      if (!table.has(fd, QUEUED)) continue;
+      table.clear(fd, QUEUED);
       this.pump(fd);
     }
   }
 
   #retryStarved(): void {
-    const { legs } = this.#thread;
+    const { table } = this.#thread;
     const starved = [...this.#starved];
     this.#starved.clear();
     this.#retryAt = Infinity;
     for (const fd of starved) {
-      const generation = legs.generation(fd);
-      if (legs.has(fd, FROZEN)) continue;
-      if (legs.has(fd, BLOCKED)) this.#flush(fd);
-      if (legs.generation(fd) === generation && legs.has(fd, READABLE)) this.pump(fd);
+      const generation = table.generation(fd);
+      if (table.has(fd, FROZEN)) continue;
+      if (table.has(fd, BLOCKED)) this.#flush(fd);
+      if (table.generation(fd) === generation && table.has(fd, READABLE)) this.pump(fd);
     }
   }
 

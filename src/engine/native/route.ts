@@ -1,5 +1,5 @@
 /**
- * Where an entrance sends the clients that it accepts: one shared cell, so that a change holds for
+ * Where a frontend sends the clients that it accepts: one shared cell, so that a change holds for
  * the very next client, whichever thread accepts it.
  *
  * While a thread accepts, and until it has counted the client, its own flag is up. Who changes or

@@ -1,8 +1,8 @@
 /** What the roles of one thread share: the calls, the table of legs, and what is open. */
 import type { Counters } from './counters.ts';
-import type { Address, Kernel } from './kernel.ts';
-import type { Legs } from './legs.ts';
-import type { EndReason, EntrancePlan, Report, UpstreamPlan } from './messages.ts';
+import type { PinnedAddress, Kernel } from './kernel.ts';
+import type { ConnectionTable } from './connection-table.ts';
+import type { EndReason, FrontendPlan, Report, UpstreamPlan } from './messages.ts';
 import type { Seats } from '../seats.ts';
 import type { Route } from './route.ts';
 
@@ -10,12 +10,12 @@ export type ThreadUpstream = {
   readonly plan: UpstreamPlan;
   readonly counters: Counters;
   /** Null for a name. */
-  readonly addresses: readonly Address[] | null;
+  readonly addresses: readonly PinnedAddress[] | null;
   /** Addresses of a name, and until when they are used without asking again. */
-  resolved: { addresses: readonly Address[]; until: number } | null;
-  readonly bindAddress: Address | null;
+  resolved: { addresses: readonly PinnedAddress[]; until: number } | null;
+  readonly bindAddress: PinnedAddress | null;
   /** The address that was connected last. */
-  answeredLast: Address | null;
+  answeredLast: PinnedAddress | null;
   /** The main thread waits for the last connection to end. */
   isWatched: boolean;
   /** It is forgotten with its last connection. */
@@ -24,8 +24,8 @@ export type ThreadUpstream = {
   eagerness: number;
 };
 
-export type ThreadEntrance = {
-  readonly plan: EntrancePlan;
+export type ThreadFrontend = {
+  readonly plan: FrontendPlan;
   readonly route: Route;
   readonly seats: Seats | null;
   /** Connections of it that are open in this thread. */
@@ -48,19 +48,19 @@ export type ThreadEntrance = {
 export type Thread = {
   readonly number: number;
   readonly kernel: Kernel;
-  readonly legs: Legs;
+  readonly table: ConnectionTable;
   /** By their numbers. */
   readonly upstreams: Map<number, ThreadUpstream>;
-  readonly entrances: Map<number, ThreadEntrance>;
+  readonly frontends: Map<number, ThreadFrontend>;
   /** Addresses of IPv6 clients, by descriptor. */
   readonly ipv6Peers: Map<number, string>;
   /** Milliseconds of a clock that never jumps, as of the last time the thread woke. */
   now: number;
   /** One more than the highest descriptor that it ever had. */
   fdBound: number;
-  say(report: Report): void;
+  send(report: Report): void;
   /** Carry out the commands that have come. */
-  obey(): void;
+  readMailbox(): void;
   /**
    * A connection is over: close both legs, with a reset or in order, and report it.
    * A leg whose dial is not over is not known here; the dialler closes it.

@@ -6,18 +6,18 @@ import { sendMessage } from '../../sys/message.ts';
 import { exposeCollect } from '../../sys/garbage.ts';
 import { exitAtOnce } from '../../sys/process.ts';
 import { openSocketPair } from '../../sys/socket.ts';
-import { Legs } from './legs.ts';
-import type { Command, Report, ThreadData } from './messages.ts';
-import { Pulse } from './pulse.ts';
+import { ConnectionTable } from './connection-table.ts';
+import type { ThreadCommand, Report, ThreadData } from './messages.ts';
+import { Heartbeat } from './heartbeat.ts';
 
 /** Set by the build to the source of worker.ts and all that it imports; absent when run from source. */
 declare const GRACE_NATIVE_WORKER: string | undefined;
 
-/** A thread that does not end when told to is ended by force after so long. */
+/** A thread that does not end when sent to is ended by force after so long. */
 const STOP_TIMEOUT_MS = 2000;
 /** Commands are carried out in milliseconds. Where none was for twice so long, the thread is taken for dead. */
 const ANSWER_TIMEOUT_MS = 5000;
-/** After its error the end of a thread is known soon; on Deno it is not always told. */
+/** After its error the end of a thread is known soon; on Deno it is not always sent. */
 const END_AFTER_ERROR_MS = 500;
 
 /** What a thread allocates lives for a dial at most: a larger young generation only holds more of what is dead already. */
@@ -26,11 +26,11 @@ const YOUNG_MB = 2;
 export type ThreadsOptions = {
   count: number;
   onReport: (thread: number, report: Report) => void;
-  /** A thread ended that was not told to. */
+  /** A thread ended that was not sent to. */
   onDeath: (thread: number, error: Error) => void;
   /** Default 5000. */
   answerTimeoutMs?: number | undefined;
-  /** How long a thread may take to end that is told to. Default 2000. */
+  /** How long a thread may take to end that is sent to. Default 2000. */
   stopTimeoutMs?: number | undefined;
   /** Start a thread. Default: one that runs worker.ts. */
   startWorker?: StartWorker | undefined;
@@ -43,30 +43,30 @@ type Member = {
   worker: Worker;
   port: MessagePort;
   wakeFds: [number, number];
-  pulse: Pulse;
+  heartbeat: Heartbeat;
   isAlive: boolean;
   ended: Promise<void>;
-  /** Commands that it was told. */
-  told: number;
+  /** Commands that it was sent. */
+  sent: number;
   /** Runs while it has not carried out all of them. */
   watch: NodeJS.Timeout | null;
   die(error: Error): void;
 };
 
 export class Threads {
-  readonly legs = new Legs();
+  readonly table = new ConnectionTable();
   readonly #members: Member[] = [];
   readonly #options: ThreadsOptions;
   #isClosing = false;
   /** The runtime waits for threads when it ends, and those that sit in a system call would keep it. */
   readonly #atExit = (code: number) => {
-    this.tellAll({ do: 'stop' });
+    this.sendToAll({ type: 'stop' });
     const until = performance.now() + this.#stopTimeoutMs;
-    const haveStopped = this.#members.map(({ pulse }) => pulse.waitForStop(Math.max(0, until - performance.now())));
+    const haveStopped = this.#members.map(({ heartbeat }) => heartbeat.waitForStop(Math.max(0, until - performance.now())));
     if (haveStopped.includes(false)) exitAtOnce(code);
   };
 
-  /** Start the threads. What they are told before they run waits for them. Throws, and leaves nothing, when one cannot be started. */
+  /** Start the threads. What they are sent before they run waits for them. Throws, and leaves nothing, when one cannot be started. */
   constructor(options: ThreadsOptions) {
     this.#options = options;
     exposeCollect();
@@ -92,29 +92,29 @@ export class Threads {
     return [...this.#members.keys()].filter((thread) => this.#members[thread]?.isAlive);
   }
 
-  tell(thread: number, command: Command): void {
+  send(thread: number, command: ThreadCommand): void {
     const member = this.#members[thread];
     if (!member?.isAlive) return;
     member.port.postMessage(command);
-    member.told = (member.told + 1) | 0;
+    member.sent = (member.sent + 1) | 0;
     wake(member);
-    this.#watch(member, { since: member.pulse.obeyed, isLate: false });
+    this.#watch(member, { since: member.heartbeat.executed, isLate: false });
   }
 
-  tellAll(command: Command): void {
-    this.#members.forEach((_, thread) => this.tell(thread, command));
+  sendToAll(command: ThreadCommand): void {
+    this.#members.forEach((_, thread) => this.send(thread, command));
   }
 
-  /** See that what it was told is carried out. A process that was stopped for a while itself is late, too: only the second time counts. */
+  /** See that what it was sent is carried out. A process that was stopped for a while itself is late, too: only the second time counts. */
   #watch(member: Member, { since, isLate }: { since: number; isLate: boolean }): void {
     if (member.watch !== null) return;
     member.watch = setTimeout(() => {
       member.watch = null;
-      const { obeyed } = member.pulse;
-      if (!member.isAlive || obeyed === member.told) return;
+      const { executed } = member.heartbeat;
+      if (!member.isAlive || executed === member.sent) return;
       // One that cannot be loaded ends with an error of its own.
-      const isSilent = obeyed === since && member.pulse.hasStarted;
-      if (!isSilent || !isLate) return this.#watch(member, { since: obeyed, isLate: isSilent });
+      const isSilent = executed === since && member.heartbeat.hasStarted;
+      if (!isSilent || !isLate) return this.#watch(member, { since: executed, isLate: isSilent });
       member.die(new Error(`thread ${this.#members.indexOf(member)} does not answer`));
       abandon(member.worker);
     }, this.#options.answerTimeoutMs ?? ANSWER_TIMEOUT_MS).unref();
@@ -123,11 +123,11 @@ export class Threads {
   #start(number: number): Member {
     const { port1, port2 } = new MessageChannel();
     const wakeFds = openSocketPair();
-    const pulse = new Pulse();
+    const heartbeat = new Heartbeat();
     let worker: Worker;
     try {
       for (const fd of wakeFds) setNonBlocking(fd, true);
-      const data: ThreadData = { number, legs: this.legs.memory, port: port2, wakeFd: wakeFds[1], pulse: pulse.memory };
+      const data: ThreadData = { number, table: this.table.memory, port: port2, wakeFd: wakeFds[1], heartbeat: heartbeat.memory };
       worker = (this.#options.startWorker ?? openWorker)(data, port2);
     } catch (error) {
       port1.close();
@@ -144,7 +144,7 @@ export class Threads {
       end();
       if (!this.#isClosing) this.#options.onDeath(number, error);
     };
-    const member: Member = { worker, port: port1, wakeFds, pulse, isAlive: true, ended, told: 0, watch: null, die };
+    const member: Member = { worker, port: port1, wakeFds, heartbeat, isAlive: true, ended, sent: 0, watch: null, die };
     // What it had open is closed then, so it must have come to its end.
     let failure: Error | null = null;
     worker.on('error', (error) => {
@@ -152,7 +152,7 @@ export class Threads {
       setTimeout(die, END_AFTER_ERROR_MS, failure);
     });
     worker.once('exit', (code) => {
-      pulse.stop();
+      heartbeat.stop();
       die(failure ?? new Error(`thread ${number} ended with code ${code}`));
     });
     port1.on('message', (report: Report) => {
@@ -164,7 +164,7 @@ export class Threads {
   /** End the threads. One that cannot be ended is left behind. */
   async close(): Promise<void> {
     this.#isClosing = true;
-    this.tellAll({ do: 'stop' });
+    this.sendToAll({ type: 'stop' });
     await Promise.all(
       this.#members.map(async ({ worker, ended, die }) => {
         const terminating = setTimeout(() => void worker.terminate(), this.#stopTimeoutMs);
@@ -178,7 +178,7 @@ export class Threads {
       }),
     );
     // Not before, and not with one left behind: the process may be ended.
-    if (this.#members.every(({ pulse }) => pulse.waitForStop(0))) process.removeListener('exit', this.#atExit);
+    if (this.#members.every(({ heartbeat }) => heartbeat.waitForStop(0))) process.removeListener('exit', this.#atExit);
   }
 }
 

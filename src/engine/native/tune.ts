@@ -2,7 +2,7 @@
 import { C } from '../../sys/constants.ts';
 import { KEEP_ALIVE } from '../policy.ts';
 import type { Kernel } from './kernel.ts';
-import { KIND_SERVER } from './legs.ts';
+import { KIND_SERVER } from './connection-table.ts';
 import type { Thread } from './thread.ts';
 
 const TCP_NODELAY = 1;
@@ -51,14 +51,14 @@ export class KeepAlive {
   }
 
   add(fd: number, idleMs: number): void {
-    const { now, legs, kernel } = this.#thread;
+    const { now, table, kernel } = this.#thread;
     setKeepAlive(kernel, fd);
     let last = this.#batches.at(-1);
     if (last === undefined || last.dueAt < now + TIMES_FROM_AGE_MS) {
       last = { dueAt: now + TIMES_FROM_AGE_MS + 1000, entries: [] };
       this.#batches.push(last);
     }
-    last.entries.push(fd, legs.generation(fd), idleMs);
+    last.entries.push(fd, table.generation(fd), idleMs);
   }
 
   /** A connection came from another process, which may not have set the times yet. */
@@ -69,12 +69,12 @@ export class KeepAlive {
   }
 
   runDue(): void {
-    const { now, legs, kernel } = this.#thread;
+    const { now, table, kernel } = this.#thread;
     while (this.#batches.length > 0 && this.#batches[0]!.dueAt <= now) {
       const { entries } = this.#batches.shift()!;
       for (let at = 0; at < entries.length; at += 3) {
         const [fd = -1, generation, idleMs = 0] = entries.slice(at, at + 3);
-        if (legs.generation(fd) === generation && legs.has(fd, KIND_SERVER)) setKeepAliveTimes(kernel, fd, idleMs);
+        if (table.generation(fd) === generation && table.has(fd, KIND_SERVER)) setKeepAliveTimes(kernel, fd, idleMs);
       }
     }
   }

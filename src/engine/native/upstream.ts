@@ -42,7 +42,7 @@ export class NativeUpstream implements Upstream {
     this.#onOver = onOver;
     const counters = allocateCounters(threads.count);
     this.#counters = Array.from({ length: threads.count }, (_, thread) => new Counters(counters, thread));
-    if (plan) threads.tellAll({ do: 'open-upstream', plan: { ...plan, id, counters } });
+    if (plan) threads.sendToAll({ type: 'open-upstream', plan: { ...plan, id, counters } });
     // Certificates are to be read now, so that one that is missing is found.
     else this.#portable = openPortable(this);
   }
@@ -89,7 +89,7 @@ export class NativeUpstream implements Upstream {
       };
       const look = () => {
         const busy = this.#counters.findIndex(({ connections }) => connections > 0);
-        if (busy !== -1) return this.#threads.tell(busy, { do: 'watch', upstream: this.id });
+        if (busy !== -1) return this.#threads.send(busy, { type: 'watch', upstream: this.id });
         settle();
         resolve();
       };
@@ -126,7 +126,7 @@ export class NativeUpstream implements Upstream {
 
   destroy(): number {
     const own = sumCounters(this.#counters).connections;
-    if (own > 0) this.#threads.tellAll({ do: 'destroy', upstream: this.id });
+    if (own > 0) this.#threads.sendToAll({ type: 'destroy', upstream: this.id });
     return own + (this.#portable?.destroy() ?? 0);
   }
 }

@@ -3,14 +3,14 @@ import { workerData } from 'node:worker_threads';
 import { setThreadName } from '../../sys/process.ts';
 import { Loop } from './loop.ts';
 import type { ThreadData } from './messages.ts';
-import { Pulse } from './pulse.ts';
+import { Heartbeat } from './heartbeat.ts';
 
 const data = workerData as ThreadData;
 setThreadName(`grace-bytes-${data.number}`);
-const pulse = new Pulse(data.pulse);
-pulse.start();
+const heartbeat = new Heartbeat(data.heartbeat);
+heartbeat.start();
 try {
   new Loop(data).run();
 } finally {
-  pulse.stop();
+  heartbeat.stop();
 }

@@ -10,7 +10,7 @@ export type ClientHello = {
 };
 
 /** Longest ClientHello that is waited for, in bytes; OpenSSL takes no longer one. */
-export const maxHelloBytes = 131_396;
+export const MAX_HELLO_BYTES = 131_396;
 
 const recordHeader = 5;
 const handshakeRecord = 22;
@@ -23,11 +23,11 @@ const tls13 = 0x0304;
 export function readClientHello(bytes: Buffer): ClientHello | 'more' | null {
   const message = joinRecords(bytes);
   if (message === null) return null;
-  if (message.length < 4) return bytes.length > maxHelloBytes ? null : 'more';
+  if (message.length < 4) return bytes.length > MAX_HELLO_BYTES ? null : 'more';
   if (message[0] !== clientHelloMessage) return null;
   const length = message.readUIntBE(1, 3);
-  if (length > maxHelloBytes) return null;
-  if (message.length < 4 + length) return bytes.length > maxHelloBytes ? null : 'more';
+  if (length > MAX_HELLO_BYTES) return null;
+  if (message.length < 4 + length) return bytes.length > MAX_HELLO_BYTES ? null : 'more';
   try {
     return readBody(new Reader(message.subarray(4, 4 + length)));
   } catch (error) {

@@ -14,7 +14,7 @@ export type DescriptorOptions = {
 };
 
 /** A client and its upstream. */
-const perConnection = 2;
+const PER_CONNECTION = 2;
 
 export class Descriptors {
   readonly #limit: number;
@@ -39,7 +39,7 @@ export class Descriptors {
 
   accepted(): void {
     this.#dialing++;
-    this.#reckoned += perConnection;
+    this.#reckoned += PER_CONNECTION;
     this.#acceptedUntilCount--;
   }
 
@@ -49,11 +49,11 @@ export class Descriptors {
 
   released({ wasDialing }: { wasDialing: boolean }): void {
     if (wasDialing) this.#dialing--;
-    this.#reckoned -= perConnection;
+    this.#reckoned -= PER_CONNECTION;
   }
 
   #room(): number {
-    return Math.floor((this.#limit - this.#reserve - this.#reckoned) / perConnection);
+    return Math.floor((this.#limit - this.#reserve - this.#reckoned) / PER_CONNECTION);
   }
 
   /** Counting takes the longer the more there are, so it is done the more seldom the more room there is. */

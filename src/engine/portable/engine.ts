@@ -1,7 +1,7 @@
 /**
  * The engine that runs wherever Node or Deno runs, on node:net and node:tls.
  *
- * An *entrance* accepts on a listener and gives each client to the *upstream* it currently routes to.
+ * A *frontend* accepts on a listener and gives each client to the *upstream* it currently routes to.
  * A client is served in four steps (serve.ts): the handshake where it speaks TLS, the dial, the relay,
  * the end. It is counted from the first to the last, and every socket of it is closed when it is not
  * counted any more.
@@ -12,46 +12,46 @@ import { GraceError } from '../../error.ts';
 import type { Engine } from '../engine.ts';
 import { Names } from '../lookup.ts';
 import { HANDSHAKE_TIMEOUT_MS, MAX_HANDSHAKES } from '../policy.ts';
-import { Brake } from './brake.ts';
+import { AcceptBackoff } from './accept-backoff.ts';
 import { Descriptors } from './descriptors.ts';
 import type { DescriptorOptions } from './descriptors.ts';
 import { openDialer } from './dial.ts';
 import type { Dialer } from './dial.ts';
-import { ownUpstream, PortableEntrance } from './entrance.ts';
+import { ownUpstream, PortableFrontend } from './frontend.ts';
 import { endpointForHttp } from './http-check.ts';
 import { seatsOf } from '../seats.ts';
 import { probe } from './probe.ts';
 import { openTerminator } from './terminate.ts';
 import type { Terminator, TerminatorOptions } from './terminate.ts';
 import { PortableUpstream } from './upstream.ts';
-import { Vigil } from './vigil.ts';
-import type { VigilOptions } from './vigil.ts';
+import { PeerMonitor } from './peer-monitor.ts';
+import type { PeerMonitorOptions } from './peer-monitor.ts';
 
-export type PortableEngineOptions = Partial<TerminatorOptions> & VigilOptions & DescriptorOptions & {
+export type PortableEngineOptions = Partial<TerminatorOptions> & PeerMonitorOptions & DescriptorOptions & {
   /** Looks names up. Default: one of its own. */
   names?: Names;
 };
 
-/** Open the engine. `close` it when its entrances are stopped and its connections gone. */
+/** Open the engine. `close` it when its frontends are stopped and its connections gone. */
 export function openPortableEngine(options: PortableEngineOptions = {}): Engine {
   const { handshakeTimeoutMs = HANDSHAKE_TIMEOUT_MS, handshakeLimit = MAX_HANDSHAKES, names = new Names() } = options;
   const descriptors = new Descriptors(options);
-  const shared = { descriptors, brake: new Brake(descriptors), vigil: new Vigil(options) };
+  const shared = { descriptors, backoff: new AcceptBackoff(descriptors), peerMonitor: new PeerMonitor(options) };
   return {
     name: 'portable',
     openUpstream: (endpoint) => new PortableUpstream(endpoint, openSupportedDialer(endpoint, names)),
-    openEntrance({ listener, endpoint, upstream, observer, seats }) {
+    openFrontend({ listener, endpoint, upstream, observer, seats }) {
       const bindable = supportedServer(endpoint);
       const terminator = terminatorOf(bindable, { handshakeTimeoutMs, handshakeLimit });
-      return new PortableEntrance({ listener, endpoint: bindable, upstream: ownUpstream(upstream), terminator, observer, seats: seatsOf(endpoint, seats), shared });
+      return new PortableFrontend({ listener, endpoint: bindable, upstream: ownUpstream(upstream), terminator, observer, seats: seatsOf(endpoint, seats), shared });
     },
     probe: async (endpoint, options) => {
       const dialed = options.http ? endpointForHttp(endpoint) : endpoint;
       await probe(openSupportedDialer(dialed, names), dialed, options);
     },
     async close() {
-      shared.vigil.close();
-      shared.brake.close();
+      shared.peerMonitor.close();
+      shared.backoff.close();
     },
   };
 }

@@ -11,10 +11,10 @@ import { certificateHint, isTls13, refusal } from './refusal.ts';
 import { TimeLimitError, withinTime } from './retry.ts';
 
 /** Longest head of an answer, interim ones included, in bytes. */
-const longestHead = 16 * 1024;
+const MAX_HEAD_BYTES = 16 * 1024;
 
 /** How much of what is no HTTP an error shows, in bytes. */
-const longestShown = 40;
+const MAX_SHOWN = 40;
 
 /**
  * The endpoint to dial for the question: of `alpn` it offers what HTTP/1.1 has. Throws GraceError
@@ -72,10 +72,10 @@ function readStatus(leg: Leg, request: string, signal: AbortSignal): Promise<num
     const onData = (chunk: Buffer) => {
       bytes += chunk.length;
       head += chunk.toString('latin1');
-      const { status, isHttp, rest } = statusOf(head.slice(0, Math.max(0, longestHead - (bytes - head.length))));
+      const { status, isHttp, rest } = statusOf(head.slice(0, Math.max(0, MAX_HEAD_BYTES - (bytes - head.length))));
       if (status !== null) over(() => resolve(status));
       else if (!isHttp) fail(notHttp(head));
-      else if (bytes > longestHead) fail(new GraceError(`the head of the answer is longer than ${longestHead / 1024} kB`));
+      else if (bytes > MAX_HEAD_BYTES) fail(new GraceError(`the head of the answer is longer than ${MAX_HEAD_BYTES / 1024} kB`));
       else head = rest;
     };
     const onEnd = () => fail(closedEarly(head, { isOfHandshake: isTls13(leg) }));
@@ -127,9 +127,9 @@ function isAlert(error: Error): boolean {
 
 /** A stranger's bytes in quotes, short and harmless to a terminal. */
 function shown(text: string): string {
-  const escaped = text.slice(0, longestShown).replace(/[^ -~]|["\\]/g, (char) => {
+  const escaped = text.slice(0, MAX_SHOWN).replace(/[^ -~]|["\\]/g, (char) => {
     if (char === '"' || char === '\\') return `\\${char}`;
     return `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`;
   });
-  return `"${escaped}${text.length > longestShown ? '…' : ''}"`;
+  return `"${escaped}${text.length > MAX_SHOWN ? '…' : ''}"`;
 }

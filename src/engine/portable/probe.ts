@@ -10,16 +10,16 @@ import type { Leg } from './leg.ts';
 import { certificateHint, isTls13, refusal } from './refusal.ts';
 
 /** How long a server may take to show what it thinks of the handshake: at least, and beyond that so many times what the dialling took. */
-const verdictMs = { least: 300, most: 5000, ofDialing: 2 };
+const VERDICT_MS = { min: 300, max: 5000, ofDialing: 2 };
 
 /** Connect as for a client, ask what is to be asked, then close again. Rejects with GraceError or with the signal's reason. */
 export async function probe(dial: Dialer, endpoint: ClientEndpoint, { signal, http }: ProbeOptions): Promise<void> {
   const began = performance.now();
   const leg = await dial({ signal });
-  const { least, most, ofDialing } = verdictMs;
+  const { min, max, ofDialing } = VERDICT_MS;
   try {
     if (http) await askHttp(leg, endpoint, http, { signal });
-    else await heardVerdict(leg, { signal, limitMs: Math.min(most, Math.max(least, ofDialing * (performance.now() - began))) });
+    else await heardVerdict(leg, { signal, limitMs: Math.min(max, Math.max(min, ofDialing * (performance.now() - began))) });
   } finally {
     closeLeg(leg);
     await closedLeg(leg);

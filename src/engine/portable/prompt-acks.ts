@@ -9,7 +9,7 @@ import { setSocketOption } from '../../sys/socket.ts';
 import type { Leg } from './leg.ts';
 
 /** Acknowledgements that Linux sends without delay at the beginning of a connection (TCP_MAX_QUICKACKS). */
-const maxWrites = 16;
+const MAX_WRITES = 16;
 
 /**
  * What to call after each write to a leg until bytes have come from it; null where nothing of that kind
@@ -21,7 +21,7 @@ export function promptAcks({ socket, carrier, isTcp }: Leg): (() => void) | null
   if (typeof handle?.fd !== 'number' || handle.fd < 0) return null;
   let writes = 0;
   return () => {
-    if (writes++ >= maxWrites || carrier.destroyed || handle.fd === undefined || handle.fd < 0) return;
+    if (writes++ >= MAX_WRITES || carrier.destroyed || handle.fd === undefined || handle.fd < 0) return;
     // It lasts until the next write (tcp(7)).
     try {
       setSocketOption(handle.fd, IPPROTO_TCP, TCP_QUICKACK, 1);

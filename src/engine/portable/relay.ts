@@ -7,7 +7,7 @@ import { closedLeg, closeLeg, destroyLeg, resetLeg } from './leg.ts';
 import type { Leg } from './leg.ts';
 import { lingerOn } from './linger.ts';
 import { promptAcks } from './prompt-acks.ts';
-import type { Vigil } from './vigil.ts';
+import type { PeerMonitor } from './peer-monitor.ts';
 import { catchWriteFailure, isPeersEnding } from './write-failure.ts';
 
 /** Deno 2.9 may show a reset as an end, and only the next write as failed, with EPIPE. */
@@ -21,7 +21,7 @@ export type RelayOptions = {
   idleMs: number | null;
   /** Closes both sides when it comes. */
   signal: AbortSignal;
-  vigil: Vigil;
+  peerMonitor: PeerMonitor;
 };
 
 /**
@@ -35,7 +35,7 @@ export type RelayOptions = {
  *
  * An end of TLS without its closing alert counts as an end, as nearly every peer of TLS has it.
  */
-export async function relay(near: Leg, far: Leg, { movedIn, movedOut, idleMs, signal, vigil }: RelayOptions): Promise<Error | null> {
+export async function relay(near: Leg, far: Leg, { movedIn, movedOut, idleMs, signal, peerMonitor }: RelayOptions): Promise<Error | null> {
   let trouble: Error | null = null;
   let bytesMoved = 0;
   let isClosing = false;
@@ -88,7 +88,7 @@ export async function relay(near: Leg, far: Leg, { movedIn, movedOut, idleMs, si
     // The last flight of the handshake is written in this turn.
     setImmediate(() => acknowledge?.());
     pump(near, far, {
-      vigil,
+      peerMonitor,
       hasSent: () => acknowledge?.(),
       isCutOff: () => cutOff.has(near),
       moved(bytes) {
@@ -97,7 +97,7 @@ export async function relay(near: Leg, far: Leg, { movedIn, movedOut, idleMs, si
       },
     });
     pump(far, near, {
-      vigil,
+      peerMonitor,
       isCutOff: () => cutOff.has(far),
       moved(bytes) {
         acknowledge = null;
@@ -112,9 +112,9 @@ export async function relay(near: Leg, far: Leg, { movedIn, movedOut, idleMs, si
   return trouble;
 }
 
-type PumpOptions = { moved: (bytes: number) => void; hasSent?: () => void; isCutOff: () => boolean; vigil: Vigil };
+type PumpOptions = { moved: (bytes: number) => void; hasSent?: () => void; isCutOff: () => boolean; peerMonitor: PeerMonitor };
 
-function pump(from: Leg, to: Leg, { moved, hasSent, isCutOff, vigil }: PumpOptions): void {
+function pump(from: Leg, to: Leg, { moved, hasSent, isCutOff, peerMonitor }: PumpOptions): void {
   const source = from.socket;
   const sink = to.socket;
   let forget: (() => void) | null = null;
@@ -130,7 +130,7 @@ function pump(from: Leg, to: Leg, { moved, hasSent, isCutOff, vigil }: PumpOptio
     if (isTaken || sink.destroyed) return;
     pauseLeg(from);
     // While it is not read, its reset would go unnoticed.
-    forget ??= vigil.watch(from, 'reset', () => resetLeg(from));
+    forget ??= peerMonitor.watch(from, 'reset', () => resetLeg(from));
   });
   sink.on('drain', () => {
     endWatch();

@@ -7,13 +7,13 @@ import { relay } from './relay.ts';
 import type { Terminator } from './terminate.ts';
 import { EndedHere } from './upstream.ts';
 import type { PortableUpstream } from './upstream.ts';
-import type { Going, Vigil } from './vigil.ts';
+import type { Going, PeerMonitor } from './peer-monitor.ts';
 
 export type ServeOptions = {
   upstream: PortableUpstream;
   /** Null: the client does not speak TLS. */
   terminator: Terminator | null;
-  vigil: Vigil;
+  peerMonitor: PeerMonitor;
   idleMs: number | null;
   /** The upstream is connected. */
   connected: () => void;
@@ -24,7 +24,7 @@ export type ServeOptions = {
  * closed; it is counted all the while. Nothing is read from it before its upstream is connected, but
  * the handshake of TLS. A client whose upstream cannot be reached is reset. Never rejects.
  */
-export async function serveClient(client: Socket, { upstream, terminator, vigil, idleMs, connected }: ServeOptions): Promise<ConnectionEnd> {
+export async function serveClient(client: Socket, { upstream, terminator, peerMonitor, idleMs, connected }: ServeOptions): Promise<ConnectionEnd> {
   const connection = upstream.admit();
   const { signal } = connection;
   const peer = peerOf(client);
@@ -35,7 +35,7 @@ export async function serveClient(client: Socket, { upstream, terminator, vigil,
 
   /** End the connection when the client leaves in the meantime. */
   const watched = async (leg: Leg, going: Going, wait: () => Promise<Leg>): Promise<Leg> => {
-    const forget = vigil.watch(leg, going, gone);
+    const forget = peerMonitor.watch(leg, going, gone);
     try {
       return await wait();
     } finally {
@@ -58,7 +58,7 @@ export async function serveClient(client: Socket, { upstream, terminator, vigil,
     error = await relay(near, far, {
       idleMs,
       signal,
-      vigil,
+      peerMonitor,
       movedIn: (bytes) => upstream.movedIn(connection, bytes),
       movedOut: (bytes) => upstream.movedOut(connection, bytes),
     });

@@ -15,7 +15,7 @@ for (const threads of [1, 2]) {
   test(`when a route has changed, every client that was accepted before is counted (${threads} threads)`, options, async () => {
     await using rig = new Rig(() => openNativeEngine({ threads }));
     await using echo = await openEcho();
-    const { entrance, upstream: first, address } = await rig.forward({ to: to(echo) });
+    const { frontend, upstream: first, address } = await rig.forward({ to: to(echo) });
     const upstreams = [first, rig.upstream(to(echo))];
     const clients = [];
     for (let round = 0; round < 300; round++) {
@@ -24,7 +24,7 @@ for (const threads of [1, 2]) {
       clients.push(client);
       // The call has been made by now, so that the client is accepted while the route changes; or a little before, or after.
       await new Promise((resolve) => (round % 3 === 0 ? setImmediate(resolve) : resolve(null)));
-      entrance.route(next);
+      frontend.route(next);
       const counted = current.stats().connections;
       const other = next.stats().connections;
       if (client.connecting) await once(client, 'connect');
@@ -40,11 +40,11 @@ for (const threads of [1, 2]) {
 test('an upstream that is forgotten serves the connections it has to their end', options, async () => {
   await using rig = new Rig(() => openNativeEngine());
   await using echo = await openEcho();
-  const { entrance, upstream, connect } = await rig.forward({ to: to(echo) });
+  const { frontend, upstream, connect } = await rig.forward({ to: to(echo) });
   const client = await connect();
   client.write('a');
   assert.equal(await readBytes(client, 1), 'a');
-  entrance.route(rig.upstream(to(echo)));
+  frontend.route(rig.upstream(to(echo)));
   upstream.forget();
   assert.equal(upstream.stats().connections, 1);
   client.write('b');
@@ -54,7 +54,7 @@ test('an upstream that is forgotten serves the connections it has to their end',
   assert.equal(upstream.stats().connections, 0);
 });
 
-test('nothing is remembered of upstreams and entrances that are over', options, async () => {
+test('nothing is remembered of upstreams and frontends that are over', options, async () => {
   exposeCollect();
   await using echo = await openEcho();
   const engine = openNativeEngine({ threads: 2 });
@@ -65,11 +65,11 @@ test('nothing is remembered of upstreams and entrances that are over', options, 
     const observer: EngineObserver = { connectionEnded: () => {} };
     observers.push(new WeakRef(observer));
     const upstream = engine.openUpstream(to(echo));
-    const entrance = engine.openEntrance({ listener, endpoint: { type: 'tcp', port: 0, interface: '', backlog: 50 }, upstream, observer });
+    const frontend = engine.openFrontend({ listener, endpoint: { type: 'tcp', port: 0, interface: '', backlog: 50 }, upstream, observer });
     const client = await connectTo(addressOf(listener));
     client.write('x');
     await readBytes(client, 1);
-    await entrance.stop();
+    await frontend.stop();
     listener.close();
     upstream.forget();
     client.end();

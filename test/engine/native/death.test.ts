@@ -112,7 +112,7 @@ for (const how of ['loops', 'blocks in a system call'] as const) {
     const { rig, engine, ill, failure } = openPatient({ answerTimeoutMs: 50 });
     await using _rig = rig;
     await using echo = await openEcho();
-    const { connect, entrance, upstream } = await rig.forward({ to: to(echo) });
+    const { connect, frontend, upstream } = await rig.forward({ to: to(echo) });
     const client = await connect();
     client.write('x');
     await readBytes(client, 1);
@@ -122,7 +122,7 @@ for (const how of ['loops', 'blocks in a system call'] as const) {
     assert.deepEqual(await engine.mover.freeze(upstream, 10), []);
     assert.match((await failure).message, /thread 0 does not answer/);
     assert.equal(await endingOf(client), 'reset');
-    await entrance.stop();
+    await frontend.stop();
     await upstream.drained();
   });
 }
@@ -143,10 +143,10 @@ test('connections that were frozen when their thread died are the other process\
   const pair = openSocketPair('seqpacket');
   sendBatch(pair[0], 1, frozen);
   const received = receiveBatch(pair[1], 1);
-  engine.mover.letGo(frozen);
+  engine.mover.release(frozen);
   const successor = openNativeEngine();
   const own = successor.openUpstream(upstream.endpoint);
-  successor.mover.adopt(received, { upstream: own, entrance: null, observer: {}, idleMs: null });
+  successor.mover.adopt(received, { upstream: own, frontend: null, observer: {}, idleMs: null });
   const results = await Promise.all(streams.map((stream) => stream.finish()));
   assert.equal(results.filter(({ problem }) => problem === null).length, 8);
   await own.drained();
@@ -186,12 +186,12 @@ test('connections on their way to a thread that dies before it has them are clos
     const pair = openSocketPair('seqpacket');
     sendBatch(pair[0], 1, frozen);
     const received = receiveBatch(pair[1], 1);
-    source.mover.letGo(frozen);
+    source.mover.release(frozen);
     for (const fd of pair) closeFd(fd);
     ill.fallIll(0, 'loops');
     const own = rig.upstream(upstream.endpoint);
     await ill.isIll(0);
-    engine.mover.adopt(received, { upstream: own, entrance: null, observer: {}, idleMs: null });
+    engine.mover.adopt(received, { upstream: own, frontend: null, observer: {}, idleMs: null });
     assert.equal(own.stats().connections, 1);
     ill.terminate(0);
     await failure;

@@ -4,7 +4,7 @@ import type { TestContext } from 'node:test';
 import { allocateCounters, Counters } from '../../../src/engine/native/counters.ts';
 import { FirstFlight, UNKNOWN_EAGERNESS } from '../../../src/engine/native/first-flight.ts';
 import { EAGAIN, EINPROGRESS, openKernel } from '../../../src/engine/native/kernel.ts';
-import { KIND_CLIENT, KIND_SERVER, Legs } from '../../../src/engine/native/legs.ts';
+import { KIND_CLIENT, KIND_SERVER, ConnectionTable } from '../../../src/engine/native/connection-table.ts';
 import type { Thread, ThreadUpstream } from '../../../src/engine/native/thread.ts';
 import { openListener } from '../../../src/net/open.ts';
 import { closeFd, setNonBlocking } from '../../../src/sys/descriptor.ts';
@@ -21,13 +21,13 @@ async function prepare(t: TestContext) {
   t.after(() => listener.close());
   assert.ok(listener.address.family === 'inet');
   const kernel = openKernel();
-  const legs = new Legs(new SharedArrayBuffer(64 * 2048));
+  const table = new ConnectionTable(new SharedArrayBuffer(64 * 2048));
   const upstream: ThreadUpstream = {
     plan: { id: 0, counters: allocateCounters(1), addresses: [], bindAddress: null, timeoutMs: 1000, retryMs: 0, keepAliveMs: 0, mayMeetItself: false },
     counters: new Counters(allocateCounters(1), 0),
     addresses: [], resolved: null, bindAddress: null, answeredLast: null, isWatched: false, isForgotten: false, eagerness: UNKNOWN_EAGERNESS,
   };
-  const firstFlight = new FirstFlight({ kernel, legs, upstreams: new Map([[0, upstream]]) } as unknown as Thread);
+  const firstFlight = new FirstFlight({ kernel, table, upstreams: new Map([[0, upstream]]) } as unknown as Thread);
   const server = listener.dup();
   setNonBlocking(server, true);
   const address = kernel.address(encodeSockaddr({ family: 'inet', host: '127.0.0.1', port: listener.address.port }));
@@ -36,10 +36,10 @@ async function prepare(t: TestContext) {
     t.after(() => closeFd(fd));
     firstFlight.beforeConnect(fd, upstream);
     assert.equal(kernel.connect(fd, address), -EINPROGRESS);
-    legs.open(client, 0, KIND_CLIENT);
-    legs.assign(client, 0, 0);
-    legs.open(fd, 0, KIND_SERVER);
-    legs.pair(client, fd);
+    table.open(client, 0, KIND_CLIENT);
+    table.assign(client, 0, 0);
+    table.open(fd, 0, KIND_SERVER);
+    table.pair(client, fd);
     return fd;
   };
   const accept = (): number => {
@@ -48,17 +48,17 @@ async function prepare(t: TestContext) {
     return fd;
   };
   t.after(() => closeFd(server));
-  return { kernel, legs, upstream, firstFlight, connect, accept };
+  return { kernel, table, upstream, firstFlight, connect, accept };
 }
 
 test('the acknowledgement of a handshake waits for the first bytes of the client', options, async (t) => {
-  const { kernel, legs, upstream, firstFlight, connect, accept } = await prepare(t);
+  const { kernel, table, upstream, firstFlight, connect, accept } = await prepare(t);
   const fd = connect();
   firstFlight.connected(fd);
   assert.equal(accept(), -EAGAIN);
   kernel.input[0] = 65;
   assert.equal(kernel.sendInput(fd, 1), 1);
-  legs.addBytes(client, 1);
+  table.addBytes(client, 1);
   const accepted = accept();
   assert.ok(accepted >= 0);
   kernel.input[0] = 0;

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { EAGAIN, EPOLLIN, EPOLLOUT, EINPROGRESS, openKernel } from '../../../src/engine/native/kernel.ts';
-import { KIND_CLIENT, Legs } from '../../../src/engine/native/legs.ts';
+import { KIND_CLIENT, ConnectionTable } from '../../../src/engine/native/connection-table.ts';
 import { CLOSED_ROUTE, Route } from '../../../src/engine/native/route.ts';
 import { openListener } from '../../../src/net/open.ts';
 import { closeFd, setNonBlocking } from '../../../src/sys/descriptor.ts';
@@ -94,12 +94,12 @@ test('what was read stays whole while memory is used anew', options, () => {
 });
 
 test('a descriptor number that is used anew has another generation, so that a late event is told', options, () => {
-  const legs = new Legs(new SharedArrayBuffer(64 * 100));
+  const table = new ConnectionTable(new SharedArrayBuffer(64 * 100));
   const seen = new Set<number>();
   for (let use = 0; use < 5; use++) {
-    seen.add(legs.open(50, 0, KIND_CLIENT));
-    legs.close(50);
-    assert.ok(!seen.has(legs.generation(50)));
+    seen.add(table.open(50, 0, KIND_CLIENT));
+    table.close(50);
+    assert.ok(!seen.has(table.generation(50)));
   }
   assert.equal(seen.size, 5);
 });

@@ -28,8 +28,8 @@ async function move(from: NativeEngine, upstream: Upstream, own: { engine: Nativ
   // As over a process boundary: what is not written down is lost.
   const received = frozen.map((connection) => structuredClone(connection));
   for (const { client, server } of received) for (const leg of server === null ? [client] : [client, server]) leg.fd = dupFd(leg.fd);
-  from.mover.letGo(frozen);
-  if (received.length > 0) own.engine.mover.adopt(received, { upstream: own.upstream, entrance: null, observer: {}, idleMs, seats });
+  from.mover.release(frozen);
+  if (received.length > 0) own.engine.mover.adopt(received, { upstream: own.upstream, frontend: null, observer: {}, idleMs, seats });
   return received.length;
 }
 
@@ -123,21 +123,21 @@ test('a limit is the source\'s, whichever engine serves its clients', options, a
   await using rig = new Rig(() => openNativeEngine({ threads: 2 }));
   await using backend = await openBackend();
   await using secure = await openTlsBackend({ key: read(pem().key), cert: read(pem().fullChain) });
-  const { connect, upstream, entrance } = await rig.forward({ to: to(backend), from: { maxconn: 2 } });
+  const { connect, upstream, frontend } = await rig.forward({ to: to(backend), from: { maxconn: 2 } });
   const clients = [await connect(), await connect()];
   const peers = [await backend.next(), await backend.next()];
   const other = rig.upstream(sslTo(secure.port, pem(), { hostname: 'www.example.com' }));
-  entrance.route(other);
+  frontend.route(other);
   const waiting = await connect();
-  entrance.route(upstream);
-  entrance.route(other);
+  frontend.route(upstream);
+  frontend.route(other);
   await delay(50);
   assert.deepEqual([upstream.stats().connections, other.stats().connections], [2, 0]);
   // A place that a thread gives up is the portable engine's.
   clients[0]!.end();
   peers[0]!.end();
   await until('the one that waited is served', () => other.stats().connections === 1, { limitMs: 5000 });
-  entrance.route(upstream);
+  frontend.route(upstream);
   waiting.destroy();
   (await secure.next()).resume().end();
   const last = await connect();
@@ -170,6 +170,6 @@ test('connections that are adopted have their places, and give them up when they
   own.destroy();
   await own.drained();
   assert.equal(seats.taken, 0);
-  await until('nothing is kept of them', () => other.kept.entrances === 0);
+  await until('nothing is kept of them', () => other.kept.frontends === 0);
   await other.close();
 });

@@ -38,8 +38,8 @@ class Successor implements AsyncDisposable {
       if (frozen.length === 0) return moved;
       sendBatch(this.#pair[0], ++this.#batches, frozen);
       const received = receiveBatch(this.#pair[1], this.#batches);
-      from.mover.letGo(frozen);
-      this.engine.mover.adopt(received, { upstream: own, entrance: null, observer: {}, idleMs: null });
+      from.mover.release(frozen);
+      this.engine.mover.adopt(received, { upstream: own, frontend: null, observer: {}, idleMs: null });
       moved += received.length;
     }
   }

@@ -66,12 +66,12 @@ test('a route that only the portable engine can serve is taken by it at once, an
   const path = rig.path();
   await using locked = await openEcho({ path });
   symlinkSync(`${process.pid}`, `${path}.lock`);
-  const { connect, entrance, upstream } = await rig.forward({ to: to(plain) });
+  const { connect, frontend, upstream } = await rig.forward({ to: to(plain) });
   const before = await connect();
   const peer = await plain.next();
 
   const other = rig.upstream(to(locked, { lockfile: true }));
-  entrance.route(other);
+  frontend.route(other);
   for (let round = 0; round < 5; round++) {
     const client = await connect();
     client.write('locked');
@@ -80,7 +80,7 @@ test('a route that only the portable engine can serve is taken by it at once, an
   assert.equal(other.stats().connections, 5);
   assert.equal(upstream.stats().connections, 1);
 
-  entrance.route(upstream);
+  frontend.route(upstream);
   const after = await connect();
   after.write('again');
   assert.equal(await readBytes(await plain.next(), 5), 'again');

@@ -2,8 +2,8 @@ import { GraceError } from '../../error.ts';
 import { ACCEPT_PAUSE_MS, nextPause } from '../policy.ts';
 import type { Descriptors } from './descriptors.ts';
 
-/** An entrance, as the brake knows it. */
-export type Braked = {
+/** A frontend, as the back-off knows it. */
+export type Pausable = {
   paused(event: { error: Error; retryInMs: number }): void;
   resumed(): void;
 };
@@ -12,9 +12,9 @@ export type Braked = {
  * Stops all accepting for a while when the system has nothing left to accept with. Clients wait in the
  * queues meanwhile. The pause doubles while that lasts, and is cut short when a connection ends.
  */
-export class Brake {
+export class AcceptBackoff {
   readonly #descriptors: Descriptors;
-  readonly #entrances = new Set<Braked>();
+  readonly #frontends = new Set<Pausable>();
   #timer: NodeJS.Timeout | null = null;
   #delayMs = ACCEPT_PAUSE_MS.first;
   #resumedAtMs = -Infinity;
@@ -27,12 +27,12 @@ export class Brake {
     return this.#timer !== null;
   }
 
-  add(entrance: Braked): void {
-    this.#entrances.add(entrance);
+  add(frontend: Pausable): void {
+    this.#frontends.add(frontend);
   }
 
-  remove(entrance: Braked): void {
-    this.#entrances.delete(entrance);
+  remove(frontend: Pausable): void {
+    this.#frontends.delete(frontend);
   }
 
   /** Look before accepting another client. */
@@ -47,7 +47,7 @@ export class Brake {
     const isNew = performance.now() - this.#resumedAtMs > ACCEPT_PAUSE_MS.max;
     this.#delayMs = nextPause(isNew ? 0 : this.#delayMs, ACCEPT_PAUSE_MS);
     this.#wait(this.#delayMs);
-    for (const entrance of this.#entrances) entrance.paused({ error, retryInMs: this.#delayMs });
+    for (const frontend of this.#frontends) frontend.paused({ error, retryInMs: this.#delayMs });
   }
 
   /** A connection ended. */
@@ -74,6 +74,6 @@ export class Brake {
     }
     this.#timer = null;
     this.#resumedAtMs = performance.now();
-    for (const entrance of this.#entrances) entrance.resumed();
+    for (const frontend of this.#frontends) frontend.resumed();
   }
 }

@@ -1,23 +1,23 @@
 /** Accepting on one listener, and where its clients go. */
 import type { Socket } from 'node:net';
 import type { BindableServer } from '../../endpoint/model.ts';
-import type { ConnectionEnd, EngineObserver, Entrance, Upstream } from '../engine.ts';
+import type { ConnectionEnd, EngineObserver, Frontend, Upstream } from '../engine.ts';
 import type { Seats } from '../seats.ts';
 import type { Listener } from '../../net/listener.ts';
 import { openAcceptor } from './acceptor.ts';
 import type { Acceptor } from './acceptor.ts';
-import type { Brake, Braked } from './brake.ts';
+import type { AcceptBackoff, Pausable } from './accept-backoff.ts';
 import type { Descriptors } from './descriptors.ts';
 import { ignoreError } from './leg.ts';
 import { serveClient } from './serve.ts';
 import type { Terminator } from './terminate.ts';
 import { PortableUpstream } from './upstream.ts';
-import type { Vigil } from './vigil.ts';
+import type { PeerMonitor } from './peer-monitor.ts';
 
-/** What the entrances of an engine share. */
-export type Shared = { descriptors: Descriptors; brake: Brake; vigil: Vigil };
+/** What the frontends of an engine share. */
+export type Shared = { descriptors: Descriptors; backoff: AcceptBackoff; peerMonitor: PeerMonitor };
 
-export type PortableEntranceOptions = {
+export type PortableFrontendOptions = {
   listener: Listener;
   endpoint: BindableServer;
   upstream: PortableUpstream;
@@ -28,8 +28,8 @@ export type PortableEntranceOptions = {
   shared: Shared;
 };
 
-export class PortableEntrance implements Entrance, Braked {
-  readonly #options: PortableEntranceOptions;
+export class PortableFrontend implements Frontend, Pausable {
+  readonly #options: PortableFrontendOptions;
   readonly #idleMs: number | null;
   #upstream: PortableUpstream;
   #acceptor: Acceptor | null = null;
@@ -38,16 +38,16 @@ export class PortableEntrance implements Entrance, Braked {
   readonly #parked = new Set<Socket>();
   #stopped: Promise<void> | null = null;
 
-  constructor(options: PortableEntranceOptions) {
+  constructor(options: PortableFrontendOptions) {
     const { endpoint, upstream, shared } = options;
     this.#options = options;
     this.#upstream = upstream;
     this.#idleMs = endpoint.idle ?? null;
-    shared.brake.add(this);
+    shared.backoff.add(this);
     try {
       if (!this.#isFull) this.#open();
     } catch (error) {
-      shared.brake.remove(this);
+      shared.backoff.remove(this);
       throw error;
     }
     this.#endWatch = options.seats?.onRoom(() => this.#admitNext()) ?? null;
@@ -81,7 +81,7 @@ export class PortableEntrance implements Entrance, Braked {
   }
 
   async #stop(): Promise<void> {
-    this.#options.shared.brake.remove(this);
+    this.#options.shared.backoff.remove(this);
     this.#endWatch?.();
     await this.#pause();
     // They were accepted: nobody else can serve them.
@@ -93,7 +93,7 @@ export class PortableEntrance implements Entrance, Braked {
     this.#acceptor = openAcceptor({
       listener,
       accepted: (client) => this.#accept(client),
-      failed: (error) => shared.brake.apply(error),
+      failed: (error) => shared.backoff.apply(error),
     });
   }
 
@@ -105,12 +105,12 @@ export class PortableEntrance implements Entrance, Braked {
 
   #resume(): void {
     const { listener, shared } = this.#options;
-    const mayAccept = this.#stopped === null && listener.isOpen && !shared.brake.isOn && !this.#isFull;
+    const mayAccept = this.#stopped === null && listener.isOpen && !shared.backoff.isOn && !this.#isFull;
     if (!mayAccept || this.#acceptor !== null) return;
     try {
       this.#open();
     } catch (error) {
-      shared.brake.apply(error instanceof Error ? error : new Error(String(error)));
+      shared.backoff.apply(error instanceof Error ? error : new Error(String(error)));
     }
   }
 
@@ -128,20 +128,20 @@ export class PortableEntrance implements Entrance, Braked {
 
   async #serve(client: Socket): Promise<void> {
     const { terminator, observer, seats, shared } = this.#options;
-    const { descriptors, brake, vigil } = shared;
+    const { descriptors, backoff, peerMonitor } = shared;
     seats?.take();
     descriptors.accepted();
-    brake.check();
+    backoff.check();
     if (this.#isFull) void this.#pause();
     let wasDialing = true;
     const connected = () => {
       wasDialing = false;
       descriptors.connected();
     };
-    const end: ConnectionEnd = await serveClient(client, { upstream: this.#upstream, terminator, vigil, idleMs: this.#idleMs, connected });
+    const end: ConnectionEnd = await serveClient(client, { upstream: this.#upstream, terminator, peerMonitor, idleMs: this.#idleMs, connected });
     seats?.release();
     descriptors.released({ wasDialing });
-    brake.ease();
+    backoff.ease();
     observer.connectionEnded?.(end);
     this.#admitNext();
   }

@@ -1,9 +1,9 @@
-/** Whom the reports of the threads concern: entrances, and what stands for those that are no more. */
+/** Whom the reports of the threads concern: frontends, and what stands for those that are no more. */
 import type { EngineObserver } from '../engine.ts';
 import type { Seats } from '../seats.ts';
 
-/** Who hears of what happens at an entrance. */
-export type EntranceOwner = {
+/** Who hears of what happens at a frontend. */
+export type FrontendOwner = {
   readonly observer: EngineObserver;
   readonly seats: Seats | null;
   /** A thread accepts no more under this number. */
@@ -12,21 +12,21 @@ export type EntranceOwner = {
   loseThread?(thread: number): void;
 };
 
-type Row = { readonly owner: EntranceOwner; readonly threads: Set<number> };
+type Row = { readonly owner: FrontendOwner; readonly threads: Set<number> };
 
 /**
- * Owners by the numbers of their entrances in the threads, of which one owner may have had several. Each is
+ * Owners by the numbers of their frontends in the threads, of which one owner may have had several. Each is
  * remembered until every thread that was told of it has forgotten it: closed, and its last connection reported.
  */
-export class EntranceOwners {
+export class FrontendOwners {
   readonly #rows = new Map<number, Row>();
 
   /** `threads`: those that are told of it. */
-  add(id: number, owner: EntranceOwner, threads: readonly number[]): void {
+  add(id: number, owner: FrontendOwner, threads: readonly number[]): void {
     if (threads.length > 0) this.#rows.set(id, { owner, threads: new Set(threads) });
   }
 
-  get(id: number): EntranceOwner | undefined {
+  get(id: number): FrontendOwner | undefined {
     return this.#rows.get(id)?.owner;
   }
 
@@ -34,14 +34,14 @@ export class EntranceOwners {
     return this.#rows.size;
   }
 
-  /** A thread has forgotten an entrance. */
+  /** A thread has forgotten a frontend. */
   forgotten(thread: number, id: number): void {
     const row = this.#rows.get(id);
     if (row?.threads.delete(thread) && row.threads.size === 0) this.#rows.delete(id);
   }
 
   /** A thread is gone. Returns the owners that there were, each once. */
-  lost(thread: number): Set<EntranceOwner> {
+  lost(thread: number): Set<FrontendOwner> {
     const owners = new Set([...this.#rows.values()].map(({ owner }) => owner));
     for (const id of this.#rows.keys()) this.forgotten(thread, id);
     return owners;

@@ -12,7 +12,7 @@ test('connections go on, and new ones come, after the threads gave back memory',
   const { connect, upstream } = await rig.forward({ to: to(echo) });
   const clients = await Promise.all(Array.from({ length: 20 }, () => connect()));
   for (const round of [1, 2, 3]) {
-    rig.engine.rest?.();
+    rig.engine.trimMemory?.();
     clients.push(await connect());
     await Promise.all(clients.map(async (client) => {
       client.write(`round ${round}`);

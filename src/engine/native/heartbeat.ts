@@ -4,9 +4,9 @@
  */
 const IS_RUNNING = 0;
 const HAS_STARTED = 1;
-const OBEYED = 2;
+const EXECUTED = 2;
 
-export class Pulse {
+export class Heartbeat {
   readonly memory: SharedArrayBuffer;
   readonly #cells: Int32Array;
 
@@ -33,12 +33,12 @@ export class Pulse {
 
   /** A command was carried out. */
   beat(): void {
-    Atomics.add(this.#cells, OBEYED, 1);
+    Atomics.add(this.#cells, EXECUTED, 1);
   }
 
   /** Commands that it has carried out. */
-  get obeyed(): number {
-    return Atomics.load(this.#cells, OBEYED);
+  get executed(): number {
+    return Atomics.load(this.#cells, EXECUTED);
   }
 
   /** Block until it has stopped. Returns whether that was in time. */

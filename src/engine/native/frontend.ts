@@ -1,17 +1,17 @@
 import { closeFd, setNonBlocking } from '../../sys/descriptor.ts';
 import type { Listener } from '../../net/listener.ts';
 import type { ServerEndpoint, ServerExtras } from '../../endpoint/model.ts';
-import type { Engine, EngineObserver, Entrance, Upstream } from '../engine.ts';
+import type { Engine, EngineObserver, Frontend, Upstream } from '../engine.ts';
 import type { Seats } from '../seats.ts';
-import type { Command } from './messages.ts';
+import type { ThreadCommand } from './messages.ts';
 import { isPlainServer } from './plan.ts';
 import { Route } from './route.ts';
 import type { Threads } from './threads.ts';
 import type { NativeUpstream } from './upstream.ts';
 
-export type NativeEntranceOptions = {
-  /** Make this entrance known to the reports of these threads under a new number. */
-  register: (entrance: NativeEntrance, members: readonly number[]) => number;
+export type NativeFrontendOptions = {
+  /** Make this frontend known to the reports of these threads under a new number. */
+  register: (frontend: NativeFrontend, members: readonly number[]) => number;
   listener: Listener;
   endpoint: ServerEndpoint;
   upstream: NativeUpstream;
@@ -30,19 +30,19 @@ export type NativeEntranceOptions = {
 const RETRY_MS = 200;
 
 /** Who accepts at the moment. */
-type Acceptor = { by: 'threads'; id: number; members: readonly number[]; fds: number[]; route: Route } | { by: 'portable'; entrance: Entrance } | { by: 'nobody' };
+type Accepting = { by: 'threads'; id: number; members: readonly number[]; fds: number[]; route: Route } | { by: 'portable'; frontend: Frontend } | { by: 'nobody' };
 
 /**
  * Accepting on one listener: in the threads while both sides are plain, else in the portable engine.
  * When a route changes that, the new acceptor is there before the old one goes.
  */
-export class NativeEntrance implements Entrance {
+export class NativeFrontend implements Frontend {
   readonly observer: EngineObserver;
   readonly seats: Seats | null;
-  readonly #options: NativeEntranceOptions;
+  readonly #options: NativeFrontendOptions;
   #upstream: NativeUpstream;
   #isUsable: boolean;
-  #acceptor: Acceptor = { by: 'nobody' };
+  #accepting: Accepting = { by: 'nobody' };
   readonly #endWatch: (() => void) | null;
   /** Acceptors that are on their way out. */
   readonly #closing = new Set<Promise<void>>();
@@ -51,21 +51,21 @@ export class NativeEntrance implements Entrance {
   /** Called when a thread accepts no more. */
   readonly #closed: ((thread: number, id: number | null) => void)[] = [];
 
-  constructor(options: NativeEntranceOptions) {
+  constructor(options: NativeFrontendOptions) {
     this.observer = options.observer;
     this.#options = options;
     this.#upstream = options.upstream;
     this.#isUsable = options.isUsable && isPlainServer(options.endpoint);
     this.seats = options.seats;
-    this.#acceptor = this.#suits(options.upstream) ? this.#openInThreads() : this.#openPortable();
+    this.#accepting = this.#suits(options.upstream) ? this.#openInThreads() : this.#openPortable();
     this.#endWatch = this.seats?.onRoom(() => this.#lookForRoom()) ?? null;
   }
 
   /** Somebody else who serves clients of this source has one less. */
   #lookForRoom(): void {
-    const acceptor = this.#acceptor;
-    if (acceptor.by !== 'threads') return;
-    for (const thread of acceptor.members) this.#options.threads.tell(thread, { do: 'look-for-room', entrance: acceptor.id });
+    const accepting = this.#accepting;
+    if (accepting.by !== 'threads') return;
+    for (const thread of accepting.members) this.#options.threads.send(thread, { type: 'look-for-room', frontend: accepting.id });
   }
 
   #suits({ isPlain }: NativeUpstream): boolean {
@@ -75,15 +75,15 @@ export class NativeEntrance implements Entrance {
   route(upstream: NativeUpstream): void {
     const wasUpstream = this.#upstream;
     this.#upstream = upstream;
-    const { by } = this.#acceptor;
+    const { by } = this.#accepting;
     if (by === 'nobody') return;
     if (this.#suits(upstream)) {
-      if (this.#acceptor.by === 'threads') return this.#acceptor.route.set(upstream.id);
+      if (this.#accepting.by === 'threads') return this.#accepting.route.set(upstream.id);
       // Clients that the portable engine still accepts go to the new destination too.
-      if (this.#acceptor.by === 'portable') this.#acceptor.entrance.route(upstream.portable);
+      if (this.#accepting.by === 'portable') this.#accepting.frontend.route(upstream.portable);
       return this.#replace(this.#openInThreads());
     }
-    if (this.#acceptor.by === 'portable') return this.#acceptor.entrance.route(upstream.portable);
+    if (this.#accepting.by === 'portable') return this.#accepting.frontend.route(upstream.portable);
     try {
       this.#replace(this.#openPortable());
     } catch (error) {
@@ -94,7 +94,7 @@ export class NativeEntrance implements Entrance {
 
   /** Its number in the threads, for connections that join it; null while they do not accept here. */
   get idInThreads(): number | null {
-    return this.#acceptor.by === 'threads' ? this.#acceptor.id : null;
+    return this.#accepting.by === 'threads' ? this.#accepting.id : null;
   }
 
   /** Whether a limit makes one thread serve all its clients. */
@@ -112,7 +112,7 @@ export class NativeEntrance implements Entrance {
 
   /** Until the portable engine can accept, clients wait in the queue, or are accepted by the threads that are left. */
   #leaveThreads({ isRetry }: { isRetry: boolean }): void {
-    if (this.#acceptor.by !== 'threads') return;
+    if (this.#accepting.by !== 'threads') return;
     try {
       this.#replace(this.#openPortable());
       if (isRetry) this.observer.acceptResumed?.();
@@ -122,19 +122,19 @@ export class NativeEntrance implements Entrance {
     }
   }
 
-  #replace(next: Acceptor): void {
-    const previous = this.#acceptor;
-    this.#acceptor = next;
-    this.#retire(previous);
+  #replace(next: Accepting): void {
+    const previous = this.#accepting;
+    this.#accepting = next;
+    this.#closeLater(previous);
   }
 
-  #retire(acceptor: Acceptor): void {
-    const closing = this.#close(acceptor);
+  #closeLater(accepting: Accepting): void {
+    const closing = this.#close(accepting);
     this.#closing.add(closing);
     void closing.finally(() => this.#closing.delete(closing));
   }
 
-  #openInThreads(): Acceptor {
+  #openInThreads(): Accepting {
     const { register, listener, endpoint, threads, observer } = this.#options;
     const extras: ServerExtras = endpoint.type === 'haproxy' || endpoint.type === 'stdio' ? {} : endpoint;
     const { idle: idleMs = null } = extras;
@@ -153,15 +153,15 @@ export class NativeEntrance implements Entrance {
     }
     this.#routes.add(route);
     const id = register(this, members);
-    const command = (fd: number): Command => ({
-      do: 'open-entrance',
+    const command = (fd: number): ThreadCommand => ({
+      type: 'open-frontend',
       plan: { id, fd, isUnix: listener.address.family === 'unix', route: route.memory, seats: this.seats?.plan ?? null, idleMs, reportsOrderly },
     });
-    members.forEach((thread, index) => threads.tell(thread, command(fds[index]!)));
+    members.forEach((thread, index) => threads.send(thread, command(fds[index]!)));
     return { by: 'threads', id, members, fds, route };
   }
 
-  #openPortable(): Acceptor {
+  #openPortable(): Accepting {
     const { listener, endpoint, portable, observer, originalOf } = this.#options;
     const named: EngineObserver = {
       ...observer,
@@ -169,28 +169,28 @@ export class NativeEntrance implements Entrance {
         connectionEnded: (event) => observer.connectionEnded?.({ ...event, upstream: originalOf(event.upstream) }),
       }),
     };
-    return { by: 'portable', entrance: portable.openEntrance({ listener, endpoint, upstream: this.#upstream.portable, observer: named, seats: this.seats }) };
+    return { by: 'portable', frontend: portable.openFrontend({ listener, endpoint, upstream: this.#upstream.portable, observer: named, seats: this.seats }) };
   }
 
-  async #close(acceptor: Acceptor): Promise<void> {
-    if (acceptor.by === 'portable') return acceptor.entrance.stop();
-    if (acceptor.by === 'nobody') return;
+  async #close(accepting: Accepting): Promise<void> {
+    if (accepting.by === 'portable') return accepting.frontend.stop();
+    if (accepting.by === 'nobody') return;
     const { threads } = this.#options;
-    acceptor.route.close();
+    accepting.route.close();
     const { promise, resolve } = Promise.withResolvers<void>();
-    const waiting = new Set(acceptor.members.filter((thread) => threads.alive.includes(thread)));
+    const waiting = new Set(accepting.members.filter((thread) => threads.alive.includes(thread)));
     const done = (thread: number, id: number | null) => {
-      if (id !== null && id !== acceptor.id) return;
+      if (id !== null && id !== accepting.id) return;
       waiting.delete(thread);
       if (waiting.size === 0) resolve();
     };
     this.#closed.push(done);
-    for (const thread of waiting) threads.tell(thread, { do: 'close-entrance', entrance: acceptor.id });
+    for (const thread of waiting) threads.send(thread, { type: 'close-frontend', frontend: accepting.id });
     if (waiting.size === 0) resolve();
     await promise;
     this.#closed.splice(this.#closed.indexOf(done), 1);
-    for (const fd of acceptor.fds) closeFd(fd);
-    this.#routes.delete(acceptor.route);
+    for (const fd of accepting.fds) closeFd(fd);
+    this.#routes.delete(accepting.route);
   }
 
   /** A thread accepts here no more, under this number. */
@@ -199,7 +199,7 @@ export class NativeEntrance implements Entrance {
   }
 
   reload(): void {
-    if (this.#acceptor.by === 'portable') this.#acceptor.entrance.reload();
+    if (this.#accepting.by === 'portable') this.#accepting.frontend.reload();
   }
 
   async stop(): Promise<void> {

@@ -16,7 +16,7 @@ import type { Leg } from './leg.ts';
 import { openTcpDiagnosis } from './tcp-diag.ts';
 import type { TcpAddresses, TcpDiagnosis, TcpState } from './tcp-diag.ts';
 
-export type VigilOptions = {
+export type PeerMonitorOptions = {
   /** Time between two looks in milliseconds, and before the first. */
   lookMs?: number;
 };
@@ -37,17 +37,17 @@ type Watched = {
 };
 
 /** Looks that must agree, as a dial may be about to succeed. */
-const looksToBelieve = 2;
+const LOOKS_TO_BELIEVE = 2;
 /** Share of the time that may go into looking. */
-const mostLoad = 0.02;
+const MAX_LOAD = 0.02;
 const nothing = new Uint8Array(0);
 
-export class Vigil {
+export class PeerMonitor {
   readonly #lookMs: number;
   readonly #watched = new Set<Watched>();
   #timer: NodeJS.Timeout | null = null;
 
-  constructor({ lookMs = 200 }: VigilOptions = {}) {
+  constructor({ lookMs = 200 }: PeerMonitorOptions = {}) {
     this.#lookMs = lookMs;
   }
 
@@ -78,7 +78,7 @@ export class Vigil {
     const isDiagnosed = onTcp.length > 0 && this.#diagnose(onTcp);
     for (const { leg } of waiting) if (!isDiagnosed || !leg.isTcp) poke(leg);
     const tookMs = performance.now() - startMs;
-    if (this.#watched.size > 0) this.#schedule(Math.max(this.#lookMs, tookMs / mostLoad));
+    if (this.#watched.size > 0) this.#schedule(Math.max(this.#lookMs, tookMs / MAX_LOAD));
   }
 
   #diagnose(onTcp: readonly Watched[]): boolean {
@@ -86,7 +86,7 @@ export class Vigil {
     if (diagnosis === null) return false;
     for (const watched of onTcp) {
       watched.suspicions = isSuspect(watched, diagnosis) ? watched.suspicions + 1 : 0;
-      if (watched.suspicions < looksToBelieve) continue;
+      if (watched.suspicions < LOOKS_TO_BELIEVE) continue;
       this.#watched.delete(watched);
       watched.gone();
     }

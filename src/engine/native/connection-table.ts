@@ -15,8 +15,8 @@ const STATE = 1;
 const OTHER = 2;
 /** Client's row: number of its upstream. */
 const UPSTREAM = 3;
-/** Client's row: number of its entrance. */
-const ENTRANCE = 4;
+/** Client's row: number of its frontend. */
+const FRONTEND = 4;
 /** One more than the number of the thread that has it; 0: no thread. */
 const OWNER = 5;
 /** Client's row: IPv4 address and port, network order; -1 with a port of -1: not one. */
@@ -75,7 +75,7 @@ function tick(milliseconds: number): number {
   return Math.floor(milliseconds / TICK_MS) | 0;
 }
 
-export class Legs {
+export class ConnectionTable {
   readonly memory: SharedArrayBuffer;
   readonly ints: Int32Array;
   readonly wide: Float64Array;
@@ -103,7 +103,7 @@ export class Legs {
     ints[at + OTHER] = -1;
     ints[at + OWNER] = owner + 1;
     ints[at + UPSTREAM] = -1;
-    ints[at + ENTRANCE] = -1;
+    ints[at + FRONTEND] = -1;
     ints[at + IN_ROW] = 0;
     wide[fd * WIDE_ROW + BYTES] = 0;
     wide[fd * WIDE_ROW + IDLE_MARK] = -1;
@@ -159,13 +159,13 @@ export class Legs {
     return this.ints[client * ROW + UPSTREAM]!;
   }
 
-  entrance(client: number): number {
-    return this.ints[client * ROW + ENTRANCE]!;
+  frontend(client: number): number {
+    return this.ints[client * ROW + FRONTEND]!;
   }
 
-  assign(client: number, upstream: number, entrance: number): void {
+  assign(client: number, upstream: number, frontend: number): void {
     this.ints[client * ROW + UPSTREAM] = upstream;
-    this.ints[client * ROW + ENTRANCE] = entrance;
+    this.ints[client * ROW + FRONTEND] = frontend;
   }
 
   setPeer(client: number, host: number, port: number): void {
