@@ -5,6 +5,7 @@ import net from 'node:net';
 import path from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { pages, readPage } from '../docs/page.ts';
 import { get } from './get.ts';
 import { Program } from './program.ts';
 
@@ -42,7 +43,7 @@ for (const name of ['http', 'express', 'fastify', 'hono']) {
 }
 
 test('the example for http runs on Deno, with the permissions that the manual names', options, async () => {
-  const manual = fs.readFileSync(path.join(root, 'README.md'), 'utf8');
+  const manual = readPage('src/http/README.md');
   const [, permissions] = /deno run (\S+) server\.ts/.exec(manual) ?? [];
   assert.ok(permissions !== undefined, 'the manual names the permissions');
   await using program = run(path.join(root, 'src/http/examples/http.js'), ['127.0.0.1:0'], [deno, ['run', permissions]]);
@@ -101,11 +102,14 @@ async function readAll(port: number): Promise<string> {
   return (await net.connect(port, '127.0.0.1').setEncoding('utf8').toArray()).join('');
 }
 
-/** The programs in the manual: blocks of code that import the library. */
-const samples = [...fs.readFileSync(path.join(root, 'README.md'), 'utf8').matchAll(/^```(?:ts|js)\n([^]*?)^```$/gm)].flatMap(([, code = '']) => (/from 'grace\//.test(code) ? [code] : []));
+/** The programs in the documentation: blocks of code that import the library. */
+const samples = pages().flatMap((page) => {
+  const blocks = [...readPage(page).matchAll(/^```(?:ts|js)\n([^]*?)^```$/gm)].map(([, code = '']) => code);
+  return blocks.filter((code) => code.includes("from 'grace/")).map((code) => ({ page, code }));
+});
 
-for (const [index, code] of samples.entries()) {
-  test(`sample ${index + 1} of the manual runs, restarts and stops`, options, async (t) => {
+for (const { page, code } of samples) {
+  test(`the sample in ${page} runs, restarts and stops`, options, async (t) => {
     const directory = fs.mkdtempSync(path.join(root, 'dist/sample-')); // inside the package, which knows its own name
     t.after(() => fs.rmSync(directory, { recursive: true }));
     const file = path.join(directory, 'server.ts');
@@ -117,6 +121,6 @@ for (const [index, code] of samples.entries()) {
   });
 }
 
-test('the manual has samples', () => {
-  assert.ok(samples.length >= 2);
+test('the pages of the library and the first one have samples', () => {
+  assert.deepEqual(samples.map(({ page }) => page), ['README.md', 'src/http/README.md', 'src/net/README.md']);
 });

@@ -34,9 +34,9 @@ test('the packed library holds what a user needs and nothing else, types include
   const archive = join(dir, packed.stdout.trim().split('\n').at(-1)!);
   const { stdout: listing } = await run('tar', ['-tzf', archive]);
   const files = listing.trim().split('\n').map((name) => name.replace(/^package\//, ''));
-  const unexpected = files.filter((name) => !/^(package\.json|README\.md|LICENSE|CHANGELOG\.md|dist\/lib\/(error|(net|http|sys)\/[\w-]+)\.(js|d\.ts))$/.test(name));
+  const unexpected = files.filter((name) => !/^(package\.json|README\.md|LICENSE|CHANGELOG\.md|dist\/lib\/(error|(net|http|sys)\/[\w-]+)\.(js|d\.ts)|src\/((net|http)\/)?README\.md|src\/http\/examples\/[\w-]+\.js)$/.test(name));
   assert.deepEqual(unexpected, []);
-  for (const needed of ['dist/lib/net/index.js', 'dist/lib/http/index.d.ts', 'README.md', 'LICENSE', 'CHANGELOG.md']) assert.ok(files.includes(needed), needed);
+  for (const needed of ['dist/lib/net/index.js', 'dist/lib/http/index.d.ts', 'src/http/README.md', 'src/net/README.md', 'README.md', 'LICENSE', 'CHANGELOG.md']) assert.ok(files.includes(needed), needed);
 
   const installed = join(dir, 'node_modules/grace');
   mkdirSync(installed, { recursive: true });

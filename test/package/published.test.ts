@@ -10,6 +10,7 @@ import { test } from 'node:test';
 import { promisify } from 'node:util';
 import manifest from '../../package.json' with { type: 'json' };
 import { libraryArchiveName, libraryName, packLibrary } from '../../scripts/release/library.ts';
+import { linksOf, pages, readPage } from '../docs/page.ts';
 import { makeTempDir } from '../net/temp-dir.ts';
 
 const run = promisify(execFile);
@@ -52,9 +53,20 @@ test('the library is published under a name of its own, says what it needs, and 
   assert.deepEqual(manifest.engines, published['engines']);
   for (const name of ['dependencies', 'devDependencies', 'optionalDependencies', 'scripts', 'bin', 'private']) assert.equal(published[name], undefined, name);
   assert.ok(Array.isArray(published['keywords']) && published['keywords'].includes('restart'));
-  const manual = fs.readFileSync(path.join(root, 'README.md'), 'utf8');
+  const manual = readPage('src/http/README.md');
   assert.ok(manual.includes(`npm install grace@npm:${libraryName}\n`));
   assert.ok(manual.includes(libraryArchiveName('VERSION')));
+  assert.ok(readPage('README.md').includes(`npm install grace@npm:${libraryName}\n`));
+});
+
+test('the pages that come along are those of the library, and their links lead to what comes along', () => {
+  const staged = path.join(root, 'dist/npm');
+  assert.deepEqual(pages(staged), ['CHANGELOG.md', 'README.md', 'lib/net/README.md']);
+  assert.match(readPage('README.md', staged), /^# grace\/http/);
+  for (const page of pages(staged)) {
+    const targets = linksOf(readPage(page, staged)).filter((target) => !target.startsWith('#'));
+    assert.deepEqual(targets.filter((target) => !fs.existsSync(path.join(staged, path.dirname(page), target.split('#')[0]!))), [], page);
+  }
 });
 
 test('as an alias from the registry, and from the archive, it is imported as grace', options, async () => {

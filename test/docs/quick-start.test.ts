@@ -1,0 +1,56 @@
+/** The quick start of README as somebody pastes it: line by line, on a machine of its own. */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { test } from 'node:test';
+import { runtime } from '../e2e/grace.ts';
+import { makePlace, openShell } from '../recipes/recipe.ts';
+import { readPage, sectionOf } from './page.ts';
+
+/** Its ports are those of the page, so they must not be anybody else's: in a network of its own. */
+const alone = ['unshare', '-rn', 'sh', '-c', 'ip link set lo up && exec "$@"', 'sh'];
+
+function whyNot(): string | false {
+  if (runtime !== 'executable' || process.platform !== 'linux') return 'the built executable on Linux';
+  if (spawnSync(alone[0]!, [...alone.slice(1), 'true']).status !== 0) return 'it needs a network of its own, and iproute2';
+  return ['curl', 'openssl'].find((name) => spawnSync(name, ['--help']).error) ?? false;
+}
+
+type Step = { command: string; output: string };
+
+/** `$ command` with what follows up to the next one; a block without a `$` is commands alone. */
+function stepsOf(section: string): Step[] {
+  const blocks = [...section.matchAll(/^```[a-z]*\n(.*?)^```$/gms)].map(([, block = '']) => block);
+  return blocks.flatMap((block) => {
+    if (!/^\$ /m.test(block)) return [{ command: block, output: '' }];
+    return block.split(/^\$ /m).slice(1).map((step) => {
+      const [command = '', ...output] = step.split('\n');
+      return { command, output: output.join('\n') };
+    });
+  });
+}
+
+/** Pids and versions are others each time. */
+const plain = (text: string) => text.replace(/pid [0-9]+ \([^)]*\)/g, 'pid PID (VERSION)');
+
+/** What the next line takes for granted, and a person's typing gives time for. */
+function settle(command: string): string {
+  const waits = [...command.matchAll(/listen\(([0-9]+)\)/g)].map(([, port]) => `until (exec 4<>/dev/tcp/127.0.0.1/${port}) 2>/dev/null; do sleep 0.05; done`);
+  // The daemon has the client, which a connection in the kernel's queue does not yet say.
+  if (command.startsWith('exec 3<>')) waits.push('until grace ls --json | grep -q \'"connections":1\'; do sleep 0.05; done');
+  return waits.join('\n');
+}
+
+test('the quick start of README does what it shows', { timeout: 180_000, skip: whyNot() }, async (t) => {
+  const { env, path } = makePlace(t);
+  const shell = openShell(t, { env, by: alone, cwd: path });
+  const steps = stepsOf(sectionOf(readPage('README.md'), 'Quick start'));
+  assert.ok(steps.length > 20, `${steps.length} steps`);
+  for (const { command, output } of steps) {
+    const isRefused = output.startsWith('grace: ');
+    const isQuiet = command.startsWith('openssl'); // its dots are its own
+    const script = `{ ${command.replace(/\s+# .*$/, '').trimEnd()}\n} 2>${isRefused ? '&1' : isQuiet ? '/dev/null' : '&2'}`;
+    const said = isRefused ? (await shell.attempt(script)).stdout : await shell.run(script);
+    assert.equal(plain(said), plain(output), command);
+    await shell.run(settle(command) || ':');
+  }
+});
