@@ -1,13 +1,11 @@
 /**
  * What callers are expected to handle: an error with a sentence for the user, an optional second
- * sentence that says what to do next, and the exit code it means for a command.
+ * sentence that says what to do next, and its kind.
  */
 export type GraceErrorOptions = {
   /** A next step, shown on a line of its own. */
   hint?: string | undefined;
-  /** Exit code of the command line: 1 failed, 2 bad input, 3 no daemon, 4 not forwarded, 5 the destination does not accept, 124 timed out. Default 1. */
-  exitCode?: number | undefined;
-  /** For programs: a system error's own (`EADDRINUSE`), or one of the library's `ERR_GRACE_…`, which README lists. */
+  /** For programs: a system error's own (`EADDRINUSE`), or one of ours, `ERR_GRACE_…`: kinds.ts, and README for those of the library. */
   code?: string | undefined;
   cause?: unknown;
 };
@@ -18,17 +16,15 @@ export type GraceErrorOptions = {
  */
 export class GraceError extends Error {
   readonly hint: string | undefined;
-  readonly exitCode: number;
   /** See {@link GraceErrorOptions}. Every error of the library has one. */
   readonly code: string | undefined;
   /** A command has printed it as JSON in words of its own. */
   isAnswered = false;
 
-  constructor(message: string, { hint, exitCode = 1, code, cause }: GraceErrorOptions = {}) {
+  constructor(message: string, { hint, code, cause }: GraceErrorOptions = {}) {
     super(message, cause === undefined ? undefined : { cause });
     this.name = 'GraceError';
     this.hint = hint;
-    this.exitCode = exitCode;
     this.code = code;
   }
 }

@@ -49,7 +49,7 @@ export function readLine(argv: readonly string[]): Line {
   if (!command) throw unknownCommand(name);
   // Whoever removes something names it; the daemon itself ends at "stop" alone.
   if (command.name === 'stop' && name !== 'stop' && args.length === 0 && !options.has('help')) {
-    throw new GraceError(`${name} needs SRC`, { hint: 'to stop the daemon: grace stop', exitCode: 2 });
+    throw new GraceError(`${name} needs SRC`, { hint: 'to stop the daemon: grace stop', code: 'ERR_GRACE_USAGE' });
   }
   return { command, args, options };
 }
@@ -65,20 +65,20 @@ export function checkLine({ command, args, options }: Line & { command: CommandD
   for (const name of options.keys()) {
     // Whoever asks for JSON gets errors so of any command.
     if (name !== 'json' && ![...globalOptions, ...command.options].some((option) => option.name === name)) {
-      throw new GraceError(`${command.name} has no option --${name}`, { hint, exitCode: 2 });
+      throw new GraceError(`${command.name} has no option --${name}`, { hint, code: 'ERR_GRACE_USAGE' });
     }
   }
   const missing = command.args.slice(args.length).filter((argument) => argument.required);
   if (missing.length > 0) {
     const names = missing.map((argument) => argument.name).join(' and ');
-    throw new GraceError(`${command.name} needs ${names}`, { hint, exitCode: 2 });
+    throw new GraceError(`${command.name} needs ${names}`, { hint, code: 'ERR_GRACE_USAGE' });
   }
   const extra = command.args.at(-1)?.isList ? undefined : args[command.args.length];
-  if (extra !== undefined) throw new GraceError(`${command.name} has no use for the argument ${quoted(extra)}`, { hint, exitCode: 2 });
+  if (extra !== undefined) throw new GraceError(`${command.name} has no use for the argument ${quoted(extra)}`, { hint, code: 'ERR_GRACE_USAGE' });
   for (const [index, { choices }] of command.args.entries()) {
     const value = args[index];
     if (choices === undefined || value === undefined || choices.includes(value)) continue;
-    throw new GraceError(`${command.name} takes ${choices.join(' or ')}, not ${quoted(value)}`, { hint, exitCode: 2 });
+    throw new GraceError(`${command.name} takes ${choices.join(' or ')}, not ${quoted(value)}`, { hint, code: 'ERR_GRACE_USAGE' });
   }
 }
 
@@ -102,7 +102,7 @@ function readLongOption(word: string, queue: string[], options: Map<string, stri
   } else if (value === undefined) {
     options.set(name, true);
   } else {
-    throw new GraceError(`option --${name} takes no value`, { exitCode: 2 });
+    throw new GraceError(`option --${name} takes no value`, { code: 'ERR_GRACE_USAGE' });
   }
 }
 
@@ -126,7 +126,7 @@ function takeValue(typed: string, option: OptionDefinition, queue: string[]): st
   const value = queue.shift();
   // A lone option in place of a value is a forgotten value; "--dir=--json" says it on purpose.
   if (value !== undefined && !/^--./.test(value)) return value;
-  throw new GraceError(`option ${typed} needs a value: ${typed} ${option.value}`, { exitCode: 2 });
+  throw new GraceError(`option ${typed} needs a value: ${typed} ${option.value}`, { code: 'ERR_GRACE_USAGE' });
 }
 
 /** Whether an option takes a value does not depend on the command, so it can be read before the command is known. */
@@ -137,12 +137,12 @@ function allOptions(): OptionDefinition[] {
 function unknownOption(typed: string): GraceError {
   const guess = nearest(typed.replace(/^-+/, ''), allOptions().map((option) => option.name));
   const hint = guess === undefined ? 'put -- before an argument that begins with a dash' : `did you mean --${guess}?`;
-  return new GraceError(`there is no option ${typed}`, { hint, exitCode: 2 });
+  return new GraceError(`there is no option ${typed}`, { hint, code: 'ERR_GRACE_USAGE' });
 }
 
 /** The error for a word that is no command, with the nearest that is. */
 export function unknownCommand(typed: string): GraceError {
   const guess = nearest(typed, commands.map((command) => command.name));
   const hint = guess === undefined ? 'see: grace --help' : `did you mean "grace ${guess}"?`;
-  return new GraceError(`there is no command ${quoted(typed)}`, { hint, exitCode: 2 });
+  return new GraceError(`there is no command ${quoted(typed)}`, { hint, code: 'ERR_GRACE_USAGE' });
 }

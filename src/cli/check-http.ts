@@ -16,7 +16,7 @@ export const answerTimeoutMs = 10_000;
 export function readCheck(input: Input, { timeoutMs = answerTimeoutMs }: { timeoutMs?: number } = {}): Check {
   const text = input.value('check-http');
   if (text === undefined) return !input.has('no-check');
-  if (input.has('no-check')) throw new GraceError('--check-http checks DST, and --no-check does not: they exclude each other', { exitCode: 2 });
+  if (input.has('no-check')) throw new GraceError('--check-http checks DST, and --no-check does not: they exclude each other', { code: 'ERR_GRACE_USAGE' });
   return { http: { ...readQuestion(text), timeoutMs } };
 }
 
@@ -44,5 +44,5 @@ function readPath(path: string, text: string): string {
 }
 
 function wrong(text: string, why: string, hint = '--check-http /up for any status from 200 to 399, --check-http /up=204 for this one, /up=200-299 for these'): GraceError {
-  return new GraceError(`cannot read --check-http ${quoted(text)}: ${why}`, { hint, exitCode: 2 });
+  return new GraceError(`cannot read --check-http ${quoted(text)}: ${why}`, { hint, code: 'ERR_GRACE_USAGE' });
 }

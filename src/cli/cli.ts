@@ -5,6 +5,7 @@
  */
 import { CAC } from 'cac';
 import { GraceError, errorCode, errorMessage } from '../error.ts';
+import { exitCodeOf } from '../kinds.ts';
 import type { Invocation } from '../control/messages.ts';
 import { checkLine, readLine, unknownCommand, valueFromCac, wordsForCac } from './arguments.ts';
 import { commands, findCommand, globalOptions } from './commands.ts';
@@ -53,7 +54,7 @@ export async function runCli(options: CliOptions): Promise<number> {
     await flush(stdout);
   } catch (error) {
     failure = error;
-    exitCode = error instanceof GraceError ? error.exitCode : 1;
+    exitCode = exitCodeOf(error);
   }
   if (signal.aborted && failure !== undefined) return interruptedExitCode;
   if (unwritable.aborted) {
@@ -90,8 +91,8 @@ function wantsJson(argv: readonly string[]): boolean {
 
 /** Who asks for JSON reads from it why there is no result. */
 async function printFailure({ stdout, isTTY }: CliOptions, failure: unknown, exitCode: number): Promise<void> {
-  const hint = failure instanceof GraceError ? failure.hint : undefined;
-  printLine(stdout, JSON.stringify({ error: errorMessage(failure), ...(hint === undefined ? {} : { hint }), exitCode }, null, isTTY ? 2 : 0));
+  const { hint, code } = failure instanceof GraceError ? failure : { hint: undefined, code: undefined };
+  printLine(stdout, JSON.stringify({ error: errorMessage(failure), ...(hint === undefined ? {} : { hint }), ...(code === undefined ? {} : { code }), exitCode }, null, isTTY ? 2 : 0));
   await flush(stdout);
 }
 
@@ -116,7 +117,7 @@ async function runLine(options: CliOptions): Promise<number> {
     return 0;
   }
   const [option] = line.options.keys();
-  if (!command && option !== undefined) throw new GraceError(`no command was given, only --${option}`, { hint: 'see: grace --help', exitCode: 2 });
+  if (!command && option !== undefined) throw new GraceError(`no command was given, only --${option}`, { hint: 'see: grace --help', code: 'ERR_GRACE_USAGE' });
   if (!command) {
     printHelp(stderr, null);
     return 2;

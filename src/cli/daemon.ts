@@ -34,13 +34,13 @@ function readRule(text: string, cwd: string): GivenRule {
     }
   }
   const [rule, other] = found;
-  if (!rule) throw new GraceError(`${quoted(text)} is no rule`, { hint: 'a rule is SRC=DST, as in 8080=app:9001 or tcp:8080:interface=127.0.0.1=tcp:app:9001; see: grace help endpoints', exitCode: 2 });
-  if (other) throw new GraceError(`${quoted(text)} can be read in two ways: from ${quoted(rule.src.typed)} to ${quoted(rule.dst.typed)}, or from ${quoted(other.src.typed)} to ${quoted(other.dst.typed)}`, { hint: 'start it with: grace start SRC DST', exitCode: 2 });
+  if (!rule) throw new GraceError(`${quoted(text)} is no rule`, { hint: 'a rule is SRC=DST, as in 8080=app:9001 or tcp:8080:interface=127.0.0.1=tcp:app:9001; see: grace help endpoints', code: 'ERR_GRACE_USAGE' });
+  if (other) throw new GraceError(`${quoted(text)} can be read in two ways: from ${quoted(rule.src.typed)} to ${quoted(rule.dst.typed)}, or from ${quoted(other.src.typed)} to ${quoted(other.dst.typed)}`, { hint: 'start it with: grace start SRC DST', code: 'ERR_GRACE_USAGE' });
   return rule;
 }
 
 function readLog(value: string | undefined, cwd: string): string | undefined {
-  if (value === '') throw new GraceError('--log takes a file, or - for standard error', { exitCode: 2 });
+  if (value === '') throw new GraceError('--log takes a file, or - for standard error', { code: 'ERR_GRACE_USAGE' });
   return value === undefined || value === standardError ? value : resolve(cwd, value);
 }
 
@@ -48,7 +48,7 @@ function readGroup(input: Input): number | undefined {
   const name = input.value('socket-group');
   if (name === undefined) return undefined;
   const group = findGroup(name);
-  if (group === null) throw new GraceError(`--socket-group: there is no group ${quoted(name)}`, { hint: `make it with: groupadd --system ${/^[a-z_][a-z0-9_-]*$/.test(name) ? name : 'NAME'}`, exitCode: 2 });
+  if (group === null) throw new GraceError(`--socket-group: there is no group ${quoted(name)}`, { hint: `make it with: groupadd --system ${/^[a-z_][a-z0-9_-]*$/.test(name) ? name : 'NAME'}`, code: 'ERR_GRACE_USAGE' });
   return group;
 }
 
@@ -60,7 +60,7 @@ function readThreads(input: Input): number | undefined {
   if (value === undefined) return undefined;
   const count = Number(value);
   if (/^[0-9]+$/.test(value) && count >= 1 && count <= mostThreads) return count;
-  throw new GraceError(`--threads takes a number from 1 to ${mostThreads}, not ${quoted(value)}`, { exitCode: 2 });
+  throw new GraceError(`--threads takes a number from 1 to ${mostThreads}, not ${quoted(value)}`, { code: 'ERR_GRACE_USAGE' });
 }
 
 function readChoice<T extends string>(input: Input, option: string, choices: readonly T[]): T | undefined {
@@ -68,7 +68,7 @@ function readChoice<T extends string>(input: Input, option: string, choices: rea
   if (value === undefined) return undefined;
   const choice = choices.find((each) => each === value);
   if (choice === undefined) {
-    throw new GraceError(`--${option} takes ${choices.join(', ').replace(/, ([^,]+)$/, ' or $1')}, not ${quoted(value)}`, { exitCode: 2 });
+    throw new GraceError(`--${option} takes ${choices.join(', ').replace(/, ([^,]+)$/, ' or $1')}, not ${quoted(value)}`, { code: 'ERR_GRACE_USAGE' });
   }
   return choice;
 }

@@ -12,11 +12,11 @@ export function parseDuration(text: string, option: string): number {
   if (durationMs === null) {
     throw new GraceError(`cannot read ${option} ${quoted(text)}: expected a duration`, {
       hint: 'a duration is 500ms, 30s, 5m, 2h, 1m30s, or a bare number of seconds',
-      exitCode: 2,
+      code: 'ERR_GRACE_USAGE',
     });
   }
   if (durationMs > longestDurationMs) {
-    throw new GraceError(`cannot use ${option} ${quoted(text)}: the longest is 24 days`, { exitCode: 2 });
+    throw new GraceError(`cannot use ${option} ${quoted(text)}: the longest is 24 days`, { code: 'ERR_GRACE_USAGE' });
   }
   return durationMs;
 }

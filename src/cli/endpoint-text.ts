@@ -15,7 +15,7 @@ export function readSource(typed: string, cwd: string): EndpointText {
   if (endpoint.type === 'stdio') {
     throw new GraceError(`cannot forward ${quoted(typed)}: the daemon in the background has no standard input of yours`, {
       hint: 'listen on tcp: or unix: instead',
-      exitCode: 2,
+      code: 'ERR_GRACE_USAGE',
     });
   }
   return { typed, absolute: printServer(resolvePaths(endpoint, cwd)) };
@@ -41,7 +41,7 @@ export function readPair({ command, src, dst, cwd }: { command: string; src: str
     if (!canRead(() => parseClient(src)) || !canRead(() => parseServer(dst))) throw error;
     throw new GraceError(`SRC and DST are swapped: ${quoted(src)} says where to connect, ${quoted(dst)} where to listen`, {
       hint: `grace ${command} '${dst}' '${src}'`,
-      exitCode: 2,
+      code: 'ERR_GRACE_USAGE',
       cause: error,
     });
   }

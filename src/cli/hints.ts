@@ -2,6 +2,7 @@
 import { statSync } from 'node:fs';
 import { statePaths } from '../control/paths.ts';
 import { GraceError, errorCode } from '../error.ts';
+import { isNoDaemon } from '../kinds.ts';
 import { commands } from './commands.ts';
 
 /** State dir of the unit files and init scripts. */
@@ -20,9 +21,9 @@ export type HintOptions = {
 /** The same error with the hint for this reader. */
 export function withUsefulHint(error: unknown, { dir, option, service = serviceDir }: HintOptions): unknown {
   if (!(error instanceof GraceError)) return error;
-  const other = error.exitCode === 3 && dir !== service ? otherDaemon(service) : null;
+  const other = isNoDaemon(error) && dir !== service ? otherDaemon(service) : null;
   const hint = other ?? (error.hint === undefined || option === undefined ? error.hint : withDir(error.hint, option));
-  return hint === error.hint ? error : new GraceError(error.message, { hint, exitCode: error.exitCode, cause: error });
+  return hint === error.hint ? error : new GraceError(error.message, { hint, code: error.code, cause: error });
 }
 
 /** `grace stop` becomes `grace -d DIR stop`. */

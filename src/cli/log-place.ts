@@ -3,6 +3,7 @@ import { call } from '../control/client.ts';
 import { standardError } from '../control/log-place.ts';
 import { statePaths } from '../control/paths.ts';
 import { GraceError } from '../error.ts';
+import { isNoDaemon } from '../kinds.ts';
 import type { Context } from './context.ts';
 
 /** Where the lines of a log are to be had. */
@@ -20,7 +21,7 @@ export async function findLog({ dir, signal }: Context): Promise<LogPlace> {
     if (log === undefined) return usual;
     return log === standardError ? behindStandardError(pid, dir) : { kind: 'file', path: log };
   } catch (error) {
-    if (error instanceof GraceError && error.exitCode === 3) return usual;
+    if (isNoDaemon(error)) return usual;
     throw error;
   }
 }

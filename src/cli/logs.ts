@@ -63,7 +63,7 @@ async function copyJournal({ signal }: Context, { unit, ofUser }: { unit: string
 
 function readCount(text: string | undefined): number | null {
   if (text === undefined) return null;
-  if (!/^[0-9]{1,9}$/.test(text)) throw new GraceError(`-n takes a number of lines, not "${text}"`, { exitCode: 2 });
+  if (!/^[0-9]{1,9}$/.test(text)) throw new GraceError(`-n takes a number of lines, not "${text}"`, { code: 'ERR_GRACE_USAGE' });
   return Number(text);
 }
 
@@ -72,6 +72,6 @@ function readSince(text: string | undefined): number | null {
   if (text === undefined) return null;
   const date = /^[0-9]{4}-/.test(text) ? Date.parse(text) : Number.NaN;
   if (!Number.isNaN(date)) return date;
-  if (/^[0-9]{4}-/.test(text)) throw new GraceError(`cannot read --since "${text}": expected a time as 2026-01-31T12:00 or a duration as 10m`, { exitCode: 2 });
+  if (/^[0-9]{4}-/.test(text)) throw new GraceError(`cannot read --since "${text}": expected a time as 2026-01-31T12:00 or a duration as 10m`, { code: 'ERR_GRACE_USAGE' });
   return Date.now() - parseDuration(text, '--since');
 }

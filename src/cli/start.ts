@@ -19,7 +19,7 @@ export async function start(context: Context, input: Input): Promise<number> {
   const { src, dst } = readPair({ command: 'start', src: argument(input, 0), dst: argument(input, 1), cwd });
   const name = readName(input);
   const isSwitch = input.has('switch');
-  if (input.has('no-check') && !isSwitch) throw new GraceError('--no-check is for --switch, and there is no --switch', { exitCode: 2 });
+  if (input.has('no-check') && !isSwitch) throw new GraceError('--no-check is for --switch, and there is no --switch', { code: 'ERR_GRACE_USAGE' });
   const check = readCheck(input);
   const onNote = (note: string) => printNote(context, note);
   let isLaunched = false;
@@ -44,7 +44,7 @@ export async function start(context: Context, input: Input): Promise<number> {
 function readName(input: Input): string | undefined {
   const name = input.value('name');
   if (name === undefined || isRuleName(name)) return name;
-  throw new GraceError(`--name takes a word of letters, digits, ".", "-" and "_" that begins with a letter and is no type of endpoint, not ${quoted(name)}`, { exitCode: 2 });
+  throw new GraceError(`--name takes a word of letters, digits, ".", "-" and "_" that begins with a letter and is no type of endpoint, not ${quoted(name)}`, { code: 'ERR_GRACE_USAGE' });
 }
 
 /** The default of `tcp` and `ssl`, which is easily meant otherwise; an address that was written was meant. */

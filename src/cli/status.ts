@@ -1,6 +1,7 @@
 import { call } from '../control/client.ts';
 import type { StatusResult } from '../control/messages.ts';
 import { GraceError } from '../error.ts';
+import { isNoDaemon } from '../kinds.ts';
 import type { Context, Input } from './context.ts';
 import { formatDuration } from './duration.ts';
 import { counted, formatTable, paint, printJson, printLine, visible } from './output.ts';
@@ -16,7 +17,7 @@ export async function status(context: Context, input: Input): Promise<number> {
     return 0;
   } catch (error) {
     // Who asks for JSON reads the answer from it; the exit code stays 3.
-    if (input.has('json') && error instanceof GraceError && error.exitCode === 3) {
+    if (input.has('json') && isNoDaemon(error)) {
       printJson(context, { running: false, dir });
       error.isAnswered = true;
     }

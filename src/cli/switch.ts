@@ -15,7 +15,7 @@ export async function switchRule(context: Context, input: Input): Promise<number
   const timeout = input.value('timeout');
   const isForAnswer = input.value('check-http') !== undefined;
   if (timeout !== undefined && !input.has('wait') && !isForAnswer) {
-    throw new GraceError('--timeout limits --wait, and there is no --wait', { hint: 'to wait until earlier destinations have no connection left, add --wait', exitCode: 2 });
+    throw new GraceError('--timeout limits --wait, and there is no --wait', { hint: 'to wait until earlier destinations have no connection left, add --wait', code: 'ERR_GRACE_USAGE' });
   }
   const timeoutMs = timeout === undefined ? null : parseDuration(timeout, '--timeout');
   // With both, the time is the wait's, which may be long; the answer to a check is not waited for longer because of it.

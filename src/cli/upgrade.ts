@@ -52,10 +52,10 @@ function compared({ release, version, isWanted }: { release: Release; version: s
 function releasePlace({ env, cwd }: Context, input: Input): ReleasePlace {
   const named = input.value('from') ?? (env['GRACE_RELEASE_URL'] || undefined);
   const base = named ?? releaseUrl;
-  if (base === null) throw new GraceError('this build of grace does not know where releases are', { hint: 'name the place with --from URL', exitCode: 2 });
+  if (base === null) throw new GraceError('this build of grace does not know where releases are', { hint: 'name the place with --from URL', code: 'ERR_GRACE_USAGE' });
   const keyFile = input.value('key');
   const pem = keyFile === undefined ? publicKeys : readKeyFile(resolve(cwd, keyFile));
-  if (pem === null) throw new GraceError('this build of grace trusts no key', { hint: 'name the file of a public key with --key FILE', exitCode: 2 });
+  if (pem === null) throw new GraceError('this build of grace trusts no key', { hint: 'name the file of a public key with --key FILE', code: 'ERR_GRACE_USAGE' });
   return { base: readBase(base, { isExplicit: named !== undefined }), keys: readPublicKeys(pem), machine: machineName(process.platform, process.arch) };
 }
 
@@ -63,7 +63,7 @@ function readKeyFile(file: string): string {
   try {
     return readFileSync(file, 'utf8');
   } catch (error) {
-    throw new GraceError(`cannot read the key ${file}: ${describeError(error)}`, { exitCode: 2, cause: error });
+    throw new GraceError(`cannot read the key ${file}: ${describeError(error)}`, { code: 'ERR_GRACE_USAGE', cause: error });
   }
 }
 

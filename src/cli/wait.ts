@@ -31,7 +31,7 @@ export async function waitUntilDrained(context: Context, { src, timeoutMs }: { s
   const expiry = new AbortController();
   const timedOut = () => {
     const left = waiting === null ? 'the daemon did not answer' : `still waiting for ${describeConnections(waiting)}`;
-    return new GraceError(`gave up after ${formatExactly(timeoutMs ?? 0)}, ${left}`, { exitCode: 124 });
+    return new GraceError(`gave up after ${formatExactly(timeoutMs ?? 0)}, ${left}`, { code: 'ERR_GRACE_TIMEOUT' });
   };
   let isExpired = false;
   const timers: NodeJS.Timeout[] = [];

@@ -5,6 +5,7 @@ import { GraceError, errorCode } from '../error.ts';
 import { describeError } from '../sys/system-error.ts';
 import { limitHint } from '../sys/limit-hint.ts';
 import { readLines, writeLine } from './lines.ts';
+import { errorOf } from './messages.ts';
 import type { Command, Failure, Progress, Request, Result } from './messages.ts';
 import { statePaths } from './paths.ts';
 
@@ -34,7 +35,7 @@ function frozenError(dir: string): GraceError {
 
 /** No daemon answers on the socket. */
 export function noDaemonError(dir: string): GraceError {
-  return new GraceError(`no daemon runs in ${dir}`, { hint: 'start one with: grace start SRC DST', exitCode: 3 });
+  return new GraceError(`no daemon runs in ${dir}`, { hint: 'start one with: grace start SRC DST', code: 'ERR_GRACE_NO_DAEMON' });
 }
 
 /**
@@ -100,7 +101,7 @@ export async function callOnce<C extends Command>(path: string, request: Request
       const { progress, result, error } = message as { progress?: Progress<C>; result?: Result<C>; error?: Failure };
       if (error) {
         if (error.retry) throw Object.assign(new DaemonMovedError(error.message), { isHandedOn: true });
-        throw new GraceError(error.message, error);
+        throw errorOf(error);
       }
       if (result) return result;
       if (progress !== undefined) onProgress?.(progress);

@@ -3,6 +3,7 @@ import type { ChildProcess } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { GraceError } from '../error.ts';
+import { isNoDaemon } from '../kinds.ts';
 import { keepInheritedFds } from '../sys/descriptor.ts';
 import { lockFile } from '../sys/lock.ts';
 import { isStopped } from '../sys/process.ts';
@@ -10,6 +11,7 @@ import { describeError } from '../sys/system-error.ts';
 import { DaemonMovedError, call } from './client.ts';
 import { limitHint } from '../sys/limit-hint.ts';
 import { readLines } from './lines.ts';
+import { errorOf } from './messages.ts';
 import type { Failure, Invocation, Request, Result } from './messages.ts';
 import { statePaths } from './paths.ts';
 import { makeStateDir } from './state-dir.ts';
@@ -45,13 +47,13 @@ export async function startWithDaemon({ dir, self, onNote, beforeLaunch, onLaunc
     try {
       return await call(dir, request);
     } catch (error) {
-      if (!(error instanceof GraceError && error.exitCode === 3)) throw error;
+      if (!isNoDaemon(error)) throw error;
     }
     using _ = await holdLaunchLock(dir);
     try {
       return await call(dir, request); // another client may have launched it meanwhile
     } catch (error) {
-      if (!(error instanceof GraceError && error.exitCode === 3)) throw error;
+      if (!isNoDaemon(error)) throw error;
     }
     beforeLaunch?.();
     await launchDaemon({ dir, self, onNote });
@@ -90,7 +92,7 @@ async function hearLaunch(child: ChildProcess, onNote: (note: string) => void): 
   for await (const line of readLines(child.stdout)) {
     const message = line as Partial<{ note: string; ready: true; failed: Failure }>;
     if (message.note !== undefined) onNote(message.note);
-    if (message.failed) throw new GraceError(message.failed.message, message.failed);
+    if (message.failed) throw errorOf(message.failed);
     if (message.ready) return true;
   }
   return false;

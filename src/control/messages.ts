@@ -7,6 +7,7 @@
  */
 import * as v from 'valibot';
 import { GraceError, errorMessage } from '../error.ts';
+import { exitCodeOf, kindOfExitCode } from '../kinds.ts';
 
 /** An endpoint as the user typed it and with its relative paths made absolute. */
 export type EndpointText = { typed: string; absolute: string; /** Of a source that is to be kept: the name of its rule. */ name?: string | undefined };
@@ -127,13 +128,18 @@ export type Result<C extends Command> = AllRequests[C]['result'];
 /** What is told while its answer is waited for. */
 export type Progress<C extends Command> = AllRequests[C]['progress'];
 
-/** Why a request failed; `exitCode` as in the table of exit codes. `retry`: ask the daemon that serves now. */
-export type Failure = { message: string; hint?: string; exitCode: number; retry?: boolean };
+/** Why a request failed: the parts of a GraceError. `exitCode` is all that earlier versions say and read of its kind. `retry`: ask the daemon that serves now. */
+export type Failure = { message: string; hint?: string; code?: string; exitCode: number; retry?: boolean };
 
-/** What is said of an error to another process; only a GraceError has a hint and an exit code of its own. */
+/** What is said of an error to another process; only a GraceError has a hint and a kind. */
 export function failureOf(error: unknown): Failure {
-  const { hint, exitCode } = error instanceof GraceError ? error : { hint: undefined, exitCode: 1 };
-  return { message: errorMessage(error), exitCode, ...(hint ? { hint } : {}) };
+  const { hint, code } = error instanceof GraceError ? error : { hint: undefined, code: undefined };
+  return { message: errorMessage(error), exitCode: exitCodeOf(error), ...(hint ? { hint } : {}), ...(code ? { code } : {}) };
+}
+
+/** The error that another process told of. */
+export function errorOf({ message, hint, code, exitCode }: Failure): GraceError {
+  return new GraceError(message, { hint, code: code ?? kindOfExitCode(exitCode) });
 }
 
 /** Schema of an {@link EndpointText}. */

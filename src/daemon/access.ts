@@ -9,7 +9,7 @@ import { describeError } from '../sys/system-error.ts';
 /** Throws GraceError where it cannot be told who asks. */
 export function mustTellPeers(group: number | null): void {
   if (group === null || (hasLinuxCalls && !('Deno' in globalThis))) return;
-  throw new GraceError('--socket-group needs Linux and the executable: elsewhere it cannot be told who commands the daemon', { exitCode: 2 });
+  throw new GraceError('--socket-group needs Linux and the executable: elsewhere it cannot be told who commands the daemon', { code: 'ERR_GRACE_USAGE' });
 }
 
 const ofOwner = 0o700;

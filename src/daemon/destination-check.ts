@@ -1,6 +1,7 @@
 /** Whether a destination is fit to be a rule's, found out before it is. */
 import type { Check } from '../control/messages.ts';
 import { GraceError, errorMessage } from '../error.ts';
+import { exitCodeOf } from '../kinds.ts';
 import type { DestinationSpec } from '../forward/destination.ts';
 import type { RuleSpec } from '../forward/rule.ts';
 import type { Service } from './service.ts';
@@ -24,9 +25,9 @@ export async function mustPass({ engine, version }: Service, { src, dst }: RuleS
   } catch (error) {
     const isLate = error instanceof Error && error.name === 'TimeoutError';
     const why = isLate ? `no answer within ${limitMs / 1000} s` : errorMessage(error);
-    const { hint, exitCode } = error instanceof GraceError ? error : { hint: undefined, exitCode: 1 };
+    const { hint, code } = error instanceof GraceError ? error : { hint: undefined, code: undefined };
     const otherwise = http || verb === 'start' ? `nothing was ${verb === 'start' ? 'started' : 'changed'}` : 'nothing was changed; --no-check switches all the same';
-    throw new GraceError(`cannot ${verb} ${src.typed} to ${dst.typed}: ${why}`, { hint: [...(hint ? [hint] : []), otherwise].join('; '), exitCode: exitCode === 2 ? 2 : 5, cause: error });
+    throw new GraceError(`cannot ${verb} ${src.typed} to ${dst.typed}: ${why}`, { hint: [...(hint ? [hint] : []), otherwise].join('; '), code: exitCodeOf(error) === 2 ? code : 'ERR_GRACE_NOT_ACCEPTED', cause: error });
   }
 }
 

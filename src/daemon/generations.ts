@@ -10,6 +10,7 @@ import { generationPid } from '../control/paths.ts';
 import type { StatePaths } from '../control/paths.ts';
 import { longestDurationMs } from '../endpoint/duration.ts';
 import { GraceError } from '../error.ts';
+import { isNoDaemon } from '../kinds.ts';
 import type { Changes } from '../forward/changes.ts';
 
 /** Longest that a generation may take to answer; one that hangs must not hang the daemon that serves. */
@@ -113,7 +114,7 @@ export class Generations {
       callOnce(this.#paths.generationSocket(pid), { command: 'generation-follow' }, { signal: follower.signal, onProgress }, this.#paths.dir)
         .then((last) => void (this.#following.get(pid) === follower && this.#reports.set(pid, last)))
         .catch((error: unknown) => {
-          if (error instanceof GraceError && error.exitCode === 3) rmSync(this.#paths.generationSocket(pid), { force: true });
+          if (isNoDaemon(error)) rmSync(this.#paths.generationSocket(pid), { force: true });
         })
         .catch(() => {}) // the file stays, and is found again
         .finally(() => {

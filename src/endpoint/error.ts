@@ -28,7 +28,7 @@ export class EndpointError extends GraceError {
     const isWithin = place !== null && place.start < Array.from(text).length;
     const where = isWithin ? `, at character ${place.start + 1}` : '';
     const verb = place === null ? 'use' : 'read';
-    super(`cannot ${verb} endpoint ${quoted(text)}: ${reason}${where}`, { hint, exitCode: 2, cause });
+    super(`cannot ${verb} endpoint ${quoted(text)}: ${reason}${where}`, { hint, code: 'ERR_GRACE_ENDPOINT', cause });
     this.name = 'EndpointError';
     this.text = text;
     this.place = place;

@@ -137,7 +137,7 @@ function notForwarded({ typed }: Pick<SourceSpec, 'typed'>, specs: readonly Rule
   const guess = nearest(typed, [...specs.flatMap(({ src }) => src.name ?? []), ...sources]);
   const few = sources.length <= mostNamed ? `forwarded: ${sources.join(', ')}` : 'see: grace ls';
   const hint = guess === undefined ? few : `did you mean ${guess}?`;
-  return new GraceError(`${typed} is not forwarded`, { hint: sources.length === 0 ? `nothing is; forward it with: grace start ${/^[\w.-]*[A-Za-z][\w.-]*$/.test(typed) ? 'SRC' : typed} DST` : hint, exitCode: 4 });
+  return new GraceError(`${typed} is not forwarded`, { hint: sources.length === 0 ? `nothing is; forward it with: grace start ${/^[\w.-]*[A-Za-z][\w.-]*$/.test(typed) ? 'SRC' : typed} DST` : hint, code: 'ERR_GRACE_NOT_FORWARDED' });
 }
 
 /** The address of a source is a rule's already, which leads elsewhere or listens otherwise. */

@@ -80,7 +80,7 @@ function checkPort(address: TcpAddress, text: string): TcpAddress {
 }
 
 function badAddress(text: string, hint?: string): GraceError {
-  return new GraceError(`cannot parse address "${text}": expected HOST:PORT, :PORT or the path of a Unix socket`, { code: 'ERR_GRACE_ADDRESS', exitCode: 2, hint });
+  return new GraceError(`cannot parse address "${text}": expected HOST:PORT, :PORT or the path of a Unix socket`, { code: 'ERR_GRACE_ADDRESS', hint });
 }
 
 /** The inherited listener for an address, or a new one. Throws GraceError. */

@@ -130,7 +130,7 @@ function checkServers(servers: unknown): Given[] {
     const given = servers.map((target: unknown, index) => checkTarget(`serve: servers[${index}]`, target));
     const twice = given.findIndex(({ server }, index) => given.findIndex((other) => other.server === server) !== index);
     if (twice === -1) return given;
-    throw new GraceError(`serve: servers[${twice}] is there twice; make a server for each address`, { code: 'ERR_GRACE_ARGUMENT', exitCode: 2 });
+    throw new GraceError(`serve: servers[${twice}] is there twice; make a server for each address`, { code: 'ERR_GRACE_ARGUMENT' });
   }
   if (isRecord(servers) && 'server' in servers && !('listen' in servers)) return [checkTarget('serve', servers)];
   checkServer('serve', servers);

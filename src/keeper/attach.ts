@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { callOnce } from '../control/client.ts';
 import { statePaths } from '../control/paths.ts';
 import { GraceError } from '../error.ts';
+import { isNoDaemon } from '../kinds.ts';
 import { openListener } from '../net/open.ts';
 import { removeSocketPath } from '../net/unix-path.ts';
 import { closeFd } from '../sys/descriptor.ts';
@@ -25,7 +26,7 @@ export async function attachToDaemon(dir: string): Promise<ChannelEnd | null> {
     await callOnce(paths.socket, { command: 'keeper', path }, {}, dir);
     return receiveEnd(listener.fd);
   } catch (error) {
-    if (error instanceof GraceError && error.exitCode === 3) return null;
+    if (isNoDaemon(error)) return null;
     throw error;
   } finally {
     removeSocketPath(listener);

@@ -9,7 +9,7 @@ const LONGEST_MS = 2 ** 31 - 1;
  * @param where the function and the argument, `serve: options.stopTimeout`
  */
 export function badArgument(where: string, expected: string, value: unknown, hint?: string): GraceError {
-  return new GraceError(`${where}: expected ${expected}, not ${describeValue(value)}`, { code: 'ERR_GRACE_ARGUMENT', exitCode: 2, hint });
+  return new GraceError(`${where}: expected ${expected}, not ${describeValue(value)}`, { code: 'ERR_GRACE_ARGUMENT', hint });
 }
 
 /** An object with named properties; arrays and functions are none. */

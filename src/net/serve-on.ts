@@ -35,6 +35,6 @@ export function checkServer(where: string, server: unknown): asserts server is S
     throw badArgument(where, 'a server of node:http, https, http2, net or tls', server, hint);
   }
   if (server.listening) {
-    throw new GraceError(`${where}: the server listens already`, { code: 'ERR_GRACE_ARGUMENT', exitCode: 2, hint: 'leave out server.listen(): grace listens, on a socket that a successor can inherit' });
+    throw new GraceError(`${where}: the server listens already`, { code: 'ERR_GRACE_ARGUMENT', hint: 'leave out server.listen(): grace listens, on a socket that a successor can inherit' });
   }
 }

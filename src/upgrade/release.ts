@@ -42,7 +42,7 @@ export function readPublicKeys(pem: string): KeyObject[] {
     if (keys.length === 0 || keys.some((key) => key.asymmetricKeyType !== 'ed25519')) throw new Error('it is no Ed25519 public key');
     return keys;
   } catch (error) {
-    throw new GraceError(`cannot read the public key: ${errorMessage(error)}`, { hint: 'a key is a text that begins with -----BEGIN PUBLIC KEY-----', exitCode: 2, cause: error });
+    throw new GraceError(`cannot read the public key: ${errorMessage(error)}`, { hint: 'a key is a text that begins with -----BEGIN PUBLIC KEY-----', code: 'ERR_GRACE_USAGE', cause: error });
   }
 }
 
@@ -111,14 +111,14 @@ const zstdWindowLogMax = 100;
 export function readVersion(text: string): string {
   const version = text.replace(/^v/, '');
   if (isVersion(version)) return version;
-  throw new GraceError(`"${text}" is no version: expected one like 0.1.0`, { exitCode: 2 });
+  throw new GraceError(`"${text}" is no version: expected one like 0.1.0`, { code: 'ERR_GRACE_USAGE' });
 }
 
 /** The base address of releases. http is taken from who names it, or of this machine: what is fetched is signed. */
 export function readBase(text: string, { isExplicit }: { isExplicit: boolean }): string {
   const url = URL.parse(text);
-  if (!url || (url.protocol !== 'https:' && url.protocol !== 'http:')) throw new GraceError(`cannot use "${text}" as the place of releases: expected an https address`, { exitCode: 2 });
+  if (!url || (url.protocol !== 'https:' && url.protocol !== 'http:')) throw new GraceError(`cannot use "${text}" as the place of releases: expected an https address`, { code: 'ERR_GRACE_USAGE' });
   const isLoopback = ['localhost', '127.0.0.1', '[::1]'].includes(url.hostname);
-  if (url.protocol === 'http:' && !isExplicit && !isLoopback) throw new GraceError(`cannot use ${text} as the place of releases: it is not https`, { hint: 'say that you want it with --from', exitCode: 2 });
+  if (url.protocol === 'http:' && !isExplicit && !isLoopback) throw new GraceError(`cannot use ${text} as the place of releases: it is not https`, { hint: 'say that you want it with --from', code: 'ERR_GRACE_USAGE' });
   return text;
 }

@@ -5,6 +5,7 @@
 import { call } from '../control/client.ts';
 import type { Invocation, Result, StatusResult } from '../control/messages.ts';
 import { GraceError, errorMessage } from '../error.ts';
+import { isNoDaemon } from '../kinds.ts';
 import { findStateDirs } from './daemons.ts';
 import { checkVersion, claimExecutable } from './executable.ts';
 import { fetchExecutable } from './release.ts';
@@ -56,7 +57,7 @@ export async function upgrade({ place, release, dir, self, version, timeoutMs, s
       onStep(`restarting the daemon of ${other}`);
       const outcome = await call(other, { command: 'restart', exec, timeoutMs }).catch((error: unknown) => (error instanceof GraceError ? error : new GraceError(errorMessage(error))));
       // It has ended since it was found.
-      if (!(outcome instanceof GraceError && outcome.exitCode === 3)) others.push({ dir: other, outcome });
+      if (!isNoDaemon(outcome)) others.push({ dir: other, outcome });
     }
     return others;
   };
@@ -67,7 +68,7 @@ export async function upgrade({ place, release, dir, self, version, timeoutMs, s
     return { target, restarted, others: await restartOthers() };
   } catch (error) {
     await executable.putBack();
-    if (error instanceof GraceError && error.exitCode === 3) {
+    if (isNoDaemon(error)) {
       throw new GraceError(`cannot upgrade to ${release.version}: the daemon ended meanwhile`, { hint: `${target} is ${version} again`, cause: error });
     }
     throw new GraceError(`cannot upgrade to ${release.version}: ${errorMessage(error).replace(/^cannot restart: /, '')}`, {
@@ -81,7 +82,7 @@ async function findDaemon(dir: string, signal: AbortSignal): Promise<StatusResul
   try {
     return await call(dir, { command: 'status' }, { signal });
   } catch (error) {
-    if (error instanceof GraceError && error.exitCode === 3) return null;
+    if (isNoDaemon(error)) return null;
     throw error;
   }
 }

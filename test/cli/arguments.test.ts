@@ -81,7 +81,7 @@ for (const [argv, message, hint] of [
         assert.equal(error.message, message);
         if (hint instanceof RegExp) assert.match(error.hint ?? '', hint);
         else assert.equal(error.hint, hint);
-        assert.equal(error.exitCode, 2);
+        assert.equal(error.code, 'ERR_GRACE_USAGE');
         return true;
       },
     );

@@ -26,7 +26,7 @@ for (const text of ['', ' ', '-5', '-5s', '+5', '5 s', '5S', '1y', 's', '.', '1e
   test(`${JSON.stringify(text)} is refused as a duration with exit code 2 and the name of the option`, () => {
     assert.throws(
       () => parseDuration(text, '--timeout'),
-      (error) => error instanceof GraceError && error.exitCode === 2 && error.message.includes('--timeout'),
+      (error) => error instanceof GraceError && error.code === 'ERR_GRACE_USAGE' && error.message.includes('--timeout'),
     );
   });
 }

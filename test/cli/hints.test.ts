@@ -20,12 +20,12 @@ test('a hint names the state dir that was given', () => {
 
 test('where no daemon runs, the one of the service is named', () => {
   using service = openTempDir();
-  const error = new GraceError('no daemon runs in /home/me/.grace', { hint: 'start one with: grace start SRC DST', exitCode: 3 });
+  const error = new GraceError('no daemon runs in /home/me/.grace', { hint: 'start one with: grace start SRC DST', code: 'ERR_GRACE_NO_DAEMON' });
   assert.equal(hintOf(withUsefulHint(error, { dir: '/home/me/.grace', option: undefined, service: service.path })), 'start one with: grace start SRC DST');
   writeFileSync(`${service.path}/grace.sock`, '');
   const useful = withUsefulHint(error, { dir: '/home/me/.grace', option: undefined, service: service.path });
   assert.equal(hintOf(useful), `one runs in ${service.path}: grace -d ${service.path} …`);
-  assert.equal((useful as GraceError).exitCode, 3);
+  assert.equal((useful as GraceError).code, 'ERR_GRACE_NO_DAEMON');
   assert.equal(withUsefulHint(error, { dir: service.path, option: undefined, service: service.path }), error);
 });
 

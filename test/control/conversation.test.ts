@@ -49,13 +49,13 @@ test('a request gets its progress and its result', { timeout }, async (t) => {
   assert.deepEqual(heard, [{ waiting: [] }]);
 });
 
-test('an error keeps its hint and exit code on the way', { timeout }, async (t) => {
-  const { dir } = await serveHere(t, () => Promise.reject(new GraceError('no', { hint: 'do yes', exitCode: 2 })));
-  await assert.rejects(call(dir, { command: 'ls' }), (error: GraceError) => error.message === 'no' && error.hint === 'do yes' && error.exitCode === 2);
+test('an error keeps its hint and kind on the way', { timeout }, async (t) => {
+  const { dir } = await serveHere(t, () => Promise.reject(new GraceError('no', { hint: 'do yes', code: 'ERR_GRACE_USAGE' })));
+  await assert.rejects(call(dir, { command: 'ls' }), (error: GraceError) => error.message === 'no' && error.hint === 'do yes' && error.code === 'ERR_GRACE_USAGE');
 });
 
 test('no daemon is exit code 3', { timeout }, async () => {
-  await assert.rejects(call('/nonexistent/state', { command: 'ls' }), (error: GraceError) => error.exitCode === 3 && /no daemon runs/.test(error.message));
+  await assert.rejects(call('/nonexistent/state', { command: 'ls' }), (error: GraceError) => error.code === 'ERR_GRACE_NO_DAEMON' && /no daemon runs/.test(error.message));
 });
 
 test('a question to a daemon that has been replaced is asked again', { timeout }, async (t) => {

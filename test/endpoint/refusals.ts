@@ -8,7 +8,7 @@ export function refusalOf(read: (text: string) => unknown, text: string): Endpoi
   } catch (error) {
     assert.ok(error instanceof EndpointError, `${text}: ${error}`);
     assert.equal(error.text, text);
-    assert.equal(error.exitCode, 2);
+    assert.equal(error.code, 'ERR_GRACE_ENDPOINT');
     assert.doesNotMatch(error.message, /\n/);
     return error;
   }

@@ -138,7 +138,7 @@ test('the HTTP check goes through TLS, with the name that the certificate is for
   await assert.rejects(ask({ serverName: 'www.example.com', alpn: ['h2'] }), (error) => {
     assert.ok(error instanceof GraceError);
     assert.match(error.message, /speaks HTTP\/1\.1, and alpn=h2 does not offer it/);
-    assert.equal(error.exitCode, 2);
+    assert.equal(error.code, 'ERR_GRACE_USAGE');
     return true;
   });
   assert.equal(server.requests.length, 2);

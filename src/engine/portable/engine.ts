@@ -61,9 +61,9 @@ function terminatorOf(endpoint: BindableServer, options: TerminatorOptions): Ter
 }
 
 function supportedServer(endpoint: ServerEndpoint): BindableServer {
-  if (endpoint.type === 'stdio') throw new GraceError('cannot accept on stdio: a service has no standard input to serve', { exitCode: 2 });
+  if (endpoint.type === 'stdio') throw new GraceError('cannot accept on stdio: a service has no standard input to serve', { code: 'ERR_GRACE_ENDPOINT' });
   if (endpoint.type === 'haproxy' || endpoint.proxy !== undefined) {
-    throw new GraceError(`cannot accept on ${printServer(endpoint)}: the PROXY protocol is not supported yet`, { exitCode: 2 });
+    throw new GraceError(`cannot accept on ${printServer(endpoint)}: the PROXY protocol is not supported yet`, { code: 'ERR_GRACE_ENDPOINT' });
   }
   return endpoint;
 }
@@ -71,7 +71,7 @@ function supportedServer(endpoint: ServerEndpoint): BindableServer {
 function openSupportedDialer(endpoint: ClientEndpoint, names: Names): Dialer {
   for (let each: ClientEndpoint | null = endpoint; each !== null; each = each.type === 'tls' ? each.endpoint : null) {
     if (each.proxy === undefined) continue;
-    throw new GraceError(`cannot connect to ${printClient(endpoint)}: the PROXY protocol is not supported yet`, { exitCode: 2 });
+    throw new GraceError(`cannot connect to ${printClient(endpoint)}: the PROXY protocol is not supported yet`, { code: 'ERR_GRACE_ENDPOINT' });
   }
   return openDialer(endpoint, names);
 }

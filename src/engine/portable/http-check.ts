@@ -26,7 +26,7 @@ export function endpointForHttp(endpoint: ClientEndpoint): ClientEndpoint {
   if (alpn.length > 0) return { ...endpoint, alpn };
   throw new GraceError(`the HTTP check speaks HTTP/1.1, and alpn=${endpoint.alpn.join(',')} does not offer it`, {
     hint: 'check an address of the destination that speaks HTTP/1.1, or only that it accepts',
-    exitCode: 2,
+    code: 'ERR_GRACE_USAGE',
   });
 }
 
