@@ -2,12 +2,10 @@
 import { EAGAIN, ECONNABORTED, EINTR, EINVAL, EMFILE, EPOLLEXCLUSIVE, EPOLLIN } from './kernel.ts';
 import { ACCEPT_PAUSE_MS, errnosOf, nextPause, SHORTAGES } from '../policy.ts';
 import { Descriptors } from './descriptors.ts';
-import { IS_UNIX, KIND_CLIENT, KIND_LISTENER } from './connection-table.ts';
-import type { Dialer } from './dial.ts';
-import { CLOSED_ROUTE } from './route.ts';
-import type { Route } from './route.ts';
-import { readPeer } from './peer.ts';
-import { TCP_EVENTS, UNIX_EVENTS } from './relay.ts';
+import { KIND_LISTENER } from './connection-table.ts';
+import type { FrontendPlan } from './messages.ts';
+import { CLOSED_ROUTE, Route } from './route.ts';
+import { Seats } from '../seats.ts';
 import type { Thread, ThreadFrontend } from './thread.ts';
 import { tuneClient } from './tune.ts';
 
@@ -21,22 +19,26 @@ const REFUSED = -(1 << 20);
 
 export class Acceptor {
   readonly #thread: Thread;
-  readonly #dialer: Dialer;
   readonly #descriptors: Descriptors;
   /** Frontends by the descriptor of their listener. */
   readonly #byFd = new Map<number, ThreadFrontend>();
   /** When `runDue` has something to do. */
   wakeAt = Infinity;
 
-  constructor(thread: Thread, { dialer }: { dialer: Dialer }) {
+  constructor(thread: Thread) {
     this.#thread = thread;
-    this.#dialer = dialer;
     this.#descriptors = new Descriptors(thread.kernel, thread.table);
   }
 
-  open(frontend: ThreadFrontend): void {
+  /** Begin to accept, if the frontend has a listener. */
+  open(plan: FrontendPlan): void {
     const { frontends, kernel, now } = this.#thread;
-    const { id, fd, isUnix } = frontend.plan;
+    const { id, fd, isUnix } = plan;
+    const seats = plan.seats && new Seats(plan.seats);
+    const frontend: ThreadFrontend = {
+      plan, route: new Route(plan.route), seats,
+      connections: 0, isWatched: false, burst: 1, isClosed: false, resumeAt: 0, pauseMs: 0, tuneUntil: 0, nextLookAt: 0,
+    };
     frontends.set(id, frontend);
     if (fd === -1) return;
     this.#byFd.set(fd, frontend);
@@ -136,38 +138,20 @@ export class Acceptor {
   #upstream = CLOSED_ROUTE;
 
   #admit(frontend: ThreadFrontend, client: number): void {
-    const { kernel, table, number } = this.#thread;
-    const { isUnix, id } = frontend.plan;
-    const generation = table.open(client, number, KIND_CLIENT | (isUnix ? IS_UNIX : 0));
-    const watched = kernel.watch(client, isUnix ? UNIX_EVENTS : TCP_EVENTS, generation);
-    if (frontend.tuneUntil > 0 && !isUnix) this.#tuneEarly(frontend, client);
-    this.#thread.fdBound = Math.max(this.#thread.fdBound, client + 1);
-    readPeer(this.#thread, client, kernel.peer);
-    this.enter(client, { upstream: this.#upstream, frontend: id, startedMs: Date.now() });
-    frontend.seats?.take();
+    if (frontend.tuneUntil > 0 && !frontend.plan.isUnix) this.#tuneEarly(frontend, client);
     if (frontend.pauseMs > 0) {
       frontend.pauseMs = 0;
-      this.#thread.send({ type: 'resumed', frontend: id });
+      this.#thread.send({ type: 'resumed', frontend: frontend.plan.id });
     }
-    if (watched < 0) return this.#thread.end(client, { stage: 'dial', reason: { failures: [{ address: -1, errno: -watched }] }, reset: true });
-    this.#dialer.begin(client);
+    const isOpen = this.#thread.admit(client, frontend, this.#upstream);
     // Here, where its upstream still gets a descriptor, and not when accept(2) fails for want of one.
-    if (this.#descriptors.isLast(client)) this.#pause(frontend, EMFILE);
+    if (isOpen && this.#descriptors.isLast(client)) this.#pause(frontend, EMFILE);
   }
 
   /** Clients that were in the queue before the listener was tuned have nothing from it. */
   #tuneEarly(frontend: ThreadFrontend, client: number): void {
     tuneClient(this.#thread.kernel, client);
     if (this.#thread.now > frontend.tuneUntil) frontend.tuneUntil = 0;
-  }
-
-  /** Note where a client belongs. Its place, if there is a limit, is the caller's to take. */
-  enter(client: number, { upstream, frontend, startedMs }: { upstream: number; frontend: number; startedMs: number }): void {
-    const { table, frontends } = this.#thread;
-    table.assign(client, upstream, frontend);
-    table.setStarted(client, startedMs);
-    const entered = frontends.get(frontend);
-    if (entered) entered.connections++;
   }
 
   /** A connection of a frontend has ended. */

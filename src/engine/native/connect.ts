@@ -1,11 +1,10 @@
 /** One socket on its way to one address: made, tuned, bound, connecting and watched. */
 import { C } from '../../sys/constants.ts';
-import { EINPROGRESS, EINTR, EMFILE, EPOLLET, EPOLLOUT } from './kernel.ts';
+import { EINPROGRESS, EINTR, EMFILE, EPOLLET, EPOLLOUT, TCP_EVENTS, UNIX_EVENTS } from './kernel.ts';
 import { hasSourceFor } from '../../sys/socket.ts';
 import type { PinnedAddress } from './kernel.ts';
 import type { FirstFlight } from './first-flight.ts';
 import { CONNECTING, IS_UNIX, KIND_SERVER } from './connection-table.ts';
-import { TCP_EVENTS, UNIX_EVENTS } from './relay.ts';
 import type { Thread, ThreadUpstream } from './thread.ts';
 import { setNoDelay } from './tune.ts';
 

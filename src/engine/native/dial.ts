@@ -5,13 +5,11 @@ import { areAllPortsTaken, isConnectedToItself, startConnect } from './connect.t
 import type { FirstFlight } from './first-flight.ts';
 import { EADDRNOTAVAIL, EAGAIN, ECONNREFUSED, EPOLLERR, EPOLLHUP, EPOLLOUT } from './kernel.ts';
 import type { PinnedAddress } from './kernel.ts';
-import { CONNECTING, IS_UNIX } from './connection-table.ts';
+import { CONNECTING } from './connection-table.ts';
 import { describeLateLookup } from '../words.ts';
 import { OUT_OF_TIME } from './messages.ts';
 import type { EndReason } from './messages.ts';
-import type { Relay } from './relay.ts';
 import type { Thread, ThreadUpstream } from './thread.ts';
-import type { KeepAlive } from './tune.ts';
 
 const SHORTAGE_ERRNOS = errnosOf(SHORTAGES);
 const REFUSAL_ERRNOS = errnosOf(REFUSALS);
@@ -53,8 +51,6 @@ type Dial = {
 
 export class Dialer {
   readonly #thread: Thread;
-  readonly #relay: Relay;
-  readonly #keepAlive: KeepAlive;
   readonly #firstFlight: FirstFlight;
   /** By the descriptor of the client. */
   readonly #dials = new Map<number, Dial>();
@@ -63,10 +59,8 @@ export class Dialer {
   /** When `runDue` has something to do, at the earliest. */
   wakeAt = Infinity;
 
-  constructor(thread: Thread, { relay, keepAlive, firstFlight }: { relay: Relay; keepAlive: KeepAlive; firstFlight: FirstFlight }) {
+  constructor(thread: Thread, { firstFlight }: { firstFlight: FirstFlight }) {
     this.#thread = thread;
-    this.#relay = relay;
-    this.#keepAlive = keepAlive;
     this.#firstFlight = firstFlight;
   }
 
@@ -216,12 +210,7 @@ export class Dialer {
     upstream.answeredLast = address;
     this.#forget(dial);
     table.clear(fd, CONNECTING);
-    table.pair(client, fd);
-    if (!table.has(fd, IS_UNIX)) {
-      if (upstream.plan.keepAliveMs > 0) this.#keepAlive.add(fd, upstream.plan.keepAliveMs);
-      this.#firstFlight.connected(fd);
-    }
-    this.#relay.begin(client);
+    this.#thread.pair(client, fd);
   }
 
   #failed(dial: Dial, address: number, errno: number): void {

@@ -4,33 +4,29 @@
  * without a word to its peers, since another process has the same sockets.
  */
 import type { DialAge, MovedConnection, MovedLeg } from '../transfer.ts';
-import type { Acceptor } from './accept.ts';
+import type { Connections } from './connection.ts';
 import type { Dialer } from './dial.ts';
-import { EPOLLOUT } from './kernel.ts';
-import { BLOCKED, BROKEN, DOOMED, ENDED, FROZEN, IS_UNIX, KIND_CLIENT, KIND_SERVER, READABLE, READ_TO_END, SHUT } from './connection-table.ts';
-import { peerOf, setPeer } from './peer.ts';
-import { TCP_EVENTS, UNIX_EVENTS } from './relay.ts';
+import { EPOLLOUT, TCP_EVENTS, UNIX_EVENTS } from './kernel.ts';
+import { BLOCKED, BROKEN, DOOMED, ENDED, FROZEN, IS_UNIX, KIND_CLIENT, READABLE, READ_TO_END, SHUT } from './connection-table.ts';
+import { peerOf } from './peer.ts';
 import type { IdleWatch } from './idle.ts';
 import type { Relay } from './relay.ts';
 import type { Thread } from './thread.ts';
-import type { KeepAlive } from './tune.ts';
 
 export class Freezer {
   readonly #thread: Thread;
   readonly #relay: Relay;
   readonly #dialer: Dialer;
-  readonly #acceptor: Acceptor;
-  readonly #keepAlive: KeepAlive;
+  readonly #connections: Connections;
   readonly #idle: IdleWatch;
   /** How long those that were being dialled had been, for when they go on here. */
   readonly #ages = new Map<number, DialAge>();
 
-  constructor(thread: Thread, { relay, dialer, acceptor, keepAlive, idle }: { relay: Relay; dialer: Dialer; acceptor: Acceptor; keepAlive: KeepAlive; idle: IdleWatch }) {
+  constructor(thread: Thread, { relay, dialer, connections, idle }: { relay: Relay; dialer: Dialer; connections: Connections; idle: IdleWatch }) {
     this.#thread = thread;
     this.#relay = relay;
     this.#dialer = dialer;
-    this.#acceptor = acceptor;
-    this.#keepAlive = keepAlive;
+    this.#connections = connections;
     this.#idle = idle;
   }
 
@@ -125,32 +121,10 @@ export class Freezer {
   /** Take over connections of another process. Their descriptors are this thread's from now on. */
   adopt(connections: readonly MovedConnection[], { upstream, frontend }: { upstream: number; frontend: number }): void {
     for (const connection of connections) {
-      const { client, server } = connection;
-      this.#openLeg(client, KIND_CLIENT);
-      this.#acceptor.enter(client.fd, { upstream, frontend, startedMs: connection.startedMs });
-      setPeer(this.#thread, client.fd, connection.peer);
-      if (server !== null) {
-        this.#openLeg(server, KIND_SERVER);
-        this.#thread.table.pair(client.fd, server.fd);
-        this.#relay.setPending(client.fd, client.pending);
-        this.#relay.setPending(server.fd, server.pending);
-        this.#keepAliveOf(server, upstream);
-      }
-      this.#idle.adopt(client.fd, connection.quietMs ?? 0);
-      if (connection.dialing) this.#ages.set(client.fd, connection.dialing);
-      this.thaw([client.fd]);
+      const client = connection.client.fd;
+      this.#connections.adopt(connection, { upstream, frontend });
+      if (connection.dialing) this.#ages.set(client, connection.dialing);
+      this.thaw([client]);
     }
-  }
-
-  #keepAliveOf({ fd, isUnix }: MovedLeg, upstream: number): void {
-    const { keepAliveMs = 0 } = this.#thread.upstreams.get(upstream)?.plan ?? {};
-    if (!isUnix && keepAliveMs > 0) this.#keepAlive.setNow(fd, keepAliveMs);
-  }
-
-  #openLeg({ fd, isUnix, hasEnded, isShut, isBroken, bytes }: MovedLeg, kind: number): void {
-    const { table, number } = this.#thread;
-    table.open(fd, number, kind | FROZEN | (isUnix ? IS_UNIX : 0) | (hasEnded ? ENDED : 0) | (isShut ? SHUT : 0) | (isBroken ? BROKEN : 0));
-    table.addBytes(fd, bytes);
-    this.#thread.fdBound = Math.max(this.#thread.fdBound, fd + 1);
   }
 }

@@ -38,6 +38,10 @@ export const EPOLLHUP = 0x10;
 export const EPOLLRDHUP = 0x2000;
 export const EPOLLEXCLUSIVE = 1 << 28;
 export const EPOLLET = 1 << 31;
+/** What is asked of a TCP socket: edge-triggered, and that it can be written only after a write that it could not take. */
+export const TCP_EVENTS: number = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;
+/** Of a Unix socket, which would tell of room at every read of its peer: room is asked for only while bytes wait. */
+export const UNIX_EVENTS: number = EPOLLIN | EPOLLRDHUP | EPOLLET;
 const EPOLL_CTL_ADD = 1n;
 const EPOLL_CTL_DEL = 2n;
 const EPOLL_CTL_MOD = 3n;

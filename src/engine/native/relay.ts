@@ -1,6 +1,6 @@
 /** Bytes both ways, until both directions have ended. */
 import { ENDINGS, errnosOf } from '../policy.ts';
-import { EAGAIN, EINTR, ENOBUFS, ENOMEM, EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP, READ_SIZE } from './kernel.ts';
+import { EAGAIN, EINTR, ENOBUFS, ENOMEM, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP, READ_SIZE, UNIX_EVENTS } from './kernel.ts';
 import { BLOCKED, BROKEN, ENDED, FROZEN, IS_UNIX, KIND_CLIENT, QUEUED, READABLE, READ_TO_END, SHUT, SPLICING } from './connection-table.ts';
 import { COPY_AFTER, Pipes, SPLICE_AFTER } from './pipes.ts';
 import type { PipePart } from './pipes.ts';
@@ -13,11 +13,6 @@ const NO_MEMORY_PAUSE_MS = 20;
 /** A write that failed so may succeed later; but for the first no event tells when. */
 const PASSING: readonly number[] = [-EAGAIN, -EINTR, -ENOBUFS, -ENOMEM];
 
-/** Edge-triggered; a TCP socket says that it can be written only after a write that it could not take. */
-export const TCP_EVENTS = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;
-/** A Unix socket says so at every read of its peer: asked for only while bytes wait. */
-export const UNIX_EVENTS = EPOLLIN | EPOLLRDHUP | EPOLLET;
-
 /** With these beside it, EPOLLRDHUP does not mean an end in order, or not all bytes before it come in one go. */
 const END_EVENTS = EPOLLRDHUP | EPOLLERR | EPOLLPRI;
 const ENDING_ERRNOS = errnosOf(ENDINGS);
@@ -28,9 +23,9 @@ export class Relay {
   readonly #pipes: Pipes;
   /** What a leg has not taken yet: bytes of its own, or a part of a pipe. */
   readonly #leftovers = new Map<number, Uint8Array | PipePart>();
-  /** Legs that had more to read than their turn allowed. */
+  /** ConnectionTable that had more to read than their turn allowed. */
   #queue: number[] = [];
-  /** Legs whose write found no memory, and when they are tried again. */
+  /** ConnectionTable whose write found no memory, and when they are tried again. */
   readonly #starved = new Set<number>();
   #retryAt = Infinity;
 
@@ -296,8 +291,8 @@ export class Relay {
     return bytes;
   }
 
-  /** Bytes that an adopted leg has to take before any others. */
-  setPending(fd: number, bytes: Uint8Array): void {
+  /** Bytes that a leg has to take before any others, as its socket carries them. Before `begin`. */
+  setPrelude(fd: number, bytes: Uint8Array): void {
     if (bytes.length > 0) this.#block(fd, bytes);
   }
 

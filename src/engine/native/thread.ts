@@ -61,6 +61,10 @@ export type Thread = {
   send(report: Report): void;
   /** Carry out the commands that have come. */
   readMailbox(): void;
+  /** A client was accepted: see Connections in connection.ts, which these three are. */
+  admit(client: number, frontend: ThreadFrontend, upstream: number): boolean;
+  /** Its upstream is connected. */
+  pair(client: number, server: number): void;
   /**
    * A connection is over: close both legs, with a reset or in order, and report it.
    * A leg whose dial is not over is not known here; the dialler closes it.

@@ -1,0 +1,37 @@
+/** Who in a thread carries out which command of the main thread. */
+import { collectGarbage } from '../../sys/garbage.ts';
+import type { ThreadCommand } from './messages.ts';
+import type { Roles } from './roles.ts';
+
+/** Carry out a command; `stop` is the loop's own. */
+export function executeCommand({ thread, upstreams, dialer, acceptor, connections, freezer, idle }: Roles, command: Exclude<ThreadCommand, { type: 'stop' }>): void {
+  switch (command.type) {
+    case 'open-upstream':
+      return upstreams.open(command.plan);
+    case 'forget-upstream':
+      return upstreams.forget(command.upstream);
+    case 'watch':
+      return upstreams.watch(command.upstream);
+    case 'resolved':
+      return dialer.resolved(command.upstream, command.addresses, command.failure);
+    case 'destroy':
+      return connections.destroy(command.upstream);
+    case 'open-frontend':
+      acceptor.open(command.plan);
+      return idle.add(command.plan);
+    case 'look-for-room':
+      return acceptor.lookForRoom(command.frontend);
+    case 'close-frontend':
+      return acceptor.close(command.frontend);
+    case 'freeze':
+      return thread.send({ type: 'frozen', upstream: command.upstream, connections: freezer.freeze(command.upstream, command) });
+    case 'thaw':
+      return freezer.thaw(command.clients);
+    case 'release':
+      return freezer.release(command.clients);
+    case 'adopt':
+      return freezer.adopt(command.connections, command);
+    case 'trim-memory':
+      return collectGarbage();
+  }
+}

@@ -1,0 +1,177 @@
+/**
+ * The life of a connection in a thread. It is made when a client is accepted (`admit`) or comes from
+ * another process (`adopt`), gets its other side when the dial has succeeded (`pair`), and is closed and
+ * reported in one place, whatever the reason (`end`). Between `pair` and `end` it is the relay's.
+ *
+ * Its state is two rows of the connection table, and it is named by the descriptor of its client.
+ */
+import type { MovedConnection, MovedLeg } from '../transfer.ts';
+import type { Acceptor } from './accept.ts';
+import { BROKEN, DOOMED, ENDED, FROZEN, IS_UNIX, KIND_CLIENT, KIND_SERVER, READABLE, READ_TO_END, SHUT } from './connection-table.ts';
+import type { Dialer } from './dial.ts';
+import type { FirstFlight } from './first-flight.ts';
+import type { IdleWatch } from './idle.ts';
+import { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLRDHUP, TCP_EVENTS, UNIX_EVENTS } from './kernel.ts';
+import type { Mailbox } from './mailbox.ts';
+import { forgetPeer, peerOf, readPeer, setPeer } from './peer.ts';
+import type { Relay } from './relay.ts';
+import type { EndOptions, Thread, ThreadFrontend } from './thread.ts';
+import type { ThreadUpstreams } from './thread-upstreams.ts';
+import type { KeepAlive } from './tune.ts';
+
+type Others = { relay: Relay; dialer: Dialer; acceptor: Acceptor; upstreams: ThreadUpstreams; keepAlive: KeepAlive; firstFlight: FirstFlight; idle: IdleWatch; mailbox: Mailbox };
+
+/** The connections of one thread. */
+export class Connections {
+  readonly #thread: Thread;
+  readonly #relay: Relay;
+  readonly #dialer: Dialer;
+  readonly #acceptor: Acceptor;
+  readonly #upstreams: ThreadUpstreams;
+  readonly #keepAlive: KeepAlive;
+  readonly #firstFlight: FirstFlight;
+  readonly #idle: IdleWatch;
+  readonly #mailbox: Mailbox;
+
+  constructor(thread: Thread, { relay, dialer, acceptor, upstreams, keepAlive, firstFlight, idle, mailbox }: Others) {
+    this.#thread = thread;
+    this.#relay = relay;
+    this.#dialer = dialer;
+    this.#acceptor = acceptor;
+    this.#upstreams = upstreams;
+    this.#keepAlive = keepAlive;
+    this.#firstFlight = firstFlight;
+    this.#idle = idle;
+    this.#mailbox = mailbox;
+  }
+
+  /**
+   * A client was accepted, whose address is in `kernel.peer` and which its upstream has counted already: dial for it.
+   * Returns false when it could not be watched, and has been ended.
+   */
+  admit(client: number, frontend: ThreadFrontend, upstream: number): boolean {
+    const { kernel, table, number } = this.#thread;
+    const { isUnix } = frontend.plan;
+    const generation = table.open(client, number, KIND_CLIENT | (isUnix ? IS_UNIX : 0));
+    const watched = kernel.watch(client, isUnix ? UNIX_EVENTS : TCP_EVENTS, generation);
+    this.#thread.fdBound = Math.max(this.#thread.fdBound, client + 1);
+    readPeer(this.#thread, client, kernel.peer);
+    table.assign(client, upstream, frontend.plan.id);
+    table.setStarted(client, Date.now());
+    frontend.connections++;
+    frontend.seats?.take();
+    if (watched < 0) {
+      this.end(client, { stage: 'dial', reason: { failures: [{ address: -1, errno: -watched }] }, reset: true });
+      return false;
+    }
+    this.#dialer.begin(client);
+    return true;
+  }
+
+  /**
+   * A connection comes from another process, frozen as it was there. Its descriptors are this thread's from
+   * now on; its place, where there is a limit, and the count of its upstream have been taken for it.
+   */
+  adopt(moved: MovedConnection, { upstream, frontend }: { upstream: number; frontend: number }): void {
+    const { table, frontends } = this.#thread;
+    const { client, server } = moved;
+    this.#openLeg(client, KIND_CLIENT);
+    table.assign(client.fd, upstream, frontend);
+    table.setStarted(client.fd, moved.startedMs);
+    const entered = frontends.get(frontend);
+    if (entered) entered.connections++;
+    setPeer(this.#thread, client.fd, moved.peer);
+    if (server !== null) {
+      this.#openLeg(server, KIND_SERVER);
+      table.pair(client.fd, server.fd);
+      this.#relay.setPrelude(client.fd, client.pending);
+      this.#relay.setPrelude(server.fd, server.pending);
+      this.#keepAliveOf(server, upstream);
+    }
+    this.#idle.adopt(client.fd, moved.quietMs ?? 0);
+  }
+
+  #openLeg({ fd, isUnix, hasEnded, isShut, isBroken, bytes }: MovedLeg, kind: number): void {
+    const { table, number } = this.#thread;
+    table.open(fd, number, kind | FROZEN | (isUnix ? IS_UNIX : 0) | (hasEnded ? ENDED : 0) | (isShut ? SHUT : 0) | (isBroken ? BROKEN : 0));
+    table.addBytes(fd, bytes);
+    this.#thread.fdBound = Math.max(this.#thread.fdBound, fd + 1);
+  }
+
+  #keepAliveOf({ fd, isUnix }: MovedLeg, upstream: number): void {
+    const { keepAliveMs = 0 } = this.#thread.upstreams.get(upstream)?.plan ?? {};
+    if (!isUnix && keepAliveMs > 0) this.#keepAlive.setNow(fd, keepAliveMs);
+  }
+
+  /**
+   * Its upstream is connected: bytes may go. What the upstream has to be told first, such as whom it has to do with,
+   * is set here with `relay.setPrelude`; a codec of either side, with `relay.wire.attach`.
+   */
+  pair(client: number, server: number): void {
+    const { table, upstreams } = this.#thread;
+    table.pair(client, server);
+    if (!table.has(server, IS_UNIX)) {
+      const { keepAliveMs } = upstreams.get(table.upstream(client))!.plan;
+      if (keepAliveMs > 0) this.#keepAlive.add(server, keepAliveMs);
+      this.#firstFlight.connected(server);
+    }
+    this.#relay.begin(client);
+  }
+
+  /** Events of a client whose upstream is being dialled: nothing is read, but one that has gone need not be dialled for. */
+  handleWaiting(client: number, mask: number): void {
+    const { table, kernel } = this.#thread;
+    // A Unix client that sent all and closed hangs up too, and what it sent is to be delivered.
+    const isUnix = table.has(client, IS_UNIX);
+    const hasLeft = isUnix && (mask & EPOLLHUP) !== 0 && kernel.peek(client) <= 0;
+    if (hasLeft || mask & (isUnix ? EPOLLERR : EPOLLERR | EPOLLHUP)) return this.end(client, { stage: 'dial', reason: null, reset: true });
+    if (mask & EPOLLIN) table.set(client, READABLE);
+    // One that has ended its direction may have nothing to say and wait for what the server says: TCP does not tell.
+    if (mask & (EPOLLRDHUP | EPOLLHUP)) table.set(client, READABLE | READ_TO_END);
+  }
+
+  /** It is over: close both sides, tell who counts it, and report it. */
+  end(client: number, { stage, reason, reset, isSilent = false }: EndOptions): void {
+    const { table, kernel, frontends } = this.#thread;
+    this.#dialer.abandon(client);
+    const server = table.other(client);
+    const upstream = table.upstream(client);
+    const frontend = frontends.get(table.frontend(client));
+    if (!isSilent && (reason !== null || frontend?.plan.reportsOrderly)) this.#report(client, { stage, reason });
+    forgetPeer(this.#thread, client);
+    for (const fd of server === -1 ? [client] : [client, server]) {
+      this.#relay.forget(fd);
+      table.close(fd);
+      if (reset) kernel.closeWithReset(fd);
+      else kernel.close(fd);
+    }
+    this.#upstreams.left(upstream);
+    if (frontend) this.#acceptor.left(frontend);
+  }
+
+  #report(client: number, { stage, reason }: Pick<EndOptions, 'stage' | 'reason'>): void {
+    const { table } = this.#thread;
+    const server = table.other(client);
+    this.#mailbox.addEnd({
+      upstream: table.upstream(client),
+      frontend: table.frontend(client),
+      peer: peerOf(this.#thread, client),
+      stage,
+      reason,
+      bytesIn: table.bytes(client),
+      bytesOut: server === -1 ? 0 : table.bytes(server),
+      durationMs: Math.max(0, Date.now() - table.started(client)),
+    });
+  }
+
+  /** End all of an upstream; those that are frozen, as soon as they are it no longer. */
+  destroy(upstream: number): void {
+    const { table, number, fdBound } = this.#thread;
+    for (const client of table.owned(number, KIND_CLIENT, fdBound)) {
+      if (table.upstream(client) !== upstream) continue;
+      // The main thread is passing its descriptors on at this moment.
+      if (table.has(client, FROZEN)) table.set(client, DOOMED);
+      else this.end(client, { stage: table.other(client) === -1 ? 'dial' : 'relay', reason: null, reset: false });
+    }
+  }
+}

@@ -1,0 +1,64 @@
+/** The roles of one thread, put together: each knows the thread, and of the others those that it is given here. */
+import { Acceptor } from './accept.ts';
+import { Connections } from './connection.ts';
+import { ConnectionTable, KIND_OWN } from './connection-table.ts';
+import { Dialer } from './dial.ts';
+import { FirstFlight } from './first-flight.ts';
+import { Freezer } from './freeze.ts';
+import { IdleWatch } from './idle.ts';
+import { openKernel } from './kernel.ts';
+import { Mailbox } from './mailbox.ts';
+import type { ThreadCommand, ThreadData } from './messages.ts';
+import { Relay } from './relay.ts';
+import type { Thread } from './thread.ts';
+import { ThreadUpstreams } from './thread-upstreams.ts';
+import { KeepAlive } from './tune.ts';
+
+/** Everybody of a thread. */
+export type Roles = {
+  readonly thread: Thread;
+  readonly mailbox: Mailbox;
+  readonly upstreams: ThreadUpstreams;
+  readonly acceptor: Acceptor;
+  readonly dialer: Dialer;
+  readonly relay: Relay;
+  readonly connections: Connections;
+  readonly freezer: Freezer;
+  readonly keepAlive: KeepAlive;
+  readonly firstFlight: FirstFlight;
+  readonly idle: IdleWatch;
+};
+
+/** Open what the calling thread needs. `execute` carries out the commands that come to its mailbox. Throws GraceError when the runtime cannot call C. */
+export function openRoles({ number, table: memory, ...forMailbox }: ThreadData, execute: (command: ThreadCommand) => void): Roles {
+  const kernel = openKernel();
+  const table = new ConnectionTable(memory);
+  // Before anything can go wrong: of a thread that dies, what is noted there is closed.
+  table.open(kernel.epollFd, number, KIND_OWN);
+  const mailbox = new Mailbox(kernel, forMailbox);
+  const thread: Thread = {
+    number,
+    kernel,
+    table,
+    upstreams: new Map(),
+    frontends: new Map(),
+    ipv6Peers: new Map(),
+    now: performance.now(),
+    fdBound: 0,
+    send: (report) => mailbox.send(report),
+    readMailbox: () => mailbox.read(execute),
+    admit: (client, frontend, upstream) => connections.admit(client, frontend, upstream),
+    pair: (client, server) => connections.pair(client, server),
+    end: (client, options) => connections.end(client, options),
+  };
+  const relay = new Relay(thread);
+  const keepAlive = new KeepAlive(thread);
+  const firstFlight = new FirstFlight(thread);
+  const idle = new IdleWatch(thread);
+  const dialer = new Dialer(thread, { firstFlight });
+  const acceptor = new Acceptor(thread);
+  const upstreams = new ThreadUpstreams(thread, { dialer });
+  const connections = new Connections(thread, { relay, dialer, acceptor, upstreams, keepAlive, firstFlight, idle, mailbox });
+  const freezer = new Freezer(thread, { relay, dialer, connections, idle });
+  return { thread, mailbox, upstreams, acceptor, dialer, relay, connections, freezer, keepAlive, firstFlight, idle };
+}

@@ -1,0 +1,72 @@
+/** The destinations that a thread knows: opened, asked after, forgotten. */
+import { Counters } from './counters.ts';
+import type { Dialer } from './dial.ts';
+import { UNKNOWN_EAGERNESS } from './first-flight.ts';
+import type { UpstreamPlan } from './messages.ts';
+import type { Thread } from './thread.ts';
+
+/** Keeps `thread.upstreams`. */
+export class ThreadUpstreams {
+  readonly #thread: Thread;
+  readonly #dialer: Dialer;
+
+  constructor(thread: Thread, { dialer }: { dialer: Dialer }) {
+    this.#thread = thread;
+    this.#dialer = dialer;
+  }
+
+  /** Connections to it will come. */
+  open(plan: UpstreamPlan): void {
+    const { upstreams, kernel, number } = this.#thread;
+    upstreams.set(plan.id, {
+      plan,
+      counters: new Counters(plan.counters, number),
+      addresses: plan.addresses?.map((sockaddr) => kernel.address(sockaddr)) ?? null,
+      resolved: null,
+      bindAddress: plan.bindAddress && kernel.address(plan.bindAddress),
+      answeredLast: null,
+      isWatched: false,
+      isForgotten: false,
+      eagerness: UNKNOWN_EAGERNESS,
+    });
+  }
+
+  /** Report, now or later, that it has no connection left here. */
+  watch(id: number): void {
+    const upstream = this.#thread.upstreams.get(id);
+    if (!upstream) return;
+    upstream.isWatched = true;
+    this.#reportIfDrained(id);
+  }
+
+  /** Nobody will name it again: forget it with its last connection, and report that. */
+  forget(id: number): void {
+    const upstream = this.#thread.upstreams.get(id);
+    if (!upstream) return this.#thread.send({ type: 'upstream-forgotten', upstream: id });
+    upstream.isForgotten = true;
+    this.#forgetIfDone(id);
+  }
+
+  /** A connection of it has ended. */
+  left(id: number): void {
+    const upstream = this.#thread.upstreams.get(id)!;
+    upstream.counters.countClosed();
+    if (upstream.isWatched) this.#reportIfDrained(id);
+    if (upstream.isForgotten) this.#forgetIfDone(id);
+  }
+
+  #reportIfDrained(id: number): void {
+    const upstream = this.#thread.upstreams.get(id);
+    if (!upstream || upstream.counters.connections > 0) return;
+    upstream.isWatched = false;
+    this.#thread.send({ type: 'drained', upstream: id });
+  }
+
+  #forgetIfDone(id: number): void {
+    const { upstreams } = this.#thread;
+    if (upstreams.get(id)?.counters.connections !== 0) return;
+    upstreams.delete(id);
+    this.#dialer.forget(id);
+    this.#thread.send({ type: 'upstream-forgotten', upstream: id });
+  }
+}
