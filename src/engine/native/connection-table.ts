@@ -64,6 +64,8 @@ export const FROZEN = 8192;
 export const DOOMED = 16384;
 /** No leg: a descriptor that the thread has for itself, as a pipe. Here so that it can be closed when the thread dies. */
 export const KIND_OWN = 32768;
+/** Between the relay and its socket there is a codec; see wire.ts. */
+export const CODED = 65536;
 
 /** Most descriptors that the table has rows for; memory is used for those in use only. */
 const CAPACITY = 1 << 20;

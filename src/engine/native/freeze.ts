@@ -7,7 +7,7 @@ import type { DialAge, MovedConnection, MovedLeg } from '../transfer.ts';
 import type { Connections } from './connection.ts';
 import type { Dialer } from './dial.ts';
 import { EPOLLOUT, TCP_EVENTS, UNIX_EVENTS } from './kernel.ts';
-import { BLOCKED, BROKEN, DOOMED, ENDED, FROZEN, IS_UNIX, KIND_CLIENT, READABLE, READ_TO_END, SHUT } from './connection-table.ts';
+import { BLOCKED, BROKEN, CODED, DOOMED, ENDED, FROZEN, IS_UNIX, KIND_CLIENT, READABLE, READ_TO_END, SHUT } from './connection-table.ts';
 import { peerOf } from './peer.ts';
 import type { IdleWatch } from './idle.ts';
 import type { Relay } from './relay.ts';
@@ -35,11 +35,18 @@ export class Freezer {
     const { table, number, fdBound } = this.#thread;
     const frozen: MovedConnection[] = [];
     for (const client of table.owned(number, KIND_CLIENT, fdBound)) {
-      if (table.upstream(client) !== upstream || table.has(client, FROZEN)) continue;
+      if (table.upstream(client) !== upstream || table.has(client, FROZEN) || this.#isCoded(client)) continue;
       frozen.push(this.#freezeOne(client));
       if (frozen.length === limit) break;
     }
     return frozen;
+  }
+
+  /** What a codec knows is not written down for another process. */
+  #isCoded(client: number): boolean {
+    const { table } = this.#thread;
+    const server = table.other(client);
+    return table.has(client, CODED) || (server !== -1 && table.has(server, CODED));
   }
 
   #freezeOne(client: number): MovedConnection {

@@ -1,15 +1,15 @@
 /** Bytes both ways, until both directions have ended. */
 import { ENDINGS, errnosOf } from '../policy.ts';
 import { EAGAIN, EINTR, ENOBUFS, ENOMEM, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP, READ_SIZE, UNIX_EVENTS } from './kernel.ts';
-import { BLOCKED, BROKEN, ENDED, FROZEN, IS_UNIX, KIND_CLIENT, QUEUED, READABLE, READ_TO_END, SHUT, SPLICING } from './connection-table.ts';
+import { BLOCKED, BROKEN, CODED, ENDED, FROZEN, IS_UNIX, KIND_CLIENT, READABLE, READ_TO_END, SHUT, SPLICING } from './connection-table.ts';
 import { COPY_AFTER, Pipes, SPLICE_AFTER } from './pipes.ts';
 import type { PipePart } from './pipes.ts';
 import type { Thread } from './thread.ts';
+import { Turns } from './turns.ts';
+import { Wire } from './wire.ts';
 
 /** Reads of one leg before the others have their turn. */
 const READS_PER_TURN = 16;
-/** Pause before a write is tried again that found no memory, of which no event tells. */
-const NO_MEMORY_PAUSE_MS = 20;
 /** A write that failed so may succeed later; but for the first no event tells when. */
 const PASSING: readonly number[] = [-EAGAIN, -EINTR, -ENOBUFS, -ENOMEM];
 
@@ -19,27 +19,30 @@ const ENDING_ERRNOS = errnosOf(ENDINGS);
 const GOES_ON = { endsAfter: false };
 
 export class Relay {
+  /** What it reads from and writes to. */
+  readonly wire: Wire;
   readonly #thread: Thread;
   readonly #pipes: Pipes;
   /** What a leg has not taken yet: bytes of its own, or a part of a pipe. */
   readonly #leftovers = new Map<number, Uint8Array | PipePart>();
-  /** ConnectionTable that had more to read than their turn allowed. */
-  #queue: number[] = [];
-  /** ConnectionTable whose write found no memory, and when they are tried again. */
-  readonly #starved = new Set<number>();
-  #retryAt = Infinity;
+  readonly #turns: Turns;
+  readonly #onTurn = { retry: (fd: number) => this.#retry(fd), read: (fd: number) => this.pump(fd) };
 
   constructor(thread: Thread) {
     this.#thread = thread;
+    this.wire = new Wire(thread);
     this.#pipes = new Pipes(thread);
+    this.#turns = new Turns(thread);
   }
 
-  /** Both legs are there: move what has come already. */
+  /** Both legs are there: send their preludes, and move what has come already. */
   begin(client: number): void {
     const { table } = this.#thread;
     const server = table.other(client);
     const generation = table.generation(server);
-    if (table.has(client, READABLE)) this.pump(client);
+    if (table.has(server, BLOCKED)) this.#flush(server);
+    if (table.generation(server) === generation && table.has(client, BLOCKED)) this.#flush(client);
+    if (table.generation(server) === generation && table.has(client, READABLE)) this.pump(client);
     if (table.generation(server) === generation && table.has(server, READABLE)) this.pump(server);
   }
 
@@ -54,7 +57,7 @@ export class Relay {
       this.#flush(fd);
       if (table.generation(fd) !== generation) return;
     }
-    if (table.has(fd, READABLE)) this.pump(fd, { endsAfter: (mask & END_EVENTS) === EPOLLRDHUP && !table.has(fd, IS_UNIX) });
+    if (table.has(fd, READABLE)) this.pump(fd, { endsAfter: (mask & END_EVENTS) === EPOLLRDHUP && !table.has(fd, IS_UNIX | CODED) });
   }
 
   /** Whether an error of this leg would not be found by reading from it. */
@@ -69,35 +72,42 @@ export class Relay {
    * before the end in one go, but for urgent ones.
    */
   pump(from: number, { endsAfter }: { endsAfter: boolean } = GOES_ON): void {
-    const { table, kernel } = this.#thread;
+    const { table } = this.#thread;
+    const { wire } = this;
     const to = table.other(from);
     if (table.has(from, ENDED | FROZEN) || table.has(to, BLOCKED | BROKEN)) return;
     if (table.has(from, SPLICING)) return this.#splice(from, to);
     for (let reads = 0; reads < READS_PER_TURN; reads++) {
-      const length = kernel.receive(from);
+      const length = wire.receive(from);
       if (length <= 0) {
         if (length === -EINTR) continue;
         return this.#readEnded(from, to, length);
       }
       this.#count(from, length);
       const isLast = endsAfter && length < READ_SIZE;
-      const sent = isLast ? kernel.sendLastInput(to, length) : kernel.sendInput(to, length);
-      if (sent !== length) return this.#notAllSent(from, to, { sent, bytes: kernel.input.subarray(0, length) });
+      const sent = wire.send(to, length, isLast);
+      if (sent !== length) return this.#notAllSent(from, to, sent, wire.rest(to, length, sent));
       if (isLast) return this.#readEnded(from, to, 0);
       if (length < READ_SIZE) {
         // One short read after a full one is how bulk looks when it is fetched as it comes.
         if (reads === 0) table.countInRow(from, false);
-        if (table.has(from, READ_TO_END | IS_UNIX)) continue;
+        if (table.has(from, READ_TO_END | IS_UNIX | CODED)) continue;
         table.clear(from, READABLE);
         return;
       }
-      if (table.countInRow(from, true) >= SPLICE_AFTER && this.#pipes.isUsable) {
+      if (table.countInRow(from, true) >= SPLICE_AFTER && this.#maySplice(from, to)) {
         table.countInRow(from, false);
         table.set(from, SPLICING);
         return this.#splice(from, to);
       }
     }
-    this.#enqueue(from);
+    this.#turns.enqueue(from);
+  }
+
+  /** Whether bytes need not be seen on their way, and there is a pipe for them. */
+  #maySplice(from: number, to: number): boolean {
+    const { table } = this.#thread;
+    return !table.has(from, CODED) && !table.has(to, CODED) && this.#pipes.isUsable;
   }
 
   /** The same without copying: through a pipe, which never holds bytes from one call to the next but for a leg that is blocked. */
@@ -125,7 +135,7 @@ export class Relay {
         return this.pump(from);
       }
     }
-    this.#enqueue(from);
+    this.#turns.enqueue(from);
   }
 
   #count(from: number, length: number): void {
@@ -136,24 +146,34 @@ export class Relay {
   }
 
   #readEnded(from: number, to: number, result: number): void {
-    const { table, kernel } = this.#thread;
+    const { table } = this.#thread;
     if (result === -EAGAIN) return table.clear(from, READABLE);
-    if (result === -ENOMEM || result === -ENOBUFS) return this.#starve(from);
+    if (result === -ENOMEM || result === -ENOBUFS) return this.#turns.starve(from);
     if (result < 0) return this.#abort(from, -result);
     // What it sent before its writes began to fail has all been passed on.
     if (table.has(from, BROKEN)) return this.#abort(from, 0);
     table.set(from, ENDED);
     table.clear(from, READABLE);
-    if (table.has(to, ENDED)) return this.#thread.end(table.clientOf(from), { stage: 'relay', reason: null, reset: false });
     table.set(to, SHUT);
+    if (table.has(to, CODED)) {
+      const sent = this.wire.sendFarewell(to);
+      if (sent <= 0) return this.#notAllSent(from, to, sent, this.wire.rest(to, 0, sent));
+    }
+    this.#shut(to);
+  }
+
+  /** All that was for a leg has been written. The connection is over when that holds for both; else our direction towards it is. */
+  #shut(to: number): void {
+    const { table, kernel } = this.#thread;
+    const from = table.other(to);
+    if (table.has(to, ENDED) && !table.has(from, BLOCKED)) return this.#thread.end(table.clientOf(to), { stage: 'relay', reason: null, reset: false });
     kernel.endSending(to); // ENOTCONN: it was reset, of which its own event tells
   }
 
-  #notAllSent(from: number, to: number, { sent, bytes }: { sent: number; bytes: Uint8Array }): void {
+  /** A leg did not take all. */
+  #notAllSent(from: number, to: number, sent: number, rest: Uint8Array): void {
     if (sent < 0 && !PASSING.includes(sent)) return this.#writeFailed(from, to);
-    const leftover = new Uint8Array(new ArrayBuffer(bytes.length - Math.max(0, sent)));
-    leftover.set(bytes.subarray(Math.max(0, sent)));
-    this.#block(to, leftover);
+    this.#block(to, rest);
     this.#starveUnlessTold(to, sent);
   }
 
@@ -179,7 +199,7 @@ export class Relay {
       const sent = this.#thread.kernel.send(to, leftover);
       if (sent !== leftover.length) {
         this.#leftovers.delete(to);
-        return this.#notAllSent(from, to, { sent, bytes: leftover });
+        return this.#notAllSent(from, to, sent, leftover.slice(Math.max(0, sent)));
       }
     } else if (leftover) {
       const written = this.#pipes.write(leftover, to);
@@ -194,6 +214,8 @@ export class Relay {
     this.#leftovers.delete(to);
     table.clear(to, BLOCKED);
     this.#askForRoom(to, false);
+    // It was a farewell.
+    if (table.has(to, SHUT)) return this.#shut(to);
     if (table.has(from, READABLE)) this.pump(from);
   }
 
@@ -217,64 +239,37 @@ export class Relay {
     this.#thread.end(this.#thread.table.clientOf(fd), { stage: 'relay', reason, reset: true });
   }
 
-  #enqueue(fd: number): void {
-    const { table } = this.#thread;
-    if (table.has(fd, QUEUED)) return;
-    table.set(fd, QUEUED);
-    this.#queue.push(fd);
-  }
-
   /** A write was not taken whole: an event tells when there is room, but not when there is memory. */
   #starveUnlessTold(to: number, result: number): void {
-    if (result < 0 && result !== -EAGAIN) this.#starve(to);
-  }
-
-  #starve(fd: number): void {
-    this.#starved.add(fd);
-    this.#retryAt = this.#thread.now + NO_MEMORY_PAUSE_MS;
+    if (result < 0 && result !== -EAGAIN) this.#turns.starve(to);
   }
 
   /** Whether legs wait for their next turn. */
   get hasQueue(): boolean {
-    return this.#queue.length > 0;
+    return this.#turns.hasQueue;
   }
 
   /** When `runQueue` has something to do of which no event tells. */
   get wakeAt(): number {
-    return this.#retryAt;
+    return this.#turns.wakeAt;
   }
 
   /** Give those that wait their turn. */
   runQueue(): void {
-    const { table, now } = this.#thread;
-    if (now >= this.#retryAt) this.#retryStarved();
-    if (this.#queue.length === 0) return;
-    const queue = this.#queue;
-    this.#queue = [];
-    for (const fd of queue) {
-      // A descriptor that was closed, and perhaps opened anew, has lost the mark.
-      if (!table.has(fd, QUEUED)) continue;
-      table.clear(fd, QUEUED);
-      this.pump(fd);
-    }
+    this.#turns.run(this.#onTurn);
   }
 
-  #retryStarved(): void {
+  #retry(fd: number): void {
     const { table } = this.#thread;
-    const starved = [...this.#starved];
-    this.#starved.clear();
-    this.#retryAt = Infinity;
-    for (const fd of starved) {
-      const generation = table.generation(fd);
-      if (table.has(fd, FROZEN)) continue;
-      if (table.has(fd, BLOCKED)) this.#flush(fd);
-      if (table.generation(fd) === generation && table.has(fd, READABLE)) this.pump(fd);
-    }
+    const generation = table.generation(fd);
+    if (table.has(fd, BLOCKED)) this.#flush(fd);
+    if (table.generation(fd) === generation && table.has(fd, READABLE)) this.pump(fd);
   }
 
   /** A leg is about to be closed. */
   forget(fd: number): void {
-    this.#starved.delete(fd);
+    this.#turns.forget(fd);
+    if (this.#thread.table.has(fd, CODED)) this.wire.forget(fd);
     const leftover = this.#leftovers.get(fd);
     if (leftover === undefined) return;
     this.#leftovers.delete(fd);

@@ -1,0 +1,102 @@
+/**
+ * What the relay reads from and writes to: the socket of a leg, and between the two, where a leg has one, a
+ * codec, which makes of plain bytes what the socket carries. A plain leg goes straight to its system call, by
+ * the same call sites as ever; that it is plain is one bit of its row.
+ *
+ * What a leg has not taken yet is kept as its socket carries it: a TLS record that was made has used up its
+ * sequence number, and moves to another process as the bytes that it is.
+ */
+import { CODED } from './connection-table.ts';
+import type { Kernel } from './kernel.ts';
+import type { Thread } from './thread.ts';
+
+/** Between plain bytes and the socket of one leg. It reads and writes with the kernel of its thread, and never waits. */
+export type Codec = {
+  /**
+   * Read from the socket, and leave plain bytes at the beginning of `kernel.input`. Bytes that had been read before
+   * it was attached come first.
+   *
+   * @returns how many; 0 when the peer has ended its direction; -EAGAIN only when the socket itself had no more; or
+   *   another negative errno
+   */
+  receive(): number;
+  /**
+   * What the socket is to be given for plain bytes. It is the whole or a part of an array buffer that is never
+   * resized, and is overwritten by the next call.
+   *
+   * @param bytes in `kernel.input`, which may be overwritten
+   */
+  encode(bytes: Uint8Array): Uint8Array;
+  /** What the socket is to be given before our direction ends, as `encode` gives it; empty for nothing. */
+  farewell(): Uint8Array;
+  /** The leg is about to be closed. */
+  close(): void;
+};
+
+/** The legs of one thread, as the relay reads and writes them. */
+export class Wire {
+  readonly #thread: Thread;
+  readonly #kernel: Kernel;
+  readonly #codecs = new Map<number, Codec>();
+  /** Of the last bytes for a coded leg that were not taken whole: what its socket was given, and how much of it was taken. */
+  #encoded: Uint8Array = new Uint8Array(0);
+  #taken = 0;
+
+  constructor(thread: Thread) {
+    this.#thread = thread;
+    this.#kernel = thread.kernel;
+  }
+
+  /** Have a codec for a leg, from its next read or write on. It goes with the leg. */
+  attach(fd: number, codec: Codec): void {
+    this.#codecs.set(fd, codec);
+    this.#thread.table.set(fd, CODED);
+  }
+
+  /** Read plain bytes into `kernel.input`: how many, 0 at the end, or the negative errno. */
+  receive(fd: number): number {
+    return this.#thread.table.has(fd, CODED) ? this.#codecs.get(fd)!.receive() : this.#kernel.receive(fd);
+  }
+
+  /**
+   * Send the first so many bytes of `kernel.input`. Returns `length` when all were taken; else less, or the negative
+   * errno, and the rest is to be had with `rest`. With `isLast` the end of the direction follows at once.
+   */
+  send(fd: number, length: number, isLast: boolean): number {
+    if (this.#thread.table.has(fd, CODED)) return this.#sendEncoded(fd, this.#codecs.get(fd)!.encode(this.#kernel.input.subarray(0, length)), length);
+    return isLast ? this.#kernel.sendLastInput(fd, length) : this.#kernel.sendInput(fd, length);
+  }
+
+  #sendEncoded(fd: number, bytes: Uint8Array, length: number): number {
+    const sent = this.#kernel.send(fd, bytes);
+    if (sent === bytes.length) return length;
+    this.#encoded = bytes;
+    this.#taken = Math.max(0, sent);
+    return Math.min(sent, 0);
+  }
+
+  /** A copy of what a leg did not take of the last `send` or `sendFarewell`, as its socket carries it. */
+  rest(fd: number, length: number, sent: number): Uint8Array {
+    if (this.#thread.table.has(fd, CODED)) return copy(this.#encoded.subarray(this.#taken));
+    return copy(this.#kernel.input.subarray(Math.max(0, sent), length));
+  }
+
+  /** Send what a coded leg is to be told before its direction ends. Returns 1 when that is done; else as `send`. */
+  sendFarewell(fd: number): number {
+    const bytes = this.#codecs.get(fd)!.farewell();
+    return bytes.length === 0 ? 1 : this.#sendEncoded(fd, bytes, 1);
+  }
+
+  /** A leg is about to be closed. */
+  forget(fd: number): void {
+    this.#codecs.get(fd)?.close();
+    this.#codecs.delete(fd);
+  }
+}
+
+/** In an array buffer of its own, as the kernel must have it. */
+function copy(bytes: Uint8Array): Uint8Array {
+  const own = new Uint8Array(new ArrayBuffer(bytes.length));
+  own.set(bytes);
+  return own;
+}
