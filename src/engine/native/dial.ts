@@ -6,48 +6,15 @@ import type { FirstFlight } from './first-flight.ts';
 import { EADDRNOTAVAIL, EAGAIN, ECONNREFUSED, EPOLLERR, EPOLLHUP, EPOLLOUT } from './kernel.ts';
 import type { PinnedAddress } from './kernel.ts';
 import { CONNECTING } from './connection-table.ts';
+import { nextIndex, NO_FAILURES, openDial, removeTry, setAddresses } from './dial-state.ts';
+import type { Dial, LookupFailure } from './dial-state.ts';
 import { describeLateLookup } from '../words.ts';
 import { OUT_OF_TIME } from './messages.ts';
 import type { EndReason } from './messages.ts';
-import type { Thread, ThreadUpstream } from './thread.ts';
+import type { Thread } from './thread.ts';
 
 const SHORTAGE_ERRNOS = errnosOf(SHORTAGES);
 const REFUSAL_ERRNOS = errnosOf(REFUSALS);
-
-/** A connect under way, and the index of its address. */
-type Try = { readonly fd: number; readonly address: number };
-type Failure = { readonly address: number; readonly errno: number };
-type LookupFailure = { readonly text: string; readonly isPassing: boolean };
-/** What most dials end with. */
-const NO_FAILURES: readonly Failure[] = [];
-
-/** One client whose upstream is not connected yet. */
-type Dial = {
-  readonly client: number;
-  readonly upstream: ThreadUpstream;
-  readonly retryUntil: number;
-  readonly beganAt: number;
-  /** When the attempt under way began. */
-  attemptAt: number;
-  addresses: readonly PinnedAddress[];
-  /** Index of the address that is tried first: the one that answered last. */
-  first: number;
-  /** How many have been tried. */
-  next: number;
-  /** Connects under way: mostly one. */
-  tries: Try[];
-  failures: readonly Failure[];
-  /** Why the name has no addresses; null: it has some, or was not looked up. */
-  lookupFailure: LookupFailure | null;
-  /** When the attempt is given up. */
-  deadline: number;
-  /** When something is due of which no event tells. */
-  wakeAt: number;
-  /** A new attempt is due at `wakeAt`, rather than the next address. */
-  isResting: boolean;
-  pauseMs: number;
-  fullQueuePauseMs: number;
-};
 
 export class Dialer {
   readonly #thread: Thread;
@@ -71,15 +38,7 @@ export class Dialer {
   begin(client: number, age: DialAge | null = null): void {
     const { now, upstreams, table } = this.#thread;
     const upstream = upstreams.get(table.upstream(client))!;
-    const dial: Dial = {
-      client, upstream,
-      beganAt: now - (age?.sinceMs ?? 0),
-      attemptAt: now,
-      retryUntil: now + upstream.plan.retryMs - (age?.sinceMs ?? 0),
-      addresses: [], first: 0, next: 0, tries: [], failures: NO_FAILURES, lookupFailure: null,
-      deadline: 0, wakeAt: Infinity, isResting: false,
-      pauseMs: RETRY_PAUSE_MS.first, fullQueuePauseMs: FULL_QUEUE_PAUSE_MS.first,
-    };
+    const dial = openDial(client, upstream, { now, sinceMs: age?.sinceMs ?? 0 });
     this.#dials.set(client, dial);
     upstream.counters.addDialing(1);
     this.#attempt(dial, age?.attemptMs);
@@ -133,15 +92,12 @@ export class Dialer {
   }
 
   #tryAddresses(dial: Dial, addresses: readonly PinnedAddress[]): void {
-    const { answeredLast } = dial.upstream;
-    dial.addresses = addresses;
-    dial.first = addresses.length < 2 || answeredLast === null ? 0 : Math.max(0, addresses.findIndex((each) => isSame(each, answeredLast)));
+    setAddresses(dial, addresses);
     this.#tryNext(dial);
   }
 
   #tryNext(dial: Dial): void {
-    const { next, first } = dial;
-    const index = next === 0 ? first : next <= first ? next - 1 : next;
+    const index = nextIndex(dial);
     const address = dial.addresses[index];
     if (address === undefined) return;
     dial.next++;
@@ -305,13 +261,4 @@ export class Dialer {
     dial.next = dial.addresses.length;
     this.#attemptFailed(dial);
   }
-}
-
-function isSame(one: PinnedAddress, other: PinnedAddress): boolean {
-  return Buffer.compare(one.pinned.bytes, other.pinned.bytes) === 0;
-}
-
-function removeTry(dial: Dial, fd: number): void {
-  if (dial.tries.length === 1 && dial.tries[0]!.fd === fd) dial.tries.pop();
-  else dial.tries = dial.tries.filter((each) => each.fd !== fd);
 }

@@ -1,0 +1,77 @@
+/** Where the dial for one client stands. */
+import { FULL_QUEUE_PAUSE_MS, RETRY_PAUSE_MS } from '../policy.ts';
+import type { PinnedAddress } from './kernel.ts';
+import type { ThreadUpstream } from './thread.ts';
+
+/** A connect under way, and the index of its address. */
+export type Try = { readonly fd: number; readonly address: number };
+/** The index of an address, and why it could not be connected. */
+export type Failure = { readonly address: number; readonly errno: number };
+/** Why a name has no addresses, and whether that may pass. */
+export type LookupFailure = { readonly text: string; readonly isPassing: boolean };
+/** What most dials end with. */
+export const NO_FAILURES: readonly Failure[] = [];
+
+/** One client whose upstream is not connected yet. */
+export type Dial = {
+  readonly client: number;
+  readonly upstream: ThreadUpstream;
+  readonly retryUntil: number;
+  readonly beganAt: number;
+  /** When the attempt under way began. */
+  attemptAt: number;
+  addresses: readonly PinnedAddress[];
+  /** Index of the address that is tried first: the one that answered last. */
+  first: number;
+  /** How many have been tried. */
+  next: number;
+  /** Connects under way: mostly one. */
+  tries: Try[];
+  failures: readonly Failure[];
+  /** Why the name has no addresses; null: it has some, or was not looked up. */
+  lookupFailure: LookupFailure | null;
+  /** When the attempt is given up. */
+  deadline: number;
+  /** When something is due of which no event tells. */
+  wakeAt: number;
+  /** A new attempt is due at `wakeAt`, rather than the next address. */
+  isResting: boolean;
+  pauseMs: number;
+  fullQueuePauseMs: number;
+};
+
+/** A dial that begins now; `sinceMs` ago, if another process began it. */
+export function openDial(client: number, upstream: ThreadUpstream, { now, sinceMs }: { now: number; sinceMs: number }): Dial {
+  return {
+    client, upstream,
+    beganAt: now - sinceMs,
+    attemptAt: now,
+    retryUntil: now + upstream.plan.retryMs - sinceMs,
+    addresses: [], first: 0, next: 0, tries: [], failures: NO_FAILURES, lookupFailure: null,
+    deadline: 0, wakeAt: Infinity, isResting: false,
+    pauseMs: RETRY_PAUSE_MS.first, fullQueuePauseMs: FULL_QUEUE_PAUSE_MS.first,
+  };
+}
+
+/** Try these addresses, the one that answered last before the others. */
+export function setAddresses(dial: Dial, addresses: readonly PinnedAddress[]): void {
+  const { answeredLast } = dial.upstream;
+  dial.addresses = addresses;
+  dial.first = addresses.length < 2 || answeredLast === null ? 0 : Math.max(0, addresses.findIndex((each) => isSame(each, answeredLast)));
+}
+
+/** Index of the address that is tried next. */
+export function nextIndex({ next, first }: Dial): number {
+  if (next === 0) return first;
+  return next <= first ? next - 1 : next;
+}
+
+/** A connect is under way no longer. */
+export function removeTry(dial: Dial, fd: number): void {
+  if (dial.tries.length === 1 && dial.tries[0]!.fd === fd) dial.tries.pop();
+  else dial.tries = dial.tries.filter((each) => each.fd !== fd);
+}
+
+function isSame(one: PinnedAddress, other: PinnedAddress): boolean {
+  return Buffer.compare(one.pinned.bytes, other.pinned.bytes) === 0;
+}
