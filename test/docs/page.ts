@@ -40,3 +40,17 @@ export function sectionOf(text: string, title: string): string {
   if (section === undefined) throw new Error(`the page has no section ${title}`);
   return section;
 }
+
+export type Step = { command: string; output: string };
+
+/** What a page shows: `$ command` with what follows up to the next one; a block without a `$` is commands alone. */
+export function stepsOf(text: string): Step[] {
+  const blocks = [...text.matchAll(/^```[a-z]*\n(.*?)^```$/gms)].map(([, block = '']) => block);
+  return blocks.flatMap((block) => {
+    if (!/^\$ /m.test(block)) return [{ command: block, output: '' }];
+    return block.split(/^\$ /m).slice(1).map((step) => {
+      const [command = '', ...output] = step.split('\n');
+      return { command, output: output.join('\n') };
+    });
+  });
+}

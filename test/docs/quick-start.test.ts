@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';
-import { runtime } from '../e2e/grace.ts';
+import { runtime, startProgram } from '../e2e/grace.ts';
 import { makePlace, openShell } from '../recipes/recipe.ts';
-import { readPage, sectionOf } from './page.ts';
+import { pages, readPage, sectionOf, stepsOf } from './page.ts';
 
 /** Its ports are those of the page, so they must not be anybody else's: in a network of its own. */
 const alone = ['unshare', '-rn', 'sh', '-c', 'ip link set lo up && exec "$@"', 'sh'];
@@ -13,20 +13,6 @@ function whyNot(): string | false {
   if (runtime !== 'executable' || process.platform !== 'linux') return 'the built executable on Linux';
   if (spawnSync(alone[0]!, [...alone.slice(1), 'true']).status !== 0) return 'it needs a network of its own, and iproute2';
   return ['curl', 'openssl'].find((name) => spawnSync(name, ['--help']).error) ?? false;
-}
-
-type Step = { command: string; output: string };
-
-/** `$ command` with what follows up to the next one; a block without a `$` is commands alone. */
-function stepsOf(section: string): Step[] {
-  const blocks = [...section.matchAll(/^```[a-z]*\n(.*?)^```$/gms)].map(([, block = '']) => block);
-  return blocks.flatMap((block) => {
-    if (!/^\$ /m.test(block)) return [{ command: block, output: '' }];
-    return block.split(/^\$ /m).slice(1).map((step) => {
-      const [command = '', ...output] = step.split('\n');
-      return { command, output: output.join('\n') };
-    });
-  });
 }
 
 /** Pids and versions are others each time. */
@@ -52,5 +38,14 @@ test('the quick start of README does what it shows', { timeout: 180_000, skip: w
     const said = isRefused ? (await shell.attempt(script)).stdout : await shell.run(script);
     assert.equal(plain(said), plain(output), command);
     await shell.run(settle(command) || ':');
+  }
+});
+
+test('what pages show of grace endpoint is what it says', { timeout: 60_000 }, async () => {
+  const shown = pages().flatMap((page) => stepsOf(readPage(page)).filter(({ command }) => command.startsWith('grace endpoint ')));
+  assert.ok(shown.length >= 2, `${shown.length} samples`);
+  for (const { command, output } of shown) {
+    const { stdout, stderr } = await startProgram(command.split(' ').slice(1)).ended;
+    assert.equal(stdout + stderr, output, command);
   }
 });
