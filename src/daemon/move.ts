@@ -16,7 +16,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { EndpointText, GenerationReport } from '../control/messages.ts';
 import { CONNECTIONS_PER_BATCH, receiveBatch, sendBatch } from '../engine/transfer.ts';
-import type { MovedConnection, Mover } from '../engine/transfer.ts';
+import type { Mover } from '../engine/engine.ts';
+import type { MovedConnection } from '../engine/transfer.ts';
 import { errorMessage, GraceError } from '../error.ts';
 import type { DestinationView } from '../forward/forwarder.ts';
 import type { RuleSpec } from '../forward/rule.ts';

@@ -8,10 +8,12 @@
 import type { ClientEndpoint, ServerEndpoint } from '../endpoint/model.ts';
 import type { Listener } from '../net/listener.ts';
 import type { Seats } from './seats.ts';
-import type { Mover } from './transfer.ts';
+import type { MovedConnection } from './transfer.ts';
 
+/** What moves the bytes: `portable` runs anywhere, `native` on Linux. */
 export type EngineName = 'portable' | 'native';
 
+/** Moves the bytes of all rules of a process. Whoever opens it closes it. */
 export type Engine = {
   readonly name: EngineName;
   /**
@@ -38,6 +40,7 @@ export type Engine = {
   close(): Promise<void>;
 };
 
+/** How an endpoint is tried. The signal ends the attempt, with its reason. */
 export type ProbeOptions = { signal: AbortSignal; http?: HttpQuestion | undefined };
 
 /** A GET over HTTP/1.1, and the answers to it that are good. */
@@ -52,6 +55,7 @@ export type HttpQuestion = {
   userAgent: string;
 };
 
+/** Where clients are accepted, and where they go. */
 export type FrontendOptions = {
   listener: Listener;
   /** What the listener speaks: plain, TLS, PROXY. */
@@ -75,6 +79,7 @@ export type Frontend = {
   stop(): Promise<void>;
 };
 
+/** What a destination counts. */
 export type UpstreamStats = {
   /** Clients accepted for this upstream and not ended, those whose upstream is being dialled included. */
   connections: number;
@@ -111,6 +116,7 @@ export type EngineObserver = {
   acceptResumed?(): void;
 };
 
+/** What is told of a connection that has ended. */
 export type ConnectionEnd = {
   /** The client's address, `host:port` or `unix`. */
   peer: string;
@@ -121,4 +127,30 @@ export type ConnectionEnd = {
   bytesIn: number;
   bytesOut: number;
   durationMs: number;
+};
+
+/** Where connections go on that come from another process. */
+export type AdoptOptions = {
+  upstream: Upstream;
+  /** Where clients of its rule are accepted now; null when they are not any more. */
+  frontend: Frontend | null;
+  /** Without a frontend: who hears of the end, and how long no byte may move. */
+  observer: EngineObserver;
+  idleMs: number | null;
+  /** Where they have a place each from now on; null: no limit. */
+  seats?: Seats | null;
+};
+
+/** An engine whose connections can change the process. */
+export type Mover = {
+  /** Stop up to so many connections of an upstream where they are. None is given when none can be moved. */
+  freeze(upstream: Upstream, limit: number): Promise<MovedConnection[]>;
+  /** Let frozen connections go on here. */
+  thaw(connections: readonly MovedConnection[]): void;
+  /** Whether `adopt` can be expected to succeed. Asked before the other process lets go. */
+  readonly canAdopt: boolean;
+  /** Forget frozen connections, which another process has: no peer notices. */
+  release(connections: readonly MovedConnection[]): void;
+  /** Go on with connections of another process. Their descriptors are the engine's from now on. Throws GraceError when it cannot. */
+  adopt(connections: readonly MovedConnection[], options: AdoptOptions): void;
 };

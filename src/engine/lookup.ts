@@ -24,6 +24,7 @@ export function makeRoomForLookups(env: NodeJS.ProcessEnv): void {
   env['UV_THREADPOOL_SIZE'] = String(2 * (MAX_AT_ONCE.hosts + MAX_AT_ONCE.slow + MAX_AT_ONCE.others));
 }
 
+/** How a name is looked up. The signal ends the wait, with its reason. */
 export type ResolveOptions = {
   /** Answers are of the family of this address; null: of any. */
   bindAddress: string | null;
@@ -43,6 +44,7 @@ type Name = {
 
 type Queue = { running: number; readonly max: number; readonly waiting: Name[] };
 
+/** Asks the system for the addresses of a name, of a family or (0) of any. Rejects with the system's error. */
 export type AskSystem = (host: string, family: 0 | 4 | 6) => Promise<readonly string[]>;
 
 /**

@@ -9,6 +9,7 @@ import { openPortableEngine } from './portable/engine.ts';
 /** `auto`: native where it can run. */
 export type WantedEngine = EngineName | 'auto';
 
+/** What is asked of an engine. */
 export type EngineChoice = {
   wanted: WantedEngine;
   /** Threads of the native engine; null: half of the cores, the other half being for those it serves. */
@@ -19,6 +20,7 @@ export type EngineChoice = {
   onFailure: (error: Error) => void;
 };
 
+/** An engine, and what to say about it. The caller closes it. */
 export type OpenedEngine = {
   engine: Engine;
   /** Why it is this one, as of now. */

@@ -19,6 +19,7 @@ export function seatsOf(endpoint: ServerEndpoint, given?: Seats | null): Seats |
 /** What a thread needs to take part. */
 export type SeatsPlan = { limit: number; memory: SharedArrayBuffer };
 
+/** The places of one source. Counts in shared memory; whoever waits in the main thread is told when there is room. */
 export class Seats {
   readonly limit: number;
   readonly memory: SharedArrayBuffer;

@@ -1,6 +1,6 @@
 /**
- * Open connections on their way from one process to another: what an engine can do about it, and how
- * a batch of them is written down.
+ * Open connections on their way from one process to another: how a batch of them is
+ * written down. What an engine can do about it is `Mover` in engine.ts.
  *
  * A batch is a message with descriptors (SCM_RIGHTS). The first is a file in memory with everything
  * that is to be known, bytes in flight included; the others are the sockets, of each connection the
@@ -10,8 +10,6 @@ import { closeFd } from '../sys/descriptor.ts';
 import { openMemoryFile, readMemoryFile } from '../sys/memory-file.ts';
 import { MAX_FDS_PER_MESSAGE, receiveMessage, sendMessage } from '../sys/message.ts';
 import { GraceError } from '../error.ts';
-import type { EngineObserver, Frontend, Upstream } from './engine.ts';
-import type { Seats } from './seats.ts';
 
 /** How one side of a connection stands. */
 export type MovedLeg = {
@@ -46,31 +44,6 @@ export type MovedConnection = {
 
 /** Ages of a dial, in milliseconds. */
 export type DialAge = { sinceMs: number; attemptMs: number };
-
-export type AdoptOptions = {
-  upstream: Upstream;
-  /** Where clients of its rule are accepted now; null when they are not any more. */
-  frontend: Frontend | null;
-  /** Without a frontend: who hears of the end, and how long no byte may move. */
-  observer: EngineObserver;
-  idleMs: number | null;
-  /** Where they have a place each from now on; null: no limit. */
-  seats?: Seats | null;
-};
-
-/** An engine whose connections can change the process. */
-export type Mover = {
-  /** Stop up to so many connections of an upstream where they are. None is given when none can be moved. */
-  freeze(upstream: Upstream, limit: number): Promise<MovedConnection[]>;
-  /** Let frozen connections go on here. */
-  thaw(connections: readonly MovedConnection[]): void;
-  /** Whether `adopt` can be expected to succeed. Asked before the other process lets go. */
-  readonly canAdopt: boolean;
-  /** Forget frozen connections, which another process has: no peer notices. */
-  release(connections: readonly MovedConnection[]): void;
-  /** Go on with connections of another process. Their descriptors are the engine's from now on. Throws GraceError when it cannot. */
-  adopt(connections: readonly MovedConnection[], options: AdoptOptions): void;
-};
 
 /** Most connections of a batch: two sockets each, and the file. */
 export const CONNECTIONS_PER_BATCH: number = Math.floor((MAX_FDS_PER_MESSAGE - 1) / 2);

@@ -5,9 +5,8 @@
  */
 import { innerEndpoint } from '../endpoint/inner.ts';
 import type { ServerEndpoint, ServerExtras } from '../endpoint/model.ts';
-import type { Engine, EngineObserver, Frontend } from '../engine/engine.ts';
+import type { AdoptOptions, Engine, EngineObserver, Frontend } from '../engine/engine.ts';
 import { seatsOf } from '../engine/seats.ts';
-import type { AdoptOptions } from '../engine/transfer.ts';
 import type { Listener } from '../net/listener.ts';
 import { GraceError } from '../error.ts';
 import { Changes } from './changes.ts';

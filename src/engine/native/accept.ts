@@ -17,6 +17,7 @@ const SHORTAGE_ERRNOS = errnosOf(SHORTAGES);
 /** In place of a client: it was accepted, and nothing could be done with it. */
 const REFUSED = -(1 << 20);
 
+/** Accepts on the listeners of one thread, as many clients as there are descriptors and places for. The mirror image of Dialer. */
 export class Acceptor {
   readonly #thread: Thread;
   readonly #descriptors: Descriptors;

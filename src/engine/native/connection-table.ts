@@ -38,7 +38,9 @@ const IDLE_MARK = 7;
 
 /** What a descriptor is, and how a leg stands. */
 export const KIND_CLIENT = 1;
+/** The upstream's side of a connection. */
 export const KIND_SERVER = 2;
+/** Clients are accepted on it. */
 export const KIND_LISTENER = 4;
 /** There may be something to read. */
 export const READABLE = 8;
@@ -52,9 +54,11 @@ export const SHUT = 64;
 export const BLOCKED = 128;
 /** A write failed: what the peer sent is still passed on, then the other leg is reset. */
 export const BROKEN = 256;
+/** Its connect(2) is under way; its other side is the client that it is for, which does not know it. */
 export const CONNECTING = 512;
 /** On the list of those that had more to read than their turn allowed. */
 export const QUEUED = 1024;
+/** A Unix socket. */
 export const IS_UNIX = 2048;
 /** Its bytes go through a pipe. */
 export const SPLICING = 4096;
@@ -77,6 +81,7 @@ function tick(milliseconds: number): number {
   return Math.floor(milliseconds / TICK_MS) | 0;
 }
 
+/** The table, in memory that all threads and the main thread share. A row is written by the thread that owns it alone. */
 export class ConnectionTable {
   readonly memory: SharedArrayBuffer;
   readonly ints: Int32Array;

@@ -11,8 +11,10 @@ const BYTES_OUT = 4;
 /** Connections that the main thread gave to this one; the one number that the main thread writes. */
 const ADOPTED = 5;
 
+/** What all threads together have counted. */
 export type Totals = { connections: number; dialing: number; bytesIn: number; bytesOut: number };
 
+/** Shared memory for the counters of an upstream in so many threads. */
 export function allocateCounters(threads: number): SharedArrayBuffer {
   return new SharedArrayBuffer(threads * ROW * 8);
 }
@@ -73,6 +75,7 @@ export class Counters {
   }
 }
 
+/** The counters of all threads together. */
 export function sumCounters(rows: readonly Counters[]): Totals {
   const totals: Totals = { connections: 0, dialing: 0, bytesIn: 0, bytesOut: 0 };
   for (const row of rows) {

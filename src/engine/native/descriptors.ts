@@ -4,6 +4,7 @@ import { fdLimit } from '../../sys/process.ts';
 import { descriptorReserve } from '../policy.ts';
 import type { Kernel } from './kernel.ts';
 
+/** The descriptors of the process, as one thread sees them. */
 export class Descriptors {
   readonly #kernel: Kernel;
   /** The system gives the lowest number that is free: one from here on says that all below are taken. */

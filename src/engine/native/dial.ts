@@ -16,6 +16,7 @@ import type { Thread } from './thread.ts';
 const SHORTAGE_ERRNOS = errnosOf(SHORTAGES);
 const REFUSAL_ERRNOS = errnosOf(REFUSALS);
 
+/** Dials for the clients of one thread: all addresses in turn, again where that is wanted, until the time is up. The mirror image of Acceptor. */
 export class Dialer {
   readonly #thread: Thread;
   readonly #firstFlight: FirstFlight;

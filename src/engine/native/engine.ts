@@ -13,8 +13,7 @@ import { setResetOnClose } from '../../sys/socket.ts';
 import { SystemError } from '../../sys/system-error.ts';
 import { errorCode, GraceError } from '../../error.ts';
 import type { ClientEndpoint } from '../../endpoint/model.ts';
-import type { Engine, EngineName, FrontendOptions, ProbeOptions, Upstream } from '../engine.ts';
-import type { AdoptOptions } from '../transfer.ts';
+import type { AdoptOptions, Engine, EngineName, FrontendOptions, ProbeOptions, Upstream } from '../engine.ts';
 import { REFUSALS } from '../policy.ts';
 import { Names } from '../lookup.ts';
 import { openPortableEngine } from '../portable/engine.ts';
@@ -33,6 +32,7 @@ import type { ThreadsOptions } from './threads.ts';
 import { seatsOf } from '../seats.ts';
 import { NativeUpstream } from './upstream.ts';
 
+/** What the engine runs with. */
 export type NativeEngineOptions = {
   /** Threads that move bytes. Default 1. */
   threads?: number;
@@ -51,6 +51,7 @@ export function openNativeEngine(options: NativeEngineOptions = {}): NativeEngin
   return new NativeEngine(options);
 }
 
+/** The engine, in the main thread. */
 export class NativeEngine implements Engine {
   readonly #portable: Engine;
   readonly #names: Names;

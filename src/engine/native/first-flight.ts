@@ -17,6 +17,7 @@ const BELIEVED_FROM = 4;
 /** What a destination begins with. */
 export const UNKNOWN_EAGERNESS = BELIEVED_FROM;
 
+/** Decides for each connect of one thread whether its acknowledgement waits. */
 export class FirstFlight {
   readonly #thread: Thread;
   /** Pairs of the descriptors of a server and its generation, for the connects that ended in this round. */

@@ -13,6 +13,7 @@ import type { IdleWatch } from './idle.ts';
 import type { Relay } from './relay.ts';
 import type { Thread } from './thread.ts';
 
+/** Stops and goes on with the connections of one thread. */
 export class Freezer {
   readonly #thread: Thread;
   readonly #relay: Relay;

@@ -9,6 +9,7 @@ import { Route } from './route.ts';
 import type { Threads } from './threads.ts';
 import type { NativeUpstream } from './upstream.ts';
 
+/** What a frontend is made of. The caller still owns the listener. */
 export type NativeFrontendOptions = {
   /** Make this frontend known to the reports of these threads under a new number. */
   register: (frontend: NativeFrontend, members: readonly number[]) => number;

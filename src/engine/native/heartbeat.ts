@@ -6,6 +6,7 @@ const IS_RUNNING = 0;
 const HAS_STARTED = 1;
 const EXECUTED = 2;
 
+/** The cells of one thread. Made in the main thread, and again of its memory in the other. */
 export class Heartbeat {
   readonly memory: SharedArrayBuffer;
   readonly #cells: Int32Array;

@@ -4,6 +4,7 @@ import { describeIdle } from '../words.ts';
 import { FROZEN, KIND_CLIENT, TICK_MS } from './connection-table.ts';
 import type { Thread } from './thread.ts';
 
+/** Looks at the connections of one thread now and then. */
 export class IdleWatch {
   readonly #thread: Thread;
   wakeAt = Infinity;

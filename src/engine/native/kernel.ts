@@ -29,14 +29,23 @@ const table = {
   __errno_location: { args: [], result: 'u64' },
 } as const;
 
-/** Events of epoll(7) and flags of socket(2), the same on x64 and arm64. */
+// Events of epoll(7), flags of socket(2) and others, the same on x64 and arm64.
+
+/** Bytes, a client or an end have come. */
 export const EPOLLIN = 0x1;
+/** Urgent bytes have come. */
 export const EPOLLPRI = 0x2;
+/** Bytes can be written, or a connect(2) has succeeded. */
 export const EPOLLOUT = 0x4;
+/** An error waits, or a connect(2) has failed. */
 export const EPOLLERR = 0x8;
+/** Both directions have ended. */
 export const EPOLLHUP = 0x10;
+/** The peer has ended its direction. */
 export const EPOLLRDHUP = 0x2000;
+/** Of all that wait for a descriptor, one is woken. */
 export const EPOLLEXCLUSIVE = 1 << 28;
+/** Tell of changes alone. */
 export const EPOLLET = 1 << 31;
 /** What is asked of a TCP socket: edge-triggered, and that it can be written only after a write that it could not take. */
 export const TCP_EVENTS: number = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;
@@ -58,18 +67,25 @@ const SO_LINGER = 13n;
 const SHUT_WR = 1n;
 const AF_INET = 2;
 
+/** A signal came first (errno(3), the numbers of Linux on x64 and arm64; so are those below). */
 export const EINTR = 4;
+/** Nothing can be done without waiting. */
 export const EAGAIN = 11;
+/** The system has no memory left. */
 export const ENOMEM = 12;
+/** What was asked cannot be done; of accept(2): the socket was shut down. */
 export const EINVAL = 22;
-export const ENOENT = 2;
-export const ENFILE = 23;
+/** This process has no descriptors left. */
 export const EMFILE = 24;
+/** There is no address or no port to connect from. */
 export const EADDRNOTAVAIL = 99;
+/** A client was gone before it was accepted. */
 export const ECONNABORTED = 103;
+/** The system has no memory for buffers left. */
 export const ENOBUFS = 105;
-export const ETIMEDOUT = 110;
+/** Nobody listens there. */
 export const ECONNREFUSED = 111;
+/** A connect(2) is under way. */
 export const EINPROGRESS = 115;
 
 /** Bytes that one read takes at most. */
@@ -90,6 +106,7 @@ type Pinned = { readonly bytes: Uint8Array<ArrayBuffer>; readonly ints: Int32Arr
 /** A socket address in pinned memory. */
 export type PinnedAddress = { readonly pinned: Pinned; readonly length: bigint };
 
+/** The calls of one thread, bound for it alone. */
 export type Kernel = ReturnType<typeof openKernel>;
 
 /** Throws GraceError when this runtime or this system cannot make the calls. */

@@ -20,6 +20,7 @@ export type UpstreamPlan = {
   mayMeetItself: boolean;
 };
 
+/** A frontend as a thread needs it. */
 export type FrontendPlan = {
   id: number;
   /** -1: nothing is accepted; it is for connections of another process. */
@@ -34,6 +35,7 @@ export type FrontendPlan = {
   reportsOrderly: boolean;
 };
 
+/** What the main thread sends; each is carried out in the order in which it was sent. */
 export type ThreadCommand =
   | { type: 'open-upstream'; plan: UpstreamPlan }
   /** Nobody will name it again; it is remembered for the connections that it has. */
@@ -66,6 +68,7 @@ export const OUT_OF_TIME = 0;
 /** Why a connection ended: errors of system calls by their number, each with the number of the address, or a sentence. */
 export type EndReason = { failures: readonly { address: number; errno: number }[] } | { text: string } | null;
 
+/** What a thread tells of a connection that has ended. */
 export type EndReport = {
   upstream: number;
   frontend: number;
@@ -77,6 +80,7 @@ export type EndReport = {
   durationMs: number;
 };
 
+/** What a thread sends. */
 export type Report =
   | { type: 'resolve'; upstream: number }
   /** Nobody waits for that any more. */

@@ -2,13 +2,14 @@
 import { GraceError } from '../../error.ts';
 import { closeFd } from '../../sys/descriptor.ts';
 import { setResetOnClose } from '../../sys/socket.ts';
-import type { AdoptOptions, MovedConnection, MovedLeg, Mover } from '../transfer.ts';
-import type { Upstream } from '../engine.ts';
+import type { MovedConnection, MovedLeg } from '../transfer.ts';
+import type { AdoptOptions, Mover, Upstream } from '../engine.ts';
 import { NativeFrontend } from './frontend.ts';
 import { FROZEN, KIND_CLIENT, KIND_SERVER } from './connection-table.ts';
 import type { Threads } from './threads.ts';
 import { NativeUpstream } from './upstream.ts';
 
+/** What moving needs of the engine. */
 export type NativeMoverOptions = {
   threads: Threads;
   isUsable: () => boolean;
@@ -16,6 +17,7 @@ export type NativeMoverOptions = {
   openShadow: (options: Pick<AdoptOptions, 'observer' | 'idleMs' | 'seats'>, threads: readonly number[]) => number;
 };
 
+/** Freezes and adopts connections of the threads, and knows for each whose it is meanwhile. */
 export class NativeMover implements Mover {
   readonly #options: NativeMoverOptions;
   /** Frozen connections, with the thread they are of; null: it died, and their descriptors are the main thread's. */

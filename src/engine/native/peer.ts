@@ -41,6 +41,7 @@ export function peerOf({ table, ipv6Peers }: PeerTable, client: number): string 
   return `${host >>> 24}.${(host >>> 16) & 255}.${(host >>> 8) & 255}.${host & 255}:${port}`;
 }
 
+/** A client is about to be closed. */
 export function forgetPeer({ table, ipv6Peers }: PeerTable, client: number): void {
   if (table.peerPort(client) === IPV6) ipv6Peers.delete(client);
 }

@@ -14,6 +14,7 @@ import type { Thread } from './thread.ts';
 export const SPLICE_AFTER = 3;
 /** Less than this moved by a splice is not worth one; so many in a row end the splicing. */
 const SMALL = 16 * 1024;
+/** So many small ones in a row end the splicing. */
 export const COPY_AFTER = 32;
 /** EINVAL, ENOSYS: these two sockets cannot be spliced. */
 const UNSUPPORTED: readonly number[] = [-22, -38];
@@ -28,6 +29,7 @@ type Pipe = { input: number; output: number };
 /** Bytes in a pipe that belong to one leg. */
 export type PipePart = { readonly pipe: Pipe; length: number };
 
+/** What came of one move through a pipe. */
 export type Moved = {
   /** Bytes taken, 0 at the end, or the negative errno. */
   read: number;
@@ -39,6 +41,7 @@ export type Moved = {
   isUnsupported: boolean;
 };
 
+/** The pipes of one thread. */
 export class Pipes {
   readonly #kernel: Kernel;
   readonly #table: ConnectionTable;

@@ -18,6 +18,7 @@ const END_EVENTS = EPOLLRDHUP | EPOLLERR | EPOLLPRI;
 const ENDING_ERRNOS = errnosOf(ENDINGS);
 const GOES_ON = { endsAfter: false };
 
+/** Moves the bytes of the connections of one thread. What it reads and writes goes through `wire`, but for bulk, which is spliced. */
 export class Relay {
   /** What it reads from and writes to. */
   readonly wire: Wire;

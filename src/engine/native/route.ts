@@ -16,6 +16,7 @@ const HUNG_AFTER_MS = 1000;
 /** Nobody accepts any more. */
 export const CLOSED_ROUTE = -1;
 
+/** The cell and the flags. Made in the main thread, and again of its memory in the others. */
 export class Route {
   readonly memory: SharedArrayBuffer;
   readonly #cells: Int32Array;

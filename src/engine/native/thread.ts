@@ -6,6 +6,7 @@ import type { EndReason, FrontendPlan, Report, UpstreamPlan } from './messages.t
 import type { Seats } from '../seats.ts';
 import type { Route } from './route.ts';
 
+/** A destination, as a thread knows it. */
 export type ThreadUpstream = {
   readonly plan: UpstreamPlan;
   readonly counters: Counters;
@@ -24,6 +25,7 @@ export type ThreadUpstream = {
   eagerness: number;
 };
 
+/** A frontend, as a thread knows it. */
 export type ThreadFrontend = {
   readonly plan: FrontendPlan;
   readonly route: Route;
@@ -45,6 +47,7 @@ export type ThreadFrontend = {
   nextLookAt: number;
 };
 
+/** What the roles of one thread share. */
 export type Thread = {
   readonly number: number;
   readonly kernel: Kernel;
@@ -72,6 +75,7 @@ export type Thread = {
   end(client: number, options: EndOptions): void;
 };
 
+/** How a connection ends. */
 export type EndOptions = {
   stage: 'dial' | 'relay';
   reason: EndReason;

@@ -23,6 +23,7 @@ const END_AFTER_ERROR_MS = 500;
 /** What a thread allocates lives for a dial at most: a larger young generation only holds more of what is dead already. */
 const YOUNG_MB = 2;
 
+/** How many threads there are, and who hears of them. */
 export type ThreadsOptions = {
   count: number;
   onReport: (thread: number, report: Report) => void;
@@ -53,6 +54,7 @@ type Member = {
   die(error: Error): void;
 };
 
+/** The threads of an engine: started, told what to do, watched, ended. */
 export class Threads {
   readonly table = new ConnectionTable();
   readonly #members: Member[] = [];

@@ -15,6 +15,7 @@ const TCP_KEEPCNT = 6;
 /** Most connections end before this age, and never need the three calls that set the times of keep-alive. */
 const TIMES_FROM_AGE_MS = 10_000;
 
+/** Have small writes sent at once (TCP_NODELAY). */
 export function setNoDelay(kernel: Kernel, fd: number): void {
   kernel.setOption(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 }

@@ -4,6 +4,7 @@ import { allocateCounters, Counters, sumCounters } from './counters.ts';
 import type { UpstreamPlan } from './messages.ts';
 import type { Threads } from './threads.ts';
 
+/** What a destination is made of. */
 export type NativeUpstreamOptions = {
   endpoint: ClientEndpoint;
   id: number;

@@ -2,6 +2,7 @@ import net from 'node:net';
 import type { Socket } from 'node:net';
 import type { Listener } from '../../net/listener.ts';
 
+/** Where to accept, and who gets the clients. */
 export type AcceptorOptions = {
   listener: Listener;
   /** Gets every client, paused, until `close` has resolved. */

@@ -8,6 +8,7 @@ import { SystemError } from '../../sys/system-error.ts';
 import { ignoreError } from './leg.ts';
 import { TimeLimitError } from './retry.ts';
 
+/** An address that was tried, and what became of it. */
 export type FailedAttempt = { address: string; error: Error };
 
 /** No address of a host could be connected. */
@@ -20,6 +21,7 @@ export class AttemptsError extends Error {
   }
 }
 
+/** The port, the address to connect from (null: whatever the system takes), and what ends the attempt. */
 export type ConnectOptions = { port: number; bindAddress: string | null; signal: AbortSignal };
 
 /**

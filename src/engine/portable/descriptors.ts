@@ -8,6 +8,7 @@ import { errorCode } from '../../error.ts';
 import { descriptorReserve } from '../policy.ts';
 import { fdLimit } from '../../sys/process.ts';
 
+/** What is known of descriptors beforehand. */
 export type DescriptorOptions = {
   /** Most descriptors that the process may have. Default: RLIMIT_NOFILE. */
   limit?: number;
@@ -16,6 +17,7 @@ export type DescriptorOptions = {
 /** A client and its upstream. */
 const PER_CONNECTION = 2;
 
+/** Reckons with descriptors, and counts them now and then. */
 export class Descriptors {
   readonly #limit: number;
   readonly #reserve: number;

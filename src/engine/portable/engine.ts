@@ -27,6 +27,7 @@ import { PortableUpstream } from './upstream.ts';
 import { PeerMonitor } from './peer-monitor.ts';
 import type { PeerMonitorOptions } from './peer-monitor.ts';
 
+/** Limits of the engine; the defaults are those of policy.ts. */
 export type PortableEngineOptions = Partial<TerminatorOptions> & PeerMonitorOptions & DescriptorOptions & {
   /** Looks names up. Default: one of its own. */
   names?: Names;

@@ -17,6 +17,7 @@ import type { PeerMonitor } from './peer-monitor.ts';
 /** What the frontends of an engine share. */
 export type Shared = { descriptors: Descriptors; backoff: AcceptBackoff; peerMonitor: PeerMonitor };
 
+/** What a frontend is made of. The caller still owns the listener. */
 export type PortableFrontendOptions = {
   listener: Listener;
   endpoint: BindableServer;
@@ -28,6 +29,7 @@ export type PortableFrontendOptions = {
   shared: Shared;
 };
 
+/** Accepts on one listener for as long as descriptors, places and its owner allow. */
 export class PortableFrontend implements Frontend, Pausable {
   readonly #options: PortableFrontendOptions;
   readonly #idleMs: number | null;

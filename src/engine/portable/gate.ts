@@ -6,10 +6,7 @@
  * pause such a leg is to pause the socket under it, while the TLS socket flows.
  */
 import { Duplex } from 'node:stream';
-import type { Leg } from './leg.ts';
-
-/** Stops and goes on with the reading of a leg, in place of its socket. */
-export type Gate = { pause(): void; resume(): void };
+import type { Gate, Leg } from './leg.ts';
 
 /** Whether TLS needs a stream of its own to run on, and thus has no addresses. */
 export const hasGates: boolean = 'Deno' in globalThis;
@@ -21,6 +18,7 @@ export function openGate(leg: Leg): { stream: Duplex; gate: Gate | null } {
   return { stream, gate: { pause: () => pauseLeg(leg), resume: () => resumeLeg(leg) } };
 }
 
+/** Stop reading from a leg. */
 export function pauseLeg({ socket, gate }: Leg): void {
   if (gate) gate.pause();
   else socket.pause();

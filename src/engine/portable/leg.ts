@@ -1,6 +1,8 @@
 import type { Socket } from 'node:net';
 import { KEEP_ALIVE } from '../policy.ts';
-import type { Gate } from './gate.ts';
+
+/** Stops and goes on with the reading of a leg, in place of its socket; see gate.ts. */
+export type Gate = { pause(): void; resume(): void };
 
 /** One side of a connection: the client's or the upstream's. */
 export type Leg = {
@@ -13,6 +15,7 @@ export type Leg = {
   readonly gate: Gate | null;
 };
 
+/** Keep-alive of a TCP socket; what is not said here is as in policy.ts. */
 export type KeepAlive = {
   /** Idle milliseconds before the first probe; 0 turns it off. */
   idleMs: number;
@@ -21,6 +24,7 @@ export type KeepAlive = {
 /** What listens for an 'error' whose 'close' says all there is to know. */
 export function ignoreError(): void {}
 
+/** The leg of a connected TCP or Unix socket. */
 export function plainLeg(socket: Socket): Leg {
   // A Unix socket has no family.
   return { socket, carrier: socket, isTcp: socket.remoteFamily !== undefined, gate: null };

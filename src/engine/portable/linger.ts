@@ -2,6 +2,7 @@
 import type { Leg } from './leg.ts';
 import { resumeLeg } from './gate.ts';
 
+/** How a leg comes to its end. */
 export type LingerOptions = {
   /** The other side had ended before: wait for this one to end, too, since a close would throw away what it has not fetched. */
   hasEnded: boolean;

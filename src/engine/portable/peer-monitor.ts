@@ -16,6 +16,7 @@ import type { Leg } from './leg.ts';
 import { openTcpDiagnosis } from './tcp-diag.ts';
 import type { TcpAddresses, TcpDiagnosis, TcpState } from './tcp-diag.ts';
 
+/** How often peers are looked at. */
 export type PeerMonitorOptions = {
   /** Time between two looks in milliseconds, and before the first. */
   lookMs?: number;
@@ -42,6 +43,7 @@ const LOOKS_TO_BELIEVE = 2;
 const MAX_LOAD = 0.02;
 const nothing = new Uint8Array(0);
 
+/** Looks at the peers of an engine that nobody reads from. */
 export class PeerMonitor {
   readonly #lookMs: number;
   readonly #watched = new Set<Watched>();

@@ -13,6 +13,7 @@ import { catchWriteFailure, isPeersEnding } from './write-failure.ts';
 /** Deno 2.9 may show a reset as an end, and only the next write as failed, with EPIPE. */
 const takesResetsForEnds = 'Deno' in globalThis;
 
+/** Who hears of the bytes of a connection, and what ends it. */
 export type RelayOptions = {
   /** Hears of bytes from the client, from the upstream. */
   movedIn: (bytes: number) => void;

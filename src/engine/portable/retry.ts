@@ -48,6 +48,7 @@ export async function withinTime<T>(limitMs: number, signal: AbortSignal, run: (
   }
 }
 
+/** How long something is tried again, and at which errors. The signal ends it, with its reason. */
 export type RetryOptions = {
   /** How long to go on trying, in milliseconds from now. */
   forMs: number;

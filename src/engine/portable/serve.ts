@@ -9,6 +9,7 @@ import { EndedHere } from './upstream.ts';
 import type { PortableUpstream } from './upstream.ts';
 import type { Going, PeerMonitor } from './peer-monitor.ts';
 
+/** Where an accepted client goes, and how. */
 export type ServeOptions = {
   upstream: PortableUpstream;
   /** Null: the client does not speak TLS. */

@@ -16,6 +16,7 @@ import type { Leg } from './leg.ts';
 import { shortened } from './originate.ts';
 import { peek } from './peek.ts';
 
+/** Limits of handshakes. */
 export type TerminatorOptions = {
   /** Longest handshake, in milliseconds. */
   handshakeTimeoutMs: number;
