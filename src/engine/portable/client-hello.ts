@@ -12,19 +12,19 @@ export type ClientHello = {
 /** Longest ClientHello that is waited for, in bytes; OpenSSL takes no longer one. */
 export const MAX_HELLO_BYTES = 131_396;
 
-const recordHeader = 5;
-const handshakeRecord = 22;
-const clientHelloMessage = 1;
-const signatureAlgorithms = 13;
-const supportedVersions = 43;
-const tls13 = 0x0304;
+const RECORD_HEADER_SIZE = 5;
+const HANDSHAKE_RECORD = 22;
+const CLIENT_HELLO = 1;
+const SIGNATURE_ALGORITHMS = 13;
+const SUPPORTED_VERSIONS = 43;
+const TLS13 = 0x0304;
 
 /** Read the beginning of what a client sent: null when it is no ClientHello, `more` when it goes on. */
 export function readClientHello(bytes: Buffer): ClientHello | 'more' | null {
   const message = joinRecords(bytes);
   if (message === null) return null;
   if (message.length < 4) return bytes.length > MAX_HELLO_BYTES ? null : 'more';
-  if (message[0] !== clientHelloMessage) return null;
+  if (message[0] !== CLIENT_HELLO) return null;
   const length = message.readUIntBE(1, 3);
   if (length > MAX_HELLO_BYTES) return null;
   if (message.length < 4 + length) return bytes.length > MAX_HELLO_BYTES ? null : 'more';
@@ -40,10 +40,10 @@ export function readClientHello(bytes: Buffer): ClientHello | 'more' | null {
 function joinRecords(bytes: Buffer): Buffer | null {
   const parts: Buffer[] = [];
   for (let at = 0; at < bytes.length; ) {
-    if (bytes[at] !== handshakeRecord) return parts.length === 0 ? null : Buffer.concat(parts);
-    if (bytes.length < at + recordHeader) break;
-    const end = at + recordHeader + bytes.readUInt16BE(at + 3);
-    parts.push(bytes.subarray(at + recordHeader, end));
+    if (bytes[at] !== HANDSHAKE_RECORD) return parts.length === 0 ? null : Buffer.concat(parts);
+    if (bytes.length < at + RECORD_HEADER_SIZE) break;
+    const end = at + RECORD_HEADER_SIZE + bytes.readUInt16BE(at + 3);
+    parts.push(bytes.subarray(at + RECORD_HEADER_SIZE, end));
     at = end;
   }
   return Buffer.concat(parts);
@@ -60,8 +60,8 @@ function readBody(body: Reader): ClientHello {
   while (!extensions.isAtEnd) {
     const type = extensions.number(2);
     const data = extensions.vector(2);
-    if (type === signatureAlgorithms) hello.signatureSchemes = data.vector(2).numbers();
-    if (type === supportedVersions) hello.offersTls13 = data.vector(1).numbers().includes(tls13);
+    if (type === SIGNATURE_ALGORITHMS) hello.signatureSchemes = data.vector(2).numbers();
+    if (type === SUPPORTED_VERSIONS) hello.offersTls13 = data.vector(1).numbers().includes(TLS13);
   }
   return hello;
 }
@@ -107,33 +107,33 @@ class Reader {
 }
 
 /** The suites of TLS 1.2 that servers here offer (versions.ts), by the kind of key that they need. */
-const suitesOf12: Readonly<Record<string, readonly number[]>> = {
+const SUITES_OF_TLS12: Readonly<Record<string, readonly number[]>> = {
   ec: [0xc02b, 0xc02c, 0xcca9],
   rsa: [0xc02f, 0xc030, 0xcca8, 0x009e, 0x009f, 0xccaa],
 };
 
 /** SignatureScheme values of RFC 8446, section 4.2.3, by the kind of key; those for TLS 1.2 alone apart. */
-const schemesOf: Readonly<Record<string, readonly number[]>> = {
+const SCHEMES: Readonly<Record<string, readonly number[]>> = {
   ec: [0x0403, 0x0503, 0x0603],
   rsa: [0x0804, 0x0805, 0x0806],
   'rsa-pss': [0x0809, 0x080a, 0x080b],
   ed25519: [0x0807],
   ed448: [0x0808],
 };
-const schemesOf12: Readonly<Record<string, readonly number[]>> = { ec: [0x0203], rsa: [0x0401, 0x0501, 0x0601, 0x0201] };
+const SCHEMES_OF_TLS12: Readonly<Record<string, readonly number[]>> = { ec: [0x0203], rsa: [0x0401, 0x0501, 0x0601, 0x0201] };
 
 /** Kinds of keys as node:crypto names them, the cheapest for the server first. */
-export const keyTypes: readonly string[] = ['ec', 'ed25519', 'ed448', 'rsa', 'rsa-pss'];
+export const KEY_TYPES: readonly string[] = ['ec', 'ed25519', 'ed448', 'rsa', 'rsa-pss'];
 
 /** The kinds of keys whose certificates a client can use, the cheapest first. */
 export function usableKeyTypes({ cipherSuites, signatureSchemes, offersTls13 }: ClientHello): string[] {
   const has = (schemes: readonly number[] = []) => schemes.some((scheme) => signatureSchemes?.includes(scheme));
-  return keyTypes.filter((type) => {
-    if (offersTls13) return has(schemesOf[type]);
+  return KEY_TYPES.filter((type) => {
+    if (offersTls13) return has(SCHEMES[type]);
     // Ed25519 and Ed448 go with the suites for ECDSA (RFC 8422, section 5.1.1).
-    const suites = suitesOf12[type.startsWith('rsa') ? 'rsa' : 'ec']!;
+    const suites = SUITES_OF_TLS12[type.startsWith('rsa') ? 'rsa' : 'ec']!;
     if (!suites.some((suite) => cipherSuites.includes(suite))) return false;
     // One that names none has SHA-1 with whatever key its suites need (RFC 5246, section 7.4.1.4.1).
-    return signatureSchemes === null ? type in suitesOf12 : has(schemesOf[type]) || has(schemesOf12[type]);
+    return signatureSchemes === null ? type in SUITES_OF_TLS12 : has(SCHEMES[type]) || has(SCHEMES_OF_TLS12[type]);
   });
 }

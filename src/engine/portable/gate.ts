@@ -9,11 +9,11 @@ import { Duplex } from 'node:stream';
 import type { Gate, Leg } from './leg.ts';
 
 /** Whether TLS needs a stream of its own to run on, and thus has no addresses. */
-export const hasGates: boolean = 'Deno' in globalThis;
+export const HAS_GATES: boolean = 'Deno' in globalThis;
 
 /** The stream to run TLS on over a leg, and the gate of the TLS leg that this makes. */
 export function openGate(leg: Leg): { stream: Duplex; gate: Gate | null } {
-  if (!hasGates) return { stream: leg.socket, gate: null };
+  if (!HAS_GATES) return { stream: leg.socket, gate: null };
   const stream = new GatedStream(leg);
   return { stream, gate: { pause: () => pauseLeg(leg), resume: () => resumeLeg(leg) } };
 }

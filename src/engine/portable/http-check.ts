@@ -7,7 +7,7 @@ import type { HttpQuestion } from '../engine.ts';
 import { describeFailure } from '../words.ts';
 import { resumeLeg } from './gate.ts';
 import type { Leg } from './leg.ts';
-import { certificateHint, isTls13, refusal } from './refusal.ts';
+import { CERTIFICATE_HINT, isTls13, refusal } from './refusal.ts';
 import { TimeLimitError, withinTime } from './retry.ts';
 
 /** Longest head of an answer, interim ones included, in bytes. */
@@ -117,7 +117,7 @@ function notHttp(text: string): GraceError {
 
 /** Of TLS 1.3 the reason may be our certificate, which some servers do not say. */
 function closedEarly(head: string, { isOfHandshake }: { isOfHandshake: boolean }): GraceError {
-  if (head === '') return new GraceError('it closed the connection without an answer', { hint: isOfHandshake ? certificateHint : undefined });
+  if (head === '') return new GraceError('it closed the connection without an answer', { hint: isOfHandshake ? CERTIFICATE_HINT : undefined });
   return new GraceError(`it closed the connection within the head of the answer, after ${shown(head)}`);
 }
 

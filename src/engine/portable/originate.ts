@@ -70,13 +70,13 @@ function tlsError(error: Error, name: string): GraceError {
   }
   if (isCertificateCode(code)) {
     const [what] = errorMessage(error).split(';');
-    return new GraceError(`its certificate is not trusted: ${what} (${code})`, { hint: trustHint, cause: error });
+    return new GraceError(`its certificate is not trusted: ${what} (${code})`, { hint: TRUST_HINT, cause: error });
   }
   if (code === 'ECONNRESET') return new GraceError('the connection was closed during the TLS handshake', { cause: error });
   return new GraceError(`TLS handshake failed: ${shortened(error)}`, { cause: error });
 }
 
-const trustHint = 'caCertsDir=DIR (in tls: trustRoots=DIR) says which authorities to trust; insecure=yes turns the check off';
+const TRUST_HINT = 'caCertsDir=DIR (in tls: trustRoots=DIR) says which authorities to trust; insecure=yes turns the check off';
 
 /** The codes that OpenSSL's verification has, X509_V_ERR_… without that beginning. */
 function isCertificateCode(code: string): boolean {

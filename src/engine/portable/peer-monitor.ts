@@ -41,7 +41,7 @@ type Watched = {
 const LOOKS_TO_BELIEVE = 2;
 /** Share of the time that may go into looking. */
 const MAX_LOAD = 0.02;
-const nothing = new Uint8Array(0);
+const NOTHING = new Uint8Array(0);
 
 /** Looks at the peers of an engine that nobody reads from. */
 export class PeerMonitor {
@@ -113,7 +113,7 @@ function hasGivenUp({ socket }: Leg, { hasPeerEnded, unread }: TcpState): boolea
 
 /** The error comes to whoever listens for the end of the socket. To TLS a write of no bytes is nothing to do. */
 function poke({ socket, carrier }: Leg): void {
-  if (socket === carrier && socket.writable) socket.write(nothing);
+  if (socket === carrier && socket.writable) socket.write(NOTHING);
 }
 
 function addressesOf({ carrier: { localAddress, localPort, remoteAddress, remotePort } }: Leg): TcpAddresses | null {

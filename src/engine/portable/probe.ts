@@ -7,7 +7,7 @@ import { resumeLeg } from './gate.ts';
 import { askHttp } from './http-check.ts';
 import { closedLeg, closeLeg } from './leg.ts';
 import type { Leg } from './leg.ts';
-import { certificateHint, isTls13, refusal } from './refusal.ts';
+import { CERTIFICATE_HINT, isTls13, refusal } from './refusal.ts';
 
 /** How long a server may take to show what it thinks of the handshake: at least, and beyond that so many times what the dialling took. */
 const VERDICT_MS = { min: 300, max: 5000, ofDialing: 2 };
@@ -42,7 +42,7 @@ async function heardVerdict(leg: Leg, { signal, limitMs }: { signal: AbortSignal
   const verdict = Promise.race([
     Promise.any([heard('session'), heard('data')]),
     Promise.any([heard('end'), heard('close')]).then(() => {
-      throw new GraceError('the connection was closed right after the TLS handshake', { hint: certificateHint });
+      throw new GraceError('the connection was closed right after the TLS handshake', { hint: CERTIFICATE_HINT });
     }),
   ]);
   resumeLeg(leg);

@@ -10,13 +10,13 @@ export function isTls13({ socket, carrier }: Leg): boolean {
 }
 
 /** The next step of whoever was refused. */
-export const certificateHint = 'certKey=FILE (in tls: certificate=FILE) gives it a client certificate';
+export const CERTIFICATE_HINT = 'certKey=FILE (in tls: certificate=FILE) gives it a client certificate';
 
 /** The error for what came in place of consent. */
 export function refusal(error: unknown): GraceError {
   const text = error instanceof Error ? shortened(error) : String(error);
   if (errorCode(error) === 'ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED' || /certificate.?required/i.test(text)) {
-    return new GraceError('it wants a client certificate', { hint: certificateHint, cause: error });
+    return new GraceError('it wants a client certificate', { hint: CERTIFICATE_HINT, cause: error });
   }
-  return new GraceError(`it refused after the TLS handshake: ${text}`, { hint: certificateHint, cause: error });
+  return new GraceError(`it refused after the TLS handshake: ${text}`, { hint: CERTIFICATE_HINT, cause: error });
 }

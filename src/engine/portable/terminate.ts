@@ -9,8 +9,8 @@ import type { SslServer, TlsServer } from '../../endpoint/model.ts';
 import { nodeTls } from '../../endpoint/node-tls.ts';
 import { serverDefaults, tlsVersions } from '../../endpoint/versions.ts';
 import { errorCode, GraceError } from '../../error.ts';
-import { keyTypes, readClientHello, usableKeyTypes } from './client-hello.ts';
-import { hasGates, openGate } from './gate.ts';
+import { KEY_TYPES, readClientHello, usableKeyTypes } from './client-hello.ts';
+import { HAS_GATES, openGate } from './gate.ts';
 import { destroyLeg, ignoreError, resetLeg } from './leg.ts';
 import type { Leg } from './leg.ts';
 import { shortened } from './originate.ts';
@@ -44,7 +44,7 @@ type Handshake = {
 };
 
 /** What a browser sees that was sent to a TLS port with http://. */
-const plainHttpAnswer = ['HTTP/1.1 400 Bad Request', 'Content-Type: text/plain', 'Content-Length: 34', 'Connection: close', '', 'This port speaks HTTPS, not HTTP.\n'].join('\r\n');
+const PLAIN_HTTP_ANSWER = ['HTTP/1.1 400 Bad Request', 'Content-Type: text/plain', 'Content-Length: 34', 'Connection: close', '', 'This port speaks HTTPS, not HTTP.\n'].join('\r\n');
 
 /** Read the certificates of an endpoint. Throws GraceError when one is missing or unusable. */
 export function openTerminator(endpoint: SslServer | TlsServer, { handshakeTimeoutMs, handshakeLimit }: TerminatorOptions): Terminator {
@@ -74,14 +74,14 @@ export function openTerminator(endpoint: SslServer | TlsServer, { handshakeTimeo
     const shared = new Map<string, Server>();
     const serverFor = (handshake: Handshake, usable: readonly string[]) => {
       // Behind a gate a socket has no address to be found by; there each handshake has a server of its own.
-      if (hasGates) return openServer(optionsFor(usable), () => handshake);
+      if (HAS_GATES) return openServer(optionsFor(usable), () => handshake);
       const key = usable.join();
       const server = shared.get(key) ?? openServer(optionsFor(usable), (socket) => pending.get(addressKey(socket)));
       shared.set(key, server);
       return server;
     };
     // What is wrong with the files is to be known now.
-    optionsFor(keyTypes);
+    optionsFor(KEY_TYPES);
     return { isMixed, serverFor };
   };
 
@@ -106,7 +106,7 @@ export function openTerminator(endpoint: SslServer | TlsServer, { handshakeTimeo
         };
         const refuse = (error: Error, reason: Error | null) => {
           settle();
-          if (errorCode(error) === 'ERR_SSL_HTTP_REQUEST' && !client.carrier.destroyed) client.carrier.write(plainHttpAnswer);
+          if (errorCode(error) === 'ERR_SSL_HTTP_REQUEST' && !client.carrier.destroyed) client.carrier.write(PLAIN_HTTP_ANSWER);
           // A reset could overtake the alert or the answer.
           setImmediate(() => destroyLeg(client));
           reject(reason);
@@ -134,7 +134,7 @@ export function openTerminator(endpoint: SslServer | TlsServer, { handshakeTimeo
         // Reset before it was accepted: it has no address to be found by.
         if (client.carrier.remoteAddress === undefined) return fail(null);
         if (signal.aborted) return abort();
-        if (!isMixed) return begin(keyTypes);
+        if (!isMixed) return begin(KEY_TYPES);
         const over = AbortSignal.any([signal, AbortSignal.timeout(handshakeTimeoutMs)]);
         void keysOf(client.socket, over).then((usable) => {
           if (pending.get(key) !== handshake || client.carrier.destroyed) return; // it has been ended
@@ -151,7 +151,7 @@ async function keysOf(socket: Socket, signal: AbortSignal): Promise<readonly str
   const bytes = await peek(socket, (seen) => readClientHello(seen) !== 'more', signal);
   const hello = readClientHello(bytes);
   const usable = hello === null || hello === 'more' ? [] : usableKeyTypes(hello);
-  return usable.length === 0 ? keyTypes : usable;
+  return usable.length === 0 ? KEY_TYPES : usable;
 }
 
 function dropOldest(pending: ReadonlyMap<string, Handshake>, limit: number): void {
@@ -234,7 +234,7 @@ function bestOf(identities: readonly NamedIdentity[], usable: readonly string[])
 function pairsOf(identities: readonly ServerIdentity[]): { key: string | string[]; cert: string | string[] } | object {
   const [first] = identities;
   if (first === undefined) return {};
-  if (identities.length === 1 || hasGates) return { key: first.key, cert: first.cert };
+  if (identities.length === 1 || HAS_GATES) return { key: first.key, cert: first.cert };
   return { key: identities.map(({ key }) => key), cert: identities.map(({ cert }) => cert) };
 }
 
