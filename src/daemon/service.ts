@@ -1,22 +1,22 @@
 import type { StatePaths } from '../control/paths.ts';
 import type { Invocation } from '../control/messages.ts';
 import type { Engine } from '../engine/engine.ts';
-import type { Certificates } from './certificates.ts';
+import type { Certificates } from './rules/certificates.ts';
 import type { Changes } from '../forward/changes.ts';
 import type { Destination } from '../forward/destination.ts';
 import type { Forwarder } from '../forward/forwarder.ts';
 import type { Lock } from '../sys/lock.ts';
 import type { DestinationView } from '../forward/table.ts';
-import type { EndedGenerations } from './ended-generations.ts';
-import type { Generations } from './generations.ts';
-import type { KeptCounters } from './kept-counters.ts';
-import type { Life, Phase } from './life.ts';
-import type { Listeners } from './listeners.ts';
-import type { Supervisor } from './supervisor.ts';
-import type { KeptRules } from './kept-rules.ts';
+import type { EndedGenerations } from './generations/ended.ts';
+import type { Generations } from './generations/generations.ts';
+import type { KeptCounters } from './state/counters-file.ts';
+import type { Life, Phase } from './lifecycle.ts';
+import type { Listeners } from './listeners/listeners.ts';
+import type { Supervisor } from './supervisor/supervisor.ts';
+import type { KeptRules } from './state/rules-memory.ts';
 import type { Troubles } from './troubles.ts';
-import type { Log, LogOutput } from './log.ts';
-import type { KeptRule } from './state-file.ts';
+import type { Log, LogOutput } from './log/log.ts';
+import type { KeptRule } from './state/rules-file.ts';
 
 /** The destinations of the rules that are handed over, and what the successor was told of their counters. */
 export type Handing = { views: readonly DestinationView[]; told: readonly { destination: Destination; bytesIn: number; bytesOut: number }[] };

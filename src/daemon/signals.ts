@@ -2,10 +2,10 @@ import { statSync } from 'node:fs';
 import { errorMessage } from '../error.ts';
 import { inodeOf } from '../sys/descriptor.ts';
 import { holdSignals } from '../sys/exec.ts';
-import { stopDaemon, stopOwn } from './commands.ts';
-import type { OpenedLog } from './log.ts';
+import { stopDaemon, stopOwn } from './requests/commands.ts';
+import type { OpenedLog } from './log/log.ts';
 import { redirectToLog } from '../control/standard-streams.ts';
-import { replaceDaemon } from './replace.ts';
+import { replaceDaemon } from './handover/restart.ts';
 import type { Service } from './service.ts';
 
 /** Calls the handler at each such signal, instead of the signal's default. */

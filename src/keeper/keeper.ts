@@ -17,8 +17,8 @@ import type { Phase, Remembered } from './become.ts';
 import { isShortage, spawnDaemon } from './child.ts';
 import { Channel, openChannel } from './channel.ts';
 import type { ChannelEnd } from './channel.ts';
-import { takeGiven } from './given.ts';
-import { Kept } from './kept.ts';
+import { takeGiven } from './inherited.ts';
+import { Kept } from './fd-store.ts';
 import { keeperFormat } from './messages.ts';
 import type { DaemonIdentity, DaemonMessage, KeeperMessage } from './messages.ts';
 import { Programs } from './programs.ts';
@@ -27,7 +27,7 @@ import { Restarter } from './restarter.ts';
 import { strayErrors } from '../stray-errors.ts';
 import { slim } from '../sys/slim.ts';
 import { SignalRelay, forwarded } from './signals.ts';
-import { Voice } from './voice.ts';
+import { Voice } from './console.ts';
 
 export type KeeperOptions = {
   dir: string;

@@ -108,7 +108,7 @@ test('a newer and an older version replace one another under connecting clients,
 test('a version that cannot read what is handed over says so, and the old one goes on', { timeout, skip }, async (t) => {
   const dir = stateDir(t);
   const current = copyAs(t, { dir, version: '1.0.0' });
-  const other = copyAs(t, { dir, version: '2.0.0', changes: [['daemon/handover.ts', 'v.literal(1)', 'v.literal(2)'], ['daemon/handover.ts', 'reads format 1', 'reads format 2']] });
+  const other = copyAs(t, { dir, version: '2.0.0', changes: [['daemon/handover/messages.ts', 'v.literal(1)', 'v.literal(2)'], ['daemon/handover/messages.ts', 'reads format 1', 'reads format 2']] });
   const clients = await serve(t, current);
   const before = await status(current);
   const { code, stderr } = await other.run('restart', '--timeout', '100s');
@@ -121,7 +121,7 @@ test('a version that cannot read what is handed over says so, and the old one go
 
 test('a version that cannot read the kept rules says so, at a restart and at a start, and leaves them alone', { timeout, skip }, async (t) => {
   const dir = stateDir(t);
-  const newer = copyAs(t, { dir, version: '2.0.0', changes: [['daemon/state-file.ts', 'stateFormat = 1', 'stateFormat = 2']] });
+  const newer = copyAs(t, { dir, version: '2.0.0', changes: [['daemon/state/rules-file.ts', 'stateFormat = 1', 'stateFormat = 2']] });
   const older = copyAs(t, { dir, version: '1.0.0' });
   const clients = await serve(t, newer);
   const { pid } = await status(newer);

@@ -1,0 +1,48 @@
+/**
+ * What processes moved that have ended: the daemon that serves counts it from then on. Each process is
+ * counted once, although its predecessor and its successor both see it end when it does so between them.
+ */
+import type { GenerationReport } from '../../control/messages.ts';
+import type { Forwarder } from '../../forward/forwarder.ts';
+
+export class EndedGenerations {
+  readonly #forwarder: Pick<Forwarder, 'add'>;
+  readonly #counted = new Set<string>();
+  #held: GenerationReport[] | null = null;
+
+  constructor(forwarder: Pick<Forwarder, 'add'>) {
+    this.#forwarder = forwarder;
+  }
+
+  /** A generation has ended; this is the last that it said. */
+  ended(report: GenerationReport): void {
+    if (this.#held) this.#held.push(report);
+    else this.#count(report);
+  }
+
+  /** Count nothing for the time being: it is not decided which process does. */
+  hold(): void {
+    this.#held ??= [];
+  }
+
+  /** Those that ended since `hold`. */
+  get held(): readonly GenerationReport[] {
+    return this.#held ?? [];
+  }
+
+  /** This process counts them, and what ended meanwhile. */
+  goOn(): void {
+    const held = this.#held ?? [];
+    this.#held = null;
+    for (const report of held) this.#count(report);
+  }
+
+  #count(report: GenerationReport): void {
+    // A version that does not say so tells of bytes that its successor counts already.
+    if (report.isRest !== true) return;
+    const name = `${report.pid} ${report.since}`;
+    if (this.#counted.has(name)) return;
+    this.#counted.add(name);
+    for (const { srcKey, dstKey, row } of report.rows) this.#forwarder.add({ srcKey, dstKey }, row);
+  }
+}

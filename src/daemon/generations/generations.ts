@@ -1,0 +1,136 @@
+/**
+ * The older generations: processes that handed their listeners on and go on with the connections
+ * they have. Each kept a control socket of its own in the state dir, named for its pid, so that the
+ * daemon that serves finds it whoever started whom, and whichever of them crashed.
+ */
+import { readFileSync, readdirSync, rmSync } from 'node:fs';
+import { callOnce } from '../../control/client.ts';
+import type { GenerationReport } from '../../control/messages.ts';
+import { generationPid } from '../../control/paths.ts';
+import type { StatePaths } from '../../control/paths.ts';
+import { longestDurationMs } from '../../endpoint/duration.ts';
+import { GraceError } from '../../error.ts';
+import { isNoDaemon } from '../../kinds.ts';
+import type { Changes } from '../../forward/changes.ts';
+
+/** Longest that a generation may take to answer; one that hangs must not hang the daemon that serves. */
+const answerTimeoutMs = 1000;
+/** What a generation may take beyond the time that its connections get. */
+const stopExtraMs = 2000;
+
+export class Generations {
+  readonly #paths: StatePaths;
+  readonly #changes: Changes;
+  /** Hears the last report of a generation that has ended. */
+  readonly #onEnded: (last: GenerationReport) => void;
+  readonly #reports = new Map<number, GenerationReport>();
+  readonly #following = new Map<number, AbortController>();
+
+  constructor({ paths, changes, onEnded }: { paths: StatePaths; changes: Changes; onEnded: (last: GenerationReport) => void }) {
+    this.#paths = paths;
+    this.#onEnded = onEnded;
+    this.#changes = changes;
+  }
+
+  /** What the older generations last said of themselves, newest first. */
+  get reports(): GenerationReport[] {
+    return [...this.#reports.values()].sort((a, b) => b.since.localeCompare(a.since));
+  }
+
+  /** Find the generations that live, and follow each until it ends. Sockets that nobody serves are removed. */
+  async discover(): Promise<void> {
+    const pids = readdirSync(this.#paths.dir).map(generationPid);
+    await Promise.all(pids.filter((pid) => pid !== null && pid !== process.pid && !this.#following.has(pid)).map((pid) => this.#follow(pid!)));
+  }
+
+  /** Whether this generation lives, as far as is known. */
+  isFollowed(pid: number): boolean {
+    return this.#following.has(pid);
+  }
+
+  /** Ask every generation anew, so that counts are those of now. */
+  async refresh(): Promise<void> {
+    await Promise.all(
+      [...this.#following.keys()].map(async (pid) => {
+        try {
+          const report = await callOnce(this.#paths.generationSocket(pid), { command: 'generation-report' }, { signal: AbortSignal.timeout(answerTimeoutMs) }, this.#paths.dir);
+          if (this.#following.has(pid)) this.#reports.set(pid, report);
+        } catch (error) {
+          // One that has ended has no connections, whatever it said last; of one that hangs that has to do.
+          const last = this.#reports.get(pid);
+          if (error instanceof GraceError && last) this.#reports.set(pid, withoutConnections(last));
+        }
+      }),
+    );
+  }
+
+  /** Let every generation finish or close the connections of one source, or all. Returns how many were closed. */
+  async stop({ srcKey, timeoutMs }: { srcKey?: string | undefined; timeoutMs: number }): Promise<number> {
+    const closed = await Promise.all(
+      [...this.#following.keys()].map(async (pid) => {
+        const request = { command: 'generation-stop' as const, timeoutMs, ...(srcKey === undefined ? {} : { srcKey }) };
+        try {
+          const signal = AbortSignal.timeout(Math.min(timeoutMs + stopExtraMs, longestDurationMs));
+          return (await callOnce(this.#paths.generationSocket(pid), request, { signal }, this.#paths.dir)).closed;
+        } catch (error) {
+          if (error instanceof GraceError) return 0; // it ended by itself, with no connection left
+          return srcKey === undefined ? this.#kill(pid) : 0;
+        }
+      }),
+    );
+    return closed.reduce((sum, count) => sum + count, 0);
+  }
+
+  /** Stop following; the generations go on. */
+  close(): void {
+    for (const follower of this.#following.values()) follower.abort(new GraceError('no longer followed'));
+    this.#following.clear();
+    this.#reports.clear();
+  }
+
+  /** It does not answer. Returns how many connections it had when it last did. */
+  #kill(pid: number): number {
+    const report = this.#reports.get(pid);
+    try {
+      // The number could be another process's by now.
+      if (readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').includes(this.#paths.dir)) process.kill(pid, 'SIGKILL');
+    } catch {
+      // It has ended.
+    }
+    return report?.rows.reduce((sum, { row }) => sum + row.connections, 0) ?? 0;
+  }
+
+  /** Resolves once the generation has said who it is, turned out not to be there, or does not answer for the moment. */
+  #follow(pid: number): Promise<void> {
+    const follower = new AbortController();
+    this.#following.set(pid, follower);
+    return new Promise((resolve) => {
+      setTimeout(resolve, answerTimeoutMs).unref();
+      const onProgress = (report: GenerationReport) => {
+        this.#reports.set(pid, report);
+        this.#changes.notify();
+        resolve();
+      };
+      callOnce(this.#paths.generationSocket(pid), { command: 'generation-follow' }, { signal: follower.signal, onProgress }, this.#paths.dir)
+        .then((last) => void (this.#following.get(pid) === follower && this.#reports.set(pid, last)))
+        .catch((error: unknown) => {
+          if (isNoDaemon(error)) rmSync(this.#paths.generationSocket(pid), { force: true });
+        })
+        .catch(() => {}) // the file stays, and is found again
+        .finally(() => {
+          if (this.#following.get(pid) === follower) {
+            this.#following.delete(pid);
+            const last = this.#reports.get(pid);
+            this.#reports.delete(pid);
+            if (last) this.#onEnded(last);
+          }
+          this.#changes.notify();
+          resolve();
+        });
+    });
+  }
+}
+
+function withoutConnections(report: GenerationReport): GenerationReport {
+  return { ...report, rows: report.rows.map((keyed) => ({ ...keyed, row: { ...keyed.row, connections: 0 } })) };
+}

@@ -1,0 +1,208 @@
+/**
+ * Open connections pass from the old daemon to its successor, once that one serves: a batch at a
+ * time, the sockets over a socket pair, the words about them on the channel of the restart.
+ *
+ *     old → new   batch      which rule and destination; the connections are on the socket pair, frozen
+ *     new → old   received   or refused, with the reason
+ *     old → new   keep       the old one has let go: they are yours
+ *                 drop       they go on in the old one after all
+ *     old → new   moved      no more; the counters of every destination, and generations that have ended meanwhile
+ *     new → old   counted    which of the counters it goes on with
+ *
+ * At no time may both move bytes of a connection. So the new one does nothing with a batch before
+ * `keep`, and the old one nothing after it. What cannot be moved stays and drains in the old process,
+ * as everything does when one of the two does not know how to move.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import type { EndpointText, GenerationReport } from '../../control/messages.ts';
+import { CONNECTIONS_PER_BATCH, receiveBatch, sendBatch } from '../../engine/transfer.ts';
+import type { Mover } from '../../engine/engine.ts';
+import type { MovedConnection } from '../../engine/transfer.ts';
+import { errorMessage, GraceError } from '../../error.ts';
+import type { DestinationView } from '../../forward/forwarder.ts';
+import type { RuleSpec } from '../../forward/rule.ts';
+import { closeFd } from '../../sys/descriptor.ts';
+import type { Handing, Service } from '../service.ts';
+import { readRule, textOf } from '../rules/specs.ts';
+
+/** Name under which the successor inherits its end of the socket pair. */
+export const moveSocketName = 'grace-move';
+
+/** The way of moving that `handover` offers and `ready` accepts. */
+export const moveFormat = 1;
+
+/** Longest that a successor may take over one batch, in milliseconds. */
+const defaultBatchTimeoutMs = 5000;
+
+/** Longest that the old process may be silent, in milliseconds. */
+const defaultSilenceMs = 10_000;
+
+export type MoveOutOptions = {
+  channel: MoveChannel;
+  /** This process's end of the socket pair. */
+  socket: number;
+  /** Not those of rules that are being stopped: whoever asked for that was promised an end in time. */
+  movable: readonly DestinationView[];
+  /** Longest that a successor may take over one batch. Default 5000. */
+  batchTimeoutMs?: number | undefined;
+  /** What the successor was told of counters before. Default: nothing. */
+  told?: Handing['told'] | undefined;
+};
+
+type Place = { src: EndpointText; dst: EndpointText; since: string };
+type Totals = Place & { bytesIn: number; bytesOut: number };
+
+type OldMessage = { batch: { id: number } & Place } | { keep: number } | { drop: number } | { moved: { totals: Totals[]; ended?: GenerationReport[] } };
+type NewMessage = { received: number } | { refused: number; reason: string } | { counted: true; known?: number[] };
+
+/** One end of the channel of the restart. */
+export type MoveChannel = {
+  say(message: OldMessage | NewMessage): void;
+  /** The next message; null when the other process is gone. */
+  hear(): Promise<unknown>;
+};
+
+type OldService = Pick<Service, 'engine' | 'log'> & Partial<Pick<Service, 'endedGenerations'>>;
+
+/** In the old process: move what can be moved of these destinations. Resolves with how many connections were; never rejects. */
+export async function moveOut({ engine, log, endedGenerations }: OldService, { channel, socket, movable, batchTimeoutMs = defaultBatchTimeoutMs, told = [] }: MoveOutOptions): Promise<number> {
+  const { mover } = engine;
+  if (!mover) return 0;
+  let moved = 0;
+  let batch = 0;
+  try {
+    for (const { src, destination } of movable) {
+      const place = { src: textOf(src), dst: textOf(destination.spec), since: destination.since };
+      for (;;) {
+        const connections = await mover.freeze(destination.upstream, CONNECTIONS_PER_BATCH);
+        if (connections.length === 0) break;
+        await moveBatch({ mover, channel, socket, id: ++batch, place, connections, batchTimeoutMs });
+        moved += connections.length;
+      }
+    }
+    const totals = movable.map(({ src, destination }): Totals => {
+      const before = told.find((each) => each.destination === destination);
+      const stats = destination.stats();
+      const [bytesIn, bytesOut] = [stats.bytesIn + (before?.bytesIn ?? 0), stats.bytesOut + (before?.bytesOut ?? 0)];
+      return { src: textOf(src), dst: textOf(destination.spec), since: destination.since, bytesIn, bytesOut };
+    });
+    channel.say({ moved: { totals, ended: [...(endedGenerations?.held ?? [])] } });
+    const answer = (await withinTime(batchTimeoutMs, channel.hear())) as NewMessage | null;
+    if (answer !== null && 'counted' in answer) handOverTotals({ movable, totals, told, known: answer.known });
+  } catch (error) {
+    log.warn({ error: errorMessage(error), moved }, 'connections stay with this process until they end');
+  }
+  return moved;
+}
+
+/** What the new process goes on with is not counted here any more. One of a version that does not say which knows the rules' current destinations. */
+function handOverTotals({ movable, totals, told, known }: { movable: readonly DestinationView[]; totals: readonly Totals[]; told: Handing['told']; known: readonly number[] | undefined }): void {
+  for (const [index, { destination, isCurrent }] of movable.entries()) {
+    if (known ? !known.includes(index) : !isCurrent) continue;
+    const before = told.find((each) => each.destination === destination);
+    if (before) destination.add(before);
+    destination.handOver(totals[index]!);
+  }
+}
+
+type Batch = { mover: Mover; channel: MoveChannel; socket: number; id: number; place: Place; connections: readonly MovedConnection[]; batchTimeoutMs: number };
+
+async function moveBatch({ mover, channel, socket, id, place, connections, batchTimeoutMs }: Batch): Promise<void> {
+  try {
+    sendBatch(socket, id, connections);
+    channel.say({ batch: { id, ...place } });
+    const answer = (await withinTime(batchTimeoutMs, channel.hear())) as NewMessage | null;
+    if (answer === null) throw new GraceError('the new process went away');
+    if (!('received' in answer) || answer.received !== id) throw new GraceError('reason' in answer ? answer.reason : 'the new process talks about something else');
+  } catch (error) {
+    channel.say({ drop: id });
+    mover.thaw(connections);
+    throw error;
+  }
+  mover.release(connections);
+  channel.say({ keep: id });
+}
+
+async function withinTime<T>(timeoutMs: number, answer: Promise<T>): Promise<T> {
+  const startMs = performance.now();
+  const late = new GraceError(`the new process did not answer within ${timeoutMs / 1000} s`);
+  const { promise, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(reject, timeoutMs, late);
+  try {
+    const answered = await Promise.race([answer, promise]);
+    // When this process was stopped itself, an answer may lie there that the other one has given up on.
+    if (performance.now() - startMs > timeoutMs) throw late;
+    return answered;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+export type MoveInOptions = {
+  channel: MoveChannel;
+  /** This process's end of the socket pair. */
+  socket: number;
+  /** Resolves with whether the old process has died. */
+  isDead(): Promise<boolean>;
+  /** Longest that the old process may be silent: more than it waits for this one. Default 10,000. */
+  silenceMs?: number | undefined;
+};
+
+type MovingService = { engine: Service['engine']; log: Service['log']; forwarder: Pick<Service['forwarder'], 'receive' | 'carry'>; endedGenerations?: Service['endedGenerations'] };
+
+/** In the new process: take what comes, until the old one has no more or is gone. Resolves with how many connections came. */
+export async function moveIn(service: MovingService, { channel, socket, isDead, silenceMs = defaultSilenceMs }: MoveInOptions): Promise<number> {
+  let came = 0;
+  let waiting: { id: number; spec: RuleSpec; since: string; connections: MovedConnection[] } | null = null;
+  const keep = () => {
+    if (!waiting) return;
+    came += adopt(service, waiting);
+    waiting = null;
+  };
+  for (;;) {
+    // An old process that hangs is one that has gone, for whoever asks this one about connections.
+    const message = (await Promise.race([channel.hear(), delay(silenceMs, null, { ref: false })])) as OldMessage | null;
+    if (message === null) {
+      // If it has died, nobody else has them; if it lives, it goes on with what it has not let go of.
+      if (await isDead()) keep();
+      else closeAll(waiting?.connections ?? []);
+      return came;
+    }
+    if ('batch' in message) {
+      const { id, src, dst, since } = message.batch;
+      try {
+        if (!service.engine.mover?.canAdopt) throw new GraceError('the engine of the new process cannot take connections over');
+        waiting = { id, spec: readRule({ src, dst }), since, connections: receiveBatch(socket, id) };
+        channel.say({ received: id });
+      } catch (error) {
+        channel.say({ refused: id, reason: errorMessage(error) });
+      }
+    } else if ('keep' in message) keep();
+    else if ('drop' in message) {
+      closeAll(waiting?.connections ?? []);
+      waiting = null;
+    } else if ('moved' in message) {
+      const { totals, ended = [] } = message.moved;
+      const known = totals.map(({ src, dst, ...carried }) => service.forwarder.carry(readRule({ src, dst }), carried));
+      for (const report of ended) service.endedGenerations?.ended(report);
+      channel.say({ counted: true, known: [...known.keys()].filter((index) => known[index]) });
+      return came;
+    }
+  }
+}
+
+/** Returns how many connections there are now. */
+function adopt({ forwarder, engine, log }: MovingService, { spec, since, connections }: { spec: RuleSpec; since: string; connections: MovedConnection[] }): number {
+  try {
+    forwarder.receive(spec, since, (options) => engine.mover!.adopt(connections, options));
+    return connections.length;
+  } catch (error) {
+    log.error({ src: spec.src.typed, dst: spec.dst.typed, connections: connections.length, error: errorMessage(error) }, 'connections of the replaced process are lost');
+    closeAll(connections);
+    return 0;
+  }
+}
+
+function closeAll(connections: readonly MovedConnection[]): void {
+  for (const { client, server } of connections) for (const leg of server === null ? [client] : [client, server]) closeFd(leg.fd);
+}

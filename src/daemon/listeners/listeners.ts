@@ -1,0 +1,343 @@
+/** The listeners of the daemon: opened for rules, or given to its first generation by init. */
+import { chmodSync, readdirSync } from 'node:fs';
+import { innerEndpoint } from '../../endpoint/inner.ts';
+import type { BindableServer, ServerEndpoint } from '../../endpoint/model.ts';
+import { GraceError, errorCode } from '../../error.ts';
+import type { SourceSpec } from '../../forward/rule.ts';
+import { LISTEN_FDS_START } from '../../net/inherit.ts';
+import type { Environment } from '../../net/inherit.ts';
+import { adoptFd } from '../../net/listener.ts';
+import type { Listener, ListenerAddress } from '../../net/listener.ts';
+import { Net } from '../../net/net.ts';
+import type { ListenSpec } from '../../net/open.ts';
+import { removeSocketPath, whyPathIsLost } from '../../net/unix-path.ts';
+import { isListener, listenSocket, shutListener } from '../../sys/socket.ts';
+import { alreadyUsed, chooseSocket, isMeant } from './inherited-sockets.ts';
+import type { GivenSocket } from './inherited-sockets.ts';
+import type { Handover } from '../handover/messages.ts';
+import { keptNames, parseGiven } from '../../keeper/messages.ts';
+import { isKeptRules, readKeptRules } from '../state/rules-memory.ts';
+import type { KeptRule } from '../state/rules-file.ts';
+import { limitHint, mustLeaveRoom } from './limits.ts';
+import { isListenerName, listenerName } from './name.ts';
+import type { Supervisor } from '../supervisor/supervisor.ts';
+import { UnusedSockets } from './unused-sockets.ts';
+
+/** Name under which the lock of the state dir is passed to a successor. */
+export const lockName = 'grace-lock';
+
+/** Name under which a successor inherits the standard error that its predecessor logs to. */
+export const consoleName = 'grace-console';
+
+export class Listeners {
+  readonly net: Net;
+  /** Every socket that was given, whether a rule uses it or not; they are handed on as long as the daemon lives. */
+  readonly given: GivenSocket[];
+  readonly turnedAway = new UnusedSockets();
+  readonly #inherited: readonly Listener[];
+  readonly #supervisor: Supervisor;
+  /** What an earlier daemon listened on before it crashed, by name; waits for its rule. */
+  #lockFd: number | null = null;
+  #keptRules: KeptRule[] | null = null;
+  readonly #kept = new Map<string, Listener>();
+  /** The rules that were kept have their sockets. */
+  #isSettled = false;
+  #isLeaving = false;
+  #isAbandoned = false;
+  /** Descriptors that whoever started this process left open for it, besides LISTEN_FDS: what `fd:` may name. */
+  readonly #bare: ReadonlySet<number>;
+  /** What each listener was opened for, as it was typed. */
+  readonly #sources = new Map<Listener, string>();
+  /** Port that a source with `port 0` had before, by the source's key. */
+  readonly #chosenPorts = new Map<string, number>();
+
+  constructor({ env, handover, supervisor }: { env: Environment; handover: Handover | null; supervisor: Supervisor }) {
+    this.net = new Net({ env });
+    this.#supervisor = supervisor;
+    const listeners = takeAll(this.net);
+    // Now, before this process opens any of its own.
+    this.#bare = handover ? new Set() : bareListeners(listeners);
+    this.#inherited = handover ? listeners : [];
+    this.given = handover ? handover.sockets.map(({ listener, fd, index, name }) => ({ listener: this.#at(listener), fd, index, name })) : [];
+    if (!handover) {
+      for (const listener of listeners) this.#sort(listener, { fd: listener.fd, index: listener.fd - LISTEN_FDS_START, name: listener.name });
+      this.#takeKept();
+    }
+    for (const socket of this.given) supervisor.keep(keptNames.given(socket), socket.listener.fd, { isHeld: true });
+  }
+
+  /** Of what systemd passes, some is what an earlier daemon put into its store. */
+  #sort(listener: Listener, given: Omit<GivenSocket, 'listener'>): void {
+    if (isListenerName(listener.name) || listener.name === keptNames.control) this.#kept.set(listener.name, listener);
+    else this.given.push({ listener, ...given });
+  }
+
+  #takeKept(): void {
+    for (const [name, fd] of this.#supervisor.takeKept()) {
+      if (isKeptRules(name)) {
+        this.#keptRules ??= readKeptRules(fd);
+        this.#supervisor.forget(name);
+        continue;
+      }
+      if (name === keptNames.lock) {
+        this.#lockFd = fd;
+        continue;
+      }
+      const given = parseGiven(name);
+      const listener = adoptFd(fd, { name: given?.name ?? name });
+      if (given) this.given.push({ listener, ...given });
+      else this.#kept.set(name, listener);
+    }
+  }
+
+  /** The rules that a daemon which crashed had left with the keeper; null without any. */
+  get keptRules(): readonly KeptRule[] | null {
+    return this.#keptRules;
+  }
+
+  /** The control socket of a daemon that crashed, whose clients wait in its queue; null without one. */
+  takeControl(): Listener | null {
+    const listener = this.#kept.get(keptNames.control) ?? null;
+    this.#kept.delete(keptNames.control);
+    return listener;
+  }
+
+  /** Close what was kept for rules that there are no more. To be called when all rules have been served that can be. */
+  dropUnused(): void {
+    this.#isSettled = true;
+    for (const [name, listener] of this.#kept) {
+      this.#supervisor.forget(name);
+      removeSocketPath(listener);
+      listener.close();
+    }
+    this.#kept.clear();
+  }
+
+  /** From now on what is closed stays with the supervisor, for the next daemon. */
+  leaveToSupervisor(): void {
+    this.#isLeaving = true;
+  }
+
+  /** From now on what is closed stays as it is for the predecessor, whose listeners they are. */
+  abandon(): void {
+    this.#isAbandoned = true;
+  }
+
+  /** The listener of a rule that was handed over. */
+  inherited(src: SourceSpec, index: number): Listener {
+    const listener = this.#at(index);
+    this.#remember(src, listener);
+    if (!this.#isGiven(listener)) this.#supervisor.keep(listenerName(src), listener.fd, { isHeld: true });
+    return listener;
+  }
+
+  /** Descriptor of the lock that was handed over, or that the keeper held; null without one. */
+  get lockFd(): number | null {
+    return this.net.extras.find(({ name }) => name === lockName)?.fd ?? this.#lockFd;
+  }
+
+  #at(index: number): Listener {
+    const listener = this.#inherited[index];
+    if (!listener) throw new GraceError(`the daemon that is to be replaced did not pass listener ${index}`);
+    return listener;
+  }
+
+  /** Listen as a source says. Throws GraceError when that cannot be. */
+  async open(src: SourceSpec): Promise<Listener> {
+    const endpoint = plain(src.endpoint);
+    if (endpoint.type === 'systemd' || endpoint.type === 'fd') {
+      const given = endpoint.type === 'fd' ? this.#giveFd(endpoint.fd) : chooseSocket(endpoint, { given: this.given, users: this.#sources, mustBeOne: this.#isSettled });
+      this.turnedAway.release(given);
+      this.#remember(src, given);
+      return given;
+    }
+    const spec = listenSpec(endpoint);
+    const kept = this.#takeFor(src, spec);
+    const listener = kept ?? (await this.#openWithRoom(src, spec));
+    this.#remember(src, listener);
+    this.#supervisor.keep(listenerName(src), listener.fd, { isHeld: kept?.name === listenerName(src) });
+    return listener;
+  }
+
+  /** The socket that an earlier daemon had for this source: by name, or by address if that one was of a version with other names. */
+  #takeFor(src: SourceSpec, spec: ListenSpec): Listener | null {
+    const wanted = listenerName(src);
+    const listener = this.#kept.get(wanted) ?? [...this.#kept.values()].find(({ address }) => isAt(address, spec));
+    if (!listener) return null;
+    this.#kept.delete(listener.name);
+    if (listener.name !== wanted) this.#supervisor.forget(listener.name);
+    return listener;
+  }
+
+  async #openWithRoom(src: SourceSpec, spec: ListenSpec): Promise<Listener> {
+    const listener = await this.#openFor(src, spec).catch((error: unknown) => {
+      throw error instanceof GraceError && error.hint === undefined ? new GraceError(error.message, { hint: limitHint(error.cause), cause: error.cause }) : error;
+    });
+    try {
+      mustLeaveRoom(listener.fd);
+      return listener;
+    } catch (error) {
+      removeSocketPath(listener);
+      listener.close();
+      throw error instanceof GraceError ? new GraceError(`cannot listen on ${src.typed}: ${error.message}`, { hint: error.hint, cause: error }) : error;
+    }
+  }
+
+  /** Who is in the way may be another rule, which the system knows as this process. */
+  #explain(error: unknown, spec: ListenSpec): unknown {
+    if (!(error instanceof GraceError) || errorCode(error.cause) !== 'EADDRINUSE' || spec.kind !== 'tcp') return error;
+    const [other] = [...this.#sources].find(([listener]) => listener.isOpen && listener.address.family !== 'unix' && listener.address.port === spec.port)?.slice(1) ?? [];
+    if (other === undefined) return error;
+    return new GraceError(error.message, { hint: `${other} is forwarded and has that port; to stop it: grace stop ${other}`, cause: error.cause });
+  }
+
+  /** With `port 0`, the port of last time if it is free. */
+  async #openFor(src: SourceSpec, spec: ListenSpec): Promise<Listener> {
+    const name = listenerName(src);
+    const preferred = this.#chosenPorts.get(src.key);
+    if (preferred !== undefined && spec.kind === 'tcp' && spec.port === 0) {
+      try {
+        return await this.net.listen({ ...spec, port: preferred }, { name });
+      } catch (error) {
+        if (!(error instanceof GraceError)) throw error; // taken by somebody else: any port will do
+      }
+    }
+    try {
+      return await this.net.listen(spec, { name });
+    } catch (error) {
+      throw this.#explain(error, spec);
+    }
+  }
+
+  /** Nobody listens there any more. A socket that was given stays, for a later rule. */
+  close(src: SourceSpec, listener: Listener): void {
+    this.#sources.delete(listener);
+    if (this.#isGiven(listener)) return this.#isLeaving ? undefined : this.turnedAway.takeBack(listener);
+    if (!this.#isLeaving && !this.#isAbandoned) {
+      this.#supervisor.forget(listenerName(src));
+      removeSocketPath(listener);
+      refuse(listener);
+    }
+    listener.close();
+  }
+
+  /** The rule has another in its place, which is kept under the same name. */
+  discard(listener: Listener): void {
+    this.#sources.delete(listener);
+    refuse(listener);
+    listener.close();
+  }
+
+  /** Why clients cannot find a listener any more, or null. One that was given is the giver's to look after. */
+  whyLost(listener: Listener): string | null {
+    return this.#isGiven(listener) ? null : whyPathIsLost(listener);
+  }
+
+  /** A listener goes on under another description. Throws GraceError for what a socket that is open cannot change. */
+  describe(listener: Listener, { from, to }: { from: SourceSpec; to: SourceSpec }): void {
+    const [before, after] = [plain(from.endpoint), plain(to.endpoint)];
+    if (before.type === 'unix' && after.type === 'unix') {
+      if (before.lockfile !== after.lockfile) throw new GraceError(`lockfile of ${from.typed} cannot change while it listens`, { hint: `first: grace stop ${from.typed}` });
+      if (before.mode !== after.mode && !after.address.startsWith('\0')) chmodSync(after.address, Number.parseInt(after.mode, 8));
+    }
+    if ('backlog' in before && 'backlog' in after && before.backlog !== after.backlog) {
+      listener.backlog = after.backlog;
+      listenSocket(listener.fd, after.backlog);
+    }
+    this.#sources.set(listener, to.typed);
+    if (this.#isGiven(listener)) return;
+    this.#supervisor.keep(listenerName(to), listener.fd, { isHeld: false });
+    this.#supervisor.forget(listenerName(from));
+  }
+
+  #isGiven(listener: Listener): boolean {
+    return this.given.some((socket) => socket.listener === listener);
+  }
+
+  /** The port that the system chose for a source with `port 0`; undefined for any other. */
+  chosenPort({ key, endpoint }: SourceSpec): number | undefined {
+    return isPortChosen(endpoint) ? this.#chosenPorts.get(key) : undefined;
+  }
+
+  /** Use this port for a source with `port 0`, if it is free. */
+  prefer({ key }: SourceSpec, port: number | undefined): void {
+    if (port !== undefined) this.#chosenPorts.set(key, port);
+  }
+
+  #remember({ key, typed, endpoint }: SourceSpec, listener: Listener): void {
+    const { address } = listener;
+    this.#sources.set(listener, typed);
+    if (isPortChosen(endpoint) && address.family !== 'unix') this.#chosenPorts.set(key, address.port);
+  }
+
+  /** Sockets of the protocol that no rule uses; one that could not be served yet counts. */
+  unused(waiting: readonly SourceSpec[]): GivenSocket[] {
+    const endpoints = waiting.map(({ endpoint }) => plain(endpoint));
+    const isAwaited = (socket: GivenSocket) => endpoints.some((endpoint) => endpoint.type === 'systemd' && isMeant(endpoint, socket));
+    return this.given.filter((socket) => socket.index !== null && !this.#sources.has(socket.listener) && !isAwaited(socket));
+  }
+
+  #giveFd(fd: number): Listener {
+    const known = this.given.find((socket) => socket.fd === fd);
+    if (known && this.#sources.has(known.listener)) throw alreadyUsed(`descriptor ${fd}`, this.#sources.get(known.listener));
+    if (known) return known.listener;
+    if (!this.#bare.has(fd)) throw new GraceError(`descriptor ${fd} is no listening socket that the daemon was started with`, { hint: 'pass it to: grace daemon' });
+    const listener = adoptFd(fd, { name: `fd-${fd}` });
+    this.given.push({ listener, fd, index: null, name: listener.name });
+    return listener;
+  }
+}
+
+/** The supervisor's copy alone would have clients wait for nobody, until it has closed it; a keeper may be stopped. */
+function refuse({ fd }: Listener): void {
+  try {
+    shutListener(fd);
+  } catch {
+    // ENOTCONN: it does not listen any more.
+  }
+}
+
+function takeAll(net: Net): Listener[] {
+  const all: Listener[] = [];
+  for (let next = net.takeInherited(() => true); next; next = net.takeInherited(() => true)) all.push(next);
+  return all;
+}
+
+function bareListeners(taken: readonly Listener[]): Set<number> {
+  return new Set(openDescriptors().filter((fd) => !taken.some((listener) => listener.fd === fd) && isListener(fd)));
+}
+
+function openDescriptors(): number[] {
+  try {
+    return readdirSync('/proc/self/fd').map(Number).filter((fd) => fd > 2);
+  } catch {
+    return Array.from({ length: 61 }, (_, index) => index + 3); // no /proc on this system
+  }
+}
+
+function isAt(address: ListenerAddress, spec: ListenSpec): boolean {
+  if (spec.kind === 'unix') return address.family === 'unix' && address.path === spec.path;
+  if (address.family === 'unix') return false;
+  return spec.port !== 0 && address.port === spec.port && (address.host === spec.host || (spec.host === '' && ['0.0.0.0', '::'].includes(address.host)));
+}
+
+function plain(endpoint: ServerEndpoint): BindableServer {
+  const inner = innerEndpoint(endpoint);
+  if (inner.type === 'stdio') throw new GraceError('stdio: cannot be the source of a rule');
+  return inner;
+}
+
+function isPortChosen(endpoint: ServerEndpoint): boolean {
+  const inner = innerEndpoint(endpoint);
+  return 'port' in inner && inner.port === 0;
+}
+
+function listenSpec(endpoint: Exclude<BindableServer, { type: 'systemd' | 'fd' }>): ListenSpec {
+  if (endpoint.type === 'unix') {
+    const { address: path, mode, backlog, lockfile } = endpoint;
+    return { kind: 'unix', path, mode: Number.parseInt(mode, 8), backlog, lockfile };
+  }
+  const { type, interface: host, port, backlog } = endpoint;
+  if (type === 'tcp6') return { kind: 'tcp', host, port, backlog, family: 'inet6' };
+  return { kind: 'tcp', host, port, backlog, ...(type === 'tls' || host.includes(':') ? {} : { family: 'inet' as const }) };
+}

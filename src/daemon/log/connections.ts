@@ -1,0 +1,56 @@
+import type { ConnectionEnd, EngineObserver } from '../../engine/engine.ts';
+import type { SourceSpec } from '../../forward/rule.ts';
+import type { Log } from './log.ts';
+
+/** At most one line about the same trouble in so many milliseconds; the next one says how many there were. */
+const quietMs = 1000;
+
+/** Writes what happens to the connections of one rule into the log. */
+export function logConnections(log: Log, src: SourceSpec): EngineObserver {
+  const troubles = new Map<string, { saidAt: number; more: number }>();
+
+  const isNews = (trouble: string): number | null => {
+    const now = performance.now();
+    const known = troubles.get(trouble);
+    if (known && now - known.saidAt < quietMs) {
+      known.more++;
+      return null;
+    }
+    if (troubles.size > 100) troubles.clear();
+    troubles.set(trouble, { saidAt: now, more: 0 });
+    return known?.more ?? 0;
+  };
+
+  return {
+    // A line that is not written is not worth a message from thread to thread for every connection.
+    wantsOrderlyEnds: log.isLevelEnabled('debug'),
+    connectionEnded(event) {
+      const context = { src: src.typed, ...describe(event) };
+      if (!event.error) return log.debug(context, 'connection ended');
+      const more = isNews(`${event.stage} ${event.error.message}`);
+      if (more === null) return;
+      log.warn({ ...context, error: event.error.message, ...(more > 0 ? { alsoSinceLastLine: more } : {}) }, troubleOf(event));
+    },
+    acceptPaused({ error, retryInMs }) {
+      if (isNews('accept') !== null) log.error({ src: src.typed, error: error.message, retryInMs }, 'accepting paused; clients wait in the queue');
+    },
+    acceptResumed() {
+      log.info({ src: src.typed }, 'accepting again');
+    },
+  };
+}
+
+function describe({ peer, bytesIn, bytesOut, durationMs }: ConnectionEnd): object {
+  return { peer, bytesIn, bytesOut, durationMs: Math.round(durationMs) };
+}
+
+function troubleOf({ stage }: ConnectionEnd): string {
+  switch (stage) {
+    case 'handshake':
+      return 'client refused: its handshake failed';
+    case 'dial':
+      return 'client closed: its destination cannot be reached';
+    case 'relay':
+      return 'connection broken';
+  }
+}

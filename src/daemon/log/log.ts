@@ -1,0 +1,106 @@
+import pino from 'pino';
+import pretty from 'pino-pretty';
+import { isJournal } from '../../control/log-place.ts';
+import { describeError } from '../../sys/system-error.ts';
+import { Console } from './console.ts';
+import { LogFile } from './file.ts';
+
+/** The daemon's log: methods take the event's fields and then its words. */
+export type Log = pino.Logger;
+
+export type LogFormat = 'text' | 'json';
+
+/** Where the lines go: a file, or a descriptor that is somebody's standard error. */
+export type LogOutput =
+  /** `spare` is used where the file cannot be. */
+  | { kind: 'file'; path: string; spare: number }
+  | { kind: 'console'; fd: number };
+
+export type OpenedLog = {
+  log: Log;
+  output: LogOutput;
+  /** Why the lines do not go into their file; null when they do. */
+  readonly problem: string | null;
+  /** Open the file by its path again, after it was renamed or removed. Where that cannot be, everything stays. */
+  reopen(): void;
+};
+
+export type LogOptions = {
+  output: LogOutput;
+  format: LogFormat;
+  /** Which process of the daemon writes, from 1; in JSON beside the pid. */
+  generation: number;
+  env: NodeJS.ProcessEnv;
+  level?: string;
+};
+
+/**
+ * Append to a log, a line an event, each line with the pid so that generations can be told apart. Lines
+ * are written at once and whole, since two generations may share the file. The journal notes time and
+ * pid itself, and is told how grave a line is.
+ */
+export function openLog({ output, format, generation, env, level = 'info' }: LogOptions): OpenedLog {
+  const sink = new Sink(output);
+  const inJournal = output.kind === 'console' && isJournal(output.fd, env);
+  const prettify = pretty.prettyFactory({ colorize: false, singleLine: true, translateTime: 'SYS:yyyy-mm-dd HH:MM:ss.l o', ignore: inJournal ? 'hostname,time,pid,level' : 'hostname', errorLikeObjectKeys: [] });
+  const stream = {
+    // pino sets it before each line for a stream that wants to know.
+    [Symbol.for('pino.metadata')]: true,
+    lastLevel: 0,
+    write(line: string) {
+      const text = oneLine(format === 'json' ? line : prettify(line));
+      sink.write(inJournal ? `<${priorityOf(this.lastLevel)}>${text}` : text);
+    },
+  };
+  const forMachines = { base: { pid: process.pid, generation }, timestamp: pino.stdTimeFunctions.isoTime, formatters: { level: (label: string) => ({ level: label }) } };
+  const log = pino({ level, ...(format === 'json' ? forMachines : { base: { pid: process.pid } }) }, stream);
+  return {
+    log,
+    output,
+    get problem() {
+      return sink.problem;
+    },
+    reopen: () => sink.reopen(),
+  };
+}
+
+/** A file, or what stands in for one that cannot be opened: a disk that is full or read-only must not keep a daemon from serving. */
+class Sink {
+  readonly #output: LogOutput;
+  #line: LogFile | Console;
+  problem: string | null = null;
+
+  constructor(output: LogOutput) {
+    this.#output = output;
+    this.#line = output.kind === 'console' ? new Console(output.fd) : new Console(output.spare);
+    this.reopen();
+  }
+
+  write(text: string): void {
+    this.#line.write(text);
+  }
+
+  reopen(): void {
+    if (this.#output.kind === 'console') return;
+    try {
+      if (this.#line instanceof LogFile) this.#line.reopen();
+      else this.#line = new LogFile(this.#output.path);
+      this.problem = null;
+    } catch (error) {
+      this.problem = `${this.#output.path}: ${describeError(error)}`;
+    }
+  }
+}
+
+/** What strangers send may be in it: a line stays one line, and no terminal is told what to do. */
+function oneLine(text: string): string {
+  return `${text.trimEnd().replace(/\p{Cc}/gu, (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`)}\n`;
+}
+
+/** syslog(3)'s priority of one of pino's levels. */
+function priorityOf(level: number): number {
+  if (level >= 60) return 2;
+  if (level >= 50) return 3;
+  if (level >= 40) return 4;
+  return level >= 30 ? 6 : 7;
+}

@@ -1,0 +1,74 @@
+/** Who may command a daemon: its own user and root, and with `--socket-group` the members of a group. */
+import { chmodSync, chownSync, statSync } from 'node:fs';
+import type { Invocation, Request } from '../../control/messages.ts';
+import type { Peer } from '../../control/server.ts';
+import { GraceError, errorCode } from '../../error.ts';
+import { hasLinuxCalls } from '../../sys/process.ts';
+import { describeError } from '../../sys/system-error.ts';
+
+/** Throws GraceError where it cannot be told who asks. */
+export function mustTellPeers(group: number | null): void {
+  if (group === null || (hasLinuxCalls && !('Deno' in globalThis))) return;
+  throw new GraceError('--socket-group needs Linux and the executable: elsewhere it cannot be told who commands the daemon', { code: 'ERR_GRACE_USAGE' });
+}
+
+const ofOwner = 0o700;
+const ofGroup = 0o710;
+
+/**
+ * Let the members of a group pass through the state dir, where they can list nothing; without a group, close a
+ * dir that was opened in that way. Throws GraceError when that is not this user's to do.
+ */
+export function shareStateDir(dir: string, group: number | null): void {
+  if (group !== null) return share(dir, group, ofGroup);
+  try {
+    const { mode, uid } = statSync(dir);
+    if ((mode & 0o777) === ofGroup && uid === process.geteuid?.()) chmodSync(dir, ofOwner);
+  } catch {
+    // It is gone, or read-only: the socket itself lets nobody in.
+  }
+}
+
+/** Let the members of a group connect to the control socket. Throws GraceError when that is not this user's to do. */
+export function shareSocket(path: string, group: number | null): void {
+  if (group !== null) share(path, group, 0o660);
+}
+
+function share(path: string, group: number, mode: number): void {
+  try {
+    chownSync(path, -1, group);
+    chmodSync(path, mode);
+  } catch (error) {
+    throw new GraceError(`cannot give ${path} to the group ${group} (--socket-group): ${describeError(error)}`, {
+      hint: errorCode(error) === 'EPERM' ? 'the user that the daemon runs as must be a member of that group, or root' : undefined,
+      cause: error,
+    });
+  }
+}
+
+/**
+ * Throws GraceError when a request is not one for whoever asks. Members of the group may do everything with
+ * rules, stop the daemon, and restart it with the executable that it runs; only its own user and root may have
+ * it execute another program, or speak to it as its keeper and as another generation do.
+ */
+export function mustBeAllowed(request: Request, peer: Peer | null, self: Invocation): void {
+  if (peer === null || peer.uid === 0 || peer.uid === process.geteuid?.()) return;
+  const refused = (what: string) =>
+    new GraceError(`${what} is for root and the daemon's own user alone, not for the user with id ${peer.uid}`, { hint: 'what members of its group may do is in the manual, under "--socket-group"' });
+  if (request.command === 'keeper' || request.command === 'generation-stop') throw refused(`the request "${request.command}"`);
+  if (request.command === 'restart' && !isSameFile(request.exec.file, self.file)) throw refused(`a restart with another executable than ${self.file}`);
+}
+
+/** What the daemon is restarted with: its own way of starting when a member of the group asks. */
+export function executableFor(request: Request<'restart'>, peer: Peer | null, self: Invocation): Invocation {
+  return peer === null || peer.uid === 0 || peer.uid === process.geteuid?.() ? request.exec : self;
+}
+
+function isSameFile(a: string, b: string): boolean {
+  try {
+    const [of, other] = [statSync(a), statSync(b)];
+    return of.dev === other.dev && of.ino === other.ino;
+  } catch {
+    return false;
+  }
+}

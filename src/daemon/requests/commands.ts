@@ -1,0 +1,272 @@
+import { standardError } from '../../control/log-place.ts';
+import type { DestinationRow, EndpointText, GenerationReport, Request, Requests, Result, StatusResult } from '../../control/messages.ts';
+import { MovedError } from '../../control/server.ts';
+import type { RequestContext } from '../../control/server.ts';
+import { isRuleName } from '../../control/rule-name.ts';
+import type { SourceSpec } from '../../forward/rule.ts';
+import { checkPath, checkServer } from '../../endpoint/check.ts';
+import { GraceError, errorMessage } from '../../error.ts';
+import { executableFor, mustBeAllowed } from './access.ts';
+import { mustPass, notesOn } from './destination-check.ts';
+import { drain } from './drain.ts';
+import { problemOfExecutable } from '../executable.ts';
+import { replaceDaemon } from '../handover/restart.ts';
+import { allRows, drainingRows, ownRows, reportOf } from './rows.ts';
+import type { Service } from '../service.ts';
+import { readRule, readSource, readTarget } from '../rules/specs.ts';
+
+/** Answers requests of clients, and of the daemon that serves when this one has been replaced. */
+export async function handleRequest(service: Service, request: Request, context: RequestContext): Promise<unknown> {
+  mustBeAllowed(request, context.peer, service.self);
+  switch (request.command) {
+    case 'generation-report':
+      return reportOf(service);
+    case 'generation-follow':
+      return follow(service, context);
+    case 'generation-stop':
+      return stopOwn(service, request);
+    case 'start':
+    case 'switch':
+    case 'ls':
+    case 'wait':
+    case 'stop':
+    case 'restart':
+    case 'status':
+    case 'keeper':
+      return handleClient(service, request, context);
+  }
+}
+
+async function handleClient(service: Service, request: Request<keyof Requests>, context: RequestContext): Promise<unknown> {
+  await settled(service, context.signal);
+  switch (request.command) {
+    case 'start':
+      return start(service, request, context);
+    case 'switch':
+      return switchRule(service, request, context);
+    case 'ls':
+      await service.generations.refresh();
+      service.counters.keep(); // what somebody has seen does not go back at a crash
+      return { rows: rowsOf(service, request) } satisfies Result<'ls'>;
+    case 'wait':
+      return wait(service, request, context);
+    case 'stop':
+      return request.src ? stopRule(service, request, context) : tellWhile(stopDaemon(service, request), { service, srcKey: null, progress: context.progress });
+    case 'restart':
+      await restoreKeeper(service);
+      return replaceDaemon(service, { ...request, exec: executableFor(request, context.peer, service.self) });
+    case 'status':
+      return status(service);
+    case 'keeper':
+      service.supervisor.attach(request.path);
+      return {} satisfies Result<'keeper'>;
+  }
+}
+
+/** A request that reached a daemon which has been replaced is one for its successor. */
+function mustServe({ phase }: Service): void {
+  if (phase === 'replaced') throw new MovedError('this daemon was replaced by a newer one');
+}
+
+/**
+ * A daemon that has just taken over answers when the connections of the one before have come: until
+ * then they are neither here nor there, and nobody must be told that there are none.
+ */
+async function settled(service: Service, signal: AbortSignal): Promise<void> {
+  mustServe(service);
+  while (service.phase === 'starting' || service.isMoving || (service.phase === 'restarting' && service.handing !== null)) {
+    await service.changes.next(signal);
+    mustServe(service);
+  }
+}
+
+function mustNotStop({ life }: Service): void {
+  if (life.isStopping) throw stoppingError();
+}
+
+function stoppingError(): GraceError {
+  return new GraceError('the daemon is stopping', { hint: 'wait for its end, or: grace stop --now' });
+}
+
+/** All rows, or those of one rule. Throws GraceError when there is no such rule. */
+function rowsOf(service: Service, { src }: Request<'ls'>): DestinationRow[] {
+  const rows = allRows(service);
+  if (src === undefined) return rows.map(({ row }) => row);
+  const { key } = sourceIn(service, src);
+  return rows.filter(({ srcKey }) => srcKey === key).map(({ row }) => row);
+}
+
+/** The source that is meant, by its endpoint or by the name of its rule. Throws GraceError (exit code 4) when there is no such rule. */
+function sourceIn({ forwarder }: Service, text: EndpointText): SourceSpec {
+  return isRuleName(text.absolute) ? forwarder.named(text.absolute) : forwarder.find(readSource(text));
+}
+
+async function start(service: Service, request: Request<'start'>, { signal }: RequestContext): Promise<Result<'start'>> {
+  mustNotStop(service);
+  const rule = readRule(request);
+  checkPath(rule.dst.endpoint);
+  const isUpsert = request.switch === true;
+  const before = isUpsert ? service.forwarder.rules.find(({ src }) => src.listenKey === rule.src.listenKey) : undefined;
+  if (before && before.src.key !== rule.src.key) checkServer(rule.src.endpoint);
+  // Whoever asks over HTTP wants to know, also of a rule that is new, or there already.
+  const isChecked = typeof request.check === 'object' || (before !== undefined && before.current.spec.key !== rule.dst.key);
+  try {
+    if (isChecked) await mustPass(service, rule, { check: request.check ?? false, verb: before ? 'switch' : 'start', signal });
+    mustServe(service);
+    await restoreKeeper(service);
+    const changed = await service.forwarder.start(rule, { isUpsert });
+    if (changed) service.log.info({ src: rule.src.typed, dst: rule.dst.typed }, 'rule started');
+    const notes = changed ? [...service.certificates.look(rule)] : [];
+    const ofDestination = changed && !before ? await notesOn(service, rule.dst, signal) : [];
+    return { changed, notes, ofDestination };
+  } catch (error) {
+    service.log.warn({ src: rule.src.typed, dst: rule.dst.typed, error: errorMessage(error) }, 'rule not started');
+    const isUnused = service.phase === 'serving' && !service.forwarder.hasRules && !service.forwarder.isChanging && service.unread.length === 0;
+    if (request.startedForIt && isUnused && service.generations.reports.length === 0) {
+      service.life.ends();
+    }
+    throw error;
+  }
+}
+
+/** A keeper that died is missed at the next crash, not now: without it the daemon goes on all the same. */
+async function restoreKeeper({ supervisor, log }: Service): Promise<void> {
+  try {
+    await supervisor.restore();
+  } catch (error) {
+    log.warn({ error: errorMessage(error) }, 'no new keeper');
+  }
+}
+
+async function switchRule(service: Service, request: Request<'switch'>, { signal }: RequestContext): Promise<Result<'switch'>> {
+  mustNotStop(service);
+  const src = sourceIn(service, request.src);
+  const dst = readTarget(request.dst);
+  const isCurrent = service.forwarder.isCurrent(src, dst);
+  // Whoever asks over HTTP wants to know, also of the destination that there is.
+  if (isCurrent && typeof request.check === 'boolean') return { changed: false, notes: [] };
+  checkPath(dst.endpoint);
+  await mustPass(service, { src, dst }, { check: request.check, verb: 'switch', signal });
+  mustServe(service);
+  const changed = await service.forwarder.switch(src, dst);
+  if (changed) service.log.info({ src: src.typed, dst: dst.typed }, 'rule switched');
+  return { changed, notes: changed ? [...service.certificates.look({ src, dst })] : [] };
+}
+
+async function wait(service: Service, request: Request<'wait'>, { signal, progress }: RequestContext): Promise<Result<'wait'>> {
+  if (request.src && !isRuleName(request.src.absolute)) readSource(request.src);
+  await service.generations.refresh();
+  const srcKey = request.src ? keyOfWaited(service, request.src) : null;
+  for (;;) {
+    mustServe(service);
+    const waiting = drainingRows(service, srcKey);
+    if (waiting.length === 0) return {};
+    progress({ waiting });
+    await service.changes.next(signal);
+  }
+}
+
+/** A rule that has just been stopped can be waited for too, while connections of it are left. */
+function keyOfWaited(service: Service, text: EndpointText): string {
+  if (isRuleName(text.absolute)) return service.forwarder.named(text.absolute).key;
+  const src = readSource(text);
+  if (allRows(service).some(({ srcKey }) => srcKey === src.key)) return src.key;
+  return service.forwarder.find(src).key;
+}
+
+async function stopRule(service: Service, request: Request<'stop'>, { progress }: RequestContext): Promise<Result<'stop'>> {
+  // Its rules are not forwarded any more, and kept: none of them can be taken away now.
+  mustNotStop(service);
+  const src = sourceIn(service, request.src!);
+  const destinations = await service.forwarder.stop(src);
+  await service.supervisor.settled();
+  service.log.info({ src: src.typed }, 'rule stopped');
+  const drained = Promise.all([drain(destinations, request.timeoutMs), service.generations.stop({ srcKey: src.key, timeoutMs: request.timeoutMs })]);
+  const [own, older] = await tellWhile(drained, { service, srcKey: src.key, progress });
+  return { closed: own + older, pids: [] };
+}
+
+type TellOptions = { service: Service; srcKey: string | null; progress: RequestContext['progress'] };
+
+/** Say what is still waited for, at the start and at every change, until the work is done. */
+async function tellWhile<T>(work: Promise<T>, { service, srcKey, progress }: TellOptions): Promise<T> {
+  const over = new AbortController();
+  const tell = async () => {
+    for (;;) {
+      const waiting = drainingRows(service, srcKey);
+      if (waiting.length > 0) progress({ waiting });
+      await service.changes.next(over.signal);
+    }
+  };
+  void tell().catch(() => {}); // the work is done
+  try {
+    return await work;
+  } finally {
+    over.abort(new Error('done'));
+  }
+}
+
+/** Stop every rule and every generation; the process ends when this is answered. The rules stay kept. */
+export async function stopDaemon(service: Service, { timeoutMs }: { timeoutMs: number }): Promise<Result<'stop'>> {
+  service.cancelRestart?.('the daemon is to stop');
+  while (service.phase === 'restarting') await service.changes.next();
+  mustServe(service);
+  const { keeper } = service.supervisor;
+  const pids = [process.pid, ...(keeper ? [keeper.pid] : []), ...service.generations.reports.map(({ pid }) => pid)];
+  service.supervisor.stopping({ timeoutMs });
+  if (service.life.stops()) service.log.info({ timeoutMs }, 'stopping');
+  service.counters.stopping();
+  const destinations = await service.forwarder.stopAll(stoppingError());
+  await service.supervisor.settled();
+  const [own, older] = await Promise.all([drain(destinations, timeoutMs), service.generations.stop({ timeoutMs })]);
+  service.life.ends();
+  return { closed: own + older, pids };
+}
+
+/** Let go of the connections of one source, or all, of a process that may have been replaced. */
+export async function stopOwn({ forwarder }: Service, { srcKey, timeoutMs }: { srcKey?: string | undefined; timeoutMs: number }): Promise<{ closed: number }> {
+  const destinations = forwarder.views().filter(({ src, isCurrent }) => !isCurrent && (srcKey === undefined || src.key === srcKey));
+  return { closed: await drain(destinations.map(({ destination }) => destination), timeoutMs) };
+}
+
+async function follow(service: Service, { signal, progress }: RequestContext): Promise<GenerationReport> {
+  for (;;) {
+    progress(reportOf(service));
+    if (service.phase === 'replaced' && !service.isMoving && service.forwarder.connections === 0) return reportOf(service);
+    await service.changes.next(signal);
+  }
+}
+
+/** What the daemon goes on without, a sentence each. */
+function problemsOf({ troubles, logProblem, self }: Service): string[] {
+  const log = logProblem();
+  const executable = problemOfExecutable(self);
+  return [...(log === null ? [] : [`the log goes to standard error: ${log}`]), ...troubles.texts, ...(executable === null ? [] : [executable])];
+}
+
+async function status(service: Service): Promise<StatusResult> {
+  await service.generations.refresh();
+  const { forwarder, generations, paths, version, logOutput } = service;
+  const own = { pid: process.pid, version, connections: forwarder.connections, since: service.processStartedAt };
+  const older = generations.reports.map((report) => ({
+    pid: report.pid,
+    version: report.version,
+    connections: report.rows.reduce((sum, { row }) => sum + row.connections, 0),
+    since: report.since,
+  }));
+  return {
+    pid: process.pid,
+    version,
+    uptimeMs: service.uptimeMs(),
+    engine: service.engine.name,
+    engineReason: service.engineReason,
+    dir: paths.dir,
+    log: logOutput.kind === 'file' ? logOutput.path : standardError,
+    keeper: service.supervisor.keeper,
+    problems: problemsOf(service),
+    warnings: ownRows(service).flatMap(({ row }) => (row.warnings ?? []).map((warning) => `${row.src}: ${warning}`)),
+    rules: forwarder.specs.length,
+    connections: [own, ...older].reduce((sum, { connections }) => sum + connections, 0),
+    generations: [own, ...older],
+  };
+}

@@ -1,0 +1,92 @@
+import type { DestinationRow, GenerationReport, KeyedRow } from '../../control/messages.ts';
+import type { SourceSpec } from '../../forward/rule.ts';
+import type { DestinationView } from '../../forward/table.ts';
+import { formatAddress } from '../../net/listener.ts';
+import type { Service } from '../service.ts';
+
+/** The destinations of this process. `active` is only right in the process that serves. */
+export function ownRows({ forwarder, listeners, certificates }: Pick<Service, 'forwarder' | 'listeners' | 'certificates'>): KeyedRow[] {
+  const served = forwarder.views().map((view) => {
+    const warnings = view.isCurrent ? certificates.of({ src: view.src, dst: view.destination.spec }) : [];
+    return keyedRow(view, { lost: view.isCurrent && view.listener ? listeners.whyLost(view.listener) : null, warnings });
+  });
+  const broken = forwarder.broken.map(({ spec, error, since }): KeyedRow => ({
+    srcKey: spec.src.key,
+    dstKey: spec.dst.key,
+    row: { src: spec.src.typed, ...nameOf(spec.src), dst: spec.dst.typed, connections: 0, active: false, pid: process.pid, bytesIn: 0, bytesOut: 0, since, listening: '', error: error.message },
+  }));
+  return [...served, ...broken];
+}
+
+type RowOptions = { lost?: string | null; warnings?: readonly string[] };
+
+function keyedRow({ src, destination, isCurrent, listener }: DestinationView, { lost = null, warnings = [] }: RowOptions = {}): KeyedRow {
+  const { connections, bytesIn, bytesOut } = destination.stats();
+  const row: DestinationRow = {
+    src: src.typed,
+    ...nameOf(src),
+    dst: destination.spec.typed,
+    connections,
+    active: isCurrent,
+    pid: process.pid,
+    bytesIn,
+    bytesOut,
+    since: destination.since,
+    listening: listener ? formatAddress(listener.address) : '',
+    ...(lost === null ? {} : { error: lost }),
+    ...(warnings.length === 0 ? {} : { warnings: [...warnings] }),
+  };
+  return { srcKey: src.key, dstKey: destination.spec.key, row };
+}
+
+function nameOf({ name }: SourceSpec): { name?: string } {
+  return name === undefined ? {} : { name };
+}
+
+/** All rows: those of this process, then those of the older generations that still have connections. */
+export function allRows(service: Pick<Service, 'forwarder' | 'generations' | 'listeners' | 'certificates'>): KeyedRow[] {
+  const current = new Set(service.forwarder.specs.map(({ src, dst }) => pairKey(src.key, dst.key)));
+  const { reports } = service.generations;
+  const older = reports
+    .flatMap((report) => report.rows)
+    .filter(({ row }) => row.connections > 0)
+    .map((keyed) => ({ ...keyed, row: { ...keyed.row, active: current.has(pairKey(keyed.srcKey, keyed.dstKey)) } }));
+  const drained = reports.filter(({ isRest }) => isRest).flatMap((report) => report.rows).filter(({ row }) => row.connections === 0);
+  return inRuleOrder([...ownRows(service).map((keyed) => withBytes(keyed, drained)), ...older]);
+}
+
+/** What an older generation moved for a destination that has drained there has no row of its own. */
+function withBytes(keyed: KeyedRow, drained: readonly KeyedRow[]): KeyedRow {
+  const same = drained.filter(({ srcKey, dstKey }) => srcKey === keyed.srcKey && dstKey === keyed.dstKey);
+  const row = same.reduce((sum, each) => ({ ...sum, bytesIn: sum.bytesIn + each.row.bytesIn, bytesOut: sum.bytesOut + each.row.bytesOut }), keyed.row);
+  return { ...keyed, row };
+}
+
+/** Rows that get no new connections and still have some: what `grace wait` waits for. */
+export function drainingRows(service: Pick<Service, 'forwarder' | 'generations' | 'listeners' | 'certificates'>, srcKey: string | null): DestinationRow[] {
+  return allRows(service)
+    .filter((keyed) => !keyed.row.active && keyed.row.connections > 0 && (srcKey === null || keyed.srcKey === srcKey))
+    .map(({ row }) => row);
+}
+
+export function reportOf(service: Service): GenerationReport {
+  const { version, processStartedAt: since, handing } = service;
+  const own = ownRows(service);
+  if (handing === null) return { pid: process.pid, version, since, rows: own };
+  const drained = handing.views.map((view) => keyedRow(view)).filter(({ srcKey, dstKey }) => !own.some((each) => each.srcKey === srcKey && each.dstKey === dstKey));
+  // While connections move it is open what the successor goes on with.
+  return { pid: process.pid, version, since, rows: [...own, ...drained], isRest: !service.isMoving };
+}
+
+/** The rows of one rule together, its active destination first, rules in the order in which they first appear. */
+function inRuleOrder(rows: KeyedRow[]): KeyedRow[] {
+  const order = [...new Set(rows.map(({ srcKey }) => srcKey))];
+  return order.flatMap((key) => {
+    const ofRule = rows.filter(({ srcKey }) => srcKey === key);
+    return [...ofRule.filter(({ row }) => row.active), ...ofRule.filter(({ row }) => !row.active)];
+  });
+}
+
+function pairKey(srcKey: string, dstKey: string): string {
+  return JSON.stringify([srcKey, dstKey]);
+}

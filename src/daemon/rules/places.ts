@@ -1,0 +1,26 @@
+/** The limits of rules (`maxconn`) over processes: connections that older generations serve have their places too. */
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Service } from '../service.ts';
+
+/** Older generations are asked so often how many connections they still have, in milliseconds; only while a limit hangs on it. */
+const askMs = 1000;
+
+/** Keep the places of all rules up to date until the signal comes. Rejects with its reason. */
+export async function followPlaces({ forwarder, generations, changes }: Pick<Service, 'forwarder' | 'generations' | 'changes'>, signal: AbortSignal): Promise<never> {
+  for (;;) {
+    await generations.refresh();
+    signal.throwIfAborted();
+    const rows = generations.reports.flatMap((report) => report.rows);
+    forwarder.reserve(({ key }) => rows.filter(({ srcKey }) => srcKey === key).reduce((sum, { row }) => sum + row.connections, 0));
+    const next = new AbortController();
+    const either = AbortSignal.any([signal, next.signal]);
+    const change = changes.next(either);
+    const time = forwarder.hasReserved ? delay(askMs, undefined, { signal: either, ref: false }) : change;
+    try {
+      await Promise.race([change, time]);
+    } finally {
+      next.abort(new Error('over'));
+      for (const each of [change, time]) each.catch(() => {}); // whichever was not first
+    }
+  }
+}

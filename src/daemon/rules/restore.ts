@@ -1,0 +1,117 @@
+/** The rules of a daemon that starts: from the state dir, from its predecessor, and those that have to wait. */
+import { setTimeout as delay } from 'node:timers/promises';
+import type { GenerationReport } from '../../control/messages.ts';
+import { checkClient, checkServer } from '../../endpoint/check.ts';
+import { innerEndpoint } from '../../endpoint/inner.ts';
+import type { ServerEndpoint } from '../../endpoint/model.ts';
+import { GraceError, errorMessage } from '../../error.ts';
+import type { RuleSpec } from '../../forward/rule.ts';
+import type { GivenRule } from '../../control/given-rules.ts';
+import type { Handover } from '../handover/messages.ts';
+import type { Service } from '../service.ts';
+import { readRule, readSource } from './specs.ts';
+import { loadCounters } from '../state/counters-file.ts';
+import { loadState, saveState } from '../state/rules-file.ts';
+import type { KeptRule, LoadedState } from '../state/rules-file.ts';
+
+/** First and longest pause before a kept rule that could not be served is tried again. */
+const retryMs = { first: 500, longest: 30_000 };
+
+/** Serve the kept rules. One that cannot be served now is told of, kept, and tried again. Returns what older generations had said when counters were last written down. */
+export async function restoreRules(service: Service, given: readonly GivenRule[], note: (text: string) => void): Promise<readonly GenerationReport[]> {
+  const state = loadRules(service);
+  if (state.note) note(state.note);
+  if (state.isPart) await saveState(service.paths.state, state.rules).catch((error: unknown) => note(errorMessage(error)));
+  const counters = loadCounters(service.paths.counters);
+  for (const kept of await withGiven(service, state.rules, given)) {
+    const rule = tryToRead(service, kept, note);
+    if (!rule) continue;
+    service.listeners.prefer(rule.src, kept.port);
+    const problem = await service.forwarder.restore(rule, counters.of(rule));
+    if (problem) note(`cannot forward ${rule.src.typed} to ${rule.dst.typed} for now: ${problem.message}`);
+  }
+  return counters.generations;
+}
+
+/** The kept rules with those that the command line names, which are kept as well. A given one stands in place of a kept one on its address. */
+async function withGiven({ paths }: Service, kept: readonly KeptRule[], given: readonly GivenRule[]): Promise<readonly KeptRule[]> {
+  if (given.length === 0) return kept;
+  const taken = new Set(given.map((rule) => readRule(rule).src.listenKey));
+  const rules = [...kept.filter((rule) => !taken.has(placeOf(rule))), ...given];
+  await saveState(paths.state, rules);
+  return rules;
+}
+
+function placeOf({ src }: KeptRule): string {
+  try {
+    return readSource(src).listenKey;
+  } catch {
+    return ''; // of another version: it is told of when it is to be served
+  }
+}
+
+/** Those of the state dir; after a crash, where that is gone or cannot be read, those that the keeper holds. */
+function loadRules({ paths, listeners }: Service): LoadedState {
+  const inMemory = listeners.keptRules;
+  if (inMemory === null) return loadState(paths.state);
+  const fromMemory = (why: string): LoadedState => ({ rules: [...inMemory], note: `${why}; the rules that were served before the crash are served` });
+  try {
+    const state = loadState(paths.state);
+    return state.isMissing && inMemory.length > 0 ? { ...fromMemory(`${paths.state} is gone`), isPart: true } : state;
+  } catch (error) {
+    return fromMemory(errorMessage(error)); // and the file is left alone: it may be another version's
+  }
+}
+
+/** A rule that this version does not understand is kept as it is, for one that does, and told of. */
+function tryToRead(service: Service, kept: KeptRule, note: (text: string) => void): RuleSpec | null {
+  try {
+    return readRule(kept);
+  } catch (error) {
+    service.unread.push(kept);
+    note(`a rule in ${service.paths.state} is not served: ${errorMessage(error)}`);
+    return null;
+  }
+}
+
+/** Serve what the predecessor hands over. Throws GraceError, before anything is accepted, when a part of it cannot be served. */
+export function adoptRules(service: Service, handover: Handover): void {
+  service.unread.push(...(handover.unread ?? []));
+  const rules = handover.rules.map((handed) => ({ ...handed, rule: readRule(handed) }));
+  // What can fail fails before the first rule accepts: a client accepted here would be lost with this process.
+  for (const { rule } of rules) {
+    if (speaksTls(rule.src.endpoint)) checkServer(rule.src.endpoint);
+    if (rule.dst.endpoint.type !== 'unix') checkClient(rule.dst.endpoint); // a path too long is told to each client, as before
+  }
+  for (const { rule, listener, src: _src, dst: _dst, ...carried } of rules) {
+    if (listener === null) service.forwarder.keepBroken(rule, new GraceError('it could not be served before the restart'));
+    else service.forwarder.adopt(rule, service.listeners.inherited(rule.src, listener), carried);
+  }
+}
+
+function speaksTls(endpoint: ServerEndpoint): boolean {
+  const { type } = innerEndpoint(endpoint);
+  return type === 'ssl' || type === 'tls';
+}
+
+/** Try the rules that could not be served again, less and less often. Returns what ends that. */
+export function retryBroken(service: Service): () => void {
+  const end = new AbortController();
+  void retryWhile(service, end.signal).catch(() => {}); // replaced or stopping: there is nothing left to try
+  return () => end.abort();
+}
+
+async function retryWhile(service: Service, signal: AbortSignal): Promise<never> {
+  const { forwarder, changes, log } = service;
+  for (let pauseMs = retryMs.first; ; pauseMs = Math.min(pauseMs * 2, retryMs.longest)) {
+    while (forwarder.broken.length === 0) {
+      pauseMs = retryMs.first;
+      await changes.next(signal);
+    }
+    await delay(pauseMs, undefined, { signal });
+    for (const { spec } of forwarder.broken) {
+      if (service.phase !== 'serving') break;
+      if (await forwarder.retry(spec)) log.info({ src: spec.src.typed, dst: spec.dst.typed }, 'rule is served again');
+    }
+  }
+}

@@ -1,0 +1,30 @@
+import type { EndpointText } from '../../control/messages.ts';
+import { parseClient } from '../../endpoint/client.ts';
+import { clientKey, listenKey, serverKey } from '../../endpoint/identity.ts';
+import { parseServer } from '../../endpoint/server.ts';
+import type { DestinationSpec } from '../../forward/destination.ts';
+import type { RuleSpec, SourceSpec } from '../../forward/rule.ts';
+import { GraceError } from '../../error.ts';
+
+/** What the text of a source means. Throws EndpointError, and GraceError for one that a daemon cannot serve. */
+export function readSource({ typed, absolute, name }: EndpointText): SourceSpec {
+  const endpoint = parseServer(absolute);
+  if (endpoint.type === 'stdio') {
+    throw new GraceError('stdio: cannot be the source of a rule: a daemon has no standard input and output of its own', { code: 'ERR_GRACE_ENDPOINT' });
+  }
+  return { typed, absolute, key: serverKey(endpoint), listenKey: listenKey(endpoint), endpoint, ...(name === undefined ? {} : { name }) };
+}
+
+/** What the text of a destination means. Throws EndpointError. */
+export function readTarget({ typed, absolute }: EndpointText): DestinationSpec {
+  const endpoint = parseClient(absolute);
+  return { typed, absolute, key: clientKey(endpoint), endpoint };
+}
+
+export function readRule({ src, dst }: { src: EndpointText; dst: EndpointText }): RuleSpec {
+  return { src: readSource(src), dst: readTarget(dst) };
+}
+
+export function textOf({ typed, absolute, name }: EndpointText): EndpointText {
+  return { typed, absolute, ...(name === undefined ? {} : { name }) };
+}

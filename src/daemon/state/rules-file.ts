@@ -1,0 +1,131 @@
+import { closeSync, copyFileSync, fsyncSync, openSync, readFileSync, renameSync } from 'node:fs';
+import { open, rename, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import * as v from 'valibot';
+import { endpointText } from '../../control/messages.ts';
+import type { EndpointText } from '../../control/messages.ts';
+import { GraceError, errorCode, errorMessage } from '../../error.ts';
+import { describeError } from '../../sys/system-error.ts';
+
+/** A rule as it is kept: its endpoints, and where it listened last (`port 0` keeps the port it got). */
+export type KeptRule = { src: EndpointText; dst: EndpointText; port?: number | undefined };
+
+/** Of the file; a version that cannot read one says so and leaves it alone. */
+const stateFormat = 1;
+
+/** Schema of a {@link KeptRule}. */
+export const ruleSchema = v.object({ src: endpointText, dst: endpointText, port: v.optional(v.number()) });
+const stateSchema = v.object({ format: v.literal(stateFormat), rules: v.array(v.unknown()) });
+
+export type LoadedState = { rules: KeptRule[]; /** What the user must be told, if anything. */ note: string | null; /** The file has more in it, which is kept elsewhere: write it anew. */ isPart?: true; /** There is no file. */ isMissing?: true };
+
+/**
+ * Read the kept rules. A file of which not all can be understood is kept under another name, which the
+ * note says, so that nothing overwrites it; the rules in it that can are read. Throws GraceError when
+ * it cannot be read at all, or is of another version.
+ */
+export function loadState(path: string): LoadedState {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT') return { rules: [], note: null, isMissing: true };
+    throw new GraceError(`cannot read the rules in ${path}: ${describeError(error)}`, { cause: error });
+  }
+  try {
+    const state: unknown = parse(text);
+    mustBeReadable(path, state);
+    return readRules(path, v.parse(stateSchema, state).rules);
+  } catch (error) {
+    if (error instanceof GraceError) throw error;
+    const aside = setAside(path);
+    return { rules: [], note: `${path} is damaged (${errorMessage(error)}); it is kept as ${aside}, and no rule of it is served` };
+  }
+}
+
+/** One rule that an editor has spoilt must not take the others with it. */
+function readRules(path: string, all: readonly unknown[]): LoadedState {
+  const rules: KeptRule[] = [];
+  const bad: string[] = [];
+  for (const [index, each] of all.entries()) {
+    const read = v.safeParse(ruleSchema, each);
+    if (read.success) rules.push(read.output);
+    else bad.push(`rule ${index + 1}, ${nameOf(each)}: ${read.issues[0].message}`);
+  }
+  if (bad.length === 0) return { rules, note: null };
+  const aside = nameAside(path);
+  copyFileSync(path, aside);
+  return { rules, isPart: true, note: `${path} is damaged (${bad.join('; ')}); it is kept as ${aside}, and what is damaged in it is not served` };
+}
+
+/** A rule that cannot be read, as far as people can tell which one it is. */
+function nameOf(rule: unknown): string {
+  const typed = /"typed":("(?:[^"\\]|\\.)*")/.exec(JSON.stringify(rule))?.[1];
+  return typed ?? JSON.stringify(rule).slice(0, 80);
+}
+
+/** Editors of other systems begin a file with a byte order mark. */
+function parse(text: string): unknown {
+  return JSON.parse(text.replace(/^\uFEFF/, ''));
+}
+
+/** For a successor, which has its rules from elsewhere but will write the file. Throws GraceError when another version wrote it. */
+export function checkStateFormat(path: string): void {
+  let state: unknown;
+  try {
+    state = parse(readFileSync(path, 'utf8'));
+  } catch {
+    return; // missing or damaged: it is written anew
+  }
+  mustBeReadable(path, state);
+}
+
+/** What another version wrote is not damaged; that version must still find it. Throws GraceError. */
+function mustBeReadable(path: string, state: unknown): void {
+  const format = typeof state === 'object' && state !== null && 'format' in state ? state.format : undefined;
+  if (typeof format !== 'number' || format === stateFormat) return;
+  throw new GraceError(`cannot read the rules in ${path}: they have format ${format}, and this version reads format ${stateFormat}`, {
+    hint: 'use the version that wrote them, or move the file away',
+  });
+}
+
+function setAside(path: string): string {
+  const aside = nameAside(path);
+  renameSync(path, aside);
+  return aside;
+}
+
+function nameAside(path: string): string {
+  const stamp = new Date().toISOString().replace(/[^0-9]/g, '');
+  return `${path}.damaged-${stamp}-${process.pid}`;
+}
+
+/** Replace the kept rules: written to a temporary file, forced to disk, renamed. Throws GraceError; the old file then stays. */
+export async function saveState(path: string, rules: readonly KeptRule[]): Promise<void> {
+  const half = `${path}.${process.pid}`;
+  try {
+    // Exclusive: never through a link that somebody has put there.
+    await rm(half, { force: true });
+    const file = await open(half, 'wx', 0o600);
+    try {
+      await file.writeFile(`${JSON.stringify({ format: stateFormat, rules }, null, 2)}\n`);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(half, path);
+    syncDir(dirname(path));
+  } catch (error) {
+    throw new GraceError(`cannot keep the rules in ${path}: ${describeError(error)}`, { hint: 'nothing was changed', cause: error });
+  }
+}
+
+/** Force a rename to disk. */
+function syncDir(dir: string): void {
+  const fd = openSync(dir, 'r');
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}

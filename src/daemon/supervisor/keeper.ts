@@ -1,0 +1,255 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import type { Invocation } from '../../control/messages.ts';
+import { launchVariable, variablesOfThisProcess } from '../../control/launch.ts';
+import { GraceError } from '../../error.ts';
+import { Channel, closeChannelEnd, openChannel } from '../../keeper/channel.ts';
+import type { ChannelEnd } from '../../keeper/channel.ts';
+import { channelVariable, keeperFormat } from '../../keeper/messages.ts';
+import type { DaemonIdentity, DaemonMessage, KeeperMessage } from '../../keeper/messages.ts';
+import { closeFd, dropRuntimeCopy, setCloseOnExec, setNonBlocking } from '../../sys/descriptor.ts';
+import { sendMessage } from '../../sys/message.ts';
+import { connectSocket, openSocket } from '../../sys/socket.ts';
+import type { Supervisor, SupervisorEvents, SupervisorOptions } from './supervisor.ts';
+
+/** How long a keeper may take to say who it is. */
+const helloTimeoutMs = 5000;
+
+/** How long it may take to do what it was told, before the daemon goes on. */
+const settleTimeoutMs = 1000;
+
+type Link = Channel<DaemonMessage, KeeperMessage>;
+type Keeper = { pid: number; version: string };
+
+/** The daemon's side of the channel to its keeper. A keeper that dies takes nothing with it, and is replaced. */
+export class KeeperSupervisor implements Supervisor {
+  readonly #options: SupervisorOptions;
+  /** What a keeper is to hold: this process's own descriptors by their names. */
+  readonly #held = new Map<string, number>();
+  readonly #kept: [string, number][] = [];
+  readonly #pings = new Map<number, () => void>();
+  #events: SupervisorEvents | null = null;
+  /** What the keeper said before anybody watched. */
+  readonly #notes: string[] = [];
+  #link: Link | null = null;
+  #keeper: Keeper | null = null;
+  #reason: string | null = null;
+  #heardHello = Promise.withResolvers<void>();
+  #pingCount = 0;
+  #isServing = false;
+
+  private constructor(options: SupervisorOptions) {
+    this.#options = options;
+  }
+
+  /** Without an end: the keeper of the predecessor is gone, and a new one is wanted. */
+  static async meet(options: SupervisorOptions, end: ChannelEnd | null): Promise<KeeperSupervisor> {
+    const supervisor = new KeeperSupervisor(options);
+    if (end === null) return supervisor;
+    for (const fd of [end.stream, end.datagrams]) {
+      dropRuntimeCopy(fd);
+      setCloseOnExec(fd, true);
+    }
+    setNonBlocking(end.datagrams, false);
+    supervisor.#open(end).ref();
+    await supervisor.#hello();
+    return supervisor;
+  }
+
+  get keeper(): Keeper | null {
+    return this.#keeper;
+  }
+
+  get reason(): string | null {
+    return this.#reason;
+  }
+
+  readonly keepsOverStop = false;
+
+  takeKept(): [name: string, fd: number][] {
+    return this.#kept.splice(0);
+  }
+
+  keep(name: string, fd: number, { isHeld = false }: { isHeld?: boolean } = {}): void {
+    this.#held.set(name, fd);
+    if (!isHeld) this.#sayOf(name);
+  }
+
+  forget(name: string): void {
+    this.#held.delete(name);
+    this.#sayOf(name);
+  }
+
+  /** What is so when the keeper hears it: by then a rule may have been stopped, and its socket closed. */
+  #sayOf(name: string): void {
+    this.#link?.sayThen(() => {
+      const fd = this.#held.get(name);
+      return fd === undefined ? { message: { forget: [name] }, fds: [] } : { message: { keep: [name] }, fds: [fd] };
+    });
+  }
+
+  async settled(): Promise<void> {
+    if (!this.#link?.isOpen) return;
+    const number = ++this.#pingCount;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, settleTimeoutMs);
+      this.#pings.set(number, () => {
+        clearTimeout(timer);
+        resolve();
+      });
+      this.#link?.say({ ping: number });
+    });
+    this.#pings.delete(number);
+  }
+
+  async ready(): Promise<void> {
+    if (!this.#link?.isOpen) return;
+    this.#heardHello = Promise.withResolvers();
+    this.#link.say({ ready: this.#identity() });
+    await this.#hello();
+  }
+
+  serving(): void {
+    this.#isServing = true;
+    this.#sayServing();
+  }
+
+  status(): void {}
+
+  restarting(): void {}
+
+  prepareSuccessor({ firstFd }: { firstFd: number }) {
+    if (!this.#link?.isOpen) return { fds: [], env: { [channelVariable]: 'lost' }, close() {} };
+    const [keepers, successors] = openChannel();
+    this.#link.say({ candidate: true }, [keepers.stream, keepers.datagrams]);
+    closeChannelEnd(keepers);
+    return {
+      fds: [
+        { fd: successors.stream, name: 'grace-keeper' },
+        { fd: successors.datagrams, name: 'grace-keeper' },
+      ],
+      env: { [channelVariable]: `${firstFd},${firstFd + 1}` },
+      close: () => closeChannelEnd(successors),
+    };
+  }
+
+  goOn(): void {
+    this.#sayServing();
+  }
+
+  replaced(): void {
+    this.#isServing = false;
+    // A stop that came meanwhile is the keeper's to pass on.
+    this.#link?.say({ retired: true });
+  }
+
+  stopping(): void {}
+
+  ended(code: number): void {
+    this.#isServing = false;
+    this.#link?.sayLast({ ended: code });
+  }
+
+  async restore(): Promise<void> {
+    // One that has not said who it is may be stopped, and goes on keeping when it is let run.
+    if (this.#link?.isOpen || !this.#isServing) return;
+    const { self, dir, flags, env } = this.#options;
+    const rest: NodeJS.ProcessEnv = { ...env, [launchVariable]: '1' };
+    for (const name of variablesOfThisProcess) delete rest[name];
+    const child = spawn(self.file, [...self.args, '-d', dir, 'daemon', ...flags], { cwd: '/', detached: true, stdio: ['ignore', 'inherit', 'inherit'], env: rest });
+    child.unref();
+    const failure = once(child, 'exit').then(([code]) => {
+      throw new GraceError(`the new keeper ended with code ${code}`);
+    });
+    failure.catch(() => {}); // later it is the end of a keeper, which the channel tells
+    await Promise.race([this.#hello(), failure]);
+    if (this.#keeper === null) throw new GraceError('the new keeper did not come up');
+  }
+
+  attach(path: string): void {
+    if (this.#link?.isOpen) throw alreadyRuns(this.#options.dir, this.#keeper?.pid ?? process.pid);
+    if (!this.#isServing) throw new GraceError(`the daemon in ${this.#options.dir} does not serve yet, or any more`);
+    const [ours, theirs] = openChannel();
+    const socket = openSocket('unix', 'stream');
+    try {
+      connectSocket(socket, { family: 'unix', path });
+      sendMessage(socket, new Uint8Array(1), { fds: [theirs.stream, theirs.datagrams] });
+    } catch (error) {
+      closeChannelEnd(ours);
+      throw error;
+    } finally {
+      closeFd(socket);
+      closeChannelEnd(theirs);
+    }
+    this.#open(ours).sayAll(this.#held, (names) => ({ keep: names }));
+    this.#sayServing();
+  }
+
+  watch(events: SupervisorEvents): void {
+    this.#events = events;
+    for (const note of this.#notes.splice(0)) events.note(note);
+  }
+
+  #open(end: ChannelEnd): Link {
+    const link: Link = new Channel(end, {
+      onMessage: (message, fds) => this.#hear(message, fds),
+      onEnd: () => this.#lose(link),
+    });
+    this.#link = link;
+    return link;
+  }
+
+  #hear(message: KeeperMessage, fds: number[]): void {
+    if ('kept' in message) {
+      for (const [index, name] of message.kept.entries()) {
+        const fd = fds[index];
+        if (fd !== undefined) this.#kept.push([name, fd]);
+      }
+    } else if ('hello' in message) {
+      const { pid, version, reason } = message.hello;
+      this.#keeper = { pid, version };
+      this.#reason ??= reason;
+      this.#heardHello.resolve();
+      this.#events?.keeperChanged(this.#keeper);
+    } else if ('note' in message) {
+      if (this.#events) this.#events.note(message.note);
+      else this.#notes.push(message.note);
+    } else if ('stop' in message) {
+      this.#events?.stop(message.stop);
+    } else if ('pong' in message) {
+      this.#pings.get(message.pong)?.();
+    }
+  }
+
+  #lose(link: Link): void {
+    if (this.#link !== link) return;
+    this.#link = null;
+    this.#keeper = null;
+    this.#heardHello.resolve();
+    this.#heardHello = Promise.withResolvers();
+    for (const resolve of this.#pings.values()) resolve();
+    this.#events?.keeperChanged(null);
+  }
+
+  #sayServing(): void {
+    this.#link?.say({ serving: this.#identity() });
+  }
+
+  #identity(): DaemonIdentity {
+    const { version, self } = this.#options;
+    const program: Invocation = { file: self.file, args: self.args };
+    return { pid: process.pid, version, format: keeperFormat, program, hearsStop: true };
+  }
+
+  /** Resolves when the keeper has said who it is, or is gone, or time is up. */
+  async #hello(): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    const expired = new Promise<void>((resolve) => (timer = setTimeout(resolve, helloTimeoutMs)));
+    await Promise.race([this.#heardHello.promise, expired]);
+    clearTimeout(timer);
+  }
+}
+
+function alreadyRuns(dir: string, pid: number): GraceError {
+  return new GraceError(`a daemon already runs in ${dir} (pid ${pid})`, { hint: 'replace it with: grace restart, or end it with: grace stop' });
+}

@@ -1,0 +1,83 @@
+/**
+ * Whoever watches this daemon from outside: the keeper, systemd, or nobody. It starts the daemon again
+ * after a crash, and until then holds copies of the listening sockets, so that clients wait in their
+ * queues and are not refused.
+ */
+import type { ChannelEnd } from '../../keeper/channel.ts';
+import { channelVariable } from '../../keeper/messages.ts';
+import type { Invocation } from '../../control/messages.ts';
+import { openNotifier } from '../../net/notify.ts';
+import { KeeperSupervisor } from './keeper.ts';
+import { nobody } from './unsupervised.ts';
+import { superviseBySystemd } from './systemd.ts';
+
+export type Supervisor = {
+  /** The keeper, which the pid file names; null without one. */
+  readonly keeper: { pid: number; version: string } | null;
+  /** Why this daemon was started in place of one that crashed; null when it was not. */
+  readonly reason: string | null;
+  /** What an earlier daemon had kept, by name. The descriptors are the caller's. */
+  takeKept(): [name: string, fd: number][];
+  /** Have a copy of a descriptor held. `isHeld`: an earlier daemon has seen to it. */
+  keep(name: string, fd: number, options?: { isHeld?: boolean }): void;
+  /** The copy is to be closed: nobody listens there any more. */
+  forget(name: string): void;
+  /** Resolves when what was to be kept and forgotten is. */
+  settled(): Promise<void>;
+  /** Whether it keeps the sockets while the daemon is stopped by a signal and started again. */
+  readonly keepsOverStop: boolean;
+  /** This process has come up as a successor. Resolves when the supervisor is prepared to have it. */
+  ready(): Promise<void>;
+  /** This process serves the state dir. */
+  serving(): void;
+  status(text: string): void;
+  /** A restart begins, which may take so long. */
+  restarting(options: { timeoutMs: number }): void;
+  /** What a successor needs to be watched in its turn. It inherits the descriptors; the caller closes them. */
+  prepareSuccessor(options: { firstFd: number }): { fds: { fd: number; name: string }[]; env: Record<string, string>; close(): void };
+  /** The restart came to nothing. */
+  goOn(): void;
+  /** A successor serves; this process finishes its connections. `isStopping`: it is to be stopped at once. */
+  replaced(options: { pid: number; isStopping: boolean }): void;
+  stopping(options: { timeoutMs: number }): void;
+  /** This process is about to end with this code, and is not to be started again. */
+  ended(code: number): void;
+  /** Bring a keeper that died back; does nothing where there is one or is none to be. Rejects with GraceError. */
+  restore(): Promise<void>;
+  /** Take the process that listens on this socket as keeper. Throws GraceError when there is one or is none to be. */
+  attach(path: string): void;
+  /** Hear of what happens to the keeper: that it came, that it went (null), and what it says. */
+  watch(events: SupervisorEvents): void;
+};
+
+export type SupervisorEvents = {
+  keeperChanged(keeper: { pid: number; version: string } | null): void;
+  note(text: string): void;
+  /** The keeper was told to stop, for the so many-th time; heard more than once of the same time. */
+  stop(times: number): void;
+};
+
+export type SupervisorOptions = {
+  dir: string;
+  self: Invocation;
+  /** Arguments of `grace daemon` that a new keeper must have too. */
+  flags: readonly string[];
+  version: string;
+  env: NodeJS.ProcessEnv;
+};
+
+/** Find out who watches this process; variables that tell and are not for its children are removed. */
+export async function meetSupervisor(options: SupervisorOptions): Promise<Supervisor> {
+  const { env } = options;
+  const channel = env[channelVariable];
+  delete env[channelVariable];
+  if (channel !== undefined) return await KeeperSupervisor.meet(options, parseEnd(channel));
+  const notifier = openNotifier(env);
+  return notifier ? superviseBySystemd(notifier) : nobody;
+}
+
+/** `3,4`; anything else means that the keeper of the predecessor is gone. */
+function parseEnd(text: string): ChannelEnd | null {
+  const match = /^([0-9]+),([0-9]+)$/.exec(text);
+  return match ? { stream: Number(match[1]), datagrams: Number(match[2]) } : null;
+}

@@ -1,0 +1,54 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { parseHandover } from '../../../src/daemon/handover/messages.ts';
+import type { Handover } from '../../../src/daemon/handover/messages.ts';
+
+const text = (endpoint: string) => ({ typed: endpoint, absolute: endpoint });
+
+const whole: Handover = {
+  format: 1,
+  version: '1.2.3',
+  pid: 7,
+  startedAt: '2026-01-02T03:04:05.678Z',
+  uptimeMs: 60_000,
+  generation: 3,
+  rules: [
+    { src: { ...text('tcp:9000'), name: 'web' }, dst: text('unix:/run/a'), listener: 1, bytesIn: 10, bytesOut: 20, since: '2026-01-02T03:04:06.000Z' },
+    { src: text('tcp:9001'), dst: text('tcp:9'), listener: null, bytesIn: 0, bytesOut: 0, since: '' },
+  ],
+  sockets: [{ listener: 0, fd: 5, index: 2, name: 'web' }],
+  unread: [{ src: text('quic:1'), dst: text('quic:2'), port: 8 }],
+  move: 1,
+};
+
+test('a successor reads what its predecessor wrote', () => {
+  assert.deepEqual(parseHandover(JSON.parse(JSON.stringify(whole))), whole);
+});
+
+test('a predecessor of an earlier version says less', () => {
+  const { uptimeMs: _uptime, generation: _generation, unread: _unread, move: _move, ...least } = whole;
+  assert.deepEqual(parseHandover(least), least);
+});
+
+test('what a later version says besides is passed over', () => {
+  assert.deepEqual(parseHandover({ ...whole, colour: 'green', rules: whole.rules.map((rule) => ({ ...rule, weight: 3 })) }), whole);
+});
+
+test('another format is refused with both versions and what to do', () => {
+  assert.throws(() => parseHandover({ ...whole, format: 2, version: '9.9' }), {
+    name: 'GraceError',
+    message: 'this version cannot take over from the running daemon: what version 9.9 hands over has format 2, and this version reads format 1',
+    hint: /stop the daemon and start it with this version/,
+  });
+});
+
+for (const [what, message] of [
+  ['nothing', null],
+  ['a text', 'handover'],
+  ['a rule without a destination', { ...whole, rules: [{ ...whole.rules[0], dst: undefined }] }],
+  ['a listener that is no number', { ...whole, rules: [{ ...whole.rules[0], listener: '3' }] }],
+] as const) {
+  test(`${what} is no hand-over`, () => {
+    assert.throws(() => parseHandover(message), { name: 'GraceError', message: /^this version cannot take over/ });
+  });
+}

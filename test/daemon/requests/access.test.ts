@@ -1,0 +1,40 @@
+import assert from 'node:assert/strict';
+import { statSync } from 'node:fs';
+import { test } from 'node:test';
+import type { Request } from '../../../src/control/messages.ts';
+import { executableFor, mustBeAllowed, shareSocket, shareStateDir } from '../../../src/daemon/requests/access.ts';
+import { findGroup } from '../../../src/sys/group.ts';
+import { makeTempDir } from '../../net/temp-dir.ts';
+
+const self = { file: process.execPath, args: ['own'] };
+const member = { pid: 1, uid: 65_533, gid: 1 };
+const restart = (file: string): Request<'restart'> => ({ command: 'restart', exec: { file, args: ['-e', '0'] }, timeoutMs: 1 });
+
+test('members of the group may command the daemon, and not have it execute something else', () => {
+  const requests: Request[] = [{ command: 'ls' }, { command: 'status' }, { command: 'stop', timeoutMs: 0 }, { command: 'generation-report' }, restart(process.execPath)];
+  for (const request of requests) mustBeAllowed(request, member, self);
+  for (const request of [restart('/bin/sh'), restart('/nowhere'), { command: 'keeper', path: '/x' }, { command: 'generation-stop', timeoutMs: 0 }] satisfies Request[]) {
+    assert.throws(() => mustBeAllowed(request, member, self), /is for root and the daemon's own user alone, not for the user with id 65533$/);
+    for (const peer of [null, { ...member, uid: 0 }, { ...member, uid: process.geteuid!() }]) mustBeAllowed(request, peer, self);
+  }
+  // Its arguments are none of theirs either.
+  assert.deepEqual(executableFor(restart(process.execPath), member, self), self);
+  assert.deepEqual(executableFor(restart('/bin/sh'), { ...member, uid: 0 }, self), restart('/bin/sh').exec);
+});
+
+test('a group is found by its name and its number', { skip: process.platform === 'win32' }, () => {
+  assert.equal(findGroup('root') ?? findGroup('wheel'), 0);
+  assert.equal(findGroup('12345'), 12_345);
+  for (const name of ['', 'no-such-group-here', '-1', '4294967295', 'root:x', '../etc']) assert.equal(findGroup(name), null, name);
+});
+
+test('a state dir is opened to a group, and closed without one', () => {
+  using temp = makeTempDir();
+  const own = process.getegid!();
+  const mode = () => (statSync(temp.path).mode & 0o777).toString(8);
+  shareStateDir(temp.path, own);
+  assert.equal(mode(), '710');
+  shareStateDir(temp.path, null);
+  assert.equal(mode(), '700');
+  assert.throws(() => shareSocket(temp.file('none'), own), /^GraceError: cannot give .*none to the group \d+ \(--socket-group\): .*ENOENT/);
+});

@@ -1,0 +1,57 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Rest } from '../../src/daemon/trim-memory.ts';
+
+const timeout = 10_000;
+
+/** A watch whose looks a test waits for, and what it did at each. */
+function watch(traffic: () => number) {
+  let looked = Promise.withResolvers<void>();
+  let given = 0;
+  const keepAlive = setInterval(() => {}, 1000);
+  const rest = new Rest({
+    quietMs: 1,
+    lookMs: 1,
+    look: () => {
+      looked.resolve();
+      looked = Promise.withResolvers<void>();
+      return `${traffic()}`;
+    },
+    giveBack: () => void given++,
+  });
+  return {
+    rest,
+    looks: async (count: number) => {
+      for (let look = 0; look < count; look++) await looked.promise;
+      return given;
+    },
+    [Symbol.dispose]() {
+      clearInterval(keepAlive);
+      rest.stop();
+    },
+  };
+}
+
+test('memory is given back once when nothing happens any more', { timeout }, async () => {
+  using watched = watch(() => 1);
+  watched.rest.disturb();
+  assert.equal(await watched.looks(9), 1);
+});
+
+test('no memory is given back while traffic comes, nor before the first command', { timeout }, async () => {
+  let bytes = 0;
+  using watched = watch(() => bytes++);
+  watched.rest.disturb();
+  assert.equal(await watched.looks(9), 0);
+});
+
+test('memory is given back anew after a command, and after traffic', { timeout }, async () => {
+  let bytes = 0;
+  using watched = watch(() => bytes);
+  watched.rest.disturb();
+  assert.equal(await watched.looks(6), 1);
+  watched.rest.disturb();
+  assert.equal(await watched.looks(6), 2);
+  bytes = 100;
+  assert.equal(await watched.looks(9), 3);
+});
