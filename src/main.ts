@@ -34,10 +34,9 @@ async function main(): Promise<void> {
       return [`commit ${commit ?? 'unknown (run from source)'}`, `${runtime} (${platform} ${arch})`, `engine ${engineHere()}`];
     },
     programs: {
-      async daemon({ dir, rules, keeper, engine, threads, log, logFormat, socketGroup }) {
+      async daemon({ dir, rules, keeper, log, settings, flags }) {
         process.removeListener('SIGINT', interrupt);
         const onSignal = (signal: NodeJS.Signals, handler: () => void) => void process.on(signal, handler);
-        const flags = [...(engine ? ['--engine', engine] : []), ...(threads ? ['--threads', `${threads}`] : []), ...(logFormat ? ['--log-format', logFormat] : []), ...(socketGroup === undefined ? [] : ['--socket-group', `${socketGroup}`])];
         const { env } = process;
         const { standAlone } = await import('./daemon/stand-alone.ts');
         standAlone(env);
@@ -56,7 +55,7 @@ async function main(): Promise<void> {
         const { makeRoomForLookups } = await import('./engine/lookup.ts');
         makeRoomForLookups(env);
         const { runDaemon } = await import('./daemon/run.ts');
-        return await runDaemon({ onStrayError, dir, self, version, flags, engine: engine ?? 'auto', threads: threads ?? null, logPlace, logFormat: logFormat ?? 'text', socketGroup: socketGroup ?? null, noKeeperBecause, env, onSignal });
+        return await runDaemon({ onStrayError, dir, self, version, flags, settings, logPlace, noKeeperBecause, env, onSignal });
       },
       async demo({ addresses, tlsAddresses, print }) {
         process.removeListener('SIGINT', interrupt); // the library ends gracefully at it

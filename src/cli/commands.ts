@@ -2,6 +2,7 @@
  * The command line as data: every command with its arguments, options and sentences. Parsing, help
  * and whatever else describes the commands are made from this table.
  */
+import { daemonOptions } from '../control/daemon-options.ts';
 import { unitKinds } from './unit-files.ts';
 
 /** An option of a command. */
@@ -197,11 +198,8 @@ export const commands: readonly CommandDefinition[] = [
     args: [{ name: 'SRC=DST...', required: false, isList: true }],
     options: [
       { name: 'no-keeper', help: 'no keeper process; the pid changes with a restart' },
-      { name: 'engine', value: 'NAME', choices: ['auto', 'native', 'portable'], help: 'what moves the bytes: auto, native or portable (default: auto)' },
-      { name: 'threads', value: 'N', help: 'threads of the native engine (default: half of the cores, 8 at most)' },
       { name: 'log', value: 'FILE', help: 'where the log goes; - is standard error (default: - in the foreground, grace.log in the state dir in the background)' },
-      { name: 'log-format', value: 'FORMAT', choices: ['text', 'json'], help: 'lines of the log: text or json (default: text)' },
-      { name: 'socket-group', value: 'GROUP', help: 'let the members of this group command the daemon (default: its own user and root alone)' },
+      ...Object.entries(daemonOptions).map(([name, { value, choices, help }]) => ({ name, value, ...(choices && { choices }), help })),
     ],
     examples: ['grace -d /var/lib/grace daemon', 'grace daemon 8080=app:9001 /run/app.sock=app:9002'],
   },

@@ -1,6 +1,7 @@
 import { userInfo } from 'node:os';
 import { resolve } from 'node:path';
 import { GraceError } from '../error.ts';
+import type { DaemonSettings } from '../control/daemon-options.ts';
 import type { GivenRule } from '../control/given-rules.ts';
 import type { Invocation } from '../control/messages.ts';
 
@@ -23,14 +24,11 @@ export type DaemonOptions = {
   rules: readonly GivenRule[];
   /** False for `--no-keeper`; undefined leaves it to the daemon. */
   keeper: boolean | undefined;
-  engine: 'portable' | 'native' | 'auto' | undefined;
-  /** Threads of the native engine; undefined leaves it to the daemon. */
-  threads: number | undefined;
   /** A file's absolute path, `-` for standard error; undefined leaves it to the daemon. */
   log: string | undefined;
-  logFormat: 'text' | 'json' | undefined;
-  /** Number of the group whose members may command the daemon. */
-  socketGroup: number | undefined;
+  settings: DaemonSettings;
+  /** The options that these came from, for keeper and successors. */
+  flags: readonly string[];
 };
 
 /** What `grace demo` was told. */

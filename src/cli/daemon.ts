@@ -1,24 +1,22 @@
 import { resolve } from 'node:path';
+import { readSettings, wordsOfOptions } from '../control/daemon-options.ts';
 import { logVariable, standardError } from '../control/log-place.ts';
 import type { GivenRule } from '../control/given-rules.ts';
 import { quoted } from '../endpoint/error.ts';
 import { parseServer } from '../endpoint/server.ts';
 import { GraceError } from '../error.ts';
-import { findGroup } from '../sys/group.ts';
 import type { Context, Input } from './context.ts';
 import { readDestination, readSource } from './endpoint-text.ts';
 
-/** `grace daemon [SRC=DST …] [--no-keeper] [--engine NAME] [--threads N] [--log FILE|-] [--log-format FORMAT] [--socket-group GROUP]` */
+/** `grace daemon [SRC=DST …] [--no-keeper] [--log FILE|-]` and what daemon-options.ts lists. */
 export async function daemon({ dir, programs, cwd, env }: Context, input: Input): Promise<number> {
   return await programs.daemon({
     dir,
     rules: input.args.flatMap((text) => (text === undefined ? [] : [readRule(text, cwd)])),
     keeper: input.has('no-keeper') ? false : undefined,
-    engine: readChoice(input, 'engine', ['auto', 'native', 'portable'] as const),
-    threads: readThreads(input),
     log: readLog(input.value('log') ?? env[logVariable], cwd),
-    logFormat: readChoice(input, 'log-format', ['text', 'json'] as const),
-    socketGroup: readGroup(input),
+    settings: readSettings(input.value),
+    flags: wordsOfOptions(input.value),
   });
 }
 
@@ -42,33 +40,4 @@ function readRule(text: string, cwd: string): GivenRule {
 function readLog(value: string | undefined, cwd: string): string | undefined {
   if (value === '') throw new GraceError('--log takes a file, or - for standard error', { code: 'ERR_GRACE_USAGE' });
   return value === undefined || value === standardError ? value : resolve(cwd, value);
-}
-
-function readGroup(input: Input): number | undefined {
-  const name = input.value('socket-group');
-  if (name === undefined) return undefined;
-  const group = findGroup(name);
-  if (group === null) throw new GraceError(`--socket-group: there is no group ${quoted(name)}`, { hint: `make it with: groupadd --system ${/^[a-z_][a-z0-9_-]*$/.test(name) ? name : 'NAME'}`, code: 'ERR_GRACE_USAGE' });
-  return group;
-}
-
-/** More threads than this help nobody. */
-const mostThreads = 64;
-
-function readThreads(input: Input): number | undefined {
-  const value = input.value('threads');
-  if (value === undefined) return undefined;
-  const count = Number(value);
-  if (/^[0-9]+$/.test(value) && count >= 1 && count <= mostThreads) return count;
-  throw new GraceError(`--threads takes a number from 1 to ${mostThreads}, not ${quoted(value)}`, { code: 'ERR_GRACE_USAGE' });
-}
-
-function readChoice<T extends string>(input: Input, option: string, choices: readonly T[]): T | undefined {
-  const value = input.value(option);
-  if (value === undefined) return undefined;
-  const choice = choices.find((each) => each === value);
-  if (choice === undefined) {
-    throw new GraceError(`--${option} takes ${choices.join(', ').replace(/, ([^,]+)$/, ' or $1')}, not ${quoted(value)}`, { code: 'ERR_GRACE_USAGE' });
-  }
-  return choice;
 }

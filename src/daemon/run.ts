@@ -10,7 +10,6 @@ import type { StatePaths } from '../control/paths.ts';
 import type { RequestHandler } from '../control/server.ts';
 import { Names } from '../engine/lookup.ts';
 import { openEngine } from '../engine/open.ts';
-import type { WantedEngine } from '../engine/open.ts';
 import { GraceError, errorMessage } from '../error.ts';
 import { keptNames } from '../keeper/messages.ts';
 import { Changes } from '../forward/changes.ts';
@@ -35,7 +34,7 @@ import { mustNotLoop } from './rules/loops.ts';
 import { Life } from './lifecycle.ts';
 import { consoleName, Listeners } from './listeners/listeners.ts';
 import { openLog } from './log/log.ts';
-import type { LogFormat, LogOutput, OpenedLog } from './log/log.ts';
+import type { LogOutput, OpenedLog } from './log/log.ts';
 import { logConnections } from './log/connections.ts';
 import { KeptRules } from './state/rules-memory.ts';
 import { moveIn, moveSocketName } from './handover/move.ts';
@@ -45,6 +44,7 @@ import { followPlaces } from './rules/places.ts';
 import { readPidFile, removePidFile, writePidFile } from './state/pid-file.ts';
 import { mustTellPeers, shareStateDir } from './requests/access.ts';
 import { Certificates } from './rules/certificates.ts';
+import type { DaemonSettings } from '../control/daemon-options.ts';
 import { readGivenRules } from '../control/given-rules.ts';
 import { adoptRules, restoreRules, retryBroken } from './rules/restore.ts';
 import { Troubles } from './troubles.ts';
@@ -67,12 +67,7 @@ export type DaemonOptions = {
   version: string;
   /** A file's absolute path, or `-` for standard error. */
   logPlace: string;
-  logFormat: LogFormat;
-  engine: WantedEngine;
-  /** Threads of the native engine; null: a number that fits the machine. */
-  threads: number | null;
-  /** Number of the group whose members may command the daemon; null: none. */
-  socketGroup: number | null;
+  settings: DaemonSettings;
   /** Arguments of `grace daemon` that a successor is to have too. */
   flags: readonly string[];
   /** Why there is no keeper although one was wanted; null otherwise. */
@@ -114,16 +109,16 @@ async function serve(options: DaemonOptions, parent: Parent, supervisor: Supervi
   nameProcess();
   const paths = statePaths(options.dir);
   process.umask(0o077);
-  mustTellPeers(options.socketGroup);
+  mustTellPeers(options.settings['socket-group']);
   if (!parent.handover) makeStateDir(paths.dir);
-  shareStateDir(paths.dir, options.socketGroup);
+  shareStateDir(paths.dir, options.settings['socket-group']);
   const listeners = new Listeners({ env: options.env, handover: parent.handover, supervisor });
   const lock = findLock({ paths, parent, listeners });
   supervisor.keep(keptNames.lock, lock.fd);
   attempt(() => removeLeftovers(paths));
   const generation = (parent.handover?.generation ?? 0) + 1;
   const output = outputOf(options.logPlace, { paths, parent, listeners });
-  const logFile = openLog({ output, format: options.logFormat, generation, env: options.env });
+  const logFile = openLog({ output, format: options.settings['log-format'], generation, env: options.env });
   const service = assemble({ options, parent, paths, listeners, lock, logFile, supervisor, generation });
   const { log, troubles } = service;
   if (logFile.problem !== null) log.warn({ log: logFile.problem }, 'the log goes to standard error, since its file cannot be opened');
@@ -136,7 +131,7 @@ async function serve(options: DaemonOptions, parent: Parent, supervisor: Supervi
     rest.disturb();
     return handleRequest(service, request, context);
   };
-  const control = await openControlSocket({ paths, group: options.socketGroup, kept: listeners.takeControl(), handle, onError: logError });
+  const control = await openControlSocket({ paths, group: options.settings['socket-group'], kept: listeners.takeControl(), handle, onError: logError });
   const { stopByKeeper } = listenToSignals(service, { onSignal: options.onSignal, logFile, logError });
   let hasFailed = false;
   try {
@@ -293,7 +288,7 @@ function assemble({ options, parent, paths, listeners, lock, logFile, supervisor
   const life = new Life(changes);
   const onFailure = (error: Error) => log.error({ error: errorMessage(error) }, 'the native engine failed; its connections are lost, and the portable engine goes on');
   const names = new Names();
-  const opened = openEngine({ wanted: options.engine, threads: options.threads, names, onFailure });
+  const opened = openEngine({ wanted: options.settings.engine, threads: options.settings.threads, names, onFailure });
   const resolve = (host: string) => names.resolve(host, { bindAddress: null, signal: AbortSignal.timeout(loopLookupMs) }).catch(() => []);
   const { engine } = opened;
   const unread: KeptRule[] = [];

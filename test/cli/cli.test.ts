@@ -73,12 +73,20 @@ test('a stdout that cannot be written is a failure', { timeout: 60_000 }, async 
   assert.deepEqual({ exitCode, stderr }, { exitCode: 1, stderr: 'grace: cannot write to stdout: write ENOSPC\n' });
 });
 
+const defaults = { engine: 'auto', threads: null, 'log-format': 'text', 'socket-group': null } as const;
+
 for (const { argv, expected } of [
-  { argv: ['daemon'], expected: { dir: '/s', keeper: undefined, engine: undefined, threads: undefined, log: undefined, logFormat: undefined, socketGroup: undefined } },
-  { argv: ['daemon', '--no-keeper'], expected: { dir: '/s', keeper: false, engine: undefined, threads: undefined, log: undefined, logFormat: undefined, socketGroup: undefined } },
-  { argv: ['daemon', '--log', 'own.log'], expected: { dir: '/s', keeper: undefined, engine: undefined, threads: undefined, log: '/nowhere/own.log', logFormat: undefined, socketGroup: undefined } },
-  { argv: ['daemon', '--engine', 'portable', '--log-format=json'], expected: { dir: '/s', keeper: undefined, engine: 'portable', threads: undefined, log: undefined, logFormat: 'json', socketGroup: undefined } },
-  { argv: ['daemon', '--engine=native', '--threads', '2'], expected: { dir: '/s', keeper: undefined, engine: 'native', threads: 2, log: undefined, logFormat: undefined, socketGroup: undefined } },
+  { argv: ['daemon'], expected: { dir: '/s', keeper: undefined, log: undefined, settings: defaults, flags: [] } },
+  { argv: ['daemon', '--no-keeper'], expected: { dir: '/s', keeper: false, log: undefined, settings: defaults, flags: [] } },
+  { argv: ['daemon', '--log', 'own.log'], expected: { dir: '/s', keeper: undefined, log: '/nowhere/own.log', settings: defaults, flags: [] } },
+  {
+    argv: ['daemon', '--engine', 'portable', '--log-format=json'],
+    expected: { dir: '/s', keeper: undefined, log: undefined, settings: { ...defaults, engine: 'portable', 'log-format': 'json' }, flags: ['--engine', 'portable', '--log-format', 'json'] },
+  },
+  {
+    argv: ['daemon', '--socket-group', '7', '--engine=native', '--threads', '2'],
+    expected: { dir: '/s', keeper: undefined, log: undefined, settings: { ...defaults, engine: 'native', threads: 2, 'socket-group': 7 }, flags: ['--engine', 'native', '--threads', '2', '--socket-group', '7'] },
+  },
 ] as const) {
   test(`grace ${argv.join(' ')} runs the daemon in this process with its options`, { timeout: 60_000 }, async () => {
     const seen: DaemonOptions[] = [];

@@ -1,0 +1,92 @@
+/**
+ * Options of `grace daemon` that hold for a whole daemon: its keeper and every successor get them too. An option
+ * is one row: help, completions, the manual page, the check of its value and the passing on are made from it.
+ */
+import { quoted } from '../endpoint/error.ts';
+import { GraceError } from '../error.ts';
+import { findGroup } from '../sys/group.ts';
+
+/** What there is to say of an option, and what its text means. */
+export type DaemonOption<T> = {
+  /** What its value is called in help. */
+  value: string;
+  /** The only words its value can be. */
+  choices?: readonly string[];
+  help: string;
+  /** What holds without it. */
+  fallback: T;
+  /** Throws GraceError (ERR_GRACE_USAGE). */
+  read(text: string, name: string): T;
+};
+
+/** More threads than this help nobody. */
+const maxThreads = 64;
+
+/** By their long names. */
+export const daemonOptions = {
+  engine: choice(['auto', 'native', 'portable'], { value: 'NAME', fallback: 'auto', help: 'what moves the bytes: auto, native or portable (default: auto)' }),
+  threads: option<number | null>({
+    value: 'N',
+    help: 'threads of the native engine (default: half of the cores, 8 at most)',
+    fallback: null,
+    read(text, name) {
+      const count = Number(text);
+      if (/^[0-9]+$/.test(text) && count >= 1 && count <= maxThreads) return count;
+      throw usageError(`--${name} takes a number from 1 to ${maxThreads}, not ${quoted(text)}`);
+    },
+  }),
+  'log-format': choice(['text', 'json'], { value: 'FORMAT', fallback: 'text', help: 'lines of the log: text or json (default: text)' }),
+  /** Number of the group whose members may command the daemon. */
+  'socket-group': option<number | null>({
+    value: 'GROUP',
+    help: 'let the members of this group command the daemon (default: its own user and root alone)',
+    fallback: null,
+    read(text, name) {
+      const group = findGroup(text);
+      if (group !== null) return group;
+      throw usageError(`--${name}: there is no group ${quoted(text)}`, `make it with: groupadd --system ${/^[a-z_][a-z0-9_-]*$/.test(text) ? text : 'NAME'}`);
+    },
+  }),
+};
+
+type Options = typeof daemonOptions;
+
+/** What a daemon was told, or what holds without a word. */
+export type DaemonSettings = { readonly [N in keyof Options]: ReturnType<Options[N]['read']> };
+
+/** Read the options that were given; `given` tells the text of one. Throws GraceError (ERR_GRACE_USAGE). */
+export function readSettings(given: (name: string) => string | undefined): DaemonSettings {
+  const settings = Object.entries(daemonOptions).map(([name, { fallback, read }]) => {
+    const text = given(name);
+    return [name, text === undefined ? fallback : read(text, name)];
+  });
+  return Object.fromEntries(settings) as DaemonSettings;
+}
+
+/** The options that were given, as words for the command line of a keeper's daemon or a successor. */
+export function wordsOfOptions(given: (name: string) => string | undefined): string[] {
+  return Object.keys(daemonOptions).flatMap((name) => {
+    const text = given(name);
+    return text === undefined ? [] : [`--${name}`, text];
+  });
+}
+
+function option<T>(row: DaemonOption<T>): DaemonOption<T> {
+  return row;
+}
+
+function choice<const T extends string>(choices: readonly T[], row: Omit<DaemonOption<T>, 'choices' | 'read'>): DaemonOption<T> {
+  return {
+    ...row,
+    choices,
+    read(text, name) {
+      const found = choices.find((each) => each === text);
+      if (found !== undefined) return found;
+      throw usageError(`--${name} takes ${choices.join(', ').replace(/, ([^,]+)$/, ' or $1')}, not ${quoted(text)}`);
+    },
+  };
+}
+
+function usageError(message: string, hint?: string): GraceError {
+  return new GraceError(message, { hint, code: 'ERR_GRACE_USAGE' });
+}
