@@ -240,7 +240,7 @@ export const commands: readonly CommandDefinition[] = [
       { name: 'to', value: 'VERSION', help: 'this version, which may be an older one (default: the newest)' },
       { name: 'from', value: 'URL', help: 'where releases are (default: GRACE_RELEASE_URL, then what the build names)' },
       { name: 'key', value: 'FILE', help: 'trust this Ed25519 public key (PEM) and no other' },
-      { name: 'check', help: 'only tell which version is there' },
+      { name: 'check', help: 'only tell which version is there; exit code 100 when it is a newer one' },
       { name: 'timeout', value: 'DURATION', help: 'time for the new daemon to come up (default: 10s)' },
       json,
     ],

@@ -17,6 +17,7 @@ export const exitCodes: readonly (readonly [code: number, meaning: string])[] = 
   [3, 'no daemon runs'],
   [4, 'SRC, or the name, is not forwarded'],
   [5, 'the destination does not accept'],
+  [100, 'a newer version is there (upgrade --check)'],
   [124, 'a timeout passed'],
 ];
 

@@ -1,19 +1,23 @@
 import { call } from '../control/client.ts';
 import type { DestinationRow } from '../control/messages.ts';
 import type { Context, Input } from './context.ts';
+import { formatDuration } from './duration.ts';
 import { formatSize, formatTable, paint, printJson, printLine, printNote, visible } from './output.ts';
 import { readSource } from './endpoint-text.ts';
 import type { Column } from './output.ts';
 import { mergeRows } from './rows.ts';
 
 const columns: readonly Column[] = [{ title: 'src' }, { title: 'dst' }, { title: 'connections', align: 'right' }, { title: 'status' }];
+/** Narrow ones: with usual endpoints a line has room in 100 columns. */
 const longColumns: readonly Column[] = [
-  ...columns,
+  { title: 'src' },
+  { title: 'dst' },
+  { title: 'conns', align: 'right' },
+  { title: 'status' },
   { title: 'pid', align: 'right' },
   { title: 'in', align: 'right' },
   { title: 'out', align: 'right' },
-  { title: 'since' },
-  { title: 'listening' },
+  { title: 'age', align: 'right' },
 ];
 
 /** `grace ls [SRC] [--long] [--json]` */
@@ -29,9 +33,10 @@ export async function ls(context: Context, input: Input): Promise<number> {
   const named = (titles: readonly Column[]) => (isNamed ? [...titles, { title: 'name' }] : titles);
   const withName = ({ name }: DestinationRow, texts: string[]) => (isNamed ? [...texts, visible(name ?? '')] : texts);
   const text = input.has('long')
-    ? formatTable(named(longColumns), rows.map((row) => withName(row, longCells(context, row))))
+    ? formatTable(longColumns, rows.map((row) => longCells(context, row)))
     : formatTable(named(columns), mergeRows(rows).map((row) => withName(row, cells(context, row))));
   printLine(context.stdout, await text);
+  if (input.has('long')) for (const line of placesOf(rows)) printLine(context.stdout, line);
   for (const { src, error, warnings = [] } of rows) {
     if (error !== undefined) printNote(context, `${src} is not served: ${error}`);
     for (const warning of warnings) printNote(context, `${src}: ${warning}`);
@@ -49,5 +54,17 @@ function status(context: Context, { active, error }: { active: boolean; error: s
 }
 
 function longCells(context: Context, row: DestinationRow): string[] {
-  return [...cells(context, row), String(row.pid), formatSize(row.bytesIn), formatSize(row.bytesOut), row.since, visible(row.listening)];
+  const ageMs = Math.max(0, Date.now() - Date.parse(row.since));
+  const [age = ''] = formatDuration(ageMs).split(' ');
+  return [...cells(context, { ...row, src: row.name ?? row.src }), String(row.pid), formatSize(row.bytesIn), formatSize(row.bytesOut), age];
+}
+
+/** What a name stands for, and where rules listen whose SRC does not say it: a port that the system chose, a name, every address. */
+function placesOf(rows: readonly DestinationRow[]): string[] {
+  const lines = new Set(rows.flatMap(({ src, name, listening }) => {
+    const place = listening === '' || src.endsWith(listening) ? [] : [`listens on ${visible(listening)}`];
+    const said = name === undefined ? place : [`is ${visible(src)}`, ...place];
+    return said.length === 0 ? [] : [`${visible(name ?? src)} ${said.join(' and ')}`];
+  }));
+  return lines.size === 0 ? [] : ['', ...lines];
 }

@@ -7,10 +7,11 @@ import { findRelease, readBase, readPublicKeys, readVersion } from '../upgrade/r
 import type { Release, ReleasePlace } from '../upgrade/release.ts';
 import { refreshShared } from '../upgrade/shared.ts';
 import { upgrade } from '../upgrade/upgrade.ts';
+import type { UpgradeOptions } from '../upgrade/upgrade.ts';
 import { publicKeys, releaseUrl } from '../version.ts';
 import type { Context, Input } from './context.ts';
 import { parseDuration } from './duration.ts';
-import { StatusLine, printLine, printNote } from './output.ts';
+import { StatusLine, formatSize, printJson, printLine, printNote } from './output.ts';
 import { describeRestart } from './restart.ts';
 import { describeError } from '../sys/system-error.ts';
 
@@ -27,20 +28,31 @@ export async function upgradeSelf(context: Context, input: Input): Promise<numbe
   prepareDownloads(context.env);
   const release = await findRelease(place, wanted, signal);
   const order = compareVersions(release.version, version);
-  if (order === 0 || (order < 0 && wanted === null) || input.has('check')) {
-    printLine(stdout, compared({ release, version, isWanted: wanted !== null }));
-    return 0;
+  const isCheck = input.has('check');
+  if (order === 0 || (order < 0 && wanted === null) || isCheck) {
+    if (input.has('json')) printJson(context, { version, available: release.version, isNewer: order > 0, changed: false });
+    else printLine(stdout, compared({ release, version, isWanted: wanted !== null }));
+    return isCheck && order > 0 ? newerExitCode : 0;
   }
   const { target, restarted, others } = await withStatusLine(context, (onStep) => upgrade({ place, release, dir, self, version, timeoutMs, signal, onStep }));
-  printLine(stdout, `Upgraded ${target}: ${version} -> ${release.version}`);
-  if (restarted) printLine(stdout, describeRestart(restarted));
-  for (const { dir: other, outcome } of others) {
-    if (outcome instanceof GraceError) printNote(context, `the daemon in ${other} was not restarted: ${outcome.message}; to do it: grace -d ${other} restart`);
-    else printLine(stdout, `Restarted ${other}: pid ${outcome.oldPid} (${outcome.oldVersion}) -> pid ${outcome.newPid} (${outcome.newVersion})`);
+  const failed = others.flatMap(({ dir: other, outcome }) => (outcome instanceof GraceError ? [`the daemon in ${other} was not restarted: ${outcome.message}; to do it: grace -d ${other} restart`] : []));
+  const notes = [...failed, ...(await refreshShared(target))];
+  if (input.has('json')) {
+    const done = others.flatMap(({ dir: other, outcome }) => (outcome instanceof GraceError ? [] : [{ dir: other, ...outcome }]));
+    printJson(context, { version, available: release.version, isNewer: order > 0, changed: true, target, restarted: [...(restarted ? [{ dir, ...restarted }] : []), ...done], notes });
+  } else {
+    printLine(stdout, `${order < 0 ? 'Downgraded' : 'Upgraded'} ${target}: ${version} -> ${release.version}`);
+    if (restarted) printLine(stdout, describeRestart(restarted));
+    for (const { dir: other, outcome } of others) {
+      if (!(outcome instanceof GraceError)) printLine(stdout, `Restarted ${other}: pid ${outcome.oldPid} (${outcome.oldVersion}) -> pid ${outcome.newPid} (${outcome.newVersion})`);
+    }
   }
-  for (const problem of await refreshShared(target)) printNote(context, problem);
+  for (const note of notes) printNote(context, note);
   return 0;
 }
+
+/** Of `--check`, when a newer version is there: as `dnf check-update` has it. */
+const newerExitCode = 100;
 
 function compared({ release, version, isWanted }: { release: Release; version: string; isWanted: boolean }): string {
   const order = compareVersions(release.version, version);
@@ -67,7 +79,19 @@ function readKeyFile(file: string): string {
   }
 }
 
-async function withStatusLine<T>(context: Context, work: (onStep: (step: string) => void) => Promise<T>): Promise<T> {
+async function withStatusLine<T>(context: Context, work: (onStep: UpgradeOptions['onStep']) => Promise<T>): Promise<T> {
   using line = new StatusLine(context);
-  return await work((step) => line.show(step));
+  let shown = '';
+  return await work((step, progress) => {
+    const text = progress === undefined ? step : `${step}: ${describeProgress(progress)}`;
+    // Chunks come by the thousand, and a terminal need not see each.
+    if (text !== shown) line.show(text);
+    shown = text;
+  });
+}
+
+/** `12 MB of 28 MB (43 %)` */
+function describeProgress({ received, announced }: { received: number; announced: number | null }): string {
+  if (!announced) return formatSize(received);
+  return `${formatSize(received)} of ${formatSize(announced)} (${Math.floor((received / announced) * 100)} %)`;
 }

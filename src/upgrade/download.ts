@@ -14,6 +14,8 @@ export type DownloadOptions = {
   /** Longest time for the whole of it. */
   totalMs: number;
   signal: AbortSignal;
+  /** Hears how much has come, and how much there is, if the server said so; in bytes. */
+  onBytes?: ((received: number, announced: number | null) => void) | undefined;
 };
 
 const mostRedirects = 5;
@@ -55,7 +57,11 @@ async function download(url: URL, options: DownloadOptions, take: (chunks: Async
   try {
     const response = await followRedirects(url, signal);
     if (!response.body) throw new GraceError('the answer is empty');
-    await take(bounded(response, { limit: options.limit, onBytes: () => void timer.refresh() }));
+    const onBytes = (received: number, announced: number | null) => {
+      timer.refresh();
+      options.onBytes?.(received, announced);
+    };
+    await take(bounded(response, { limit: options.limit, onBytes }));
   } catch (error) {
     options.signal.throwIfAborted();
     if (error instanceof NotFoundError) throw error;
@@ -86,7 +92,7 @@ async function followRedirects(start: URL, signal: AbortSignal): Promise<Respons
   throw new GraceError(`more than ${mostRedirects} redirects`);
 }
 
-async function* bounded(response: Response, { limit, onBytes }: { limit: number; onBytes: () => void }): AsyncGenerator<Buffer, void, void> {
+async function* bounded(response: Response, { limit, onBytes }: { limit: number; onBytes: NonNullable<DownloadOptions['onBytes']> }): AsyncGenerator<Buffer, void, void> {
   const tooLarge = () => new GraceError(`it is larger than ${limit} bytes`);
   const announced = Number(response.headers.get('content-length') ?? Number.NaN);
   if (announced > limit) throw tooLarge();
@@ -94,7 +100,7 @@ async function* bounded(response: Response, { limit, onBytes }: { limit: number;
   for await (const chunk of response.body!) {
     size += chunk.length;
     if (size > limit) throw tooLarge();
-    onBytes();
+    onBytes(size, announced >= 0 ? announced : null);
     yield Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length);
   }
   if (announced >= 0 && size !== announced) throw new GraceError(`it ended after ${size} of ${announced} bytes`);

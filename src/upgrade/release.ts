@@ -8,6 +8,7 @@ import { createZstdDecompress } from 'node:zlib';
 import { GraceError, errorMessage } from '../error.ts';
 import { artifactName, isVersion, parseSums, releaseFileUrl, signatureName, sumsName, versionFor } from './artifacts.ts';
 import { NotFoundError, downloadBytes, downloadFile } from './download.ts';
+import type { DownloadOptions } from './download.ts';
 import { describeError } from '../sys/system-error.ts';
 
 /** Where releases are, and whose signature is believed. */
@@ -71,10 +72,10 @@ export async function findRelease({ base, keys, machine }: ReleasePlace, wanted:
 }
 
 /** Bring the executable of a release to `path`, which must not exist, verified. It is not yet executable. */
-export async function fetchExecutable({ base, machine }: ReleasePlace, { version, sums }: Release, path: string, signal: AbortSignal): Promise<void> {
+export async function fetchExecutable({ base, machine }: ReleasePlace, { version, sums }: Release, path: string, { signal, onBytes }: Pick<DownloadOptions, 'signal' | 'onBytes'>): Promise<void> {
   const name = artifactName({ version, machine, compression: 'zst' });
   const compressed = `${path}.zst`;
-  await downloadFile(releaseFileUrl(base, version, name), compressed, { limit: limits.compressed, silenceMs: limits.silenceMs, totalMs: limits.totalMs, signal });
+  await downloadFile(releaseFileUrl(base, version, name), compressed, { limit: limits.compressed, silenceMs: limits.silenceMs, totalMs: limits.totalMs, signal, onBytes });
   const hash = createHash('sha256');
   await pipeline(createReadStream(compressed), hash);
   if (hash.digest('hex') !== sums.get(name)) throw new GraceError(`cannot upgrade: ${name} at ${base} is damaged: its SHA-256 is not that of SHA256SUMS`, { hint: 'nothing was changed; try again' });

@@ -24,8 +24,8 @@ export type UpgradeOptions = {
   timeoutMs: number;
   /** Ends the upgrade while nothing was changed; later it is not looked at. */
   signal: AbortSignal;
-  /** Hears what happens next. */
-  onStep: (step: string) => void;
+  /** Hears what happens next, and while something is downloaded how much of it has come, in bytes. */
+  onStep: (step: string, progress?: { received: number; announced: number | null }) => void;
 };
 
 /** What was done. */
@@ -45,7 +45,8 @@ export async function upgrade({ place, release, dir, self, version, timeoutMs, s
   const { target, newFile } = executable;
   const otherDirs = findStateDirs(target).filter((other) => other !== dir);
   onStep(`downloading grace ${release.version}`);
-  await fetchExecutable(place, release, newFile, signal);
+  const onBytes = (received: number, announced: number | null) => onStep(`downloading grace ${release.version}`, { received, announced });
+  await fetchExecutable(place, release, newFile, { signal, onBytes });
   onStep(`checking grace ${release.version}`);
   await checkVersion(newFile, release.version);
   signal.throwIfAborted();

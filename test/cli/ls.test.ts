@@ -41,10 +41,28 @@ test('ls without a rule prints the head alone, and an empty array with --json', 
 test('ls --long prints a line a process', { timeout: 60_000 }, async () => {
   await using daemon = await openFakeDaemon(() => [{ result: { rows } }]);
   const { stdout } = await runWords(['-d', daemon.dir, 'ls', '-l']);
-  const [head, ...lines] = stdout.trimEnd().split('\n').map((line) => line.split(/ {2,}/));
-  assert.deepEqual(head, ['src', 'dst', 'connections', 'status', 'pid', 'in', 'out', 'since', 'listening']);
+  const [table = '', places] = stdout.trimEnd().split('\n\n');
+  const [head, ...lines] = table.split('\n').map((line) => line.split(/ {2,}/));
+  assert.deepEqual(head, ['src', 'dst', 'conns', 'status', 'pid', 'in', 'out', 'age']);
   assert.equal(lines.length, 3);
-  assert.deepEqual(lines[2], ['tcp:9000', 'tcp:127.0.0.1:9001', '10', 'inactive', '1', '1.5 kB', '3.0 MB', '2026-01-01T00:00:00.000Z', '0.0.0.0:1']);
+  const [age = '', ...cells] = lines[2]!.toReversed();
+  assert.match(age, /^[0-9]+d$/);
+  assert.deepEqual(cells.reverse(), ['tcp:9000', 'tcp:127.0.0.1:9001', '10', 'inactive', '1', '1.5 kB', '3.0 MB']);
+  assert.equal(places, 'tcp:9000 listens on 0.0.0.0:1');
+});
+
+test('ls --long has room in 100 columns with usual endpoints, names and many digits', { timeout: 60_000 }, async () => {
+  const usual = { pid: 4_000_000, bytesIn: 999_000_000_000, bytesOut: 123_000_000, connections: 45_678 };
+  const long = [
+    destinationRow({ ...usual, src: 'tcp:8080:interface=127.0.0.1', dst: 'tcp:192.168.10.20:9001', listening: '127.0.0.1:8080' }),
+    destinationRow({ ...usual, src: 'tls:/etc/letsencrypt/live:443:interface=::', name: 'www', dst: 'unix:/run/app.sock', listening: '[::]:443' }),
+    destinationRow({ ...usual, src: 'unix:/run/grace/app.sock', dst: 'tcp:10.0.0.12:65535', listening: '/run/grace/app.sock' }),
+  ];
+  await using daemon = await openFakeDaemon(() => [{ result: { rows: long } }]);
+  const { stdout } = await runWords(['-d', daemon.dir, 'ls', '-l']);
+  for (const line of stdout.split('\n')) assert.ok(line.length <= 100, `${line.length}: ${line}`);
+  assert.match(stdout, /^www +unix:/m);
+  assert.match(stdout, /\n\ntcp:8080:interface=127\.0\.0\.1 listens on 127\.0\.0\.1:8080\nwww is tls:.*:: and listens on \[::\]:443\n$/);
 });
 
 test('an endpoint with control characters cannot break the table', { timeout: 60_000 }, async () => {

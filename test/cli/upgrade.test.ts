@@ -68,16 +68,21 @@ test('upgrade replaces what a symbolic link leads to', { timeout }, async (t) =>
 
 test('upgrade --check tells which version is there and changes nothing', { timeout }, async (t) => {
   const { file, server, upgrade, beside } = await openSite(t);
-  assert.equal((await upgrade('--check')).stdout, 'grace 0.2.0 is there; this is 0.1.0\n');
-  assert.equal((await upgrade('--check', '--to', '0.1.0')).stdout, 'This is grace 0.1.0 already\n');
+  const checked = async (...args: string[]) => {
+    const { exitCode, stdout } = await upgrade('--check', ...args);
+    return [exitCode, stdout];
+  };
+  assert.deepEqual(await checked(), [100, 'grace 0.2.0 is there; this is 0.1.0\n']);
+  assert.deepEqual(await checked('--to', '0.1.0'), [0, 'This is grace 0.1.0 already\n']);
+  assert.deepEqual(await checked('--json'), [100, '{"version":"0.1.0","available":"0.2.0","isNewer":true,"changed":false}\n']);
   await server.publish('0.1.0');
-  assert.equal((await upgrade('--check')).stdout, 'grace 0.1.0 is the newest\n');
+  assert.deepEqual(await checked(), [0, 'grace 0.1.0 is the newest\n']);
   assert.equal((await upgrade()).stdout, 'grace 0.1.0 is the newest\n');
   await server.publish('0.0.9');
   assert.equal((await upgrade()).stdout, 'This is grace 0.1.0; the newest that is released is 0.0.9\n', 'no way back without being asked');
   assert.equal(readFileSync(file, 'utf8'), fakeGrace('0.1.0'));
   assert.deepEqual(beside(), ['grace']);
-  assert.equal((await upgrade('--to', '0.0.9')).stdout, `Upgraded ${file}: 0.1.0 -> 0.0.9\n`);
+  assert.equal((await upgrade('--to', '0.0.9')).stdout, `Downgraded ${file}: 0.1.0 -> 0.0.9\n`);
 });
 
 test('upgrade restarts the daemon by the path it was started from', { timeout }, async (t) => {
@@ -90,6 +95,21 @@ test('upgrade restarts the daemon by the path it was started from', { timeout },
   assert.equal(stdout, `Upgraded ${file}: 0.1.0 -> 0.2.0\nRestarted: pid 100 (0.1.0) -> pid 200 (0.2.0)\n2 open connections will finish in the old process\n`);
   assert.deepEqual(daemon.requests.at(-1), { command: 'restart', exec: { file, args: [] }, timeoutMs: 3000 });
   assert.deepEqual(beside(), ['grace']);
+});
+
+test('upgrade --json tells what was done', { timeout }, async (t) => {
+  const restarted = { oldPid: 100, newPid: 200, oldVersion: '0.1.0', newVersion: '0.2.0', draining: 0 };
+  await using daemon = await openFakeDaemon(({ command }) => [command === 'status' ? status : { result: restarted }]);
+  const { file, upgrade } = await openSite(t, { dir: daemon.dir });
+  const { stdout } = await upgrade('--json');
+  assert.deepEqual(JSON.parse(stdout), { version: '0.1.0', available: '0.2.0', isNewer: true, changed: true, target: file, restarted: [{ dir: daemon.dir, ...restarted }], notes: [] });
+});
+
+test('on a terminal upgrade shows how much of it has come, and leaves nothing of that', { timeout }, async (t) => {
+  const { file, server, keyFile } = await openSite(t);
+  const { stdout } = await runWords(['upgrade', '-d', '/nowhere/state', '--from', server.url, '--key', keyFile], { version: '0.1.0', self: { file, args: [] }, isTTY: true });
+  assert.match(stdout, /Kdownloading grace 0\.2\.0: \d[\d.]* k?B of \d[\d.]* k?B \(100 %\)/);
+  assert.ok(stdout.endsWith(`\r\u001b[KUpgraded ${file}: 0.1.0 -> 0.2.0\n`));
 });
 
 test('upgrade puts the old executable back when the new daemon does not come up', { timeout }, async (t) => {

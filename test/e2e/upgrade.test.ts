@@ -97,7 +97,7 @@ test('installed, upgraded under load, a broken version refused, gone back, delet
   await grace.ok('-d', other, 'start', src, backend.endpoint);
   makeNewest(server, '1.1.0');
   const before = await grace.status();
-  assert.equal(await grace.ok('upgrade', '--check'), 'grace 1.1.0 is there; this is 1.0.0\n');
+  assert.deepEqual(await grace.run('upgrade', '--check'), { code: 100, stdout: 'grace 1.1.0 is there; this is 1.0.0\n', stderr: '' });
   const upgraded = await grace.ok('upgrade', '--timeout', '100s');
   assert.match(upgraded, /Upgraded .*: 1\.0\.0 -> 1\.1\.0\nRestarted: pid \d+ \(1\.0\.0\) -> pid \d+ \(1\.1\.0\)\n/);
   assert.ok(upgraded.includes(`Restarted ${other}: pid `), upgraded);
