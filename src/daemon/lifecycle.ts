@@ -4,14 +4,14 @@ import type { Changes } from '../forward/changes.ts';
 /**
  * What a daemon process is at the moment:
  *
- *     starting ── serves ──► serving ◄─ goesOn ─ restarting ── isReplaced ──► replaced
+ *     starting ── serves ──► serving ◄─ resumes ─ restarting ── isReplaced ──► replaced
  *                              │ └── restarts ───────►
  *                              └── stops ──► stopping ── ends ──► ended
  *
  * One that is replaced ends when its connections have; one that nobody needs goes from `serving` to
  * `ended`. This object alone knows the phase: there is no way to set one that cannot follow.
  */
-export class Life {
+export class Lifecycle {
   readonly #changes: Changes;
   #phase: Phase = 'starting';
 
@@ -46,7 +46,7 @@ export class Life {
   }
 
   /** The restart came to nothing. */
-  goesOn(): void {
+  resumes(): void {
     this.#become('serving', ['restarting']);
   }
 

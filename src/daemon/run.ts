@@ -31,15 +31,16 @@ import type { Handover } from './handover/messages.ts';
 import { KeptCounters } from './state/counters-file.ts';
 import { removeLeftovers } from './state/leftovers.ts';
 import { mustNotLoop } from './rules/loops.ts';
-import { Life } from './lifecycle.ts';
+import { HandoverState } from './handover/state.ts';
+import { Lifecycle } from './lifecycle.ts';
 import { consoleName, Listeners } from './listeners/listeners.ts';
 import { openLog } from './log/log.ts';
 import type { LogOutput, OpenedLog } from './log/log.ts';
 import { logConnections } from './log/connections.ts';
 import { KeptRules } from './state/rules-memory.ts';
 import { moveIn, moveSocketName } from './handover/move.ts';
-import { meetParent } from './handover/predecessor.ts';
-import type { Parent } from './handover/predecessor.ts';
+import { detectLauncher } from './launcher.ts';
+import type { Launcher } from './launcher.ts';
 import { followPlaces } from './rules/places.ts';
 import { readPidFile, removePidFile, writePidFile } from './state/pid-file.ts';
 import { mustTellPeers, shareStateDir } from './requests/access.ts';
@@ -52,7 +53,7 @@ import { watchForRest } from './trim-memory.ts';
 import type { Service } from './service.ts';
 import { listenToSignals } from './signals.ts';
 import type { OnSignal } from './signals.ts';
-import { meetSupervisor } from './supervisor/supervisor.ts';
+import { detectSupervisor } from './supervisor/supervisor.ts';
 import type { Supervisor } from './supervisor/supervisor.ts';
 import { textOf } from './rules/specs.ts';
 import { turnAwayUnused } from './listeners/unused-sockets.ts';
@@ -89,42 +90,42 @@ const answerTimeoutMs = 2000;
 /** Run the daemon until it has ended. Rejects with GraceError when it cannot start. */
 export async function runDaemon(options: DaemonOptions): Promise<number> {
   // First of all: it is what the keeper waits for, and says which descriptors are taken.
-  const supervisor = await meetSupervisor(options);
-  let parent: Parent | null = null;
+  const supervisor = await detectSupervisor(options);
+  let launcher: Launcher | null = null;
   try {
-    parent = await meetParent(options.env);
-    await serve(options, parent, supervisor);
+    launcher = await detectLauncher(options.env);
+    await serve(options, launcher, supervisor);
     supervisor.ended(0);
     return 0;
   } catch (error) {
     const failure = failureOf(error);
-    parent?.failed(failure);
+    launcher?.failed(failure);
     supervisor.ended(failure.exitCode);
-    if (parent !== null && parent.kind !== 'foreground') return failure.exitCode;
+    if (launcher !== null && launcher.kind !== 'foreground') return failure.exitCode;
     throw error;
   }
 }
 
-async function serve(options: DaemonOptions, parent: Parent, supervisor: Supervisor): Promise<void> {
+async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Supervisor): Promise<void> {
   nameProcess();
   const paths = statePaths(options.dir);
   process.umask(0o077);
   mustTellPeers(options.settings['socket-group']);
-  if (!parent.handover) makeStateDir(paths.dir);
+  if (!launcher.handover) makeStateDir(paths.dir);
   shareStateDir(paths.dir, options.settings['socket-group']);
-  const listeners = new Listeners({ env: options.env, handover: parent.handover, supervisor });
-  const lock = findLock({ paths, parent, listeners });
+  const listeners = new Listeners({ env: options.env, handover: launcher.handover, supervisor });
+  const lock = findLock({ paths, launcher, listeners });
   supervisor.keep(keptNames.lock, lock.fd);
   attempt(() => removeLeftovers(paths));
-  const generation = (parent.handover?.generation ?? 0) + 1;
-  const output = outputOf(options.logPlace, { paths, parent, listeners });
+  const generation = (launcher.handover?.generation ?? 0) + 1;
+  const output = outputOf(options.logPlace, { paths, launcher, listeners });
   const logFile = openLog({ output, format: options.settings['log-format'], generation, env: options.env });
-  const service = assemble({ options, parent, paths, listeners, lock, logFile, supervisor, generation });
+  const service = assemble({ options, launcher, paths, listeners, lock, logFile, supervisor, generation });
   const { log, troubles } = service;
   if (logFile.problem !== null) log.warn({ log: logFile.problem }, 'the log goes to standard error, since its file cannot be opened');
   const logError = (error: unknown) => log.error({ error: errorMessage(error), stack: error instanceof Error ? error.stack : undefined }, 'internal error');
 
-  if (options.noKeeperBecause !== null) tell(service, parent, `no keeper, so that the pid changes with a restart and a crash is not repaired: ${options.noKeeperBecause}`);
+  if (options.noKeeperBecause !== null) tell(service, launcher, `no keeper, so that the pid changes with a restart and a crash is not repaired: ${options.noKeeperBecause}`);
   if (supervisor.reason) log.error({ reason: supervisor.reason }, 'started again after a crash');
   const rest = watchForRest(service);
   const handle: RequestHandler = (request, context) => {
@@ -135,23 +136,23 @@ async function serve(options: DaemonOptions, parent: Parent, supervisor: Supervi
   const { stopByKeeper } = listenToSignals(service, { onSignal: options.onSignal, logFile, logError });
   let hasFailed = false;
   try {
-    if (parent.handover) checkStateFormat(paths.state);
+    if (launcher.handover) checkStateFormat(paths.state);
     service.endedGenerations.hold();
     let older: readonly GenerationReport[] = [];
-    if (parent.handover) adoptRules(service, parent.handover);
-    else older = await restoreRules(service, supervisor.reason ? [] : readGivenRules(options.env), (note) => tell(service, parent, note));
+    if (launcher.handover) adoptRules(service, launcher.handover);
+    else older = await restoreRules(service, supervisor.reason ? [] : readGivenRules(options.env), (note) => tell(service, launcher, note));
     service.keptRules.remember([...service.forwarder.specs.map((spec) => keep(spec, listeners)), ...service.unread]);
     service.certificates.lookAtAll();
     listeners.dropUnused();
     const moveSocket = listeners.net.extras.find(({ name }) => name === moveSocketName)?.fd ?? null;
-    if (parent.handover) await supervisor.ready();
+    if (launcher.handover) await supervisor.ready();
     watchKeeper(service, stopByKeeper);
     try {
-      const { connections = [], generations = [] } = await parent.ready({ version: service.version, canMove: moveSocket !== null && service.engine.mover !== undefined });
-      if (parent.handover) reservePlaces(service, parent.handover, connections);
-      older = parent.handover ? generations : older;
+      const { connections = [], generations = [] } = await launcher.ready({ version: service.version, canMove: moveSocket !== null && service.engine.mover !== undefined });
+      if (launcher.handover) reservePlaces(service, launcher.handover, connections);
+      older = launcher.handover ? generations : older;
     } catch (error) {
-      await standIn(service, parent, error);
+      await takeOverAlone(service, launcher, error);
     }
     service.takeOver = () => {
       // Before clients come there: the keeper must not hold the socket of a daemon that they no longer reach.
@@ -164,16 +165,16 @@ async function serve(options: DaemonOptions, parent: Parent, supervisor: Supervi
     for (const { listener } of service.forwarder.rules) takeOverSocketPath(listener);
     await service.generations.discover();
     for (const report of older) if (!service.generations.isFollowed(report.pid)) service.endedGenerations.ended(report);
-    service.isMoving = parent.moving !== null && moveSocket !== null;
-    service.life.serves();
+    if (launcher.moving !== null && moveSocket !== null) service.handover.beginMoving();
+    service.lifecycle.serves();
     options.onStrayError(strayErrors(({ message, stack }) => log.error({ error: message, stack }, 'internal error; serving all the same')));
     log.info({ version: service.version, generation, rules: service.forwarder.specs.length, engine: service.engine.name, keeper: supervisor.keeper?.pid }, 'serving');
     supervisor.serving(); // a signal that came meanwhile is passed on at this word
-    parent.serving({ settleStreams: () => settleStreams(output) });
+    launcher.serving({ settleStreams: () => settleStreams(output) });
     const end = new AbortController();
-    const received = moveSocket === null ? Promise.resolve() : receiveConnections(service, parent, moveSocket);
+    const received = moveSocket === null ? Promise.resolve() : receiveConnections(service, launcher, moveSocket);
     void received.then(() => {
-      service.endedGenerations.goOn();
+      service.endedGenerations.resume();
       return followPlaces(service, end.signal);
     }).catch(() => {}); // it serves no more
     void reportStatus(service);
@@ -189,7 +190,7 @@ async function serve(options: DaemonOptions, parent: Parent, supervisor: Supervi
     hasFailed = true;
     log.error({ error: errorMessage(error) }, 'cannot serve');
     // A successor that fails must leave the predecessor what is its own: paths, and what its supervisor keeps.
-    if (parent.handover) listeners.abandon();
+    if (launcher.handover) listeners.abandon();
     await service.forwarder.stopAll(new GraceError('the daemon could not start'));
     throw error;
   } finally {
@@ -200,7 +201,7 @@ async function serve(options: DaemonOptions, parent: Parent, supervisor: Supervi
     service.counters.close();
     service.certificates.close();
     service.generations.close();
-    if (service.phase !== 'replaced' && !(hasFailed && parent.handover)) {
+    if (service.phase !== 'replaced' && !(hasFailed && launcher.handover)) {
       supervisor.forget(keptNames.control);
       attempt(() => {
         for (const pid of [process.pid, supervisor.keeper?.pid]) if (pid !== undefined) removePidFile(paths.pid, pid);
@@ -216,10 +217,10 @@ async function serve(options: DaemonOptions, parent: Parent, supervisor: Supervi
  * The predecessor went away before it said that the state dir is ours. If it lives, it goes on. If it
  * died, a supervisor starts the next daemon, on the sockets that it keeps; without one there is only us.
  */
-async function standIn({ supervisor, log }: Service, parent: Parent, error: unknown): Promise<void> {
-  if (supervisor.keeper !== null || supervisor.keepsOverStop || !(await parent.isDead())) throw error;
-  parent.moving = null;
-  log.warn({ predecessor: parent.handover?.pid }, 'the daemon that was to be replaced died; serving in its place');
+async function takeOverAlone({ supervisor, log }: Service, launcher: Launcher, error: unknown): Promise<void> {
+  if (supervisor.keeper !== null || supervisor.keepsOverStop || !(await launcher.isDead())) throw error;
+  launcher.moving = null;
+  log.warn({ predecessor: launcher.handover?.pid }, 'the daemon that was to be replaced died; serving in its place');
 }
 
 /** Something that nobody is hurt by when it fails: the state dir is read-only, or gone. */
@@ -237,12 +238,12 @@ function nameProcess(): void {
 }
 
 /** A descriptor of its own for what is standard error now: a successor's leads to its predecessor until it serves. */
-function outputOf(place: string, { paths, parent, listeners }: Pick<Parts, 'paths' | 'parent' | 'listeners'>): LogOutput {
-  const passed = parent.handover ? listeners.net.extras.find(({ name }) => name === consoleName)?.fd : undefined;
+function outputOf(place: string, { paths, launcher, listeners }: Pick<Parts, 'paths' | 'launcher' | 'listeners'>): LogOutput {
+  const passed = launcher.handover ? listeners.net.extras.find(({ name }) => name === consoleName)?.fd : undefined;
   const fd = passed ?? dupFd(2);
   if (place !== standardError) return { kind: 'file', path: place, spare: fd };
   // A predecessor of before this was passed had its log in the file.
-  return parent.handover && passed === undefined ? { kind: 'file', path: paths.log, spare: fd } : { kind: 'console', fd };
+  return launcher.handover && passed === undefined ? { kind: 'file', path: paths.log, spare: fd } : { kind: 'console', fd };
 }
 
 /** What this process prints from now on, in a crash for example, goes where its log goes. */
@@ -256,10 +257,10 @@ function settleStreams(output: LogOutput): void {
 }
 
 /** At most one daemon serves a state dir: it holds the lock, which a successor inherits, and which the keeper holds between two. */
-function findLock({ paths, parent, listeners }: Pick<Parts, 'paths' | 'parent' | 'listeners'>): Lock {
+function findLock({ paths, launcher, listeners }: Pick<Parts, 'paths' | 'launcher' | 'listeners'>): Lock {
   const { lockFd } = listeners;
   if (lockFd !== null) return adoptLock(lockFd);
-  if (parent.handover) throw new GraceError('the daemon that is to be replaced did not pass its lock');
+  if (launcher.handover) throw new GraceError('the daemon that is to be replaced did not pass its lock');
   return takeLock(paths);
 }
 
@@ -275,17 +276,17 @@ function takeLock(paths: StatePaths): Lock {
   throw new GraceError(`a daemon already runs in ${paths.dir}${pid === null ? '' : ` (pid ${pid})`}`, { hint: 'replace it with: grace restart, or end it with: grace stop' });
 }
 
-type Parts = { options: DaemonOptions; parent: Parent; paths: StatePaths; listeners: Listeners; lock: Lock; logFile: OpenedLog; supervisor: Supervisor; generation: number };
+type Parts = { options: DaemonOptions; launcher: Launcher; paths: StatePaths; listeners: Listeners; lock: Lock; logFile: OpenedLog; supervisor: Supervisor; generation: number };
 
-function assemble({ options, parent, paths, listeners, lock, logFile, supervisor, generation }: Parts): Service {
+function assemble({ options, launcher, paths, listeners, lock, logFile, supervisor, generation }: Parts): Service {
   const { log, output } = logFile;
   const now = new Date().toISOString();
   const began = performance.now();
-  const { handover } = parent;
+  const { handover } = launcher;
   // A predecessor of an earlier version says only at which time of the clock it began, which may have been set since.
   const earlierMs = handover ? Math.max(0, handover.uptimeMs ?? Date.now() - Date.parse(handover.startedAt)) : 0;
   const changes = new Changes();
-  const life = new Life(changes);
+  const lifecycle = new Lifecycle(changes);
   const onFailure = (error: Error) => log.error({ error: errorMessage(error) }, 'the native engine failed; its connections are lost, and the portable engine goes on');
   const names = new Names();
   const opened = openEngine({ wanted: options.settings.engine, threads: options.settings.threads, names, onFailure });
@@ -329,7 +330,7 @@ function assemble({ options, parent, paths, listeners, lock, logFile, supervisor
     forwarder,
     generations,
     endedGenerations,
-    counters: new KeptCounters({ path: paths.counters, forwarder, generations, mayWrite: () => life.isServing || life.isStopping }),
+    counters: new KeptCounters({ path: paths.counters, forwarder, generations, mayWrite: () => lifecycle.isServing || lifecycle.isStopping }),
     certificates: new Certificates({ log, specs: () => forwarder.specs }),
     version: options.version,
     self: options.self,
@@ -339,14 +340,11 @@ function assemble({ options, parent, paths, listeners, lock, logFile, supervisor
     supervisor,
     flags: options.flags,
     generation,
-    life,
+    lifecycle,
     get phase() {
-      return life.phase;
+      return lifecycle.phase;
     },
-    isMoving: false,
-    handing: null,
-    isStopWanted: false,
-    cancelRestart: null,
+    handover: new HandoverState(lifecycle, changes),
     unread,
     takeOver() {},
   };
@@ -363,7 +361,7 @@ function watchKeeper(service: Service, stop: (times: number) => void): void {
   const { supervisor, paths, log } = service;
   supervisor.watch({
     keeperChanged(keeper) {
-      if (!service.life.isServing) return;
+      if (!service.lifecycle.isServing) return;
       // Before the pid file says so, the log does: whoever sees the one finds the other.
       if (keeper) log.info({ keeper: keeper.pid, version: keeper.version }, 'kept');
       else log.warn({ pidFile: process.pid }, 'the keeper is gone; the daemon goes on without, and the next start or restart brings another');
@@ -377,7 +375,7 @@ function watchKeeper(service: Service, stop: (times: number) => void): void {
 /** Tell the service manager, for people, what the daemon is doing. */
 async function reportStatus(service: Service): Promise<void> {
   let reported = '';
-  while (service.life.isServing) {
+  while (service.lifecycle.isServing) {
     const { specs, broken } = service.forwarder;
     const text = `Forwarding ${specs.length - broken.length} of ${specs.length} rules`;
     if (text !== reported && service.phase === 'serving') service.supervisor.status((reported = text));
@@ -389,13 +387,13 @@ function keep({ src, dst }: RuleSpec, listeners: Listeners): KeptRule {
   return { src: textOf(src), dst: textOf(dst), port: listeners.chosenPort(src) };
 }
 
-function tell(service: Service, parent: Parent, note: string): void {
+function tell(service: Service, launcher: Launcher, note: string): void {
   service.log.warn(note);
-  parent.note(note);
+  launcher.note(note);
 }
 
 /** Take over the open connections of the process that this one succeeds. Its socket is closed in any case. */
-async function receiveConnections(service: Service, { moving, isDead }: Parent, socket: number): Promise<void> {
+async function receiveConnections(service: Service, { moving, isDead }: Launcher, socket: number): Promise<void> {
   const { log } = service;
   try {
     if (!moving) return;
@@ -406,13 +404,12 @@ async function receiveConnections(service: Service, { moving, isDead }: Parent, 
     log.error({ error: errorMessage(error) }, 'open connections could not be taken over');
   } finally {
     closeFd(socket);
-    service.isMoving = false;
-    service.changes.notify();
+    service.handover.endMoving();
   }
 }
 
 /** Resolves when this process has nothing left to do. */
 async function ended(service: Service): Promise<void> {
-  const isDone = () => service.phase === 'ended' || (service.phase === 'replaced' && !service.isMoving && service.forwarder.connections === 0);
+  const isDone = () => service.phase === 'ended' || (service.phase === 'replaced' && !service.handover.isMoving && service.forwarder.connections === 0);
   while (!isDone()) await service.changes.next();
 }

@@ -3,23 +3,19 @@ import type { Invocation } from '../control/messages.ts';
 import type { Engine } from '../engine/engine.ts';
 import type { Certificates } from './rules/certificates.ts';
 import type { Changes } from '../forward/changes.ts';
-import type { Destination } from '../forward/destination.ts';
 import type { Forwarder } from '../forward/forwarder.ts';
 import type { Lock } from '../sys/lock.ts';
-import type { DestinationView } from '../forward/table.ts';
 import type { EndedGenerations } from './generations/ended.ts';
 import type { Generations } from './generations/generations.ts';
 import type { KeptCounters } from './state/counters-file.ts';
-import type { Life, Phase } from './lifecycle.ts';
+import type { HandoverState } from './handover/state.ts';
+import type { Lifecycle, Phase } from './lifecycle.ts';
 import type { Listeners } from './listeners/listeners.ts';
 import type { Supervisor } from './supervisor/supervisor.ts';
 import type { KeptRules } from './state/rules-memory.ts';
 import type { Troubles } from './troubles.ts';
 import type { Log, LogOutput } from './log/log.ts';
 import type { KeptRule } from './state/rules-file.ts';
-
-/** The destinations of the rules that are handed over, and what the successor was told of their counters. */
-export type Handing = { views: readonly DestinationView[]; told: readonly { destination: Destination; bytesIn: number; bytesOut: number }[] };
 
 /** The parts of a running daemon. */
 export type Service = {
@@ -57,17 +53,11 @@ export type Service = {
   readonly generation: number;
   /** Kept rules that this version does not understand; they are written back as they are. */
   readonly unread: KeptRule[];
-  readonly life: Life;
-  /** That of `life`. */
+  readonly lifecycle: Lifecycle;
+  /** That of `lifecycle`. */
   readonly phase: Phase;
-  /** Open connections are on their way to this process, or from it. */
-  isMoving: boolean;
-  /** What a successor has been told to go on with; null while there is none. Its counters are the successor's. */
-  handing: Handing | null;
-  /** A signal asked for the end while a restart was under way. */
-  isStopWanted: boolean;
-  /** Give up a restart whose successor has not come up; null while there is none. */
-  cancelRestart: ((why: string) => void) | null;
+  /** How far a restart is. */
+  readonly handover: HandoverState;
   /** Make this process the one that clients and init systems find in the state dir. */
   takeOver(): void;
 };

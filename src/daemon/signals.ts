@@ -19,8 +19,8 @@ const restartTimeoutMs = 10_000;
 
 async function stopBySignal(service: Service, { timeoutMs }: { timeoutMs: number }): Promise<void> {
   const wasRestarting = service.phase === 'restarting';
-  if (wasRestarting) service.isStopWanted = true;
-  service.cancelRestart?.('the daemon is to stop');
+  if (wasRestarting) service.handover.wantStop();
+  service.handover.cancel('the daemon is to stop');
   while (service.phase === 'starting' || service.phase === 'restarting') await service.changes.next();
   if (service.phase !== 'replaced') {
     if (service.supervisor.keepsOverStop) service.listeners.leaveToSupervisor();
@@ -85,7 +85,7 @@ export function listenToSignals(service: Service, { onSignal, logFile, logError 
   on('SIGINT', () => stop(++direct));
   on('SIGUSR1', reopen);
   on('SIGUSR2', async () => {
-    while (service.phase === 'starting' || service.isMoving) await service.changes.next();
+    while (service.phase === 'starting' || service.handover.isMoving) await service.changes.next();
     if (service.phase === 'replaced') return;
     await replaceDaemon(service, { exec: service.self, timeoutMs: restartTimeoutMs }).catch((error: unknown) => log.error({ error: errorMessage(error) }, 'restart failed'));
   });

@@ -325,19 +325,19 @@ export class Forwarder {
     for (const rule of rules) this.#watchAll(rule);
   }
 
-  /** Hold changes back while a successor is made from the picture of all rules. Rejects with the signal's reason. */
+  /** Hold changes back while a successor is made from the snapshot of all rules. Rejects with the signal's reason. */
   async hold(options: { signal?: AbortSignal } = {}): Promise<Held> {
     const open = await this.#gate.shut(options);
     return {
       pause: async () => void (await Promise.all(this.rules.map((rule) => rule.pause()))),
-      goOn: () => {
+      release: () => {
         open();
       },
       resume: () => {
         for (const rule of this.rules) rule.resume(this.#openFrontend(rule));
         open();
       },
-      retire: (reason) => {
+      handOver: (reason) => {
         for (const rule of this.#table.takeRules()) {
           this.#orphan(rule);
           this.#watchAll(rule);
@@ -485,11 +485,11 @@ export type Held = {
   /** Stop accepting; a client that waits in a queue stays there. */
   pause(): Promise<void>;
   /** Nothing was paused: go on. */
-  goOn(): void;
+  release(): void;
   /** Accept again and go on. */
   resume(): void;
   /** Let go of all listeners, which a successor has; changes that come now fail with the reason. */
-  retire(reason: Error): void;
+  handOver(reason: Error): void;
 };
 
 function pairKey({ src, dst }: RuleSpec): string {

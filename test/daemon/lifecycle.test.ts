@@ -1,56 +1,56 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Life } from '../../src/daemon/lifecycle.ts';
+import { Lifecycle } from '../../src/daemon/lifecycle.ts';
 import { Changes } from '../../src/forward/changes.ts';
 
 function setUp() {
   const changes = new Changes();
-  return { changes, life: new Life(changes) };
+  return { changes, lifecycle: new Lifecycle(changes) };
 }
 
 test('a daemon serves, tries a restart, goes on, stops and ends', () => {
-  const { life } = setUp();
-  const phases = [life.phase];
-  for (const step of ['serves', 'restarts', 'goesOn', 'stops', 'ends'] as const) {
-    life[step]();
-    phases.push(life.phase);
+  const { lifecycle } = setUp();
+  const phases = [lifecycle.phase];
+  for (const step of ['serves', 'restarts', 'resumes', 'stops', 'ends'] as const) {
+    lifecycle[step]();
+    phases.push(lifecycle.phase);
   }
   assert.deepEqual(phases, ['starting', 'serving', 'restarting', 'serving', 'stopping', 'ended']);
 });
 
 test('one that was replaced neither serves, restarts, stops nor ends again', () => {
-  const { life } = setUp();
-  life.serves();
-  life.restarts();
-  life.isReplaced();
-  for (const step of ['serves', 'goesOn', 'isReplaced', 'stops', 'ends'] as const) assert.throws(() => life[step](), TypeError);
-  assert.throws(() => life.restarts(), /the daemon is stopping/);
-  assert.equal(life.phase, 'replaced');
+  const { lifecycle } = setUp();
+  lifecycle.serves();
+  lifecycle.restarts();
+  lifecycle.isReplaced();
+  for (const step of ['serves', 'resumes', 'isReplaced', 'stops', 'ends'] as const) assert.throws(() => lifecycle[step](), TypeError);
+  assert.throws(() => lifecycle.restarts(), /the daemon is stopping/);
+  assert.equal(lifecycle.phase, 'replaced');
 });
 
 test('a second stop changes nothing, not even after the end', () => {
-  const { life } = setUp();
-  life.serves();
-  assert.deepEqual([life.stops(), life.stops()], [true, false]);
-  life.ends();
-  assert.equal(life.stops(), false);
-  life.ends();
-  assert.equal(life.phase, 'ended');
-  assert.throws(() => life.goesOn(), TypeError);
+  const { lifecycle } = setUp();
+  lifecycle.serves();
+  assert.deepEqual([lifecycle.stops(), lifecycle.stops()], [true, false]);
+  lifecycle.ends();
+  assert.equal(lifecycle.stops(), false);
+  lifecycle.ends();
+  assert.equal(lifecycle.phase, 'ended');
+  assert.throws(() => lifecycle.resumes(), TypeError);
 });
 
 test('a restart during a restart is refused with the reason', () => {
-  const { life } = setUp();
-  life.serves();
-  life.restarts();
-  assert.throws(() => life.restarts(), { name: 'GraceError', message: 'a restart is already under way' });
-  assert.throws(() => life.stops(), TypeError);
-  assert.equal(life.phase, 'restarting');
+  const { lifecycle } = setUp();
+  lifecycle.serves();
+  lifecycle.restarts();
+  assert.throws(() => lifecycle.restarts(), { name: 'GraceError', message: 'a restart is already under way' });
+  assert.throws(() => lifecycle.stops(), TypeError);
+  assert.equal(lifecycle.phase, 'restarting');
 });
 
 test('whoever waits for changes hears of each phase', async () => {
-  const { life, changes } = setUp();
+  const { lifecycle, changes } = setUp();
   const heard = changes.next();
-  life.serves();
+  lifecycle.serves();
   await heard;
 });

@@ -197,7 +197,7 @@ test('changes wait while rules are held, and fail with the reason when they are 
   const held = await forwarder.hold();
   const started = assert.rejects(forwarder.start(rule('tcp:9001', a)), /replaced/);
   await held.pause();
-  held.retire(new GraceError('replaced'));
+  held.handOver(new GraceError('replaced'));
   await started;
   assert.deepEqual(table(), [[a, 1, false]]);
 });

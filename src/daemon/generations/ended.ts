@@ -31,7 +31,7 @@ export class EndedGenerations {
   }
 
   /** This process counts them, and what ended meanwhile. */
-  goOn(): void {
+  resume(): void {
     const held = this.#held ?? [];
     this.#held = null;
     for (const report of held) this.#count(report);

@@ -13,11 +13,9 @@
  */
 import * as v from 'valibot';
 import { endpointText } from '../../control/messages.ts';
-import type { EndpointText, Failure, GenerationReport } from '../../control/messages.ts';
+import type { EndpointText, GenerationReport } from '../../control/messages.ts';
 import { GraceError } from '../../error.ts';
 import type { KeptRule } from '../state/rules-file.ts';
-
-export { handoverVariable } from '../../control/launch.ts';
 
 export type HandedRule = {
   src: EndpointText;
@@ -72,16 +70,100 @@ export const handoverSchema = v.object({
   unread: v.optional(v.array(v.object({ src: endpointText, dst: endpointText, port: v.optional(v.number()) }))),
 });
 
-/** What comes with `go`, from versions that say it. */
-export type GoMessage = {
-  /** Connections that count for the limit of each rule, in the order of `rules`; 0 without a limit. */
-  connections: number[];
-  /** What the older generations last said of themselves. */
-  generations: GenerationReport[];
+/** What a generation said of itself, as far as it has to be looked at here. */
+const report = v.custom<GenerationReport>((value) => v.is(v.looseObject({ pid: v.number(), since: v.string(), rows: v.array(v.looseObject({ srcKey: v.string(), dstKey: v.string() })) }), value), 'no report of a generation');
+
+const goSchema = v.object({
+  go: v.literal(true),
+  /** Connections that count for the limit of each rule, in the order of `rules`; 0 without a limit. Absent from earlier versions. */
+  connections: v.optional(v.array(v.number())),
+  /** What the older generations last said of themselves. Absent from earlier versions. */
+  generations: v.optional(v.array(report)),
+});
+
+/** The old process accepts no more. */
+export type GoMessage = v.InferOutput<typeof goSchema>;
+
+const readySchema = v.object({ ready: v.object({ pid: v.number(), version: v.string(), move: v.optional(v.number()) }) });
+
+/** The new process has everything open; `move`: how it takes connections, absent when it takes none. */
+export type ReadyMessage = v.InferOutput<typeof readySchema>;
+
+const successorSchemas = {
+  ready: readySchema,
+  serving: v.object({ serving: v.literal(true) }),
+  failed: v.object({ failed: v.looseObject({ message: v.string(), hint: v.optional(v.string()) }) }),
 };
 
-export type SuccessorMessage = { ready: { pid: number; version: string; move?: number } } | { serving: true } | { failed: Failure };
+/** What the new process says until it serves. */
+export type SuccessorMessage = Infer<typeof successorSchemas>;
 
+const place = { src: endpointText, dst: endpointText, since: v.string() };
+const moveSchemas = {
+  batch: v.object({ batch: v.object({ id: v.number(), ...place }) }),
+  keep: v.object({ keep: v.number() }),
+  drop: v.object({ drop: v.number() }),
+  moved: v.object({ moved: v.object({ totals: v.array(v.object({ ...place, bytesIn: v.number(), bytesOut: v.number() })), ended: v.optional(v.array(report)) }) }),
+};
+const moveAnswerSchemas = {
+  received: v.object({ received: v.number() }),
+  refused: v.object({ refused: v.number(), reason: v.string() }),
+  counted: v.object({ counted: v.literal(true), known: v.optional(v.array(v.number())) }),
+};
+
+/** What the old process says of the connections that it moves. */
+export type MoveMessage = Infer<typeof moveSchemas>;
+/** What the new process answers to a `batch` and to `moved`. */
+export type MoveAnswer = Infer<typeof moveAnswerSchemas>;
+
+/** One end of the channel of the restart, while connections move. */
+export type MoveChannel = {
+  send(message: MoveMessage | MoveAnswer): void;
+  /** The next message, as it came; null when the other process is gone. */
+  receive(): Promise<unknown>;
+};
+
+type Schemas = Record<string, v.GenericSchema<unknown, object>>;
+type Infer<S extends Schemas> = { [K in keyof S]: v.InferOutput<S[K]> }[keyof S];
+
+/** The message that a value is; null when it is none of these kinds, as another version may have. Throws GraceError when it is one that lacks something. */
+function read<S extends Schemas>(schemas: S, value: unknown, sender: string): Infer<S> | null {
+  if (typeof value !== 'object' || value === null) return null;
+  for (const [kind, schema] of Object.entries(schemas)) {
+    if (!(kind in value)) continue;
+    const parsed = v.safeParse(schema, value);
+    if (parsed.success) return parsed.output as Infer<S>;
+    throw new GraceError(`cannot understand what ${sender} says ("${kind}"): ${v.getDotPath(parsed.issues[0])}: ${parsed.issues[0].message}`);
+  }
+  return null;
+}
+
+/** A message of the new process; null for what is none. Throws GraceError for one that is not as it should be. */
+export function readSuccessorMessage(value: unknown): SuccessorMessage | null {
+  return read(successorSchemas, value, 'the new process');
+}
+
+/** The word of the old process that the state dir is this one's. Throws GraceError for anything else. */
+export function readGo(value: unknown): GoMessage {
+  const go = read({ go: goSchema }, value, 'the daemon that is to be replaced');
+  if (go === null) throw new GraceError('the daemon that is to be replaced did not say that it is');
+  return go;
+}
+
+/** A message of the old process about connections; null for one of another kind. Throws GraceError for one that is not as it should be. */
+export function readMoveMessage(value: unknown): MoveMessage | null {
+  return read(moveSchemas, value, 'the old process');
+}
+
+/** An answer of the new process about connections. Throws GraceError when it is gone, or says anything else. */
+export function readMoveAnswer(value: unknown): MoveAnswer {
+  if (value === null) throw new GraceError('the new process went away');
+  const answer = read(moveAnswerSchemas, value, 'the new process');
+  if (answer === null) throw new GraceError('the new process talks about something else');
+  return answer;
+}
+
+/** Read what a predecessor hands over. Throws GraceError when this version cannot go on with it. */
 export function parseHandover(message: unknown): Handover {
   const parsed = v.safeParse(handoverSchema, message);
   if (parsed.success) return parsed.output;

@@ -14,7 +14,7 @@
  * as everything does when one of the two does not know how to move.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { EndpointText, GenerationReport } from '../../control/messages.ts';
+import type { EndpointText } from '../../control/messages.ts';
 import { CONNECTIONS_PER_BATCH, receiveBatch, sendBatch } from '../../engine/transfer.ts';
 import type { Mover } from '../../engine/engine.ts';
 import type { MovedConnection } from '../../engine/transfer.ts';
@@ -22,7 +22,10 @@ import { errorMessage, GraceError } from '../../error.ts';
 import type { DestinationView } from '../../forward/forwarder.ts';
 import type { RuleSpec } from '../../forward/rule.ts';
 import { closeFd } from '../../sys/descriptor.ts';
-import type { Handing, Service } from '../service.ts';
+import type { Service } from '../service.ts';
+import { readMoveAnswer, readMoveMessage } from './messages.ts';
+import type { MoveChannel, MoveMessage } from './messages.ts';
+import type { HandedCounters } from './state.ts';
 import { readRule, textOf } from '../rules/specs.ts';
 
 /** Name under which the successor inherits its end of the socket pair. */
@@ -46,21 +49,11 @@ export type MoveOutOptions = {
   /** Longest that a successor may take over one batch. Default 5000. */
   batchTimeoutMs?: number | undefined;
   /** What the successor was told of counters before. Default: nothing. */
-  told?: Handing['told'] | undefined;
+  told?: HandedCounters | undefined;
 };
 
 type Place = { src: EndpointText; dst: EndpointText; since: string };
-type Totals = Place & { bytesIn: number; bytesOut: number };
-
-type OldMessage = { batch: { id: number } & Place } | { keep: number } | { drop: number } | { moved: { totals: Totals[]; ended?: GenerationReport[] } };
-type NewMessage = { received: number } | { refused: number; reason: string } | { counted: true; known?: number[] };
-
-/** One end of the channel of the restart. */
-export type MoveChannel = {
-  say(message: OldMessage | NewMessage): void;
-  /** The next message; null when the other process is gone. */
-  hear(): Promise<unknown>;
-};
+type Totals = Extract<MoveMessage, { moved: unknown }>['moved']['totals'][number];
 
 type OldService = Pick<Service, 'engine' | 'log'> & Partial<Pick<Service, 'endedGenerations'>>;
 
@@ -86,8 +79,9 @@ export async function moveOut({ engine, log, endedGenerations }: OldService, { c
       const [bytesIn, bytesOut] = [stats.bytesIn + (before?.bytesIn ?? 0), stats.bytesOut + (before?.bytesOut ?? 0)];
       return { src: textOf(src), dst: textOf(destination.spec), since: destination.since, bytesIn, bytesOut };
     });
-    channel.say({ moved: { totals, ended: [...(endedGenerations?.held ?? [])] } });
-    const answer = (await withinTime(batchTimeoutMs, channel.hear())) as NewMessage | null;
+    channel.send({ moved: { totals, ended: [...(endedGenerations?.held ?? [])] } });
+    const value = await withinTime(batchTimeoutMs, channel.receive());
+    const answer = value === null ? null : readMoveAnswer(value);
     if (answer !== null && 'counted' in answer) handOverTotals({ movable, totals, told, known: answer.known });
   } catch (error) {
     log.warn({ error: errorMessage(error), moved }, 'connections stay with this process until they end');
@@ -96,7 +90,7 @@ export async function moveOut({ engine, log, endedGenerations }: OldService, { c
 }
 
 /** What the new process goes on with is not counted here any more. One of a version that does not say which knows the rules' current destinations. */
-function handOverTotals({ movable, totals, told, known }: { movable: readonly DestinationView[]; totals: readonly Totals[]; told: Handing['told']; known: readonly number[] | undefined }): void {
+function handOverTotals({ movable, totals, told, known }: { movable: readonly DestinationView[]; totals: readonly Totals[]; told: HandedCounters; known: readonly number[] | undefined }): void {
   for (const [index, { destination, isCurrent }] of movable.entries()) {
     if (known ? !known.includes(index) : !isCurrent) continue;
     const before = told.find((each) => each.destination === destination);
@@ -110,17 +104,16 @@ type Batch = { mover: Mover; channel: MoveChannel; socket: number; id: number; p
 async function moveBatch({ mover, channel, socket, id, place, connections, batchTimeoutMs }: Batch): Promise<void> {
   try {
     sendBatch(socket, id, connections);
-    channel.say({ batch: { id, ...place } });
-    const answer = (await withinTime(batchTimeoutMs, channel.hear())) as NewMessage | null;
-    if (answer === null) throw new GraceError('the new process went away');
+    channel.send({ batch: { id, ...place } });
+    const answer = readMoveAnswer(await withinTime(batchTimeoutMs, channel.receive()));
     if (!('received' in answer) || answer.received !== id) throw new GraceError('reason' in answer ? answer.reason : 'the new process talks about something else');
   } catch (error) {
-    channel.say({ drop: id });
+    channel.send({ drop: id });
     mover.thaw(connections);
     throw error;
   }
   mover.release(connections);
-  channel.say({ keep: id });
+  channel.send({ keep: id });
 }
 
 async function withinTime<T>(timeoutMs: number, answer: Promise<T>): Promise<T> {
@@ -161,21 +154,29 @@ export async function moveIn(service: MovingService, { channel, socket, isDead, 
   };
   for (;;) {
     // An old process that hangs is one that has gone, for whoever asks this one about connections.
-    const message = (await Promise.race([channel.hear(), delay(silenceMs, null, { ref: false })])) as OldMessage | null;
-    if (message === null) {
+    const value = await Promise.race([channel.receive(), delay(silenceMs, null, { ref: false })]);
+    if (value === null) {
       // If it has died, nobody else has them; if it lives, it goes on with what it has not let go of.
       if (await isDead()) keep();
       else closeAll(waiting?.connections ?? []);
       return came;
     }
+    let message: MoveMessage | null;
+    try {
+      message = readMoveMessage(value);
+    } catch (error) {
+      closeAll(waiting?.connections ?? []);
+      throw error;
+    }
+    if (message === null) continue;
     if ('batch' in message) {
       const { id, src, dst, since } = message.batch;
       try {
         if (!service.engine.mover?.canAdopt) throw new GraceError('the engine of the new process cannot take connections over');
         waiting = { id, spec: readRule({ src, dst }), since, connections: receiveBatch(socket, id) };
-        channel.say({ received: id });
+        channel.send({ received: id });
       } catch (error) {
-        channel.say({ refused: id, reason: errorMessage(error) });
+        channel.send({ refused: id, reason: errorMessage(error) });
       }
     } else if ('keep' in message) keep();
     else if ('drop' in message) {
@@ -185,7 +186,7 @@ export async function moveIn(service: MovingService, { channel, socket, isDead, 
       const { totals, ended = [] } = message.moved;
       const known = totals.map(({ src, dst, ...carried }) => service.forwarder.carry(readRule({ src, dst }), carried));
       for (const report of ended) service.endedGenerations?.ended(report);
-      channel.say({ counted: true, known: [...known.keys()].filter((index) => known[index]) });
+      channel.send({ counted: true, known: [...known.keys()].filter((index) => known[index]) });
       return came;
     }
   }

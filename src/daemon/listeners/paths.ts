@@ -10,10 +10,10 @@ const lookMs = 10_000;
  * of directories removed is made again. One that is another program's now is told of, and waited for.
  */
 export function watchPaths(service: Service): void {
-  const { forwarder, listeners, life } = service;
+  const { forwarder, listeners, lifecycle } = service;
   const told = new Set<string>();
   const look = () => {
-    if (!life.isServing) return clearInterval(timer);
+    if (!lifecycle.isServing) return clearInterval(timer);
     if (service.phase !== 'serving') return;
     for (const rule of forwarder.rules) {
       const why = listeners.whyLost(rule.listener);

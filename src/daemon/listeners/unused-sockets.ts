@@ -57,9 +57,9 @@ export class UnusedSockets {
 }
 
 /** Turn clients of unused sockets away for as long as this process serves, and say of which. */
-export async function turnAwayUnused({ listeners, forwarder, life, changes, log }: Service): Promise<void> {
-  while (life.isServing) {
-    const unused = life.phase === 'serving' ? listeners.unused(forwarder.broken.map(({ spec }) => spec.src)) : [];
+export async function turnAwayUnused({ listeners, forwarder, lifecycle, changes, log }: Service): Promise<void> {
+  while (lifecycle.isServing) {
+    const unused = lifecycle.phase === 'serving' ? listeners.unused(forwarder.broken.map(({ spec }) => spec.src)) : [];
     for (const { name, fd, listener } of listeners.turnedAway.set(unused)) {
       log.warn({ socket: name, descriptor: fd, address: formatAddress(listener.address) }, 'a socket that was passed to the daemon is not used by any rule: its clients are turned away');
     }

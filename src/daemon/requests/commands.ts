@@ -74,14 +74,14 @@ function mustServe({ phase }: Service): void {
  */
 async function settled(service: Service, signal: AbortSignal): Promise<void> {
   mustServe(service);
-  while (service.phase === 'starting' || service.isMoving || (service.phase === 'restarting' && service.handing !== null)) {
+  while (service.phase === 'starting' || service.handover.isMoving || (service.phase === 'restarting' && service.handover.handedOver !== null)) {
     await service.changes.next(signal);
     mustServe(service);
   }
 }
 
-function mustNotStop({ life }: Service): void {
-  if (life.isStopping) throw stoppingError();
+function mustNotStop({ lifecycle }: Service): void {
+  if (lifecycle.isStopping) throw stoppingError();
 }
 
 function stoppingError(): GraceError {
@@ -123,7 +123,7 @@ async function start(service: Service, request: Request<'start'>, { signal }: Re
     service.log.warn({ src: rule.src.typed, dst: rule.dst.typed, error: errorMessage(error) }, 'rule not started');
     const isUnused = service.phase === 'serving' && !service.forwarder.hasRules && !service.forwarder.isChanging && service.unread.length === 0;
     if (request.startedForIt && isUnused && service.generations.reports.length === 0) {
-      service.life.ends();
+      service.lifecycle.ends();
     }
     throw error;
   }
@@ -208,18 +208,18 @@ async function tellWhile<T>(work: Promise<T>, { service, srcKey, progress }: Tel
 
 /** Stop every rule and every generation; the process ends when this is answered. The rules stay kept. */
 export async function stopDaemon(service: Service, { timeoutMs }: { timeoutMs: number }): Promise<Result<'stop'>> {
-  service.cancelRestart?.('the daemon is to stop');
+  service.handover.cancel('the daemon is to stop');
   while (service.phase === 'restarting') await service.changes.next();
   mustServe(service);
   const { keeper } = service.supervisor;
   const pids = [process.pid, ...(keeper ? [keeper.pid] : []), ...service.generations.reports.map(({ pid }) => pid)];
   service.supervisor.stopping({ timeoutMs });
-  if (service.life.stops()) service.log.info({ timeoutMs }, 'stopping');
+  if (service.lifecycle.stops()) service.log.info({ timeoutMs }, 'stopping');
   service.counters.stopping();
   const destinations = await service.forwarder.stopAll(stoppingError());
   await service.supervisor.settled();
   const [own, older] = await Promise.all([drain(destinations, timeoutMs), service.generations.stop({ timeoutMs })]);
-  service.life.ends();
+  service.lifecycle.ends();
   return { closed: own + older, pids };
 }
 
@@ -232,7 +232,7 @@ export async function stopOwn({ forwarder }: Service, { srcKey, timeoutMs }: { s
 async function follow(service: Service, { signal, progress }: RequestContext): Promise<GenerationReport> {
   for (;;) {
     progress(reportOf(service));
-    if (service.phase === 'replaced' && !service.isMoving && service.forwarder.connections === 0) return reportOf(service);
+    if (service.phase === 'replaced' && !service.handover.isMoving && service.forwarder.connections === 0) return reportOf(service);
     await service.changes.next(signal);
   }
 }

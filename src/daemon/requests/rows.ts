@@ -70,12 +70,12 @@ export function drainingRows(service: Pick<Service, 'forwarder' | 'generations' 
 }
 
 export function reportOf(service: Service): GenerationReport {
-  const { version, processStartedAt: since, handing } = service;
+  const { version, processStartedAt: since, handover: { handedOver } } = service;
   const own = ownRows(service);
-  if (handing === null) return { pid: process.pid, version, since, rows: own };
-  const drained = handing.views.map((view) => keyedRow(view)).filter(({ srcKey, dstKey }) => !own.some((each) => each.srcKey === srcKey && each.dstKey === dstKey));
+  if (handedOver === null) return { pid: process.pid, version, since, rows: own };
+  const drained = handedOver.views.map((view) => keyedRow(view)).filter(({ srcKey, dstKey }) => !own.some((each) => each.srcKey === srcKey && each.dstKey === dstKey));
   // While connections move it is open what the successor goes on with.
-  return { pid: process.pid, version, since, rows: [...own, ...drained], isRest: !service.isMoving };
+  return { pid: process.pid, version, since, rows: [...own, ...drained], isRest: !service.handover.isMoving };
 }
 
 /** The rows of one rule together, its active destination first, rules in the order in which they first appear. */

@@ -43,7 +43,7 @@ export class KeeperSupervisor implements Supervisor {
   }
 
   /** Without an end: the keeper of the predecessor is gone, and a new one is wanted. */
-  static async meet(options: SupervisorOptions, end: ChannelEnd | null): Promise<KeeperSupervisor> {
+  static async join(options: SupervisorOptions, end: ChannelEnd | null): Promise<KeeperSupervisor> {
     const supervisor = new KeeperSupervisor(options);
     if (end === null) return supervisor;
     for (const fd of [end.stream, end.datagrams]) {
@@ -133,7 +133,7 @@ export class KeeperSupervisor implements Supervisor {
     };
   }
 
-  goOn(): void {
+  rollback(): void {
     this.#sayServing();
   }
 

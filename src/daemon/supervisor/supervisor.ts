@@ -8,7 +8,7 @@ import { channelVariable } from '../../keeper/messages.ts';
 import type { Invocation } from '../../control/messages.ts';
 import { openNotifier } from '../../net/notify.ts';
 import { KeeperSupervisor } from './keeper.ts';
-import { nobody } from './unsupervised.ts';
+import { unsupervised } from './unsupervised.ts';
 import { superviseBySystemd } from './systemd.ts';
 
 export type Supervisor = {
@@ -36,7 +36,7 @@ export type Supervisor = {
   /** What a successor needs to be watched in its turn. It inherits the descriptors; the caller closes them. */
   prepareSuccessor(options: { firstFd: number }): { fds: { fd: number; name: string }[]; env: Record<string, string>; close(): void };
   /** The restart came to nothing. */
-  goOn(): void;
+  rollback(): void;
   /** A successor serves; this process finishes its connections. `isStopping`: it is to be stopped at once. */
   replaced(options: { pid: number; isStopping: boolean }): void;
   stopping(options: { timeoutMs: number }): void;
@@ -67,13 +67,13 @@ export type SupervisorOptions = {
 };
 
 /** Find out who watches this process; variables that tell and are not for its children are removed. */
-export async function meetSupervisor(options: SupervisorOptions): Promise<Supervisor> {
+export async function detectSupervisor(options: SupervisorOptions): Promise<Supervisor> {
   const { env } = options;
   const channel = env[channelVariable];
   delete env[channelVariable];
-  if (channel !== undefined) return await KeeperSupervisor.meet(options, parseEnd(channel));
+  if (channel !== undefined) return await KeeperSupervisor.join(options, parseEnd(channel));
   const notifier = openNotifier(env);
-  return notifier ? superviseBySystemd(notifier) : nobody;
+  return notifier ? superviseBySystemd(notifier) : unsupervised;
 }
 
 /** `3,4`; anything else means that the keeper of the predecessor is gone. */

@@ -1,6 +1,6 @@
 import { keptNames, parseGiven } from '../../keeper/messages.ts';
 import type { Notifier } from '../../net/notify.ts';
-import { nobody } from './unsupervised.ts';
+import { unsupervised } from './unsupervised.ts';
 import type { Supervisor } from './supervisor.ts';
 
 /** Longest that the manager may take to have read what was sent, before the daemon goes on. */
@@ -23,7 +23,7 @@ export function superviseBySystemd(notifier: Notifier): Supervisor {
     watchdog = undefined;
   };
   return {
-    ...nobody,
+    ...unsupervised,
     keepsOverStop: true,
     keep(name, fd, { isHeld = false } = {}) {
       if (isHeld || !isStored(name)) return;
@@ -43,7 +43,7 @@ export function superviseBySystemd(notifier: Notifier): Supervisor {
       notifier.reloading({ status: 'Restarting' });
       notifier.extendTimeout(timeoutMs);
     },
-    goOn() {
+    rollback() {
       notifier.ready({ mainPid: process.pid });
       startWatchdog();
     },
@@ -51,7 +51,7 @@ export function superviseBySystemd(notifier: Notifier): Supervisor {
       // The successor has said so itself; where only the main process is listened to, this counts.
       notifier.ready({ mainPid: options.pid });
       stopWatchdog();
-      nobody.replaced(options);
+      unsupervised.replaced(options);
     },
     stopping({ timeoutMs }) {
       notifier.stopping({ status: 'Finishing open connections' });

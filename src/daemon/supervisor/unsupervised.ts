@@ -2,7 +2,7 @@ import { GraceError } from '../../error.ts';
 import type { Supervisor } from './supervisor.ts';
 
 /** Nobody watches: the pid changes with a restart, and a crash is for whoever started the daemon to notice. */
-export const nobody: Supervisor = {
+export const unsupervised: Supervisor = {
   keeper: null,
   reason: null,
   takeKept: () => [],
@@ -15,7 +15,7 @@ export const nobody: Supervisor = {
   status() {},
   restarting() {},
   prepareSuccessor: () => ({ fds: [], env: {}, close() {} }),
-  goOn() {},
+  rollback() {},
   replaced: ({ pid, isStopping }) => {
     if (isStopping) process.kill(pid, 'SIGTERM');
   },

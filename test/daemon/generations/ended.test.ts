@@ -35,7 +35,7 @@ test('what ends while it is undecided who counts is counted when this process go
   ended.ended(report(1, 10));
   ended.hold();
   assert.deepEqual([ended.held.map(({ pid }) => pid), counted], [[1], []]);
-  ended.goOn();
-  ended.goOn();
+  ended.resume();
+  ended.resume();
   assert.deepEqual([ended.held, counted], [[], [['a b', 10]]]);
 });

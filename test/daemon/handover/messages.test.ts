@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseHandover } from '../../../src/daemon/handover/messages.ts';
+import { parseHandover, readGo, readMoveAnswer, readMoveMessage, readSuccessorMessage } from '../../../src/daemon/handover/messages.ts';
 import type { Handover } from '../../../src/daemon/handover/messages.ts';
 
 const text = (endpoint: string) => ({ typed: endpoint, absolute: endpoint });
@@ -52,3 +52,18 @@ for (const [what, message] of [
     assert.throws(() => parseHandover(message), { name: 'GraceError', message: /^this version cannot take over/ });
   });
 }
+
+test('a message of the other process is what its schema says, or is told of by its kind', () => {
+  assert.deepEqual(readSuccessorMessage({ ready: { pid: 7, version: '1', move: 1 } }), { ready: { pid: 7, version: '1', move: 1 } });
+  assert.equal(readSuccessorMessage('Usage: something else'), null);
+  assert.equal(readSuccessorMessage({ other: true }), null);
+  assert.throws(() => readSuccessorMessage({ ready: { version: '1' } }), { name: 'GraceError', message: /^cannot understand what the new process says \("ready"\): ready\.pid: / });
+  assert.deepEqual(readGo({ go: true }), { go: true });
+  assert.throws(() => readGo({ batch: { id: 1 } }), { message: 'the daemon that is to be replaced did not say that it is' });
+  assert.deepEqual(readMoveMessage({ keep: 3 }), { keep: 3 });
+  assert.equal(readMoveMessage({ later: 3 }), null);
+  assert.throws(() => readMoveMessage({ batch: { id: 1 } }), /the old process says \("batch"\): batch\.src: /);
+  assert.deepEqual(readMoveAnswer({ refused: 3, reason: 'no' }), { refused: 3, reason: 'no' });
+  assert.throws(() => readMoveAnswer(null), { message: 'the new process went away' });
+  assert.throws(() => readMoveAnswer({ pong: 1 }), { message: 'the new process talks about something else' });
+});

@@ -6,7 +6,7 @@ import { once } from 'node:events';
 import { test } from 'node:test';
 import { readLines, writeLine } from '../../../src/control/lines.ts';
 import { moveIn, moveOut } from '../../../src/daemon/handover/move.ts';
-import type { MoveChannel } from '../../../src/daemon/handover/move.ts';
+import type { MoveChannel } from '../../../src/daemon/handover/messages.ts';
 import { openNativeEngine } from '../../../src/engine/native/engine.ts';
 import { openListener } from '../../../src/net/open.ts';
 import { closeFd } from '../../../src/sys/descriptor.ts';
@@ -83,11 +83,11 @@ for (const how of ['is killed', 'hangs'] as const) {
     let batches = 0;
     // The first batch moves; in the middle of the second it happens.
     const channel: MoveChannel = {
-      say(message) {
+      send(message) {
         if ('batch' in message && ++batches === 2 && how === 'hangs') process.kill(successor.child.pid!, 'SIGSTOP');
         successor.say(message);
       },
-      async hear() {
+      async receive() {
         const answer = await successor.hear();
         if (batches < 2 || how === 'hangs') return answer;
         assert.deepEqual(answer, { received: 2 });
@@ -141,12 +141,12 @@ test('what the successor has when the old process is killed goes on there, and o
   let received = 0;
   let isDead = false;
   const channel: MoveChannel = {
-    say(message) {
+    send(message) {
       // It never hears that the second batch was received.
       if ('received' in message && ++received === 2) process.kill(predecessor.child.pid!, 'SIGKILL');
       else predecessor.say(message);
     },
-    async hear() {
+    async receive() {
       if (received < 2) return predecessor.hear();
       await predecessor.exited;
       isDead = true;
@@ -164,11 +164,11 @@ test('connections of an old process that hangs for long, and then goes on, are s
   const { predecessor, service, streams } = old;
   let received = 0;
   const channel: MoveChannel = {
-    say(message) {
+    send(message) {
       if ('received' in message && ++received === 2) process.kill(predecessor.child.pid!, 'SIGSTOP');
       predecessor.say(message);
     },
-    hear: predecessor.hear,
+    receive: predecessor.hear,
   };
   const startMs = performance.now();
   const came = await moveIn(service, { channel, socket: predecessor.socket, isDead: async () => false, silenceMs: 2000 });

@@ -37,8 +37,7 @@ function serviceWith(reports: GenerationReport[], more: object = {}): Service {
     generations: { reports },
     version: '1.2.3',
     processStartedAt: since,
-    handing: null,
-    isMoving: false,
+    handover: { handedOver: null, isMoving: false },
     ...more,
   };
   return parts as unknown as Service;
@@ -96,9 +95,9 @@ test('wait is for connections to earlier destinations, here and in older generat
 test('a process that was replaced tells of its destinations also when they have drained', () => {
   const own = reportOf(serviceWith([]));
   assert.equal(own.isRest, undefined);
-  const handing = { told: [], views: [{ ...current, isCurrent: true, listener }, { ...gone, isCurrent: true, listener }] };
-  const report = reportOf(serviceWith([], { handing }));
+  const handedOver = { told: [], views: [{ ...current, isCurrent: true, listener }, { ...gone, isCurrent: true, listener }] };
+  const report = reportOf(serviceWith([], { handover: { handedOver, isMoving: false } }));
   assert.deepEqual([report.pid, report.isRest, report.rows.length], [process.pid, true, own.rows.length + 1]);
   assert.deepEqual(report.rows.map(plain).at(-1), ['tcp:127.0.0.1:3', 0, true, 'own']);
-  assert.equal(reportOf(serviceWith([], { handing, isMoving: true })).isRest, false);
+  assert.equal(reportOf(serviceWith([], { handover: { handedOver, isMoving: true } })).isRest, false);
 });

@@ -1,0 +1,38 @@
+import type { Listener } from '../../net/listener.ts';
+import { textOf } from '../rules/specs.ts';
+import type { Service } from '../service.ts';
+import type { HandedRule, Handover } from './messages.ts';
+import { moveFormat } from './move.ts';
+import type { HandedCounters } from './state.ts';
+
+/** What the successor needs to go on, and the listeners in the order in which it inherits them. */
+export function takeSnapshot(service: Service): { handover: Handover; listeners: Listener[]; told: HandedCounters } {
+  const sockets = service.listeners.given;
+  const listeners: Listener[] = sockets.map(({ listener }) => listener);
+  const indexOf = (listener: Listener): number => {
+    const known = listeners.indexOf(listener);
+    return known >= 0 ? known : listeners.push(listener) - 1;
+  };
+  const told = service.forwarder.rules.map(({ current }) => {
+    const { bytesIn, bytesOut } = current.stats();
+    return { destination: current, bytesIn, bytesOut };
+  });
+  const served = service.forwarder.rules.map((rule, index): HandedRule => {
+    const { bytesIn, bytesOut } = told[index]!;
+    return { src: textOf(rule.src), dst: textOf(rule.current.spec), listener: indexOf(rule.listener), bytesIn, bytesOut, since: rule.current.since };
+  });
+  const broken = service.forwarder.broken.map(({ spec }): HandedRule => ({ src: textOf(spec.src), dst: textOf(spec.dst), listener: null, bytesIn: 0, bytesOut: 0, since: '' }));
+  const handover: Handover = {
+    format: 1,
+    version: service.version,
+    pid: process.pid,
+    startedAt: service.startedAt,
+    uptimeMs: service.uptimeMs(),
+    generation: service.generation,
+    rules: [...served, ...broken],
+    ...(service.unread.length > 0 ? { unread: service.unread } : {}),
+    ...(service.engine.mover ? { move: moveFormat } : {}),
+    sockets: sockets.map(({ fd, index, name }, listener) => ({ listener, fd, index, name })),
+  };
+  return { handover, listeners, told };
+}

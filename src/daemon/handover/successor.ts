@@ -1,0 +1,129 @@
+import type { ChildProcess } from 'node:child_process';
+import { setTimeout as delay } from 'node:timers/promises';
+import { readLines, writeLine } from '../../control/lines.ts';
+import { handoverVariable } from '../../control/launch.ts';
+import type { Invocation } from '../../control/messages.ts';
+import { GraceError, errorMessage } from '../../error.ts';
+import { LISTEN_FDS_START } from '../../net/inherit.ts';
+import type { Listener } from '../../net/listener.ts';
+import { closeFd } from '../../sys/descriptor.ts';
+import { openSocketPair } from '../../sys/socket.ts';
+import { whyNotRunnable } from '../executable.ts';
+import { consoleName, lockName } from '../listeners/listeners.ts';
+import type { Service } from '../service.ts';
+import { readSuccessorMessage } from './messages.ts';
+import type { GoMessage, Handover, SuccessorMessage } from './messages.ts';
+import { moveSocketName } from './move.ts';
+import type { MoveChannel } from './messages.ts';
+
+/** The new process, while it is not yet the daemon. */
+export class Successor {
+  readonly #file: string;
+  readonly #child: ChildProcess;
+  readonly #messages: AsyncGenerator<unknown, void, void>;
+  /** How it ended, once it has. Listened for from the start: it may end before anybody asks. */
+  readonly #end: Promise<string>;
+  #lastWords = '';
+
+  /** This process's end of the socket pair by which connections move. */
+  readonly moveSocket: number;
+
+  private constructor(child: ChildProcess, { file, moveSocket }: { file: string; moveSocket: number }) {
+    this.#child = child;
+    this.#file = file;
+    this.moveSocket = moveSocket;
+    this.#end = new Promise((resolve) => {
+      child.once('exit', (code, signal) => resolve(signal ? `was ended by ${signal}` : `exited with code ${code}`));
+    });
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => (this.#lastWords = (this.#lastWords + text).slice(-2000)));
+    child.stdin?.on('error', () => {}); // it ended; receive() tells
+    this.#messages = readLines(child.stdout!);
+  }
+
+  /** Start `exec` with these listeners, in this order. Rejects with GraceError when that cannot be. */
+  static async start(exec: Invocation, { paths, lock, listeners: { net }, flags, supervisor, logOutput }: Service, listeners: readonly Listener[]): Promise<Successor> {
+    const supervised = supervisor.prepareSuccessor({ firstFd: LISTEN_FDS_START + listeners.length + 1 });
+    const [moveSocket, moveSocketOfSuccessor] = openSocketPair('seqpacket');
+    try {
+      const child = await net.startProcess({
+        file: exec.file,
+        args: [...exec.args, '-d', paths.dir, 'daemon', ...flags],
+        cwd: '/',
+        env: { ...process.env, ...supervised.env, [handoverVariable]: '1' },
+        stdio: ['pipe', 'pipe', 'pipe'],
+        listeners,
+        areNamed: false, // the hand-over says which is which, by their order
+        extras: [{ fd: lock.fd, name: lockName }, ...supervised.fds, { fd: moveSocketOfSuccessor, name: moveSocketName }, { fd: logOutput.kind === 'console' ? logOutput.fd : logOutput.spare, name: consoleName }],
+        detached: true,
+      });
+      return new Successor(child, { file: exec.file, moveSocket });
+    } catch (error) {
+      closeFd(moveSocket);
+      const why = error instanceof GraceError ? whyNotRunnable(exec.file, error.cause) : null;
+      throw why === null ? error : new GraceError(`cannot restart: ${errorMessage(error)}`, { hint: why, cause: error });
+    } finally {
+      closeFd(moveSocketOfSuccessor);
+      supervised.close();
+    }
+  }
+
+  /** Write to its standard input; one that has ended is told of by `receive`. */
+  send(message: { handover: Handover } | GoMessage): void {
+    writeLine(this.#child.stdin!, message);
+  }
+
+  /** The next message, which must be of this kind. Rejects with GraceError when it fails or ends instead. */
+  async receive<K extends 'ready' | 'serving'>(kind: K): Promise<Extract<SuccessorMessage, Record<K, unknown>>> {
+    // What is no message comes from a program that is no grace.
+    const { value } = await this.#messages.next().catch(() => ({ value: undefined }));
+    const message = readSuccessorMessage(value);
+    if (message && kind in message) return message as Extract<SuccessorMessage, Record<K, unknown>>;
+    if (message && 'failed' in message) throw new GraceError(`cannot restart: ${message.failed.message}`, { hint: message.failed.hint });
+    // It closed its output, or talks about something else: then its end is all there is to wait for.
+    const timer = setTimeout(() => killGroup(this.#child), lingerMs);
+    const how = await this.#end;
+    clearTimeout(timer);
+    const why = whyNotRunnable(this.#file);
+    if (why !== null) throw new GraceError(`cannot restart: ${why}`, { hint: 'name another executable with --exec PATH' });
+    throw new GraceError(`cannot restart: the new process ${how} before it served`, { hint: this.#lastWords.trim().split('\n').slice(-3).join(' | ') || undefined });
+  }
+
+  /** The channel by which connections move, once it serves. */
+  get moving(): MoveChannel {
+    return {
+      send: (message) => writeLine(this.#child.stdin!, message),
+      receive: async () => (await this.#messages.next().catch(() => ({ value: undefined }))).value ?? null,
+    };
+  }
+
+  /** Kill it and wait for its end, but not for one that the kernel holds up: no code of it runs any more. */
+  async end(): Promise<void> {
+    closeFd(this.moveSocket);
+    killGroup(this.#child);
+    await Promise.race([this.#end, delay(endTimeoutMs, undefined, { ref: false })]);
+  }
+
+  /** It is the daemon now: release the pipes to it. */
+  release(): void {
+    closeFd(this.moveSocket);
+    this.#child.stdin?.destroy();
+    this.#child.stdout?.destroy();
+    this.#child.stderr?.destroy();
+    this.#child.unref();
+  }
+}
+
+/** How long a process that was killed may take to be gone, in milliseconds. */
+const endTimeoutMs = 2000;
+
+/** How long a program that is no grace may live on after it has shown that, in milliseconds. */
+const lingerMs = 1000;
+
+/** It leads a session of its own; what it started, as a script does, ends with it. */
+function killGroup(child: ChildProcess): void {
+  try {
+    process.kill(-child.pid!, 'SIGKILL');
+  } catch {
+    child.kill('SIGKILL'); // it has not become a leader yet, or has ended
+  }
+}

@@ -1,0 +1,63 @@
+/**
+ * Whoever started this process as a daemon and waits to hear how it goes: a client that launched it
+ * in the background, the daemon that it succeeds, or a person or init system (foreground).
+ */
+import { writeSync } from 'node:fs';
+import { handoverVariable, launchVariable } from '../control/launch.ts';
+import type { Failure } from '../control/messages.ts';
+import type { GoMessage, Handover, MoveChannel } from './handover/messages.ts';
+import { attachToPredecessor } from './handover/predecessor.ts';
+import { sendIfHeard } from './standard-output.ts';
+
+export type Launcher = {
+  kind: 'foreground' | 'client' | 'predecessor';
+  /** What the predecessor hands over; null without one. */
+  handover: Handover | null;
+  /** Something the user must be told. */
+  note(text: string): void;
+  /** It did not work out; the process is about to end. */
+  failed(failure: Failure): void;
+  /** Everything is open. Resolves when this process may take the state dir over, with what a predecessor says at that moment. */
+  ready(options: { version: string; canMove: boolean }): Promise<Partial<GoMessage>>;
+  /** Clients reach this process now; unless it is in the foreground, `settleStreams` is called: from here on, or once `moving` is done. */
+  serving(options: { settleStreams: () => void }): void;
+  /** By which open connections come over; null when they do not. Set by `ready`. */
+  moving: MoveChannel | null;
+  /** Resolves with whether the predecessor has died, which nobody but a process that waits for it can be sure of. */
+  isDead(): Promise<boolean>;
+};
+
+/** Find out who started this process. The variables that tell are removed, so that no child inherits them. */
+export async function detectLauncher(env: NodeJS.ProcessEnv): Promise<Launcher> {
+  const isLaunched = env[launchVariable] !== undefined;
+  const isSuccessor = env[handoverVariable] !== undefined;
+  delete env[launchVariable];
+  delete env[handoverVariable];
+  if (isSuccessor) return attachToPredecessor();
+  return isLaunched ? client : foreground;
+}
+
+const foreground: Launcher = {
+  kind: 'foreground',
+  handover: null,
+  note: (text) => void writeSync(2, `grace: ${text}\n`),
+  failed: () => {}, // whoever called runDaemon prints it
+  ready: () => Promise.resolve({}),
+  serving: () => {},
+  moving: null,
+  isDead: () => Promise.resolve(false),
+};
+
+const client: Launcher = {
+  kind: 'client',
+  handover: null,
+  note: (text) => sendIfHeard({ note: text }),
+  failed: (failure) => sendIfHeard({ failed: failure }),
+  ready: () => Promise.resolve({}),
+  serving({ settleStreams }) {
+    sendIfHeard({ ready: true });
+    settleStreams();
+  },
+  moving: null,
+  isDead: () => Promise.resolve(false),
+};
