@@ -1,88 +1,42 @@
 /** A daemon process from its first to its last moment. */
 import { setTimeout as delay } from 'node:timers/promises';
+import { readGivenRules } from '../control/given-rules.ts';
 import { failureOf } from '../control/messages.ts';
-import type { GenerationReport, Invocation } from '../control/messages.ts';
+import type { GenerationReport } from '../control/messages.ts';
 import { statePaths } from '../control/paths.ts';
-import { makeStateDir } from '../control/state-dir.ts';
-import { standardError } from '../control/log-place.ts';
-import { redirectTo, redirectToLog } from '../control/standard-streams.ts';
-import type { StatePaths } from '../control/paths.ts';
 import type { RequestHandler } from '../control/server.ts';
-import { Names } from '../engine/lookup.ts';
-import { openEngine } from '../engine/open.ts';
-import { GraceError, errorMessage } from '../error.ts';
-import { keptNames } from '../keeper/messages.ts';
-import { Changes } from '../forward/changes.ts';
-import { Forwarder } from '../forward/forwarder.ts';
-import type { RuleSpec } from '../forward/rule.ts';
-import { takeOverSocketPath } from '../net/unix-path.ts';
-import { closeFd, dupFd } from '../sys/descriptor.ts';
-import { adoptLock, lockFile } from '../sys/lock.ts';
-import type { Lock } from '../sys/lock.ts';
-import { hasLinuxCalls, setThreadName } from '../sys/process.ts';
-import { strayErrors } from '../stray-errors.ts';
-import { limitHint } from '../sys/limit-hint.ts';
-import { describeError } from '../sys/system-error.ts';
-import { handleRequest } from './requests/commands.ts';
-import { openControlSocket } from './requests/control-socket.ts';
-import { EndedGenerations } from './generations/ended.ts';
-import { Generations } from './generations/generations.ts';
-import type { Handover } from './handover/messages.ts';
-import { KeptCounters } from './state/counters-file.ts';
-import { removeLeftovers } from './state/leftovers.ts';
-import { mustNotLoop } from './rules/loops.ts';
-import { HandoverState } from './handover/state.ts';
-import { Lifecycle } from './lifecycle.ts';
-import { consoleName, Listeners } from './listeners/listeners.ts';
-import { openLog } from './log/log.ts';
-import type { LogOutput, OpenedLog } from './log/log.ts';
-import { logConnections } from './log/connections.ts';
-import { KeptRules } from './state/rules-memory.ts';
-import { moveIn, moveSocketName } from './handover/move.ts';
+import { makeStateDir } from '../control/state-dir.ts';
+import { assemble, keep } from './assemble.ts';
+import { moveSocketName } from './handover/move.ts';
+import { takeOverAlone, reservePlaces, receiveConnections } from './handover/take-over.ts';
 import { detectLauncher } from './launcher.ts';
 import type { Launcher } from './launcher.ts';
-import { followPlaces } from './rules/places.ts';
-import { readPidFile, removePidFile, writePidFile } from './state/pid-file.ts';
+import { Listeners } from './listeners/listeners.ts';
+import { watchPaths } from './listeners/paths.ts';
+import { turnAwayUnused } from './listeners/unused-sockets.ts';
+import { openLog } from './log/log.ts';
+import { outputOf, settleStreams } from './log/output.ts';
+import type { DaemonOptions } from './options.ts';
 import { mustTellPeers, shareStateDir } from './requests/access.ts';
-import { Certificates } from './rules/certificates.ts';
-import type { DaemonSettings } from '../control/daemon-options.ts';
-import { readGivenRules } from '../control/given-rules.ts';
+import { handleRequest } from './requests/commands.ts';
+import { openControlSocket } from './requests/control-socket.ts';
+import { followPlaces } from './rules/places.ts';
 import { adoptRules, restoreRules, retryBroken } from './rules/restore.ts';
-import { Troubles } from './troubles.ts';
-import { watchForRest } from './trim-memory.ts';
 import type { Service } from './service.ts';
 import { listenToSignals } from './signals.ts';
-import type { OnSignal } from './signals.ts';
+import { removeLeftovers } from './state/leftovers.ts';
+import { findLock } from './state/lock.ts';
+import { removePidFile, writePidFile } from './state/pid-file.ts';
+import { checkStateFormat } from './state/rules-file.ts';
 import { detectSupervisor } from './supervisor/supervisor.ts';
 import type { Supervisor } from './supervisor/supervisor.ts';
-import { textOf } from './rules/specs.ts';
-import { turnAwayUnused } from './listeners/unused-sockets.ts';
-import { watchPaths } from './listeners/paths.ts';
-import { checkStateFormat, saveState } from './state/rules-file.ts';
-import type { KeptRule } from './state/rules-file.ts';
-
-export type DaemonOptions = {
-  dir: string;
-  /** How this program was started, to start a successor at a signal. */
-  self: Invocation;
-  version: string;
-  /** A file's absolute path, or `-` for standard error. */
-  logPlace: string;
-  settings: DaemonSettings;
-  /** Arguments of `grace daemon` that a successor is to have too. */
-  flags: readonly string[];
-  /** Why there is no keeper although one was wanted; null otherwise. */
-  noKeeperBecause: string | null;
-  /** Where the environment is read; variables meant for this process alone are removed from it. */
-  env: NodeJS.ProcessEnv;
-  /** Calls the handler at each such signal, instead of the signal's default. */
-  onSignal: OnSignal;
-  /** Calls the handler with each error that nobody has caught, which then does not end the process. */
-  onStrayError: (handler: (error: unknown) => void) => void;
-};
-
-/** Longest that a name is looked up to see whether a rule leads to itself, in milliseconds; one that is not found by then is taken for another machine's. */
-const loopLookupMs = 2000;
+import { watchKeeper, reportStatus } from './supervisor/watch.ts';
+import { watchForRest } from './trim-memory.ts';
+import { GraceError, errorMessage } from '../error.ts';
+import { keptNames } from '../keeper/messages.ts';
+import { takeOverSocketPath } from '../net/unix-path.ts';
+import { strayErrors } from '../stray-errors.ts';
+import { hasLinuxCalls, setThreadName } from '../sys/process.ts';
 
 /** Longest that a daemon which ends waits for its last answers to be taken. */
 const answerTimeoutMs = 2000;
@@ -213,16 +167,6 @@ async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Sup
   }
 }
 
-/**
- * The predecessor went away before it said that the state dir is ours. If it lives, it goes on. If it
- * died, a supervisor starts the next daemon, on the sockets that it keeps; without one there is only us.
- */
-async function takeOverAlone({ supervisor, log }: Service, launcher: Launcher, error: unknown): Promise<void> {
-  if (supervisor.keeper !== null || supervisor.keepsOverStop || !(await launcher.isDead())) throw error;
-  launcher.moving = null;
-  log.warn({ predecessor: launcher.handover?.pid }, 'the daemon that was to be replaced died; serving in its place');
-}
-
 /** Something that nobody is hurt by when it fails: the state dir is read-only, or gone. */
 function attempt(act: () => void): void {
   try {
@@ -237,175 +181,9 @@ function nameProcess(): void {
   if (hasLinuxCalls) setThreadName('grace');
 }
 
-/** A descriptor of its own for what is standard error now: a successor's leads to its predecessor until it serves. */
-function outputOf(place: string, { paths, launcher, listeners }: Pick<Parts, 'paths' | 'launcher' | 'listeners'>): LogOutput {
-  const passed = launcher.handover ? listeners.net.extras.find(({ name }) => name === consoleName)?.fd : undefined;
-  const fd = passed ?? dupFd(2);
-  if (place !== standardError) return { kind: 'file', path: place, spare: fd };
-  // A predecessor of before this was passed had its log in the file.
-  return launcher.handover && passed === undefined ? { kind: 'file', path: paths.log, spare: fd } : { kind: 'console', fd };
-}
-
-/** What this process prints from now on, in a crash for example, goes where its log goes. */
-function settleStreams(output: LogOutput): void {
-  if (output.kind === 'console') return redirectTo(output.fd);
-  try {
-    redirectToLog(output.path);
-  } catch {
-    redirectTo(output.spare); // the log itself has told why
-  }
-}
-
-/** At most one daemon serves a state dir: it holds the lock, which a successor inherits, and which the keeper holds between two. */
-function findLock({ paths, launcher, listeners }: Pick<Parts, 'paths' | 'launcher' | 'listeners'>): Lock {
-  const { lockFd } = listeners;
-  if (lockFd !== null) return adoptLock(lockFd);
-  if (launcher.handover) throw new GraceError('the daemon that is to be replaced did not pass its lock');
-  return takeLock(paths);
-}
-
-function takeLock(paths: StatePaths): Lock {
-  let lock: Lock | null;
-  try {
-    lock = lockFile(paths.lock);
-  } catch (error) {
-    throw new GraceError(`cannot write in the state dir ${paths.dir}: ${paths.lock}: ${describeError(error)}`, { hint: limitHint(error) ?? 'choose another with -d DIR', cause: error });
-  }
-  if (lock) return lock;
-  const pid = readPidFile(paths.pid);
-  throw new GraceError(`a daemon already runs in ${paths.dir}${pid === null ? '' : ` (pid ${pid})`}`, { hint: 'replace it with: grace restart, or end it with: grace stop' });
-}
-
-type Parts = { options: DaemonOptions; launcher: Launcher; paths: StatePaths; listeners: Listeners; lock: Lock; logFile: OpenedLog; supervisor: Supervisor; generation: number };
-
-function assemble({ options, launcher, paths, listeners, lock, logFile, supervisor, generation }: Parts): Service {
-  const { log, output } = logFile;
-  const now = new Date().toISOString();
-  const began = performance.now();
-  const { handover } = launcher;
-  // A predecessor of an earlier version says only at which time of the clock it began, which may have been set since.
-  const earlierMs = handover ? Math.max(0, handover.uptimeMs ?? Date.now() - Date.parse(handover.startedAt)) : 0;
-  const changes = new Changes();
-  const lifecycle = new Lifecycle(changes);
-  const onFailure = (error: Error) => log.error({ error: errorMessage(error) }, 'the native engine failed; its connections are lost, and the portable engine goes on');
-  const names = new Names();
-  const opened = openEngine({ wanted: options.settings.engine, threads: options.settings.threads, names, onFailure });
-  const resolve = (host: string) => names.resolve(host, { bindAddress: null, signal: AbortSignal.timeout(loopLookupMs) }).catch(() => []);
-  const { engine } = opened;
-  const unread: KeptRule[] = [];
-  const keptRules = new KeptRules(supervisor);
-  const forwarder = new Forwarder({
-    engine,
-    changes,
-    openListener: (src) => listeners.open(src),
-    check: ({ src, dst, listener: { address } }, served) =>
-      mustNotLoop({ src, dst, address }, served.map((rule) => ({ src: rule.src, dst: rule.current.spec, address: rule.listener.address })), resolve),
-    closeListener: (src, listener) => listeners.close(src, listener),
-    describeListener: (listener, change) => listeners.describe(listener, change),
-    isLost: (listener) => listeners.whyLost(listener) !== null,
-    replaceListener: (before) => listeners.discard(before),
-    save: async (rules) => {
-      const kept = [...rules.map((rule) => keep(rule, listeners)), ...unread];
-      await saveState(paths.state, kept);
-      keptRules.remember(kept);
-    },
-    observe: (src) => logConnections(log, src),
-  });
-  const endedGenerations = new EndedGenerations(forwarder);
-  const generations = new Generations({ paths, changes, onEnded: (report) => endedGenerations.ended(report) });
-  return {
-    paths,
-    log,
-    logOutput: output,
-    logProblem: () => logFile.problem,
-    troubles: new Troubles((text) => log.warn({ trouble: text }, 'serving all the same')),
-    keptRules,
-    lock,
-    changes,
-    listeners,
-    engine,
-    get engineReason() {
-      return opened.reason();
-    },
-    forwarder,
-    generations,
-    endedGenerations,
-    counters: new KeptCounters({ path: paths.counters, forwarder, generations, mayWrite: () => lifecycle.isServing || lifecycle.isStopping }),
-    certificates: new Certificates({ log, specs: () => forwarder.specs }),
-    version: options.version,
-    self: options.self,
-    startedAt: handover?.startedAt ?? now,
-    uptimeMs: () => earlierMs + Math.round(performance.now() - began),
-    processStartedAt: now,
-    supervisor,
-    flags: options.flags,
-    generation,
-    lifecycle,
-    get phase() {
-      return lifecycle.phase;
-    },
-    handover: new HandoverState(lifecycle, changes),
-    unread,
-    takeOver() {},
-  };
-}
-
-/** Until the connections have come: what the predecessor had counts for the limits of its rules. */
-function reservePlaces({ forwarder }: Service, { rules }: Handover, connections: readonly number[]): void {
-  const counts = new Map(rules.map((rule, index) => [rule.src.absolute, connections[index]]));
-  for (const { src, seats } of forwarder.rules) seats?.reserve(counts.get(src.absolute) ?? seats.limit);
-}
-
-/** The pid file names whoever is to be watched: the keeper, or this process when that has died. */
-function watchKeeper(service: Service, stop: (times: number) => void): void {
-  const { supervisor, paths, log } = service;
-  supervisor.watch({
-    keeperChanged(keeper) {
-      if (!service.lifecycle.isServing) return;
-      // Before the pid file says so, the log does: whoever sees the one finds the other.
-      if (keeper) log.info({ keeper: keeper.pid, version: keeper.version }, 'kept');
-      else log.warn({ pidFile: process.pid }, 'the keeper is gone; the daemon goes on without, and the next start or restart brings another');
-      service.troubles.attempt('the pid file cannot be written', () => writePidFile(paths.pid, keeper?.pid ?? process.pid));
-    },
-    note: (text) => log.warn(text),
-    stop,
-  });
-}
-
-/** Tell the service manager, for people, what the daemon is doing. */
-async function reportStatus(service: Service): Promise<void> {
-  let reported = '';
-  while (service.lifecycle.isServing) {
-    const { specs, broken } = service.forwarder;
-    const text = `Forwarding ${specs.length - broken.length} of ${specs.length} rules`;
-    if (text !== reported && service.phase === 'serving') service.supervisor.status((reported = text));
-    await service.changes.next();
-  }
-}
-
-function keep({ src, dst }: RuleSpec, listeners: Listeners): KeptRule {
-  return { src: textOf(src), dst: textOf(dst), port: listeners.chosenPort(src) };
-}
-
 function tell(service: Service, launcher: Launcher, note: string): void {
   service.log.warn(note);
   launcher.note(note);
-}
-
-/** Take over the open connections of the process that this one succeeds. Its socket is closed in any case. */
-async function receiveConnections(service: Service, { moving, isDead }: Launcher, socket: number): Promise<void> {
-  const { log } = service;
-  try {
-    if (!moving) return;
-    const connections = await moveIn(service, { channel: moving, socket, isDead });
-    settleStreams(service.logOutput);
-    if (connections > 0) log.info({ connections }, 'open connections taken over');
-  } catch (error) {
-    log.error({ error: errorMessage(error) }, 'open connections could not be taken over');
-  } finally {
-    closeFd(socket);
-    service.handover.endMoving();
-  }
 }
 
 /** Resolves when this process has nothing left to do. */

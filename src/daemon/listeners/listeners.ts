@@ -1,27 +1,27 @@
 /** The listeners of the daemon: opened for rules, or given to its first generation by init. */
-import { chmodSync, readdirSync } from 'node:fs';
-import { innerEndpoint } from '../../endpoint/inner.ts';
-import type { BindableServer, ServerEndpoint } from '../../endpoint/model.ts';
+import { chmodSync } from 'node:fs';
+import type { Handover } from '../handover/messages.ts';
+import { takeAll, bareListeners } from './found.ts';
+import { alreadyUsed, chooseSocket, isMeant } from './inherited-sockets.ts';
+import type { GivenSocket } from './inherited-sockets.ts';
+import { limitHint, mustLeaveRoom } from './limits.ts';
+import { isListenerName, listenerName } from './name.ts';
+import { isAt, plain, isPortChosen, listenSpec } from './spec.ts';
+import { UnusedSockets } from './unused-sockets.ts';
+import type { KeptRule } from '../state/rules-file.ts';
+import { isKeptRules, readKeptRules } from '../state/rules-memory.ts';
+import type { Supervisor } from '../supervisor/supervisor.ts';
 import { GraceError, errorCode } from '../../error.ts';
 import type { SourceSpec } from '../../forward/rule.ts';
+import { keptNames, parseGiven } from '../../keeper/messages.ts';
 import { LISTEN_FDS_START } from '../../net/inherit.ts';
 import type { Environment } from '../../net/inherit.ts';
 import { adoptFd } from '../../net/listener.ts';
-import type { Listener, ListenerAddress } from '../../net/listener.ts';
+import type { Listener } from '../../net/listener.ts';
 import { Net } from '../../net/net.ts';
 import type { ListenSpec } from '../../net/open.ts';
 import { removeSocketPath, whyPathIsLost } from '../../net/unix-path.ts';
-import { isListener, listenSocket, shutListener } from '../../sys/socket.ts';
-import { alreadyUsed, chooseSocket, isMeant } from './inherited-sockets.ts';
-import type { GivenSocket } from './inherited-sockets.ts';
-import type { Handover } from '../handover/messages.ts';
-import { keptNames, parseGiven } from '../../keeper/messages.ts';
-import { isKeptRules, readKeptRules } from '../state/rules-memory.ts';
-import type { KeptRule } from '../state/rules-file.ts';
-import { limitHint, mustLeaveRoom } from './limits.ts';
-import { isListenerName, listenerName } from './name.ts';
-import type { Supervisor } from '../supervisor/supervisor.ts';
-import { UnusedSockets } from './unused-sockets.ts';
+import { listenSocket, shutListener } from '../../sys/socket.ts';
 
 /** Name under which the lock of the state dir is passed to a successor. */
 export const lockName = 'grace-lock';
@@ -29,6 +29,7 @@ export const lockName = 'grace-lock';
 /** Name under which a successor inherits the standard error that its predecessor logs to. */
 export const consoleName = 'grace-console';
 
+/** Every listener of this daemon, by what it was opened for; a supervisor has copies of them. */
 export class Listeners {
   readonly net: Net;
   /** Every socket that was given, whether a rule uses it or not; they are handed on as long as the daemon lives. */
@@ -295,49 +296,4 @@ function refuse({ fd }: Listener): void {
   } catch {
     // ENOTCONN: it does not listen any more.
   }
-}
-
-function takeAll(net: Net): Listener[] {
-  const all: Listener[] = [];
-  for (let next = net.takeInherited(() => true); next; next = net.takeInherited(() => true)) all.push(next);
-  return all;
-}
-
-function bareListeners(taken: readonly Listener[]): Set<number> {
-  return new Set(openDescriptors().filter((fd) => !taken.some((listener) => listener.fd === fd) && isListener(fd)));
-}
-
-function openDescriptors(): number[] {
-  try {
-    return readdirSync('/proc/self/fd').map(Number).filter((fd) => fd > 2);
-  } catch {
-    return Array.from({ length: 61 }, (_, index) => index + 3); // no /proc on this system
-  }
-}
-
-function isAt(address: ListenerAddress, spec: ListenSpec): boolean {
-  if (spec.kind === 'unix') return address.family === 'unix' && address.path === spec.path;
-  if (address.family === 'unix') return false;
-  return spec.port !== 0 && address.port === spec.port && (address.host === spec.host || (spec.host === '' && ['0.0.0.0', '::'].includes(address.host)));
-}
-
-function plain(endpoint: ServerEndpoint): BindableServer {
-  const inner = innerEndpoint(endpoint);
-  if (inner.type === 'stdio') throw new GraceError('stdio: cannot be the source of a rule');
-  return inner;
-}
-
-function isPortChosen(endpoint: ServerEndpoint): boolean {
-  const inner = innerEndpoint(endpoint);
-  return 'port' in inner && inner.port === 0;
-}
-
-function listenSpec(endpoint: Exclude<BindableServer, { type: 'systemd' | 'fd' }>): ListenSpec {
-  if (endpoint.type === 'unix') {
-    const { address: path, mode, backlog, lockfile } = endpoint;
-    return { kind: 'unix', path, mode: Number.parseInt(mode, 8), backlog, lockfile };
-  }
-  const { type, interface: host, port, backlog } = endpoint;
-  if (type === 'tcp6') return { kind: 'tcp', host, port, backlog, family: 'inet6' };
-  return { kind: 'tcp', host, port, backlog, ...(type === 'tls' || host.includes(':') ? {} : { family: 'inet' as const }) };
 }

@@ -1,0 +1,112 @@
+/** Puts the parts of a daemon together; none of them does anything yet. */
+import type { StatePaths } from '../control/paths.ts';
+import { EndedGenerations } from './generations/ended.ts';
+import { Generations } from './generations/generations.ts';
+import { HandoverState } from './handover/state.ts';
+import type { Launcher } from './launcher.ts';
+import { Lifecycle } from './lifecycle.ts';
+import { Listeners } from './listeners/listeners.ts';
+import { logConnections } from './log/connections.ts';
+import type { OpenedLog } from './log/log.ts';
+import type { DaemonOptions } from './options.ts';
+import { Certificates } from './rules/certificates.ts';
+import { mustNotLoop } from './rules/loops.ts';
+import { textOf } from './rules/specs.ts';
+import type { Service } from './service.ts';
+import { KeptCounters } from './state/counters-file.ts';
+import { saveState } from './state/rules-file.ts';
+import type { KeptRule } from './state/rules-file.ts';
+import { KeptRules } from './state/rules-memory.ts';
+import type { Supervisor } from './supervisor/supervisor.ts';
+import { Troubles } from './troubles.ts';
+import { Names } from '../engine/lookup.ts';
+import { openEngine } from '../engine/open.ts';
+import { errorMessage } from '../error.ts';
+import { Changes } from '../forward/changes.ts';
+import { Forwarder } from '../forward/forwarder.ts';
+import type { RuleSpec } from '../forward/rule.ts';
+import type { Lock } from '../sys/lock.ts';
+
+/** What is there before the parts that work with it. */
+export type Parts = { options: DaemonOptions; launcher: Launcher; paths: StatePaths; listeners: Listeners; lock: Lock; logFile: OpenedLog; supervisor: Supervisor; generation: number };
+
+/** Longest that a name is looked up to see whether a rule leads to itself, in milliseconds; one that is not found by then is taken for another machine's. */
+const loopLookupMs = 2000;
+
+/** The parts of a daemon, which know each other from here on. */
+export function assemble({ options, launcher, paths, listeners, lock, logFile, supervisor, generation }: Parts): Service {
+  const { log, output } = logFile;
+  const now = new Date().toISOString();
+  const began = performance.now();
+  const { handover } = launcher;
+  // A predecessor of an earlier version says only at which time of the clock it began, which may have been set since.
+  const earlierMs = handover ? Math.max(0, handover.uptimeMs ?? Date.now() - Date.parse(handover.startedAt)) : 0;
+  const changes = new Changes();
+  const lifecycle = new Lifecycle(changes);
+  const onFailure = (error: Error) => log.error({ error: errorMessage(error) }, 'the native engine failed; its connections are lost, and the portable engine goes on');
+  const names = new Names();
+  const opened = openEngine({ wanted: options.settings.engine, threads: options.settings.threads, names, onFailure });
+  const resolve = (host: string) => names.resolve(host, { bindAddress: null, signal: AbortSignal.timeout(loopLookupMs) }).catch(() => []);
+  const { engine } = opened;
+  const unread: KeptRule[] = [];
+  const keptRules = new KeptRules(supervisor);
+  const forwarder = new Forwarder({
+    engine,
+    changes,
+    openListener: (src) => listeners.open(src),
+    check: ({ src, dst, listener: { address } }, served) =>
+      mustNotLoop({ src, dst, address }, served.map((rule) => ({ src: rule.src, dst: rule.current.spec, address: rule.listener.address })), resolve),
+    closeListener: (src, listener) => listeners.close(src, listener),
+    describeListener: (listener, change) => listeners.describe(listener, change),
+    isLost: (listener) => listeners.whyLost(listener) !== null,
+    replaceListener: (before) => listeners.discard(before),
+    save: async (rules) => {
+      const kept = [...rules.map((rule) => keep(rule, listeners)), ...unread];
+      await saveState(paths.state, kept);
+      keptRules.remember(kept);
+    },
+    observe: (src) => logConnections(log, src),
+  });
+  const endedGenerations = new EndedGenerations(forwarder);
+  const generations = new Generations({ paths, changes, onEnded: (report) => endedGenerations.ended(report) });
+  return {
+    paths,
+    log,
+    logOutput: output,
+    logProblem: () => logFile.problem,
+    troubles: new Troubles((text) => log.warn({ trouble: text }, 'serving all the same')),
+    keptRules,
+    lock,
+    changes,
+    listeners,
+    engine,
+    get engineReason() {
+      return opened.reason();
+    },
+    forwarder,
+    generations,
+    endedGenerations,
+    counters: new KeptCounters({ path: paths.counters, forwarder, generations, mayWrite: () => lifecycle.isServing || lifecycle.isStopping }),
+    certificates: new Certificates({ log, specs: () => forwarder.specs }),
+    version: options.version,
+    self: options.self,
+    startedAt: handover?.startedAt ?? now,
+    uptimeMs: () => earlierMs + Math.round(performance.now() - began),
+    processStartedAt: now,
+    supervisor,
+    flags: options.flags,
+    generation,
+    lifecycle,
+    get phase() {
+      return lifecycle.phase;
+    },
+    handover: new HandoverState(lifecycle, changes),
+    unread,
+    takeOver() {},
+  };
+}
+
+/** A rule as the state dir and the keeper have it. */
+export function keep({ src, dst }: RuleSpec, listeners: Listeners): KeptRule {
+  return { src: textOf(src), dst: textOf(dst), port: listeners.chosenPort(src) };
+}

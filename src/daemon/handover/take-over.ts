@@ -1,0 +1,40 @@
+/** What a successor does to take over from its predecessor, beside opening what it was handed. */
+import type { Handover } from './messages.ts';
+import { moveIn } from './move.ts';
+import type { Launcher } from '../launcher.ts';
+import { settleStreams } from '../log/output.ts';
+import type { Service } from '../service.ts';
+import { errorMessage } from '../../error.ts';
+import { closeFd } from '../../sys/descriptor.ts';
+
+/**
+ * The predecessor went away before it said that the state dir is ours. If it lives, it goes on. If it
+ * died, a supervisor starts the next daemon, on the sockets that it keeps; without one there is only us.
+ */
+export async function takeOverAlone({ supervisor, log }: Service, launcher: Launcher, error: unknown): Promise<void> {
+  if (supervisor.keeper !== null || supervisor.keepsOverStop || !(await launcher.isDead())) throw error;
+  launcher.moving = null;
+  log.warn({ predecessor: launcher.handover?.pid }, 'the daemon that was to be replaced died; serving in its place');
+}
+
+/** Until the connections have come: what the predecessor had counts for the limits of its rules. */
+export function reservePlaces({ forwarder }: Service, { rules }: Handover, connections: readonly number[]): void {
+  const counts = new Map(rules.map((rule, index) => [rule.src.absolute, connections[index]]));
+  for (const { src, seats } of forwarder.rules) seats?.reserve(counts.get(src.absolute) ?? seats.limit);
+}
+
+/** Take over the open connections of the process that this one succeeds. Its socket is closed in any case. */
+export async function receiveConnections(service: Service, { moving, isDead }: Launcher, socket: number): Promise<void> {
+  const { log } = service;
+  try {
+    if (!moving) return;
+    const connections = await moveIn(service, { channel: moving, socket, isDead });
+    settleStreams(service.logOutput);
+    if (connections > 0) log.info({ connections }, 'open connections taken over');
+  } catch (error) {
+    log.error({ error: errorMessage(error) }, 'open connections could not be taken over');
+  } finally {
+    closeFd(socket);
+    service.handover.endMoving();
+  }
+}

@@ -1,0 +1,28 @@
+import type { StatePaths } from '../../control/paths.ts';
+import type { Parts } from '../assemble.ts';
+import { readPidFile } from './pid-file.ts';
+import { GraceError } from '../../error.ts';
+import { limitHint } from '../../sys/limit-hint.ts';
+import { adoptLock, lockFile } from '../../sys/lock.ts';
+import type { Lock } from '../../sys/lock.ts';
+import { describeError } from '../../sys/system-error.ts';
+
+/** At most one daemon serves a state dir: it holds the lock, which a successor inherits, and which the keeper holds between two. */
+export function findLock({ paths, launcher, listeners }: Pick<Parts, 'paths' | 'launcher' | 'listeners'>): Lock {
+  const { lockFd } = listeners;
+  if (lockFd !== null) return adoptLock(lockFd);
+  if (launcher.handover) throw new GraceError('the daemon that is to be replaced did not pass its lock');
+  return takeLock(paths);
+}
+
+function takeLock(paths: StatePaths): Lock {
+  let lock: Lock | null;
+  try {
+    lock = lockFile(paths.lock);
+  } catch (error) {
+    throw new GraceError(`cannot write in the state dir ${paths.dir}: ${paths.lock}: ${describeError(error)}`, { hint: limitHint(error) ?? 'choose another with -d DIR', cause: error });
+  }
+  if (lock) return lock;
+  const pid = readPidFile(paths.pid);
+  throw new GraceError(`a daemon already runs in ${paths.dir}${pid === null ? '' : ` (pid ${pid})`}`, { hint: 'replace it with: grace restart, or end it with: grace stop' });
+}
