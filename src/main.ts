@@ -12,7 +12,7 @@ import { commit, version } from './version.ts';
 async function main(): Promise<void> {
   leaveForeignEnvironment();
   process.umask(process.umask() & 0o077); // not even a script's umask may lock a user out of the state dir
-  if (process.env[stateVariable] !== undefined) return await goOnAsKeeper();
+  if (process.env[stateVariable] !== undefined) return await resumeAsKeeper();
   const interruption = new AbortController();
   const interrupt = () => interruption.abort(new Error('interrupted'));
   process.once('SIGINT', interrupt);
@@ -45,9 +45,9 @@ async function main(): Promise<void> {
         const { giveRules } = await import('./control/given-rules.ts');
         // The keeper's daemons are started by this very command, without rules: theirs come from here.
         if (env[channelVariable] === undefined) giveRules(env, rules);
-        const { isKeeperWanted } = await import('./keeper/wanted.ts');
+        const { isKeeperWanted, whyNotKeeper } = await import('./keeper/decide.ts');
         const isWanted = keeper !== false && isKeeperWanted(env);
-        const noKeeperBecause = isWanted ? (await import('./keeper/able.ts')).whyNotKeeper() : null;
+        const noKeeperBecause = isWanted ? whyNotKeeper() : null;
         if (isWanted && noKeeperBecause === null) {
           const { runKeeper } = await import('./keeper/keeper.ts');
           return await runKeeper({ onStrayError, dir, self, args: ['-d', dir, 'daemon', ...flags], version, env, onSignal });
@@ -76,7 +76,7 @@ function onStrayError(handler: (error: unknown) => void): void {
 }
 
 /** The keeper has become this version, in its process. Signals come at any moment, so nothing else is done first. */
-async function goOnAsKeeper(): Promise<void> {
+async function resumeAsKeeper(): Promise<void> {
   const onSignal = (signal: NodeJS.Signals, handler: () => void) => void process.on(signal, handler);
   const { resumeKeeper } = await import('./keeper/keeper.ts');
   process.exit(await resumeKeeper({ onStrayError, self: originalInvocation(), version, env: process.env, onSignal }));

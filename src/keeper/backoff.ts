@@ -21,34 +21,34 @@ export class Backoff {
 
   /** Milliseconds to wait before the next start, or null when there is no use in another one. */
   crashed(): number | null {
-    const { steadyMs, mostFailedStarts, mostQuickCrashes, firstPauseMs, longestPauseMs, withoutPause } = this.#limits;
+    const { steadyMs, maxFailedStarts, maxQuickCrashes, firstPauseMs, maxPauseMs, withoutPause } = this.#limits;
     const isQuick = this.#servedAt === null || this.#now() - this.#servedAt < steadyMs;
     if (this.#servedAt === null) this.#failedStarts++;
     this.#quickCrashes = isQuick ? this.#quickCrashes + 1 : 0;
     this.#servedAt = null;
-    if (this.#failedStarts >= mostFailedStarts || this.#quickCrashes >= mostQuickCrashes) return null;
+    if (this.#failedStarts >= maxFailedStarts || this.#quickCrashes >= maxQuickCrashes) return null;
     const step = this.#failedStarts > 0 ? this.#failedStarts : this.#quickCrashes - withoutPause;
-    return step <= 0 ? 0 : Math.min(firstPauseMs * 2 ** (step - 1), longestPauseMs);
+    return step <= 0 ? 0 : Math.min(firstPauseMs * 2 ** (step - 1), maxPauseMs);
   }
 }
 
 export type BackoffLimits = {
   /** Who has served so long did not crash because of its start. */
   steadyMs: number;
-  mostFailedStarts: number;
-  mostQuickCrashes: number;
+  maxFailedStarts: number;
+  maxQuickCrashes: number;
   /** So many crashes soon after a start are answered at once. */
   withoutPause: number;
   firstPauseMs: number;
-  longestPauseMs: number;
+  maxPauseMs: number;
 };
 
 /** Five starts that never served take some two seconds; clients wait in the queues meanwhile. */
 const defaultLimits: BackoffLimits = {
   steadyMs: 1000,
-  mostFailedStarts: 5,
-  mostQuickCrashes: 50,
+  maxFailedStarts: 5,
+  maxQuickCrashes: 50,
   withoutPause: 5,
   firstPauseMs: 100,
-  longestPauseMs: 400,
+  maxPauseMs: 400,
 };

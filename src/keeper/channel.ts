@@ -15,8 +15,8 @@ import { openSocketPair, setSocketOption } from '../sys/socket.ts';
 export type ChannelEnd = { stream: number; datagrams: number };
 
 /** Longest message, in bytes. */
-const longestMessage = 64 * 1024;
-const mostFds = 64;
+const maxMessageSize = 64 * 1024;
+const maxFds = 64;
 
 /** Room for datagrams, in bytes: less than the stream has, so that their bells and a last word always fit there. */
 const datagramRoom = 64 * 1024;
@@ -96,23 +96,23 @@ export class Channel<Said, Heard> {
    * returns, or is as soon as the other end reads again. To an end that is gone nothing can be said:
    * `onEnd` then tells.
    */
-  say(message: Said, fds: readonly number[] = []): void {
-    if (!this.#isOpen || (!this.isBehind && this.#send({ message, fds }))) return;
+  send(message: Said, fds: readonly number[] = []): void {
+    if (!this.#isOpen || (!this.isBehind && this.#trySend({ message, fds }))) return;
     const copies = fds.map((fd) => dupFd(fd));
     this.#wait({ make: () => ({ message, fds: copies }), discard: () => copies.forEach(closeFd) });
   }
 
-  /** As `say`, of what is so at the moment at which it can be sent; nothing when that is null. */
-  sayThen(make: () => Saying<Said> | null): void {
+  /** As `send`, of what is so at the moment at which it can be sent; nothing when that is null. */
+  sendCurrent(make: () => Saying<Said> | null): void {
     if (!this.#isOpen) return;
     const saying = this.isBehind ? null : make();
-    if (this.isBehind || (saying !== null && !this.#send(saying))) this.#wait({ make, discard() {} });
+    if (this.isBehind || (saying !== null && !this.#trySend(saying))) this.#wait({ make, discard() {} });
   }
 
   /** Say one last thing without descriptors, which is heard even if the other end begins to read after this process has ended. */
-  sayLast(message: Said): void {
+  sendLast(message: Said): void {
     if (!this.#isOpen) return;
-    if (!this.isBehind) this.#send({ message, fds: [] });
+    if (!this.isBehind) this.#trySend({ message, fds: [] });
     try {
       // There too: what lies in the one queue is lost when the other end says something to this one, which is gone.
       sendMessage(this.end.stream, new TextEncoder().encode(`\0${JSON.stringify(message)}\n`));
@@ -122,11 +122,11 @@ export class Channel<Said, Heard> {
   }
 
   /** Say a list of names with their descriptors, in as many messages as it takes. */
-  sayAll(entries: Iterable<readonly [name: string, fd: number]>, message: (names: string[]) => Said): void {
+  sendAll(entries: Iterable<readonly [name: string, fd: number]>, message: (names: string[]) => Said): void {
     const all = [...entries];
-    for (let i = 0; i < all.length; i += mostFds) {
-      const some = all.slice(i, i + mostFds);
-      this.say(message(some.map(([name]) => name)), some.map(([, fd]) => fd));
+    for (let i = 0; i < all.length; i += maxFds) {
+      const some = all.slice(i, i + maxFds);
+      this.send(message(some.map(([name]) => name)), some.map(([, fd]) => fd));
     }
   }
 
@@ -143,7 +143,7 @@ export class Channel<Said, Heard> {
   }
 
   /** False: there is no room for it now. */
-  #send({ message, fds }: Saying<Said>): boolean {
+  #trySend({ message, fds }: Saying<Said>): boolean {
     // To send to an end that is gone empties the queue of this one, last words and all (unix_dgram_disconnected in Linux).
     this.#collect();
     if (this.#inbox.length > 0) setImmediate(() => this.#drain());
@@ -167,7 +167,7 @@ export class Channel<Said, Heard> {
     this.#pauseMs = Math.min(this.#pauseMs * 2, retryMs.longest);
     for (let next = this.#waiting[0]; next; next = this.#waiting[0]) {
       const saying = next.make();
-      if (saying !== null && !this.#send(saying)) break;
+      if (saying !== null && !this.#trySend(saying)) break;
       this.#waiting.shift();
       next.discard();
       this.#pauseMs = retryMs.first;
@@ -201,7 +201,7 @@ export class Channel<Said, Heard> {
     if (!this.#isOpen) return;
     try {
       for (;;) {
-        const received = receiveMessage(this.end.datagrams, { size: longestMessage, maxFds: mostFds });
+        const received = receiveMessage(this.end.datagrams, { size: maxMessageSize, maxFds: maxFds });
         if (received === null || received.data.length === 0) return;
         this.#inbox.push(received);
       }

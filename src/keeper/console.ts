@@ -8,7 +8,7 @@ import { redirectToLog } from '../control/standard-streams.ts';
  * The keeper's standard streams, which its daemons inherit. They belong to whoever launched it in the
  * background until a daemon serves, and go into the log from then on; in the foreground they stay.
  */
-export class Voice {
+export class KeeperConsole {
   readonly isBackground: boolean;
   readonly #log: string;
   /** Whether a client waits to hear how the first daemon comes up. */

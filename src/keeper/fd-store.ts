@@ -1,7 +1,7 @@
 import { closeFd } from '../sys/descriptor.ts';
 
 /** Copies of what the daemon listens on, of its lock and of its control socket, by name; they are this object's. */
-export class Kept implements Iterable<[name: string, fd: number]> {
+export class FdStore implements Iterable<[name: string, fd: number]> {
   readonly #fds: Map<string, number>;
 
   constructor(entries: Iterable<[name: string, fd: number]>) {

@@ -10,7 +10,7 @@ const lastBareFd = 32;
  * keeper holds them: those of systemd's protocol, and bare descriptors, which endpoints like `fd:5`
  * speak of. To be called before anything is opened. Throws GraceError, see `takeInherited`.
  */
-export function takeGiven(env: NodeJS.ProcessEnv): [name: string, fd: number][] {
+export function takeInheritedSockets(env: NodeJS.ProcessEnv): [name: string, fd: number][] {
   const protocol = takeInherited(env).listeners.map(({ fd, name }): [string, number] => [keptNames.given({ fd, index: fd - LISTEN_FDS_START, name }), fd]);
   const taken = new Set(protocol.map(([, fd]) => fd));
   const bare: [string, number][] = [];

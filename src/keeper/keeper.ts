@@ -17,8 +17,8 @@ import type { Phase, Remembered } from './become.ts';
 import { isShortage, spawnDaemon } from './child.ts';
 import { Channel, openChannel } from './channel.ts';
 import type { ChannelEnd } from './channel.ts';
-import { takeGiven } from './inherited.ts';
-import { Kept } from './fd-store.ts';
+import { takeInheritedSockets } from './inherited.ts';
+import { FdStore } from './fd-store.ts';
 import { keeperFormat } from './messages.ts';
 import type { DaemonIdentity, DaemonMessage, KeeperMessage } from './messages.ts';
 import { Programs } from './programs.ts';
@@ -27,7 +27,7 @@ import { Restarter } from './restarter.ts';
 import { strayErrors } from '../stray-errors.ts';
 import { slim } from '../sys/slim.ts';
 import { SignalRelay, forwarded } from './signals.ts';
-import { Voice } from './console.ts';
+import { KeeperConsole } from './console.ts';
 
 export type KeeperOptions = {
   dir: string;
@@ -70,8 +70,8 @@ export async function resumeKeeper(options: Omit<KeeperOptions, 'dir' | 'args'>)
 
 class Keeper {
   readonly #options: KeeperOptions;
-  readonly #kept: Kept;
-  readonly #voice: Voice;
+  readonly #store: FdStore;
+  readonly #console: KeeperConsole;
   readonly #generations = new Set<Generation>();
   readonly #exit = Promise.withResolvers<number>();
   readonly #programs: Programs;
@@ -84,11 +84,11 @@ class Keeper {
   readonly #restarter = new Restarter({
     reaper: this.#reaper,
     start: (how) => {
-      if (!this.#voice.isBackground && !this.#isShort) this.#voice.print(`${how}; starting it again`);
+      if (!this.#console.isBackground && !this.#isShort) this.#console.print(`${how}; starting it again`);
       this.#startAgain(how);
     },
     leave: (pid) => {
-      this.#voice.print(`the daemon (pid ${pid}) lives, and has lost touch with this keeper, which leaves it to the next one`);
+      this.#console.print(`the daemon (pid ${pid}) lives, and has lost touch with this keeper, which leaves it to the next one`);
       this.#finish(1);
     },
     giveUp: (how) => this.#giveUp(`${how}, as it did at each of the last starts`),
@@ -98,8 +98,8 @@ class Keeper {
     const { env, dir, self } = options;
     this.#options = options;
     this.#programs = new Programs(self);
-    this.#voice = new Voice({ dir, env, wasBackground: remembered?.isBackground === true });
-    this.#kept = new Kept(remembered?.kept ?? takeGiven(env));
+    this.#console = new KeeperConsole({ dir, env, wasBackground: remembered?.isBackground === true });
+    this.#store = new FdStore(remembered?.kept ?? takeInheritedSockets(env));
     this.#signals = new SignalRelay(() => this.#generations, remembered?.pendingSignals ?? []);
   }
 
@@ -115,7 +115,7 @@ class Keeper {
     else if (!(await this.#attach())) this.#start(null);
     this.#reaper.reap();
     this.#restSoon();
-    onStrayError(strayErrors(({ message }) => this.#voice.print(`internal error in the keeper, which goes on: ${message}`)));
+    onStrayError(strayErrors(({ message }) => this.#console.print(`internal error in the keeper, which goes on: ${message}`)));
     return await this.#exit.promise;
   }
 
@@ -124,7 +124,7 @@ class Keeper {
     const { attachToDaemon } = await import('./attach.ts');
     const end = await attachToDaemon(this.#options.dir);
     if (!end) return false;
-    this.#voice.answered();
+    this.#console.answered();
     this.#add(end, { phase: 'superseded', pid: null });
     this.#greetAll();
     return true;
@@ -138,7 +138,7 @@ class Keeper {
   }
 
   #greetAll(): void {
-    for (const { channel } of this.#generations) channel.say({ hello: this.#hello(null) });
+    for (const { channel } of this.#generations) channel.send({ hello: this.#hello(null) });
   }
 
   #hello(reason: string | null) {
@@ -167,7 +167,7 @@ class Keeper {
   }
 
   #waitFor(error: unknown, how: string): void {
-    if (!this.#isShort) this.#voice.print(`${how}, and cannot be started for the moment: ${errorMessage(error)}; it is tried again and again`);
+    if (!this.#isShort) this.#console.print(`${how}, and cannot be started for the moment: ${errorMessage(error)}; it is tried again and again`);
     this.#isShort = true;
     this.#restarter.startLater(how);
   }
@@ -176,11 +176,11 @@ class Keeper {
     if (this.#signals.isStopping) return this.#finish(0);
     const [ours, theirs] = openChannel();
     const generation = this.#add(ours, { phase: 'starting', pid: null });
-    generation.channel.sayAll(this.#kept, (names) => ({ kept: names }));
-    generation.channel.say({ hello: this.#hello(reason) });
+    generation.channel.sendAll(this.#store, (names) => ({ kept: names }));
+    generation.channel.send({ hello: this.#hello(reason) });
     const { env, args } = this.#options;
-    const child = spawnDaemon({ programs: this.#programs.inTurn(), args, end: theirs, env: this.#voice.environment(env) });
-    this.#voice.answered();
+    const child = spawnDaemon({ programs: this.#programs.inTurn(), args, end: theirs, env: this.#console.environment(env) });
+    this.#console.answered();
     generation.pid = child.pid;
     child.onShortage((error) => (generation.shortage = error));
     const { pid } = child;
@@ -195,16 +195,16 @@ class Keeper {
       for (const [index, name] of message.keep.entries()) {
         const fd = fds[index];
         if (fd === undefined) {
-          this.#kept.forget(name);
-          generation.channel.say({ note: `the keeper has no descriptor left for a rule's socket (${name}): a crash of the daemon would have its clients refused` });
-        } else this.#kept.keep(name, fd);
+          this.#store.forget(name);
+          generation.channel.send({ note: `the keeper has no descriptor left for a rule's socket (${name}): a crash of the daemon would have its clients refused` });
+        } else this.#store.keep(name, fd);
       }
     } else if ('forget' in message) {
-      for (const name of message.forget) this.#kept.forget(name);
+      for (const name of message.forget) this.#store.forget(name);
     } else if ('candidate' in message) {
       const [stream, datagrams] = fds;
       if (stream === undefined || datagrams === undefined) return;
-      this.#add({ stream, datagrams }, { phase: 'starting', pid: null }).channel.say({ hello: this.#hello(null) });
+      this.#add({ stream, datagrams }, { phase: 'starting', pid: null }).channel.send({ hello: this.#hello(null) });
     } else if ('ready' in message) {
       Object.assign(generation, { pid: message.ready.pid });
       this.#become(generation, message.ready);
@@ -216,7 +216,7 @@ class Keeper {
     } else if ('ended' in message) {
       generation.ended = message.ended;
     } else if ('ping' in message) {
-      generation.channel.say({ pong: message.ping });
+      generation.channel.send({ pong: message.ping });
     }
   }
 
@@ -229,12 +229,12 @@ class Keeper {
   #promote(generation: Generation, { pid, program, hearsStop }: DaemonIdentity): void {
     for (const other of this.#generations) if (other.phase === 'serving') other.phase = 'superseded';
     Object.assign(generation, { pid, phase: 'serving' });
-    if (hearsStop) generation.stop = (times) => generation.channel.say({ stop: times });
+    if (hearsStop) generation.stop = (times) => generation.channel.send({ stop: times });
     this.#programs.served(program);
     this.#hasServed = true;
     this.#isShort = false;
     this.#restarter.served();
-    this.#voice.redirect();
+    this.#console.redirect();
     this.#signals.serving();
   }
 
@@ -257,7 +257,7 @@ class Keeper {
   }
 
   #giveUp(how: string): void {
-    this.#voice.print(`${how}; giving up`);
+    this.#console.print(`${how}; giving up`);
     const paths = statePaths(this.#options.dir);
     try {
       if (readFileSync(paths.pid, 'utf8').trim() === String(process.pid)) rmSync(paths.pid);
@@ -273,7 +273,7 @@ class Keeper {
   }
 
   #forward(signal: NodeJS.Signals): void {
-    if (signal === 'SIGHUP' || signal === 'SIGUSR1') this.#voice.redirect();
+    if (signal === 'SIGHUP' || signal === 'SIGUSR1') this.#console.redirect();
     // Between a crash and the next start there is nobody to end but this process.
     if (!this.#signals.pass(signal) && this.#restarter.isPending) this.#finish(0);
   }
@@ -284,8 +284,8 @@ class Keeper {
    */
   #become(generation: Generation, { program, format, version }: DaemonIdentity): void {
     const { env, args, dir, self } = this.#options;
-    const stay = (why: string) => generation.channel.say({ note: `the keeper stays version ${this.#options.version}: ${why}` });
-    const hello = () => generation.channel.say({ hello: this.#hello(null) });
+    const stay = (why: string) => generation.channel.send({ note: `the keeper stays version ${this.#options.version}: ${why}` });
+    const hello = () => generation.channel.send({ hello: this.#hello(null) });
     if (format !== keeperFormat) stay(`version ${version} has another kind of keeper`);
     if (format !== keeperFormat || this.#signals.isStopping || (version === this.#options.version && isThisProgram(program, self))) return hello();
     become({ program, args, dir, env, remember: () => this.#remember(generation), signals: forwarded }).catch((error: unknown) => {
@@ -304,9 +304,9 @@ class Keeper {
       format: keeperFormat,
       dir: this.#options.dir,
       args: [...this.#options.args],
-      isBackground: this.#voice.isBackground,
+      isBackground: this.#console.isBackground,
       hasServed: this.#hasServed,
-      kept: [...this.#kept],
+      kept: [...this.#store],
       pendingSignals: [...this.#signals.pending],
       generations: all.map(({ channel, pid, phase, ended }) => ({ ...channel.end, pid, phase, ended })),
     };

@@ -1,7 +1,7 @@
 import { peekEndedChild, reapChild } from '../sys/process.ts';
 
 /** Most ends that are remembered; a process 1 reaps much that nobody asks about. */
-const mostRemembered = 100;
+const maxRemembered = 100;
 
 /**
  * Takes the exit status of ended children, so that none stays as a zombie: orphans come to this process
@@ -53,7 +53,7 @@ export class Reaper {
   }
 
   #remember(pid: number, how: string): void {
-    if (this.#howEnded.size >= mostRemembered) this.#howEnded.clear();
+    if (this.#howEnded.size >= maxRemembered) this.#howEnded.clear();
     this.#howEnded.set(pid, how);
   }
 }

@@ -45,7 +45,7 @@ export class Restarter {
   crashed(pid: number | null): void {
     const pauseMs = this.#backoff.crashed();
     const began = performance.now();
-    const goOn = () => {
+    const look = () => {
       const { reaper } = this.#options;
       reaper.reap();
       const known = reaper.howEnded(pid);
@@ -53,7 +53,7 @@ export class Restarter {
       if (pid !== null && known === undefined) {
         const limitMs = reaper.isAwaited(pid) || isRunning(pid) ? endingMs : lastWordsMs;
         if (performance.now() - began < (pauseMs ?? 0) + limitMs) {
-          this.#timer = setTimeout(goOn, 2);
+          this.#timer = setTimeout(look, 2);
           return;
         }
       }
@@ -63,7 +63,7 @@ export class Restarter {
       if (pauseMs === null) this.#options.giveUp(how);
       else this.#options.start(how);
     };
-    this.#timer = setTimeout(goOn, pauseMs ?? 0);
+    this.#timer = setTimeout(look, pauseMs ?? 0);
   }
 
   /** It cannot be started for want of something that may come back: it is tried again and again, and clients wait. */

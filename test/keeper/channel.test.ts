@@ -26,7 +26,7 @@ function pair() {
 
 test('messages come whole and in order, each with its own descriptors', { timeout }, async () => {
   const { speaker, heard, ended } = pair();
-  for (let number = 0; number < 8; number++) speaker.say({ number }, number % 2 === 0 ? [0] : []);
+  for (let number = 0; number < 8; number++) speaker.send({ number }, number % 2 === 0 ? [0] : []);
   speaker.close();
   await ended;
   assert.deepEqual(
@@ -37,9 +37,9 @@ test('messages come whole and in order, each with its own descriptors', { timeou
 
 test('the last words are heard before the end', { timeout }, async () => {
   const { speaker, heard, ended } = pair();
-  speaker.say('goodbye');
+  speaker.send('goodbye');
   speaker.close();
-  speaker.say('too late');
+  speaker.send('too late');
   await ended;
   assert.deepEqual(heard.map(({ message }) => message), ['goodbye']);
 });
@@ -60,7 +60,7 @@ test('any number of named descriptors is split into messages that fit', { timeou
   hearer.ref();
   const speaker = new Channel<string[], never>(a, { onMessage() {}, onEnd() {} });
   const all = Array.from({ length: 300 }, (_, index) => [`rule-${index}`, 1] as const);
-  speaker.sayAll(all, (some) => some);
+  speaker.sendAll(all, (some) => some);
   await promise;
   assert.deepEqual(names, all.map(([name]) => name));
   speaker.close();
@@ -70,7 +70,7 @@ test('any number of named descriptors is split into messages that fit', { timeou
 test('what was said before anybody listened is heard', { timeout }, async () => {
   const [a, b] = openChannel();
   const speaker = new Channel<string, never>(a, { onMessage() {}, onEnd() {} });
-  speaker.say('early');
+  speaker.send('early');
   const heard = await new Promise((resolve) => {
     const hearer: Channel<never, string> = new Channel(b, {
       onMessage(message) {
@@ -115,7 +115,7 @@ test('to an end that does not read, nothing blocks and nothing is lost, descript
   const { speaker, hear } = stoppedPair();
   const most = 2000;
   const began = performance.now();
-  for (let number = 0; number < most; number++) speaker.say(number, number % 500 === 0 ? [0] : []);
+  for (let number = 0; number < most; number++) speaker.send(number, number % 500 === 0 ? [0] : []);
   assert.ok(speaker.isBehind);
   t.diagnostic(`${most} messages in ${Math.round(performance.now() - began)} ms`);
   assert.ok(performance.now() - began < 1000);
@@ -128,11 +128,11 @@ test('to an end that does not read, nothing blocks and nothing is lost, descript
 
 test('what is said of a moment is what is so when the other end reads again', { timeout }, async () => {
   const { speaker, hear } = stoppedPair();
-  while (!speaker.isBehind) speaker.say('filling');
+  while (!speaker.isBehind) speaker.send('filling');
   let state = 'early';
-  speaker.sayThen(() => ({ message: state, fds: [] }));
-  speaker.sayThen(() => null);
-  speaker.say('end');
+  speaker.sendCurrent(() => ({ message: state, fds: [] }));
+  speaker.sendCurrent(() => null);
+  speaker.send('end');
   state = 'late';
   const { heard } = await hear('end');
   assert.deepEqual(heard.filter((message) => message !== 'filling'), ['late', 'end']);
@@ -141,8 +141,8 @@ test('what is said of a moment is what is so when the other end reads again', { 
 
 test('the last thing is heard by an end that begins to read when the speaker is gone', { timeout }, async () => {
   const { speaker, hear } = stoppedPair();
-  while (!speaker.isBehind) speaker.say('filling');
-  speaker.sayLast('the end');
+  while (!speaker.isBehind) speaker.send('filling');
+  speaker.sendLast('the end');
   speaker.close();
   const { heard } = await hear('the end');
   assert.equal(heard.at(-1), 'the end');
@@ -151,15 +151,15 @@ test('the last thing is heard by an end that begins to read when the speaker is 
 test('last words are heard although the end that hears them answers what came before', { timeout }, async () => {
   const [a, b] = openChannel();
   const speaker = new Channel<string, string>(a, { onMessage() {}, onEnd() {} });
-  speaker.say('question');
-  speaker.say('the end');
+  speaker.send('question');
+  speaker.send('the end');
   speaker.close();
   const heard: string[] = [];
   await new Promise<void>((resolve) => {
     const hearer: Channel<string, string> = new Channel(b, {
       onMessage(message) {
         heard.push(message);
-        hearer.say('answer');
+        hearer.send('answer');
       },
       onEnd: resolve,
     });

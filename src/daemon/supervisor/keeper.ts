@@ -82,7 +82,7 @@ export class KeeperSupervisor implements Supervisor {
 
   /** What is so when the keeper hears it: by then a rule may have been stopped, and its socket closed. */
   #sayOf(name: string): void {
-    this.#link?.sayThen(() => {
+    this.#link?.sendCurrent(() => {
       const fd = this.#held.get(name);
       return fd === undefined ? { message: { forget: [name] }, fds: [] } : { message: { keep: [name] }, fds: [fd] };
     });
@@ -97,7 +97,7 @@ export class KeeperSupervisor implements Supervisor {
         clearTimeout(timer);
         resolve();
       });
-      this.#link?.say({ ping: number });
+      this.#link?.send({ ping: number });
     });
     this.#pings.delete(number);
   }
@@ -105,7 +105,7 @@ export class KeeperSupervisor implements Supervisor {
   async ready(): Promise<void> {
     if (!this.#link?.isOpen) return;
     this.#heardHello = Promise.withResolvers();
-    this.#link.say({ ready: this.#identity() });
+    this.#link.send({ ready: this.#identity() });
     await this.#hello();
   }
 
@@ -121,7 +121,7 @@ export class KeeperSupervisor implements Supervisor {
   prepareSuccessor({ firstFd }: { firstFd: number }) {
     if (!this.#link?.isOpen) return { fds: [], env: { [channelVariable]: 'lost' }, close() {} };
     const [keepers, successors] = openChannel();
-    this.#link.say({ candidate: true }, [keepers.stream, keepers.datagrams]);
+    this.#link.send({ candidate: true }, [keepers.stream, keepers.datagrams]);
     closeChannelEnd(keepers);
     return {
       fds: [
@@ -140,14 +140,14 @@ export class KeeperSupervisor implements Supervisor {
   replaced(): void {
     this.#isServing = false;
     // A stop that came meanwhile is the keeper's to pass on.
-    this.#link?.say({ retired: true });
+    this.#link?.send({ retired: true });
   }
 
   stopping(): void {}
 
   ended(code: number): void {
     this.#isServing = false;
-    this.#link?.sayLast({ ended: code });
+    this.#link?.sendLast({ ended: code });
   }
 
   async restore(): Promise<void> {
@@ -181,7 +181,7 @@ export class KeeperSupervisor implements Supervisor {
       closeFd(socket);
       closeChannelEnd(theirs);
     }
-    this.#open(ours).sayAll(this.#held, (names) => ({ keep: names }));
+    this.#open(ours).sendAll(this.#held, (names) => ({ keep: names }));
     this.#sayServing();
   }
 
@@ -232,7 +232,7 @@ export class KeeperSupervisor implements Supervisor {
   }
 
   #sayServing(): void {
-    this.#link?.say({ serving: this.#identity() });
+    this.#link?.send({ serving: this.#identity() });
   }
 
   #identity(): DaemonIdentity {
