@@ -7,6 +7,7 @@ import { innerEndpoint } from '../endpoint/inner.ts';
 import type { ServerEndpoint } from '../endpoint/model.ts';
 
 const TAKEN = 0;
+const LIMIT = 1;
 
 /** The places of a source: those that are given, or its own if it has a limit; null without one. */
 export function seatsOf(endpoint: ServerEndpoint, given?: Seats | null): Seats | null {
@@ -17,24 +18,34 @@ export function seatsOf(endpoint: ServerEndpoint, given?: Seats | null): Seats |
 }
 
 /** What a thread needs to take part. */
-export type SeatsPlan = { limit: number; memory: SharedArrayBuffer };
+export type SeatsPlan = { memory: SharedArrayBuffer };
 
 /** The places of one source. Counts in shared memory; whoever waits in the main thread is told when there is room. */
 export class Seats {
-  readonly limit: number;
   readonly memory: SharedArrayBuffer;
   readonly #cells: Int32Array;
   readonly #waiting = new Set<() => void>();
   #reserved = 0;
 
-  constructor({ limit, memory = new SharedArrayBuffer(4) }: { limit: number; memory?: SharedArrayBuffer }) {
-    this.limit = limit;
-    this.memory = memory;
-    this.#cells = new Int32Array(memory);
+  /** New ones with a limit, or in a thread those of its plan. */
+  constructor(from: { limit: number } | SeatsPlan) {
+    this.memory = 'memory' in from ? from.memory : new SharedArrayBuffer(8);
+    this.#cells = new Int32Array(this.memory);
+    if ('limit' in from) Atomics.store(this.#cells, LIMIT, from.limit);
+  }
+
+  get limit(): number {
+    return Atomics.load(this.#cells, LIMIT);
+  }
+
+  /** Those who have places keep them and count, also beyond the new limit. */
+  set limit(limit: number) {
+    Atomics.store(this.#cells, LIMIT, limit);
+    if (!this.isFull) this.notify();
   }
 
   get plan(): SeatsPlan {
-    return { limit: this.limit, memory: this.memory };
+    return { memory: this.memory };
   }
 
   get taken(): number {

@@ -120,8 +120,10 @@ export class Forwarder {
     if (from.key === to.key && from.name === name) return;
     const before = rule.seats;
     const fresh = seatsOf(to.endpoint);
-    // With another limit the clients that are there do not count: they have their places in the old one.
-    const seats = fresh?.limit === before?.limit ? before : fresh;
+    const limit = before?.limit;
+    // The clients that are there count for another limit too; for the first one they do not, having no places.
+    const seats = fresh && before ? before : fresh;
+    if (fresh && before) before.limit = fresh.limit;
     // Clients wait in the queue of the socket meanwhile.
     if (from.key !== to.key) await rule.pause();
     let isDescribed = false;
@@ -138,6 +140,7 @@ export class Forwarder {
         },
       );
     } catch (error) {
+      if (before && limit !== undefined) before.limit = limit;
       if (from.key !== to.key) {
         await rule.pause();
         if (isDescribed) this.#describeBack(rule.listener, { from: to, to: from });

@@ -88,3 +88,30 @@ test('a restart that fails leaves the limit as it was', { timeout }, async (t) =
   await first.end();
   await until('the next one is served', () => backend.connections.size === 1);
 });
+
+for (const engine of ['native', 'portable'] as const) {
+  test(`with another limit those that are connected count too (${engine})`, { timeout, skip: skip || (engine === 'native' && process.platform !== 'linux' && 'Linux only') }, async (t) => {
+    const grace = makeGrace(t);
+    const backend = await startBackend(t, 'A');
+    const daemon = grace.spawn('daemon', '--engine', engine);
+    await until('it serves', () => grace.log().includes('serving'));
+    const path = `${grace.dir}.sock`;
+    const change = (count: number) => grace.ok('start', '--switch', `unix:${path}:maxconn=${count}`, backend.endpoint);
+    await change(3);
+    const clients = Array.from({ length: 5 }, () => connect(path).on('error', () => {}).resume());
+    t.after(() => clients.forEach((client) => client.destroy()));
+    await until('three are served', () => backend.connections.size === 3);
+    await change(2);
+    const end = (count: number) => [...backend.connections].slice(0, count).forEach((socket) => socket.destroy());
+    end(1);
+    await until('one has gone, and its place with it', () => backend.connections.size === 2);
+    await grace.ok('ls');
+    assert.equal(backend.connections.size, 2);
+    end(1);
+    await until('one that waited is served', () => backend.connections.size === 2);
+    await change(4);
+    await until('there is room for the rest', () => backend.connections.size === 3);
+    await grace.ok('stop', '--now');
+    await daemon.ended;
+  });
+}
