@@ -6,6 +6,7 @@ import { parseDuration } from './duration.ts';
 import type { Context, Input } from './context.ts';
 import { findLog } from './log-place.ts';
 import { LogPrinter } from './log-printer.ts';
+import { watchReader } from './reader-gone.ts';
 import { LogReader, watchFile } from './log-reader.ts';
 
 /** `grace logs [SRC] [--follow] [-n N] [--since TIME]` */
@@ -20,8 +21,14 @@ export async function logs(context: Context, input: Input): Promise<number> {
   };
   const place = await findLog(context);
   const printer = new LogPrinter(stdout, choice);
-  if (place.kind === 'journal') return await copyJournal(context, place, choice, printer);
-  await copyFile(context, place.path, choice, printer);
+  using reader = watchReader(stdout);
+  const readTo = { ...context, signal: AbortSignal.any([context.signal, reader.signal]) };
+  try {
+    if (place.kind === 'journal') return await copyJournal(readTo, place, choice, printer);
+    await copyFile(readTo, place.path, choice, printer);
+  } catch (error) {
+    if (!reader.signal.aborted) throw error;
+  }
   return 0;
 }
 

@@ -59,21 +59,28 @@ export function checkServer(
   return warnings;
 }
 
+/** What an error names, and what is looked at. */
+export type CheckClientOptions = {
+  text?: string;
+  /** False: a Unix socket's path that no system call takes is no error; it is told to each client. Default true. */
+  paths?: boolean;
+};
+
 /** Read the files that the endpoint names; nothing is contacted. Returns warnings; throws EndpointError. */
-export function checkClient(endpoint: ClientEndpoint, { text = printClient(endpoint) }: { text?: string } = {}): string[] {
+export function checkClient(endpoint: ClientEndpoint, { text = printClient(endpoint), paths = true }: CheckClientOptions = {}): string[] {
   const warnings: string[] = [];
   switch (endpoint.type) {
     case 'tcp':
       break;
     case 'unix':
-      checkSocketPath(endpoint.path, text);
+      if (paths) checkSocketPath(endpoint.path, text);
       break;
     case 'ssl':
     case 'tls': {
       readClientIdentity(endpoint, { text, warn: (warning) => void warnings.push(warning) });
       // The system's own authorities are not this endpoint's to check, and take long to read.
       if (trustOf(endpoint).path !== null) readClientTrust(endpoint, { text, warn: (warning) => void warnings.push(warning) });
-      if (endpoint.type === 'tls' && endpoint.endpoint !== null) warnings.push(...checkClient(endpoint.endpoint, { text }));
+      if (endpoint.type === 'tls' && endpoint.endpoint !== null) warnings.push(...checkClient(endpoint.endpoint, { text, paths }));
       break;
     }
   }

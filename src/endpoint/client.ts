@@ -6,7 +6,7 @@ import { readDescription, unknownType } from './description.ts';
 import type { Description } from './description.ts';
 import { clientExtras, clientTlsExtras } from './extras.ts';
 import type { ClientEndpoint, SslClient, TcpClient, TlsClient, UnixClient } from './model.ts';
-import { asClient } from './other-side.ts';
+import { asClient, hintForHost } from './other-side.ts';
 import { argumentsOf, defaulted, readParameters, required, shapeOf } from './parameter.ts';
 import type { AnyShape, Fields } from './parameter.ts';
 import { serverNameOf } from './server-name.ts';
@@ -192,7 +192,7 @@ function readClient(source: Piece): ClientEndpoint {
     case 'unix':
       return readUnix(description);
     default:
-      throw unknownType(description, 'the client types are tcp, ssl, tls and unix');
+      throw unknownType(description, hintForHost(textOf(source), 'client') ?? 'the client types are tcp, ssl, tls and unix');
   }
 }
 

@@ -19,3 +19,10 @@ export function asClient(text: string): string | null {
   const [, typed, number] = /^(systemd|stdio|haproxy|fd|tcp6):([0-9]+)$/is.exec(text) ?? [];
   return typed === undefined ? null : `tcp:${typed}:${number}`;
 }
+
+/** What to say of a word that is a name of a host and nothing else: the port is missing, or on the side of a source, a host is none. */
+export function hintForHost(word: string, side: 'server' | 'client'): string | null {
+  const isHost = isIP(word) !== 0 || word.toLowerCase() === 'localhost' || (word.includes('.') && !word.includes('/') && hostProblem(word) === null);
+  if (!isHost) return null;
+  return side === 'client' ? `the port is missing: '${word}:80' for HTTP, 'tls://${word}:443' for HTTPS` : `where to listen is a port or a path, as in '8080', '127.0.0.1:8080' or '/run/app.sock'`;
+}

@@ -2,11 +2,11 @@ import { readWithHint } from './address-hint.ts';
 import { readDescription, unknownType } from './description.ts';
 import type { Description } from './description.ts';
 import type { BindableServer, HaproxyServer, ServerEndpoint, StdioServer, SystemdServer, UnixServer } from './model.ts';
-import { asServer } from './other-side.ts';
+import { asServer, hintForHost } from './other-side.ts';
 import { argumentsOf, readParameters } from './parameter.ts';
 import { serverShapes } from './server-shapes.ts';
 import { expandShort } from './short.ts';
-import { errorAt, pieceOf } from './text.ts';
+import { errorAt, pieceOf, textOf } from './text.ts';
 import type { Piece } from './text.ts';
 import { abstractName } from './values.ts';
 
@@ -25,6 +25,8 @@ function longOrTyped(source: Piece): Piece {
 
 function readServer(source: Piece): ServerEndpoint {
   const description = readDescription(source);
+  const hint = hintForHost(textOf(source), 'server');
+  if (hint !== null) throw unknownType(description, hint);
   if (description.kind === 'stdio') return readStdio(description);
   if (description.kind === 'haproxy') return readHaproxy(description);
   return readBindable(description);

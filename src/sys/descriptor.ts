@@ -145,6 +145,8 @@ export function writeFd(fd: number, bytes: Uint8Array): number {
 }
 
 const POLLOUT = 4;
+const POLLERR = 8;
+const POLLHUP = 16;
 
 /** Whether a write would be taken now: of a pipe, up to 4096 bytes without waiting (pipe(7)). A file always takes it. */
 export function canWrite(fd: number): boolean {
@@ -153,4 +155,12 @@ export function canWrite(fd: number): boolean {
   view.setInt32(0, fd, true);
   view.setInt16(4, POLLOUT, true);
   return check(libc().poll(request, 1n, 0), 'poll') > 0 && (view.getInt16(6, true) & POLLOUT) !== 0;
+}
+
+/** Whether whoever read the other end of a pipe or socket has gone (poll(2)); a write would fail with EPIPE. Never of a file. */
+export function isReaderGone(fd: number): boolean {
+  const request = new Uint8Array(8);
+  const view = new DataView(request.buffer);
+  view.setInt32(0, fd, true);
+  return check(libc().poll(request, 1n, 0), 'poll') > 0 && (view.getInt16(6, true) & (POLLERR | POLLHUP)) !== 0;
 }

@@ -2,6 +2,12 @@ import type { CFunctions, CTable, CType, Library } from './c-types.ts';
 
 const NODE_TYPE = { i32: 'int32', u32: 'uint32', i64: 'int64', u64: 'uint64', word: 'pointer', bytes: 'pointer' } as const satisfies Record<CType, string>;
 
+/**
+ * Libraries that were opened, for as long as the thread lives. In Node 26.10 the compiler may end the process
+ * (SIGTRAP, "FastApiCallNode::ArityForArgc") when it compiles a call of a function whose library is being collected.
+ */
+const kept: unknown[] = [];
+
 /** Bind functions through `node:ffi`; null where there is none. */
 export function openNodeFunctions<T extends CTable>(table: T): Library<T> | null {
   const ffi = withoutFfiWarning(() => process.getBuiltinModule('node:ffi'));
@@ -14,7 +20,9 @@ export function openNodeFunctions<T extends CTable>(table: T): Library<T> | null
     ]),
   );
   // The program itself: whatever C library it is linked with, and OpenSSL.
-  const { functions } = ffi.dlopen(null, definitions);
+  const library = ffi.dlopen(null, definitions);
+  kept.push(library);
+  const { functions } = library;
   return {
     functions: functions as unknown as CFunctions<T>,
     memory: {

@@ -21,10 +21,14 @@ export function slim(): void {
   giveBackPages();
 }
 
+// Bound once: what is bound anew each time becomes garbage, and V8 may still be compiling calls of it.
+let mallocCalls: { malloc_trim: (bytes: bigint) => number } | undefined;
+let pageCalls: { madvise: (start: bigint, length: bigint, advice: bigint) => number } | undefined;
+
 function prepareTrim(): () => void {
   try {
-    const { functions } = openFunctions({ malloc_trim: { args: ['u64'], result: 'i32' } });
-    return () => functions.malloc_trim(0n);
+    const { malloc_trim } = (mallocCalls ??= openFunctions({ malloc_trim: { args: ['u64'], result: 'i32' } }).functions);
+    return () => malloc_trim(0n);
   } catch {
     return () => {}; // another C library than glibc
   }
@@ -34,13 +38,13 @@ const MADV_DONTNEED = 4n;
 
 function preparePages(): () => void {
   try {
-    const { functions } = openFunctions({ madvise: { args: ['word', 'word', 'word'], result: 'i32' } });
+    const { madvise } = (pageCalls ??= openFunctions({ madvise: { args: ['word', 'word', 'word'], result: 'i32' } }).functions);
     // The largest is the program itself, which goes last: what runs after it comes back.
     const pages = filePages(readFileSync('/proc/self/smaps', 'latin1'))
       .map(({ start, end }) => ({ start, length: end - start }))
       .sort((a, b) => Number(a.length - b.length));
     return () => {
-      for (const { start, length } of pages) functions.madvise(start, length, MADV_DONTNEED);
+      for (const { start, length } of pages) madvise(start, length, MADV_DONTNEED);
     };
   } catch {
     return () => {}; // no /proc

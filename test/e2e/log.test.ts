@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { closeSync, existsSync, fstatSync, openSync, readFileSync } from 'node:fs';
+import { once } from 'node:events';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { makeGrace, startProgram } from './grace.ts';
@@ -94,4 +95,16 @@ test('a daemon in the background, and one whose standard error leads nowhere, lo
   assert.equal(JSON.parse(await grace.ok('status', '--json')).log, join(grace.dir, 'grace.log'));
   await grace.ok('stop');
   await daemon.ended;
+});
+
+test('logs -f ends with whoever reads it, though nothing is added any more', { ...options, skip: process.platform !== 'linux' && 'a pipe tells of that on Linux' }, async (t) => {
+  const grace = makeGrace(t);
+  await grace.ok('start', 'tcp:0:interface=127.0.0.1', 'tcp:127.0.0.1:1');
+  for (const command of [['logs', '-f'], ['logs', '-f', '-n', '1']]) {
+    const following = grace.spawn(...command);
+    await once(following.child.stdout!, 'data');
+    following.child.stdout!.destroy();
+    const [code] = await once(following.child, 'exit');
+    assert.deepEqual([code, following.outcome().stderr], [0, '']);
+  }
 });

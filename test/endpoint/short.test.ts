@@ -4,6 +4,7 @@ import { parseClient } from '../../src/endpoint/client.ts';
 import { EndpointError } from '../../src/endpoint/error.ts';
 import { parseServer } from '../../src/endpoint/server.ts';
 import { longForm } from '../../src/endpoint/short.ts';
+import { refusalOf } from './refusals.ts';
 
 const servers = [
   ['8080', 'tcp:8080'],
@@ -89,3 +90,11 @@ function refusal(read: () => unknown): EndpointError {
   }
   throw new Error('it was read');
 }
+
+test('a host alone is told what is missing, on either side', { timeout: 60_000 }, () => {
+  const hintOf = (read: (text: string) => unknown, text: string) => refusalOf(read, text).hint;
+  assert.equal(hintOf(parseClient, 'example.com'), "the port is missing: 'example.com:80' for HTTP, 'tls://example.com:443' for HTTPS");
+  assert.match(hintOf(parseClient, '10.0.0.1') ?? '', /'10\.0\.0\.1:80'/);
+  for (const text of ['example.com', 'localhost', '127.0.0.1']) assert.match(hintOf(parseServer, text) ?? '', /^where to listen is a port or a path, as in '8080'/);
+  assert.match(hintOf(parseClient, 'quic') ?? '', /^the client types are/);
+});

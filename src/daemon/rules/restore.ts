@@ -81,7 +81,7 @@ export function adoptRules(service: Service, handover: Handover): void {
   // What can fail fails before the first rule accepts: a client accepted here would be lost with this process.
   for (const { rule } of rules) {
     if (speaksTls(rule.src.endpoint)) checkServer(rule.src.endpoint);
-    if (rule.dst.endpoint.type !== 'unix') checkClient(rule.dst.endpoint); // a path too long is told to each client, as before
+    checkClient(rule.dst.endpoint, { paths: false }); // one that is too long is told to each client, as before
   }
   for (const { rule, listener, src: _src, dst: _dst, ...carried } of rules) {
     if (listener === null) service.forwarder.keepBroken(rule, new GraceError('it could not be served before the restart'));

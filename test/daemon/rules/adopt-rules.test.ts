@@ -47,6 +47,14 @@ test('a rule that the predecessor could not serve is kept, and told of', () => {
   assert.deepEqual(asked, []);
 });
 
+test('a destination whose path is too long goes on, also under TLS: its clients are told, and the restart is not refused for it', () => {
+  const { service, forwarder } = setUp();
+  const path = `/tmp/${'x'.repeat(120)}`;
+  const rules = [`unix:${path}`, `tls:h:1:endpoint=unix\\:${path}`].map((dst, index) => ({ ...served(`tcp:900${index}`, index), dst: text(dst) }));
+  adoptRules(service, handoverOf(rules));
+  assert.equal(forwarder.specs.length, 2);
+});
+
 test('rules that the predecessor did not understand are passed on as they are', () => {
   const { service } = setUp();
   const unread = [{ src: text('quic:1'), dst: text('quic:2'), port: 3 }];
