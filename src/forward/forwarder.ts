@@ -5,39 +5,21 @@
  */
 import { innerEndpoint } from '../endpoint/inner.ts';
 import type { ServerEndpoint, ServerExtras } from '../endpoint/model.ts';
-import type { AdoptOptions, Engine, EngineObserver, Frontend } from '../engine/engine.ts';
+import type { AdoptOptions, Frontend } from '../engine/engine.ts';
 import { seatsOf } from '../engine/seats.ts';
 import type { Listener } from '../net/listener.ts';
 import { GraceError } from '../error.ts';
-import { Changes } from './changes.ts';
 import { Destination } from './destination.ts';
 import type { CarriedStats, DestinationSpec } from './destination.ts';
 import { Gate } from './gate.ts';
+import type { Held } from './held.ts';
+import { Keeping } from './keeping.ts';
+import type { RuleChange } from './keeping.ts';
+import type { ForwarderOptions } from './options.ts';
 import { Rule } from './rule.ts';
 import { RuleTable, alreadyForwarded } from './table.ts';
 import type { BrokenRule, DestinationView } from './table.ts';
 import type { RuleSpec, SourceSpec } from './rule.ts';
-
-/** What a forwarder needs from the process that it is in. */
-export type ForwarderOptions = {
-  engine: Engine;
-  openListener(src: SourceSpec): Promise<Listener>;
-  /** Called before a rule is started or switched, with all that are served: may refuse it by throwing. */
-  check?(rule: RuleSpec & { listener: Listener }, served: readonly Rule[]): Promise<void>;
-  /** Let go of the listener of a rule that stopped: nobody listens there any more. */
-  closeListener(src: SourceSpec, listener: Listener): void;
-  /** Whether clients cannot find a listener any more. */
-  isLost?(listener: Listener): boolean;
-  /** Let go of a listener in whose place the rule has another. */
-  replaceListener?(before: Listener): void;
-  /** The listener is a rule's that is described otherwise from now on: apply what the socket itself can change. Throws GraceError. */
-  describeListener?(listener: Listener, change: { from: SourceSpec; to: SourceSpec }): void;
-  /** Keep the rules; a change that cannot be kept does not happen. */
-  save(rules: readonly RuleSpec[]): Promise<void>;
-  observe(src: SourceSpec): EngineObserver;
-  /** Notified when a rule came, went or was switched, and when a destination that gets no new connections has drained. */
-  changes: Changes;
-};
 
 export type { DestinationView } from './table.ts';
 
@@ -51,10 +33,11 @@ export class Forwarder {
   readonly #table = new RuleTable();
   /** What was counted of kept rules that are not served yet. */
   readonly #carried = new Map<string, CarriedStats>();
-  /** Settled when the last change of the kept rules is through. */
-  #kept: Promise<void> = Promise.resolve();
+  readonly #keeping: Keeping;
+
   constructor(options: ForwarderOptions) {
     this.#options = options;
+    this.#keeping = new Keeping({ save: (rules) => options.save(rules), changes: options.changes, gate: this.#gate, specs: () => this.specs });
   }
 
   get rules(): readonly Rule[] {
@@ -316,7 +299,7 @@ export class Forwarder {
   async stopAll(reason: Error): Promise<Destination[]> {
     this.#gate.close(reason);
     await this.#shutAll();
-    await this.#kept; // a change that was being written down has taken effect
+    await this.#keeping.settled; // a change that was being written down has taken effect
     await this.#shutAll();
     return this.views().map(({ destination }) => destination);
   }
@@ -435,25 +418,8 @@ export class Forwarder {
     return this.#options.engine.openFrontend({ listener, endpoint: src.endpoint, upstream: current.upstream, observer: this.#options.observe(src), seats });
   }
 
-  /**
-   * Keep the rules as they will be, then make them so; where that fails they are kept as they were. One
-   * change at a time, whichever rules they are of: each starts from what the one before has left.
-   */
-  async #keep(change: (specs: RuleSpec[]) => RuleSpec[], apply: () => void): Promise<void> {
-    const turn = this.#kept.then(async () => {
-      this.#gate.mustBeOpen();
-      const before = this.specs;
-      await this.#options.save(change([...before]));
-      try {
-        apply();
-      } catch (error) {
-        await this.#options.save(before);
-        throw error;
-      }
-      this.#options.changes.notify();
-    });
-    this.#kept = turn.catch(() => {}); // whoever asked for the change hears of it
-    await turn;
+  #keep(change: RuleChange, apply: () => void): Promise<void> {
+    return this.#keeping.keep(change, apply);
   }
 
   /** The rule is gone from here; its connections go on. */
@@ -482,18 +448,6 @@ export class Forwarder {
     this.#options.closeListener(rule.src, rule.listener);
   }
 }
-
-/** A forwarder whose rules do not change, until one of the last three is called. */
-export type Held = {
-  /** Stop accepting; a client that waits in a queue stays there. */
-  pause(): Promise<void>;
-  /** Nothing was paused: go on. */
-  release(): void;
-  /** Accept again and go on. */
-  resume(): void;
-  /** Let go of all listeners, which a successor has; changes that come now fail with the reason. */
-  handOver(reason: Error): void;
-};
 
 function pairKey({ src, dst }: RuleSpec): string {
   return JSON.stringify([src.key, dst.key]);

@@ -1,7 +1,7 @@
 import type { Request, Result } from '../../control/messages.ts';
 import { MovedError } from '../../control/server.ts';
 import { GraceError, errorMessage } from '../../error.ts';
-import type { Held } from '../../forward/forwarder.ts';
+import type { Held } from '../../forward/held.ts';
 import type { DestinationView } from '../../forward/table.ts';
 import { takeOverSocketPath } from '../../net/unix-path.ts';
 import { describeError } from '../../sys/system-error.ts';

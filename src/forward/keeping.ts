@@ -1,0 +1,47 @@
+import type { Changes } from './changes.ts';
+import type { Gate } from './gate.ts';
+import type { RuleSpec } from './rule.ts';
+
+/** What becomes of the rules that are kept; it may change the list that it gets. */
+export type RuleChange = (specs: RuleSpec[]) => RuleSpec[];
+
+/** Changes the rules: every change is kept before it takes effect, one at a time. */
+export class Keeping {
+  readonly #options: KeepingOptions;
+  /** Settled when the last change of the kept rules is through. */
+  #settled: Promise<void> = Promise.resolve();
+
+  constructor(options: KeepingOptions) {
+    this.#options = options;
+  }
+
+  /** Resolves when every change that has begun is through; never rejects. */
+  get settled(): Promise<void> {
+    return this.#settled;
+  }
+
+  /**
+   * Keep the rules as they will be, then make them so; where that fails they are kept as they were. One
+   * change at a time, whichever rules they are of: each starts from what the one before has left.
+   */
+  async keep(change: RuleChange, apply: () => void): Promise<void> {
+    const { gate, specs, save, changes } = this.#options;
+    const turn = this.#settled.then(async () => {
+      gate.mustBeOpen();
+      const before = specs();
+      await save(change([...before]));
+      try {
+        apply();
+      } catch (error) {
+        await save(before);
+        throw error;
+      }
+      changes.notify();
+    });
+    this.#settled = turn.catch(() => {}); // whoever asked for the change hears of it
+    await turn;
+  }
+}
+
+/** `specs`: every rule that is kept at the moment. */
+export type KeepingOptions = { save(rules: readonly RuleSpec[]): Promise<void>; changes: Changes; gate: Gate; specs(): RuleSpec[] };

@@ -1,0 +1,25 @@
+import type { Engine, EngineObserver } from '../engine/engine.ts';
+import type { Listener } from '../net/listener.ts';
+import type { Changes } from './changes.ts';
+import type { Rule, RuleSpec, SourceSpec } from './rule.ts';
+
+/** What a forwarder needs of whoever runs it. */
+export type ForwarderOptions = {
+  engine: Engine;
+  openListener(src: SourceSpec): Promise<Listener>;
+  /** Called before a rule is started or switched, with all that are served: may refuse it by throwing. */
+  check?(rule: RuleSpec & { listener: Listener }, served: readonly Rule[]): Promise<void>;
+  /** Let go of the listener of a rule that stopped: nobody listens there any more. */
+  closeListener(src: SourceSpec, listener: Listener): void;
+  /** Whether clients cannot find a listener any more. */
+  isLost?(listener: Listener): boolean;
+  /** Let go of a listener in whose place the rule has another. */
+  replaceListener?(before: Listener): void;
+  /** The listener is a rule's that is described otherwise from now on: apply what the socket itself can change. Throws GraceError. */
+  describeListener?(listener: Listener, change: { from: SourceSpec; to: SourceSpec }): void;
+  /** Keep the rules; a change that cannot be kept does not happen. */
+  save(rules: readonly RuleSpec[]): Promise<void>;
+  observe(src: SourceSpec): EngineObserver;
+  /** Notified when a rule came, went or was switched, and when a destination that gets no new connections has drained. */
+  changes: Changes;
+};
