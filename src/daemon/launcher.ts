@@ -9,6 +9,7 @@ import type { GoMessage, Handover, MoveChannel } from './handover/messages.ts';
 import { attachToPredecessor } from './handover/predecessor.ts';
 import { sendIfHeard } from './standard-output.ts';
 
+/** Whoever started this process as a daemon. */
 export type Launcher = {
   kind: 'foreground' | 'client' | 'predecessor';
   /** What the predecessor hands over; null without one. */

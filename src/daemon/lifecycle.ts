@@ -74,4 +74,5 @@ export class Lifecycle {
   }
 }
 
+/** What a daemon process is at the moment, see {@link Lifecycle}. */
 export type Phase = 'starting' | 'serving' | 'restarting' | 'replaced' | 'stopping' | 'ended';

@@ -11,6 +11,7 @@ import type { Service } from './service.ts';
 /** Calls the handler at each such signal, instead of the signal's default. */
 export type OnSignal = (signal: 'SIGTERM' | 'SIGINT' | 'SIGUSR1' | 'SIGUSR2' | 'SIGHUP', handler: () => void) => void;
 
+/** What signals are listened to with. */
 export type SignalOptions = { onSignal: OnSignal; logFile: OpenedLog; logError: (error: unknown) => void };
 
 /** How long connections get to finish when a signal ends the daemon. */

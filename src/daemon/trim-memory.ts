@@ -5,6 +5,7 @@
 import { slim } from '../sys/slim.ts';
 import type { Service } from './service.ts';
 
+/** When a daemon counts as at rest; times in milliseconds. */
 export type RestOptions = {
   /** Differs from what it was when traffic came meanwhile. */
   look: () => string;

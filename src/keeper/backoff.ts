@@ -32,6 +32,7 @@ export class Backoff {
   }
 }
 
+/** When and how often a daemon is started again; times in milliseconds. */
 export type BackoffLimits = {
   /** Who has served so long did not crash because of its start. */
   steadyMs: number;

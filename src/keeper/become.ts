@@ -31,6 +31,7 @@ export type Remembered = {
   }[];
 };
 
+/** What this process becomes, and what it must not lose. */
 export type BecomeOptions = {
   program: Invocation;
   args: readonly string[];

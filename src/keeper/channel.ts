@@ -37,11 +37,13 @@ export function openChannel(): [ChannelEnd, ChannelEnd] {
   ];
 }
 
+/** Close an end that no {@link Channel} owns. */
 export function closeChannelEnd({ stream, datagrams }: ChannelEnd): void {
   closeFd(stream);
   closeFd(datagrams);
 }
 
+/** What comes over a channel. */
 export type ChannelEvents<Heard> = {
   /** `fds` are the receiver's to close. */
   onMessage(message: Heard, fds: number[]): void;
@@ -49,6 +51,7 @@ export type ChannelEvents<Heard> = {
   onEnd(): void;
 };
 
+/** A message and the descriptors that go with it. */
 export type Saying<Said> = { message: Said; fds: readonly number[] };
 
 /** What waits for room; `discard` lets go of what it holds. */

@@ -8,6 +8,7 @@ import { clearOfPlaces } from '../sys/descriptor.ts';
 import { whyNoProgram } from '../sys/program.ts';
 import { channelVariable } from './messages.ts';
 
+/** A daemon that was started. */
 export type DaemonChild = {
   /** Null when no program could be started. */
   pid: number | null;
@@ -17,6 +18,7 @@ export type DaemonChild = {
   onShortage(callback: (error: unknown) => void): void;
 };
 
+/** How a daemon is started. */
 export type SpawnDaemonOptions = {
   /** The first that can be started is taken. */
   programs: readonly Invocation[];

@@ -29,6 +29,7 @@ import { slim } from '../sys/slim.ts';
 import { SignalRelay, forwarded } from './signals.ts';
 import { KeeperConsole } from './console.ts';
 
+/** How a keeper is started. */
 export type KeeperOptions = {
   dir: string;
   /** How this program was started. */

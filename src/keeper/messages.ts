@@ -14,6 +14,7 @@ import type { Invocation } from '../control/messages.ts';
 /** Of this protocol and of what a keeper leaves to itself when it becomes another version. */
 export const keeperFormat = 1;
 
+/** What a daemon says to its keeper. */
 export type DaemonMessage =
   /** Copies of descriptors to hold, under these names; in place of earlier ones of the same name. */
   | { keep: string[] }
@@ -29,6 +30,7 @@ export type DaemonMessage =
 /** `program` is how the daemon was started, and so is known to run; `hearsStop`, that it listens to `stop`, and needs no signal. */
 export type DaemonIdentity = { pid: number; version: string; format: number; program: Invocation; hearsStop?: boolean };
 
+/** What a keeper says to its daemon. */
 export type KeeperMessage =
   | { kept: string[] }
   /** `reason`: why the keeper had to start this daemon in place of one that crashed. */

@@ -11,6 +11,7 @@ const endingMs = 3000;
 /** Between two starts when descriptors, processes or memory are short. */
 const shortagePauseMs = 500;
 
+/** What becomes of a daemon that ended. */
 export type RestarterOptions = {
   reaper: Reaper;
   /** Start a daemon in place of one that ended so. */

@@ -4,6 +4,7 @@ import type { Phase } from './become.ts';
 /** Passed on to the daemon that serves. */
 export const forwarded = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const;
 
+/** A daemon that signals may go to. */
 export type Target = {
   pid: number | null;
   phase: Phase;

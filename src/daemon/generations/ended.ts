@@ -5,6 +5,7 @@
 import type { GenerationReport } from '../../control/messages.ts';
 import type { Forwarder } from '../../forward/forwarder.ts';
 
+/** The counts of processes of this daemon that have ended, added to the rules' own; held back while a restart decides who counts them. */
 export class EndedGenerations {
   readonly #forwarder: Pick<Forwarder, 'add'>;
   readonly #counted = new Set<string>();

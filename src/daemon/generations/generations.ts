@@ -18,6 +18,7 @@ const answerTimeoutMs = 1000;
 /** What a generation may take beyond the time that its connections get. */
 const stopExtraMs = 2000;
 
+/** Follows every older generation until it ends. `close` it; the generations go on. */
 export class Generations {
   readonly #paths: StatePaths;
   readonly #changes: Changes;

@@ -17,6 +17,7 @@ import type { EndpointText, GenerationReport } from '../../control/messages.ts';
 import { GraceError } from '../../error.ts';
 import type { KeptRule } from '../state/rules-file.ts';
 
+/** A rule as it is handed over, with its counters in bytes and since when they count (ISO 8601). */
 export type HandedRule = {
   src: EndpointText;
   dst: EndpointText;
@@ -30,6 +31,7 @@ export type HandedRule = {
 /** A socket that init or another parent gave to the first generation, whether a rule uses it or not. */
 export type HandedSocket = { listener: number; fd: number; index: number | null; name: string };
 
+/** Everything that a successor is told before it opens anything. */
 export type Handover = {
   format: 1;
   version: string;
@@ -48,6 +50,7 @@ export type Handover = {
   move?: number | undefined;
 };
 
+/** Schema of a {@link Handover}. */
 export const handoverSchema = v.object({
   format: v.literal(1),
   version: v.string(),

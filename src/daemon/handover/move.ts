@@ -40,6 +40,7 @@ const defaultBatchTimeoutMs = 5000;
 /** Longest that the old process may be silent, in milliseconds. */
 const defaultSilenceMs = 10_000;
 
+/** What the old process moves, and by which way. */
 export type MoveOutOptions = {
   channel: MoveChannel;
   /** This process's end of the socket pair. */
@@ -131,6 +132,7 @@ async function withinTime<T>(timeoutMs: number, answer: Promise<T>): Promise<T> 
   }
 }
 
+/** By which way the new process takes what comes. */
 export type MoveInOptions = {
   channel: MoveChannel;
   /** This process's end of the socket pair. */

@@ -8,6 +8,7 @@ import { LogFile } from './file.ts';
 /** The daemon's log: methods take the event's fields and then its words. */
 export type Log = pino.Logger;
 
+/** Lines for people, or a JSON object a line. */
 export type LogFormat = 'text' | 'json';
 
 /** Where the lines go: a file, or a descriptor that is somebody's standard error. */
@@ -16,6 +17,7 @@ export type LogOutput =
   | { kind: 'file'; path: string; spare: number }
   | { kind: 'console'; fd: number };
 
+/** A log, and what can be done with its file. */
 export type OpenedLog = {
   log: Log;
   output: LogOutput;
@@ -25,6 +27,7 @@ export type OpenedLog = {
   reopen(): void;
 };
 
+/** How a log is written. */
 export type LogOptions = {
   output: LogOutput;
   format: LogFormat;

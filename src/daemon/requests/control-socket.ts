@@ -8,6 +8,7 @@ import type { ControlServer, RequestHandler } from '../../control/server.ts';
 import type { Listener } from '../../net/listener.ts';
 import { openListener } from '../../net/open.ts';
 
+/** The control server of this process, and its names in the state dir. */
 export type ControlSocket = ControlServer & {
   readonly fd: number;
   /** Become the one that clients reach at grace.sock. Atomic: a client reaches either the one before or this. */
@@ -16,6 +17,7 @@ export type ControlSocket = ControlServer & {
   removeNames(): void;
 };
 
+/** What a control socket is opened with. */
 export type ControlSocketOptions = {
   paths: StatePaths;
   /** Whose members may connect; null: nobody but this user and root. */

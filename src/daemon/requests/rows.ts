@@ -69,6 +69,7 @@ export function drainingRows(service: Pick<Service, 'forwarder' | 'generations' 
     .map(({ row }) => row);
 }
 
+/** What this process says of itself to the daemon that serves, and to a successor. */
 export function reportOf(service: Service): GenerationReport {
   const { version, processStartedAt: since, handover: { handedOver } } = service;
   const own = ownRows(service);

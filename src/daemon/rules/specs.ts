@@ -21,10 +21,12 @@ export function readTarget({ typed, absolute }: EndpointText): DestinationSpec {
   return { typed, absolute, key: clientKey(endpoint), endpoint };
 }
 
+/** What the texts of a rule mean. Throws as {@link readSource} and {@link readTarget}. */
 export function readRule({ src, dst }: { src: EndpointText; dst: EndpointText }): RuleSpec {
   return { src: readSource(src), dst: readTarget(dst) };
 }
 
+/** The text of an endpoint, as it is kept and handed over. */
 export function textOf({ typed, absolute, name }: EndpointText): EndpointText {
   return { typed, absolute, ...(name === undefined ? {} : { name }) };
 }

@@ -21,6 +21,7 @@ const fileSchema = v.object({
   generations: v.array(v.looseObject({ pid: v.number(), since: v.string(), isRest: v.optional(v.boolean()), rows: v.array(keyedRow) })),
 });
 
+/** Counters of a daemon that has ended. */
 export type LoadedCounters = {
   of(spec: RuleSpec): CarriedStats | undefined;
   /** What older generations had said when this was written. */
@@ -43,6 +44,7 @@ export function loadCounters(path: string): LoadedCounters {
   }
 }
 
+/** What is counted, and where it is written. */
 export type KeptCountersOptions = {
   path: string;
   forwarder: Pick<Forwarder, 'views'>;
@@ -51,6 +53,7 @@ export type KeptCountersOptions = {
   mayWrite: () => boolean;
 };
 
+/** Writes the counters down while the daemon runs. `close` it. */
 export class KeptCounters {
   readonly #options: KeptCountersOptions;
   readonly #timer: NodeJS.Timeout;

@@ -17,6 +17,7 @@ const stateFormat = 1;
 export const ruleSchema = v.object({ src: endpointText, dst: endpointText, port: v.optional(v.number()) });
 const stateSchema = v.object({ format: v.literal(stateFormat), rules: v.array(v.unknown()) });
 
+/** The rules that were kept. */
 export type LoadedState = { rules: KeptRule[]; /** What the user must be told, if anything. */ note: string | null; /** The file has more in it, which is kept elsewhere: write it anew. */ isPart?: true; /** There is no file. */ isMissing?: true };
 
 /**

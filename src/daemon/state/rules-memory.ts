@@ -16,6 +16,7 @@ const prefix = 'grace-rules ';
 /** Decimal digits of the length that comes first. */
 const headSize = 10;
 
+/** Whether what the keeper holds under this name are rules. */
 export function isKeptRules(name: string): boolean {
   return name.startsWith(prefix);
 }
@@ -33,6 +34,7 @@ export function readKeptRules(fd: number): KeptRule[] | null {
   }
 }
 
+/** The rules that this process has left with the keeper. Owns the descriptor of them until `forget`. */
 export class KeptRules {
   readonly #supervisor: Supervisor;
   readonly #name = `${prefix}${process.pid}`;

@@ -11,6 +11,7 @@ import { KeeperSupervisor } from './keeper.ts';
 import { unsupervised } from './unsupervised.ts';
 import { superviseBySystemd } from './systemd.ts';
 
+/** Whoever watches this daemon: see keeper.ts, systemd.ts, unsupervised.ts. */
 export type Supervisor = {
   /** The keeper, which the pid file names; null without one. */
   readonly keeper: { pid: number; version: string } | null;
@@ -50,6 +51,7 @@ export type Supervisor = {
   watch(events: SupervisorEvents): void;
 };
 
+/** What happens to the keeper. */
 export type SupervisorEvents = {
   keeperChanged(keeper: { pid: number; version: string } | null): void;
   note(text: string): void;
@@ -57,6 +59,7 @@ export type SupervisorEvents = {
   stop(times: number): void;
 };
 
+/** What a supervisor has to know of this daemon. */
 export type SupervisorOptions = {
   dir: string;
   self: Invocation;
