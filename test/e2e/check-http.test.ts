@@ -46,7 +46,7 @@ test('switch --check-http switches to what answers well, and to nothing else', o
   assert.equal(await get(port), 'blue');
   const { code, stdout } = await grace.run('switch', 'web', green.dst, '--check-http', '/up=200', '--json');
   assert.equal(code, 5);
-  assert.deepEqual(JSON.parse(stdout), { error: `cannot switch ${src} to ${green.dst}: GET /up: answered 503, not 200`, hint: 'nothing was changed', exitCode: 5 });
+  assert.deepEqual(JSON.parse(stdout), { error: `cannot switch ${src} to ${green.dst}: GET /up: answered 503, not 200`, hint: 'nothing was changed', code: 'ERR_GRACE_NOT_ACCEPTED', exitCode: 5 });
   green.status = 204;
   assert.equal(await grace.ok('switch', 'web', green.dst, '--check-http', '/up'), 'Switched\n');
   assert.equal(await get(port), 'green');
