@@ -32,7 +32,7 @@ export type LaunchOptions = {
   self: Invocation;
   /** Hears what the daemon has to tell at its start, a sentence each. */
   onNote: (note: string) => void;
-  /** Called before a daemon is started, as none runs; what it throws is the answer. */
+  /** Called before anything is made for a daemon, the state dir included, as none runs; what it throws is the answer. */
   beforeLaunch?: (() => void) | undefined;
   /** Called when a daemon was started, as none ran. */
   onLaunch?: (() => void) | undefined;
@@ -49,13 +49,13 @@ export async function startWithDaemon({ dir, self, onNote, beforeLaunch, onLaunc
     } catch (error) {
       if (!isNoDaemon(error)) throw error;
     }
+    beforeLaunch?.();
     using _ = await holdLaunchLock(dir);
     try {
       return await call(dir, request); // another client may have launched it meanwhile
     } catch (error) {
       if (!isNoDaemon(error)) throw error;
     }
-    beforeLaunch?.();
     await launchDaemon({ dir, self, onNote });
     onLaunch?.();
     try {

@@ -114,7 +114,7 @@ test('what OpenSSL refuses is said with file and advice before a daemon is start
     const started = await grace.run('start', endpoint, 'tcp:127.0.0.1:1');
     assert.equal(started.code, 2, started.stderr);
     assert.match(started.stderr, said);
-    assert.ok(!existsSync(join(grace.dir, 'grace.pid')) && !existsSync(join(grace.dir, 'grace.log')), 'no daemon was started');
+    assert.ok(!existsSync(grace.dir), 'no daemon was started, and nothing was left behind');
     const explained = await grace.run('endpoint', 'server', endpoint);
     assert.deepEqual([explained.code, explained.stderr], [2, started.stderr]);
   }
@@ -122,10 +122,60 @@ test('what OpenSSL refuses is said with file and advice before a daemon is start
   const src = 'tcp:0:interface=127.0.0.1';
   const backend = await startBackend(t, 'A');
   await grace.ok('start', src, backend.endpoint);
+  // The daemon that runs says the same, and goes on with what it has.
+  for (const [endpoint, said] of cases) {
+    const added = await grace.run('start', endpoint, backend.endpoint);
+    assert.notEqual(added.code, 0);
+    assert.match(added.stderr, said);
+  }
+  assert.equal((await grace.ls()).length, 1);
   const switched = await grace.run('switch', src, `ssl:127.0.0.1:1:certKey=${weak.cert}:privateKey=${weak.key}`, '--no-check');
   assert.notEqual(switched.code, 0);
   assert.match(switched.stderr, /weak\.crt": .*key too small/);
   assert.equal((await grace.ls())[0]!.dst, backend.endpoint);
+});
+
+test('a rule whose files OpenSSL refuses when the daemon comes back is named in ls and log, the others are served', { timeout }, async (t) => {
+  const grace = makeGrace(t);
+  const { dir } = files(t);
+  const backend = await startBackend(t, 'A');
+  const weak = makeOwn(dir, 'weak', { key: ['rsa:1024'] });
+  const used = makeOwn(dir, 'used');
+  const src = `ssl:0:privateKey=${used.key}:certKey=${used.cert}:interface=127.0.0.1`;
+  const plain = 'tcp:0:interface=127.0.0.1';
+  await grace.ok('start', src, backend.endpoint);
+  await grace.ok('start', plain, backend.endpoint);
+  copyFileSync(weak.key, used.key);
+  copyFileSync(weak.cert, used.cert);
+  const restarted = await grace.run('restart');
+  assert.equal(restarted.code, 1);
+  assert.match(restarted.stderr, /used\.crt": .*key too small/);
+  // A reload keeps the old ones, and says why.
+  process.kill((await grace.status()).pid, 'SIGHUP');
+  await until('the log says so', () => /certificates not reloaded/.test(grace.log()));
+  assert.match(grace.log(), /used\.crt.*key too small/);
+
+  await grace.ok('stop', '--now');
+  await grace.run('start', plain, backend.endpoint);
+  const failed = (await grace.ls()).find((row) => row.src === src);
+  assert.match(failed?.error ?? '', /used\.crt": .*key too small/);
+  assert.match((await grace.run('ls')).stderr, /^note: ssl:0:.* is not served: .*used\.crt": .*key too small/m);
+  assert.ok((await grace.port(plain)) > 0);
+});
+
+test('a certificate of ours for a destination that ends is told of at a reload', { timeout }, async (t) => {
+  const grace = makeGrace(t);
+  const { dir } = files(t);
+  const old = makeOwn(dir, 'old', { days: -1 });
+  const used = makeOwn(dir, 'used');
+  const dst = `ssl:127.0.0.1:1:certKey=${used.cert}:privateKey=${used.key}:insecure=yes`;
+  await grace.ok('start', 'tcp:0:interface=127.0.0.1', dst);
+  assert.equal((await grace.ls())[0]!.warnings, undefined);
+  copyFileSync(old.key, used.key);
+  copyFileSync(old.cert, used.cert);
+  process.kill((await grace.status()).pid, 'SIGHUP');
+  await until('the log says so', () => /used\.crt.* expired on/.test(grace.log()));
+  assert.match((await grace.ls())[0]!.warnings!.join(), /used\.crt": .* expired on /);
 });
 
 test('for one name a client gets the certificate that it can use, RSA or ECDSA', { timeout }, async (t) => {
