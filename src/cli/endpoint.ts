@@ -18,8 +18,9 @@ export async function endpoint(context: Context, input: Input): Promise<number> 
   const side = argument(input, 0) === 'server' ? 'server' : 'client';
   const read = side === 'server' ? readServer : readClient;
   try {
-    const { endpoint: meaning, warnings, rows } = read(text, context);
-    for (const warning of warnings) printNote(context, warning);
+    const { endpoint: meaning, warnings, advice, rows } = read(text, context);
+    // Advice is for people: a program that asks what a string means has no use for it.
+    for (const note of input.has('json') ? warnings : [...warnings, ...advice]) printNote(context, note);
     if (input.has('json')) printJson(context, toJson(meaning));
     else printLine(context.stdout, formatExplanation([...longRow(text, side), ...rows]));
     return 0;
@@ -38,18 +39,21 @@ function longRow(text: string, side: Side): Explanation[] {
   return long === null ? [] : [{ name: 'endpoint', value: long, meaning: 'the long form' }];
 }
 
-type Meaning = { endpoint: ServerEndpoint | ClientEndpoint; warnings: readonly string[]; rows: readonly Explanation[] };
+type Meaning = { endpoint: ServerEndpoint | ClientEndpoint; warnings: readonly string[]; advice: readonly string[]; rows: readonly Explanation[] };
 
 function readServer(text: string, { cwd, env }: Context): Meaning {
   const endpoint = parseServer(text);
   // The sockets of systemd are for the process that is going to serve, which this one is not.
-  const warnings = checkServer(resolvePaths(endpoint, cwd), { text, env, isServing: false });
-  return { endpoint, warnings, rows: explainServer(endpoint) };
+  const advice: string[] = [];
+  const warnings = checkServer(resolvePaths(endpoint, cwd), { text, env, isServing: false, advise: (each) => void advice.push(each) });
+  return { endpoint, warnings, advice, rows: explainServer(endpoint) };
 }
 
 function readClient(text: string, { cwd }: Context): Meaning {
   const endpoint = parseClient(text);
-  return { endpoint, warnings: checkClient(resolvePaths(endpoint, cwd), { text }), rows: explainClient(endpoint) };
+  const advice: string[] = [];
+  const warnings = checkClient(resolvePaths(endpoint, cwd), { text, advise: (each) => void advice.push(each) });
+  return { endpoint, warnings, advice, rows: explainClient(endpoint) };
 }
 
 /** `port       8080       TCP port`, a line a parameter; a long value does not push the others aside. */

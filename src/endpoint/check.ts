@@ -19,6 +19,8 @@ export type CheckServerOptions = {
    * announced in `env` at all are no error, nor are those announced to another process.
    */
   isServing?: boolean;
+  /** Hears of what works and could be better. */
+  advise?: ((advice: string) => void) | undefined;
 };
 
 /**
@@ -27,10 +29,10 @@ export type CheckServerOptions = {
  */
 export function checkServer(
   endpoint: ServerEndpoint,
-  { text = printServer(endpoint), env = process.env, isServing = true }: CheckServerOptions = {},
+  { text = printServer(endpoint), env = process.env, isServing = true, advise }: CheckServerOptions = {},
 ): string[] {
   const warnings: string[] = [];
-  const options = { text, warn: (warning: string) => void warnings.push(warning) };
+  const options = { text, warn: (warning: string) => void warnings.push(warning), advise };
   switch (endpoint.type) {
     case 'ssl':
       readServerIdentity(endpoint, options);
@@ -50,7 +52,7 @@ export function checkServer(
       checkDescriptor(endpoint, { text });
       break;
     case 'haproxy':
-      return checkServer(endpoint.endpoint, { text, env, isServing });
+      return checkServer(endpoint.endpoint, { text, env, isServing, advise });
     case 'tcp':
     case 'tcp6':
     case 'stdio':
@@ -64,10 +66,12 @@ export type CheckClientOptions = {
   text?: string;
   /** False: a Unix socket's path that no system call takes is no error; it is told to each client. Default true. */
   paths?: boolean;
+  /** Hears of what works and could be better. */
+  advise?: ((advice: string) => void) | undefined;
 };
 
 /** Read the files that the endpoint names; nothing is contacted. Returns warnings; throws EndpointError. */
-export function checkClient(endpoint: ClientEndpoint, { text = printClient(endpoint), paths = true }: CheckClientOptions = {}): string[] {
+export function checkClient(endpoint: ClientEndpoint, { text = printClient(endpoint), paths = true, advise }: CheckClientOptions = {}): string[] {
   const warnings: string[] = [];
   switch (endpoint.type) {
     case 'tcp':
@@ -77,10 +81,10 @@ export function checkClient(endpoint: ClientEndpoint, { text = printClient(endpo
       break;
     case 'ssl':
     case 'tls': {
-      readClientIdentity(endpoint, { text, warn: (warning) => void warnings.push(warning) });
+      readClientIdentity(endpoint, { text, warn: (warning) => void warnings.push(warning), advise });
       // The system's own authorities are not this endpoint's to check, and take long to read.
       if (trustOf(endpoint).path !== null) readClientTrust(endpoint, { text, warn: (warning) => void warnings.push(warning) });
-      if (endpoint.type === 'tls' && endpoint.endpoint !== null) warnings.push(...checkClient(endpoint.endpoint, { text, paths }));
+      if (endpoint.type === 'tls' && endpoint.endpoint !== null) warnings.push(...checkClient(endpoint.endpoint, { text, paths, advise }));
       break;
     }
   }

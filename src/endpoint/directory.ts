@@ -4,7 +4,7 @@ import type { FileOptions, Identity } from './files.ts';
 import { fileError, listDirectory, type NamedFile, readCertificates, readText } from './named-file.ts';
 import { checkIdentity } from './openssl.ts';
 import { type Certificate, distinct, privateKeyBlock, publicKeyId, readPrivateKey } from './pem.ts';
-import { byValidity, isValidAt, keyWarning, validityOf, validityWarning } from './validity.ts';
+import { byValidity, costAdvice, isValidAt, keyWarning, validityOf, validityWarning } from './validity.ts';
 import type { Validity } from './validity.ts';
 
 /** One of the identities that a server chooses from by name. */
@@ -26,7 +26,7 @@ type KeyFound = { pem: string; id: string };
  */
 export function readServerDirectory(
   { path }: { path: string },
-  { parameter = 'path', text = path, warn }: FileOptions & { parameter?: string } = {},
+  { parameter = 'path', text = path, warn, advise }: FileOptions & { parameter?: string } = {},
 ): NamedIdentity[] {
   const directory: NamedFile = { parameter, path, text };
   const { keys, certificates, problems } = readPemFiles(directory);
@@ -54,7 +54,10 @@ export function readServerDirectory(
   const presented = new Set([...defaultIdentities(identities), ...identities.flatMap(({ names }) => names.flatMap((name) => chooseIdentities(identities, name)))]);
   for (const each of presented) {
     const leaf = leafOf.get(each);
-    if (leaf) for (const warning of [validityWarning(leaf), keyWarning(leaf)]) if (warning !== null) warn?.(`${parameter} ${JSON.stringify(path)}: ${warning}`);
+    if (leaf === undefined) continue;
+    for (const warning of [validityWarning(leaf), keyWarning(leaf)]) if (warning !== null) warn?.(`${parameter} ${JSON.stringify(path)}: ${warning}`);
+    const advice = costAdvice(leaf);
+    if (advice !== null) advise?.(`${parameter} ${JSON.stringify(path)}: the certificate of ${each.names.join(', ')}: ${advice}`);
   }
   if (identities.length > 0) return identities;
   throw fileError(directory, 'no private key with its certificate in it', { hint: problems[0] ?? 'it takes files that end in .pem' });

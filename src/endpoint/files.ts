@@ -11,7 +11,7 @@ import { nodeTls } from './node-tls.ts';
 import { type Certificate, distinct, pemBlocks, privateKeyBlock, publicKeyId, readPrivateKey } from './pem.ts';
 import { checkDhParameters, checkIdentity } from './openssl.ts';
 import { printClient, printServer } from './print.ts';
-import { keyWarning, validityWarning } from './validity.ts';
+import { costAdvice, keyWarning, validityWarning } from './validity.ts';
 
 /** What an error names, and who hears of what was passed over. */
 export type FileOptions = {
@@ -19,6 +19,8 @@ export type FileOptions = {
   text?: string | undefined;
   /** Hears of files that were skipped. */
   warn?: ((warning: string) => void) | undefined;
+  /** Hears of what works and could be better, for a person who asks what an endpoint means. */
+  advise?: ((advice: string) => void) | undefined;
 };
 
 /** Key and certificates of one identity: the leaf first, then its chain. */
@@ -36,12 +38,12 @@ export type ServerIdentity = Identity & {
  * What an `ssl:` server presents. Its two files are read as one text, so either may hold both
  * parts; every certificate after the first is sent as its chain, then those of `extraCertChain`.
  */
-export function readServerIdentity(endpoint: SslServer, { text = printServer(endpoint), warn }: FileOptions = {}): ServerIdentity {
+export function readServerIdentity(endpoint: SslServer, { text = printServer(endpoint), warn, advise }: FileOptions = {}): ServerIdentity {
   const { privateKey, certKey, extraCertChain, dhParameters } = endpoint;
   const chain = extraCertChain === null ? [] : readChain({ parameter: 'extraCertChain', path: extraCertChain, text });
   const keyFile = { parameter: 'privateKey', path: privateKey, text };
   const certFile = certKey === privateKey ? keyFile : { parameter: 'certKey', path: certKey, text };
-  const identity: ServerIdentity = readIdentity({ keyFile, certFile, chain, warn });
+  const identity: ServerIdentity = readIdentity({ keyFile, certFile, chain, warn, advise });
   if (dhParameters !== null) identity.dhparam = readDhParameters({ parameter: 'dhParameters', path: dhParameters, text });
   const ca = readClientCA(endpoint, { text });
   if (ca !== null) identity.ca = ca;
@@ -58,12 +60,12 @@ export function readClientCA(endpoint: SslServer | TlsServer, { text = printServ
 }
 
 /** The certificate that a client presents; null when the endpoint names none. */
-export function readClientIdentity(endpoint: SslClient | TlsClient, { text = printClient(endpoint), warn }: FileOptions = {}): Identity | null {
+export function readClientIdentity(endpoint: SslClient | TlsClient, { text = printClient(endpoint), warn, advise }: FileOptions = {}): Identity | null {
   const { parameter, path } = certificateOf(endpoint);
   if (path === null) return null;
   const certFile = { parameter, path, text };
   const keyFile = endpoint.privateKey === null ? certFile : { parameter: 'privateKey', path: endpoint.privateKey, text };
-  return readIdentity({ keyFile, certFile, chain: [], warn });
+  return readIdentity({ keyFile, certFile, chain: [], warn, advise });
 }
 
 /**
@@ -119,9 +121,9 @@ function readChain(file: NamedFile): Certificate[] {
   return chain;
 }
 
-type IdentityFiles = { keyFile: NamedFile; certFile: NamedFile; chain: readonly Certificate[]; warn: FileOptions['warn'] };
+type IdentityFiles = { keyFile: NamedFile; certFile: NamedFile; chain: readonly Certificate[]; warn: FileOptions['warn']; advise: FileOptions['advise'] };
 
-function readIdentity({ keyFile, certFile, chain, warn }: IdentityFiles): Identity {
+function readIdentity({ keyFile, certFile, chain, warn, advise }: IdentityFiles): Identity {
   const keyText = readText(keyFile);
   const isOneFile = resolve(keyFile.path) === resolve(certFile.path);
   const certText = isOneFile ? '' : readText(certFile);
@@ -148,6 +150,8 @@ function readIdentity({ keyFile, certFile, chain, warn }: IdentityFiles): Identi
   for (const warning of [...sent.map((each) => validityWarning(each)), keyWarning(leaf)]) {
     if (warning !== null) warn?.(`${certFile.parameter} ${quoted(resolve(certFile.path))}: ${warning}`);
   }
+  const advice = costAdvice(leaf);
+  if (advice !== null) advise?.(`${certFile.parameter} ${quoted(resolve(certFile.path))}: ${advice}`);
   return identity;
 }
 

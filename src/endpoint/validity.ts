@@ -35,6 +35,17 @@ export function validityWarning({ x509 }: Certificate, nowMs: number = Date.now(
   return `the certificate of ${name} expires on ${day(untilMs)}`;
 }
 
+/** RSA keys up to this size are what authorities ask for; a signature takes a time that grows with the cube of the size. */
+const usualRsaBits = 2048;
+
+/** What is to be said of a key that makes each full handshake dear; null when it does not. */
+export function costAdvice({ x509 }: Certificate): string | null {
+  const { asymmetricKeyType: type, asymmetricKeyDetails } = x509.publicKey;
+  const bits = asymmetricKeyDetails?.modulusLength ?? 0;
+  if (type === undefined || !type.startsWith('rsa') || bits <= usualRsaBits) return null;
+  return `its RSA key has ${bits} bits, which makes each full handshake expensive; 2048 bits, or EC on prime256v1, take a fraction of the processor's time`;
+}
+
 /** The curves of certificates that browsers and TLS libraries offer by default (RFC 8446, 9.1, and NIST's larger ones). */
 const commonCurves: readonly (string | undefined)[] = ['prime256v1', 'secp384r1', 'secp521r1'];
 

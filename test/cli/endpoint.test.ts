@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
 import { openTempDir, runWords } from './run-cli.ts';
 
@@ -46,4 +47,16 @@ test('a descriptor is refused unless it is a socket that was inherited', async (
   const { exitCode, stdout } = await runWords(['endpoint', 'server', 'fd:1000', '--json']);
   assert.equal(exitCode, 2);
   assert.match(JSON.parse(stdout).error, /no such descriptor/);
+});
+
+test('endpoint tells a person of an RSA key that is expensive, and a program nothing', { timeout: 60_000 }, async () => {
+  using dir = openTempDir();
+  execFileSync('openssl', ['req', '-x509', '-nodes', '-newkey', 'rsa:3072', '-days', '300', '-subj', '/CN=big', '-keyout', 'key.pem', '-out', 'cert.pem'], { cwd: dir.path, stdio: 'pipe' });
+  const words = ['endpoint', 'server', 'ssl:443:privateKey=key.pem:certKey=cert.pem'];
+  const plain = await runWords(words, { cwd: dir.path });
+  assert.equal(plain.exitCode, 0);
+  assert.match(plain.stderr, /^note: certKey ".*cert\.pem": its RSA key has 3072 bits, .*\n$/);
+  const json = await runWords([...words, '--json'], { cwd: dir.path });
+  assert.deepEqual([json.exitCode, json.stderr], [0, '']);
+  assert.equal(JSON.parse(json.stdout).certKey, 'cert.pem');
 });

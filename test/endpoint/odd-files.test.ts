@@ -4,7 +4,8 @@ import { execFileSync } from 'node:child_process';
 import { appendFileSync, copyFileSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { checkServer } from '../../src/endpoint/check.ts';
+import { checkClient, checkServer } from '../../src/endpoint/check.ts';
+import { parseClient } from '../../src/endpoint/client.ts';
 import { EndpointError } from '../../src/endpoint/error.ts';
 import { parseServer } from '../../src/endpoint/server.ts';
 import { makeCertificate, makePemFiles } from './pem.ts';
@@ -64,4 +65,28 @@ test('a certificate that has expired, is to come or soon ends, and a curve that 
   assert.deepEqual(valid, []);
   openssl('x509', '-in', path('short.crt'), '-signkey', path('short.key'), '-days', '-1', '-out', path('gone.crt'));
   assert.match(check(`ssl:0:privateKey=${path('short.key')}:certKey=${path('gone.crt')}`).join(), /gone\.crt": the certificate of short\.test expired on 20/);
+});
+
+test('the files in a directory of certificates may have names that are not UTF-8', { timeout: 60_000, skip: process.platform !== 'linux' && 'names are bytes on Linux' }, () => {
+  const below = Buffer.concat([Buffer.from(`${path('latin')}/m`), Buffer.from([0xfc]), Buffer.from('n')]);
+  mkdirSync(below, { recursive: true });
+  for (const [name, from] of [['k', files.key], ['c', files.fullChain]] as const) copyFileSync(from, Buffer.concat([below, Buffer.from(`/${name}`), Buffer.from([0xe9]), Buffer.from('.pem')]));
+  for (const endpoint of [`tls:${path('latin')}`, `ssl:0:privateKey=${files.both}:sni=${path('latin')}`]) assert.deepEqual(check(endpoint), []);
+});
+
+test('an RSA key of more than 2048 bits is told of as advice, and no warning', { timeout: 60_000 }, () => {
+  openssl('req', '-x509', '-nodes', '-newkey', 'rsa:3072', '-days', '30', '-subj', '/CN=big', '-keyout', path('big.key'), '-out', path('big.crt'));
+  mkdirSync(path('big'));
+  copyFileSync(path('big.key'), path('big/k.pem'));
+  copyFileSync(path('big.crt'), path('big/c.pem'));
+  const adviceOf = (look: (options: { advise: (advice: string) => void }) => string[]) => {
+    const advice: string[] = [];
+    assert.deepEqual(look({ advise: (each) => void advice.push(each) }), []);
+    return advice.join('\n');
+  };
+  const pair = `privateKey=${path('big.key')}:certKey=${path('big.crt')}`;
+  assert.match(adviceOf((options) => checkServer(parseServer(`ssl:0:${pair}`), options)), /^certKey ".*big\.crt": its RSA key has 3072 bits, .* expensive.*$/);
+  assert.match(adviceOf((options) => checkServer(parseServer(`tls:${path('big')}`), options)), /^path ".*big": the certificate of big: its RSA key has 3072 bits/);
+  assert.match(adviceOf((options) => checkClient(parseClient(`ssl:h:1:${pair}:insecure=yes`), options)), /3072 bits/);
+  assert.equal(adviceOf((options) => checkServer(parseServer(`ssl:0:privateKey=${files.both}`), options)), '');
 });
