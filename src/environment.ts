@@ -10,7 +10,7 @@ import { readFileSync } from 'node:fs';
 import { splitAtNul } from './given-names.ts';
 import { isExecutable } from './net/invocation.ts';
 import { LISTEN_FDS_START } from './net/inherit.ts';
-import { inheritedFds, setCloseOnExec } from './sys/descriptor.ts';
+import { inheritedFds, markIfOpen } from './sys/descriptor.ts';
 import { execute } from './sys/exec.ts';
 
 const foreign = /^(?:NODE_|UV_|OPENSSL_|FORCE_COLOR$|RES_OPTIONS$|LOCALDOMAIN$|HOSTALIASES$|CARES_HOSTS$|WATCH_REPORT_DEPENDENCIES$|SIMDJSON_FORCE_IMPLEMENTATION$)/;
@@ -51,10 +51,10 @@ function beginAgain(): void {
   const { args, variables } = whatWasGiven();
   const passed = inheritedFds();
   try {
-    for (const fd of passed) setCloseOnExec(fd, false);
+    for (const fd of passed) markIfOpen(fd, false);
     execute(process.execPath, args, variables.filter((each) => !foreign.test(each.slice(0, each.indexOf('=')).toString('latin1'))));
   } catch {
-    for (const fd of passed) if (fd >= LISTEN_FDS_START) setCloseOnExec(fd, true);
+    for (const fd of passed) if (fd >= LISTEN_FDS_START) markIfOpen(fd, true);
   }
 }
 

@@ -1,4 +1,5 @@
 import fs from 'node:fs';
+import { errorCode } from '../error.ts';
 import { C, F_GETFD, F_GETFL, F_SETFD, F_SETFL, FD_CLOEXEC, isDarwin } from './constants.ts';
 import { encodeName } from './file-name.ts';
 import { check, libc } from './libc.ts';
@@ -69,7 +70,19 @@ export function setCloseOnExec(fd: number, on: boolean): void {
  * it, the pipe by which somebody waits for its output. Node does that for the first sixteen alone.
  */
 export function keepInheritedFds(): void {
-  for (const fd of openFds()) if (fd > 2 && isOpenFd(fd)) setCloseOnExec(fd, true);
+  for (const fd of openFds()) if (fd > 2) markIfOpen(fd, true);
+}
+
+/**
+ * {@link setCloseOnExec} of a descriptor that may be closed since the descriptors were listed: a thread of the
+ * runtime may have had a file open for a moment.
+ */
+export function markIfOpen(fd: number, isClosedOnExec: boolean): void {
+  try {
+    setCloseOnExec(fd, isClosedOnExec);
+  } catch (error) {
+    if (errorCode(error) !== 'EBADF') throw error;
+  }
 }
 
 /**
