@@ -5,7 +5,8 @@ import { nodeTls } from './node-tls.ts';
 export type OpensslProblem = { reason: string; hint: string };
 
 const hints: readonly [RegExp, string][] = [
-  [/(ee|ca) key too small/, 'it takes RSA keys of 2048 bits or more, or EC keys on prime256v1: have a new certificate made'],
+  // Deno leaves out whose.
+  [/(?<!dh )key too small/, 'it takes RSA keys of 2048 bits or more, or EC keys on prime256v1: have a new certificate made'],
   [/(ca|ee) md too weak|md too weak/, 'it is signed with SHA-1 or MD5: have a new certificate made, signed with SHA-256'],
   [/dh key too small|DH parameter is less|modulus too small/, 'leave dhParameters out, or make new ones: openssl dhparam -out FILE 2048'],
 ];

@@ -12,7 +12,7 @@ import { setImmediate } from 'node:timers/promises';
 import { makePemFiles } from '../endpoint/pem.ts';
 import { until } from '../until.ts';
 import { startBackend } from './backend.ts';
-import { makeGrace } from './grace.ts';
+import { makeGrace, runtime } from './grace.ts';
 
 const timeout = 120_000;
 
@@ -110,7 +110,9 @@ test('what OpenSSL refuses is said with file and advice before a daemon is start
     [`ssl:0:privateKey=${pem.key}:certKey=${pem.fullChain}:dhParameters=${otherDh}`, /other-dh\.pem": X9\.42 parameters[^]*hint: /],
     [`ssl:0:privateKey=${pem.key}:certKey=${pem.otherCert}`, /leaf\.key": key does not match certificate ".*other\.crt"/],
   ];
-  for (const [endpoint, said] of cases) {
+  // Deno's TLS has no finite-field Diffie-Hellman, and passes over the parameters.
+  const refused = cases.filter(([endpoint]) => runtime !== 'deno' || !endpoint.includes('dhParameters='));
+  for (const [endpoint, said] of refused) {
     const started = await grace.run('start', endpoint, 'tcp:127.0.0.1:1');
     assert.equal(started.code, 2, started.stderr);
     assert.match(started.stderr, said);
@@ -123,7 +125,7 @@ test('what OpenSSL refuses is said with file and advice before a daemon is start
   const backend = await startBackend(t, 'A');
   await grace.ok('start', src, backend.endpoint);
   // The daemon that runs says the same, and goes on with what it has.
-  for (const [endpoint, said] of cases) {
+  for (const [endpoint, said] of refused) {
     const added = await grace.run('start', endpoint, backend.endpoint);
     assert.notEqual(added.code, 0);
     assert.match(added.stderr, said);
