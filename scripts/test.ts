@@ -29,11 +29,12 @@ async function run(command: string, args: readonly string[], env: NodeJS.Process
 const chosen = process.argv.slice(2);
 await build();
 await buildLibrary();
-const reporter = ['--test-reporter=spec', '--test-reporter-destination=stdout'];
+// A test that fails may leave open what keeps its process alive: the rest is not to wait for that.
+const how = ['--test', '--test-concurrency=2', '--test-force-exit', '--test-reporter=spec', '--test-reporter-destination=stdout'];
 const all = await testFiles('test');
-const onNode = await run(process.execPath, ['--test', '--test-concurrency=2', ...reporter, ...(chosen.length > 0 ? chosen : all)]);
+const onNode = await run(process.execPath, [...how, ...(chosen.length > 0 ? chosen : all)]);
 if (chosen.length > 0 || onNode !== 0) process.exit(onNode);
 
 console.log('\nThe same command line on Deno:');
-const onDeno = await run(process.execPath, ['--test', '--test-concurrency=2', ...reporter, ...(await testFiles('test/e2e'))], { GRACE_TEST_RUNTIME: 'deno' });
+const onDeno = await run(process.execPath, [...how, ...(await testFiles('test/e2e'))], { GRACE_TEST_RUNTIME: 'deno' });
 process.exit(onDeno);

@@ -103,10 +103,12 @@ function handOverTotals({ movable, totals, told, known }: { movable: readonly De
 type Batch = { mover: Mover; channel: MoveChannel; socket: number; id: number; place: Place; connections: readonly MovedConnection[]; batchTimeoutMs: number };
 
 async function moveBatch({ mover, channel, socket, id, place, connections, batchTimeoutMs }: Batch): Promise<void> {
+  // From before the successor can know of it: it gives up sooner than this process would count, if this one is stopped in between.
+  const startMs = performance.now();
   try {
     sendBatch(socket, id, connections);
     channel.send({ batch: { id, ...place } });
-    const answer = readMoveAnswer(await withinTime(batchTimeoutMs, channel.receive()));
+    const answer = readMoveAnswer(await withinTime(batchTimeoutMs, channel.receive(), startMs));
     if (!('received' in answer) || answer.received !== id) throw new GraceError('reason' in answer ? answer.reason : 'the new process talks about something else');
   } catch (error) {
     channel.send({ drop: id });
@@ -117,8 +119,8 @@ async function moveBatch({ mover, channel, socket, id, place, connections, batch
   channel.send({ keep: id });
 }
 
-async function withinTime<T>(timeoutMs: number, answer: Promise<T>): Promise<T> {
-  const startMs = performance.now();
+/** Rejects with GraceError when the answer is there later than so long after the start (by `performance.now()`), however late anybody looks. */
+async function withinTime<T>(timeoutMs: number, answer: Promise<T>, startMs = performance.now()): Promise<T> {
   const late = new GraceError(`the new process did not answer within ${timeoutMs / 1000} s`);
   const { promise, reject } = Promise.withResolvers<never>();
   const timer = setTimeout(reject, timeoutMs, late);

@@ -114,24 +114,56 @@ for (const how of ['is killed', 'hangs'] as const) {
   });
 }
 
-/** An old process with streams to a server, which has begun to pass them on, and what takes them over here. */
-async function openOld() {
+test('a process that is held up while it tells of a batch takes no answer that the successor has given up on', options, async () => {
   const server = await openStreamServer();
   const engine = openNativeEngine();
+  await using rig = new Rig(() => engine);
+  const target = movableTo(engine, `tcp:127.0.0.1:${'port' in server.address ? server.address.port : 0}`);
+  const { upstream } = target.destination;
+  const { address, frontend } = await rig.forward({ to: to(server.address), on: await openListener({ kind: 'tcp', host: '127.0.0.1', port: 0, backlog: 500 }, { name: 'test' }) });
+  frontend.route(upstream);
+  const streams = await openStreams(address);
+  const [socket, theirs] = openSocketPair('seqpacket');
+  const said: string[] = [];
+  const channel: MoveChannel = {
+    send(message) {
+      said.push(Object.keys(message)[0]!);
+      // As a process that is stopped right after its write: the answer is there when it goes on.
+      if ('batch' in message) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 300);
+    },
+    receive: async () => ({ received: 1 }),
+  };
+  assert.equal(await moveOut({ engine, log: silentLog }, { channel, socket, movable: [target], batchTimeoutMs: 200 }), 0);
+  assert.deepEqual(said, ['batch', 'drop']);
+  closeFd(theirs); // and with it the copies that lie there
+  await flowing(streams);
+  await assertWhole(streams);
+  closeFd(socket);
+  await upstream.drained();
+  await server.close();
+});
+
+/** An old process with streams to a server, which has begun to pass them on, and what takes them over here. */
+async function openOld() {
+  await using stack = new AsyncDisposableStack();
+  const server = await openStreamServer();
+  stack.defer(() => server.close());
+  const engine = openNativeEngine();
+  stack.defer(() => engine.close());
   const service = newService(engine);
-  const predecessor = new Other('old', `tcp:127.0.0.1:${'port' in server.address ? server.address.port : 0}`);
+  const predecessor = stack.use(new Other('old', `tcp:127.0.0.1:${'port' in server.address ? server.address.port : 0}`));
   const { address } = (await predecessor.hear()) as { address: { host: string; port: number } };
   const streams = await openStreams(address);
+  stack.defer(() => streams.forEach((stream) => stream.abandon()));
   predecessor.say('go');
+  const all = stack.move();
   return {
     predecessor, service, streams,
     /** Resolves when all that came here has ended. */
-    async end() {
+    async drained() {
       for (const upstream of service.upstreams) await upstream.drained();
-      await engine.close();
-      await server.close();
     },
-    [Symbol.asyncDispose]: () => predecessor[Symbol.asyncDispose](),
+    [Symbol.asyncDispose]: () => all[Symbol.asyncDispose](),
   };
 }
 
@@ -156,7 +188,7 @@ test('what the successor has when the old process is killed goes on there, and o
   const came = await moveIn(service, { channel, socket: predecessor.socket, isDead: async () => isDead });
   assert.equal(came, count);
   await assertWhole(streams);
-  await old.end();
+  await old.drained();
 });
 
 test('connections of an old process that hangs for long, and then goes on, are served by that one alone', options, async () => {
@@ -180,5 +212,5 @@ test('connections of an old process that hangs for long, and then goes on, are s
   assert.deepEqual(await predecessor.hear(), { moved: came });
   await assertWhole(streams);
   await predecessor.exited;
-  await old.end();
+  await old.drained();
 });
