@@ -28,6 +28,21 @@ const pauseMs = 50;
 /** Longest that a daemon may not answer at all: after so long a silence it is asked whether it is there, and so long that may take, in milliseconds. */
 const silence = { askAfterMs: 1000, answerWithinMs: 3000 };
 
+/**
+ * How long a daemon may go on closing connections without a word, in milliseconds: one that crashes or is replaced
+ * answers again within it, one that has no descriptors (its runtime accepts and closes then) may never.
+ */
+const maxWordlessMs = 5000;
+
+/** A connection that was open for so long was being served when it ended, in milliseconds. */
+const servedAfterMs = 1000;
+
+function wordlessError(dir: string): GraceError {
+  return new GraceError(`the daemon in ${dir} does not answer: it closes every connection without a word`, {
+    hint: 'the system may be out of descriptors (compare /proc/sys/fs/file-nr with fs.file-max), or the daemon crashes again and again: see grace logs',
+  });
+}
+
 /** A daemon is there and does not answer: it is stopped (SIGSTOP), or something holds it up. */
 function frozenError(dir: string): GraceError {
   return new GraceError(`the daemon in ${dir} does not answer`, { hint: 'it may be stopped or frozen: see "State" in /proc/PID/status, with the PID of the daemon; a stopped one goes on with kill -CONT PID' });
@@ -45,7 +60,9 @@ export function noDaemonError(dir: string): GraceError {
  * Rejects with GraceError: exit code 3 when no daemon runs, else what the daemon says.
  */
 export async function call<C extends Command>(dir: string, request: Request<C> & { command: C }, options: CallOptions<C> = {}): Promise<Result<C>> {
+  let wordlessSinceMs: number | null = null;
   for (;;) {
+    const startMs = performance.now();
     const watch = watchForSilence(dir);
     const signal = options.signal ? AbortSignal.any([options.signal, watch.signal]) : watch.signal;
     const onProgress = (progress: Progress<C>) => options.onProgress?.(progress);
@@ -55,8 +72,11 @@ export async function call<C extends Command>(dir: string, request: Request<C> &
       if (!(error instanceof DaemonMovedError)) throw error;
       // Whether a restart that was not answered has happened is not known; twice is not once.
       if (!error.isHandedOn && request.command === 'restart') throw error;
+      const nowMs = performance.now();
+      if (error.isHandedOn || nowMs - startMs > servedAfterMs) wordlessSinceMs = null;
+      else if (nowMs - (wordlessSinceMs ??= startMs) > maxWordlessMs) throw wordlessError(dir);
       // The next connect reaches the successor, or finds that there is none (exit code 3).
-      if (!error.isHandedOn) await delay(pauseMs);
+      if (!error.isHandedOn) await delay(pauseMs, undefined, { signal: options.signal });
     } finally {
       watch.stop();
     }
@@ -114,7 +134,7 @@ export async function callOnce<C extends Command>(path: string, request: Request
     socket.destroy();
   }
   signal?.throwIfAborted();
-  throw new DaemonMovedError(`the daemon in ${dir} ended before it answered`, { hint: 'see: grace logs' });
+  throw new DaemonMovedError(`the daemon in ${dir} closed the connection before it answered`, { hint: 'it may have ended, or have no descriptors left: see grace status and grace logs' });
 }
 
 function connectTo(path: string, dir: string): Promise<Socket> {

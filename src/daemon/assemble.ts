@@ -90,6 +90,7 @@ export function assemble({ options, launcher, paths, listeners, lock, logFile, s
     certificates: new Certificates({ log, specs: () => forwarder.specs }),
     version: options.version,
     self: options.self,
+    socketGroup: options.settings['socket-group'],
     startedAt: handover?.startedAt ?? now,
     uptimeMs: () => earlierMs + Math.round(performance.now() - began),
     processStartedAt: now,

@@ -64,9 +64,10 @@ async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Sup
   nameProcess();
   const paths = statePaths(options.dir);
   process.umask(0o077);
-  mustTellPeers(options.settings['socket-group']);
+  const group = options.settings['socket-group'];
+  mustTellPeers(group);
   if (!launcher.handover) makeStateDir(paths.dir);
-  shareStateDir(paths.dir, options.settings['socket-group']);
+  shareStateDir(paths.dir, group);
   const listeners = new Listeners({ env: options.env, handover: launcher.handover, supervisor });
   const lock = findLock({ paths, launcher, listeners });
   supervisor.keep(keptNames.lock, lock.fd);
@@ -86,7 +87,7 @@ async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Sup
     rest.disturb();
     return handleRequest(service, request, context);
   };
-  const control = await openControlSocket({ paths, group: options.settings['socket-group'], kept: listeners.takeControl(), handle, onError: logError });
+  const control = await openControlSocket({ paths, group, kept: listeners.takeControl(), handle, onError: logError });
   const { stopByKeeper } = listenToSignals(service, { onSignal: options.onSignal, logFile, logError });
   let hasFailed = false;
   try {

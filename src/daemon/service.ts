@@ -30,6 +30,8 @@ export type Service = {
   readonly version: string;
   /** How this daemon was started, to start a successor in the same way. */
   readonly self: Invocation;
+  /** Number of the group whose members may command the daemon; null: its own user and root alone. */
+  readonly socketGroup: number | null;
   /** When the first generation came up, ISO 8601. */
   readonly startedAt: string;
   /** How long ago that was, in milliseconds, by a clock that nobody sets. */

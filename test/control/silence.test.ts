@@ -50,3 +50,21 @@ test('a daemon that answers nobody is said not to answer within 5 s', { timeout 
   await assert.rejects(call(dir, { command: 'ls' }), { message: `the daemon in ${dir} does not answer` });
   assert.ok(performance.now() - began < 5000);
 });
+
+test('a daemon that closes every connection without a word is given up on after some 5 s', { timeout }, async (t) => {
+  let asked = 0;
+  const dir = await startControl(t, (_, socket) => {
+    asked++;
+    socket.end();
+  });
+  const began = performance.now();
+  await assert.rejects(call(dir, { command: 'ls' }), { message: `the daemon in ${dir} does not answer: it closes every connection without a word` });
+  assert.ok(performance.now() - began < 8000);
+  assert.ok(asked > 2 && asked <= 120, `asked ${asked} times`);
+});
+
+test('a daemon that went away without a word, and is there again, has answered', { timeout }, async (t) => {
+  let asked = 0;
+  const dir = await startControl(t, (_, socket) => socket.end(++asked > 3 ? '{"result":{"rows":[]}}\n' : ''));
+  assert.deepEqual(await call(dir, { command: 'ls' }), { rows: [] });
+});

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import type { AddressInfo, Socket } from 'node:net';
@@ -80,5 +80,35 @@ test('clients that stall over a download leave descriptors to other rules, to co
   const received = clients.map(() => 0);
   clients.forEach((client, index) => client.on('data', (data) => (received[index]! += data.length)).resume());
   await until('all that were served go on', () => received.filter((bytes) => bytes > 2_000_000).length >= 180);
+  assert.equal((await grace.status()).pid, pid);
+});
+
+test('while the system has no descriptor for clients of the control socket, a command says so within seconds and nothing else happens', { timeout, skip }, async (t) => {
+  const grace = makeGrace(t);
+  const backend = await startBackend(t, 'backend');
+  await grace.ok('start', src, backend.endpoint);
+  const client = await openClient(t, { port: await grace.port(src), host: '127.0.0.1' });
+  assert.equal(await client.line(), 'backend');
+  const { pid } = await grace.status();
+  // The main thread alone: it accepts commands. The runtime meets this by accepting and closing, so every other call must succeed.
+  const tracer = spawn('strace', ['-p', String(pid), '-e', 'trace=accept4,accept', '-e', 'inject=accept4,accept:error=ENFILE:when=1+3'], { stdio: ['ignore', 'ignore', 'pipe'] });
+  t.after(() => void tracer.kill());
+  const isAttached = await new Promise<boolean>((resolve) => {
+    tracer.once('error', () => resolve(false)).once('exit', () => resolve(false));
+    tracer.stderr.on('data', (text: Buffer) => void (/ attached/.test(String(text)) && resolve(true)));
+  });
+  if (!isAttached) return t.skip('strace may not attach here');
+  const began = performance.now();
+  const { code, stderr } = await grace.run('ls');
+  assert.ok(performance.now() - began < 12_000);
+  if (code !== 0) {
+    assert.equal(code, 1);
+    assert.match(stderr, /^grace: the daemon in .* does not answer: it closes every connection without a word\nhint: [^\n]+descriptors[^\n]+\n$/);
+  }
+  t.diagnostic(`ls exited with ${code} after ${Math.round(performance.now() - began)} ms`);
+  assert.equal(await client.echo('not disturbed'), 'not disturbed');
+  tracer.kill();
+  await once(tracer, 'exit');
+  assert.equal((await grace.ls())[0]!.connections, 1);
   assert.equal((await grace.status()).pid, pid);
 });

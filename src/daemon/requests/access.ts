@@ -46,22 +46,30 @@ function share(path: string, group: number, mode: number): void {
   }
 }
 
+/** The daemon as far as this is about it. */
+type Commanded = { self: Invocation; socketGroup: number | null };
+
 /**
  * Throws GraceError when a request is not one for whoever asks. Members of the group may do everything with
  * rules, stop the daemon, and restart it with the executable that it runs; only its own user and root may have
  * it execute another program, or speak to it as its keeper and as another generation do.
  */
-export function mustBeAllowed(request: Request, peer: Peer | null, self: Invocation): void {
-  if (peer === null || peer.uid === 0 || peer.uid === process.geteuid?.()) return;
+export function mustBeAllowed(request: Request, peer: Peer | null, { self, socketGroup }: Commanded): void {
+  if (isOwner(peer, socketGroup)) return;
   const refused = (what: string) =>
-    new GraceError(`${what} is for root and the daemon's own user alone, not for the user with id ${peer.uid}`, { hint: 'what members of its group may do is in the manual, under "--socket-group"' });
+    new GraceError(`${what} is for root and the daemon's own user alone, not for ${peer === null ? 'a user whom the system does not tell' : `the user with id ${peer.uid}`}`, { hint: 'what members of its group may do is in the manual, under "--socket-group"' });
   if (request.command === 'keeper' || request.command === 'generation-stop') throw refused(`the request "${request.command}"`);
   if (request.command === 'restart' && !isSameFile(request.exec.file, self.file)) throw refused(`a restart with another executable than ${self.file}`);
 }
 
 /** What the daemon is restarted with: its own way of starting when a member of the group asks. */
-export function executableFor(request: Request<'restart'>, peer: Peer | null, self: Invocation): Invocation {
-  return peer === null || peer.uid === 0 || peer.uid === process.geteuid?.() ? request.exec : self;
+export function executableFor(request: Request<'restart'>, peer: Peer | null, { self, socketGroup }: Commanded): Invocation {
+  return isOwner(peer, socketGroup) ? request.exec : self;
+}
+
+/** Where no group may connect, the mode of the socket lets in root and the daemon's own user alone, whatever the system tells. */
+function isOwner(peer: Peer | null, socketGroup: number | null): boolean {
+  return peer === null ? socketGroup === null : peer.uid === 0 || peer.uid === process.geteuid?.();
 }
 
 function isSameFile(a: string, b: string): boolean {

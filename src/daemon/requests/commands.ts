@@ -17,7 +17,7 @@ import { readRule, readSource, readTarget } from '../rules/specs.ts';
 
 /** Answers requests of clients, and of the daemon that serves when this one has been replaced. */
 export async function handleRequest(service: Service, request: Request, context: RequestContext): Promise<unknown> {
-  mustBeAllowed(request, context.peer, service.self);
+  mustBeAllowed(request, context.peer, service);
   switch (request.command) {
     case 'generation-report':
       return reportOf(service);
@@ -54,7 +54,7 @@ async function handleClient(service: Service, request: Request<keyof Requests>, 
       return request.src ? stopRule(service, request, context) : tellWhile(stopDaemon(service, request), { service, srcKey: null, progress: context.progress });
     case 'restart':
       await restoreKeeper(service);
-      return replaceDaemon(service, { ...request, exec: executableFor(request, context.peer, service.self) });
+      return replaceDaemon(service, { ...request, exec: executableFor(request, context.peer, service) });
     case 'status':
       return status(service);
     case 'keeper':

@@ -7,19 +7,24 @@ import { findGroup } from '../../../src/sys/group.ts';
 import { makeTempDir } from '../../net/temp-dir.ts';
 
 const self = { file: process.execPath, args: ['own'] };
+const shared = { self, socketGroup: 7 };
 const member = { pid: 1, uid: 65_533, gid: 1 };
 const restart = (file: string): Request<'restart'> => ({ command: 'restart', exec: { file, args: ['-e', '0'] }, timeoutMs: 1 });
 
 test('members of the group may command the daemon, and not have it execute something else', () => {
   const requests: Request[] = [{ command: 'ls' }, { command: 'status' }, { command: 'stop', timeoutMs: 0 }, { command: 'generation-report' }, restart(process.execPath)];
-  for (const request of requests) mustBeAllowed(request, member, self);
+  for (const request of requests) mustBeAllowed(request, member, shared);
   for (const request of [restart('/bin/sh'), restart('/nowhere'), { command: 'keeper', path: '/x' }, { command: 'generation-stop', timeoutMs: 0 }] satisfies Request[]) {
-    assert.throws(() => mustBeAllowed(request, member, self), /is for root and the daemon's own user alone, not for the user with id 65533$/);
-    for (const peer of [null, { ...member, uid: 0 }, { ...member, uid: process.geteuid!() }]) mustBeAllowed(request, peer, self);
+    assert.throws(() => mustBeAllowed(request, member, shared), /is for root and the daemon's own user alone, not for the user with id 65533$/);
+    for (const peer of [{ ...member, uid: 0 }, { ...member, uid: process.geteuid!() }]) mustBeAllowed(request, peer, shared);
+    // Where no group may connect, the socket's mode has decided; where one may, nobody is taken for the owner unseen.
+    mustBeAllowed(request, null, { ...shared, socketGroup: null });
+    assert.throws(() => mustBeAllowed(request, null, shared), /not for a user whom the system does not tell$/);
   }
   // Its arguments are none of theirs either.
-  assert.deepEqual(executableFor(restart(process.execPath), member, self), self);
-  assert.deepEqual(executableFor(restart('/bin/sh'), { ...member, uid: 0 }, self), restart('/bin/sh').exec);
+  assert.deepEqual(executableFor(restart(process.execPath), member, shared), self);
+  assert.deepEqual(executableFor(restart(process.execPath), null, shared), self);
+  assert.deepEqual(executableFor(restart('/bin/sh'), { ...member, uid: 0 }, shared), restart('/bin/sh').exec);
 });
 
 test('a group is found by its name and its number', { skip: process.platform === 'win32' }, () => {
