@@ -10,6 +10,7 @@ import { isStopped } from '../sys/process.ts';
 import { describeError } from '../sys/system-error.ts';
 import { DaemonMovedError, call } from './client.ts';
 import { limitHint } from '../sys/limit-hint.ts';
+import { lastWords } from './last-words.ts';
 import { readLines } from './lines.ts';
 import { errorOf } from './messages.ts';
 import type { Failure, Invocation, Request, Result } from './messages.ts';
@@ -75,11 +76,11 @@ export async function launchDaemon({ dir, self, onNote }: LaunchOptions): Promis
   const child = spawn(self.file, [...self.args, '-d', dir, 'daemon'], { cwd: '/', detached: true, stdio: ['ignore', 'pipe', 'pipe'], env });
   // Where a pipe cannot be had there is neither stream nor process; the error comes as an event.
   if (child.pid === undefined) return await failureToSpawn(child);
-  let lastWords = '';
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (lastWords = (lastWords + text).slice(-4096)));
+  let said = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (said = (said + text).slice(-4096)));
   try {
     const isReady = await Promise.race([hearLaunch(child, onNote), failureToSpawn(child)]);
-    if (!isReady) throw new GraceError('the daemon ended while it was starting', { hint: lastWords.trim() || `see ${statePaths(dir).log}` });
+    if (!isReady) throw new GraceError('the daemon ended while it was starting', { hint: lastWords(said) ?? `see ${statePaths(dir).log}` });
   } finally {
     child.stdout.destroy();
     child.stderr.destroy();

@@ -49,7 +49,8 @@ export function assemble({ options, launcher, paths, listeners, lock, logFile, s
   const resolve = (host: string) => names.resolve(host, { bindAddress: null, signal: AbortSignal.timeout(loopLookupMs) }).catch(() => []);
   const { engine } = opened;
   const unread: KeptRule[] = [];
-  const keptRules = new KeptRules(supervisor);
+  const troubles = new Troubles((text) => log.warn({ trouble: text }, 'serving all the same'));
+  const keptRules = new KeptRules(supervisor, troubles);
   const forwarder = new Forwarder({
     engine,
     changes,
@@ -74,7 +75,7 @@ export function assemble({ options, launcher, paths, listeners, lock, logFile, s
     log,
     logOutput: output,
     logProblem: () => logFile.problem,
-    troubles: new Troubles((text) => log.warn({ trouble: text }, 'serving all the same')),
+    troubles,
     keptRules,
     lock,
     changes,

@@ -131,7 +131,7 @@ async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Sup
     void received.then(() => {
       service.endedGenerations.resume();
       return followPlaces(service, end.signal);
-    }).catch(() => {}); // it serves no more
+    }).catch((error: unknown) => void (end.signal.aborted || logError(error)));
     void reportStatus(service);
     void turnAwayUnused(service);
     watchPaths(service);

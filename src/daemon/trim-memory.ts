@@ -51,11 +51,10 @@ export class Rest {
     const { quietMs = 3000, lookMs = 30_000, giveBack } = this.#options;
     const mark = this.#mark();
     const isQuiet = mark === this.#seen;
-    if (isQuiet && mark !== this.#rested) {
-      this.#rested = mark;
-      giveBack();
-    }
-    this.#schedule(isQuiet ? lookMs : quietMs);
+    this.#schedule(isQuiet ? lookMs : quietMs); // first: the watch goes on whatever becomes of the rest
+    if (!isQuiet || mark === this.#rested) return;
+    this.#rested = mark;
+    giveBack();
   }
 
   #mark(): string {

@@ -30,11 +30,17 @@ const passing: readonly (string | undefined)[] = ['EAGAIN', 'EWOULDBLOCK', 'ENOB
 /** A new channel; the ends are close-on-exec and the caller's. */
 export function openChannel(): [ChannelEnd, ChannelEnd] {
   const [streamA, streamB] = openSocketPair('stream');
-  const [datagramsA, datagramsB] = openSocketPair('datagram');
-  return [
-    { stream: streamA, datagrams: datagramsA },
-    { stream: streamB, datagrams: datagramsB },
-  ];
+  try {
+    const [datagramsA, datagramsB] = openSocketPair('datagram');
+    return [
+      { stream: streamA, datagrams: datagramsA },
+      { stream: streamB, datagrams: datagramsB },
+    ];
+  } catch (error) {
+    closeFd(streamA);
+    closeFd(streamB);
+    throw error;
+  }
 }
 
 /** Close an end that no {@link Channel} owns. */
@@ -74,8 +80,13 @@ export class Channel<Said, Heard> {
   constructor(end: ChannelEnd, events: ChannelEvents<Heard>) {
     this.end = end;
     this.#events = events;
-    setSocketOption(end.datagrams, C.SOL_SOCKET, C.SO_SNDBUF, datagramRoom);
-    this.#socket = new Socket({ fd: end.stream, readable: true, writable: false });
+    try {
+      setSocketOption(end.datagrams, C.SOL_SOCKET, C.SO_SNDBUF, datagramRoom);
+      this.#socket = new Socket({ fd: end.stream, readable: true, writable: false });
+    } catch (error) {
+      closeChannelEnd(end); // the other end hears that nobody listens
+      throw error;
+    }
     this.#socket.setEncoding('utf8');
     this.#socket.on('data', (text: string) => this.#listen(text));
     this.#socket.on('error', () => {}); // 'close' tells
@@ -190,13 +201,24 @@ export class Channel<Said, Heard> {
     this.#drain();
     const lines = `${this.#line}${text.replaceAll('\0', '')}`.split('\n');
     this.#line = lines.pop() ?? '';
-    for (const line of lines) if (this.#isOpen) this.#events.onMessage(JSON.parse(line) as Heard, []);
+    for (const line of lines) if (this.#isOpen) this.#tell(line, []);
   }
 
   #drain(): void {
     this.#collect();
     for (let received = this.#inbox.shift(); received; received = this.#inbox.shift()) {
-      this.#events.onMessage(JSON.parse(new TextDecoder().decode(received.data)) as Heard, received.fds);
+      this.#tell(new TextDecoder().decode(received.data), received.fds);
+    }
+  }
+
+  /** A handler that throws is a mistake, and one for whoever hears of those that nobody has caught: the next message, and the end, are told all the same. */
+  #tell(text: string, fds: number[]): void {
+    try {
+      this.#events.onMessage(JSON.parse(text) as Heard, fds);
+    } catch (error) {
+      queueMicrotask(() => {
+        throw error;
+      });
     }
   }
 

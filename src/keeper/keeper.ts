@@ -10,6 +10,7 @@ import { readFileSync, rmSync } from 'node:fs';
 import type { Invocation } from '../control/messages.ts';
 import { statePaths } from '../control/paths.ts';
 import { GraceError, errorMessage } from '../error.ts';
+import { closeFd } from '../sys/descriptor.ts';
 import { holdSignals } from '../sys/exec.ts';
 import { hasLinuxCalls, setChildSubreaper, setThreadName } from '../sys/process.ts';
 import { become, isThisProgram, recall } from './become.ts';
@@ -204,8 +205,13 @@ class Keeper {
       for (const name of message.forget) this.#store.forget(name);
     } else if ('candidate' in message) {
       const [stream, datagrams] = fds;
-      if (stream === undefined || datagrams === undefined) return;
-      this.#add({ stream, datagrams }, { phase: 'starting', pid: null }).channel.send({ hello: this.#hello(null) });
+      // Without a descriptor left for both, it finds the channel closed, and goes on without a keeper.
+      if (stream === undefined || datagrams === undefined) return fds.forEach(closeFd);
+      try {
+        this.#add({ stream, datagrams }, { phase: 'starting', pid: null }).channel.send({ hello: this.#hello(null) });
+      } catch (error) {
+        this.#console.print(`a new daemon cannot be kept: ${errorMessage(error)}`);
+      }
     } else if ('ready' in message) {
       Object.assign(generation, { pid: message.ready.pid });
       this.#become(generation, message.ready);

@@ -3,6 +3,7 @@ import type { ChildProcess, StdioOptions } from 'node:child_process';
 import { once } from 'node:events';
 import { errorCode, errorMessage, GraceError } from '../error.ts';
 import { clearOfPlaces } from '../sys/descriptor.ts';
+import { limitHint } from '../sys/limit-hint.ts';
 import { describeCode } from '../sys/system-error.ts';
 import { badArgument, checkOptions } from './argument.ts';
 import { LISTEN_FDS_START, takeInherited } from './inherit.ts';
@@ -257,7 +258,7 @@ export class Net {
       return child;
     } catch (error) {
       const code = errorCode(error);
-      throw new GraceError(`cannot start ${file}: ${code === undefined ? errorMessage(error) : `${describeCode(code)} (${code})`}`, { code: code ?? 'ERR_GRACE_SUCCESSOR', cause: error });
+      throw new GraceError(`cannot start ${file}: ${code === undefined ? errorMessage(error) : `${describeCode(code)} (${code})`}`, { hint: limitHint(error), code: code ?? 'ERR_GRACE_SUCCESSOR', cause: error });
     } finally {
       clear.close();
       notice?.closeGiven();

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import type { AddressInfo, Socket } from 'node:net';
 import { test } from 'node:test';
+import type { TestContext } from 'node:test';
 import { openClient, startBackend } from './backend.ts';
 import { makeGrace, program, runtime } from './grace.ts';
 import { until } from '../until.ts';
@@ -17,6 +18,22 @@ const unix = (dir: string) => `unix:${dir}.sock`;
 function limited(limit: number, ...args: string[]) {
   const { status, signal, stdout, stderr } = spawnSync('bash', ['-c', `ulimit -n ${limit}; exec "$@"`, 'bash', ...program, ...args], { encoding: 'utf8', timeout: 60_000 });
   return { status, signal, stdout, stderr };
+}
+
+/** Have these system calls of a process fail from now on, and of what it starts. Returns what ends that; null where strace cannot do it. */
+async function inject(t: TestContext, pid: number, calls: string, error: string, { isMainAlone = false } = {}): Promise<(() => Promise<void>) | null> {
+  const tracer = spawn('strace', [...(isMainAlone ? [] : ['-f']), '-p', String(pid), '-e', `trace=${calls}`, '-e', `inject=${calls}:error=${error}`], { stdio: ['ignore', 'ignore', 'pipe'] });
+  const detach = async () => {
+    if (tracer.exitCode !== null || tracer.signalCode !== null) return;
+    tracer.kill();
+    await once(tracer, 'exit');
+  };
+  t.after(detach);
+  const isAttached = await new Promise<boolean>((resolve) => {
+    tracer.once('error', () => resolve(false)).once('exit', () => resolve(false));
+    tracer.stderr.on('data', (text: Buffer) => void (/ attached/.test(String(text)) && resolve(true)));
+  });
+  return isAttached ? detach : null;
 }
 
 for (const limit of [21, 24, 28, 36, 48]) {
@@ -90,14 +107,9 @@ test('while the system has no descriptor for clients of the control socket, a co
   const client = await openClient(t, { port: await grace.port(src), host: '127.0.0.1' });
   assert.equal(await client.line(), 'backend');
   const { pid } = await grace.status();
-  // The main thread alone: it accepts commands. The runtime meets this by accepting and closing, so every other call must succeed.
-  const tracer = spawn('strace', ['-p', String(pid), '-e', 'trace=accept4,accept', '-e', 'inject=accept4,accept:error=ENFILE:when=1+3'], { stdio: ['ignore', 'ignore', 'pipe'] });
-  t.after(() => void tracer.kill());
-  const isAttached = await new Promise<boolean>((resolve) => {
-    tracer.once('error', () => resolve(false)).once('exit', () => resolve(false));
-    tracer.stderr.on('data', (text: Buffer) => void (/ attached/.test(String(text)) && resolve(true)));
-  });
-  if (!isAttached) return t.skip('strace may not attach here');
+  // The runtime meets this by accepting and closing, so every other call must succeed.
+  const detach = await inject(t, pid, 'accept4,accept', 'ENFILE:when=1+3', { isMainAlone: true });
+  if (!detach) return t.skip('strace may not attach here');
   const began = performance.now();
   const { code, stderr } = await grace.run('ls');
   assert.ok(performance.now() - began < 12_000);
@@ -107,8 +119,41 @@ test('while the system has no descriptor for clients of the control socket, a co
   }
   t.diagnostic(`ls exited with ${code} after ${Math.round(performance.now() - began)} ms`);
   assert.equal(await client.echo('not disturbed'), 'not disturbed');
-  tracer.kill();
-  await once(tracer, 'exit');
+  await detach();
   assert.equal((await grace.ls())[0]!.connections, 1);
   assert.equal((await grace.status()).pid, pid);
 });
+
+const shortages = ['socket:EMFILE', 'socketpair:EMFILE', 'pipe2:EMFILE', 'fcntl:EMFILE', 'openat:EMFILE', 'openat:ENFILE', 'memfd_create:EMFILE', 'epoll_create1:EMFILE', 'eventfd2:EMFILE', 'clone,clone3,vfork:EAGAIN'];
+
+for (const who of ['daemon', 'keeper'] as const) {
+  test(`whatever ${who} is short of, a command works or says in a line what is wrong, and clients are served`, { timeout: 2 * timeout, skip }, async (t) => {
+    const grace = makeGrace(t);
+    const backend = await startBackend(t, 'backend');
+    await grace.ok('start', src, backend.endpoint);
+    const client = await openClient(t, { port: await grace.port(src), host: '127.0.0.1' });
+    assert.equal(await client.line(), 'backend');
+    for (const [index, shortage] of shortages.entries()) {
+      const [calls, error] = shortage.split(':') as [string, string];
+      const { pid, keeper } = await grace.status();
+      const detach = await inject(t, who === 'keeper' ? keeper!.pid : pid, calls, error);
+      if (!detach) return t.skip('strace may not attach here');
+      const outcomes = [];
+      for (const args of [['start', unix(`${grace.dir}${index}`), backend.endpoint], ['ls'], ['restart', '--timeout', '20s']]) {
+        const { code, stderr } = await grace.run(...args);
+        assert.ok(code === 0 || code === 1, `${shortage} ${args[0]}: ${code} ${stderr}`);
+        if (code !== 0) assert.match(stderr, /^(note: .*\n)*grace: [^\n]+\n(hint: [^\n]+\n)?$/, `${shortage} ${args[0]}`);
+        assert.doesNotMatch(stderr, /did not come up|0x[0-9a-f]{6}|\n +at /, `${shortage} ${args[0]}`);
+        outcomes.push(code === 0 ? `${args[0]} works` : stderr.split('\n')[0]);
+      }
+      await detach();
+      t.diagnostic(`${shortage}: ${outcomes.join('; ')}`);
+      assert.equal(await client.echo(shortage), shortage);
+      const other = await openClient(t, { port: await grace.port(src), host: '127.0.0.1' });
+      assert.equal(await other.line(), 'backend');
+    }
+    await grace.ok('restart');
+    assert.equal(await client.echo('still'), 'still');
+    assert.doesNotMatch(grace.log(), /internal error/);
+  });
+}

@@ -167,3 +167,33 @@ test('last words are heard although the end that hears them answers what came be
   });
   assert.deepEqual(heard, ['question', 'the end']);
 });
+
+test('a message whose handling fails keeps neither the next one nor the end from being told, and its error is nobody else\'s', { timeout }, async () => {
+  const [a, b] = openChannel();
+  const heard: unknown[] = [];
+  const { promise: ended, resolve } = Promise.withResolvers<void>();
+  const errors: string[] = [];
+  const listener = (error: Error) => void errors.push(error.message);
+  const others = process.listeners('uncaughtException');
+  process.removeAllListeners('uncaughtException').on('uncaughtException', listener);
+  try {
+    const hearer = new Channel<never, unknown>(b, {
+      onMessage(message) {
+        heard.push(message);
+        if (message !== 'last') throw new Error(`no ${String(message)}`);
+      },
+      onEnd: resolve,
+    });
+    hearer.ref();
+    const speaker = new Channel<unknown, never>(a, { onMessage() {}, onEnd() {} });
+    for (const message of ['first', 'second', 'last']) speaker.send(message);
+    speaker.close();
+    await ended;
+    await new Promise((done) => setImmediate(done));
+  } finally {
+    process.removeListener('uncaughtException', listener);
+    for (const other of others) process.on('uncaughtException', other);
+  }
+  assert.deepEqual(heard, ['first', 'second', 'last']);
+  assert.deepEqual(errors, ['no first', 'no second']);
+});

@@ -2,6 +2,7 @@ import type { ChildProcess } from 'node:child_process';
 import { setTimeout as delay } from 'node:timers/promises';
 import { readLines, writeLine } from '../../control/lines.ts';
 import { handoverVariable } from '../../control/launch.ts';
+import { lastWords } from '../../control/last-words.ts';
 import type { Invocation } from '../../control/messages.ts';
 import { GraceError, errorMessage } from '../../error.ts';
 import { LISTEN_FDS_START } from '../../net/inherit.ts';
@@ -23,7 +24,7 @@ export class Successor {
   readonly #messages: AsyncGenerator<unknown, void, void>;
   /** How it ended, once it has. Listened for from the start: it may end before anybody asks. */
   readonly #end: Promise<string>;
-  #lastWords = '';
+  #said = '';
 
   /** This process's end of the socket pair by which connections move. */
   readonly moveSocket: number;
@@ -35,7 +36,7 @@ export class Successor {
     this.#end = new Promise((resolve) => {
       child.once('exit', (code, signal) => resolve(signal ? `was ended by ${signal}` : `exited with code ${code}`));
     });
-    child.stderr?.setEncoding('utf8').on('data', (text: string) => (this.#lastWords = (this.#lastWords + text).slice(-2000)));
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => (this.#said = (this.#said + text).slice(-4096)));
     child.stdin?.on('error', () => {}); // it ended; receive() tells
     this.#messages = readLines(child.stdout!);
   }
@@ -43,8 +44,9 @@ export class Successor {
   /** Start `exec` with these listeners, in this order. Rejects with GraceError when that cannot be. */
   static async start(exec: Invocation, { paths, lock, listeners: { net }, flags, supervisor, logOutput }: Service, listeners: readonly Listener[]): Promise<Successor> {
     const supervised = supervisor.prepareSuccessor({ firstFd: LISTEN_FDS_START + listeners.length + 1 });
-    const [moveSocket, moveSocketOfSuccessor] = openSocketPair('seqpacket');
+    let pair: [ours: number, theirs: number] | null = null;
     try {
+      const [moveSocket, moveSocketOfSuccessor] = (pair = openSocketPair('seqpacket'));
       const child = await net.startProcess({
         file: exec.file,
         args: [...exec.args, '-d', paths.dir, 'daemon', ...flags],
@@ -58,11 +60,11 @@ export class Successor {
       });
       return new Successor(child, { file: exec.file, moveSocket });
     } catch (error) {
-      closeFd(moveSocket);
+      if (pair) closeFd(pair[0]);
       const why = error instanceof GraceError ? whyNotRunnable(exec.file, error.cause) : null;
       throw why === null ? error : new GraceError(`cannot restart: ${errorMessage(error)}`, { hint: why, cause: error });
     } finally {
-      closeFd(moveSocketOfSuccessor);
+      if (pair) closeFd(pair[1]);
       supervised.close();
     }
   }
@@ -85,7 +87,7 @@ export class Successor {
     clearTimeout(timer);
     const why = whyNotRunnable(this.#file);
     if (why !== null) throw new GraceError(`cannot restart: ${why}`, { hint: 'name another executable with --exec PATH' });
-    throw new GraceError(`cannot restart: the new process ${how} before it served`, { hint: this.#lastWords.trim().split('\n').slice(-3).join(' | ') || undefined });
+    throw new GraceError(`cannot restart: the new process ${how} before it served`, { hint: lastWords(this.#said) });
   }
 
   /** The channel by which connections move, once it serves. */

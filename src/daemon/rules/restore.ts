@@ -97,7 +97,8 @@ function speaksTls(endpoint: ServerEndpoint): boolean {
 /** Try the rules that could not be served again, less and less often. Returns what ends that. */
 export function retryBroken(service: Service): () => void {
   const end = new AbortController();
-  void retryWhile(service, end.signal).catch(() => {}); // replaced or stopping: there is nothing left to try
+  // Replaced or stopping, there is nothing left to try.
+  void retryWhile(service, end.signal).catch((error: unknown) => void (end.signal.aborted || service.log.error({ error: errorMessage(error) }, 'internal error; rules that could not be served are not tried again')));
   return () => end.abort();
 }
 

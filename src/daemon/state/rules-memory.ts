@@ -9,6 +9,7 @@ import { hasLinuxCalls } from '../../sys/process.ts';
 import { ruleSchema } from './rules-file.ts';
 import type { KeptRule } from './rules-file.ts';
 import type { Supervisor } from '../supervisor/supervisor.ts';
+import type { Troubles } from '../troubles.ts';
 
 /** Each process has a name of its own for them: what a predecessor takes back is its own. */
 const prefix = 'grace-rules ';
@@ -37,16 +38,22 @@ export function readKeptRules(fd: number): KeptRule[] | null {
 /** The rules that this process has left with the keeper. Owns the descriptor of them until `forget`. */
 export class KeptRules {
   readonly #supervisor: Supervisor;
+  readonly #troubles: Pick<Troubles, 'attempt'>;
   readonly #name = `${prefix}${process.pid}`;
   #fd: number | null = null;
 
-  constructor(supervisor: Supervisor) {
+  constructor(supervisor: Supervisor, troubles: Pick<Troubles, 'attempt'>) {
     this.#supervisor = supervisor;
+    this.#troubles = troubles;
   }
 
-  /** Leave these with the keeper, in place of those before. */
+  /** Leave these with the keeper, in place of those before. Where there is no memory or descriptor for them, those on disk must do. */
   remember(rules: readonly KeptRule[]): void {
     if (this.#supervisor.keeper === null || !hasLinuxCalls) return;
+    this.#troubles.attempt('the keeper cannot be given a copy of the rules', () => this.#leave(rules));
+  }
+
+  #leave(rules: readonly KeptRule[]): void {
     const text = new TextEncoder().encode(JSON.stringify(rules));
     const before = this.#fd;
     this.#fd = openMemoryFile('grace-rules', Buffer.concat([Buffer.from(String(text.length).padStart(headSize, '0')), text]));

@@ -170,15 +170,16 @@ export class KeeperSupervisor implements Supervisor {
     if (this.#link?.isOpen) throw alreadyRuns(this.#options.dir, this.#keeper?.pid ?? process.pid);
     if (!this.#isServing) throw new GraceError(`the daemon in ${this.#options.dir} does not serve yet, or any more`);
     const [ours, theirs] = openChannel();
-    const socket = openSocket('unix', 'stream');
+    let socket: number | null = null;
     try {
+      socket = openSocket('unix', 'stream');
       connectSocket(socket, { family: 'unix', path });
       sendMessage(socket, new Uint8Array(1), { fds: [theirs.stream, theirs.datagrams] });
     } catch (error) {
       closeChannelEnd(ours);
       throw error;
     } finally {
-      closeFd(socket);
+      if (socket !== null) closeFd(socket);
       closeChannelEnd(theirs);
     }
     this.#open(ours).sendAll(this.#held, (names) => ({ keep: names }));

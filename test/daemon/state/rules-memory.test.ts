@@ -27,7 +27,7 @@ function fakeKeeper(keeper: Supervisor['keeper'] = { pid: 1, version: '1' }) {
 
 test('the keeper holds the rules that were remembered last, and none once they are forgotten', { skip }, () => {
   const { held, supervisor } = fakeKeeper();
-  const kept = new KeptRules(supervisor);
+  const kept = new KeptRules(supervisor, { attempt: (_, act) => act() });
   kept.remember([]);
   kept.remember(rules);
   const [[name, fd] = ['', -1], ...others] = held;
@@ -41,7 +41,7 @@ test('the keeper holds the rules that were remembered last, and none once they a
 
 test('rules that are remembered again and again cost no descriptors', { skip }, () => {
   const { supervisor } = fakeKeeper();
-  const kept = new KeptRules(supervisor);
+  const kept = new KeptRules(supervisor, { attempt: (_, act) => act() });
   const open = () => readdirSync('/proc/self/fd').length;
   const before = open();
   for (let count = 0; count < 5; count++) kept.remember(rules);
@@ -51,7 +51,7 @@ test('rules that are remembered again and again cost no descriptors', { skip }, 
 
 test('without a keeper nothing is held', { skip }, () => {
   const { held, supervisor } = fakeKeeper(null);
-  const kept = new KeptRules(supervisor);
+  const kept = new KeptRules(supervisor, { attempt: (_, act) => act() });
   kept.remember(rules);
   kept.forget();
   assert.equal(held.size, 0);
