@@ -3,16 +3,18 @@
  * exit code and listens to its signals.
  */
 import { runCli } from './cli/cli.ts';
+import { asideVariable, stepAside } from './control/step-aside.ts';
 import { leaveForeignEnvironment } from './environment.ts';
 import { givenArguments, workingDirectory } from './given-names.ts';
 import { channelVariable, stateVariable } from './keeper/messages.ts';
-import { originalInvocation } from './net/invocation.ts';
+import { originalInvocation, ownArguments } from './net/invocation.ts';
 import { commit, version } from './version.ts';
 
 async function main(): Promise<void> {
   leaveForeignEnvironment();
   process.umask(process.umask() & 0o077); // not even a script's umask may lock a user out of the state dir
   if (process.env[stateVariable] !== undefined) return await resumeAsKeeper();
+  if (process.env[asideVariable] !== undefined) return stepAside(originalInvocation(), ownArguments());
   const interruption = new AbortController();
   const interrupt = () => interruption.abort(new Error('interrupted'));
   process.once('SIGINT', interrupt);

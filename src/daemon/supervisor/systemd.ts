@@ -1,3 +1,4 @@
+import { asideVariable } from '../../control/step-aside.ts';
 import { keptNames, parseGiven } from '../../keeper/messages.ts';
 import type { Notifier } from '../../net/notify.ts';
 import { unsupervised } from './unsupervised.ts';
@@ -25,6 +26,8 @@ export function superviseBySystemd(notifier: Notifier): Supervisor {
   return {
     ...unsupervised,
     keepsOverStop: true,
+    // Its main process is to be its own child. Deno, whose spawn does not pass descriptors on as they are, starts it as ours.
+    prepareSuccessor: (options) => ({ ...unsupervised.prepareSuccessor(options), env: 'Deno' in globalThis ? {} : { [asideVariable]: '1' } }),
     keep(name, fd, { isHeld = false } = {}) {
       if (isHeld || !isStored(name)) return;
       notifier.removeFds({ name }); // the store holds any number of sockets under one name

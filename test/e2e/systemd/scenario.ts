@@ -121,6 +121,10 @@ const scenarios: Record<string, () => Promise<void>> = {
     console.log(`pids ${pids.join(' -> ')}: ${JSON.stringify(tally)}`);
     assert.deepEqual([tally.refused, tally.cut], [0, 0]);
     await run('systemctl', 'status', '--no-pager', '-n', '0', 'grace');
+    const journal = await run('journalctl', '--no-pager', '--quiet', '--output=cat', '--unit', 'grace');
+    assert.match(journal, /replaced/);
+    // A successor is systemd's own child, whose end it notices. Deno's is not.
+    if (program.length === 1) assert.doesNotMatch(journal, /not our child/);
     renameSync(executable, `${executable}.good`);
     writeFileSync(executable, '#!/bin/sh\nexit 1\n', { mode: 0o755 });
     assert.notEqual((await attempt('systemctl', 'reload', 'grace')).code, 0);

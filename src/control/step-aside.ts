@@ -1,0 +1,21 @@
+/**
+ * A successor that is to be the child of whoever started its predecessor: a service manager hears of the end of
+ * its own children alone, and complains about a main process that is none (systemd: "not our child").
+ */
+import { spawn } from 'node:child_process';
+import { errorMessage } from '../error.ts';
+import type { Invocation } from './messages.ts';
+
+/** Variable that tells a process to start the one that is meant, in its own process group, and to end. */
+export const asideVariable = 'GRACE_STEP_ASIDE';
+
+/** Start the same program with the same arguments and every descriptor that was passed on (LISTEN_FDS), and end: the system gives it another parent. */
+export function stepAside({ file, args }: Invocation, ownArguments: readonly string[]): void {
+  const { [asideVariable]: _, ...env } = process.env;
+  const descriptors = 3 + Number(env['LISTEN_FDS'] ?? 0);
+  const child = spawn(file, [...args, ...ownArguments], { env, stdio: Array.from({ length: descriptors }, (_each, fd) => fd) });
+  child.once('spawn', () => process.exit(0));
+  child.once('error', (error) => {
+    process.stderr.write(`cannot start ${file}: ${errorMessage(error)}\n`, () => process.exit(1));
+  });
+}
