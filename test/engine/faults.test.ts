@@ -112,6 +112,7 @@ for (const engine of ['native', 'portable'] as const) {
     const failed = traceCalls().filter((line) => line.includes('ENOBUFS')).length;
     t.diagnostic(`${failed} of ${traceCalls().length} writes failed`);
     assert.ok(failed > 2);
+    await forward.untrace();
     const { lines, stats } = await forward.end();
     assert.deepEqual([lines.filter(({ error }) => error), stats?.connections], [[], 0]);
     await server.close();

@@ -93,6 +93,15 @@ export class FaultyForward implements AsyncDisposable {
     return 10 * (Number(fields[11]) + Number(fields[12]));
   }
 
+  /** Watch no more, and have no call fail any more: the process's own last words may be among them. */
+  async untrace(): Promise<void> {
+    for (const tracer of this.#tracers.splice(0)) {
+      if (tracer.exitCode !== null || tracer.pid === undefined) continue;
+      tracer.kill();
+      await once(tracer, 'exit');
+    }
+  }
+
   /** Accept no more, and wait until all connections have ended. Returns the lines that were not read, and the counters. */
   async end(): Promise<{ lines: Line[]; stats: UpstreamStats | undefined }> {
     this.#child.stdin?.end();
@@ -102,11 +111,7 @@ export class FaultyForward implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const tracer of this.#tracers) {
-      if (tracer.exitCode !== null || tracer.pid === undefined) continue;
-      tracer.kill();
-      await once(tracer, 'exit');
-    }
+    await this.untrace();
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
     this.#child.kill('SIGKILL');
     await once(this.#child, 'exit');
