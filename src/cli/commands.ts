@@ -252,7 +252,7 @@ export const commands: readonly CommandDefinition[] = [
     summary: 'print the file that an init system starts grace by',
     details: ['With the path of this executable and the state dir in: that of -d or GRACE_DIR, or else /var/lib/grace. Its first lines say where to put it.'],
     args: [{ name: 'KIND', required: true, choices: unitKinds }],
-    options: [],
+    options: [{ name: 'socket-group', value: 'GROUP', help: 'let the members of this group command the daemon' }],
     examples: ['grace unit systemd > /etc/systemd/system/grace.service', 'grace -d /var/lib/edge unit openrc > /etc/init.d/grace'],
   },
   {

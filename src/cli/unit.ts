@@ -1,9 +1,10 @@
+import { quoted } from '../endpoint/error.ts';
 import { GraceError } from '../error.ts';
 import { argument } from './context.ts';
 import type { Context, Input } from './context.ts';
 import { defaultPaths, unitKinds, unitText } from './unit-files.ts';
 
-/** `grace unit systemd|socket|sysv|openrc|runit|supervisord|logrotate`: the file for it, with this executable and the state dir in. */
+/** `grace unit systemd|socket|sysv|openrc|runit|supervisord|logrotate [--socket-group GROUP]`: the file for it, with this executable and the state dir in. */
 export function unit(context: Context, input: Input): number {
   const { env, self, stdout, stderr } = context;
   const kind = unitKinds.find((each) => each === argument(input, 0))!;
@@ -15,6 +16,8 @@ export function unit(context: Context, input: Input): number {
   for (const path of [executable, dir]) {
     if (/[^\w/.,+@:-]/.test(path)) throw new GraceError(`cannot put "${path}" into a file for ${kind}: it has a character that such files take for something else`, { hint: 'use a path of letters, digits and / . , + @ : _ -' });
   }
-  stdout.write(unitText(kind, { executable, dir }));
+  const group = input.value('socket-group') ?? null;
+  if (group !== null && !/^([A-Za-z_][\w.-]*|[0-9]+)$/.test(group)) throw new GraceError(`--socket-group takes the name or number of a group, not ${quoted(group)}`, { code: 'ERR_GRACE_USAGE' });
+  stdout.write(unitText(kind, { executable, dir }, group));
   return 0;
 }

@@ -59,3 +59,19 @@ test('from source the path is that of an installed executable, and that is said'
   assert.match(stdout, /^exec \/usr\/local\/bin\/grace /m);
   assert.equal(stderr, 'note: this grace is no executable; the file is for /usr/local/bin/grace\n');
 });
+
+test('grace unit --socket-group has the daemon started for that group', { timeout }, async () => {
+  const of = (kind: string) => runWords(['unit', kind, '--socket-group', 'deploy'], { self });
+  assert.match((await of('systemd')).stdout, /^ExecStart=.* daemon --socket-group deploy$[^]*^DynamicUser=no\nUser=grace\nSupplementaryGroups=deploy$/m);
+  assert.match((await runWords(['-d', '/srv/grace', 'unit', 'systemd', '--socket-group', 'deploy'], { self })).stdout, /^User=grace\nSupplementaryGroups=deploy$/m);
+  assert.match((await of('sysv')).stdout, /^GRACE_ARGS='--socket-group deploy' #/m);
+  assert.match((await of('openrc')).stdout, /^: "\$\{command_args_extra:=--socket-group deploy\}"\n\ncommand=/m);
+  assert.match((await of('runit')).stdout, /^exec .* daemon --socket-group deploy$/m);
+  assert.match((await of('supervisord')).stdout, /^command=.* daemon --socket-group deploy$/m);
+  for (const kind of ['socket', 'logrotate']) {
+    const { exitCode, stderr } = await of(kind);
+    assert.equal(exitCode, 2);
+    assert.match(stderr, /^grace: --socket-group is for a file that starts the daemon, and that for \w+ does not\n/);
+  }
+  assert.match((await runWords(['unit', 'runit', '--socket-group', 'a b'], { self })).stderr, /^grace: --socket-group takes the name or number of a group, not "a b"\n/);
+});

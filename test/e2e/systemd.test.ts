@@ -37,6 +37,7 @@ for (const [scenario, title] of [
   ['restart', 'systemctl restart refuses and cuts off nobody'],
   ['watchdog', 'a successor answers to the watchdog, and one that hangs is started again'],
   ['sockets', 'a rule on a socket of a socket unit goes through reload and crash'],
+  ['group', 'under the unit for a deploy group its members command the daemon, which runs as a user of its own, and others do not'],
   ['rotate', 'after the log was rotated the service reloads and starts again'],
 ] as const) {
   test(title, { timeout }, (t) => play(t, scenario));

@@ -205,6 +205,31 @@ const scenarios: Record<string, () => Promise<void>> = {
     assert.equal(tally.refused, 0);
   },
 
+  async group() {
+    install();
+    await run('groupadd', '--system', 'deploy');
+    await run('useradd', '--system', '--user-group', '--no-create-home', 'grace');
+    for (const [user, group] of [['anna', 'deploy'], ['berta', 'users']] as const) await run('useradd', '--no-create-home', '--groups', group, user);
+    writeFileSync('/etc/systemd/system/grace.service', `${await run(executable, 'unit', 'systemd', '--socket-group', 'deploy')}\n`);
+    await run('systemctl', 'daemon-reload');
+    await run('systemctl', 'start', 'grace');
+    const as = (user: string, ...args: string[]) => attempt('runuser', '-u', user, '--', executable, '-d', dir, ...args);
+    const greeter = await startGreeter();
+    for (let round = 0; round < 2; round++) {
+      assert.equal((await as('anna', 'start', `tcp:${8080 + round}:interface=127.0.0.1`, `tcp:127.0.0.1:${greeter.port}`)).code, 0);
+      assert.equal((await as('anna', 'ls')).code, 0);
+      const refused = await as('berta', 'ls');
+      assert.equal(refused.code, 1);
+      assert.match(refused.text, /permission denied/);
+      const exec = await as('anna', 'restart', '--exec', '/bin/true');
+      assert.equal(exec.code, 1);
+      await run('systemctl', round === 0 ? 'reload' : 'restart', 'grace');
+    }
+    assert.equal((await as('anna', 'restart')).code, 0);
+    assert.equal(await refuses(8081), false);
+    assert.match(await run('ps', '-o', 'user=', '-p', (await show()).MainPID), /^grace$/);
+  },
+
   async rotate() {
     if (!existsSync('/usr/sbin/logrotate')) {
       console.log('there is no logrotate here');
