@@ -68,7 +68,7 @@ export function assemble({ options, launcher, paths, listeners, lock, logFile, s
     },
     observe: (src) => logConnections(log, src),
   });
-  const endedGenerations = new EndedGenerations(forwarder);
+  const endedGenerations = new EndedGenerations(forwarder.adoption);
   const generations = new Generations({ paths, changes, onEnded: (report) => endedGenerations.ended(report) });
   return {
     paths,

@@ -1,4 +1,4 @@
-/** Tells whoever waits that something changed; they look again and see what. */
+/** Wakes whoever waits when something has changed; they look again and see what. */
 export class Changes {
   #waiters = new Set<() => void>();
 

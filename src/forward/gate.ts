@@ -2,7 +2,7 @@ import { unlessAborted } from '../abort.ts';
 
 /**
  * Lets changes to one rule pass one at a time, changes to different rules side by side, and none at
- * all while the gate is shut (a hand-over takes a picture of all rules that must stay true) or once
+ * all while the gate is shut (a hand-over takes a snapshot of all rules that must stay true) or once
  * it is closed (nothing is to change any more).
  */
 export class Gate {

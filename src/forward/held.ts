@@ -1,4 +1,10 @@
-/** A forwarder whose rules do not change, until one of the last three is called. */
+import type { Changes } from './changes.ts';
+import type { Draining } from './draining.ts';
+import type { Gate } from './gate.ts';
+import type { RuleOpener } from './opener.ts';
+import type { RuleTable } from './table.ts';
+
+/** Rules that do not change while a successor is made from their snapshot, until one of the last three is called. */
 export type Held = {
   /** Stop accepting; a client that waits in a queue stays there. */
   pause(): Promise<void>;
@@ -9,3 +15,27 @@ export type Held = {
   /** Let go of all listeners, which a successor has; changes that come now fail with the reason. */
   handOver(reason: Error): void;
 };
+
+/** What has a part in it. */
+export type HoldOptions = { gate: Gate; table: RuleTable; opener: RuleOpener; draining: Draining; changes: Changes };
+
+/** Hold changes back, once those that run are through. Rejects with the signal's reason. */
+export async function holdRules({ gate, table, opener, draining, changes }: HoldOptions, options: { signal?: AbortSignal }): Promise<Held> {
+  const open = await gate.shut(options);
+  return {
+    pause: async () => void (await Promise.all(table.rules.map((rule) => rule.pause()))),
+    release: () => {
+      open();
+    },
+    resume: () => {
+      for (const rule of table.rules) rule.resume(opener.openFrontend(rule));
+      open();
+    },
+    handOver: (reason) => {
+      draining.release(table.takeRules());
+      table.forgetBroken();
+      open(reason);
+      changes.notify();
+    },
+  };
+}

@@ -17,7 +17,7 @@ export type ForwarderOptions = {
   replaceListener?(before: Listener): void;
   /** The listener is a rule's that is described otherwise from now on: apply what the socket itself can change. Throws GraceError. */
   describeListener?(listener: Listener, change: { from: SourceSpec; to: SourceSpec }): void;
-  /** Keep the rules; a change that cannot be kept does not happen. */
+  /** Store the rules; a change that cannot be stored does not happen. */
   save(rules: readonly RuleSpec[]): Promise<void>;
   observe(src: SourceSpec): EngineObserver;
   /** Notified when a rule came, went or was switched, and when a destination that gets no new connections has drained. */

@@ -18,7 +18,7 @@ export type SourceSpec = {
   name?: string;
 };
 
-/** A rule as it is kept and handed over. */
+/** A rule as it is stored and handed over. */
 export type RuleSpec = { src: SourceSpec; dst: DestinationSpec };
 
 /** A rule that is being served: its listener, and its destinations with the current one first. */

@@ -8,7 +8,7 @@ import type { RuleSpec, SourceSpec } from './rule.ts';
 /** One destination with its connections in this process. */
 export type DestinationView = { src: SourceSpec; destination: Destination; isCurrent: boolean; listener: Listener | null };
 
-/** A kept rule that cannot be served at the moment, why, and since when (ISO 8601). */
+/** A stored rule that cannot be served at the moment, why, and since when (ISO 8601). */
 export type BrokenRule = { spec: RuleSpec; error: Error; since: string };
 
 /** Which rules there are, served or not, and whose connections outlive their rule. */
@@ -26,7 +26,7 @@ export class RuleTable {
     return [...this.#broken.values()];
   }
 
-  /** Every rule that is kept, served or not, in the order in which they were started. */
+  /** Every rule that is stored, served or not, in the order in which they were started. */
   get specs(): RuleSpec[] {
     return [...this.rules.map((rule) => ({ src: rule.src, dst: rule.current.spec })), ...this.broken.map(({ spec }) => spec)];
   }
@@ -129,13 +129,13 @@ export class RuleTable {
   }
 }
 
-/** Most sources that a hint names. */
-const mostNamed = 5;
+/** Sources that a hint names at most. */
+const maxNamed = 5;
 
 function notForwarded({ typed }: Pick<SourceSpec, 'typed'>, specs: readonly RuleSpec[]): GraceError {
   const sources = specs.map(({ src }) => src.typed);
   const guess = nearest(typed, [...specs.flatMap(({ src }) => src.name ?? []), ...sources]);
-  const few = sources.length <= mostNamed ? `forwarded: ${sources.join(', ')}` : 'see: grace ls';
+  const few = sources.length <= maxNamed ? `forwarded: ${sources.join(', ')}` : 'see: grace ls';
   const hint = guess === undefined ? few : `did you mean ${guess}?`;
   return new GraceError(`${typed} is not forwarded`, { hint: sources.length === 0 ? `nothing is; forward it with: grace start ${/^[\w.-]*[A-Za-z][\w.-]*$/.test(typed) ? 'SRC' : typed} DST` : hint, code: 'ERR_GRACE_NOT_FORWARDED' });
 }

@@ -112,7 +112,7 @@ test('a source that is forwarded elsewhere is refused, with a word about switch'
   await assert.rejects(forwarder.start(rule('tcp:9000', b)), (error: GraceError) => /already forwarded/.test(error.message) && /grace switch/.test(error.hint ?? ''));
 });
 
-test('a rule that cannot be kept does not start, and its listener is closed', async () => {
+test('a rule that cannot be stored does not start, and its listener is closed', async () => {
   const { forwarder, listeners } = setUp({ save: () => Promise.reject(new GraceError('disk full')) });
   const spec = rule('tcp:9000', a);
   await assert.rejects(forwarder.start(spec), /disk full/);
@@ -120,7 +120,7 @@ test('a rule that cannot be kept does not start, and its listener is closed', as
   assert.equal(forwarder.hasRules, false);
 });
 
-test('a switch that cannot be kept does not happen', async () => {
+test('a switch that cannot be stored does not happen', async () => {
   let isFull = false;
   const { forwarder, table } = setUp({ save: async () => {
     if (isFull) throw new GraceError('disk full');
@@ -143,7 +143,7 @@ test('two starts of one source at once open one listener', async () => {
   assert.equal(opened, 1);
 });
 
-test('changes of different rules at once are all kept', async () => {
+test('changes of different rules at once are all stored', async () => {
   const saved: string[][] = [];
   const { forwarder } = setUp({ save: async (rules) => {
     await new Promise((resolve) => setImmediate(resolve));
@@ -179,17 +179,17 @@ test('whoever waits for changes hears when the last connection of an earlier des
   await change;
 });
 
-test('a rule that cannot be served is kept, and can be stopped', async () => {
+test('a rule that cannot be served stays stored, and can be stopped', async () => {
   const { forwarder, saved } = setUp({ open: () => Promise.reject(new GraceError('address already in use')) });
   const spec = rule('tcp:9000', a);
-  assert.match(String(await forwarder.restore(spec)), /already in use/);
+  assert.match(String(await forwarder.restoration.restore(spec)), /already in use/);
   assert.deepEqual(forwarder.specs, [spec]);
   await forwarder.stop(spec.src);
   assert.deepEqual(saved.at(-1), []);
   assert.equal(forwarder.hasRules, false);
 });
 
-test('changes wait while rules are held, and fail with the reason when they are retired', async () => {
+test('changes wait while rules are held, and fail with the reason when they are handed over', async () => {
   const { forwarder, table, connect } = setUp();
   const spec = rule('tcp:9000', a);
   await forwarder.start(spec);
@@ -215,7 +215,7 @@ test('a forwarder whose successor failed accepts again, and changes that waited 
   connect(spec);
 });
 
-test('a rule whose listener is being opened when everything stops is not served, and not kept', async () => {
+test('a rule whose listener is being opened when everything stops is not served, and not stored', async () => {
   const opening = Promise.withResolvers<Listener>();
   const asked = Promise.withResolvers<void>();
   const { forwarder, saved, engine } = setUp({ open: () => (asked.resolve(), opening.promise) });
@@ -230,12 +230,12 @@ test('a rule whose listener is being opened when everything stops is not served,
   assert.deepEqual(saved, []);
 });
 
-test('a rule that is being written down when everything stops does not start, and is kept no longer', async () => {
+test('a rule that is being written down when everything stops does not start, and is stored no longer', async () => {
   const written = Promise.withResolvers<void>();
   const writing = Promise.withResolvers<void>();
-  const kept: number[] = [];
+  const stored: number[] = [];
   const save = (rules: readonly RuleSpec[]) => {
-    kept.push(rules.length);
+    stored.push(rules.length);
     writing.resolve();
     return written.promise;
   };
@@ -249,7 +249,7 @@ test('a rule that is being written down when everything stops does not start, an
   assert.equal((await stopped).length, 0);
   assert.throws(() => connect(spec), /nobody accepts/);
   assert.equal(listeners.get(spec.src.key)?.isOpen, false);
-  assert.deepEqual(kept, [1, 0]);
+  assert.deepEqual(stored, [1, 0]);
   assert.deepEqual(table(), []);
 });
 
@@ -263,7 +263,7 @@ test('after everything was stopped nothing can be started, switched or stopped',
   await assert.rejects(forwarder.stop(spec.src), /the daemon is stopping/);
 });
 
-test('no client of a rule is accepted before the rule is kept', async () => {
+test('no client of a rule is accepted before the rule is stored', async () => {
   const written = Promise.withResolvers<void>();
   const writing = Promise.withResolvers<void>();
   const { forwarder, connect } = setUp({ save: () => (writing.resolve(), written.promise) });
@@ -275,7 +275,7 @@ test('no client of a rule is accepted before the rule is kept', async () => {
   assert.throws(() => connect(rule('tcp:9000', a)), /nobody accepts/);
 });
 
-test('what is kept is as it was when a rule that was kept cannot be served after all', async () => {
+test('what is stored is as it was when a rule that was stored cannot be served after all', async () => {
   const { forwarder, engine, saved, listeners } = setUp();
   await forwarder.start(rule('tcp:9000', a));
   engine.openFrontend = () => {
@@ -331,10 +331,10 @@ test('a destination is forgotten with its last connection, and not while a rule 
   assert.equal(upstreamA?.isForgotten, true);
 });
 
-test('a destination that drains while a switch back to it is being kept is not brought back', async () => {
-  const { promise: mayKeep, resolve: keep } = Promise.withResolvers<void>();
+test('a destination that drains while a switch back to it is being stored is not brought back', async () => {
+  const { promise: mayStore, resolve: store } = Promise.withResolvers<void>();
   let saves = 0;
-  const { forwarder, connect, engine } = setUp({ save: () => (++saves < 3 ? Promise.resolve() : mayKeep) });
+  const { forwarder, connect, engine } = setUp({ save: () => (++saves < 3 ? Promise.resolve() : mayStore) });
   await forwarder.start(rule('tcp:9000', a));
   const first = connect(rule('tcp:9000', a));
   await forwarder.switch(rule('tcp:9000', b).src, rule('tcp:9000', b).dst);
@@ -342,19 +342,19 @@ test('a destination that drains while a switch back to it is being kept is not b
   await settled();
   first.end();
   await settled();
-  keep();
+  store();
   await switched;
   assert.equal(engine.upstreams[0]?.isForgotten, true);
   assert.equal(connect(rule('tcp:9000', a)).isForgotten, false);
 });
 
-for (const fails of ['the socket refuses it', 'it cannot be kept']) {
+for (const fails of ['the socket refuses it', 'it cannot be stored']) {
   test(`a rule whose parameters cannot change goes on accepting as before: ${fails}`, async () => {
     let isBroken = false;
     const breakWhen = (what: string) => {
       if (isBroken && fails === what) throw new GraceError('not so');
     };
-    const { forwarder, engine, listeners } = setUp({ describe: () => breakWhen('the socket refuses it'), save: async () => breakWhen('it cannot be kept') });
+    const { forwarder, engine, listeners } = setUp({ describe: () => breakWhen('the socket refuses it'), save: async () => breakWhen('it cannot be stored') });
     const before = rule('tcp:9000', a);
     await forwarder.start(before);
     isBroken = true;

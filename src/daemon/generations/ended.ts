@@ -3,16 +3,16 @@
  * counted once, although its predecessor and its successor both see it end when it does so between them.
  */
 import type { GenerationReport } from '../../control/messages.ts';
-import type { Forwarder } from '../../forward/forwarder.ts';
+import type { Adoption } from '../../forward/adoption.ts';
 
 /** The counts of processes of this daemon that have ended, added to the rules' own; held back while a restart decides who counts them. */
 export class EndedGenerations {
-  readonly #forwarder: Pick<Forwarder, 'add'>;
+  readonly #adoption: Pick<Adoption, 'add'>;
   readonly #counted = new Set<string>();
   #held: GenerationReport[] | null = null;
 
-  constructor(forwarder: Pick<Forwarder, 'add'>) {
-    this.#forwarder = forwarder;
+  constructor(adoption: Pick<Adoption, 'add'>) {
+    this.#adoption = adoption;
   }
 
   /** A generation has ended; this is the last that it said. */
@@ -44,6 +44,6 @@ export class EndedGenerations {
     const name = `${report.pid} ${report.since}`;
     if (this.#counted.has(name)) return;
     this.#counted.add(name);
-    for (const { srcKey, dstKey, row } of report.rows) this.#forwarder.add({ srcKey, dstKey }, row);
+    for (const { srcKey, dstKey, row } of report.rows) this.#adoption.add({ srcKey, dstKey }, row);
   }
 }

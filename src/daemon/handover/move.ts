@@ -19,7 +19,7 @@ import { CONNECTIONS_PER_BATCH, receiveBatch, sendBatch } from '../../engine/tra
 import type { Mover } from '../../engine/engine.ts';
 import type { MovedConnection } from '../../engine/transfer.ts';
 import { errorMessage, GraceError } from '../../error.ts';
-import type { DestinationView } from '../../forward/forwarder.ts';
+import type { DestinationView } from '../../forward/table.ts';
 import type { RuleSpec } from '../../forward/rule.ts';
 import { closeFd } from '../../sys/descriptor.ts';
 import type { Service } from '../service.ts';
@@ -145,7 +145,7 @@ export type MoveInOptions = {
   silenceMs?: number | undefined;
 };
 
-type MovingService = { engine: Service['engine']; log: Service['log']; forwarder: Pick<Service['forwarder'], 'receive' | 'carry'>; endedGenerations?: Service['endedGenerations'] };
+type MovingService = { engine: Service['engine']; log: Service['log']; forwarder: { adoption: Pick<Service['forwarder']['adoption'], 'receive' | 'carry'> }; endedGenerations?: Service['endedGenerations'] };
 
 /** In the new process: take what comes, until the old one has no more or is gone. Resolves with how many connections came. */
 export async function moveIn(service: MovingService, { channel, socket, isDead, silenceMs = defaultSilenceMs }: MoveInOptions): Promise<number> {
@@ -188,7 +188,7 @@ export async function moveIn(service: MovingService, { channel, socket, isDead, 
       waiting = null;
     } else if ('moved' in message) {
       const { totals, ended = [] } = message.moved;
-      const known = totals.map(({ src, dst, ...carried }) => service.forwarder.carry(readRule({ src, dst }), carried));
+      const known = totals.map(({ src, dst, ...carried }) => service.forwarder.adoption.carry(readRule({ src, dst }), carried));
       for (const report of ended) service.endedGenerations?.ended(report);
       channel.send({ counted: true, known: [...known.keys()].filter((index) => known[index]) });
       return came;
@@ -199,7 +199,7 @@ export async function moveIn(service: MovingService, { channel, socket, isDead, 
 /** Returns how many connections there are now. */
 function adopt({ forwarder, engine, log }: MovingService, { spec, since, connections }: { spec: RuleSpec; since: string; connections: MovedConnection[] }): number {
   try {
-    forwarder.receive(spec, since, (options) => engine.mover!.adopt(connections, options));
+    forwarder.adoption.receive(spec, since, (options) => engine.mover!.adopt(connections, options));
     return connections.length;
   } catch (error) {
     log.error({ src: spec.src.typed, dst: spec.dst.typed, connections: connections.length, error: errorMessage(error) }, 'connections of the replaced process are lost');

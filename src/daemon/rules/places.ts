@@ -11,11 +11,11 @@ export async function followPlaces({ forwarder, generations, changes }: Pick<Ser
     await generations.refresh();
     signal.throwIfAborted();
     const rows = generations.reports.flatMap((report) => report.rows);
-    forwarder.reserve(({ key }) => rows.filter(({ srcKey }) => srcKey === key).reduce((sum, { row }) => sum + row.connections, 0));
+    forwarder.adoption.reserve(({ key }) => rows.filter(({ srcKey }) => srcKey === key).reduce((sum, { row }) => sum + row.connections, 0));
     const next = new AbortController();
     const either = AbortSignal.any([signal, next.signal]);
     const change = changes.next(either);
-    const time = forwarder.hasReserved ? delay(askMs, undefined, { signal: either, ref: false }) : change;
+    const time = forwarder.adoption.hasReserved ? delay(askMs, undefined, { signal: either, ref: false }) : change;
     try {
       await Promise.race([change, time]);
     } finally {

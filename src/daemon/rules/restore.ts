@@ -27,7 +27,7 @@ export async function restoreRules(service: Service, given: readonly GivenRule[]
     const rule = tryToRead(service, kept, note);
     if (!rule) continue;
     service.listeners.prefer(rule.src, kept.port);
-    const problem = await service.forwarder.restore(rule, counters.of(rule));
+    const problem = await service.forwarder.restoration.restore(rule, counters.of(rule));
     if (problem) note(`cannot forward ${rule.src.typed} to ${rule.dst.typed} for now: ${problem.message}`);
   }
   return counters.generations;
@@ -84,8 +84,8 @@ export function adoptRules(service: Service, handover: Handover): void {
     checkClient(rule.dst.endpoint, { paths: false }); // one that is too long is told to each client, as before
   }
   for (const { rule, listener, src: _src, dst: _dst, ...carried } of rules) {
-    if (listener === null) service.forwarder.keepBroken(rule, new GraceError('it could not be served before the restart'));
-    else service.forwarder.adopt(rule, service.listeners.inherited(rule.src, listener), carried);
+    if (listener === null) service.forwarder.restoration.addBroken(rule, new GraceError('it could not be served before the restart'));
+    else service.forwarder.adoption.adoptRule(rule, service.listeners.inherited(rule.src, listener), carried);
   }
 }
 
@@ -112,7 +112,7 @@ async function retryWhile(service: Service, signal: AbortSignal): Promise<never>
     await delay(pauseMs, undefined, { signal });
     for (const { spec } of forwarder.broken) {
       if (service.phase !== 'serving') break;
-      if (await forwarder.retry(spec)) log.info({ src: spec.src.typed, dst: spec.dst.typed }, 'rule is served again');
+      if (await forwarder.restoration.retry(spec)) log.info({ src: spec.src.typed, dst: spec.dst.typed }, 'rule is served again');
     }
   }
 }

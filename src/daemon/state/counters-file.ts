@@ -7,8 +7,9 @@ import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import * as v from 'valibot';
 import type { GenerationReport } from '../../control/messages.ts';
 import type { CarriedStats } from '../../forward/destination.ts';
-import type { DestinationView, Forwarder } from '../../forward/forwarder.ts';
+import type { Forwarder } from '../../forward/forwarder.ts';
 import type { RuleSpec } from '../../forward/rule.ts';
+import type { DestinationView } from '../../forward/table.ts';
 
 /** Time between two looks whether there is something to write down, in milliseconds. */
 const periodMs = 10_000;

@@ -5,7 +5,7 @@ import type { moveIn } from '../../../src/daemon/handover/move.ts';
 import type { Service } from '../../../src/daemon/service.ts';
 import type { NativeEngine } from '../../../src/engine/native/engine.ts';
 import type { Upstream } from '../../../src/engine/engine.ts';
-import type { DestinationView } from '../../../src/forward/forwarder.ts';
+import type { DestinationView } from '../../../src/forward/table.ts';
 
 const ignore = () => {};
 export const silentLog: Service['log'] = { trace: ignore, debug: ignore, info: ignore, warn: ignore, error: ignore, fatal: ignore } as unknown as Service['log'];
@@ -26,12 +26,14 @@ export function newService(engine: NativeEngine): NewService {
     log: silentLog,
     upstreams,
     forwarder: {
-      receive({ dst }, _since, adopt) {
-        const upstream = engine.openUpstream(dst.endpoint);
-        upstreams.push(upstream);
-        adopt({ upstream, frontend: null, observer: {}, idleMs: null });
+      adoption: {
+        receive({ dst }, _since, adopt) {
+          const upstream = engine.openUpstream(dst.endpoint);
+          upstreams.push(upstream);
+          adopt({ upstream, frontend: null, observer: {}, idleMs: null });
+        },
+        carry: () => true,
       },
-      carry: () => true,
     },
   };
 }

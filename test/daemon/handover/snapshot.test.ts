@@ -23,7 +23,7 @@ function serviceWith(rules: [src: string, dst: string, listener: Listener][], mo
   const engine = new FakeEngine();
   const refuse = () => Promise.reject(new Error('nothing is opened or written'));
   const forwarder = new Forwarder({ engine, changes: new Changes(), openListener: refuse, closeListener: () => {}, save: refuse, observe: () => ({}) });
-  for (const [src, dst, listener] of rules) forwarder.adopt(ruleOf(src, dst, 'web'), listener, { bytesIn: 10, bytesOut: 20, since });
+  for (const [src, dst, listener] of rules) forwarder.adoption.adoptRule(ruleOf(src, dst, 'web'), listener, { bytesIn: 10, bytesOut: 20, since });
   const given = [
     { listener: unused, fd: 3, index: 0, name: 'unused' },
     { listener: passed, fd: 4, index: 1, name: 'passed' },
@@ -56,7 +56,7 @@ test('counters are those of the moment, and known as what the successor was told
 test('a rule that cannot be served, and one of another version, go along', () => {
   const unread = [{ src: text('quic:1'), dst: text('quic:2') }];
   const { service, forwarder } = serviceWith([], { unread });
-  forwarder.keepBroken(ruleOf('tcp:9000', 'tcp:127.0.0.1:1'), new GraceError('in use'));
+  forwarder.restoration.addBroken(ruleOf('tcp:9000', 'tcp:127.0.0.1:1'), new GraceError('in use'));
   const { handover } = takeSnapshot(service);
   assert.deepEqual(handover.rules.map(({ src, listener }) => [src.typed, listener]), [['tcp:9000', null]]);
   assert.deepEqual(handover.unread, unread);

@@ -2,16 +2,16 @@ import type { Changes } from './changes.ts';
 import type { Gate } from './gate.ts';
 import type { RuleSpec } from './rule.ts';
 
-/** What becomes of the rules that are kept; it may change the list that it gets. */
+/** What becomes of the stored rules; it may change the list that it gets. */
 export type RuleChange = (specs: RuleSpec[]) => RuleSpec[];
 
-/** Changes the rules: every change is kept before it takes effect, one at a time. */
-export class Keeping {
-  readonly #options: KeepingOptions;
-  /** Settled when the last change of the kept rules is through. */
+/** Changes of the rules, one at a time: each is stored before it takes effect, and undone in the store when it then fails. */
+export class Transactions {
+  readonly #options: TransactionsOptions;
+  /** Settled when the last change of the stored rules is through. */
   #settled: Promise<void> = Promise.resolve();
 
-  constructor(options: KeepingOptions) {
+  constructor(options: TransactionsOptions) {
     this.#options = options;
   }
 
@@ -21,10 +21,10 @@ export class Keeping {
   }
 
   /**
-   * Keep the rules as they will be, then make them so; where that fails they are kept as they were. One
+   * Store the rules as they will be, then make them so; where that fails they are stored as they were. One
    * change at a time, whichever rules they are of: each starts from what the one before has left.
    */
-  async keep(change: RuleChange, apply: () => void): Promise<void> {
+  async commit(change: RuleChange, apply: () => void): Promise<void> {
     const { gate, specs, save, changes } = this.#options;
     const turn = this.#settled.then(async () => {
       gate.mustBeOpen();
@@ -43,5 +43,5 @@ export class Keeping {
   }
 }
 
-/** `specs`: every rule that is kept at the moment. */
-export type KeepingOptions = { save(rules: readonly RuleSpec[]): Promise<void>; changes: Changes; gate: Gate; specs(): RuleSpec[] };
+/** `specs`: every rule that is stored at the moment. */
+export type TransactionsOptions = { save(rules: readonly RuleSpec[]): Promise<void>; changes: Changes; gate: Gate; specs(): RuleSpec[] };

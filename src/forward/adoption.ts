@@ -1,0 +1,86 @@
+import { innerEndpoint } from '../endpoint/inner.ts';
+import type { ServerEndpoint, ServerExtras } from '../endpoint/model.ts';
+import type { AdoptOptions } from '../engine/engine.ts';
+import type { Listener } from '../net/listener.ts';
+import type { CarriedStats } from './destination.ts';
+import type { Draining } from './draining.ts';
+import type { RuleOpener } from './opener.ts';
+import type { ForwarderOptions } from './options.ts';
+import type { RuleSpec, SourceSpec } from './rule.ts';
+import type { RuleTable } from './table.ts';
+
+/** What has a part in it. */
+export type AdoptionOptions = Pick<ForwarderOptions, 'observe' | 'changes'> & { table: RuleTable; opener: RuleOpener; draining: Draining };
+
+/** Takes over what other processes of the daemon have or had: rules with their listeners, places of clients, open connections, counters. */
+export class Adoption {
+  readonly #options: AdoptionOptions;
+
+  constructor(options: AdoptionOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Take over a rule with the listener it had in an earlier process. One with a limit accepts nobody
+   * before `reserve` has said how many connections other processes have.
+   */
+  adoptRule({ src, dst }: RuleSpec, listener: Listener, carried: CarriedStats): void {
+    const { table, opener } = this.#options;
+    table.add(opener.serve({ src, dst, listener, carried, isFull: true }));
+  }
+
+  /** So many connections of each rule with a limit are other processes'. */
+  reserve(countOf: (src: SourceSpec) => number): void {
+    for (const { src, seats } of this.#options.table.rules) seats?.reserve(countOf(src));
+  }
+
+  /** Whether places of a rule are reserved for connections of other processes. */
+  get hasReserved(): boolean {
+    return this.#options.table.rules.some(({ seats }) => seats !== null && seats.reserved > 0);
+  }
+
+  /**
+   * Connections of an earlier process come over: `adopt` is called with where they belong, which is
+   * the destination of their rule, one that it had before, or one of a rule that was stopped. Throws
+   * what `adopt` throws.
+   */
+  receive({ src, dst }: RuleSpec, since: string, adopt: (options: AdoptOptions) => void): void {
+    const { table, opener, draining, observe, changes } = this.#options;
+    const rule = table.get(src);
+    const known = table.destination({ src, dst });
+    const destination = known ?? opener.openDestination(dst, { since, bytesIn: 0, bytesOut: 0 });
+    const { idle: idleMs = null } = extrasOf(src.endpoint);
+    try {
+      const seats = rule?.seats ?? null;
+      const before = destination.stats().connections;
+      adopt({ upstream: destination.upstream, frontend: rule?.frontend ?? null, observer: observe(src), idleMs, seats });
+      // They have places of their own now.
+      seats?.reserve(Math.max(0, seats.reserved - (destination.stats().connections - before)));
+    } catch (error) {
+      if (!known) destination.upstream.forget();
+      throw error;
+    }
+    if (!known && rule) rule.addEarlier(destination);
+    else if (!known) table.addOrphan(src, destination);
+    if (destination !== rule?.current) draining.watch(destination);
+    changes.notify();
+  }
+
+  /** What an earlier process counted of a destination in all. Returns whether it is known here. */
+  carry(spec: RuleSpec, carried: CarriedStats): boolean {
+    const destination = this.#options.table.destination(spec);
+    destination?.carry(carried);
+    return destination !== undefined;
+  }
+
+  /** What a process moved that has ended since, of a rule that is served here; of any other nothing is said any more. */
+  add(pair: { srcKey: string; dstKey: string }, bytes: Pick<CarriedStats, 'bytesIn' | 'bytesOut'>): void {
+    const view = this.#options.table.views().find(({ src, destination }) => src.key === pair.srcKey && destination.spec.key === pair.dstKey);
+    view?.destination.add(bytes);
+  }
+}
+
+function extrasOf(endpoint: ServerEndpoint): ServerExtras {
+  const inner = innerEndpoint(endpoint);
+  return inner.type === 'stdio' ? {} : inner;
+}

@@ -1,0 +1,77 @@
+import type { Frontend } from '../engine/engine.ts';
+import { seatsOf } from '../engine/seats.ts';
+import type { Listener } from '../net/listener.ts';
+import { Destination } from './destination.ts';
+import type { CarriedStats, DestinationSpec } from './destination.ts';
+import type { Gate } from './gate.ts';
+import type { ForwarderOptions } from './options.ts';
+import { Rule } from './rule.ts';
+import type { RuleSpec } from './rule.ts';
+
+/** What rules are opened with; no rule is, once `gate` is closed. */
+export type RuleOpenerOptions = Pick<ForwarderOptions, 'engine' | 'openListener' | 'closeListener' | 'observe'> & { gate: Gate };
+
+/** A rule, and the socket that it is served on. `isFull`: all its places are reserved for connections elsewhere. */
+export type ServeOptions = RuleSpec & { listener: Listener; carried?: CarriedStats; isFull?: boolean };
+
+/** Puts a rule in service: opens its listener, its upstream and its frontend, or leaves nothing open. */
+export class RuleOpener {
+  readonly #options: RuleOpenerOptions;
+  /** What was counted of stored rules that are not served yet. */
+  readonly #carried = new Map<string, CarriedStats>();
+
+  constructor(options: RuleOpenerOptions) {
+    this.#options = options;
+  }
+
+  /** What was counted of a rule, for when it is served. */
+  carry(spec: RuleSpec, carried: CarriedStats): void {
+    this.#carried.set(pairKey(spec), carried);
+  }
+
+  /** The rule was stopped before it was served. */
+  forget(spec: RuleSpec): void {
+    this.#carried.delete(pairKey(spec));
+  }
+
+  async open({ src, dst }: RuleSpec): Promise<Rule> {
+    const { openListener, closeListener } = this.#options;
+    const listener = await openListener(src);
+    try {
+      return this.serve({ src, dst, listener });
+    } catch (error) {
+      closeListener(src, listener);
+      throw error;
+    }
+  }
+
+  /** Serve a rule on a listener, which stays the caller's when that throws. */
+  serve({ src, dst, listener, isFull = false, ...given }: ServeOptions): Rule {
+    this.#options.gate.mustBeOpen(); // opening the listener may have taken long
+    const key = pairKey({ src, dst });
+    const destination = this.openDestination(dst, given.carried ?? this.#carried.get(key));
+    const seats = seatsOf(src.endpoint);
+    if (isFull) seats?.reserve(seats.limit);
+    try {
+      const frontend = this.openFrontend({ src, listener, current: destination, seats });
+      this.#carried.delete(key);
+      return new Rule({ src, listener, destination, seats, frontend });
+    } catch (error) {
+      destination.upstream.forget();
+      throw error;
+    }
+  }
+
+  openDestination(dst: DestinationSpec, carried?: CarriedStats): Destination {
+    return new Destination(dst, this.#options.engine.openUpstream(dst.endpoint), carried);
+  }
+
+  openFrontend({ src, listener, current, seats }: Pick<Rule, 'src' | 'listener' | 'current' | 'seats'>): Frontend {
+    const { engine, observe } = this.#options;
+    return engine.openFrontend({ listener, endpoint: src.endpoint, upstream: current.upstream, observer: observe(src), seats });
+  }
+}
+
+function pairKey({ src, dst }: RuleSpec): string {
+  return JSON.stringify([src.key, dst.key]);
+}
