@@ -11,7 +11,7 @@ import { gzipSync } from 'node:zlib';
 import { bashCompletion } from '../../src/cli/completion/bash.ts';
 import { fishCompletion } from '../../src/cli/completion/fish.ts';
 import { zshCompletion } from '../../src/cli/completion/zsh.ts';
-import { manualPage } from '../../src/cli/man.ts';
+import { manualPage } from '../../src/cli/man-page.ts';
 import { unitText } from '../../src/cli/unit-files.ts';
 
 const run = promisify(execFile);

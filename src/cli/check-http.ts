@@ -1,4 +1,4 @@
-import type { Check } from '../control/messages.ts';
+import type { Check } from '../control/shapes.ts';
 import { quoted } from '../endpoint/error.ts';
 import { GraceError } from '../error.ts';
 import type { Input } from './context.ts';

@@ -1,15 +1,15 @@
 /**
  * The command line: reads the words, finds the command, runs it, and answers with an exit code.
- * Each command is a file of its own that is loaded when it runs, so that `grace ls` does not wait
+ * Each command is a file of commands/ that is loaded when it runs, so that `grace ls` does not wait
  * for what only `grace start` needs.
  */
 import { CAC } from 'cac';
 import { GraceError, errorCode, errorMessage } from '../error.ts';
 import { exitCodeOf } from '../kinds.ts';
-import type { Invocation } from '../control/messages.ts';
-import { checkLine, readLine, unknownCommand, valueFromCac, wordsForCac } from './arguments.ts';
-import { commands, findCommand, globalOptions } from './commands.ts';
-import type { CommandDefinition, CommandName, OptionDefinition } from './commands.ts';
+import type { Invocation } from '../control/shapes.ts';
+import { checkLine, readLine, valueFromCac, wordsForCac } from './arguments.ts';
+import { commands, globalOptions } from '../control/commands.ts';
+import type { CommandDefinition, OptionDefinition } from '../control/commands.ts';
 import { stateDir } from './context.ts';
 import type { Context, Input, Output, Programs } from './context.ts';
 import { commandHelp, generalHelp } from './help.ts';
@@ -37,7 +37,8 @@ export type CliOptions = {
   programs: Programs;
 };
 
-type CommandProgram = (context: Context, input: Input) => Promise<number>;
+/** What a file of commands/ exports; resolves with the exit code, rejects with GraceError. */
+type CommandProgram = { run(context: Context, input: Input): number | Promise<number> };
 
 /** Exit code of a command that the user ended, as a shell has it for SIGINT. */
 const interruptedExitCode = 130;
@@ -141,9 +142,11 @@ async function runWithCac(words: readonly string[], options: CliOptions): Promis
     const command = cac.command([name, ...shapes].join(' '), summary);
     for (const alias of aliases) command.alias(alias);
     for (const option of own) command.option(...forCac(option));
-    command.action((...values: unknown[]) => {
+    command.action(async (...values: unknown[]) => {
       const input = inputFromCac(values);
-      return commandPrograms[name](openContext(options, input), input);
+      // The build finds them all by this pattern.
+      const program: CommandProgram = await import(`./commands/${name}.ts`);
+      return await program.run(openContext(options, input), input);
     });
   }
   cac.parse(['', 'grace', ...words], { run: false });
@@ -179,30 +182,3 @@ function openContext(options: CliOptions, input: Input): Context {
     hasColors: isTTY && !env['NO_COLOR'] && env['TERM'] !== 'dumb',
   };
 }
-
-const commandPrograms: Record<CommandName, CommandProgram> = {
-  start: async (context, input) => (await import('./start.ts')).start(context, input),
-  switch: async (context, input) => (await import('./switch.ts')).switchRule(context, input),
-  ls: async (context, input) => (await import('./ls.ts')).ls(context, input),
-  wait: async (context, input) => (await import('./wait.ts')).wait(context, input),
-  stop: async (context, input) => (await import('./stop.ts')).stop(context, input),
-  restart: async (context, input) => (await import('./restart.ts')).restart(context, input),
-  status: async (context, input) => (await import('./status.ts')).status(context, input),
-  logs: async (context, input) => (await import('./logs.ts')).logs(context, input),
-  daemon: async (context, input) => (await import('./daemon.ts')).daemon(context, input),
-  endpoint: async (context, input) => (await import('./endpoint.ts')).endpoint(context, input),
-  demo: async (context, input) => (await import('./demo.ts')).demo(context, input),
-  upgrade: async (context, input) => (await import('./upgrade.ts')).upgradeSelf(context, input),
-  unit: async (context, input) => (await import('./unit.ts')).unit(context, input),
-  completion: async (context, input) => (await import('./completion.ts')).completion(context, input),
-  man: async (context) => (await import('./man.ts')).man(context),
-  help: async ({ stdout }, { args: [name] }) => {
-    if (name === 'endpoints') {
-      printLine(stdout, (await import('./help.ts')).endpointHelp());
-      return 0;
-    }
-    const command = name === undefined ? null : findCommand(name);
-    if (command === undefined) throw unknownCommand(name ?? '');
-    return printHelp(stdout, command);
-  },
-};

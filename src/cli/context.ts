@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { GraceError } from '../error.ts';
 import type { DaemonSettings } from '../control/daemon-options.ts';
 import type { GivenRule } from '../control/given-rules.ts';
-import type { Invocation } from '../control/messages.ts';
+import type { Invocation } from '../control/shapes.ts';
 
 /** Where a command prints: stdout or stderr of the process, or a stream of a test. */
 export type Output = NodeJS.WritableStream & { columns?: number };

@@ -4,7 +4,7 @@ import { resolvePaths } from '../endpoint/paths.ts';
 import { printClient, printServer } from '../endpoint/print.ts';
 import { serverKey } from '../endpoint/identity.ts';
 import { parseServer } from '../endpoint/server.ts';
-import type { EndpointText } from '../control/messages.ts';
+import type { EndpointText } from '../control/shapes.ts';
 import { quoted } from '../endpoint/error.ts';
 import { GraceError } from '../error.ts';
 

@@ -1,6 +1,6 @@
 import { clientRows, serverRows } from './endpoint-help.ts';
-import { commands, globalOptions } from './commands.ts';
-import type { CommandDefinition, OptionDefinition } from './commands.ts';
+import { commands, globalOptions } from '../control/commands.ts';
+import type { CommandDefinition, OptionDefinition } from '../control/commands.ts';
 
 const lineWidth = 80;
 

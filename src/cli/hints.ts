@@ -3,7 +3,7 @@ import { statSync } from 'node:fs';
 import { statePaths } from '../control/paths.ts';
 import { GraceError, errorCode } from '../error.ts';
 import { isNoDaemon } from '../kinds.ts';
-import { commands } from './commands.ts';
+import { commands } from '../control/commands.ts';
 
 /** State dir of the unit files and init scripts. */
 export const serviceDir = '/var/lib/grace';

@@ -1,5 +1,5 @@
 /** The rows of `grace ls` as people read them. */
-import type { DestinationRow } from '../control/messages.ts';
+import type { DestinationRow } from '../control/shapes.ts';
 import { counted } from './output.ts';
 
 /**

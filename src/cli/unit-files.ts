@@ -1,9 +1,13 @@
 /** The files of scripts/init, which are the source of what `grace unit` prints. The build puts them into the executable. */
 import { readFileSync } from 'node:fs';
+import type { unitKinds } from '../control/commands.ts';
 import { GraceError } from '../error.ts';
 
 /** Set by the build: text by the name in scripts/init. */
 declare const GRACE_INIT_FILES: Readonly<Record<string, string>> | undefined;
+
+/** An init system, or a part of one. */
+export type UnitKind = (typeof unitKinds)[number];
 
 /** Which file is for which init system or tool. */
 export const unitFiles = {
@@ -14,13 +18,7 @@ export const unitFiles = {
   runit: 'runit/run',
   supervisord: 'grace.supervisord.conf',
   logrotate: 'grace.logrotate',
-} as const;
-
-/** An init system, or a part of one. */
-export type UnitKind = keyof typeof unitFiles;
-
-/** Every kind, in the order of the help. */
-export const unitKinds = Object.keys(unitFiles) as readonly UnitKind[];
+} as const satisfies Record<UnitKind, string>;
 
 /** The paths that the files have as they are. */
 export const defaultPaths: UnitPaths = { executable: '/usr/local/bin/grace', dir: '/var/lib/grace' };

@@ -5,8 +5,8 @@ import { GraceError, errorCode } from '../error.ts';
 import { describeError } from '../sys/system-error.ts';
 import { limitHint } from '../sys/limit-hint.ts';
 import { readLines, writeLine } from './lines.ts';
-import { errorOf } from './messages.ts';
-import type { Command, Failure, Progress, Request, Result } from './messages.ts';
+import { errorOf, readReply } from './messages.ts';
+import type { Command, Progress, Request, Result } from './messages.ts';
 import { statePaths } from './paths.ts';
 
 /** How long a request is waited for, and who hears of its progress. */
@@ -118,7 +118,7 @@ export async function callOnce<C extends Command>(path: string, request: Request
   try {
     writeLine(socket, request);
     for await (const message of readLines(socket)) {
-      const { progress, result, error } = message as { progress?: Progress<C>; result?: Result<C>; error?: Failure };
+      const { progress, result, error } = readReply<C>(request.command, message);
       if (error) {
         if (error.retry) throw Object.assign(new DaemonMovedError(error.message), { isHandedOn: true });
         throw errorOf(error);

@@ -1,4 +1,4 @@
-import type { EndpointText } from './messages.ts';
+import type { EndpointText } from './shapes.ts';
 
 /** A rule that the command line of a daemon names. */
 export type GivenRule = { src: EndpointText; dst: EndpointText };

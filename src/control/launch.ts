@@ -13,7 +13,8 @@ import { limitHint } from '../sys/limit-hint.ts';
 import { lastWords } from './last-words.ts';
 import { readLines } from './lines.ts';
 import { errorOf } from './messages.ts';
-import type { Failure, Invocation, Request, Result } from './messages.ts';
+import type { Failure, Request, Result } from './messages.ts';
+import type { Invocation } from './shapes.ts';
 import { statePaths } from './paths.ts';
 import { makeStateDir } from './state-dir.ts';
 

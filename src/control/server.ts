@@ -1,13 +1,12 @@
 import { createServer } from 'node:net';
 import type { Server, Socket } from 'node:net';
-import * as v from 'valibot';
 import { GraceError } from '../error.ts';
 import type { Listener } from '../net/listener.ts';
 import { hasLinuxCalls } from '../sys/process.ts';
 import { peerCredentials } from '../sys/socket.ts';
 import { writeLine } from './lines.ts';
-import { failureOf, requestSchema } from './messages.ts';
-import type { Failure, Request } from './messages.ts';
+import { failureOf, readRequest } from './messages.ts';
+import type { Command, Failure, Progress, Request, Result } from './messages.ts';
 
 /** Longest request that is taken, in characters. */
 const longestRequest = 1024 * 1024;
@@ -19,16 +18,16 @@ const silenceMs = 10_000;
 export type Peer = { pid: number; uid: number; gid: number };
 
 /** What the handler of a request may use. */
-export type RequestContext = {
+export type RequestContext<C extends Command = Command> = {
   /** Who asks; null where the system does not tell. */
   peer: Peer | null;
   /** Aborts when the client closes early. */
   signal: AbortSignal;
-  progress(progress: unknown): void;
+  progress(progress: Progress<C>): void;
 };
 
 /** Answers one request: resolves with its result, rejects with GraceError. */
-export type RequestHandler = (request: Request, context: RequestContext) => Promise<unknown>;
+export type RequestHandler = <C extends Command>(request: Request<C>, context: RequestContext<C>) => Promise<Result<C>>;
 
 /** Thrown by a handler whose process no longer serves: the client is to ask the one that does. */
 export class MovedError extends GraceError {}
@@ -109,7 +108,7 @@ type ReplyOptions = Pick<AnswerOptions, 'handle' | 'onError'> & { socket: Socket
 async function replyTo(line: string, { socket, handle, onError, signal }: ReplyOptions): Promise<Reply> {
   try {
     const progress = (message: unknown) => void (socket.writable && writeLine(socket, { progress: message }));
-    return { result: await handle(parseRequest(JSON.parse(line)), { peer: peerOf(socket), signal, progress }) };
+    return { result: await handle(readRequest(JSON.parse(line)), { peer: peerOf(socket), signal, progress }) };
   } catch (error) {
     if (!(error instanceof GraceError || error instanceof SyntaxError || signal.aborted)) onError(error);
     return { error: error instanceof MovedError ? { ...failureOf(error), retry: true } : failureOf(error) };
@@ -152,14 +151,5 @@ function firstLine(socket: Socket, onEnd: () => void): Promise<string | null> {
       onEnd();
     });
     socket.once('close', () => resolve(null));
-  });
-}
-
-function parseRequest(message: unknown): Request {
-  const parsed = v.safeParse(requestSchema, message);
-  if (parsed.success) return parsed.output as Request;
-  const command = typeof message === 'object' && message !== null && 'command' in message ? String(message.command) : '';
-  throw new GraceError(`the daemon does not understand the request "${command}": ${parsed.issues[0].message}`, {
-    hint: 'client and daemon may be of different versions; bring the daemon to yours with: grace restart',
   });
 }

@@ -4,7 +4,7 @@
  */
 import { spawn } from 'node:child_process';
 import { errorMessage } from '../error.ts';
-import type { Invocation } from './messages.ts';
+import type { Invocation } from './shapes.ts';
 
 /** Variable that tells a process to start the one that is meant, in its own process group, and to end. */
 export const asideVariable = 'GRACE_STEP_ASIDE';

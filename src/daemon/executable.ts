@@ -1,5 +1,5 @@
 import { accessSync, closeSync, constants, existsSync, openSync, readSync, statSync } from 'node:fs';
-import type { Invocation } from '../control/messages.ts';
+import type { Invocation } from '../control/shapes.ts';
 import { GraceError, errorCode } from '../error.ts';
 import { cutOff, whyNoProgram } from '../sys/program.ts';
 import { describeError } from '../sys/system-error.ts';

@@ -1,5 +1,5 @@
 import type { DaemonSettings } from '../control/daemon-options.ts';
-import type { Invocation } from '../control/messages.ts';
+import type { Invocation } from '../control/shapes.ts';
 import type { OnSignal } from './signals.ts';
 
 /** How a daemon is started. */

@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { readGivenRules } from '../control/given-rules.ts';
 import { failureOf } from '../control/messages.ts';
-import type { GenerationReport } from '../control/messages.ts';
+import type { GenerationReport } from '../control/shapes.ts';
 import { statePaths } from '../control/paths.ts';
 import type { RequestHandler } from '../control/server.ts';
 import { makeStateDir } from '../control/state-dir.ts';

@@ -1,5 +1,5 @@
 import type { StatePaths } from '../control/paths.ts';
-import type { Invocation } from '../control/messages.ts';
+import type { Invocation } from '../control/shapes.ts';
 import type { Engine } from '../engine/engine.ts';
 import type { Certificates } from './rules/certificates.ts';
 import type { Changes } from '../forward/changes.ts';

@@ -1,6 +1,6 @@
 import { closeSync, openSync, readFileSync, rmSync, statSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Invocation } from '../control/messages.ts';
+import type { Invocation } from '../control/shapes.ts';
 import { closeFd, openFd, setCloseOnExec } from '../sys/descriptor.ts';
 import { environmentList, execute, holdSignals } from '../sys/exec.ts';
 import { keeperFormat, stateVariable } from './messages.ts';

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import type { Invocation } from '../control/messages.ts';
+import type { Invocation } from '../control/shapes.ts';
 import { errorCode } from '../error.ts';
 import { closeChannelEnd } from './channel.ts';
 import type { ChannelEnd } from './channel.ts';

@@ -7,7 +7,7 @@
  * It is loaded instead of the daemon, and imports as little as can be: it has to be small.
  */
 import { readFileSync, rmSync } from 'node:fs';
-import type { Invocation } from '../control/messages.ts';
+import type { Invocation } from '../control/shapes.ts';
 import { statePaths } from '../control/paths.ts';
 import { GraceError, errorMessage } from '../error.ts';
 import { closeFd } from '../sys/descriptor.ts';

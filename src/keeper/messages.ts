@@ -9,7 +9,7 @@
  *                       ended       I end, and this was meant to be
  *     keeper → daemon   kept, hello what the keeper holds, and who it is
  */
-import type { Invocation } from '../control/messages.ts';
+import type { Invocation } from '../control/shapes.ts';
 
 /** Of this protocol and of what a keeper leaves to itself when it becomes another version. */
 export const keeperFormat = 1;

@@ -1,5 +1,5 @@
 /** Which program is started in place of a daemon that crashed. */
-import type { Invocation } from '../control/messages.ts';
+import type { Invocation } from '../control/shapes.ts';
 import { isThisProgram } from './become.ts';
 
 /** This process's own image: the kernel keeps it for as long as it runs, whatever has become of the file. */

@@ -3,7 +3,8 @@
  * does not come up, the old executable is put back and the old daemon has never stopped.
  */
 import { call } from '../control/client.ts';
-import type { Invocation, Result, StatusResult } from '../control/messages.ts';
+import type { Result } from '../control/messages.ts';
+import type { Invocation, StatusResult } from '../control/shapes.ts';
 import { GraceError, errorMessage } from '../error.ts';
 import { isNoDaemon } from '../kinds.ts';
 import { findStateDirs } from './daemons.ts';

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { checkLine, readLine } from '../../src/cli/arguments.ts';
 import type { Line } from '../../src/cli/arguments.ts';
-import { commands, globalOptions } from '../../src/cli/commands.ts';
+import { commands, globalOptions } from '../../src/control/commands.ts';
 import { GraceError } from '../../src/error.ts';
-import { findCommand } from '../../src/cli/commands.ts';
+import { findCommand } from '../../src/control/commands.ts';
 import { usageOf } from '../../src/cli/help.ts';
 
 const startUsage = `usage: ${usageOf(findCommand('start')!)}`;

@@ -5,7 +5,7 @@ import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
-import { commands } from '../../src/cli/commands.ts';
+import { commands } from '../../src/control/commands.ts';
 import { openTempDir, runWords } from './run-cli.ts';
 
 const timeout = 60_000;

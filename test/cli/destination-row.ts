@@ -1,4 +1,4 @@
-import type { DestinationRow } from '../../src/control/messages.ts';
+import type { DestinationRow } from '../../src/control/shapes.ts';
 
 /** A row as the daemon sends it, with what the test cares for. */
 export function destinationRow(parts: Partial<DestinationRow>): DestinationRow {

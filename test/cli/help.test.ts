@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { commands } from '../../src/cli/commands.ts';
+import { commands } from '../../src/control/commands.ts';
 import { runWords } from './run-cli.ts';
 
 test('help is printed on stdout, names every command and fits a terminal', { timeout: 60_000 }, async () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';
-import { commands, globalOptions } from '../../src/cli/commands.ts';
+import { commands, globalOptions } from '../../src/control/commands.ts';
 import { runWords } from './run-cli.ts';
 
 const timeout = 60_000;

@@ -3,7 +3,8 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { unitFiles, unitKinds } from '../../src/cli/unit-files.ts';
+import { unitFiles } from '../../src/cli/unit-files.ts';
+import { unitKinds } from '../../src/control/commands.ts';
 import { root } from '../../scripts/build.ts';
 import { openTempDir, runWords } from './run-cli.ts';
 

@@ -14,7 +14,7 @@ import { runWords } from './run-cli.ts';
 import type { Outcome } from './run-cli.ts';
 
 const timeout = 60_000;
-const status = { result: { pid: 100, version: '0.1.0' } };
+const status = { result: { pid: 100, version: '0.1.0', uptimeMs: 1, engine: 'native', engineReason: 'test', dir: '/nowhere', rules: 0, connections: 0, keeper: null, generations: [] } };
 
 type Site = {
   server: ReleaseServer;

@@ -42,10 +42,10 @@ test('a request gets its progress and its result', { timeout }, async (t) => {
   const { dir } = await serveHere(t, async (request, { progress }) => {
     assert.equal(request.command, 'wait');
     progress({ waiting: [] });
-    return { done: 1 };
+    return {};
   });
   const heard: unknown[] = [];
-  assert.deepEqual(await call(dir, { command: 'wait' }, { onProgress: (each) => heard.push(each) }), { done: 1 });
+  assert.deepEqual(await call(dir, { command: 'wait' }, { onProgress: (each) => heard.push(each) }), {});
   assert.deepEqual(heard, [{ waiting: [] }]);
 });
 
@@ -104,4 +104,9 @@ test('a mistake of the daemon itself is an error for the client and is told to t
   const { dir, errors } = await serveHere(t, () => Promise.reject(new TypeError('a bug')));
   await assert.rejects(call(dir, { command: 'ls' }), /a bug/);
   assert.equal(errors.length, 1);
+});
+
+test('an answer that is not understood is told of as one of another version', { timeout }, async (t) => {
+  const { dir } = await serveHere(t, (() => Promise.resolve({ rows: [{ src: 5 }] })) as never);
+  await assert.rejects(call(dir, { command: 'ls' }), (error: GraceError) => error.message.startsWith('the answer of the daemon to "ls" is not understood: ') && /different versions/.test(error.hint ?? ''));
 });

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { commands, globalOptions } from '../../src/cli/commands.ts';
+import { commands, globalOptions } from '../../src/control/commands.ts';
 import { clientShapes } from '../../src/endpoint/client.ts';
 import { serverShapes } from '../../src/endpoint/server-shapes.ts';
 import { readPage, root, sectionOf } from './page.ts';

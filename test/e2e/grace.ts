@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { TestContext } from 'node:test';
-import type { DestinationRow, StatusResult } from '../../src/control/messages.ts';
+import type { DestinationRow, StatusResult } from '../../src/control/shapes.ts';
 
 export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 export const runtime = process.env['GRACE_TEST_RUNTIME'] ?? 'executable';

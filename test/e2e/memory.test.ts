@@ -7,7 +7,7 @@ import { once } from 'node:events';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { callOnce } from '../../src/control/client.ts';
-import type { EndpointText } from '../../src/control/messages.ts';
+import type { EndpointText } from '../../src/control/shapes.ts';
 import { statePaths } from '../../src/control/paths.ts';
 import { makePemFiles } from '../endpoint/pem.ts';
 import { until } from '../until.ts';

@@ -11,7 +11,7 @@ import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { bundle, hostTarget, makeExecutable } from '../../scripts/build.ts';
 import { packRelease } from '../../scripts/release/pack.ts';
-import type { StatusResult } from '../../src/control/messages.ts';
+import type { StatusResult } from '../../src/control/shapes.ts';
 import { machine, openReleaseServer } from '../install/release-server.ts';
 import type { ReleaseServer } from '../install/release-server.ts';
 import { openClient, startBackend } from './backend.ts';

@@ -1,4 +1,4 @@
-import { commands } from '../commands.ts';
+import { commands } from '../../control/commands.ts';
 import { everyOption, namesOf, optionsOf, placeOfArgument, placeOfValue, spellings } from './words.ts';
 import type { Place } from './words.ts';
 

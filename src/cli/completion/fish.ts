@@ -1,5 +1,5 @@
-import { commands, globalOptions } from '../commands.ts';
-import type { CommandDefinition, OptionDefinition } from '../commands.ts';
+import { commands, globalOptions } from '../../control/commands.ts';
+import type { CommandDefinition, OptionDefinition } from '../../control/commands.ts';
 import { namesOf, placeOfArgument, placeOfValue } from './words.ts';
 import type { Place } from './words.ts';
 

@@ -1,6 +1,6 @@
 /** What can stand at a place of the command line, told from the table of commands. */
-import { commands, globalOptions } from '../commands.ts';
-import type { ArgumentDefinition, CommandDefinition, OptionDefinition } from '../commands.ts';
+import { commands, globalOptions } from '../../control/commands.ts';
+import type { ArgumentDefinition, CommandDefinition, OptionDefinition } from '../../control/commands.ts';
 
 /** `source`: a SRC that is forwarded now. `none`: something that only the user knows. */
 export type Place = { kind: 'directory' | 'file' | 'source' | 'command' | 'none' } | { kind: 'choice'; choices: readonly string[] };

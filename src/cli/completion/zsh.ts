@@ -1,5 +1,5 @@
-import { commands, globalOptions } from '../commands.ts';
-import type { OptionDefinition } from '../commands.ts';
+import { commands, globalOptions } from '../../control/commands.ts';
+import type { OptionDefinition } from '../../control/commands.ts';
 import { namesOf, optionsOf, placeOfArgument, placeOfValue, spellings } from './words.ts';
 import type { Place } from './words.ts';
 

@@ -2,7 +2,7 @@
  * What processes moved that have ended: the daemon that serves counts it from then on. Each process is
  * counted once, although its predecessor and its successor both see it end when it does so between them.
  */
-import type { GenerationReport } from '../../control/messages.ts';
+import type { GenerationReport } from '../../control/shapes.ts';
 import type { Adoption } from '../../forward/adoption.ts';
 
 /** The counts of processes of this daemon that have ended, added to the rules' own; held back while a restart decides who counts them. */

@@ -5,7 +5,7 @@
  */
 import { readFileSync, readdirSync, rmSync } from 'node:fs';
 import { callOnce } from '../../control/client.ts';
-import type { GenerationReport } from '../../control/messages.ts';
+import type { GenerationReport } from '../../control/shapes.ts';
 import { generationPid } from '../../control/paths.ts';
 import type { StatePaths } from '../../control/paths.ts';
 import { longestDurationMs } from '../../endpoint/duration.ts';

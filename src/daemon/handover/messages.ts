@@ -12,8 +12,8 @@
  * had happened. The queue of a listener is never without somebody who accepts from it.
  */
 import * as v from 'valibot';
-import { endpointText } from '../../control/messages.ts';
-import type { EndpointText, GenerationReport } from '../../control/messages.ts';
+import { endpointText } from '../../control/shapes.ts';
+import type { EndpointText, GenerationReport } from '../../control/shapes.ts';
 import { GraceError } from '../../error.ts';
 import type { KeptRule } from '../state/rules-file.ts';
 

@@ -14,7 +14,7 @@
  * as everything does when one of the two does not know how to move.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { EndpointText } from '../../control/messages.ts';
+import type { EndpointText } from '../../control/shapes.ts';
 import { CONNECTIONS_PER_BATCH, receiveBatch, sendBatch } from '../../engine/transfer.ts';
 import type { Mover } from '../../engine/engine.ts';
 import type { MovedConnection } from '../../engine/transfer.ts';

@@ -6,7 +6,7 @@ import { readLines, writeLine } from '../../control/lines.ts';
 import { handoverVariable } from '../../control/launch.ts';
 import { asideVariable } from '../../control/step-aside.ts';
 import { lastWords } from '../../control/last-words.ts';
-import type { Invocation } from '../../control/messages.ts';
+import type { Invocation } from '../../control/shapes.ts';
 import { GraceError, errorMessage } from '../../error.ts';
 import { LISTEN_FDS_START } from '../../net/inherit.ts';
 import type { Listener } from '../../net/listener.ts';

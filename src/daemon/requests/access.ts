@@ -1,6 +1,7 @@
 /** Who may command a daemon: its own user and root, and with `--socket-group` the members of a group. */
 import { chmodSync, chownSync, statSync } from 'node:fs';
-import type { Invocation, Request } from '../../control/messages.ts';
+import type { Command, Request } from '../../control/messages.ts';
+import type { Invocation } from '../../control/shapes.ts';
 import type { Peer } from '../../control/server.ts';
 import { GraceError, errorCode } from '../../error.ts';
 import { hasLinuxCalls } from '../../sys/process.ts';
@@ -46,6 +47,9 @@ function share(path: string, group: number, mode: number): void {
   }
 }
 
+/** A request as far as this is about it. */
+type Asked = { command: Command; exec?: Invocation };
+
 /** The daemon as far as this is about it. */
 type Commanded = { self: Invocation; socketGroup: number | null };
 
@@ -54,12 +58,12 @@ type Commanded = { self: Invocation; socketGroup: number | null };
  * rules, stop the daemon, and restart it with the executable that it runs; only its own user and root may have
  * it execute another program, or speak to it as its keeper and as another generation do.
  */
-export function mustBeAllowed(request: Request, peer: Peer | null, { self, socketGroup }: Commanded): void {
+export function mustBeAllowed(request: Asked, peer: Peer | null, { self, socketGroup }: Commanded): void {
   if (isOwner(peer, socketGroup)) return;
   const refused = (what: string) =>
     new GraceError(`${what} is for root and the daemon's own user alone, not for ${peer === null ? 'a user whom the system does not tell' : `the user with id ${peer.uid}`}`, { hint: 'what members of its group may do is in the manual, under "--socket-group"' });
   if (request.command === 'keeper' || request.command === 'generation-stop') throw refused(`the request "${request.command}"`);
-  if (request.command === 'restart' && !isSameFile(request.exec.file, self.file)) throw refused(`a restart with another executable than ${self.file}`);
+  if (request.command === 'restart' && request.exec && !isSameFile(request.exec.file, self.file)) throw refused(`a restart with another executable than ${self.file}`);
 }
 
 /** What the daemon is restarted with: its own way of starting when a member of the group asks. */

@@ -1,5 +1,6 @@
 import { standardError } from '../../control/log-place.ts';
-import type { DestinationRow, EndpointText, GenerationReport, Request, Requests, Result, StatusResult } from '../../control/messages.ts';
+import type { Command, Request, Result } from '../../control/messages.ts';
+import type { DestinationRow, EndpointText, GenerationReport } from '../../control/shapes.ts';
 import { MovedError } from '../../control/server.ts';
 import type { RequestContext } from '../../control/server.ts';
 import { isRuleName } from '../../control/rule-name.ts';
@@ -15,52 +16,40 @@ import { allRows, drainingRows, ownRows, reportOf } from './rows.ts';
 import type { Service } from '../service.ts';
 import { readRule, readSource, readTarget } from '../rules/specs.ts';
 
+/** Answers one kind of request: resolves with its result, rejects with GraceError. */
+type Handler<C extends Command> = (service: Service, request: Request<C>, context: RequestContext<C>) => Result<C> | Promise<Result<C>>;
+
+/** Who answers which request. */
+const handlers: { [C in Command]: Handler<C> } = {
+  start: whenSettled(start),
+  switch: whenSettled(switchRule),
+  ls: whenSettled(ls),
+  wait: whenSettled(wait),
+  stop: whenSettled((service, request, context) => (request.src ? stopRule(service, request.src, request, context) : tellWhile(stopDaemon(service, request), { service, srcKey: null, progress: context.progress }))),
+  restart: whenSettled(restart),
+  status: whenSettled(status),
+  keeper: whenSettled((service, { path }) => {
+    service.supervisor.attach(path);
+    return {};
+  }),
+  'generation-report': reportOf,
+  'generation-follow': follow,
+  'generation-stop': stopOwn,
+};
+
 /** Answers requests of clients, and of the daemon that serves when this one has been replaced. */
-export async function handleRequest(service: Service, request: Request, context: RequestContext): Promise<unknown> {
+export async function handleRequest<C extends Command>(service: Service, request: Request<C>, context: RequestContext<C>): Promise<Result<C>> {
   mustBeAllowed(request, context.peer, service);
-  switch (request.command) {
-    case 'generation-report':
-      return reportOf(service);
-    case 'generation-follow':
-      return follow(service, context);
-    case 'generation-stop':
-      return stopOwn(service, request);
-    case 'start':
-    case 'switch':
-    case 'ls':
-    case 'wait':
-    case 'stop':
-    case 'restart':
-    case 'status':
-    case 'keeper':
-      return handleClient(service, request, context);
-  }
+  const handle: Handler<C> = handlers[request.command];
+  return await handle(service, request, context);
 }
 
-async function handleClient(service: Service, request: Request<keyof Requests>, context: RequestContext): Promise<unknown> {
-  await settled(service, context.signal);
-  switch (request.command) {
-    case 'start':
-      return start(service, request, context);
-    case 'switch':
-      return switchRule(service, request, context);
-    case 'ls':
-      await service.generations.refresh();
-      service.counters.keep(); // what somebody has seen does not go back at a crash
-      return { rows: rowsOf(service, request) } satisfies Result<'ls'>;
-    case 'wait':
-      return wait(service, request, context);
-    case 'stop':
-      return request.src ? stopRule(service, request, context) : tellWhile(stopDaemon(service, request), { service, srcKey: null, progress: context.progress });
-    case 'restart':
-      await restoreKeeper(service);
-      return replaceDaemon(service, { ...request, exec: executableFor(request, context.peer, service) });
-    case 'status':
-      return status(service);
-    case 'keeper':
-      service.supervisor.attach(request.path);
-      return {} satisfies Result<'keeper'>;
-  }
+/** One of a client, which a daemon answers that serves. */
+function whenSettled<C extends Command>(handle: Handler<C>): Handler<C> {
+  return async (service, request, context) => {
+    await settled(service, context.signal);
+    return await handle(service, request, context);
+  };
 }
 
 /** A request that reached a daemon which has been replaced is one for its successor. */
@@ -88,6 +77,17 @@ function stoppingError(): GraceError {
   return new GraceError('the daemon is stopping', { hint: 'wait for its end, or: grace stop --now' });
 }
 
+async function ls(service: Service, request: Request<'ls'>): Promise<Result<'ls'>> {
+  await service.generations.refresh();
+  service.counters.keep(); // what somebody has seen does not go back at a crash
+  return { rows: rowsOf(service, request) };
+}
+
+async function restart(service: Service, request: Request<'restart'>, { peer }: RequestContext<'restart'>): Promise<Result<'restart'>> {
+  await restoreKeeper(service);
+  return await replaceDaemon(service, { ...request, exec: executableFor(request, peer, service) });
+}
+
 /** All rows, or those of one rule. Throws GraceError when there is no such rule. */
 function rowsOf(service: Service, { src }: Request<'ls'>): DestinationRow[] {
   const rows = allRows(service);
@@ -101,7 +101,7 @@ function sourceIn({ forwarder }: Service, text: EndpointText): SourceSpec {
   return isRuleName(text.absolute) ? forwarder.named(text.absolute) : forwarder.find(readSource(text));
 }
 
-async function start(service: Service, request: Request<'start'>, { signal }: RequestContext): Promise<Result<'start'>> {
+async function start(service: Service, request: Request<'start'>, { signal }: RequestContext<'start'>): Promise<Result<'start'>> {
   mustNotStop(service);
   const rule = readRule(request);
   checkPath(rule.dst.endpoint);
@@ -138,7 +138,7 @@ async function restoreKeeper({ supervisor, log }: Service): Promise<void> {
   }
 }
 
-async function switchRule(service: Service, request: Request<'switch'>, { signal }: RequestContext): Promise<Result<'switch'>> {
+async function switchRule(service: Service, request: Request<'switch'>, { signal }: RequestContext<'switch'>): Promise<Result<'switch'>> {
   mustNotStop(service);
   const src = sourceIn(service, request.src);
   const dst = readTarget(request.dst);
@@ -153,7 +153,7 @@ async function switchRule(service: Service, request: Request<'switch'>, { signal
   return { changed, notes: changed ? [...service.certificates.look({ src, dst })] : [] };
 }
 
-async function wait(service: Service, request: Request<'wait'>, { signal, progress }: RequestContext): Promise<Result<'wait'>> {
+async function wait(service: Service, request: Request<'wait'>, { signal, progress }: RequestContext<'wait'>): Promise<Result<'wait'>> {
   if (request.src && !isRuleName(request.src.absolute)) readSource(request.src);
   await service.generations.refresh();
   const srcKey = request.src ? keyOfWaited(service, request.src) : null;
@@ -174,19 +174,19 @@ function keyOfWaited(service: Service, text: EndpointText): string {
   return service.forwarder.find(src).key;
 }
 
-async function stopRule(service: Service, request: Request<'stop'>, { progress }: RequestContext): Promise<Result<'stop'>> {
+async function stopRule(service: Service, text: EndpointText, { timeoutMs }: Request<'stop'>, { progress }: RequestContext<'stop'>): Promise<Result<'stop'>> {
   // Its rules are not forwarded any more, and kept: none of them can be taken away now.
   mustNotStop(service);
-  const src = sourceIn(service, request.src!);
+  const src = sourceIn(service, text);
   const destinations = await service.forwarder.stop(src);
   await service.supervisor.settled();
   service.log.info({ src: src.typed }, 'rule stopped');
-  const drained = Promise.all([drain(destinations, request.timeoutMs), service.generations.stop({ srcKey: src.key, timeoutMs: request.timeoutMs })]);
+  const drained = Promise.all([drain(destinations, timeoutMs), service.generations.stop({ srcKey: src.key, timeoutMs })]);
   const [own, older] = await tellWhile(drained, { service, srcKey: src.key, progress });
   return { closed: own + older, pids: [] };
 }
 
-type TellOptions = { service: Service; srcKey: string | null; progress: RequestContext['progress'] };
+type TellOptions = { service: Service; srcKey: string | null; progress: RequestContext<'stop'>['progress'] };
 
 /** Say what is still waited for, at the start and at every change, until the work is done. */
 async function tellWhile<T>(work: Promise<T>, { service, srcKey, progress }: TellOptions): Promise<T> {
@@ -229,7 +229,7 @@ export async function stopOwn({ forwarder }: Service, { srcKey, timeoutMs }: { s
   return { closed: await drain(destinations.map(({ destination }) => destination), timeoutMs) };
 }
 
-async function follow(service: Service, { signal, progress }: RequestContext): Promise<GenerationReport> {
+async function follow(service: Service, _request: unknown, { signal, progress }: RequestContext<'generation-follow'>): Promise<GenerationReport> {
   for (;;) {
     progress(reportOf(service));
     if (service.phase === 'replaced' && !service.handover.isMoving && service.forwarder.connections === 0) return reportOf(service);
@@ -244,7 +244,7 @@ function problemsOf({ troubles, logProblem, self }: Service): string[] {
   return [...(log === null ? [] : [`the log goes to standard error: ${log}`]), ...troubles.texts, ...(executable === null ? [] : [executable])];
 }
 
-async function status(service: Service): Promise<StatusResult> {
+async function status(service: Service): Promise<Result<'status'>> {
   await service.generations.refresh();
   const { forwarder, generations, paths, version, logOutput } = service;
   const own = { pid: process.pid, version, connections: forwarder.connections, since: service.processStartedAt };

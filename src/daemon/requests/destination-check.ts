@@ -1,5 +1,5 @@
 /** Whether a destination is fit to be a rule's, found out before it is. */
-import type { Check } from '../../control/messages.ts';
+import type { Check } from '../../control/shapes.ts';
 import { GraceError, errorMessage } from '../../error.ts';
 import { exitCodeOf } from '../../kinds.ts';
 import type { DestinationSpec } from '../../forward/destination.ts';

@@ -1,4 +1,4 @@
-import type { DestinationRow, GenerationReport, KeyedRow } from '../../control/messages.ts';
+import type { DestinationRow, GenerationReport, KeyedRow } from '../../control/shapes.ts';
 import type { SourceSpec } from '../../forward/rule.ts';
 import type { DestinationView } from '../../forward/table.ts';
 import { formatAddress } from '../../net/listener.ts';

@@ -1,6 +1,6 @@
 /** The rules of a daemon that starts: from the state dir, from its predecessor, and those that have to wait. */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { GenerationReport } from '../../control/messages.ts';
+import type { GenerationReport } from '../../control/shapes.ts';
 import { checkClient, checkServer } from '../../endpoint/check.ts';
 import { innerEndpoint } from '../../endpoint/inner.ts';
 import type { ServerEndpoint } from '../../endpoint/model.ts';

@@ -1,4 +1,4 @@
-import type { EndpointText } from '../../control/messages.ts';
+import type { EndpointText } from '../../control/shapes.ts';
 import { parseClient } from '../../endpoint/client.ts';
 import { clientKey, listenKey, serverKey } from '../../endpoint/identity.ts';
 import { parseServer } from '../../endpoint/server.ts';

@@ -5,7 +5,7 @@
  */
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import * as v from 'valibot';
-import type { GenerationReport } from '../../control/messages.ts';
+import type { GenerationReport } from '../../control/shapes.ts';
 import type { CarriedStats } from '../../forward/destination.ts';
 import type { Forwarder } from '../../forward/forwarder.ts';
 import type { RuleSpec } from '../../forward/rule.ts';

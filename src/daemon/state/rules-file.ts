@@ -2,8 +2,8 @@ import { closeSync, copyFileSync, fsyncSync, openSync, readFileSync, renameSync 
 import { open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import * as v from 'valibot';
-import { endpointText } from '../../control/messages.ts';
-import type { EndpointText } from '../../control/messages.ts';
+import { endpointText } from '../../control/shapes.ts';
+import type { EndpointText } from '../../control/shapes.ts';
 import { GraceError, errorCode, errorMessage } from '../../error.ts';
 import { describeError } from '../../sys/system-error.ts';
 

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import type { Invocation } from '../../control/messages.ts';
+import type { Invocation } from '../../control/shapes.ts';
 import { launchVariable, variablesOfThisProcess } from '../../control/launch.ts';
 import { GraceError } from '../../error.ts';
 import { Channel, closeChannelEnd, openChannel } from '../../keeper/channel.ts';

@@ -5,7 +5,7 @@
  */
 import type { ChannelEnd } from '../../keeper/channel.ts';
 import { channelVariable } from '../../keeper/messages.ts';
-import type { Invocation } from '../../control/messages.ts';
+import type { Invocation } from '../../control/shapes.ts';
 import { openNotifier } from '../../net/notify.ts';
 import { KeeperSupervisor } from './keeper.ts';
 import { unsupervised } from './unsupervised.ts';

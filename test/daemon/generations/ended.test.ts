@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { GenerationReport } from '../../../src/control/messages.ts';
+import type { GenerationReport } from '../../../src/control/shapes.ts';
 import { EndedGenerations } from '../../../src/daemon/generations/ended.ts';
 
 function setUp() {

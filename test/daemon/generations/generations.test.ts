@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { statePaths } from '../../../src/control/paths.ts';
-import type { GenerationReport } from '../../../src/control/messages.ts';
+import type { GenerationReport } from '../../../src/control/shapes.ts';
 import { Generations } from '../../../src/daemon/generations/generations.ts';
 import { Changes } from '../../../src/forward/changes.ts';
 import { makeTempDir } from '../../net/temp-dir.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { GenerationReport } from '../../../src/control/messages.ts';
+import type { GenerationReport } from '../../../src/control/shapes.ts';
 import { allRows, drainingRows, ownRows, reportOf } from '../../../src/daemon/requests/rows.ts';
 import type { Service } from '../../../src/daemon/service.ts';
 import { readRule } from '../../../src/daemon/rules/specs.ts';

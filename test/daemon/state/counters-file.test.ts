@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
-import type { GenerationReport } from '../../../src/control/messages.ts';
+import type { GenerationReport } from '../../../src/control/shapes.ts';
 import { KeptCounters, loadCounters } from '../../../src/daemon/state/counters-file.ts';
 import { readRule } from '../../../src/daemon/rules/specs.ts';
 import { Destination } from '../../../src/forward/destination.ts';

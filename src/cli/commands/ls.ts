@@ -1,11 +1,11 @@
-import { call } from '../control/client.ts';
-import type { DestinationRow } from '../control/messages.ts';
-import type { Context, Input } from './context.ts';
-import { formatDuration } from './duration.ts';
-import { formatSize, formatTable, paint, printJson, printLine, printNote, visible } from './output.ts';
-import { readSource } from './endpoint-text.ts';
-import type { Column } from './output.ts';
-import { mergeRows } from './rows.ts';
+import { call } from '../../control/client.ts';
+import type { DestinationRow } from '../../control/shapes.ts';
+import type { Context, Input } from '../context.ts';
+import { formatDuration } from '../duration.ts';
+import { formatSize, formatTable, paint, printJson, printLine, printNote, visible } from '../output.ts';
+import { readSource } from '../endpoint-text.ts';
+import type { Column } from '../output.ts';
+import { mergeRows } from '../rows.ts';
 
 const columns: readonly Column[] = [{ title: 'src' }, { title: 'dst' }, { title: 'connections', align: 'right' }, { title: 'status' }];
 /** Narrow ones: with usual endpoints a line has room in 100 columns. */
@@ -21,7 +21,7 @@ const longColumns: readonly Column[] = [
 ];
 
 /** `grace ls [SRC] [--long] [--json]` */
-export async function ls(context: Context, input: Input): Promise<number> {
+export async function run(context: Context, input: Input): Promise<number> {
   const { dir, signal, cwd } = context;
   const [typed] = input.args;
   const { rows } = await call(dir, { command: 'ls', ...(typed === undefined ? {} : { src: readSource(typed, cwd) }) }, { signal });

@@ -1,9 +1,11 @@
 /**
- * The command line as data: every command with its arguments, options and sentences. Parsing, help
- * and whatever else describes the commands are made from this table.
+ * Every command as one definition: the command line as data, from which parsing, help, completions and the manual
+ * are made, and for a command that asks the daemon what goes over the control socket. What the client does is in
+ * cli/commands/NAME.ts, what the daemon answers in daemon/requests/commands.ts.
  */
-import { daemonOptions } from '../control/daemon-options.ts';
-import { unitKinds } from './unit-files.ts';
+import * as v from 'valibot';
+import { daemonOptions } from './daemon-options.ts';
+import { check, destinationRow, endpointText, invocation, milliseconds, statusResult } from './shapes.ts';
 
 /** An option of a command. */
 export type OptionDefinition = {
@@ -30,8 +32,7 @@ export type ArgumentDefinition = {
 };
 
 /** What help, completions, the manual page and the parser know of a command. */
-export type CommandDefinition = {
-  name: CommandName;
+type Definition = {
   aliases: readonly string[];
   /** What it does, in one line that fits beside the name. */
   summary: string;
@@ -40,26 +41,12 @@ export type CommandDefinition = {
   args: readonly ArgumentDefinition[];
   options: readonly OptionDefinition[];
   examples: readonly string[];
+  /** What it asks the daemon, what that answers, and what it may tell before. */
+  asks?: Conversation;
 };
 
-/** Every command by its full name. */
-export type CommandName =
-  | 'start'
-  | 'switch'
-  | 'ls'
-  | 'wait'
-  | 'stop'
-  | 'restart'
-  | 'status'
-  | 'logs'
-  | 'daemon'
-  | 'endpoint'
-  | 'demo'
-  | 'upgrade'
-  | 'unit'
-  | 'completion'
-  | 'man'
-  | 'help';
+/** What is said over the control socket for one request, as schemas. What an earlier version does not say is optional. */
+export type Conversation = { request: v.GenericSchema; answer: v.GenericSchema; progress: v.GenericSchema };
 
 /** Options that stand before or after any command. */
 export const globalOptions: readonly OptionDefinition[] = [
@@ -67,6 +54,9 @@ export const globalOptions: readonly OptionDefinition[] = [
   { name: 'help', short: 'h', help: 'show help, of a command if one is given' },
   { name: 'version', short: 'V', help: 'show the version' },
 ];
+
+/** An init system, or a part of one, that `grace unit` has a file for. */
+export const unitKinds = ['systemd', 'socket', 'sysv', 'openrc', 'runit', 'supervisord', 'logrotate'] as const;
 
 const json: OptionDefinition = { name: 'json', help: 'print JSON' };
 /** Wherever it stands for a rule that there is, its name does too. */
@@ -77,9 +67,8 @@ const anySrc: ArgumentDefinition = { name: 'SRC', required: false };
 const checkHttp = (when: string): OptionDefinition => ({ name: 'check-http', value: 'PATH[=STATUS]', help: `${when}a GET of PATH from DST must be answered, with STATUS (200, or 200-299; default: 200-399)` });
 
 /** Every command, in the order of the help. */
-export const commands: readonly CommandDefinition[] = [
-  {
-    name: 'start',
+const table = {
+  start: {
     aliases: ['add'],
     summary: 'forward SRC to DST',
     details: [
@@ -95,9 +84,26 @@ export const commands: readonly CommandDefinition[] = [
       json,
     ],
     examples: ['grace start 8080 9001', 'grace start --name web tcp:8080 tcp:127.0.0.1:9001', 'grace start unix:/run/app.sock tcp:[::1]:9001'],
+    asks: {
+      request: v.object({
+        src: endpointText,
+        dst: endpointText,
+        startedForIt: v.optional(v.boolean()),
+        /** A source that is forwarded already gets the destination and the parameters that are given, if DST passes the check. */
+        switch: v.optional(v.boolean()),
+        /** One of HTTP is for a new rule too. */
+        check: v.optional(check),
+      }),
+      answer: v.object({
+        changed: v.boolean(),
+        notes: v.array(v.string()),
+        /** That the destination does not accept now: for a person at a terminal, and in JSON. */
+        ofDestination: v.optional(v.array(v.string())),
+      }),
+      progress: v.never(),
+    },
   },
-  {
-    name: 'switch',
+  switch: {
     aliases: ['x'],
     summary: 'send new connections of SRC to another DST',
     details: [
@@ -113,9 +119,13 @@ export const commands: readonly CommandDefinition[] = [
       json,
     ],
     examples: ['grace switch tcp:8080 tcp:127.0.0.1:9002', 'grace x tcp:8080 tcp:127.0.0.1:9002 --wait', 'grace switch web 9002 --check-http /up=200 --wait --timeout 5m'],
+    asks: {
+      request: v.object({ src: endpointText, dst: endpointText, check }),
+      answer: v.object({ changed: v.boolean(), notes: v.array(v.string()) }),
+      progress: v.never(),
+    },
   },
-  {
-    name: 'ls',
+  ls: {
     aliases: ['list'],
     summary: 'list the rules and their connections',
     details: [
@@ -124,9 +134,13 @@ export const commands: readonly CommandDefinition[] = [
     args: [anySrc],
     options: [{ name: 'long', short: 'l', help: 'a line a process too: its pid, bytes in and out, since when, where it listens' }, json],
     examples: ['grace ls', 'grace ls --json'],
+    asks: {
+      request: v.object({ src: v.optional(endpointText) }),
+      answer: v.object({ rows: v.array(destinationRow) }),
+      progress: v.never(),
+    },
   },
-  {
-    name: 'wait',
+  wait: {
     aliases: ['w'],
     summary: 'wait until earlier destinations have no connection left',
     details: [
@@ -135,9 +149,13 @@ export const commands: readonly CommandDefinition[] = [
     args: [anySrc],
     options: [{ name: 'timeout', value: 'DURATION', help: 'wait at most so long; exit 124 when it passes' }, json],
     examples: ['grace wait', 'grace w tcp:8080 --timeout 5m'],
+    asks: {
+      request: v.object({ src: v.optional(endpointText) }),
+      answer: v.object({}),
+      progress: /** What it still waits for, at the start and whenever that changes. */ v.object({ waiting: v.array(destinationRow) }),
+    },
   },
-  {
-    name: 'stop',
+  stop: {
     aliases: ['rm', 'remove', 'delete'],
     summary: 'stop a rule, or the daemon',
     details: [
@@ -150,9 +168,17 @@ export const commands: readonly CommandDefinition[] = [
       json,
     ],
     examples: ['grace stop tcp:8080', 'grace stop --timeout 5m'],
+    asks: {
+      request: v.object({
+        /** Without it the whole daemon, every generation of it; its process ends right after the answer. */
+        src: v.optional(endpointText),
+        timeoutMs: milliseconds,
+      }),
+      answer: v.object({ closed: v.number(), pids: v.array(v.number()) }),
+      progress: v.object({ waiting: v.array(destinationRow) }),
+    },
   },
-  {
-    name: 'restart',
+  restart: {
     aliases: ['reload'],
     summary: 'replace the daemon by a new process, without losing a connection',
     details: [
@@ -165,18 +191,37 @@ export const commands: readonly CommandDefinition[] = [
       json,
     ],
     examples: ['grace restart', 'grace restart --exec /opt/grace-new/grace'],
+    asks: {
+      request: v.object({ exec: invocation, timeoutMs: milliseconds }),
+      answer: v.object({
+        oldPid: v.number(),
+        newPid: v.number(),
+        oldVersion: v.string(),
+        newVersion: v.string(),
+        /** Open connections that moved to the new process, and how many of these have TLS. */
+        moved: v.optional(v.number()),
+        movedTls: v.optional(v.number()),
+        /** Those that finish in an old one, and why. */
+        draining: v.number(),
+        why: v.optional(v.string()),
+      }),
+      progress: v.never(),
+    },
   },
-  {
-    name: 'status',
+  status: {
     aliases: [],
     summary: 'say whether a daemon runs',
     details: ['Exits with 3 when none runs.'],
     args: [],
     options: [{ name: 'health', help: 'exit with 1 when a rule cannot be served' }, json],
     examples: ['grace status'],
+    asks: {
+      request: v.object({}),
+      answer: statusResult,
+      progress: v.never(),
+    },
   },
-  {
-    name: 'logs',
+  logs: {
     aliases: [],
     summary: 'print the log of the daemon',
     details: ['Finds it where the daemon writes it: a file, or the journal of its systemd unit. With SRC only the lines about that rule.'],
@@ -188,8 +233,7 @@ export const commands: readonly CommandDefinition[] = [
     ],
     examples: ['grace logs -f', 'grace logs tcp:8080 -n 20', 'grace logs --since 10m'],
   },
-  {
-    name: 'daemon',
+  daemon: {
     aliases: [],
     summary: 'run the daemon in the foreground',
     details: [
@@ -203,8 +247,7 @@ export const commands: readonly CommandDefinition[] = [
     ],
     examples: ['grace -d /var/lib/grace daemon', 'grace daemon 8080=app:9001 /run/app.sock=app:9002'],
   },
-  {
-    name: 'endpoint',
+  endpoint: {
     aliases: [],
     summary: 'say what an endpoint string means',
     details: ['Checks the files that it names too. Exits with 2 for a bad one and shows the place. Put -- before a string that begins with a dash.'],
@@ -215,8 +258,7 @@ export const commands: readonly CommandDefinition[] = [
     options: [json],
     examples: ['grace endpoint server tcp:8080:interface=127.0.0.1', 'grace endpoint client tls:example.com:443 --json'],
   },
-  {
-    name: 'demo',
+  demo: {
     aliases: [],
     summary: 'run the demo server of the library',
     details: ['Listens on ports 48567, 48568 and 48569 and answers /sleep/?duration=20s. SIGUSR2 restarts it, SIGTERM ends it, both after the requests in flight.'],
@@ -227,8 +269,7 @@ export const commands: readonly CommandDefinition[] = [
     ],
     examples: ['grace demo', 'grace demo --addresses 127.0.0.1:8080 --tls-addresses 127.0.0.1:8443'],
   },
-  {
-    name: 'upgrade',
+  upgrade: {
     aliases: [],
     summary: 'replace grace by the newest version, or another, without losing a connection',
     details: [
@@ -246,8 +287,7 @@ export const commands: readonly CommandDefinition[] = [
     ],
     examples: ['grace upgrade', 'grace upgrade --check', 'grace upgrade --to 0.1.0'],
   },
-  {
-    name: 'unit',
+  unit: {
     aliases: [],
     summary: 'print the file that an init system starts grace by',
     details: ['With the path of this executable and the state dir in: that of -d or GRACE_DIR, or else /var/lib/grace. Its first lines say where to put it.'],
@@ -255,8 +295,7 @@ export const commands: readonly CommandDefinition[] = [
     options: [{ name: 'socket-group', value: 'GROUP', help: 'let the members of this group command the daemon' }],
     examples: ['grace unit systemd > /etc/systemd/system/grace.service', 'grace -d /var/lib/edge unit openrc > /etc/init.d/grace'],
   },
-  {
-    name: 'completion',
+  completion: {
     aliases: [],
     summary: 'print completions for a shell',
     details: ['They complete commands, options, files, and the SRC of the rules that are served.'],
@@ -264,8 +303,7 @@ export const commands: readonly CommandDefinition[] = [
     options: [],
     examples: ['eval "$(grace completion bash)"', 'grace completion fish > ~/.config/fish/completions/grace.fish'],
   },
-  {
-    name: 'man',
+  man: {
     aliases: [],
     summary: 'print the manual page',
     details: [],
@@ -273,8 +311,7 @@ export const commands: readonly CommandDefinition[] = [
     options: [],
     examples: ['grace man | man -l -'],
   },
-  {
-    name: 'help',
+  help: {
     aliases: [],
     summary: 'show help, of a command, or of endpoints',
     details: [],
@@ -282,7 +319,21 @@ export const commands: readonly CommandDefinition[] = [
     options: [],
     examples: ['grace help start'],
   },
-];
+} satisfies Record<string, Definition>;
+
+/** Every command by its full name. */
+export type CommandName = keyof typeof table;
+
+/** What help, completions, the manual page and the parser know of a command. */
+export type CommandDefinition = Definition & { name: CommandName };
+
+/** Every command, in the order of the help. */
+export const commands: readonly CommandDefinition[] = Object.entries(table).map(([name, definition]) => ({ name: name as CommandName, ...definition }));
+
+type Asking = { [N in CommandName as (typeof table)[N] extends { asks: Conversation } ? N : never]: (typeof table)[N] extends { asks: infer A extends Conversation } ? A : never };
+
+/** What goes over the control socket for the commands that ask the daemon, by their names. */
+export const conversationsOfCommands = Object.fromEntries(commands.flatMap(({ name, asks }) => (asks ? [[name, asks]] : []))) as Asking;
 
 /** The command that goes by a name or an alias. */
 export function findCommand(name: string): CommandDefinition | undefined {

@@ -1,11 +1,12 @@
-import { quoted } from '../endpoint/error.ts';
-import { GraceError } from '../error.ts';
-import { argument } from './context.ts';
-import type { Context, Input } from './context.ts';
-import { defaultPaths, unitKinds, unitText } from './unit-files.ts';
+import { quoted } from '../../endpoint/error.ts';
+import { GraceError } from '../../error.ts';
+import { argument } from '../context.ts';
+import type { Context, Input } from '../context.ts';
+import { unitKinds } from '../../control/commands.ts';
+import { defaultPaths, unitText } from '../unit-files.ts';
 
 /** `grace unit systemd|socket|sysv|openrc|runit|supervisord|logrotate [--socket-group GROUP]`: the file for it, with this executable and the state dir in. */
-export function unit(context: Context, input: Input): number {
+export function run(context: Context, input: Input): number {
   const { env, self, stdout, stderr } = context;
   const kind = unitKinds.find((each) => each === argument(input, 0))!;
   // The state dir of a user is no place for a service, unless it was named.

@@ -1,20 +1,20 @@
-import { isRuleName } from '../control/rule-name.ts';
-import { quoted } from '../endpoint/error.ts';
-import { GraceError } from '../error.ts';
-import { startWithDaemon } from '../control/launch.ts';
-import { checkClient, checkServer } from '../endpoint/check.ts';
-import { parseClient } from '../endpoint/client.ts';
-import { innerEndpoint } from '../endpoint/inner.ts';
-import type { ServerEndpoint } from '../endpoint/model.ts';
-import { parseServer } from '../endpoint/server.ts';
-import { readCheck } from './check-http.ts';
-import { argument } from './context.ts';
-import type { Context, Input } from './context.ts';
-import { readPair } from './endpoint-text.ts';
-import { printJson, printLine, printNote } from './output.ts';
+import { isRuleName } from '../../control/rule-name.ts';
+import { quoted } from '../../endpoint/error.ts';
+import { GraceError } from '../../error.ts';
+import { startWithDaemon } from '../../control/launch.ts';
+import { checkClient, checkServer } from '../../endpoint/check.ts';
+import { parseClient } from '../../endpoint/client.ts';
+import { innerEndpoint } from '../../endpoint/inner.ts';
+import type { ServerEndpoint } from '../../endpoint/model.ts';
+import { parseServer } from '../../endpoint/server.ts';
+import { readCheck } from '../check-http.ts';
+import { argument } from '../context.ts';
+import type { Context, Input } from '../context.ts';
+import { readPair } from '../endpoint-text.ts';
+import { printJson, printLine, printNote } from '../output.ts';
 
 /** `grace start [--name NAME] [--switch [--no-check]] [--check-http PATH[=STATUS]] SRC DST` */
-export async function start(context: Context, input: Input): Promise<number> {
+export async function run(context: Context, input: Input): Promise<number> {
   const { dir, self, cwd, stdout, isTTY } = context;
   const { src, dst } = readPair({ command: 'start', src: argument(input, 0), dst: argument(input, 1), cwd });
   const name = readName(input);

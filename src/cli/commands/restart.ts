@@ -1,14 +1,15 @@
 import { accessSync, constants, statSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { call } from '../control/client.ts';
-import type { Invocation, Result } from '../control/messages.ts';
-import { GraceError, errorCode, errorMessage } from '../error.ts';
-import type { Context, Input } from './context.ts';
-import { parseDuration } from './duration.ts';
-import { counted, printJson, printLine } from './output.ts';
+import { call } from '../../control/client.ts';
+import type { Result } from '../../control/messages.ts';
+import type { Invocation } from '../../control/shapes.ts';
+import { GraceError, errorCode, errorMessage } from '../../error.ts';
+import type { Context, Input } from '../context.ts';
+import { parseDuration } from '../duration.ts';
+import { counted, printJson, printLine } from '../output.ts';
 
 /** `grace restart [--exec PATH] [--timeout DURATION]` */
-export async function restart(context: Context, input: Input): Promise<number> {
+export async function run(context: Context, input: Input): Promise<number> {
   const { dir, signal, self, cwd, stdout } = context;
   const timeoutMs = parseDuration(input.value('timeout') ?? '10s', '--timeout');
   const path = input.value('exec');

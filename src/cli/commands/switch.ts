@@ -1,15 +1,15 @@
-import { call } from '../control/client.ts';
-import { GraceError } from '../error.ts';
-import { answerTimeoutMs, readCheck } from './check-http.ts';
-import { argument } from './context.ts';
-import type { Context, Input } from './context.ts';
-import { parseDuration } from './duration.ts';
-import { readPair } from './endpoint-text.ts';
-import { printJson, printLine, printNote } from './output.ts';
+import { call } from '../../control/client.ts';
+import { GraceError } from '../../error.ts';
+import { answerTimeoutMs, readCheck } from '../check-http.ts';
+import { argument } from '../context.ts';
+import type { Context, Input } from '../context.ts';
+import { parseDuration } from '../duration.ts';
+import { readPair } from '../endpoint-text.ts';
+import { printJson, printLine, printNote } from '../output.ts';
 import { waitUntilDrained } from './wait.ts';
 
 /** `grace switch SRC DST [--no-check | --check-http PATH[=STATUS]] [--wait [--timeout DURATION]]` */
-export async function switchRule(context: Context, input: Input): Promise<number> {
+export async function run(context: Context, input: Input): Promise<number> {
   const { dir, signal, cwd, stdout } = context;
   const { src, dst } = readPair({ command: 'switch', src: argument(input, 0), dst: argument(input, 1), cwd });
   const timeout = input.value('timeout');

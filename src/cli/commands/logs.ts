@@ -1,16 +1,16 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { GraceError } from '../error.ts';
-import { sourceKey } from './endpoint-text.ts';
-import { parseDuration } from './duration.ts';
-import type { Context, Input } from './context.ts';
-import { findLog } from './log-place.ts';
-import { LogPrinter } from './log-printer.ts';
-import { watchReader } from './reader-gone.ts';
-import { LogReader, watchFile } from './log-reader.ts';
+import { GraceError } from '../../error.ts';
+import { sourceKey } from '../endpoint-text.ts';
+import { parseDuration } from '../duration.ts';
+import type { Context, Input } from '../context.ts';
+import { findLog } from '../log-place.ts';
+import { LogPrinter } from '../log-printer.ts';
+import { watchReader } from '../reader-gone.ts';
+import { LogReader, watchFile } from '../log-reader.ts';
 
 /** `grace logs [SRC] [--follow] [-n N] [--since TIME]` */
-export async function logs(context: Context, input: Input): Promise<number> {
+export async function run(context: Context, input: Input): Promise<number> {
   const { cwd, stdout } = context;
   const src = input.args[0];
   const choice = {

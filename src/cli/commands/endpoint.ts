@@ -1,19 +1,19 @@
-import { checkClient, checkServer } from '../endpoint/check.ts';
-import { parseClient } from '../endpoint/client.ts';
-import { explainClient, explainServer, toJson } from '../endpoint/describe.ts';
-import type { Explanation } from '../endpoint/parameter.ts';
-import type { ClientEndpoint, ServerEndpoint } from '../endpoint/model.ts';
-import { resolvePaths } from '../endpoint/paths.ts';
-import { parseServer } from '../endpoint/server.ts';
-import { longForm } from '../endpoint/short.ts';
-import type { Side } from '../endpoint/short.ts';
-import { GraceError, errorMessage } from '../error.ts';
-import { argument } from './context.ts';
-import type { Context, Input } from './context.ts';
-import { printJson, printLine, printNote, visible } from './output.ts';
+import { checkClient, checkServer } from '../../endpoint/check.ts';
+import { parseClient } from '../../endpoint/client.ts';
+import { explainClient, explainServer, toJson } from '../../endpoint/describe.ts';
+import type { Explanation } from '../../endpoint/parameter.ts';
+import type { ClientEndpoint, ServerEndpoint } from '../../endpoint/model.ts';
+import { resolvePaths } from '../../endpoint/paths.ts';
+import { parseServer } from '../../endpoint/server.ts';
+import { longForm } from '../../endpoint/short.ts';
+import type { Side } from '../../endpoint/short.ts';
+import { GraceError, errorMessage } from '../../error.ts';
+import { argument } from '../context.ts';
+import type { Context, Input } from '../context.ts';
+import { printJson, printLine, printNote, visible } from '../output.ts';
 
 /** `grace endpoint server|client STRING [--json]` */
-export async function endpoint(context: Context, input: Input): Promise<number> {
+export async function run(context: Context, input: Input): Promise<number> {
   const text = argument(input, 1);
   const side = argument(input, 0) === 'server' ? 'server' : 'client';
   const read = side === 'server' ? readServer : readClient;

@@ -1,14 +1,7 @@
-import { commands, globalOptions } from './commands.ts';
+import { commands, globalOptions } from '../control/commands.ts';
 import { clientRows, serverRows } from './endpoint-help.ts';
-import type { CommandDefinition, OptionDefinition } from './commands.ts';
-import type { Context } from './context.ts';
+import type { CommandDefinition, OptionDefinition } from '../control/commands.ts';
 import { durationsText, endpointsText, exitCodes, introduction } from './help.ts';
-
-/** `grace man`: the manual page, in the macros of man(7). */
-export function man({ stdout, version }: Context): number {
-  stdout.write(manualPage(version));
-  return 0;
-}
 
 /** The manual page, in man(7)'s macros. */
 export function manualPage(version: string): string {

@@ -1,22 +1,22 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { GraceError } from '../error.ts';
-import { compareVersions, machineName } from '../upgrade/artifacts.ts';
-import { prepareDownloads } from '../upgrade/download.ts';
-import { findRelease, readBase, readPublicKeys, readVersion } from '../upgrade/release.ts';
-import type { Release, ReleasePlace } from '../upgrade/release.ts';
-import { refreshShared } from '../upgrade/shared.ts';
-import { upgrade } from '../upgrade/upgrade.ts';
-import type { UpgradeOptions } from '../upgrade/upgrade.ts';
-import { publicKeys, releaseUrl } from '../version.ts';
-import type { Context, Input } from './context.ts';
-import { parseDuration } from './duration.ts';
-import { StatusLine, formatSize, printJson, printLine, printNote } from './output.ts';
+import { GraceError } from '../../error.ts';
+import { compareVersions, machineName } from '../../upgrade/artifacts.ts';
+import { prepareDownloads } from '../../upgrade/download.ts';
+import { findRelease, readBase, readPublicKeys, readVersion } from '../../upgrade/release.ts';
+import type { Release, ReleasePlace } from '../../upgrade/release.ts';
+import { refreshShared } from '../../upgrade/shared.ts';
+import { upgrade } from '../../upgrade/upgrade.ts';
+import type { UpgradeOptions } from '../../upgrade/upgrade.ts';
+import { publicKeys, releaseUrl } from '../../version.ts';
+import type { Context, Input } from '../context.ts';
+import { parseDuration } from '../duration.ts';
+import { StatusLine, formatSize, printJson, printLine, printNote } from '../output.ts';
 import { describeRestart } from './restart.ts';
-import { describeError } from '../sys/system-error.ts';
+import { describeError } from '../../sys/system-error.ts';
 
 /** `grace upgrade [--to VERSION] [--from URL] [--key FILE] [--check] [--timeout DURATION]` */
-export async function upgradeSelf(context: Context, input: Input): Promise<number> {
+export async function run(context: Context, input: Input): Promise<number> {
   const { dir, signal, self, version, stdout } = context;
   const to = input.value('to');
   const wanted = to === undefined ? null : readVersion(to);

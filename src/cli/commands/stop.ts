@@ -1,18 +1,18 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { call } from '../control/client.ts';
-import { GraceError } from '../error.ts';
-import { isRunning } from '../sys/process.ts';
-import type { Context, Input } from './context.ts';
-import { formatExactly, parseDuration } from './duration.ts';
-import { readSource } from './endpoint-text.ts';
-import { StatusLine, counted, printJson, printLine } from './output.ts';
-import { describeConnections } from './rows.ts';
+import { call } from '../../control/client.ts';
+import { GraceError } from '../../error.ts';
+import { isRunning } from '../../sys/process.ts';
+import type { Context, Input } from '../context.ts';
+import { formatExactly, parseDuration } from '../duration.ts';
+import { readSource } from '../endpoint-text.ts';
+import { StatusLine, counted, printJson, printLine } from '../output.ts';
+import { describeConnections } from '../rows.ts';
 
 /** How long a process may take to be gone after it said that it ends. */
 const goneTimeoutMs = 10_000;
 
 /** `grace stop [SRC] [--timeout DURATION] [--now]` */
-export async function stop(context: Context, input: Input): Promise<number> {
+export async function run(context: Context, input: Input): Promise<number> {
   const { dir, signal, stdout, cwd } = context;
   const [typed] = input.args;
   const timeoutMs = parseDuration(input.value('timeout') ?? '30s', '--timeout');

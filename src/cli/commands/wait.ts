@@ -1,17 +1,17 @@
-import { call } from '../control/client.ts';
-import type { DestinationRow, EndpointText } from '../control/messages.ts';
-import { GraceError } from '../error.ts';
-import type { Context, Input } from './context.ts';
-import { formatExactly, parseDuration } from './duration.ts';
-import { readSource } from './endpoint-text.ts';
-import { StatusLine, printJson } from './output.ts';
-import { describeConnections } from './rows.ts';
+import { call } from '../../control/client.ts';
+import type { DestinationRow, EndpointText } from '../../control/shapes.ts';
+import { GraceError } from '../../error.ts';
+import type { Context, Input } from '../context.ts';
+import { formatExactly, parseDuration } from '../duration.ts';
+import { readSource } from '../endpoint-text.ts';
+import { StatusLine, printJson } from '../output.ts';
+import { describeConnections } from '../rows.ts';
 
 /** How long a daemon that has not answered by the time-out still gets to say what is left. */
 const answerGraceMs = 1000;
 
 /** `grace wait [SRC] [--timeout DURATION]` */
-export async function wait(context: Context, input: Input): Promise<number> {
+export async function run(context: Context, input: Input): Promise<number> {
   const [typed] = input.args;
   const timeout = input.value('timeout');
   await waitUntilDrained(context, {

@@ -1,15 +1,15 @@
 import { resolve } from 'node:path';
-import { readSettings, wordsOfOptions } from '../control/daemon-options.ts';
-import { logVariable, standardError } from '../control/log-place.ts';
-import type { GivenRule } from '../control/given-rules.ts';
-import { quoted } from '../endpoint/error.ts';
-import { parseServer } from '../endpoint/server.ts';
-import { GraceError } from '../error.ts';
-import type { Context, Input } from './context.ts';
-import { readDestination, readSource } from './endpoint-text.ts';
+import { readSettings, wordsOfOptions } from '../../control/daemon-options.ts';
+import { logVariable, standardError } from '../../control/log-place.ts';
+import type { GivenRule } from '../../control/given-rules.ts';
+import { quoted } from '../../endpoint/error.ts';
+import { parseServer } from '../../endpoint/server.ts';
+import { GraceError } from '../../error.ts';
+import type { Context, Input } from '../context.ts';
+import { readDestination, readSource } from '../endpoint-text.ts';
 
 /** `grace daemon [SRC=DST …] [--no-keeper] [--log FILE|-]` and what daemon-options.ts lists. */
-export async function daemon({ dir, programs, cwd, env }: Context, input: Input): Promise<number> {
+export async function run({ dir, programs, cwd, env }: Context, input: Input): Promise<number> {
   return await programs.daemon({
     dir,
     rules: input.args.flatMap((text) => (text === undefined ? [] : [readRule(text, cwd)])),

@@ -1,13 +1,13 @@
-import { call } from '../control/client.ts';
-import type { StatusResult } from '../control/messages.ts';
-import { GraceError } from '../error.ts';
-import { isNoDaemon } from '../kinds.ts';
-import type { Context, Input } from './context.ts';
-import { formatDuration } from './duration.ts';
-import { counted, formatTable, paint, printJson, printLine, visible } from './output.ts';
+import { call } from '../../control/client.ts';
+import type { StatusResult } from '../../control/shapes.ts';
+import { GraceError } from '../../error.ts';
+import { isNoDaemon } from '../../kinds.ts';
+import type { Context, Input } from '../context.ts';
+import { formatDuration } from '../duration.ts';
+import { counted, formatTable, paint, printJson, printLine, visible } from '../output.ts';
 
 /** `grace status [--health] [--json]` */
-export async function status(context: Context, input: Input): Promise<number> {
+export async function run(context: Context, input: Input): Promise<number> {
   const { dir, signal, stdout } = context;
   try {
     const result = await call(dir, { command: 'status' }, { signal });

@@ -1,8 +1,8 @@
-import type { Context, Input } from './context.ts';
-import { printLine } from './output.ts';
+import type { Context, Input } from '../context.ts';
+import { printLine } from '../output.ts';
 
 /** `grace demo [--addresses LIST] [--tls-addresses LIST]` */
-export async function demo({ stdout, programs }: Context, input: Input): Promise<number> {
+export async function run({ stdout, programs }: Context, input: Input): Promise<number> {
   return await programs.demo({
     addresses: readList(input.value('addresses')),
     tlsAddresses: readList(input.value('tls-addresses')),

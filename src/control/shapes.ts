@@ -1,0 +1,101 @@
+/** What travels over the control socket, as schemas, and the types that follow from them. */
+import * as v from 'valibot';
+
+/** Schema of a time in milliseconds. */
+export const milliseconds = v.pipe(v.number(), v.minValue(0));
+
+/** Schema of an {@link EndpointText}. */
+export const endpointText = v.object({
+  typed: v.string(),
+  absolute: v.string(),
+  /** Of a source that is to be kept: the name of its rule. */
+  name: v.optional(v.string()),
+});
+/** An endpoint as the user typed it and with its relative paths made absolute. */
+export type EndpointText = v.InferOutput<typeof endpointText>;
+
+/** Schema of an {@link Invocation}. */
+export const invocation = v.object({ file: v.string(), args: v.array(v.string()) });
+/** How a program is started: the file and the arguments that come before grace's own. */
+export type Invocation = v.InferOutput<typeof invocation>;
+
+/** Schema of a {@link DestinationRow}. */
+export const destinationRow = v.object({
+  src: v.string(),
+  dst: v.string(),
+  /** Of the rule, if it has one. */
+  name: v.exactOptional(v.string()),
+  connections: v.number(),
+  /** Whether new connections of the rule go there. */
+  active: v.boolean(),
+  /** The process that holds the connections. */
+  pid: v.number(),
+  /** Client to destination, destination to client. */
+  bytesIn: v.number(),
+  bytesOut: v.number(),
+  /** Since when the destination is (or was first) the rule's, ISO 8601. */
+  since: v.string(),
+  /** Where the rule really listens: `127.0.0.1:9000`, `[::]:9000`, a path; empty when it does not (any more). */
+  listening: v.string(),
+  /** Why a kept rule cannot be served at the moment. */
+  error: v.exactOptional(v.string()),
+  /** What is to be said of a rule that is served: a certificate that has expired or soon does, a sentence each. */
+  warnings: v.exactOptional(v.array(v.string())),
+});
+/** One destination of one rule in one process. Shape of an element of `grace ls --json`. */
+export type DestinationRow = v.InferOutput<typeof destinationRow>;
+
+const generationRow = v.object({ pid: v.number(), version: v.string(), connections: v.number(), since: v.string() });
+/** One process of a daemon: the one that serves, or an earlier one that finishes its connections. `since` is ISO 8601. */
+export type GenerationRow = v.InferOutput<typeof generationRow>;
+
+/** Schema of a {@link StatusResult}. */
+export const statusResult = v.object({
+  pid: v.number(),
+  version: v.string(),
+  /** Milliseconds since the daemon's first generation came up; carried on by restarts. */
+  uptimeMs: v.number(),
+  engine: v.string(),
+  engineReason: v.string(),
+  dir: v.string(),
+  /** The log's file, or `-` for standard error; absent from daemons of before. */
+  log: v.exactOptional(v.string()),
+  rules: v.number(),
+  connections: v.number(),
+  /** The process that the pid file names and that starts the daemon again after a crash; null without one. */
+  keeper: v.nullable(v.object({ pid: v.number(), version: v.string() })),
+  /** What the daemon goes on without, a sentence each; absent from earlier versions. */
+  problems: v.exactOptional(v.array(v.string())),
+  /** What is to be said of the certificates of rules, a sentence each; absent from earlier versions. */
+  warnings: v.exactOptional(v.array(v.string())),
+  /** The serving process first, then the older ones that still drain, newest first. */
+  generations: v.array(generationRow),
+});
+/** What `grace status` tells. */
+export type StatusResult = v.InferOutput<typeof statusResult>;
+
+const status = v.pipe(v.number(), v.integer(), v.minValue(100), v.maxValue(999));
+const path = v.pipe(v.string(), v.regex(/^\/[!-~]*$/));
+/** Schema of a {@link Check}. */
+export const check = v.union([v.boolean(), v.object({ http: v.object({ path, least: status, most: status, timeoutMs: milliseconds }) })]);
+/**
+ * What a destination must do before it is a rule's: nothing, accept, or answer a GET over HTTP with a
+ * status from `least` to `most` within the time. An older daemon refuses the last one instead of passing over it.
+ */
+export type Check = v.InferOutput<typeof check>;
+
+const keyedRow = v.object({ srcKey: v.string(), dstKey: v.string(), row: destinationRow });
+/** A destination with what tells, across processes, which rule it is of and where it leads. */
+export type KeyedRow = v.InferOutput<typeof keyedRow>;
+
+/** Schema of a {@link GenerationReport}. */
+export const generationReport = v.object({
+  pid: v.number(),
+  version: v.string(),
+  since: v.string(),
+  rows: v.array(keyedRow),
+  /** It was replaced, and tells of bytes that no successor counts, also of destinations that have drained. */
+  isRest: v.exactOptional(v.boolean()),
+});
+/** What one generation says of itself to the daemon that serves. */
+export type GenerationReport = v.InferOutput<typeof generationReport>;
