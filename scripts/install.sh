@@ -14,7 +14,7 @@ public_key=''
 usage() {
   cat <<'END'
 usage: install.sh [--version VERSION] [--prefix DIR] [--from URL] [--service] [--restart] [--dry-run]
-       install.sh --uninstall [--prefix DIR]
+       install.sh --uninstall [--prefix DIR] [--dry-run]
 
   --version VERSION  this version instead of the newest
   --prefix DIR       install below DIR: DIR/bin/grace, DIR/share (default: GRACE_PREFIX,
@@ -29,6 +29,9 @@ END
 }
 
 main() {
+  # How this script is called again: from a pipe it has no name.
+  here=install.sh
+  case $0 in *install.sh) here=$0 ;; esac
   version='' prefix=${GRACE_PREFIX:-} from=${GRACE_RELEASE_URL:-} restart='' dry_run='' service='' uninstall='' work='' checked=''
   while [ $# -gt 0 ]; do
     case $1 in
@@ -43,7 +46,7 @@ main() {
       --restart) restart=yes && shift ;;
       --dry-run) dry_run=yes && shift ;;
       -h | --help) usage && exit 0 ;;
-      *) usage >&2 && die "there is no option $1" ;;
+      *) die "there is no option $1" "those that there are: $here --help" 2 ;;
     esac
   done
 
@@ -54,6 +57,7 @@ main() {
   fi
   find_machine
   find_url
+  case $0 in *install.sh) ;; *) here="curl -fsSL $url/latest/download/install.sh | sh -s --" ;; esac
   find_tools
   find_place
   find_service
@@ -103,7 +107,7 @@ say() { printf '%s\n' "$1"; }
 die() {
   printf 'install.sh: %s\n' "$1" >&2
   [ -z "${2:-}" ] || printf 'hint: %s\n' "$2" >&2
-  exit 1
+  exit "${3:-1}"
 }
 
 clean_up() {
@@ -340,14 +344,16 @@ share() {
 }
 
 tell() {
-  if [ -n "$old_version" ]; then
+  if [ "$old_version" = "$version" ]; then
+    say "Installed grace $version as $target anew (checksum${signed:-} verified)"
+  elif [ -n "$old_version" ]; then
     say "Upgraded $target: $old_version -> $version (checksum${signed:-} verified)"
-    say "To go back: install.sh --prefix $prefix --version $old_version"
+    say "To go back: $here --prefix $prefix --version $old_version"
   else
     say "Installed grace $version as $target (checksum${signed:-} verified)"
   fi
   if [ -n "$service" ]; then
-    say "To undo it: install.sh --uninstall --prefix $prefix"
+    say "To undo it: $here --uninstall --prefix $prefix"
   else
     say "To undo it: grace stop; rm -f $files"
   fi
@@ -431,8 +437,9 @@ install_service() {
       done
       ;;
     supervisord) supervisorctl update ;;
-  esac || die "the service is in place as $service_file, but does not start" "look at its log, then try again: install.sh --service=$service"
-  say "$service runs grace ($service_file). Its rules are in /var/lib/grace: grace -d /var/lib/grace start SRC DST"
+  esac || die "the service is in place as $service_file, but does not start" "look at its log, then try again: $here --service=$service"
+  served=$("$target" -d /var/lib/grace status 2>/dev/null | awk '$1 == "pid" || $1 == "version" { print $2 }' | paste -sd' ' - | sed 's/^\([0-9]*\) \(.*\)$/, pid \1, version \2/') || served=''
+  say "$service runs grace ($service_file$served). Its rules are in /var/lib/grace: grace -d /var/lib/grace start SRC DST"
 }
 
 # put_unit KIND: what the executable prints for KIND, in its place. What was there and is another's stays beside it.
@@ -454,45 +461,76 @@ uninstall_it() {
   [ -e "$target" ] || [ -h "$installed" ] || die "there is no $installed" 'say where it is with --prefix DIR'
   removed=''
   if is_ours systemd; then
-    systemctl disable -q --now grace || :
+    act systemctl disable -q --now grace || :
     remove "$(file_of systemd)"
-    [ ! -d /run/systemd/system ] || systemctl daemon-reload || :
+    [ ! -d /run/systemd/system ] || act systemctl daemon-reload || :
   fi
   if is_ours sysv; then
-    /etc/init.d/grace stop || :
-    if has rc-update; then rc-update -q del grace || :; fi
+    act /etc/init.d/grace stop || :
+    if has rc-update; then act rc-update -q del grace >/dev/null 2>&1 || :; fi
     remove /etc/init.d/grace
-    if has update-rc.d; then update-rc.d grace remove || :; elif has chkconfig; then chkconfig --del grace || :; fi
+    if has update-rc.d; then act update-rc.d grace remove || :; elif has chkconfig; then act chkconfig --del grace || :; fi
   fi
   if is_ours runit; then
-    if has sv; then sv force-stop grace || :; fi
-    rm -f /etc/service/grace /var/service/grace /service/grace
+    if has sv; then act sv force-stop grace || :; fi
+    act rm -f /etc/service/grace /var/service/grace /service/grace
     remove /etc/sv/grace/run
-    rm -rf /etc/sv/grace
+    act rm -rf /etc/sv/grace
   fi
   if is_ours supervisord; then
     remove "$(file_of supervisord)"
-    supervisorctl update || :
+    act supervisorctl update || :
   fi
   if grep -qs 'every process of grace' "$(file_of logrotate)" && [ -w /etc/logrotate.d ]; then remove "$(file_of logrotate)"; fi
   kept=''
-  for state in "${GRACE_DIR:-${HOME:-/root}/.grace}" /var/lib/grace; do
-    if "$target" -d "$state" status >/dev/null 2>&1; then "$target" -d "$state" stop || die "the daemon in $state does not stop" 'nothing more was removed'; fi
-    [ ! -d "$state" ] || kept="$kept $state"
-  done
+  find_states
+  while IFS= read -r state; do
+    [ -n "$state" ] || continue
+    if "$target" -d "$state" status >/dev/null 2>&1; then
+      [ -z "$dry_run" ] || say "Would stop the daemon in $state"
+      act "$target" -d "$state" stop || die "the daemon in $state does not stop" 'nothing more was removed'
+    fi
+    if [ -d "$state" ]; then kept="$kept $state"; fi
+    # Of a service with a user that systemd makes up, the dir is a link.
+    if [ -h "$state" ]; then kept="$kept $(readlink -f "$state")"; fi
+  done <<END
+$states
+END
   for file in "$target" "$installed" "$prefix/share/man/man1/grace.1" "$prefix/share/bash-completion/completions/grace" "$prefix/share/zsh/site-functions/_grace" "$prefix/share/fish/vendor_completions.d/grace.fish"; do
     remove "$file"
   done
+  if [ -n "$dry_run" ]; then
+    say "Would remove$removed"
+    [ -z "$kept" ] || say "Rules and logs would stay:$kept"
+    return
+  fi
   say "Removed$removed"
   [ -z "$kept" ] || say "Rules and logs are still there. To remove them: rm -r$kept"
 }
+
+# The state dirs that this executable may serve, a line each: the usual ones, and those of every daemon that runs it.
+find_states() {
+  real=$(readlink -f "$target" 2>/dev/null) || real=$target
+  states=$({
+    printf '%s\n' "${GRACE_DIR:-${HOME:-/root}/.grace}" "${HOME:-/root}/.grace" /var/lib/grace
+    for process in /proc/[0-9]*; do
+      program=$(readlink "$process/exe" 2>/dev/null) || continue
+      [ "${program% (deleted)}" = "$real" ] || continue
+      # "-d DIR daemon", as a daemon and its keeper are started.
+      tr '\0' '\n' <"$process/cmdline" 2>/dev/null | awk 'before == "-d" && $0 != "" { dir = $0 } $0 == "daemon" && dir != "" { print dir; exit } { before = $0 }'
+    done
+  } | awk '!seen[$0]++')
+}
+
+# Do it, or with --dry-run nothing.
+act() { [ -n "$dry_run" ] || "$@"; }
 
 # Whether the file for an init system is there and starts this executable.
 is_ours() { grep -qsF "$installed" "$(file_of "$1")"; }
 
 remove() {
   [ -e "$1" ] || [ -h "$1" ] || return 0
-  rm -f "$1" || die "cannot remove $1" 'run this as the user who installed it'
+  act rm -f "$1" || die "cannot remove $1" 'run this as the user who installed it'
   removed="$removed $1"
 }
 

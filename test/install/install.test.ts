@@ -157,7 +157,9 @@ test('install.sh takes the place of releases from --from and from the environmen
   const insecure = script.replace("default_url=''", "default_url='http://releases.invalid'");
   assert.match((await install(server, dry, { script: insecure })).stderr, /is not https/);
   assert.match((await install(server, [...dry, '--version', '../x'])).stderr, /is no version/);
-  assert.match((await install(server, ['--no-such'])).stderr, /there is no option --no-such/);
+  const unknown = await install(server, ['--no-such']);
+  assert.equal(unknown.code, 2);
+  assert.match(unknown.stderr, /^install\.sh: there is no option --no-such\nhint: [^\n]*--help\n$/);
 });
 
 test('install.sh keeps a symbolic link and replaces what it leads to', { timeout }, async (t) => {

@@ -43,14 +43,22 @@ test('--service lets SysV init run grace, and --uninstall leaves nothing but rul
     sh /tmp/install.sh --service --prefix /opt/grace || exit 4
     /opt/grace/bin/grace -d /var/lib/grace ls || exit 5
     cp /etc/logrotate.d/grace /tmp
+    /opt/grace/bin/grace -d /opt/other start tcp:0:interface=127.0.0.1 tcp:127.0.0.1:9 || exit 8
+    mkdir -p /opt/real && ln -s /opt/real /opt/link && /opt/grace/bin/grace -d /opt/link start tcp:0:interface=127.0.0.1 tcp:127.0.0.1:9 || exit 9
+    sh /tmp/install.sh --uninstall --dry-run --prefix /opt/grace || exit 10
+    for dir in /var/lib/grace /opt/other /opt/link; do /opt/grace/bin/grace -d $dir status >/dev/null || exit 11; done
+    [ -x /etc/init.d/grace ] && [ -e /etc/logrotate.d/grace ] || exit 12
     sh /tmp/install.sh --uninstall --prefix /opt/grace || exit 6
     ! readlink /proc/[0-9]*/exe | grep -q grace || exit 7`);
   assert.equal(status, 0, `${stdout}${stderr}`);
   assert.match(machine.read('tmp/grace'), /every process of grace/, 'the file for logrotate');
-  assert.match(stdout, /^sysv runs grace \(\/etc\/init\.d\/grace\)/m);
+  assert.match(stdout, /^sysv runs grace \(\/etc\/init\.d\/grace, pid \d+, version 0\.1\.0\)/m);
   assert.match(stdout, /^Restarted: /m, 'the second one restarts it without losing a connection');
   assert.match(stdout, /^Removed .*\/etc\/init\.d\/grace .*\/opt\/grace\/bin\/grace/m);
-  assert.match(stdout, /^Rules and logs are still there\. To remove them: rm -r .*\/var\/lib\/grace$/m);
+  assert.match(stdout, /^Would stop the daemon in \/opt\/other$[^]*^Would remove .*\/opt\/grace\/bin\/grace.*\nRules and logs would stay: /m);
+  // Those of daemons elsewhere too, and what a link leads to.
+  const [, left = ''] = /^Rules and logs are still there\. To remove them: rm -r (.*)$/m.exec(stdout) ?? [];
+  assert.deepEqual(left.split(' ').sort(), ['/opt/link', '/opt/other', '/opt/real', '/var/lib/grace']);
   for (const path of ['etc/init.d/grace', 'etc/logrotate.d/grace', 'opt/grace/bin/grace', ...shared.map((each) => `opt/grace/${each}`)]) assert.ok(!machine.has(path), path);
   assert.ok(machine.has('var/lib/grace/state.json'));
 });
