@@ -2,10 +2,15 @@
 import http from 'node:http';
 
 const { HOST = '127.0.0.1', PORT = '9001', VERSION = '1', UP = '200' } = process.env;
+let isEnding = false;
 const server = http.createServer((request, response) => {
+  if (isEnding) response.setHeader('Connection', 'close');
   if (request.url === '/up') response.writeHead(Number(UP)).end();
   else response.end(`version ${VERSION}\n`);
 });
 server.listen(Number(PORT), HOST);
-// No more clients; those that are here get their answers, and then the process ends by itself.
-process.on('SIGTERM', () => server.close());
+// Clients that keep their connections open are told with their next answer; the others go after a second. Then it ends by itself.
+process.on('SIGTERM', () => {
+  isEnding = true;
+  setTimeout(() => server.close(), 1000);
+});

@@ -11,13 +11,14 @@ export const answerTimeoutMs = 10_000;
 
 /**
  * What a destination must do before new connections go there, by `--no-check` and `--check-http`.
- * `timeoutMs`: for the answer. Throws GraceError (exit code 2).
+ * `timeoutMs`: for the answer; `limitMs`: for all of it, also
+ * until DST accepts. Throws GraceError (exit code 2).
  */
-export function readCheck(input: Input, { timeoutMs = answerTimeoutMs }: { timeoutMs?: number } = {}): Check {
+export function readCheck(input: Input, { timeoutMs = answerTimeoutMs, limitMs }: { timeoutMs?: number; limitMs?: number } = {}): Check {
   const text = input.value('check-http');
   if (text === undefined) return !input.has('no-check');
   if (input.has('no-check')) throw new GraceError('--check-http checks DST, and --no-check does not: they exclude each other', { code: 'ERR_GRACE_USAGE' });
-  return { http: { ...readQuestion(text), timeoutMs } };
+  return { http: { ...readQuestion(text), timeoutMs, ...(limitMs !== undefined && { limitMs }) } };
 }
 
 /** `/up`, `/up=204`, `/up=200-299`. After a `?` an `=` may be the query's, and what could be either is refused. */

@@ -36,6 +36,15 @@ function quotedForShell(text: string): string {
   return /^[\w./:@%+,=-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }
 
+/** Whether a daemon has a control socket in this state dir, as far as this user may see. */
+export function hasDaemon(dir: string): boolean {
+  try {
+    return statSync(statePaths(dir).socket, { throwIfNoEntry: false }) !== undefined;
+  } catch {
+    return false;
+  }
+}
+
 function otherDaemon(service: string): string | null {
   try {
     return statSync(statePaths(service).socket, { throwIfNoEntry: false }) ? `one runs in ${service}: grace -d ${service} …` : null;

@@ -81,6 +81,7 @@ async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Sup
   const logError = (error: unknown) => log.error({ error: errorMessage(error), stack: error instanceof Error ? error.stack : undefined }, 'internal error');
 
   if (options.noKeeperBecause !== null) tell(service, launcher, `no keeper, so that the pid changes with a restart and a crash is not repaired: ${options.noKeeperBecause}`);
+  if (process.pid === 1 && supervisor.keeper === null) log.warn('process 1 of a container is the daemon itself (--no-keeper): the container ends with the first restart');
   if (supervisor.reason) log.error({ reason: supervisor.reason }, 'started again after a crash');
   const rest = watchForRest(service);
   const handle: RequestHandler = (request, context) => {
@@ -123,7 +124,7 @@ async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Sup
     if (launcher.moving !== null && moveSocket !== null) service.handover.beginMoving();
     service.lifecycle.serves();
     options.onStrayError(strayErrors(({ message, stack }) => log.error({ error: message, stack }, 'internal error; serving all the same')));
-    log.info({ version: service.version, generation, rules: service.forwarder.specs.length, engine: service.engine.name, keeper: supervisor.keeper?.pid }, 'serving');
+    log.info({ version: service.version, ...(options.settings['log-format'] === 'json' ? {} : { generation }), rules: service.forwarder.specs.length, engine: service.engine.name, keeper: supervisor.keeper?.pid }, 'serving');
     supervisor.serving(); // a signal that came meanwhile is passed on at this word
     launcher.serving({ settleStreams: () => settleStreams(output) });
     const end = new AbortController();
@@ -184,7 +185,8 @@ function nameProcess(): void {
 
 function tell(service: Service, launcher: Launcher, note: string): void {
   service.log.warn(note);
-  launcher.note(note);
+  // Where the log is what the one who started it reads, once is enough, and in its form.
+  if (launcher.kind !== 'foreground' || service.logOutput.kind === 'file') launcher.note(note);
 }
 
 /** Resolves when this process has nothing left to do. */

@@ -107,6 +107,8 @@ export class Forwarder {
       const isSame = existing.src.key === src.key && existing.current.spec.key === dst.key;
       if (isSame && (src.name ?? existing.src.name) === existing.src.name) return await this.restoration.listenAnew(existing);
       if (!isSame && !isUpsert) throw alreadyForwarded(existing, src);
+      // Whoever calls it by the name that it has must go on finding it.
+      if (existing.src.name !== undefined && !isUpsert) throw new GraceError(`${existing.src.typed} has the name ${existing.src.name} already`, { hint: `to give it the name ${src.name} instead, add --switch` });
       await this.#change(existing, { src, dst });
       return true;
     });

@@ -1,6 +1,6 @@
 import net from 'node:net';
 import { errorCode, GraceError } from '../error.ts';
-import { badArgument, isRecord } from '../net/argument.ts';
+import { badArgument, checkNames, isRecord } from '../net/argument.ts';
 import type { Listener } from '../net/listener.ts';
 import type { Net } from '../net/net.ts';
 
@@ -34,6 +34,7 @@ export function parseAddress(address: Address): TcpAddress | UnixAddress {
   if (address.includes('/')) return { path: address };
   const match = /^(?:(?:\[([0-9a-f:.]+(?:%[^\]]+)?)\]|([\w.-]*|\*)):)?([0-9]+)$/i.exec(address);
   if (match === null) throw badAddress(address);
+  if (Number(match[3]) > 65_535) throw badAddress(address, 'a port is 0 to 65535');
   const [, ipv6, name = '', port] = match;
   if ((ipv6 !== undefined && !net.isIPv6(ipv6)) || (/^[0-9.]+$/.test(name) && !net.isIPv4(name))) throw badAddress(address);
   return checkPort({ host: ipv6 ?? (name === '*' ? '' : name), port: Number(port) }, address);
@@ -41,6 +42,9 @@ export function parseAddress(address: Address): TcpAddress | UnixAddress {
 
 function parseObject(address: Record<string, unknown>): TcpAddress | UnixAddress {
   const { path, mode, host, port } = address;
+  // Of Deno.serve and of a URL it is the word, and a host that is passed over means every network.
+  if ('hostname' in address) throw new GraceError('address: there is no "hostname"', { code: 'ERR_GRACE_ADDRESS', hint: 'did you mean "host"?' });
+  checkNames('address', address, path === undefined ? ['host', 'port'] : ['path', 'mode']);
   if (path === undefined) {
     if (typeof port !== 'number') throw badArgument('address.port', 'a number', port);
     if (host !== undefined && typeof host !== 'string') throw badArgument('address.host', 'a string', host);
@@ -80,7 +84,7 @@ function checkPort(address: TcpAddress, text: string): TcpAddress {
 }
 
 function badAddress(text: string, hint?: string): GraceError {
-  return new GraceError(`cannot parse address "${text}": expected HOST:PORT, :PORT or the path of a Unix socket`, { code: 'ERR_GRACE_ADDRESS', hint });
+  return new GraceError(`cannot parse address "${text}": expected a port, HOST:PORT, :PORT or the path of a Unix socket`, { code: 'ERR_GRACE_ADDRESS', hint });
 }
 
 /** The inherited listener for an address, or a new one. Throws GraceError. */

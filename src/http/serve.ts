@@ -78,6 +78,10 @@ export async function serve(servers: Server | Target | readonly Target[], option
   const { idleGrace, startTimeout, stopTimeout, killTimeout } = checkServeOptions(options);
   const { log = () => {}, endConnection, preStartProcess } = options;
   const given = checkServers(servers);
+  if (options.address !== undefined && given.some(({ address }) => address !== undefined)) {
+    throw new GraceError('serve: options.address is for a server without an address', { code: 'ERR_GRACE_ARGUMENT', hint: 'each of these has its own' });
+  }
+  using _alone = takeTurn();
   const net = options.net ?? new Net();
   const notifier = openNotifier();
   const targets = toTargets(given, { net, address: options.address });
@@ -121,6 +125,15 @@ export async function serve(servers: Server | Target | readonly Target[], option
   }
 }
 
+let isServing = false;
+
+/** Two at once would hear the same signals, and start a successor each. Throws GraceError. */
+function takeTurn(): Disposable {
+  if (isServing) throw new GraceError('serve: it is at work in this process already', { code: 'ERR_GRACE_ARGUMENT', hint: 'give it all servers in one call: serve([{ server, address }, …])' });
+  isServing = true;
+  return { [Symbol.dispose]: () => void (isServing = false) };
+}
+
 type Given = { server: Server; address: Address | undefined };
 
 /** The servers as they were given, each with its address if it has one. */
@@ -145,8 +158,10 @@ function checkTarget(where: string, target: unknown): Given {
   return { server, address: address as Address };
 }
 
+const optionNames: readonly (keyof ServeOptions)[] = ['address', 'stopTimeout', 'killTimeout', 'idleGrace', 'startTimeout', 'preStartProcess', 'onListening', 'onRestartFailed', 'endConnection', 'log', 'signal', 'net'];
+
 function checkServeOptions(options: ServeOptions): Required<Pick<ServeOptions, 'idleGrace' | 'startTimeout' | 'stopTimeout' | 'killTimeout'>> {
-  checkOptions('serve: options', options);
+  checkOptions('serve: options', options, optionNames);
   checkFunctions('serve: options', options, ['preStartProcess', 'onListening', 'onRestartFailed', 'endConnection', 'log']);
   const { idleGrace = 500, startTimeout = 60_000, stopTimeout = 60_000, killTimeout = 60_000, signal, net } = options;
   if (signal !== undefined && !(signal instanceof AbortSignal)) throw badArgument('serve: options.signal', 'an AbortSignal', signal);

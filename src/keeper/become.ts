@@ -1,7 +1,7 @@
 import { closeSync, openSync, readFileSync, rmSync, statSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Invocation } from '../control/shapes.ts';
-import { closeFd, openFd, setCloseOnExec } from '../sys/descriptor.ts';
+import { closeFd, fdDirectory, openFd, setCloseOnExec } from '../sys/descriptor.ts';
 import { environmentList, execute, holdSignals } from '../sys/exec.ts';
 import { keeperFormat, stateVariable } from './messages.ts';
 
@@ -89,7 +89,7 @@ export function isThisProgram(program: Invocation, self: Invocation): boolean {
 export function recall(env: NodeJS.ProcessEnv): Remembered {
   const fd = env[stateVariable];
   delete env[stateVariable];
-  const remembered: Remembered = JSON.parse(readFileSync(`/dev/fd/${fd}`, 'utf8'));
+  const remembered: Remembered = JSON.parse(readFileSync(`${fdDirectory}/${fd}`, 'utf8'));
   closeFd(Number(fd));
   for (const inherited of [...remembered.kept.map(([, each]) => each), ...remembered.generations.flatMap(({ stream, datagrams }) => [stream, datagrams])]) {
     setCloseOnExec(inherited, true);

@@ -1,4 +1,5 @@
 import { GraceError } from '../error.ts';
+import { nearest } from '../nearest.ts';
 
 /** Longest time that a timer takes, in milliseconds; a longer one would fire at once. */
 const LONGEST_MS = 2 ** 31 - 1;
@@ -17,9 +18,19 @@ export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** @throws GraceError when the options are not an object. */
-export function checkOptions(where: string, options: unknown): void {
+/** @throws GraceError when the options are not an object, or one of them has a name that is none of these. */
+export function checkOptions(where: string, options: unknown, names?: readonly string[]): void {
   if (!isRecord(options)) throw badArgument(where, 'an object', options);
+  if (names !== undefined) checkNames(where, options, names);
+}
+
+/** @throws GraceError when a property that is there has a name that is none of these: what is passed over without a word is taken for done. */
+export function checkNames(where: string, options: object, names: readonly string[]): void {
+  for (const name of Object.keys(options)) {
+    if (names.includes(name)) continue;
+    const meant = nearest(name, names);
+    throw new GraceError(`${where}: there is no "${name}"`, { code: 'ERR_GRACE_ARGUMENT', hint: meant === undefined ? `those that there are: ${names.join(', ')}` : `did you mean "${meant}"?` });
+  }
 }
 
 /** @throws GraceError when a property that is there is no function. */

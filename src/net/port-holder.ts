@@ -10,13 +10,17 @@ export function findPortHolder(port: number): { pid: number; command: string; st
   try {
     const links = new Set(listeningInodes(port).map((inode) => `socket:[${inode}]`));
     if (links.size === 0) return null;
-    const pid = fs.readdirSync('/proc').find((entry) => /^[0-9]+$/.test(entry) && holdsAny(entry, links));
-    if (pid === undefined) return null;
-    return { pid: Number(pid), command: fs.readFileSync(`/proc/${pid}/comm`, 'utf8').trim(), stateDir: stateDirOf(fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8')) };
+    const holders = fs.readdirSync('/proc').filter((entry) => /^[0-9]+$/.test(entry) && holdsAny(entry, links)).map(describe);
+    // A daemon's sockets are systemd's and its keeper's too, who came before it.
+    return holders.find(({ stateDir }) => stateDir !== null) ?? holders.find(({ pid }) => pid !== 1) ?? holders[0] ?? null;
   } catch {
     // No /proc, or the process ended meanwhile: the error goes without the hint.
     return null;
   }
+}
+
+function describe(pid: string): { pid: number; command: string; stateDir: string | null } {
+  return { pid: Number(pid), command: fs.readFileSync(`/proc/${pid}/comm`, 'utf8').trim(), stateDir: stateDirOf(fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8')) };
 }
 
 /** The state dir in the command line of a daemon of grace or of its keeper, `grace -d DIR daemon …`; null for any other program. */

@@ -102,7 +102,8 @@ export function inheritedFds(): number[] {
   return [...targets].filter(([, target]) => !isOwn(target)).map(([fd]) => fd);
 }
 
-const fdDirectory = isDarwin ? '/dev/fd' : '/proc/self/fd';
+/** Where the descriptors of this process are, each opened anew by its name. A minimal root has no /dev/fd. */
+export const fdDirectory: string = isDarwin ? '/dev/fd' : '/proc/self/fd';
 
 function openFds(): number[] {
   try {

@@ -43,13 +43,13 @@ test('a wrong time-out is refused before anything is switched', { timeout: 60_00
 test('a time-out without anything to wait for is refused before anything is asked', { timeout: 60_000 }, async () => {
   const { exitCode, stdout, stderr } = await runWords(['switch', 'tcp:1', 'tcp:127.0.0.1:2', '--timeout', '5s']);
   assert.deepEqual([exitCode, stdout], [2, '']);
-  assert.match(stderr, /^grace: --timeout limits --wait, and there is no --wait\nhint: .*--wait\n$/);
+  assert.match(stderr, /^grace: --timeout limits --wait and --check-http, and there is neither\nhint: .*--wait\n$/);
 });
 
 for (const [option, http] of [
   [['/up'], { path: '/up', least: 200, most: 399, timeoutMs: 10_000 }],
   [['/up=200'], { path: '/up', least: 200, most: 200, timeoutMs: 10_000 }],
-  [['/=200-299', '--timeout', '2s'], { path: '/', least: 200, most: 299, timeoutMs: 2000 }],
+  [['/=200-299', '--timeout', '2s'], { path: '/', least: 200, most: 299, timeoutMs: 2000, limitMs: 2000 }],
   [['/up=503', '--timeout', '5m', '--wait'], { path: '/up', least: 503, most: 503, timeoutMs: 10_000 }],
   [['/up?full=yes'], { path: '/up?full=yes', least: 200, most: 399, timeoutMs: 10_000 }],
   [['/up?full=1=204'], { path: '/up?full=1', least: 204, most: 204, timeoutMs: 10_000 }],

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { openClient, startBackend } from './backend.ts';
-import { makeGrace, runtime } from './grace.ts';
+import { makeGrace, ownLoopback, runtime } from './grace.ts';
 
 const options = { timeout: 120_000 };
 const src = 'tcp:0:interface=127.0.0.1';
@@ -79,6 +79,17 @@ test('switch --check-http says what is no HTTP, and what does not answer in time
   assert.match(late.stderr, /: GET \/up: no answer in 0\.2s\nhint: nothing was changed\n$/);
   assert.equal((await grace.ls())[0]?.dst, blue.dst);
   assert.equal(silent.headers.length, 0);
+});
+
+test('--timeout of switch --check-http is for all of the check, whatever DST is patient with', options, async (t) => {
+  const [blue, nobody] = [await startWeb(t, 'blue'), `tcp:${ownLoopback}:1:retry=60s`];
+  const grace = makeGrace(t);
+  await grace.ok('start', '--name', 'web', src, blue.dst);
+  const began = performance.now();
+  const { code, stderr } = await grace.run('switch', 'web', nobody, '--check-http', '/up', '--timeout', '500ms');
+  assert.equal(code, 5);
+  assert.match(stderr, /: no answer within 0\.5 s\nhint: nothing was changed\n$/);
+  assert.ok(performance.now() - began < 30_000);
 });
 
 test('switch --check-http --wait then waits for the connections to the earlier destination', options, async (t) => {

@@ -37,6 +37,15 @@ test('what is no rule is refused before anything is served', { timeout }, async 
   for (const text of ['8080', '8080=', 'web=app:1', 'tcp:1=bogus']) {
     const { code, stderr } = await grace.run('daemon', text);
     assert.equal(code, 2, text);
-    assert.match(stderr, /^grace: ".*" is no rule\nhint: /);
+    assert.match(stderr, /^grace: ".*" is no rule(: [^\n]+)?\nhint: /);
+  }
+  for (const [texts, message] of [
+    [['80=127.0.0.1'], /^grace: "80=127\.0\.0\.1" is no rule: cannot read endpoint "127\.0\.0\.1": [^\n]*\nhint: the port is missing: /],
+    [['80=app:90010'], /^grace: "80=app:90010" is no rule: [^\n]*90010[^\n]*1-65535/],
+    [['80=127.0.0.1:9001', 'tcp:80=127.0.0.1:9002'], /^grace: "80=127\.0\.0\.1:9001" and "tcp:80=127\.0\.0\.1:9002" are for the same address\nhint: a source has one destination\n$/],
+  ] as const) {
+    const { code, stderr } = await grace.run('daemon', ...texts);
+    assert.equal(code, 2, texts.join(' '));
+    assert.match(stderr, message);
   }
 });

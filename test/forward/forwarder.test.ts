@@ -112,6 +112,20 @@ test('a source that is forwarded elsewhere is refused, with a word about switch'
   await assert.rejects(forwarder.start(rule('tcp:9000', b)), (error: GraceError) => /already forwarded/.test(error.message) && /grace switch/.test(error.hint ?? ''));
 });
 
+test('a rule gets the name that it had none of, and another in place of one only when that is asked for', async () => {
+  const { forwarder } = setUp();
+  const named = (name: string): RuleSpec => {
+    const { src, dst } = rule('tcp:9000', a);
+    return { src: { ...src, name }, dst };
+  };
+  await forwarder.start(rule('tcp:9000', a));
+  assert.equal(await forwarder.start(named('web')), true);
+  await assert.rejects(forwarder.start(named('api')), { message: 'tcp:9000 has the name web already', hint: 'to give it the name api instead, add --switch' });
+  assert.equal(forwarder.named('web').typed, 'tcp:9000');
+  assert.equal(await forwarder.start(named('api'), { isUpsert: true }), true);
+  assert.equal(forwarder.named('api').typed, 'tcp:9000');
+});
+
 test('a rule that cannot be stored does not start, and its listener is closed', async () => {
   const { forwarder, listeners } = setUp({ save: () => Promise.reject(new GraceError('disk full')) });
   const spec = rule('tcp:9000', a);

@@ -25,7 +25,7 @@ test('addresses in all their forms', () => {
 
 test('what is no address is refused with the text and the forms that are', () => {
   for (const address of ['', 'host', 'host:', ':http', '::1:80', ':65536', ':-1', '[::1]', '[:::]:80', '999.0.0.1:80', 'a b:80', 'user@host:80', 'unix:', '@', 65536, -1, 1.5, { port: NaN }, { path: '' }]) {
-    assert.throws(() => parseAddress(address), /^GraceError: cannot parse address ".*": expected HOST:PORT/, String(address));
+    assert.throws(() => parseAddress(address), /^GraceError: cannot parse address ".*": expected a port, HOST:PORT/, String(address));
   }
 });
 

@@ -73,6 +73,31 @@ test('arguments of serve that cannot be are said by name, and nothing is opened'
   listening.close();
 });
 
+test('names that there are not are refused with the one that was meant, and so is a second call beside the first', options, async () => {
+  const server = http.createServer();
+  for (const [call, message, hint] of [
+    [() => serve(server, { address, stopTimout: 5 } as object), 'serve: options: there is no "stopTimout"', 'did you mean "stopTimeout"?'],
+    [() => serve(server, { adress: address } as object), 'serve: options: there is no "adress"', 'did you mean "address"?'],
+    [() => serve(server, { address: { hostname: '127.0.0.1', port: 0 } as never }), 'address: there is no "hostname"', 'did you mean "host"?'],
+    [() => serve(server, { address: { host: '127.0.0.1', port: 0, mode: 1 } as never }), 'address: there is no "mode"', 'did you mean "host"?'],
+    [() => serve([{ server, address }], { address }), 'serve: options.address is for a server without an address', 'each of these has its own'],
+    [() => serve(server, { address: '99999' }), 'cannot parse address "99999": expected a port, HOST:PORT, :PORT or the path of a Unix socket', 'a port is 0 to 65535'],
+  ] as const) {
+    const error = await failure(call);
+    assert.equal(error.message, message);
+    if (!message.includes('mode')) assert.equal(error.hint, hint);
+  }
+  const end = new AbortController();
+  const first = serve(server, { address, signal: end.signal });
+  const second = await failure(() => serve(http.createServer(), { address }));
+  assert.match(second.message, /^serve: it is at work in this process already$/);
+  assert.match(second.hint ?? '', /all servers in one call/);
+  end.abort();
+  await first;
+  const ended = AbortSignal.abort();
+  await serve(http.createServer(), { address, signal: ended }); // and when it has ended, another may follow
+});
+
 test('arguments of the listeners too', options, async () => {
   const grace = new Net({ env: {} });
   const cases: [() => unknown, RegExp][] = [

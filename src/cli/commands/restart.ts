@@ -21,10 +21,10 @@ export async function run(context: Context, input: Input): Promise<number> {
   return 0;
 }
 
-/** What a restart has done: a line of the processes, one of what moved, one of what stays and why. */
-export function describeRestart({ oldPid, newPid, oldVersion, newVersion, moved = 0, movedTls = 0, draining, why }: Result<'restart'>): string {
+/** What a restart has done: a line of the processes, one of what moved, one of what stays and why. `dir`: of which of several daemons. */
+export function describeRestart({ oldPid, newPid, oldVersion, newVersion, moved = 0, movedTls = 0, draining, why }: Result<'restart'>, dir?: string): string {
   return [
-    `Restarted: pid ${oldPid} (${oldVersion}) -> pid ${newPid} (${newVersion})`,
+    `Restarted${dir === undefined ? '' : ` ${dir}`}: pid ${oldPid} (${oldVersion}) -> pid ${newPid} (${newVersion})`,
     ...(moved > 0 ? [`Moved ${counted(moved, 'connection')} (${movedTls} with TLS)`] : []),
     ...(draining > 0 ? [`${counted(draining, 'open connection')} will finish in the old process${why === undefined ? '' : `: ${why}`}`] : []),
   ].join('\n');

@@ -1,6 +1,7 @@
 import { isRuleName } from '../../control/rule-name.ts';
 import { quoted } from '../../endpoint/error.ts';
 import { GraceError } from '../../error.ts';
+import { call } from '../../control/client.ts';
 import { startWithDaemon } from '../../control/launch.ts';
 import { checkClient, checkServer } from '../../endpoint/check.ts';
 import { parseClient } from '../../endpoint/client.ts';
@@ -11,6 +12,7 @@ import { readCheck } from '../check-http.ts';
 import { argument } from '../context.ts';
 import type { Context, Input } from '../context.ts';
 import { readPair } from '../endpoint-text.ts';
+import { hasDaemon, serviceDir } from '../hints.ts';
 import { printJson, printLine, printNote } from '../output.ts';
 
 /** `grace start [--name NAME] [--switch [--no-check]] [--check-http PATH[=STATUS]] SRC DST` */
@@ -28,17 +30,31 @@ export async function run(context: Context, input: Input): Promise<number> {
     checkServer(parseServer(src.absolute), { text: src.typed, isServing: false });
     checkClient(parseClient(dst.absolute), { text: dst.typed });
   };
-  const { changed, notes, ofDestination = [] } = await startWithDaemon({ dir, self, onNote, beforeLaunch, onLaunch, request: { command: 'start', src: name === undefined ? src : { ...src, name }, dst, ...(isSwitch ? { switch: true, check } : {}), ...(typeof check === 'object' ? { check } : {}) } });
+  const answer = startWithDaemon({ dir, self, onNote, beforeLaunch, onLaunch, request: { command: 'start', src: name === undefined ? src : { ...src, name }, dst, ...(isSwitch ? { switch: true, check } : {}), ...(typeof check === 'object' ? { check } : {}) } });
+  const { changed, notes, ofDestination = [] } = await answer.catch(async (error: unknown) => {
+    if (isLaunched && (await servesRules(context))) onNote(`a daemon was started in the background all the same, and serves the rules that are kept in ${dir}`);
+    throw error;
+  });
   notes.forEach(onNote);
   // A script that starts the rule before the server knows; a person may have mistyped it.
   if (isTTY) ofDestination.forEach(onNote);
   if (input.has('json')) printJson(context, { src: src.typed, dst: dst.typed, ...(name === undefined ? {} : { name }), changed, notes: [...notes, ...ofDestination] });
   else printLine(stdout, 'Started');
-  if (isTTY && isLaunched) onNote(`a daemon was started in the background, with the state dir ${dir}`);
+  if (isLaunched && input.value('dir') === undefined && dir !== serviceDir && hasDaemon(serviceDir)) onNote(`this is a daemon of its own, in ${dir}; the service's is another: grace -d ${serviceDir} …`);
+  else if (isTTY && isLaunched) onNote(`a daemon was started in the background, with the state dir ${dir}`);
   if (isTTY && changed && listensEverywhere(parseServer(src.absolute))) {
     onNote(`${src.typed} takes connections from every network of this machine; add :interface=127.0.0.1 for this machine only`);
   }
   return 0;
+}
+
+/** A daemon that was started for a rule that came to nothing ends, unless it has others. */
+async function servesRules({ dir, signal }: Context): Promise<boolean> {
+  try {
+    return (await call(dir, { command: 'ls' }, { signal })).rows.length > 0;
+  } catch {
+    return false;
+  }
 }
 
 function readName(input: Input): string | undefined {

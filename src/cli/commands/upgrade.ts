@@ -44,7 +44,7 @@ export async function run(context: Context, input: Input): Promise<number> {
     printLine(stdout, `${order < 0 ? 'Downgraded' : 'Upgraded'} ${target}: ${version} -> ${release.version}`);
     if (restarted) printLine(stdout, describeRestart(restarted));
     for (const { dir: other, outcome } of others) {
-      if (!(outcome instanceof GraceError)) printLine(stdout, `Restarted ${other}: pid ${outcome.oldPid} (${outcome.oldVersion}) -> pid ${outcome.newPid} (${outcome.newVersion})`);
+      if (!(outcome instanceof GraceError)) printLine(stdout, describeRestart(outcome, other));
     }
   }
   for (const note of notes) printNote(context, note);

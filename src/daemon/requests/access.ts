@@ -1,5 +1,6 @@
 /** Who may command a daemon: its own user and root, and with `--socket-group` the members of a group. */
 import { chmodSync, chownSync, statSync } from 'node:fs';
+import { userInfo } from 'node:os';
 import type { Command, Request } from '../../control/messages.ts';
 import type { Invocation } from '../../control/shapes.ts';
 import type { Peer } from '../../control/server.ts';
@@ -82,5 +83,23 @@ function isSameFile(a: string, b: string): boolean {
     return of.dev === other.dev && of.ino === other.ino;
   } catch {
     return false;
+  }
+}
+
+/** An error that says permission denied, for a client who may have it: with who has not. */
+export function withUser(error: unknown, peer: Peer | null): unknown {
+  const uid = process.geteuid?.();
+  if (!(error instanceof GraceError) || error.hint !== undefined || peer === null || peer.uid === uid || uid === undefined) return error;
+  if (!/\((EACCES|EPERM)\)|permission denied/i.test(error.message)) return error;
+  const runtimeDir = process.env['RUNTIME_DIRECTORY']?.split(':')[0];
+  const place = runtimeDir !== undefined && /unix:/.test(error.message) ? `; a place for its sockets is ${runtimeDir}` : '';
+  return new GraceError(error.message, { hint: `the daemon runs as the user ${nameOf(uid)}, whom it is denied to${place}`, code: error.code, cause: error });
+}
+
+function nameOf(uid: number): string {
+  try {
+    return `${userInfo().username} (${uid})`;
+  } catch {
+    return String(uid);
   }
 }

@@ -7,7 +7,7 @@ import { isRuleName } from '../../control/rule-name.ts';
 import type { SourceSpec } from '../../forward/rule.ts';
 import { checkPath, checkServer } from '../../endpoint/check.ts';
 import { GraceError, errorMessage } from '../../error.ts';
-import { executableFor, mustBeAllowed } from './access.ts';
+import { executableFor, mustBeAllowed, withUser } from './access.ts';
 import { mustPass, notesOn } from './destination-check.ts';
 import { drain } from './drain.ts';
 import { problemOfExecutable } from '../executable.ts';
@@ -41,7 +41,11 @@ const handlers: { [C in Command]: Handler<C> } = {
 export async function handleRequest<C extends Command>(service: Service, request: Request<C>, context: RequestContext<C>): Promise<Result<C>> {
   mustBeAllowed(request, context.peer, service);
   const handle: Handler<C> = handlers[request.command];
-  return await handle(service, request, context);
+  try {
+    return await handle(service, request, context);
+  } catch (error) {
+    throw withUser(error, context.peer);
+  }
 }
 
 /** One of a client, which a daemon answers that serves. */

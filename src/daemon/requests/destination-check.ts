@@ -9,6 +9,9 @@ import type { Service } from '../service.ts';
 /** Longest that a connect to a new destination may take when a switch checks it, whatever its own time-out is. */
 const checkTimeoutMs = 30_000;
 
+/** So much later than the answer's own time is up all of it is, in milliseconds. */
+const tellLateMs = 100;
+
 /** Longest that `start` waits for a destination to refuse, in milliseconds. */
 const noteTimeoutMs = 300;
 
@@ -19,9 +22,10 @@ export type PassOptions = { check: Check; verb: 'start' | 'switch'; signal: Abor
 export async function mustPass({ engine, version }: Service, { src, dst }: RuleSpec, { check, verb, signal }: PassOptions): Promise<void> {
   if (check === false) return;
   const http = check === true ? undefined : { ...check.http, userAgent: `grace/${version}` };
-  const limitMs = checkTimeoutMs + (http?.timeoutMs ?? 0);
+  const limitMs = http?.limitMs ?? checkTimeoutMs + (http?.timeoutMs ?? 0);
   try {
-    await engine.probe(dst.endpoint, { signal: AbortSignal.any([signal, AbortSignal.timeout(limitMs)]), http });
+    // An answer that is late by itself is told of as that.
+    await engine.probe(dst.endpoint, { signal: AbortSignal.any([signal, AbortSignal.timeout(limitMs + tellLateMs)]), http });
   } catch (error) {
     const isLate = error instanceof Error && error.name === 'TimeoutError';
     const why = isLate ? `no answer within ${limitMs / 1000} s` : errorMessage(error);

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { statSync } from 'node:fs';
 import { test } from 'node:test';
 import type { Request } from '../../../src/control/messages.ts';
-import { executableFor, mustBeAllowed, shareSocket, shareStateDir } from '../../../src/daemon/requests/access.ts';
+import { executableFor, mustBeAllowed, shareSocket, shareStateDir, withUser } from '../../../src/daemon/requests/access.ts';
+import { GraceError } from '../../../src/error.ts';
 import { findGroup } from '../../../src/sys/group.ts';
 import { makeTempDir } from '../../net/temp-dir.ts';
 
@@ -42,4 +43,11 @@ test('a state dir is opened to a group, and closed without one', () => {
   shareStateDir(temp.path, null);
   assert.equal(mode(), '700');
   assert.throws(() => shareSocket(temp.file('none'), own), /^GraceError: cannot give .*none to the group \d+ \(--socket-group\): .*ENOENT/);
+});
+
+test('who is told that permission is denied, and is another user, hears whose it is', () => {
+  const denied = new GraceError('cannot listen on unix:/run/x: permission denied (EACCES)');
+  const { hint } = withUser(denied, member) as GraceError;
+  assert.match(hint ?? '', new RegExp(`^the daemon runs as the user .*\\(${process.geteuid!()}\\), whom it is denied to$`));
+  for (const [error, peer] of [[denied, null], [denied, { ...member, uid: process.geteuid!() }], [new GraceError('something else'), member]] as const) assert.equal(withUser(error, peer), error);
 });
