@@ -9,11 +9,11 @@ declare const GRACE_PUBLIC_KEYS: string | null | undefined;
 /** Set by a release to the address below which releases are found, or null. */
 declare const GRACE_RELEASE_URL: string | null | undefined;
 
-/**
- * What this program is; without a build the version alone is known. `commit`: what it was built from.
- * `publicKeys`: PEM, of those who sign releases. `releaseUrl`: the address below which releases are.
- */
+/** Version of this program, as semver.org has it. Without a build it is all that is known. */
 export const version: string = (typeof GRACE_VERSION === 'string' ? GRACE_VERSION : null) ?? manifest.version;
+/** What it was built from; null without a build. */
 export const commit: string | null = typeof GRACE_COMMIT === 'string' ? GRACE_COMMIT : null;
+/** Keys of those who sign releases, PEM; null where none is trusted. */
 export const publicKeys: string | null = typeof GRACE_PUBLIC_KEYS === 'string' ? GRACE_PUBLIC_KEYS : null;
+/** The address below which releases are; null where none is known. */
 export const releaseUrl: string | null = typeof GRACE_RELEASE_URL === 'string' ? GRACE_RELEASE_URL : null;

@@ -6,10 +6,12 @@ const lineWidth = 80;
 
 /** What the help and the manual page have in common. */
 export const introduction = 'grace forwards connections from one endpoint to another, and moves, restarts and upgrades without dropping any.';
-/** Endpoints, durations and exit codes, as help and the manual page tell them. */
+/** Endpoints, as help and the manual page tell of them. */
 export const endpointsText =
   'tcp:8080, tcp:8080:interface=127.0.0.1 or unix:/run/app.sock as SRC; tcp:127.0.0.1:9001, tls:example.com:443 or unix:/run/app.sock as DST; "grace endpoint" explains one.';
+/** Durations, likewise. */
 export const durationsText = '500ms, 30s, 5m, 2h, or a bare number of seconds.';
+/** Exit codes and their meanings, likewise. */
 export const exitCodes: readonly (readonly [code: number, meaning: string])[] = [
   [0, 'done'],
   [1, 'failed, nothing was changed'],

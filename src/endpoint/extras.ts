@@ -75,8 +75,11 @@ export const clientTlsExtras = {
   alpn: optional({ read: alpn, write: list, meaning: 'protocols to offer, preferred first', placeholder: 'LIST' }),
 };
 
-/** What {@link serverExtras} make of an endpoint; the others likewise. */
+/** What {@link serverExtras} make of an endpoint. */
 export type ServerExtras = ValuesOf<typeof serverExtras>;
+/** What {@link serverTlsExtras} and {@link serverNameExtras} make of an endpoint. */
 export type ServerTlsExtras = ValuesOf<typeof serverTlsExtras> & ValuesOf<typeof serverNameExtras>;
+/** What {@link clientExtras} make of an endpoint. */
 export type ClientExtras = ValuesOf<typeof clientExtras>;
+/** What {@link clientTlsExtras} make of an endpoint. */
 export type ClientTlsExtras = ValuesOf<typeof clientTlsExtras>;

@@ -113,12 +113,12 @@ export async function serve(servers: Server | Target | readonly Target[], option
   try {
     await Promise.race([signals.stopped, serverError, allClosed]);
   } finally {
-    const heir = successors.release();
-    if (heir !== null) signals.excuseOne();
+    const successor = successors.release();
+    if (successor !== null) signals.excuseOne();
     // The manager may listen to its main process only, which still is this one.
-    if (heir !== null) notifier?.ready({ mainPid: heir });
+    if (successor !== null) notifier?.ready({ mainPid: successor });
     else if (isTakingOver) notifier?.stopping();
-    net.close({ removePaths: heir !== null ? 'none' : isTakingOver ? 'service' : 'process' });
+    net.close({ removePaths: successor !== null ? 'none' : isTakingOver ? 'service' : 'process' });
     await stopServers(watched, { stopTimeout, killTimeout, hurry: signals.hurried, log });
     await successors.ended();
     log(`Exiting pid ${process.pid}.`);

@@ -189,9 +189,9 @@ export class ConnectionTable {
   }
 
   /** Count one more, or with `false` start again. Returns how many there are in a row. */
-  countInRow(fd: number, goesOn: boolean): number {
+  countInRow(fd: number, isMore: boolean): number {
     const at = fd * ROW + IN_ROW;
-    return (this.ints[at] = goesOn ? this.ints[at]! + 1 : 0);
+    return (this.ints[at] = isMore ? this.ints[at]! + 1 : 0);
   }
 
   bytes(fd: number): number {

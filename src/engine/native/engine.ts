@@ -2,7 +2,7 @@
  * The native engine: plain bytes are moved by threads that each run an epoll loop over libc calls
  * (loop.ts is a thread's whole life). What is not plain - TLS, PROXY headers - and what those threads
  * cannot do any more is the portable engine's, which this one holds inside: each frontend and each
- * upstream has a twin there. Which of the two has a connection is decided when its client is
+ * upstream has a counterpart there. Which of the two has a connection is decided when its client is
  * accepted, and never changes.
  *
  * The main thread prepares: it makes addresses of endpoints, looks names up, and turns what the
@@ -97,9 +97,9 @@ export class NativeEngine implements Engine {
       plan: planUpstream(endpoint),
       threads: this.#threads,
       openPortable: (original) => {
-        const twin = this.#portable.openUpstream(endpoint);
-        this.#originals.set(twin, original);
-        return twin;
+        const counterpart = this.#portable.openUpstream(endpoint);
+        this.#originals.set(counterpart, original);
+        return counterpart;
       },
       onOver: () => this.#forget(id),
     });
@@ -115,7 +115,7 @@ export class NativeEngine implements Engine {
       threads: this.#threads,
       portable: this.#portable,
       isUsable: !this.#hasFailed,
-      originalOf: (twin) => this.#originals.get(twin) ?? twin,
+      originalOf: (counterpart) => this.#originals.get(counterpart) ?? counterpart,
       register: (frontend, members) => {
         this.#owners.add(++this.#lastId, frontend, members);
         return this.#lastId;
