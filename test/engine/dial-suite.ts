@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { test } from 'node:test';
 import type { Socket } from 'node:net';
 import type { Upstream } from '../../src/engine/engine.ts';
+import { proxyHeader } from '../../src/engine/proxy-header.ts';
 import { openTcpDiagnosis } from '../../src/engine/portable/tcp-diag.ts';
 import { openListener } from '../../src/net/open.ts';
 import { openFullBackend } from './full-backend.ts';
@@ -231,13 +232,39 @@ export function dialSuite(openEngine: OpenEngine): void {
     await assert.rejects(probing, /not any more/);
   });
 
-  test('an upstream that needs the PROXY protocol is refused', { timeout: 60_000 }, async () => {
+  for (const on of ['tcp', 'tcp6', 'unix'] as const) {
+    for (const version of ['v1', 'v2'] as const) {
+      test(`a destination with proxy=${version} is told of a client of ${on} before all else, and bytes come after it`, { timeout: 60_000 }, async () => {
+        await using rig = new Rig(openEngine);
+        await using backend = await openBackend();
+        const { connect, address, upstream } = await rig.forward({ to: to(backend, { proxy: version }), on });
+        for (let round = 0; round < 2; round++) {
+          const client = await connect();
+          client.write('first bytes');
+          const peer = await backend.next();
+          const ends = 'port' in address ? { client: { host: address.host, port: client.localPort! }, accepted: address } : 'unknown';
+          const header = Buffer.from(proxyHeader(version, ends)).toString('latin1');
+          assert.equal(await readBytes(peer, header.length + 11), `${header}first bytes`);
+          peer.write('answer');
+          assert.equal(await readBytes(client, 6), 'answer');
+          client.end('last');
+          assert.equal(await readAll(peer), 'last');
+          peer.end();
+          assert.equal(await readAll(client), '');
+        }
+        await upstream.drained();
+        assert.deepEqual([upstream.stats().bytesIn, upstream.stats().bytesOut], [30, 12]); // it is none of the client's bytes
+      });
+    }
+  }
+
+  test('a check of a destination with proxy= says that there is no client', { timeout: 60_000 }, async () => {
     await using rig = new Rig(openEngine);
-    const plain = to({ host: '127.0.0.1', port: 80 }, { proxy: 'v2' });
-    const nested = { type: 'tls', host: 'h', port: 443, timeout: 5, bindAddress: null, certificate: null, privateKey: null, trustRoots: null, endpoint: plain } as const;
-    for (const endpoint of [plain, nested]) {
-      assert.throws(() => rig.engine.openUpstream(endpoint), { name: 'GraceError', message: /the PROXY protocol is not supported yet/ });
-      await assert.rejects(rig.engine.probe(endpoint, { signal: AbortSignal.abort() }), { name: 'GraceError', message: /PROXY/ });
+    await using backend = await openBackend();
+    for (const version of ['v1', 'v2'] as const) {
+      await rig.engine.probe(to(backend, { proxy: version }), { signal: AbortSignal.timeout(20_000) });
+      const header = Buffer.from(proxyHeader(version, 'local')).toString('latin1');
+      assert.equal(await readBytes(await backend.next(), header.length), header);
     }
   });
 

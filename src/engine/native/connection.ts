@@ -5,6 +5,9 @@
  *
  * Its state is two rows of the connection table, and it is named by the descriptor of its client.
  */
+import { proxyHeader } from '../proxy-header.ts';
+import type { ProxySubject } from '../proxy-header.ts';
+import { peerName, socketName } from '../../sys/socket.ts';
 import type { MovedConnection, MovedLeg } from '../transfer.ts';
 import type { Acceptor } from './accept.ts';
 import { BROKEN, DOOMED, ENDED, FROZEN, IS_UNIX, KIND_CLIENT, KIND_SERVER, READABLE, READ_TO_END, SHUT } from './connection-table.ts';
@@ -104,12 +107,14 @@ export class Connections {
   }
 
   /**
-   * Its upstream is connected: bytes may go. What the upstream has to be told first, such as whom it has to do with,
-   * is set here with `relay.setPrelude`; a codec of either side, with `relay.wire.attach`.
+   * Its upstream is connected: bytes may go. What the upstream has to be told first is set here with
+   * `relay.setPrelude`; a codec of either side, with `relay.wire.attach`.
    */
   pair(client: number, server: number): void {
     const { table, upstreams } = this.#thread;
+    const { proxy } = upstreams.get(table.upstream(client))!.plan;
     table.pair(client, server);
+    if (proxy !== null) this.#relay.setPrelude(server, proxyHeader(proxy, subjectOf(client)));
     if (!table.has(server, IS_UNIX)) {
       const { keepAliveMs } = upstreams.get(table.upstream(client))!.plan;
       if (keepAliveMs > 0) this.#keepAlive.add(server, keepAliveMs);
@@ -173,5 +178,15 @@ export class Connections {
       if (table.has(client, FROZEN)) table.set(client, DOOMED);
       else this.end(client, { stage: table.other(client) === -1 ? 'dial' : 'relay', reason: null, reset: false });
     }
+  }
+}
+
+/** Whom an upstream has to do with, by the system's word. */
+function subjectOf(client: number): ProxySubject {
+  try {
+    const [from, at] = [peerName(client), socketName(client)];
+    return from.family === 'unix' || at.family === 'unix' ? 'unknown' : { client: from, accepted: at };
+  } catch {
+    return 'unknown'; // it has just gone
   }
 }

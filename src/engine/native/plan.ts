@@ -25,9 +25,8 @@ export function isPlainServer(endpoint: ServerEndpoint): boolean {
 
 /** What a thread needs to connect to this endpoint; null when it is not for the native engine. */
 export function planUpstream(endpoint: ClientEndpoint): Omit<UpstreamPlan, 'id' | 'counters'> | null {
-  if (endpoint.proxy !== undefined) return null;
   const { retry: retryMs = 0, keepalive: keepAliveMs = KEEP_ALIVE.idleMs, timeout } = endpoint;
-  const common = { retryMs, keepAliveMs, timeoutMs: timeout * 1000, mayMeetItself: 'port' in endpoint && givesOutPort(endpoint.port) };
+  const common = { proxy: endpoint.proxy ?? null, retryMs, keepAliveMs, timeoutMs: timeout * 1000, mayMeetItself: 'port' in endpoint && givesOutPort(endpoint.port) };
   switch (endpoint.type) {
     case 'unix':
       // The lock beside the path is the portable engine's matter.
@@ -41,7 +40,7 @@ export function planUpstream(endpoint: ClientEndpoint): Omit<UpstreamPlan, 'id' 
   }
 }
 
-function planTcp({ host, port, bindAddress }: TcpClient, common: Pick<UpstreamPlan, 'retryMs' | 'keepAliveMs' | 'timeoutMs' | 'mayMeetItself'>) {
+function planTcp({ host, port, bindAddress }: TcpClient, common: Pick<UpstreamPlan, 'proxy' | 'retryMs' | 'keepAliveMs' | 'timeoutMs' | 'mayMeetItself'>) {
   // Zones, and names to connect from, are rare enough to be left to the portable engine.
   if (host.includes('%') || (bindAddress !== null && (isIP(bindAddress) === 0 || bindAddress.includes('%')))) return null;
   return {

@@ -4,6 +4,8 @@ import type { ClientEndpoint, SslClient, TcpClient, TlsClient } from '../../endp
 import { errorCode, GraceError } from '../../error.ts';
 import { REFUSALS, SHORTAGE_PATIENCE_MS, SHORTAGES } from '../policy.ts';
 import type { Names } from '../lookup.ts';
+import { proxyHeader } from '../proxy-header.ts';
+import type { ProxySubject } from '../proxy-header.ts';
 import { describeFailure, describeLateLookup, placeOf } from '../words.ts';
 import { AttemptsError, connectAny } from './addresses.ts';
 import { plainLeg, tuneSocket } from './leg.ts';
@@ -13,18 +15,21 @@ import { TimeLimitError, withinTime, withRetries } from './retry.ts';
 import { connectUnix } from './unix-connect.ts';
 
 /**
- * Connect once. The leg is the caller's. Rejects with GraceError that names every address tried, or
- * with the signal's reason.
+ * Connect once, and say for whom where the endpoint wants a PROXY header. The leg is the caller's. Rejects with
+ * GraceError that names every address tried, or with the signal's reason.
  */
-export type Dialer = (options: { signal: AbortSignal }) => Promise<Leg>;
+export type Dialer = (options: DialOptions) => Promise<Leg>;
+
+/** For whom it is dialled. */
+export type DialOptions = { signal: AbortSignal; subject: ProxySubject };
 
 /** Prepare to connect to an endpoint: its certificates are read now. Throws GraceError when one is unusable. */
 export function openDialer(endpoint: ClientEndpoint, names: Names): Dialer {
   const connect = openConnect(endpoint, names);
-  return async ({ signal }) => {
+  return async ({ signal, subject }) => {
     try {
       const { retry: forMs = 0, timeout } = endpoint;
-      const attempt = () => withinTime(timeout * 1000, signal, connect);
+      const attempt = () => withinTime(timeout * 1000, signal, (limit) => connect(limit, subject));
       return await withRetries({ forMs, signal, isWorthIt: isPassing }, () => withRetries({ forMs: SHORTAGE_PATIENCE_MS, signal, isWorthIt: isShortage }, attempt));
     } catch (error) {
       signal.throwIfAborted();
@@ -33,14 +38,14 @@ export function openDialer(endpoint: ClientEndpoint, names: Names): Dialer {
   };
 }
 
-type Connect = (signal: AbortSignal) => Promise<Leg>;
+type Connect = (signal: AbortSignal, subject: ProxySubject) => Promise<Leg>;
 
 function openConnect(endpoint: ClientEndpoint, names: Names): Connect {
   switch (endpoint.type) {
     case 'tcp':
       return openTcpConnect(endpoint, names);
     case 'unix':
-      return async (signal) => plainLeg(await connectUnix(endpoint.path, { lockfile: endpoint.lockfile, signal }));
+      return async (signal, subject) => introduced(plainLeg(await connectUnix(endpoint.path, { lockfile: endpoint.lockfile, signal })), endpoint, subject);
     case 'ssl':
     case 'tls':
       return openTlsConnect(endpoint, names);
@@ -52,15 +57,22 @@ function openTlsConnect(endpoint: SslClient | TlsClient, names: Names): Connect 
   const through = endpoint.type === 'tls' ? endpoint.endpoint : null;
   if (through !== null) {
     const dial = openDialer(through, names);
-    return async (signal) => originate(await dial({ signal }), signal);
+    return async (signal, subject) => originate(introduced(await dial({ signal, subject }), endpoint, subject), signal);
   }
   const connect = openTcpConnect(endpoint, names);
-  return async (signal) => originate(await connect(signal), signal);
+  return async (signal, subject) => originate(await connect(signal, subject), signal);
 }
 
-function openTcpConnect({ host, port, bindAddress, keepalive }: TcpClient | SslClient | TlsClient, names: Names): Connect {
+/** The PROXY header goes before everything, TLS included. */
+function introduced(leg: Leg, { proxy }: ClientEndpoint, subject: ProxySubject): Leg {
+  if (proxy !== undefined) leg.socket.write(proxyHeader(proxy, subject));
+  return leg;
+}
+
+function openTcpConnect(endpoint: TcpClient | SslClient | TlsClient, names: Names): Connect {
+  const { host, port, bindAddress, keepalive } = endpoint;
   let answeredLast: string | undefined;
-  return async (signal) => {
+  return async (signal, subject) => {
     const addresses = await names.resolve(host, { bindAddress, signal }).catch((error: unknown) => {
       throw error instanceof TimeLimitError ? new GraceError(describeLateLookup(error.limitMs / 1000), { code: 'EAI_AGAIN' }) : error;
     });
@@ -68,7 +80,7 @@ function openTcpConnect({ host, port, bindAddress, keepalive }: TcpClient | SslC
     const { socket, address } = await connectAny(inOrder, { port, bindAddress, signal });
     answeredLast = address;
     tuneSocket(socket, keepalive === undefined ? undefined : { idleMs: keepalive });
-    return plainLeg(socket);
+    return introduced(plainLeg(socket), endpoint, subject);
   };
 }
 

@@ -6,8 +6,8 @@
  * the end. It is counted from the first to the last, and every socket of it is closed when it is not
  * counted any more.
  */
-import type { BindableServer, ClientEndpoint, ServerEndpoint } from '../../endpoint/model.ts';
-import { printClient, printServer } from '../../endpoint/print.ts';
+import type { BindableServer, ServerEndpoint } from '../../endpoint/model.ts';
+import { printServer } from '../../endpoint/print.ts';
 import { GraceError } from '../../error.ts';
 import type { Engine } from '../engine.ts';
 import { Names } from '../lookup.ts';
@@ -16,7 +16,6 @@ import { AcceptBackoff } from './accept-backoff.ts';
 import { Descriptors } from './descriptors.ts';
 import type { DescriptorOptions } from './descriptors.ts';
 import { openDialer } from './dial.ts';
-import type { Dialer } from './dial.ts';
 import { ownUpstream, PortableFrontend } from './frontend.ts';
 import { endpointForHttp } from './http-check.ts';
 import { seatsOf } from '../seats.ts';
@@ -40,7 +39,7 @@ export function openPortableEngine(options: PortableEngineOptions = {}): Engine 
   const shared = { descriptors, backoff: new AcceptBackoff(descriptors), peerMonitor: new PeerMonitor(options) };
   return {
     name: 'portable',
-    openUpstream: (endpoint) => new PortableUpstream(endpoint, openSupportedDialer(endpoint, names)),
+    openUpstream: (endpoint) => new PortableUpstream(endpoint, openDialer(endpoint, names)),
     openFrontend({ listener, endpoint, upstream, observer, seats }) {
       const bindable = supportedServer(endpoint);
       const terminator = terminatorOf(bindable, { handshakeTimeoutMs, handshakeLimit });
@@ -48,7 +47,7 @@ export function openPortableEngine(options: PortableEngineOptions = {}): Engine 
     },
     probe: async (endpoint, options) => {
       const dialed = options.http ? endpointForHttp(endpoint) : endpoint;
-      await probe(openSupportedDialer(dialed, names), dialed, options);
+      await probe(openDialer(dialed, names), dialed, options);
     },
     async close() {
       shared.peerMonitor.close();
@@ -67,12 +66,4 @@ function supportedServer(endpoint: ServerEndpoint): BindableServer {
     throw new GraceError(`cannot accept on ${printServer(endpoint)}: the PROXY protocol is not supported yet`, { code: 'ERR_GRACE_ENDPOINT' });
   }
   return endpoint;
-}
-
-function openSupportedDialer(endpoint: ClientEndpoint, names: Names): Dialer {
-  for (let each: ClientEndpoint | null = endpoint; each !== null; each = each.type === 'tls' ? each.endpoint : null) {
-    if (each.proxy === undefined) continue;
-    throw new GraceError(`cannot connect to ${printClient(endpoint)}: the PROXY protocol is not supported yet`, { code: 'ERR_GRACE_ENDPOINT' });
-  }
-  return openDialer(endpoint, names);
 }

@@ -15,7 +15,7 @@ const VERDICT_MS = { min: 300, max: 5000, ofDialing: 2 };
 /** Connect as for a client, ask what is to be asked, then close again. Rejects with GraceError or with the signal's reason. */
 export async function probe(dial: Dialer, endpoint: ClientEndpoint, { signal, http }: ProbeOptions): Promise<void> {
   const began = performance.now();
-  const leg = await dial({ signal });
+  const leg = await dial({ signal, subject: 'local' });
   const { min, max, ofDialing } = VERDICT_MS;
   try {
     if (http) await askHttp(leg, endpoint, http, { signal });

@@ -3,6 +3,7 @@ import type { ConnectionEnd } from '../engine.ts';
 import { closedLeg, closeLeg, ignoreError, peerOf, plainLeg, resetLeg, tuneSocket } from './leg.ts';
 import type { Leg } from './leg.ts';
 import type { Socket } from 'node:net';
+import type { ProxySubject } from '../proxy-header.ts';
 import { relay } from './relay.ts';
 import type { Terminator } from './terminate.ts';
 import { EndedHere } from './upstream.ts';
@@ -29,6 +30,7 @@ export async function serveClient(client: Socket, { upstream, terminator, peerMo
   const connection = upstream.admit();
   const { signal } = connection;
   const peer = peerOf(client);
+  const subject = subjectOf(client);
   const gone = () => connection.end(null);
   client.on('error', ignoreError);
   client.once('close', gone);
@@ -50,7 +52,7 @@ export async function serveClient(client: Socket, { upstream, terminator, peerMo
   try {
     if (terminator) near = await watched(near, 'reset or end', () => terminator.handshake(near, signal));
     stage = 'dial';
-    const far = await watched(near, 'reset', () => upstream.dial({ signal }));
+    const far = await watched(near, 'reset', () => upstream.dial({ signal, subject }));
     stage = 'relay';
     upstream.connected(connection);
     connected();
@@ -74,4 +76,10 @@ export async function serveClient(client: Socket, { upstream, terminator, peerMo
   upstream.release(connection);
   const { bytesIn, bytesOut, startedMs } = connection;
   return { peer, upstream, stage, error, bytesIn, bytesOut, durationMs: performance.now() - startedMs };
+}
+
+/** Whom the upstream has to do with, while the client is still there. */
+function subjectOf({ remoteAddress, remotePort, localAddress, localPort }: Socket): ProxySubject {
+  if (remoteAddress === undefined || remotePort === undefined || localAddress === undefined || localPort === undefined) return 'unknown';
+  return { client: { host: remoteAddress, port: remotePort }, accepted: { host: localAddress, port: localPort } };
 }

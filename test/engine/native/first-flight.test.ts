@@ -23,7 +23,7 @@ async function prepare(t: TestContext) {
   const kernel = openKernel();
   const table = new ConnectionTable(new SharedArrayBuffer(64 * 2048));
   const upstream: ThreadUpstream = {
-    plan: { id: 0, counters: allocateCounters(1), addresses: [], bindAddress: null, timeoutMs: 1000, retryMs: 0, keepAliveMs: 0, mayMeetItself: false },
+    plan: { id: 0, counters: allocateCounters(1), addresses: [], bindAddress: null, proxy: null, timeoutMs: 1000, retryMs: 0, keepAliveMs: 0, mayMeetItself: false },
     counters: new Counters(allocateCounters(1), 0),
     addresses: [], resolved: null, bindAddress: null, answeredLast: null, isWatched: false, isForgotten: false, eagerness: UNKNOWN_EAGERNESS,
   };

@@ -1,0 +1,111 @@
+/** Destinations that are told whom they have to do with: HAProxy and nginx say what they heard. */
+import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { writeFileSync, mkdtempSync, rmSync } from 'node:fs';
+import http from 'node:http';
+import { connect, createServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import type { TestContext } from 'node:test';
+import { until } from '../until.ts';
+import { makeGrace, ownLoopback } from './grace.ts';
+
+const options = { timeout: 120_000 };
+const src = 'tcp:0:interface=127.0.0.1';
+
+/** A port of this process's own address that nobody listens on now. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, ownLoopback);
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+type Receiver = { program: string; args: (file: string) => string[]; config: (port: number, dir: string) => string };
+
+const receivers: Readonly<Record<string, Receiver>> = {
+  haproxy: {
+    program: 'haproxy',
+    args: (file) => ['-db', '-f', file],
+    config: (port) => `defaults\n  mode http\n  timeout client 10s\n  timeout server 10s\n  timeout connect 10s\nfrontend f\n  bind ${ownLoopback}:${port} accept-proxy\n  http-request return status 200 content-type text/plain lf-string "%[src]:%[src_port]>%[dst_port]\\n"\n`,
+  },
+  nginx: {
+    program: 'nginx',
+    args: (file) => ['-c', file, '-g', 'daemon off;'],
+    config: (port, dir) => `pid ${dir}/pid;\nerror_log ${dir}/error;\nworker_processes 1;\nevents {}\nhttp {\n  access_log off;\n  client_body_temp_path ${dir}; proxy_temp_path ${dir}; fastcgi_temp_path ${dir}; uwsgi_temp_path ${dir}; scgi_temp_path ${dir};\n  server { listen ${ownLoopback}:${port} proxy_protocol; return 200 "$proxy_protocol_addr:$proxy_protocol_port>$proxy_protocol_server_port\\n"; }\n}\n`,
+  },
+};
+
+async function startReceiver(t: TestContext, { program, args, config }: Receiver): Promise<string> {
+  const dir = mkdtempSync(join(tmpdir(), 'grace-proxy-'));
+  const port = await freePort();
+  const file = join(dir, 'config');
+  writeFileSync(file, config(port, dir));
+  const child = spawn(program, args(file), { stdio: 'ignore' });
+  t.after(async () => {
+    if (child.exitCode === null && child.kill()) await once(child, 'exit');
+    rmSync(dir, { recursive: true, force: true });
+  });
+  await until(`${program} listens`, async () => {
+    const socket = connect({ port, host: ownLoopback });
+    const isThere = await new Promise<boolean>((resolve) => socket.once('connect', () => resolve(true)).once('error', () => resolve(false)));
+    socket.destroy();
+    return isThere;
+  });
+  return `tcp:${ownLoopback}:${port}`;
+}
+
+/** Ask over a connection whose own address is known. */
+async function ask(port: number): Promise<{ answer: string; from: string }> {
+  const request = http.get({ host: '127.0.0.1', port, agent: false });
+  const [response] = (await once(request, 'response')) as [http.IncomingMessage];
+  const { localAddress, localPort } = response.socket;
+  let answer = '';
+  for await (const chunk of response.setEncoding('utf8')) answer += chunk;
+  return { answer: answer.trim(), from: `${localAddress}:${localPort}` };
+}
+
+for (const [name, receiver] of Object.entries(receivers)) {
+  const skip = spawnSync(receiver.program, ['-v']).error ? `${name} is not installed` : false;
+  for (const version of ['v1', 'v2']) {
+    test(`${name} knows the client by the header of proxy=${version}, also after a restart`, { ...options, skip }, async (t) => {
+      const dst = await startReceiver(t, receiver);
+      const grace = makeGrace(t);
+      await grace.ok('start', src, `${dst}:proxy=${version}`, '--check-http', '/');
+      for (let round = 0; round < 2; round++) {
+        const port = await grace.port(src);
+        const { answer, from } = await ask(port);
+        assert.equal(answer, `${from}>${port}`);
+        if (round === 0) await grace.ok('restart');
+      }
+      const refused = await grace.run('switch', src, `${dst}:proxy=${version}:timeout=5`, '--check-http', '/=204');
+      assert.match(refused.stderr, /answered 200, not 204/);
+    });
+  }
+}
+
+test('a client that waits for its destination over a restart is told of as the one it is', options, async (t) => {
+  const grace = makeGrace(t);
+  const port = await freePort();
+  await grace.ok('start', src, `tcp:${ownLoopback}:${port}:retry=60s:proxy=v1`);
+  const listening = await grace.port(src);
+  const client = connect({ port: listening, host: '127.0.0.1' });
+  t.after(() => void client.destroy());
+  await once(client, 'connect');
+  await until('it is counted', async () => (await grace.ls())[0]?.connections === 1);
+  await grace.ok('restart');
+  const server = createServer().listen(port, ownLoopback);
+  t.after(() => void server.close());
+  const [socket] = (await once(server, 'connection')) as [ReturnType<typeof connect>];
+  client.write('hello');
+  let heard = '';
+  socket.setEncoding('utf8').on('data', (text: string) => (heard += text));
+  await until('all has come', () => heard.endsWith('hello'));
+  assert.equal(heard, `PROXY TCP4 127.0.0.1 127.0.0.1 ${client.localPort} ${listening}\r\nhello`);
+  socket.destroy();
+});
