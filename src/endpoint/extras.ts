@@ -2,7 +2,7 @@
 import { formatDuration } from './duration.ts';
 import { optional } from './parameter.ts';
 import type { ValuesOf } from './parameter.ts';
-import { alpn, choice, count, duration, host, keepalive, path, yes } from './values.ts';
+import { alpn, choice, count, duration, host, keepalive, networks, path, yes } from './values.ts';
 
 const list = (names: readonly string[]) => names.join(',');
 
@@ -28,6 +28,8 @@ export const serverExtras = {
     read: choice('accept'),
     meaning: 'each connection opens with a PROXY protocol header',
   }),
+  /** Addresses and networks from where such a header is taken; any other client is refused. Colons of IPv6 are escaped. */
+  proxyFrom: optional({ read: networks, write: list, meaning: 'who may send a PROXY header', placeholder: 'CIDR' }),
 };
 
 /** On server endpoints that terminate TLS. */

@@ -29,7 +29,11 @@ function readServer(source: Piece): ServerEndpoint {
   if (hint !== null) throw unknownType(description, hint);
   if (description.kind === 'stdio') return readStdio(description);
   if (description.kind === 'haproxy') return readHaproxy(description);
-  return readBindable(description);
+  const endpoint = readBindable(description);
+  if (endpoint.proxyFrom !== undefined && endpoint.proxy === undefined) {
+    throw errorAt(description.type, 'proxyFrom is about PROXY headers, and none is expected here', 'add proxy=accept, or put haproxy: before it');
+  }
+  return endpoint;
 }
 
 function readBindable(description: Description): BindableServer {

@@ -140,3 +140,14 @@ export const alpn: Reader<readonly string[]> = (value) => {
   if (new Set(names).size < names.length) throw refusal(value, 'names a protocol twice');
   return names;
 };
+
+/** Addresses and networks (192.0.2.0/24), separated by commas. */
+export const networks: Reader<readonly string[]> = (value) => {
+  const ranges = value.text.split(',');
+  for (const range of ranges) {
+    const [, address = '', bits] = /^([^/]*)(?:\/([0-9]{1,3}))?$/.exec(range) ?? [];
+    const family = isIP(address);
+    if (family === 0 || Number(bits ?? 0) > (family === 4 ? 32 : 128)) throw refusal(value, 'is not a list of addresses and networks (use 10.0.0.0/8,192.0.2.1)');
+  }
+  return ranges;
+};

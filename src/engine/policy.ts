@@ -24,6 +24,8 @@ export const SHORTAGE_PATIENCE_MS = 100;
 export const ACCEPT_PAUSE_MS: PauseRange = { first: 20, max: 500 };
 /** Longest TLS handshake of a client, in milliseconds. */
 export const HANDSHAKE_TIMEOUT_MS = 10_000;
+/** Longest that a client may take over its PROXY header, in milliseconds: what the specification has as the least. */
+export const PROXY_HEADER_TIMEOUT_MS = 3000;
 /** Handshakes of a listener at once; one more ends the oldest. */
 export const MAX_HANDSHAKES = 1000;
 /** An answer to a lookup is used for so long, in milliseconds, for others who ask for the same name. */

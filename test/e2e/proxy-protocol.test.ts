@@ -109,3 +109,35 @@ test('a client that waits for its destination over a restart is told of as the o
   assert.equal(heard, `PROXY TCP4 127.0.0.1 127.0.0.1 ${client.localPort} ${listening}\r\nhello`);
   socket.destroy();
 });
+
+const senders = ['send-proxy', 'send-proxy-v2', 'send-proxy-v2 proxy-v2-options crc32c,unique-id'];
+
+for (const option of senders) {
+  test(`HAProxy with ${option} tells grace of its clients, and grace another grace`, { ...options, skip: spawnSync('haproxy', ['-v']).error ? 'haproxy is not installed' : false }, async (t) => {
+    const [first, second] = [makeGrace(t), makeGrace(t)];
+    const server = createServer((socket) => {
+      socket.on('error', () => {}).setEncoding('utf8').on('data', (text: string) => socket.end(text));
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    t.after(() => void server.close());
+    // The last one is told in the first version, and sends what it heard back.
+    await second.ok('start', 'tcp:0:interface=127.0.0.1:proxy=accept:proxyFrom=127.0.0.0/8', `tcp:127.0.0.1:${(server.address() as AddressInfo).port}:proxy=v1`);
+    await first.ok('start', 'haproxy:tcp:0:interface=127.0.0.1', `tcp:127.0.0.1:${await second.port('tcp:0:interface=127.0.0.1:proxy=accept:proxyFrom=127.0.0.0/8')}:proxy=v2`);
+    const target = await first.port('haproxy:tcp:0:interface=127.0.0.1');
+    const dst = await startReceiver(t, {
+      program: 'haproxy',
+      args: (file) => ['-db', '-f', file],
+      config: (port) => `defaults\n  mode tcp\n  timeout client 10s\n  timeout server 10s\n  timeout connect 10s\nlisten l\n  bind ${ownLoopback}:${port}\n  unique-id-format %ci\n  server s 127.0.0.1:${target} ${option}\n`,
+    });
+    for (let round = 0; round < 2; round++) {
+      const client = connect({ host: ownLoopback, port: Number(dst.split(':')[2]) });
+      await once(client, 'connect');
+      const { localAddress, localPort, remotePort } = client;
+      client.end('hello');
+      let heard = '';
+      for await (const text of client.setEncoding('utf8')) heard += text;
+      assert.equal(heard.split('\r\n')[0], `PROXY TCP4 ${localAddress} ${ownLoopback} ${localPort} ${remotePort}`);
+      if (round === 0) for (const grace of [first, second]) await grace.ok('restart');
+    }
+  });
+}

@@ -5,7 +5,8 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import type { Socket } from 'node:net';
-import { connectTo, openBackend, openEcho, readAll, readBytes } from './peers.ts';
+import { proxyHeader } from '../../src/engine/proxy-header.ts';
+import { connectTo, endingOf, openBackend, openEcho, readAll, readBytes } from './peers.ts';
 import { addressOf, Rig, to } from './rig.ts';
 import type { OpenEngine } from './rig.ts';
 
@@ -109,20 +110,62 @@ export function acceptSuite(openEngine: OpenEngine): void {
     assert.equal(upstream.stats().connections, 1);
   });
 
-  test('a source that needs the PROXY protocol, and stdio, are refused', { timeout: 60_000 }, async () => {
+  test('stdio is refused', { timeout: 60_000 }, async () => {
     await using rig = new Rig(openEngine);
     const listener = await rig.listen('tcp');
     const upstream = rig.upstream(to(addressOf(listener)));
-    const plain = { type: 'tcp', port: 0, interface: '', backlog: 50 } as const;
-    const refusals = [
-      [{ ...plain, proxy: 'accept' }, /the PROXY protocol is not supported yet/],
-      [{ type: 'haproxy', endpoint: plain }, /the PROXY protocol is not supported yet/],
-      [{ type: 'stdio' }, /stdio/],
-    ] as const;
-    for (const [endpoint, message] of refusals) {
-      assert.throws(() => rig.engine.openFrontend({ listener, endpoint, upstream, observer: {} }), { name: 'GraceError', message });
-    }
+    assert.throws(() => rig.engine.openFrontend({ listener, endpoint: { type: 'stdio' }, upstream, observer: {} }), { name: 'GraceError', message: /stdio/ });
     listener.close();
+  });
+
+  for (const version of ['v1', 'v2'] as const) {
+    test(`a client of a source with proxy=accept is whom its header of ${version} tells of, and bytes come after it`, { timeout: 60_000 }, async () => {
+      await using rig = new Rig(openEngine);
+      await using backend = await openBackend();
+      const { connect, upstream } = await rig.forward({ to: to(backend, { proxy: 'v1' }), from: { proxy: 'accept' } });
+      const ends = { client: { host: '192.0.2.7', port: 4711 }, accepted: { host: '198.51.100.1', port: 443 } };
+      const header = Buffer.from(proxyHeader(version, ends));
+      for (const cut of [0, 1, 5, header.length - 1, header.length]) {
+        const client = await connect();
+        client.setNoDelay(true);
+        if (cut > 0) client.write(header.subarray(0, cut));
+        if (cut > 0) await new Promise((resolve) => setImmediate(resolve));
+        client.write(Buffer.concat([header.subarray(cut), Buffer.from('first bytes')]));
+        const peer = await backend.next();
+        const expected = 'PROXY TCP4 192.0.2.7 198.51.100.1 4711 443\r\nfirst bytes';
+        assert.equal(await readBytes(peer, expected.length), expected);
+        client.end();
+        assert.equal(await readAll(peer), '');
+        peer.end('last');
+        assert.equal(await readAll(client), 'last');
+      }
+      await upstream.drained();
+      const ended = await rig.endedConnections(5);
+      assert.deepEqual([...new Set(ended.map(({ peer }) => peer))], ['192.0.2.7:4711']);
+      assert.equal(upstream.stats().bytesIn, 55);
+    });
+  }
+
+  test('a client without a PROXY header, or from where none is taken, is reset and told of, and reaches nobody', { timeout: 60_000 }, async () => {
+    await using rig = new Rig(openEngine);
+    await using backend = await openBackend();
+    const { connect } = await rig.forward({ to: to(backend), from: { proxy: 'accept' } });
+    const speaker = await connect();
+    speaker.write('GET / HTTP/1.1\r\n');
+    assert.equal(await endingOf(speaker), 'reset');
+    const silent = await connect();
+    assert.equal(await endingOf(silent), 'reset'); // after 3 s
+    const untrusted = await rig.forward({ to: to(backend), from: { proxy: 'accept', proxyFrom: ['10.0.0.0/8', '2001:db8::/32'] } });
+    const stranger = await untrusted.connect();
+    stranger.write('PROXY UNKNOWN\r\n');
+    assert.equal(await endingOf(stranger), 'reset');
+    const trusted = await rig.forward({ to: to(backend), from: { proxy: 'accept', proxyFrom: ['10.0.0.0/8', '127.0.0.0/8'] } });
+    const friend = await trusted.connect();
+    friend.write('PROXY UNKNOWN\r\nhello');
+    assert.equal(await readBytes(await backend.next(), 5), 'hello');
+    assert.equal(backend.accepted, 1);
+    const messages = (await rig.endedConnections(3)).map(({ stage, error }) => `${stage}: ${error?.message}`);
+    assert.deepEqual(messages, ['handshake: no PROXY header: the first bytes are none', 'handshake: no PROXY header came within 3 s', 'handshake: a client at 127.0.0.1 may not send a PROXY header (proxyFrom)']);
   });
 
   test('with no descriptors left clients wait in the queue, and are served when there are some again', { timeout: 60_000, skip: process.platform !== 'linux' }, async () => {

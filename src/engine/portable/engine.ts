@@ -7,7 +7,7 @@
  * counted any more.
  */
 import type { BindableServer, ServerEndpoint } from '../../endpoint/model.ts';
-import { printServer } from '../../endpoint/print.ts';
+import { innerEndpoint } from '../../endpoint/inner.ts';
 import { GraceError } from '../../error.ts';
 import type { Engine } from '../engine.ts';
 import { Names } from '../lookup.ts';
@@ -20,6 +20,7 @@ import { ownUpstream, PortableFrontend } from './frontend.ts';
 import { endpointForHttp } from './http-check.ts';
 import { seatsOf } from '../seats.ts';
 import { probe } from './probe.ts';
+import { headerReaderOf } from './proxied.ts';
 import { openTerminator } from './terminate.ts';
 import type { Terminator, TerminatorOptions } from './terminate.ts';
 import { PortableUpstream } from './upstream.ts';
@@ -43,7 +44,7 @@ export function openPortableEngine(options: PortableEngineOptions = {}): Engine 
     openFrontend({ listener, endpoint, upstream, observer, seats }) {
       const bindable = supportedServer(endpoint);
       const terminator = terminatorOf(bindable, { handshakeTimeoutMs, handshakeLimit });
-      return new PortableFrontend({ listener, endpoint: bindable, upstream: ownUpstream(upstream), terminator, observer, seats: seatsOf(endpoint, seats), shared });
+      return new PortableFrontend({ listener, endpoint: bindable, upstream: ownUpstream(upstream), headerReader: headerReaderOf(endpoint), terminator, observer, seats: seatsOf(endpoint, seats), shared });
     },
     probe: async (endpoint, options) => {
       const dialed = options.http ? endpointForHttp(endpoint) : endpoint;
@@ -61,9 +62,7 @@ function terminatorOf(endpoint: BindableServer, options: TerminatorOptions): Ter
 }
 
 function supportedServer(endpoint: ServerEndpoint): BindableServer {
-  if (endpoint.type === 'stdio') throw new GraceError('cannot accept on stdio: a service has no standard input to serve', { code: 'ERR_GRACE_ENDPOINT' });
-  if (endpoint.type === 'haproxy' || endpoint.proxy !== undefined) {
-    throw new GraceError(`cannot accept on ${printServer(endpoint)}: the PROXY protocol is not supported yet`, { code: 'ERR_GRACE_ENDPOINT' });
-  }
-  return endpoint;
+  const inner = innerEndpoint(endpoint);
+  if (inner.type === 'stdio') throw new GraceError('cannot accept on stdio: a service has no standard input to serve', { code: 'ERR_GRACE_ENDPOINT' });
+  return inner;
 }

@@ -9,6 +9,7 @@ import type { Acceptor } from './acceptor.ts';
 import type { AcceptBackoff, Pausable } from './accept-backoff.ts';
 import type { Descriptors } from './descriptors.ts';
 import { ignoreError } from './leg.ts';
+import type { HeaderReader } from './proxied.ts';
 import { serveClient } from './serve.ts';
 import type { Terminator } from './terminate.ts';
 import { PortableUpstream } from './upstream.ts';
@@ -22,6 +23,8 @@ export type PortableFrontendOptions = {
   listener: Listener;
   endpoint: BindableServer;
   upstream: PortableUpstream;
+  /** Null: clients send no PROXY header. */
+  headerReader: HeaderReader | null;
   terminator: Terminator | null;
   observer: EngineObserver;
   /** Null: no limit. */
@@ -129,7 +132,7 @@ export class PortableFrontend implements Frontend, Pausable {
   }
 
   async #serve(client: Socket): Promise<void> {
-    const { terminator, observer, seats, shared } = this.#options;
+    const { headerReader, terminator, observer, seats, shared } = this.#options;
     const { descriptors, backoff, peerMonitor } = shared;
     seats?.take();
     descriptors.accepted();
@@ -140,7 +143,7 @@ export class PortableFrontend implements Frontend, Pausable {
       wasDialing = false;
       descriptors.connected();
     };
-    const end: ConnectionEnd = await serveClient(client, { upstream: this.#upstream, terminator, peerMonitor, idleMs: this.#idleMs, connected });
+    const end: ConnectionEnd = await serveClient(client, { upstream: this.#upstream, headerReader, terminator, peerMonitor, idleMs: this.#idleMs, connected });
     seats?.release();
     descriptors.released({ wasDialing });
     backoff.ease();

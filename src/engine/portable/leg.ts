@@ -39,9 +39,13 @@ export function tuneSocket(socket: Socket, { idleMs }: KeepAlive = KEEP_ALIVE): 
 
 /** The peer of a socket as `host:port`, `[host]:port` or `unix`. Valid while the socket is connected. */
 export function peerOf({ remoteAddress, remotePort }: Socket): string {
-  if (remoteAddress === undefined) return 'unix';
-  const host = remoteAddress.replace(/^::ffff:(?=[0-9.]+$)/i, '');
-  return host.includes(':') ? `[${host}]:${remotePort}` : `${host}:${remotePort}`;
+  return remoteAddress === undefined ? 'unix' : addressText({ host: remoteAddress, port: remotePort ?? 0 });
+}
+
+/** `host:port`, or `[host]:port`; an IPv4 address in IPv6's form is one. */
+export function addressText({ host, port }: { host: string; port: number }): string {
+  const plain = host.replace(/^::ffff:(?=[0-9.]+$)/i, '');
+  return plain.includes(':') ? `[${plain}]:${port}` : `${plain}:${port}`;
 }
 
 /** Resolves when the sockets of a leg are closed. */

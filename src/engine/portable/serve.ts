@@ -1,10 +1,11 @@
 /** The life of one client: handshake, dial, relay, end. */
 import type { ConnectionEnd } from '../engine.ts';
-import { closedLeg, closeLeg, ignoreError, peerOf, plainLeg, resetLeg, tuneSocket } from './leg.ts';
+import { addressText, closedLeg, closeLeg, ignoreError, peerOf, plainLeg, resetLeg, tuneSocket } from './leg.ts';
 import type { Leg } from './leg.ts';
 import type { Socket } from 'node:net';
 import type { ProxySubject } from '../proxy-header.ts';
 import { relay } from './relay.ts';
+import type { HeaderReader } from './proxied.ts';
 import type { Terminator } from './terminate.ts';
 import { EndedHere } from './upstream.ts';
 import type { PortableUpstream } from './upstream.ts';
@@ -13,6 +14,8 @@ import type { Going, PeerMonitor } from './peer-monitor.ts';
 /** Where an accepted client goes, and how. */
 export type ServeOptions = {
   upstream: PortableUpstream;
+  /** Null: the client sends no PROXY header. */
+  headerReader: HeaderReader | null;
   /** Null: the client does not speak TLS. */
   terminator: Terminator | null;
   peerMonitor: PeerMonitor;
@@ -26,18 +29,18 @@ export type ServeOptions = {
  * closed; it is counted all the while. Nothing is read from it before its upstream is connected, but
  * the handshake of TLS. A client whose upstream cannot be reached is reset. Never rejects.
  */
-export async function serveClient(client: Socket, { upstream, terminator, peerMonitor, idleMs, connected }: ServeOptions): Promise<ConnectionEnd> {
+export async function serveClient(client: Socket, { upstream, headerReader, terminator, peerMonitor, idleMs, connected }: ServeOptions): Promise<ConnectionEnd> {
   const connection = upstream.admit();
   const { signal } = connection;
-  const peer = peerOf(client);
-  const subject = subjectOf(client);
+  let peer = peerOf(client);
+  let subject = subjectOf(client);
   const gone = () => connection.end(null);
   client.on('error', ignoreError);
   client.once('close', gone);
   tuneSocket(client);
 
   /** End the connection when the client leaves in the meantime. */
-  const watched = async (leg: Leg, going: Going, wait: () => Promise<Leg>): Promise<Leg> => {
+  const watched = async <T>(leg: Leg, going: Going, wait: () => Promise<T>): Promise<T> => {
     const forget = peerMonitor.watch(leg, going, gone);
     try {
       return await wait();
@@ -47,9 +50,16 @@ export async function serveClient(client: Socket, { upstream, terminator, peerMo
   };
 
   let near = plainLeg(client);
-  let stage: ConnectionEnd['stage'] = terminator ? 'handshake' : 'dial';
+  let stage: ConnectionEnd['stage'] = headerReader || terminator ? 'handshake' : 'dial';
   let error: Error | null;
   try {
+    if (headerReader) {
+      const ends = await watched(near, 'reset or end', () => headerReader(client, signal)).catch((reason: unknown) => {
+        resetLeg(near);
+        throw reason;
+      });
+      if (ends) [subject, peer] = [ends, addressText(ends.client)];
+    }
     if (terminator) near = await watched(near, 'reset or end', () => terminator.handshake(near, signal));
     stage = 'dial';
     const far = await watched(near, 'reset', () => upstream.dial({ signal, subject }));

@@ -1,0 +1,108 @@
+/** Reading the header that proxy-header.ts writes, byte by byte as it comes; sections are those of the specification named there. */
+import { isIPv4, isIPv6 } from 'node:net';
+import { GraceError } from '../error.ts';
+import { decodeSockaddr, encodeSockaddr } from '../sys/sockaddr.ts';
+import { crc32c } from './crc32c.ts';
+import type { ProxyEnd } from './proxy-header.ts';
+
+/** A header that has come whole. `ends`: null when it tells of no client's address (UNKNOWN, LOCAL, a Unix socket). */
+export type ReadHeader = { length: number; ends: { client: ProxyEnd; accepted: ProxyEnd } | null };
+
+const SIGNATURE = Buffer.from('\r\n\r\n\0\r\nQUIT\n', 'latin1');
+const START_OF_TEXT = Buffer.from('PROXY ', 'latin1');
+/** Longest line of version 1 with its end (section 2.1), and longest header of version 2 that is taken, in bytes. */
+const MAX_TEXT = 107;
+const MAX_BINARY = 16 + 4096;
+const FIXED = 16;
+/** Type of the checksum (section 2.2.4). */
+const PP2_TYPE_CRC32C = 0x03;
+
+/** The header at the start of these bytes; null when more must come. Throws GraceError for what is none, as soon as that is clear. */
+export function readProxyHeader(bytes: Buffer): ReadHeader | null {
+  if (bytes.length === 0) return null;
+  if (isStartOf(bytes, START_OF_TEXT)) return readText(bytes);
+  if (isStartOf(bytes, SIGNATURE)) return bytes.length < FIXED ? null : readBinary(bytes);
+  throw bad('the first bytes are none');
+}
+
+/** Whether the bytes begin as these do, as far as there are any. */
+function isStartOf(bytes: Buffer, start: Buffer): boolean {
+  const length = Math.min(bytes.length, start.length);
+  return bytes.compare(start, 0, length, 0, length) === 0;
+}
+
+function bad(why: string): GraceError {
+  return new GraceError(`no PROXY header: ${why}`, { code: 'ERR_GRACE_PROXY' });
+}
+
+function readText(bytes: Buffer): ReadHeader | null {
+  const end = bytes.subarray(0, MAX_TEXT).indexOf('\r\n');
+  if (end === -1) {
+    if (bytes.length >= MAX_TEXT) throw bad(`its line is longer than ${MAX_TEXT} bytes`);
+    return null;
+  }
+  const length = end + 2;
+  const [, family, from = '', to = '', fromPort = '', toPort = '', ...rest] = bytes.subarray(0, end).toString('latin1').split(' ');
+  if (family === 'UNKNOWN') return { length, ends: null };
+  const isAddress = family === 'TCP4' ? isIPv4 : family === 'TCP6' ? isIPv6 : () => false;
+  if (rest.length > 0 || !isAddress(from) || !isAddress(to) || !isPort(fromPort) || !isPort(toPort)) throw bad('its line is not as it should be');
+  return { length, ends: { client: { host: from, port: Number(fromPort) }, accepted: { host: to, port: Number(toPort) } } };
+}
+
+function isPort(text: string): boolean {
+  return /^(0|[1-9][0-9]{0,4})$/.test(text) && Number(text) <= 65_535;
+}
+
+function readBinary(bytes: Buffer): ReadHeader | null {
+  const [command = 0, family = 0] = [bytes[12], bytes[13]];
+  const length = FIXED + bytes.readUInt16BE(14);
+  if (command >> 4 !== 2 || (command & 15) > 1) throw bad('its version or command is not known');
+  if (length > MAX_BINARY) throw bad(`it is longer than ${MAX_BINARY} bytes`);
+  if (bytes.length < length) return null;
+  const header = bytes.subarray(0, length);
+  // LOCAL is whoever sends it, whatever else it says.
+  if ((command & 15) === 0) return { length, ends: null };
+  const size = sizeOf(family);
+  if (size === null) throw bad(`its family ${family} is none of connections`);
+  if (length < FIXED + size) throw bad('it is too short for its addresses');
+  checkTlvs(header, FIXED + size);
+  return { length, ends: family === 0x11 || family === 0x21 ? readEnds(header, family) : null };
+}
+
+/** Bytes of the addresses: unspecified, TCP over IPv4 and IPv6, Unix streams; null for any other. */
+function sizeOf(family: number): number | null {
+  return { 0x00: 0, 0x11: 12, 0x21: 36, 0x31: 216 }[family] ?? null;
+}
+
+function readEnds(header: Buffer, family: 0x11 | 0x21): ReadHeader['ends'] {
+  const size = family === 0x11 ? 4 : 16;
+  const ports = FIXED + 2 * size;
+  const host = (at: number) => hostOf(header.subarray(at, at + size));
+  return {
+    client: { host: host(FIXED), port: header.readUInt16BE(ports) },
+    accepted: { host: host(FIXED + size), port: header.readUInt16BE(ports + 2) },
+  };
+}
+
+function hostOf(address: Buffer): string {
+  if (address.length === 4) return address.join('.');
+  const sockaddr = encodeSockaddr({ family: 'inet6', host: '::', port: 0 });
+  sockaddr.set(address, 8);
+  const decoded = decodeSockaddr(sockaddr, sockaddr.length);
+  return decoded.family === 'inet6' ? decoded.host : '::';
+}
+
+/** What follows the addresses is passed over, but for the checksum of all of it, which must be right where it is given. */
+function checkTlvs(header: Buffer, start: number): void {
+  for (let at = start; at < header.length; ) {
+    const end = at + 3 <= header.length ? at + 3 + header.readUInt16BE(at + 1) : Infinity;
+    if (end > header.length) throw bad('a field of it is cut off');
+    if (header[at] === PP2_TYPE_CRC32C) {
+      if (end - at !== 7) throw bad('its checksum has the wrong length');
+      const said = header.readUInt32BE(at + 3);
+      const zeroed = Buffer.from(header).fill(0, at + 3, at + 7);
+      if (crc32c(zeroed) !== said) throw bad('its checksum is wrong');
+    }
+    at = end;
+  }
+}
