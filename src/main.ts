@@ -2,6 +2,7 @@
  * The executable: client and daemon at once. This file alone reads the process's arguments, sets its
  * exit code and listens to its signals.
  */
+import { text } from 'node:stream/consumers';
 import { runCli } from './cli/cli.ts';
 import { asideVariable, stepAside } from './control/step-aside.ts';
 import { leaveForeignEnvironment } from './environment.ts';
@@ -25,6 +26,7 @@ async function main(): Promise<void> {
     cwd: workingDirectory(self.cwd), // process.cwd() throws when the directory is gone
     stdout: process.stdout,
     stderr: process.stderr,
+    readStdin: () => text(process.stdin),
     isTTY: process.stdout.isTTY === true,
     signal: interruption.signal,
     self,

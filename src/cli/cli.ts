@@ -25,6 +25,7 @@ export type CliOptions = {
   cwd: string;
   stdout: Output;
   stderr: Output;
+  readStdin: () => Promise<string>;
   /** Whether stdout is a terminal. */
   isTTY: boolean;
   /** Aborts when the user ends the command (Ctrl-C). */

@@ -48,6 +48,8 @@ export type Context = {
   dir: string;
   stdout: Output;
   stderr: Output;
+  /** All of standard input, to its end. */
+  readStdin: () => Promise<string>;
   /** Whether stdout is a terminal. */
   isTTY: boolean;
   hasColors: boolean;

@@ -247,6 +247,45 @@ const table = {
     ],
     examples: ['grace -d /var/lib/grace daemon', 'grace daemon 8080=app:9001 /run/app.sock=app:9002'],
   },
+  apply: {
+    aliases: [],
+    summary: 'bring about the rules of a file',
+    details: [
+      'FILE is YAML, as "grace export" prints it; - is standard input. What is missing is started, what is different is switched or changed on the socket that it has, what is not in the file is stopped; what is there already is not touched. Everything is checked before anything changes.',
+      'A rule that gets another DST is switched only when that accepts a connection.',
+    ],
+    args: [{ name: 'FILE', required: true }],
+    options: [
+      { name: 'dry-run', help: 'only print what would be done' },
+      { name: 'watch', help: 'stay, and do it again whenever the file changes' },
+      { name: 'no-check', help: 'do not try a new DST first' },
+      { name: 'timeout', value: 'DURATION', help: 'time for open connections of rules that are stopped to finish (default: 30s)' },
+      json,
+    ],
+    examples: ['grace apply /etc/grace/rules.yaml', 'grace export | grace apply -'],
+  },
+  export: {
+    aliases: [],
+    summary: 'print the rules as a file for apply',
+    details: [],
+    args: [],
+    options: [],
+    examples: ['grace export > rules.yaml'],
+    asks: {
+      request: v.object({}),
+      /** The rules that are kept, those that cannot be served at the moment among them. */
+      answer: v.object({ rules: v.array(v.object({ src: endpointText, dst: endpointText })) }),
+      progress: v.never(),
+    },
+  },
+  schema: {
+    aliases: [],
+    summary: 'print the JSON schema of the file for apply',
+    details: [],
+    args: [],
+    options: [],
+    examples: ['grace schema > grace.schema.json'],
+  },
   endpoint: {
     aliases: [],
     summary: 'say what an endpoint string means',

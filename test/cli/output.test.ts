@@ -61,6 +61,7 @@ function contextOf(options: { isTTY: boolean; env?: NodeJS.ProcessEnv }): { cont
     stdout,
     stderr: new Sink(),
     hasColors: false,
+    readStdin: () => Promise.resolve(''),
     signal: new AbortController().signal,
     self: { file: '', args: [] },
     version: '',

@@ -14,7 +14,7 @@ import { problemOfExecutable } from '../executable.ts';
 import { replaceDaemon } from '../handover/restart.ts';
 import { allRows, drainingRows, ownRows, reportOf } from './rows.ts';
 import type { Service } from '../service.ts';
-import { readRule, readSource, readTarget } from '../rules/specs.ts';
+import { readRule, readSource, readTarget, textOf } from '../rules/specs.ts';
 
 /** Answers one kind of request: resolves with its result, rejects with GraceError. */
 type Handler<C extends Command> = (service: Service, request: Request<C>, context: RequestContext<C>) => Result<C> | Promise<Result<C>>;
@@ -28,6 +28,7 @@ const handlers: { [C in Command]: Handler<C> } = {
   stop: whenSettled((service, request, context) => (request.src ? stopRule(service, request.src, request, context) : tellWhile(stopDaemon(service, request), { service, srcKey: null, progress: context.progress }))),
   restart: whenSettled(restart),
   status: whenSettled(status),
+  export: whenSettled(({ forwarder }) => ({ rules: forwarder.specs.map(({ src, dst }) => ({ src: textOf(src), dst: textOf(dst) })) })),
   keeper: whenSettled((service, { path }) => {
     service.supervisor.attach(path);
     return {};

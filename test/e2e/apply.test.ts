@@ -1,0 +1,89 @@
+/** The rules of a file are brought about, with the least change. */
+import assert from 'node:assert/strict';
+import { renameSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { test } from 'node:test';
+import { until } from '../until.ts';
+import { openClient, startBackend } from './backend.ts';
+import { makeGrace, ownLoopback, program } from './grace.ts';
+
+const options = { timeout: 120_000 };
+
+test('apply starts, switches and stops what differs, and export | apply changes nothing', options, async (t) => {
+  const grace = makeGrace(t);
+  const [blue, green] = [await startBackend(t, 'blue'), await startBackend(t, 'green')];
+  const file = `${grace.dir}.yaml`;
+  const unix = (name: string) => `unix:${grace.dir}-${name}`;
+  await grace.ok('start', '--name', 'kept', unix('kept'), blue.endpoint);
+  await grace.ok('start', unix('moved'), blue.endpoint);
+  await grace.ok('start', unix('gone'), blue.endpoint);
+  const kept = await openClient(t, { path: `${grace.dir}-kept` });
+  const moved = await openClient(t, { path: `${grace.dir}-moved` });
+  const gone = await openClient(t, { path: `${grace.dir}-gone` });
+  for (const client of [kept, moved, gone]) assert.equal(await client.line(), 'blue');
+  writeFileSync(file, `rules:\n  - {src: '${unix('kept')}', dst: '${blue.endpoint}'}\n  - {src: '${unix('moved')}', dst: '${green.endpoint}', name: moved}\n  - {src: '${unix('new')}', dst: '${green.endpoint}'}\n`);
+  const lines = [`stop ${unix('gone')}`, `start ${unix('new')} ${green.endpoint}`, `switch ${unix('moved')} ${green.endpoint}`];
+  assert.equal(await grace.ok('apply', file, '--dry-run'), `${lines.join('\n')}\nWould apply 3 changes\n`);
+  assert.equal((await grace.ls()).length, 3);
+  const applying = grace.spawn('apply', file);
+  // What is stopped finishes while the rest is done.
+  await until('the new one is started', () => applying.outcome().stdout.includes('start '));
+  assert.equal(await (await openClient(t, { path: `${grace.dir}-new` })).line(), 'green');
+  assert.equal(await gone.echo('still here'), 'still here');
+  await gone.end();
+  assert.deepEqual(await applying.ended, { code: 0, stdout: `${lines.join('\n')}\nApplied 3 changes\n`, stderr: '' });
+  assert.equal(await moved.echo('not disturbed'), 'not disturbed');
+  assert.equal(await kept.echo('nor this one'), 'nor this one');
+  assert.equal(await (await openClient(t, { path: `${grace.dir}-moved` })).line(), 'green');
+  assert.equal(await grace.ok('apply', file), 'No changes\n');
+  const names = (await grace.ls()).filter(({ active }) => active).map(({ name }) => name).sort();
+  assert.deepEqual(names, ['kept', 'moved', undefined]);
+  const exported = await grace.ok('export');
+  const [command = '', ...before] = program;
+  const child = spawn(command, [...before, '-d', grace.dir, 'apply', '-'], { stdio: ['pipe', 'pipe', 'inherit'] });
+  child.stdin.end(exported);
+  let said = '';
+  for await (const text of child.stdout.setEncoding('utf8')) said += text;
+  assert.equal(said, 'No changes\n');
+});
+
+test('a destination that does not accept is not switched to, and what was done before is said', options, async (t) => {
+  const grace = makeGrace(t);
+  const blue = await startBackend(t, 'blue');
+  const src = `unix:${grace.dir}-a`;
+  await grace.ok('start', src, blue.endpoint);
+  const file = `${grace.dir}.yaml`;
+  writeFileSync(file, `rules:\n  - {src: '${src}', dst: 'tcp:${ownLoopback}:1'}\n  - {src: 'unix:${grace.dir}-b', dst: '${blue.endpoint}'}\n`);
+  const { code, stdout, stderr } = await grace.run('apply', file);
+  assert.equal(code, 5);
+  assert.equal(stdout, `start unix:${grace.dir}-b ${blue.endpoint}\n`);
+  assert.match(stderr, /^grace: switch unix:\S+ tcp:\S+: cannot switch .*ECONNREFUSED.* \(1 of 2 changes were made\)\nhint: /);
+  const { code: forced, stdout: done } = await grace.run('apply', file, '--no-check', '--json');
+  assert.equal(forced, 0);
+  assert.deepEqual(JSON.parse(done), { changes: [{ change: 'switch', src, dst: `tcp:${ownLoopback}:1` }], isDryRun: false });
+});
+
+test('apply --watch follows the file, whatever is wrong with it in between', options, async (t) => {
+  const grace = makeGrace(t);
+  const [blue, green] = [await startBackend(t, 'blue'), await startBackend(t, 'green')];
+  const src = `unix:${grace.dir}-a`;
+  await grace.ok('start', `unix:${grace.dir}-b`, blue.endpoint);
+  const file = `${grace.dir}.yaml`;
+  const write = (dst: string) => {
+    writeFileSync(`${file}.new`, `rules:\n  - {src: '${src}', dst: '${dst}'}\n`);
+    renameSync(`${file}.new`, file);
+  };
+  write(blue.endpoint);
+  const watching = grace.spawn('apply', file, '--watch');
+  t.after(() => void watching.child.kill('SIGKILL'));
+  const said = (text: string) => until(`it says ${text}`, () => watching.outcome().stdout.includes(text) || watching.outcome().stderr.includes(text));
+  await said('Applied 2 changes\n');
+  write('nonsense');
+  await said('.yaml:2:');
+  assert.equal(await (await openClient(t, { path: `${grace.dir}-a` })).line(), 'blue');
+  write(green.endpoint);
+  await said(`switch ${src} ${green.endpoint}\n`);
+  assert.equal(await (await openClient(t, { path: `${grace.dir}-a` })).line(), 'green');
+  watching.child.kill('SIGINT');
+  assert.equal((await watching.ended).code, 130);
+});
