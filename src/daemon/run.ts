@@ -33,7 +33,7 @@ import type { Supervisor } from './supervisor/supervisor.ts';
 import { watchKeeper, reportStatus } from './supervisor/watch.ts';
 import { watchForRest } from './trim-memory.ts';
 import { GraceError, errorMessage } from '../error.ts';
-import { keptNames } from '../keeper/messages.ts';
+import { storeNames } from '../keeper/messages.ts';
 import { takeOverSocketPath } from '../net/unix-path.ts';
 import { strayErrors } from '../stray-errors.ts';
 import { hasLinuxCalls, setThreadName } from '../sys/process.ts';
@@ -70,7 +70,7 @@ async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Sup
   shareStateDir(paths.dir, group);
   const listeners = new Listeners({ env: options.env, handover: launcher.handover, supervisor });
   const lock = findLock({ paths, launcher, listeners });
-  supervisor.keep(keptNames.lock, lock.fd);
+  supervisor.keep(storeNames.lock, lock.fd);
   attempt(() => removeLeftovers(paths));
   const generation = (launcher.handover?.generation ?? 0) + 1;
   const output = outputOf(options.logPlace, { paths, launcher, listeners });
@@ -112,7 +112,7 @@ async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Sup
     }
     service.takeOver = () => {
       // Before clients come there: the keeper must not hold the socket of a daemon that they no longer reach.
-      supervisor.keep(keptNames.control, control.fd);
+      supervisor.keep(storeNames.control, control.fd);
       control.takeOver();
       troubles.attempt('the pid file cannot be written', () => writePidFile(paths.pid, supervisor.keeper?.pid ?? process.pid));
       if (service.phase !== 'starting') supervisor.serving();
@@ -158,7 +158,7 @@ async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Sup
     service.certificates.close();
     service.generations.close();
     if (service.phase !== 'replaced' && !(hasFailed && launcher.handover)) {
-      supervisor.forget(keptNames.control);
+      supervisor.forget(storeNames.control);
       attempt(() => {
         for (const pid of [process.pid, supervisor.keeper?.pid]) if (pid !== undefined) removePidFile(paths.pid, pid);
       });

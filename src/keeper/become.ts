@@ -3,13 +3,11 @@ import { join } from 'node:path';
 import type { Invocation } from '../control/shapes.ts';
 import { closeFd, fdDirectory, openFd, setCloseOnExec } from '../sys/descriptor.ts';
 import { environmentList, execute, holdSignals } from '../sys/exec.ts';
+import type { Phase } from './generations.ts';
 import { keeperFormat, stateVariable } from './messages.ts';
 
-/**
- * What a daemon is: `starting` until it says that it serves; `superseded` when another one has said so
- * after it, until it says whether it has `retired` or serves again.
- */
-export type Phase = 'starting' | 'serving' | 'superseded' | 'retired';
+/** Words of phases in what is left: those that the first versions have for them, which may come to read it. */
+const writtenPhases = { starting: 'starting', serving: 'serving', restarting: 'superseded', replaced: 'retired' } as const;
 
 /** What a keeper leaves to itself when it becomes another version. */
 export type Remembered = {
@@ -63,7 +61,7 @@ export async function become({ program, args, dir, env, remember, signals }: Bec
 }
 
 function execWith({ program, args, dir, env, remembered }: Pick<BecomeOptions, 'program' | 'args' | 'dir' | 'env'> & { remembered: Remembered }): never {
-  const file = writeNameless(join(dir, `keeper-${process.pid}`), JSON.stringify(remembered));
+  const file = writeNameless(join(dir, `keeper-${process.pid}`), writeRemembered(remembered));
   const passed = [file, ...remembered.kept.map(([, fd]) => fd), ...remembered.generations.flatMap(({ stream, datagrams }) => [stream, datagrams])];
   try {
     for (const fd of passed) setCloseOnExec(fd, false);
@@ -72,6 +70,24 @@ function execWith({ program, args, dir, env, remembered }: Pick<BecomeOptions, '
     for (const fd of passed) setCloseOnExec(fd, true);
     closeFd(file);
   }
+}
+
+/** What is left, as text that other versions understand. */
+export function writeRemembered({ generations, ...others }: Remembered): string {
+  return JSON.stringify({ ...others, generations: generations.map((each) => ({ ...each, phase: writtenPhases[each.phase] })) });
+}
+
+type Written = Omit<Remembered, 'generations'> & { generations: (Omit<Remembered['generations'][number], 'phase'> & { phase: string })[] };
+
+/** What {@link writeRemembered} of any version has written. */
+export function readRemembered(text: string): Remembered {
+  const { generations, ...others }: Written = JSON.parse(text);
+  return { ...others, generations: generations.map((each) => ({ ...each, phase: readPhase(each.phase) })) };
+}
+
+function readPhase(written: string): Phase {
+  const phases: readonly Phase[] = ['starting', 'serving', 'restarting', 'replaced'];
+  return phases.find((phase) => writtenPhases[phase] === written) ?? 'restarting'; // which says itself what it is
 }
 
 /** Whether a program is the very one that this process runs, started in the same way. */
@@ -89,7 +105,7 @@ export function isThisProgram(program: Invocation, self: Invocation): boolean {
 export function recall(env: NodeJS.ProcessEnv): Remembered {
   const fd = env[stateVariable];
   delete env[stateVariable];
-  const remembered: Remembered = JSON.parse(readFileSync(`${fdDirectory}/${fd}`, 'utf8'));
+  const remembered = readRemembered(readFileSync(`${fdDirectory}/${fd}`, 'utf8'));
   closeFd(Number(fd));
   for (const inherited of [...remembered.kept.map(([, each]) => each), ...remembered.generations.flatMap(({ stream, datagrams }) => [stream, datagrams])]) {
     setCloseOnExec(inherited, true);

@@ -14,6 +14,16 @@ export class FdStore implements Iterable<[name: string, fd: number]> {
     this.#fds.set(name, fd);
   }
 
+  /** Keep a descriptor for each of these names. Returns the names for which there is none, of which nothing is kept. */
+  keepAll(names: readonly string[], fds: readonly number[]): string[] {
+    return names.filter((name, index) => {
+      const fd = fds[index];
+      if (fd === undefined) this.forget(name);
+      else this.keep(name, fd);
+      return fd === undefined;
+    });
+  }
+
   forget(name: string): void {
     const known = this.#fds.get(name);
     this.#fds.delete(name);

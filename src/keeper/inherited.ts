@@ -1,6 +1,6 @@
 import { LISTEN_FDS_START, takeInherited } from '../net/inherit.ts';
 import { isListener } from '../sys/socket.ts';
-import { keptNames } from './messages.ts';
+import { storeNames } from './messages.ts';
 
 /** How far bare descriptors are looked for; a shell's redirections are single digits. */
 const lastBareFd = 32;
@@ -11,11 +11,11 @@ const lastBareFd = 32;
  * speak of. To be called before anything is opened. Throws GraceError, see `takeInherited`.
  */
 export function takeInheritedSockets(env: NodeJS.ProcessEnv): [name: string, fd: number][] {
-  const protocol = takeInherited(env).listeners.map(({ fd, name }): [string, number] => [keptNames.given({ fd, index: fd - LISTEN_FDS_START, name }), fd]);
+  const protocol = takeInherited(env).listeners.map(({ fd, name }): [string, number] => [storeNames.inherited({ fd, index: fd - LISTEN_FDS_START, name }), fd]);
   const taken = new Set(protocol.map(([, fd]) => fd));
   const bare: [string, number][] = [];
   for (let fd = LISTEN_FDS_START; fd <= lastBareFd; fd++) {
-    if (!taken.has(fd) && isListener(fd)) bare.push([keptNames.given({ fd, index: null, name: `fd-${fd}` }), fd]);
+    if (!taken.has(fd) && isListener(fd)) bare.push([storeNames.inherited({ fd, index: null, name: `fd-${fd}` }), fd]);
   }
   return [...protocol, ...bare];
 }

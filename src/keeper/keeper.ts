@@ -1,7 +1,7 @@
 /**
  * The keeper: the process with the one pid. It starts the daemon proper as a child and holds copies
  * of its listening sockets, so that one which crashes is started again on the same sockets. Daemons
- * replace one another by themselves (`grace restart`) and tell the keeper, each over a channel of its
+ * replace one another by themselves (`grace restart`) and notify the keeper, each over a channel of its
  * own whose end is the end of that daemon: whose child a daemon is does not matter.
  *
  * It is loaded instead of the daemon, and imports as little as can be: it has to be small.
@@ -9,19 +9,21 @@
 import { readFileSync, rmSync } from 'node:fs';
 import type { Invocation } from '../control/shapes.ts';
 import { statePaths } from '../control/paths.ts';
-import { GraceError, errorMessage } from '../error.ts';
+import { errorMessage } from '../error.ts';
 import { closeFd } from '../sys/descriptor.ts';
 import { holdSignals } from '../sys/exec.ts';
 import { hasLinuxCalls, setChildSubreaper, setThreadName } from '../sys/process.ts';
-import { become, isThisProgram, recall } from './become.ts';
-import type { Phase, Remembered } from './become.ts';
+import { recall } from './become.ts';
+import type { Remembered } from './become.ts';
 import { isShortage, spawnDaemon } from './child.ts';
-import { Channel, openChannel } from './channel.ts';
-import type { ChannelEnd } from './channel.ts';
+import { openChannel } from './channel.ts';
 import { takeInheritedSockets } from './inherited.ts';
 import { FdStore } from './fd-store.ts';
+import { followVersion } from './follow-version.ts';
+import { Generations } from './generations.ts';
+import type { Generation } from './generations.ts';
 import { keeperFormat } from './messages.ts';
-import type { DaemonIdentity, DaemonMessage, KeeperMessage } from './messages.ts';
+import type { DaemonIdentity, DaemonMessage } from './messages.ts';
 import { Programs } from './programs.ts';
 import { Reaper } from './reaper.ts';
 import { Restarter } from './restarter.ts';
@@ -45,18 +47,7 @@ export type KeeperOptions = {
 };
 
 /** After so long without a word from a daemon, memory is given back. */
-const restAfterMs = 1000;
-
-type Generation = {
-  channel: Channel<KeeperMessage, DaemonMessage>;
-  pid: number | null;
-  phase: Phase;
-  /** The exit code that it announced. */
-  ended: number | null;
-  stop?: ((times: number) => void) | undefined;
-  /** It was not started for want of something. */
-  shortage?: unknown;
-};
+const trimAfterMs = 1000;
 
 /** Keep a daemon running until it ends by itself. Resolves with the exit code. Rejects with GraceError when one runs already. */
 export async function runKeeper(options: KeeperOptions): Promise<number> {
@@ -74,14 +65,17 @@ class Keeper {
   readonly #options: KeeperOptions;
   readonly #store: FdStore;
   readonly #console: KeeperConsole;
-  readonly #generations = new Set<Generation>();
+  readonly #generations = new Generations({
+    onMessage: (generation, message, fds) => this.#hear(generation, message, fds),
+    onEnd: (generation) => this.#lose(generation),
+  });
   readonly #exit = Promise.withResolvers<number>();
   readonly #programs: Programs;
   #hasServed = false;
   /** The last start failed for want of something that may come back. */
   #isShort = false;
   readonly #signals: SignalRelay;
-  #restTimer: NodeJS.Timeout | undefined;
+  #trimTimer: NodeJS.Timeout | undefined;
   readonly #reaper = new Reaper();
   readonly #restarter = new Restarter({
     reaper: this.#reaper,
@@ -116,7 +110,7 @@ class Keeper {
     if (remembered) this.#resume(remembered);
     else if (!(await this.#attach())) this.#start(null);
     this.#reaper.reap();
-    this.#restSoon();
+    this.#trimSoon();
     onStrayError(strayErrors(({ message }) => this.#console.print(`internal error in the keeper, which goes on: ${message}`)));
     return await this.#exit.promise;
   }
@@ -127,35 +121,24 @@ class Keeper {
     const end = await attachToDaemon(this.#options.dir);
     if (!end) return false;
     this.#console.answered();
-    this.#add(end, { phase: 'superseded', pid: null });
+    this.#generations.add(end, { phase: 'restarting', pid: null });
     this.#greetAll();
     return true;
   }
 
   #resume({ generations, hasServed }: Remembered): void {
     this.#hasServed = hasServed;
-    for (const { stream, datagrams, pid, phase, ended } of generations) this.#add({ stream, datagrams }, { phase, pid, ended });
+    for (const { stream, datagrams, pid, phase, ended } of generations) this.#generations.add({ stream, datagrams }, { phase, pid, ended });
     this.#greetAll();
     this.#look();
   }
 
   #greetAll(): void {
-    for (const { channel } of this.#generations) channel.send({ hello: this.#hello(null) });
+    this.#generations.send({ hello: this.#hello(null) });
   }
 
   #hello(reason: string | null) {
     return { pid: process.pid, version: this.#options.version, format: keeperFormat, reason };
-  }
-
-  #add(end: ChannelEnd, { phase, pid, ended = null }: { phase: Phase; pid: number | null; ended?: number | null }): Generation {
-    const channel: Generation['channel'] = new Channel(end, {
-      onMessage: (message, fds) => this.#hear(generation, message, fds),
-      onEnd: () => this.#lose(generation),
-    });
-    const generation: Generation = { channel, pid, phase, ended };
-    channel.ref();
-    this.#generations.add(generation);
-    return generation;
   }
 
   /** In place of one that has served: clients wait in the queues, so that a shortage is waited for. */
@@ -177,7 +160,7 @@ class Keeper {
   #start(reason: string | null): void {
     if (this.#signals.isStopping) return this.#finish(0);
     const [ours, theirs] = openChannel();
-    const generation = this.#add(ours, { phase: 'starting', pid: null });
+    const generation = this.#generations.add(ours, { phase: 'starting', pid: null });
     generation.channel.sendAll(this.#store, (names) => ({ kept: names }));
     generation.channel.send({ hello: this.#hello(reason) });
     const { env, args } = this.#options;
@@ -192,14 +175,10 @@ class Keeper {
   }
 
   #hear(generation: Generation, message: DaemonMessage, fds: number[]): void {
-    this.#restSoon();
+    this.#trimSoon();
     if ('keep' in message) {
-      for (const [index, name] of message.keep.entries()) {
-        const fd = fds[index];
-        if (fd === undefined) {
-          this.#store.forget(name);
-          generation.channel.send({ note: `the keeper has no descriptor left for a rule's socket (${name}): a crash of the daemon would have its clients refused` });
-        } else this.#store.keep(name, fd);
+      for (const name of this.#store.keepAll(message.keep, fds)) {
+        generation.channel.send({ note: `the keeper has no descriptor left for a rule's socket (${name}): a crash of the daemon would have its clients refused` });
       }
     } else if ('forget' in message) {
       for (const name of message.forget) this.#store.forget(name);
@@ -208,17 +187,17 @@ class Keeper {
       // Without a descriptor left for both, it finds the channel closed, and goes on without a keeper.
       if (stream === undefined || datagrams === undefined) return fds.forEach(closeFd);
       try {
-        this.#add({ stream, datagrams }, { phase: 'starting', pid: null }).channel.send({ hello: this.#hello(null) });
+        this.#generations.add({ stream, datagrams }, { phase: 'starting', pid: null }).channel.send({ hello: this.#hello(null) });
       } catch (error) {
         this.#console.print(`a new daemon cannot be kept: ${errorMessage(error)}`);
       }
     } else if ('ready' in message) {
       Object.assign(generation, { pid: message.ready.pid });
-      this.#become(generation, message.ready);
+      this.#follow(generation, message.ready);
     } else if ('serving' in message) {
-      this.#promote(generation, message.serving);
+      this.#serves(generation, message.serving);
     } else if ('retired' in message) {
-      generation.phase = 'retired';
+      generation.phase = 'replaced';
       this.#look();
     } else if ('ended' in message) {
       generation.ended = message.ended;
@@ -228,16 +207,14 @@ class Keeper {
   }
 
   /** Nothing happens for days on end: then memory is better given back. */
-  #restSoon(): void {
-    clearTimeout(this.#restTimer);
-    this.#restTimer = setTimeout(slim, restAfterMs);
+  #trimSoon(): void {
+    clearTimeout(this.#trimTimer);
+    this.#trimTimer = setTimeout(slim, trimAfterMs);
   }
 
-  #promote(generation: Generation, { pid, program, hearsStop }: DaemonIdentity): void {
-    for (const other of this.#generations) if (other.phase === 'serving') other.phase = 'superseded';
-    Object.assign(generation, { pid, phase: 'serving' });
-    if (hearsStop) generation.stop = (times) => generation.channel.send({ stop: times });
-    this.#programs.served(program);
+  #serves(generation: Generation, identity: DaemonIdentity): void {
+    this.#generations.serves(generation, identity);
+    this.#programs.served(identity.program);
     this.#hasServed = true;
     this.#isShort = false;
     this.#restarter.served();
@@ -247,8 +224,7 @@ class Keeper {
 
   /** A daemon is gone. */
   #lose(generation: Generation): void {
-    this.#generations.delete(generation);
-    if (generation.phase !== 'retired') {
+    if (generation.phase !== 'replaced') {
       if (generation.ended !== null && (this.#hasServed ? generation.phase === 'serving' : true)) return this.#finish(generation.ended);
       this.#look(generation);
     }
@@ -256,7 +232,7 @@ class Keeper {
 
   /** Start a daemon when none is left that serves or may come to. */
   #look(lost?: Generation): void {
-    if ([...this.#generations].some(({ phase }) => phase !== 'retired') || this.#restarter.isPending) return;
+    if (this.#generations.isServed || this.#restarter.isPending) return;
     if (this.#signals.isStopping) return this.#finish(0);
     if (lost?.shortage && this.#hasServed) return this.#waitFor(lost.shortage, 'the daemon ended');
     if (lost?.phase === 'starting') this.#programs.failed();
@@ -285,38 +261,13 @@ class Keeper {
     if (!this.#signals.pass(signal) && this.#restarter.isPending) this.#finish(0);
   }
 
-  /**
-   * Go on as the program that a successor has just shown to run, before anybody can know of that one.
-   * Node lets signals end the process while it starts; so it is not done for nothing.
-   */
-  #become(generation: Generation, { program, format, version }: DaemonIdentity): void {
-    const { env, args, dir, self } = this.#options;
-    const stay = (why: string) => generation.channel.send({ note: `the keeper stays version ${this.#options.version}: ${why}` });
-    const hello = () => generation.channel.send({ hello: this.#hello(null) });
-    if (format !== keeperFormat) stay(`version ${version} has another kind of keeper`);
-    if (format !== keeperFormat || this.#signals.isStopping || (version === this.#options.version && isThisProgram(program, self))) return hello();
-    become({ program, args, dir, env, remember: () => this.#remember(generation), signals: forwarded }).catch((error: unknown) => {
-      stay(errorMessage(error));
-      hello();
+  /** It is a successor that has come up: it hears hello when this process has become what it is, or stays what it was. */
+  #follow(generation: Generation, identity: DaemonIdentity): void {
+    const parts = { generations: this.#generations, store: this.#store, console: this.#console, signals: this.#signals, hasServed: () => this.#hasServed };
+    followVersion(generation, identity, { ...this.#options, ...parts }, (why) => {
+      if (why !== null) generation.channel.send({ note: `the keeper stays version ${this.#options.version}: ${why}` });
+      generation.channel.send({ hello: this.#hello(null) });
     });
-  }
-
-  /** Everything as it is now, for the next image. Throws when that one is not to be any more. */
-  #remember(successor: Generation): Remembered {
-    const all = [...this.#generations];
-    if (this.#signals.isStopping) throw new GraceError('the daemon is to stop');
-    if (!all.includes(successor)) throw new GraceError('the new daemon has ended');
-    if (all.some(({ channel }) => channel.isBehind)) throw new GraceError('a daemon does not listen to it');
-    return {
-      format: keeperFormat,
-      dir: this.#options.dir,
-      args: [...this.#options.args],
-      isBackground: this.#console.isBackground,
-      hasServed: this.#hasServed,
-      kept: [...this.#store],
-      pendingSignals: [...this.#signals.pending],
-      generations: all.map(({ channel, pid, phase, ended }) => ({ ...channel.end, pid, phase, ended })),
-    };
   }
 }
 

@@ -1,6 +1,7 @@
 /**
  * What a daemon and its keeper say to each other over their channel. Unknown messages are ignored,
- * since the two may be of different versions.
+ * since the two may be of different versions; so the words stay what they were in the first one
+ * (`candidate` for a successor, `retired` for a daemon that is replaced).
  *
  *     daemon → keeper   candidate   a successor is being started; this is the keeper's end of its channel
  *                       ready       it has come up: the keeper may become what it is, and says hello then
@@ -46,16 +47,16 @@ export const channelVariable = 'GRACE_KEEPER';
 /** Variable with the descriptor of what a keeper leaves to itself when it becomes another version. */
 export const stateVariable = 'GRACE_KEEPER_STATE';
 
-/** Names of what is held and is not the listener of a rule. */
-export const keptNames = {
+/** Names in the fd store of what is not the listener of a rule. */
+export const storeNames = {
   lock: 'grace-lock',
   control: 'grace-control',
-  /** A socket that an init system gave: its descriptor there, its place among systemd's or `-`, its name. */
-  given: ({ fd, index, name }: { fd: number; index: number | null; name: string }) => `given ${fd} ${index ?? '-'} ${name}`,
+  /** An inherited socket: its descriptor in the process that inherited it, its place among systemd's or `-`, its name. */
+  inherited: ({ fd, index, name }: { fd: number; index: number | null; name: string }) => `given ${fd} ${index ?? '-'} ${name}`,
 };
 
-/** What {@link keptNames.given} was made of, or null for any other name. */
-export function parseGiven(text: string): { fd: number; index: number | null; name: string } | null {
+/** What {@link storeNames.inherited} was made of, or null for any other name. */
+export function parseInherited(text: string): { fd: number; index: number | null; name: string } | null {
   const match = /^given ([0-9]+) ([0-9]+|-) (.*)$/.exec(text);
   return match ? { fd: Number(match[1]), index: match[2] === '-' ? null : Number(match[2]), name: match[3] ?? '' } : null;
 }

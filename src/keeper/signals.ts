@@ -1,5 +1,5 @@
 /** Which signals go through the keeper to a daemon, and to which one. */
-import type { Phase } from './become.ts';
+import type { Phase } from './generations.ts';
 
 /** Passed on to the daemon that serves. */
 export const forwarded = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const;
@@ -9,7 +9,7 @@ export type Target = {
   pid: number | null;
   phase: Phase;
   /**
-   * Tells it that the keeper was told to stop for the so many-th time. Absent where it listens to signals only,
+   * Notifies it that the keeper was told to stop for the so many-th time. Absent where it listens to signals only,
    * and cannot tell one that the keeper passes on from one that came to all processes at once.
    */
   stop?: ((times: number) => void) | undefined;

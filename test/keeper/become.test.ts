@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
-import { become } from '../../src/keeper/become.ts';
+import { become, readRemembered, writeRemembered } from '../../src/keeper/become.ts';
 import type { Remembered } from '../../src/keeper/become.ts';
 import { keeperFormat } from '../../src/keeper/messages.ts';
 import { closeFd, isCloseOnExec } from '../../src/sys/descriptor.ts';
@@ -57,4 +57,13 @@ test('what a keeper leaves to itself is written to no file that somebody else ha
   symlinkSync(victim, join(dir, `keeper-${process.pid}`));
   await assert.rejects(attempt(() => remembered), /no such file/);
   assert.equal(readFileSync(victim, 'utf8'), 'precious');
+});
+
+test('what a keeper leaves to itself has the words of every version for the phases of daemons', () => {
+  const words = [['starting', 'starting'], ['serving', 'serving'], ['restarting', 'superseded'], ['replaced', 'retired']] as const;
+  const ends = { stream: 3, datagrams: 4, pid: 1, ended: null };
+  const remembered: Remembered = { format: keeperFormat, dir: '/d', args: [], isBackground: true, hasServed: true, kept: [['rule', 5]], generations: words.map(([phase]) => ({ ...ends, phase })) };
+  const text = writeRemembered(remembered);
+  assert.deepEqual(JSON.parse(text), { ...remembered, generations: words.map(([, phase]) => ({ ...ends, phase })) });
+  assert.deepEqual(readRemembered(text), remembered);
 });

@@ -9,7 +9,7 @@ const timeout = 20_000;
 // Not SIGUSR2, at which the test runner's process writes a report.
 
 test('a signal waits for a daemon that serves, once, and what ends the daemon is not kept for the next', { timeout }, async () => {
-  const daemons: Target[] = [{ pid: 1, phase: 'retired' }];
+  const daemons: Target[] = [{ pid: 1, phase: 'replaced' }];
   const relay = new SignalRelay(() => daemons, []);
   assert.deepEqual([relay.pass('SIGHUP'), relay.pass('SIGHUP'), relay.pass('SIGTERM')], [true, true, false]);
   assert.deepEqual([relay.pending, relay.isStopping], [['SIGHUP'], true]);

@@ -13,7 +13,7 @@ import { isKeptRules, readKeptRules } from '../state/rules-memory.ts';
 import type { Supervisor } from '../supervisor/supervisor.ts';
 import { GraceError, errorCode } from '../../error.ts';
 import type { SourceSpec } from '../../forward/rule.ts';
-import { keptNames, parseGiven } from '../../keeper/messages.ts';
+import { storeNames, parseInherited } from '../../keeper/messages.ts';
 import { LISTEN_FDS_START } from '../../net/inherit.ts';
 import type { Environment } from '../../net/inherit.ts';
 import { adoptFd } from '../../net/listener.ts';
@@ -64,12 +64,12 @@ export class Listeners {
       for (const listener of listeners) this.#sort(listener, { fd: listener.fd, index: listener.fd - LISTEN_FDS_START, name: listener.name });
       this.#takeKept();
     }
-    for (const socket of this.given) supervisor.keep(keptNames.given(socket), socket.listener.fd, { isHeld: true });
+    for (const socket of this.given) supervisor.keep(storeNames.inherited(socket), socket.listener.fd, { isHeld: true });
   }
 
   /** Of what systemd passes, some is what an earlier daemon put into its store. */
   #sort(listener: Listener, given: Omit<GivenSocket, 'listener'>): void {
-    if (isListenerName(listener.name) || listener.name === keptNames.control) this.#kept.set(listener.name, listener);
+    if (isListenerName(listener.name) || listener.name === storeNames.control) this.#kept.set(listener.name, listener);
     else this.given.push({ listener, ...given });
   }
 
@@ -80,11 +80,11 @@ export class Listeners {
         this.#supervisor.forget(name);
         continue;
       }
-      if (name === keptNames.lock) {
+      if (name === storeNames.lock) {
         this.#lockFd = fd;
         continue;
       }
-      const given = parseGiven(name);
+      const given = parseInherited(name);
       const listener = adoptFd(fd, { name: given?.name ?? name });
       if (given) this.given.push({ listener, ...given });
       else this.#kept.set(name, listener);
@@ -98,8 +98,8 @@ export class Listeners {
 
   /** The control socket of a daemon that crashed, whose clients wait in its queue; null without one. */
   takeControl(): Listener | null {
-    const listener = this.#kept.get(keptNames.control) ?? null;
-    this.#kept.delete(keptNames.control);
+    const listener = this.#kept.get(storeNames.control) ?? null;
+    this.#kept.delete(storeNames.control);
     return listener;
   }
 

@@ -1,5 +1,5 @@
 import { asideVariable } from '../../control/step-aside.ts';
-import { keptNames, parseGiven } from '../../keeper/messages.ts';
+import { storeNames, parseInherited } from '../../keeper/messages.ts';
 import type { Notifier } from '../../net/notify.ts';
 import { unsupervised } from './unsupervised.ts';
 import type { Supervisor } from './supervisor.ts';
@@ -14,7 +14,7 @@ const barrierTimeoutMs = 500;
 export function superviseBySystemd(notifier: Notifier): Supervisor {
   let watchdog: NodeJS.Timeout | undefined;
   // The lock must end with the service; what a socket unit gave, the manager has anyhow.
-  const isStored = (name: string) => name !== keptNames.lock && parseGiven(name) === null;
+  const isStored = (name: string) => name !== storeNames.lock && parseInherited(name) === null;
   const startWatchdog = () => {
     const { watchdogIntervalMs } = notifier;
     if (watchdogIntervalMs !== null) watchdog ??= setInterval(() => notifier.watchdog(), watchdogIntervalMs).unref();
