@@ -165,6 +165,7 @@ const table = {
     options: [
       { name: 'timeout', value: 'DURATION', help: 'time for open connections to finish (default: 30s)' },
       { name: 'now', help: 'close open connections at once, whatever --timeout says' },
+      { name: 'announce', value: 'DURATION', help: 'of the daemon: say in the file "ready" that it stops, and serve on for so long' },
       json,
     ],
     examples: ['grace stop tcp:8080', 'grace stop --timeout 5m'],
@@ -173,6 +174,8 @@ const table = {
         /** Without it the whole daemon, every generation of it; its process ends right after the answer. */
         src: v.optional(endpointText),
         timeoutMs: milliseconds,
+        /** Of the whole daemon: so long it serves on after it has said that it stops. */
+        announceMs: v.optional(milliseconds),
       }),
       answer: v.object({ closed: v.number(), pids: v.array(v.number()) }),
       progress: v.object({ waiting: v.array(destinationRow) }),

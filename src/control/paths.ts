@@ -10,6 +10,8 @@ export type StatePaths = {
   log: string;
   /** The rules, as JSON. */
   state: string;
+  /** 50 while every rule is served, 0 while not: for keepalived's vrrp_track_file and the like. */
+  ready: string;
   /** What the rules have counted, as JSON. */
   counters: string;
   /** Held by the daemon that serves, with flock(2). */
@@ -28,6 +30,7 @@ export function statePaths(dir: string): StatePaths {
     socket: join(dir, 'grace.sock'),
     log: join(dir, 'grace.log'),
     state: join(dir, 'state.json'),
+    ready: join(dir, 'ready'),
     counters: join(dir, 'counters.json'),
     lock: join(dir, 'grace.lock'),
     launchLock: join(dir, 'start.lock'),

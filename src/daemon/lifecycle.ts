@@ -14,6 +14,7 @@ import type { Changes } from '../forward/changes.ts';
 export class Lifecycle {
   readonly #changes: Changes;
   #phase: Phase = 'starting';
+  #isAnnounced = false;
 
   /** Whoever waits for `changes` hears of each new phase. */
   constructor(changes: Changes) {
@@ -27,6 +28,17 @@ export class Lifecycle {
   /** Clients find this process in the state dir, with its rules: those it serves, and those it keeps. */
   get isServing(): boolean {
     return this.#phase === 'serving' || this.#phase === 'restarting';
+  }
+
+  /** It has been said that the daemon is about to stop. */
+  get isAnnounced(): boolean {
+    return this.#isAnnounced;
+  }
+
+  /** It serves still, and whoever can go elsewhere had better. */
+  announce(): void {
+    this.#isAnnounced = true;
+    this.#changes.notify();
   }
 
   get isStopping(): boolean {

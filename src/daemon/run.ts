@@ -27,6 +27,7 @@ import { listenToSignals } from './signals.ts';
 import { removeLeftovers } from './state/leftovers.ts';
 import { findLock } from './state/lock.ts';
 import { removePidFile, writePidFile } from './state/pid-file.ts';
+import { followReadiness, removeReadiness } from './state/ready-file.ts';
 import { checkStateFormat } from './state/rules-file.ts';
 import { detectSupervisor } from './supervisor/supervisor.ts';
 import type { Supervisor } from './supervisor/supervisor.ts';
@@ -134,6 +135,7 @@ async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Sup
       return followPlaces(service, end.signal);
     }).catch((error: unknown) => void (end.signal.aborted || logError(error)));
     void reportStatus(service);
+    void followReadiness(service);
     void turnAwayUnused(service);
     watchPaths(service);
     rest.disturb();
@@ -160,6 +162,7 @@ async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Sup
     if (service.phase !== 'replaced' && !(hasFailed && launcher.handover)) {
       supervisor.forget(storeNames.control);
       attempt(() => {
+        removeReadiness(paths);
         for (const pid of [process.pid, supervisor.keeper?.pid]) if (pid !== undefined) removePidFile(paths.pid, pid);
       });
     }

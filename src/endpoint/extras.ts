@@ -32,6 +32,12 @@ export const serverExtras = {
   proxyFrom: optional({ read: networks, write: list, meaning: 'who may send a PROXY header', placeholder: 'CIDR' }),
 };
 
+/** On server endpoints that listen on an address of the network. */
+export const serverAddressExtras = {
+  /** Listen on an address that the machine does not have yet, as the standby of a pair does. */
+  freebind: optional({ read: yes, write: () => 'yes', meaning: 'the machine need not have the address', placeholder: 'yes' }),
+};
+
 /** On server endpoints that terminate TLS. */
 export const serverTlsExtras = {
   /** ALPN protocol names, most preferred first. */
@@ -79,6 +85,8 @@ export const clientTlsExtras = {
 
 /** What {@link serverExtras} make of an endpoint. */
 export type ServerExtras = ValuesOf<typeof serverExtras>;
+/** What {@link serverAddressExtras} make of an endpoint. */
+export type ServerAddressExtras = ValuesOf<typeof serverAddressExtras>;
 /** What {@link serverTlsExtras} and {@link serverNameExtras} make of an endpoint. */
 export type ServerTlsExtras = ValuesOf<typeof serverTlsExtras> & ValuesOf<typeof serverNameExtras>;
 /** What {@link clientExtras} make of an endpoint. */

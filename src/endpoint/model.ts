@@ -5,12 +5,12 @@
  * that are present only when they were given.
  */
 
-import type { ClientExtras, ClientTlsExtras, ServerExtras, ServerTlsExtras } from './extras.ts';
+import type { ClientExtras, ClientTlsExtras, ServerAddressExtras, ServerExtras, ServerTlsExtras } from './extras.ts';
 
 export type { ServerExtras } from './extras.ts';
 
 /** `tcp:PORT`, `tcp6:PORT`: plain bytes over TCP. */
-export type TcpServer = ServerExtras & {
+export type TcpServer = ServerExtras & ServerAddressExtras & {
   type: 'tcp' | 'tcp6';
   /** 0–65535; 0 lets the system choose. */
   port: number;
@@ -20,7 +20,7 @@ export type TcpServer = ServerExtras & {
 };
 
 /** `ssl:PORT`: TLS with one certificate. */
-export type SslServer = ServerExtras & ServerTlsExtras & {
+export type SslServer = ServerExtras & ServerAddressExtras & ServerTlsExtras & {
   type: 'ssl';
   port: number;
   /** PEM files, read as one text: either may hold both parts. */
@@ -35,7 +35,7 @@ export type SslServer = ServerExtras & ServerTlsExtras & {
 };
 
 /** `tls:DIR:PORT`: TLS with a directory of certificates, chosen by the name that a client asks for. */
-export type TlsServer = ServerExtras & ServerTlsExtras & {
+export type TlsServer = ServerExtras & ServerAddressExtras & ServerTlsExtras & {
   type: 'tls';
   /** Directory, searched with its subdirectories for `.pem` files. */
   path: string;

@@ -3,7 +3,7 @@ import { isIPv6 } from 'node:net';
 import { familyOf } from './address.ts';
 import { refusal } from './arguments.ts';
 import type { Reader } from './arguments.ts';
-import { serverExtras, serverNameExtras, serverTlsExtras } from './extras.ts';
+import { serverAddressExtras, serverExtras, serverNameExtras, serverTlsExtras } from './extras.ts';
 import type { BindableServer } from './model.ts';
 import { defaulted, required, shapeOf } from './parameter.ts';
 import type { AnyShape } from './parameter.ts';
@@ -44,7 +44,7 @@ const tcp = shapeOf({
   type: 'tcp',
   meaning: 'TCP',
   usage: tcpUsage('tcp'),
-  parameters: { port, interface: interfaceOr('', 'every IPv4 address'), backlog, ...serverExtras },
+  parameters: { port, interface: interfaceOr('', 'every IPv4 address'), backlog, ...serverAddressExtras, ...serverExtras },
   positional: ['port', 'interface', 'backlog'],
   printed: 1,
   foreign: tlsOnly,
@@ -54,7 +54,7 @@ const tcp6 = shapeOf({
   type: 'tcp6',
   meaning: 'TCP over IPv6',
   usage: tcpUsage('tcp6'),
-  parameters: { port, interface: interfaceOr('::', '::, which takes IPv4 too', ipv6Address), backlog, ...serverExtras },
+  parameters: { port, interface: interfaceOr('::', '::, which takes IPv4 too', ipv6Address), backlog, ...serverAddressExtras, ...serverExtras },
   positional: ['port', 'backlog', 'interface'],
   printed: 1,
   foreign: tlsOnly,
@@ -99,6 +99,7 @@ const ssl = shapeOf({
     }),
     ...serverTlsExtras,
     ...serverNameExtras,
+    ...serverAddressExtras,
     ...serverExtras,
   },
   positional: ['port', 'privateKey', 'certKey', 'sslmethod', 'interface', 'backlog', 'extraCertChain', 'dhParameters'],
@@ -115,6 +116,7 @@ const tls = shapeOf({
     interface: interfaceOr('::'),
     backlog,
     ...serverTlsExtras,
+    ...serverAddressExtras,
     ...serverExtras,
   },
   positional: ['path', 'port', 'backlog', 'interface'],

@@ -3,7 +3,7 @@ import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { errorCode, errorMessage, GraceError } from '../error.ts';
-import { C } from '../sys/constants.ts';
+import { C, IP_FREEBIND, IPV6_FREEBIND, SOL_IP, SOL_IPV6 } from '../sys/constants.ts';
 import { closeFd } from '../sys/descriptor.ts';
 import { encodeName } from '../sys/file-name.ts';
 import { UNIX_PATH_MAX } from '../sys/sockaddr.ts';
@@ -24,6 +24,8 @@ export type TcpSpec = {
   /** 0 lets the system choose. */
   port: number;
   backlog: number;
+  /** Listen on an address that the machine does not have (yet), IP_FREEBIND of ip(7). Linux. Default false. */
+  freebind?: boolean | undefined;
   /** Which addresses of a name to take. Default: IPv4 if it has one. */
   family?: 'inet' | 'inet6' | undefined;
 };
@@ -76,12 +78,13 @@ export function checkSpec(where: string, spec: unknown): void {
   }
 }
 
-async function openTcp({ host, port, backlog, family }: TcpSpec): Promise<number> {
+async function openTcp({ host, port, backlog, family, freebind = false }: TcpSpec): Promise<number> {
   if (!Number.isInteger(port) || port < 0 || port > 65535) throw new GraceError(`port ${port} is not one of 0 to 65535`);
   const address = await resolveLocal(host, family);
   const fd = openSocket(address.family);
   try {
     setSocketOption(fd, C.SOL_SOCKET, C.SO_REUSEADDR, 1);
+    if (freebind) setFreebind(fd, address.family);
     bindSocket(fd, { ...address, port });
     listenSocket(fd, backlog);
     return fd;
@@ -89,6 +92,12 @@ async function openTcp({ host, port, backlog, family }: TcpSpec): Promise<number
     closeFd(fd);
     throw error;
   }
+}
+
+function setFreebind(fd: number, family: 'inet' | 'inet6'): void {
+  if (process.platform !== 'linux') throw new GraceError('only Linux listens on addresses that the machine does not have', { hint: 'leave freebind out' });
+  if (family === 'inet') setSocketOption(fd, SOL_IP, IP_FREEBIND, 1);
+  else setSocketOption(fd, SOL_IPV6, IPV6_FREEBIND, 1);
 }
 
 type NumericAddress = { family: 'inet' | 'inet6'; host: string; scopeId?: number };

@@ -75,7 +75,7 @@ export const LOCK_NB = 4;
 export const SCM_RIGHTS = 1;
 export const WNOHANG = 1;
 
-/** Linux only: of socket(2), socket(7), netlink(7), tcp(7) and prctl(2). */
+/** Linux only: of socket(2), socket(7), netlink(7), tcp(7), ip(7), ipv6(7) and prctl(2). */
 export const SOCK_CLOEXEC = 0o2000000;
 export const SOCK_NONBLOCK = 0o4000;
 export const SOCK_RAW = 3;
@@ -88,6 +88,10 @@ export const NETLINK_SOCK_DIAG = 4;
 export const IPPROTO_TCP = 6;
 export const TCP_INFO = 11;
 export const TCP_QUICKACK = 12;
+export const SOL_IP = 0;
+export const IP_FREEBIND = 15;
+export const SOL_IPV6 = 41;
+export const IPV6_FREEBIND = 78;
 export const PR_SET_PDEATHSIG = 1;
 export const PR_SET_NAME = 15;
 export const PR_SET_CHILD_SUBREAPER = 36;

@@ -46,7 +46,7 @@ test('unescaped colons of an address get a hint with both right spellings', { ti
 test('the hint of other errors says how the type is written, or what its arguments are', { timeout }, () => {
   assert.match(refusalOf(parseServer, 'tcp').hint ?? '', /tcp:PORT/);
   assert.match(refusalOf(parseServer, 'tcp:1:2:3:4').hint ?? '', /tcp:PORT/);
-  assert.match(refusalOf(parseServer, 'tcp:1:bogus=2').hint ?? '', /port, interface, backlog, maxconn/);
+  assert.match(refusalOf(parseServer, 'tcp:1:bogus=2').hint ?? '', /port, interface, backlog, freebind, maxconn/);
   assert.match(refusalOf(parseServer, 'ssl:1:privatekey=k').hint ?? '', /privateKey=k/);
   assert.match(refusalOf(parseServer, 'tcp:1:alpn=h2').hint ?? '', /TLS/);
   assert.match(refusalOf(parseServer, 'unix:/tmp/a=b').hint ?? '', /\\=/);

@@ -11,12 +11,15 @@ import { describeConnections } from '../rows.ts';
 /** How long a process may take to be gone after it said that it ends. */
 const goneTimeoutMs = 10_000;
 
-/** `grace stop [SRC] [--timeout DURATION] [--now]` */
+/** `grace stop [SRC] [--timeout DURATION] [--now] [--announce DURATION]` */
 export async function run(context: Context, input: Input): Promise<number> {
   const { dir, signal, stdout, cwd } = context;
   const [typed] = input.args;
   const timeoutMs = parseDuration(input.value('timeout') ?? '30s', '--timeout');
-  const request = { command: 'stop', timeoutMs: input.has('now') ? 0 : timeoutMs } as const;
+  const announce = input.value('announce');
+  if (announce !== undefined && typed !== undefined) throw new GraceError('--announce is for the whole daemon, and SRC names a rule', { code: 'ERR_GRACE_USAGE' });
+  const announceMs = announce === undefined ? {} : { announceMs: parseDuration(announce, '--announce') };
+  const request = { command: 'stop', timeoutMs: input.has('now') ? 0 : timeoutMs, ...announceMs } as const;
   const { closed, pids } = await callWithStatusLine(context, typed === undefined ? request : { ...request, src: readSource(typed, cwd) });
   if (typed === undefined) await waitUntilGone(pids, { dir, signal });
   if (input.has('json')) {

@@ -31,7 +31,7 @@ export function listenSpec(endpoint: Exclude<BindableServer, { type: 'systemd' |
     const { address: path, mode, backlog, lockfile } = endpoint;
     return { kind: 'unix', path, mode: Number.parseInt(mode, 8), backlog, lockfile };
   }
-  const { type, interface: host, port, backlog } = endpoint;
-  if (type === 'tcp6') return { kind: 'tcp', host, port, backlog, family: 'inet6' };
-  return { kind: 'tcp', host, port, backlog, ...(type === 'tls' || host.includes(':') ? {} : { family: 'inet' as const }) };
+  const { type, interface: host, port, backlog, freebind } = endpoint;
+  if (type === 'tcp6') return { kind: 'tcp', host, port, backlog, freebind, family: 'inet6' };
+  return { kind: 'tcp', host, port, backlog, freebind, ...(type === 'tls' || host.includes(':') ? {} : { family: 'inet' as const }) };
 }

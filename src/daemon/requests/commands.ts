@@ -1,3 +1,5 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { announceEnd } from '../state/ready-file.ts';
 import { standardError } from '../../control/log-place.ts';
 import type { Command, Request, Result } from '../../control/messages.ts';
 import type { DestinationRow, EndpointText, GenerationReport } from '../../control/shapes.ts';
@@ -212,12 +214,14 @@ async function tellWhile<T>(work: Promise<T>, { service, srcKey, progress }: Tel
 }
 
 /** Stop every rule and every generation; the process ends when this is answered. The rules stay kept. */
-export async function stopDaemon(service: Service, { timeoutMs }: { timeoutMs: number }): Promise<Result<'stop'>> {
+export async function stopDaemon(service: Service, { timeoutMs, announceMs = 0 }: { timeoutMs: number; announceMs?: number | undefined }): Promise<Result<'stop'>> {
   service.handover.cancel('the daemon is to stop');
   while (service.phase === 'restarting') await service.changes.next();
   mustServe(service);
   const { keeper } = service.supervisor;
   const pids = [process.pid, ...(keeper ? [keeper.pid] : []), ...service.generations.reports.map(({ pid }) => pid)];
+  announceEnd(service);
+  if (announceMs > 0) await delay(announceMs);
   service.supervisor.stopping({ timeoutMs });
   if (service.lifecycle.stops()) service.log.info({ timeoutMs }, 'stopping');
   service.counters.stopping();

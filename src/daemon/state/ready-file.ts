@@ -1,0 +1,44 @@
+/**
+ * A number in a file, for whoever moves an address to the machine that serves (keepalived's `vrrp_track_file`): 50 while
+ * every rule is served, 0 while one is not or the daemon is about to stop. It stays over restarts, and is gone when
+ * the daemon is.
+ */
+import { renameSync, rmSync, writeFileSync } from 'node:fs';
+import type { Service } from '../service.ts';
+
+const READY = 50;
+const NOT_READY = 0;
+
+type Readied = Pick<Service, 'paths' | 'troubles' | 'forwarder' | 'lifecycle' | 'changes'>;
+
+/** Keep the file up to date for as long as this process serves. */
+export async function followReadiness(service: Readied): Promise<void> {
+  const { forwarder, lifecycle, changes } = service;
+  let written: number | null = null;
+  while (lifecycle.isServing) {
+    const value = forwarder.broken.length === 0 && !service.lifecycle.isAnnounced ? READY : NOT_READY;
+    if (value !== written) writeReadiness(service, (written = value));
+    await changes.next();
+  }
+}
+
+/** The daemon is about to stop. */
+export function announceEnd(service: Pick<Service, 'paths' | 'troubles' | 'lifecycle'>): void {
+  service.lifecycle.announce();
+  writeReadiness(service, NOT_READY);
+}
+
+function writeReadiness({ paths, troubles }: Pick<Service, 'paths' | 'troubles'>, value: number): void {
+  troubles.attempt('the file "ready" cannot be written', () => {
+    const half = `${paths.ready}.${process.pid}`;
+    // Exclusive: never through a link that somebody has put there.
+    rmSync(half, { force: true });
+    writeFileSync(half, `${value}\n`, { flag: 'wx', mode: 0o600 });
+    renameSync(half, paths.ready);
+  });
+}
+
+/** There is nobody left to serve. */
+export function removeReadiness({ ready }: Service['paths']): void {
+  rmSync(ready, { force: true });
+}
