@@ -21,7 +21,7 @@ export type HintOptions = {
 /** The same error with the hint for this reader. */
 export function withUsefulHint(error: unknown, { dir, option, service = serviceDir }: HintOptions): unknown {
   if (!(error instanceof GraceError)) return error;
-  const other = isNoDaemon(error) && dir !== service ? otherDaemon(service) : null;
+  const other = !isNoDaemon(error) ? null : isFile(dir) ? `${dir} is not a directory; choose another with -d DIR` : dir !== service ? otherDaemon(service) : null;
   const hint = other ?? (error.hint === undefined || option === undefined ? error.hint : withDir(error.hint, option));
   return hint === error.hint ? error : new GraceError(error.message, { hint, code: error.code, cause: error });
 }
@@ -34,6 +34,14 @@ function withDir(hint: string, dir: string): string {
 
 function quotedForShell(text: string): string {
   return /^[\w./:@%+,=-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
+}
+
+function isFile(path: string): boolean {
+  try {
+    return statSync(path).isFile();
+  } catch {
+    return false;
+  }
 }
 
 /** Whether a daemon has a control socket in this state dir, as far as this user may see. */

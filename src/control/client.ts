@@ -148,8 +148,7 @@ function connectTo(path: string, dir: string): Promise<Socket> {
     socket.once('error', (error) => {
       const code = errorCode(error);
       // A path that is too long for a socket (EINVAL) has none either.
-      if (code === 'ENOENT' || code === 'ECONNREFUSED' || code === 'EINVAL' || code === 'ENAMETOOLONG') reject(noDaemonError(dir));
-      else if (code === 'ENOTDIR') reject(new GraceError(`the state dir ${dir} is no directory`, { hint: 'name another with -d DIR', code: 'ERR_GRACE_USAGE', cause: error }));
+      if (code === 'ENOENT' || code === 'ECONNREFUSED' || code === 'ENOTDIR' || code === 'EINVAL' || code === 'ENAMETOOLONG') reject(noDaemonError(dir));
       else if (code === 'EACCES' || code === 'EPERM') {
         reject(new GraceError(`cannot talk to the daemon in ${dir}: permission denied`, { hint: 'run grace as the user who started it', cause: error }));
       } else reject(new GraceError(`cannot talk to the daemon in ${dir}: ${describeError(error)}`, { hint: limitHint(error), cause: error }));

@@ -34,3 +34,12 @@ test('the hint of a command carries its -d', async () => {
   const { stderr } = await runWords(['-d', dir.path, 'ls']);
   assert.match(stderr, new RegExp(`^hint: (start one with: grace -d ${dir.path} start SRC DST|one runs in)`, 'm'));
 });
+
+test('a state dir that is a file is said to be no directory', async () => {
+  using directory = openTempDir();
+  const file = `${directory.path}/file`;
+  writeFileSync(file, '');
+  const { exitCode, stderr } = await runWords(['-d', file, 'ls']);
+  assert.equal(exitCode, 3);
+  assert.equal(stderr, `grace: no daemon runs in ${file}\nhint: ${file} is not a directory; choose another with -d DIR\n`);
+});

@@ -68,8 +68,3 @@ test('a daemon that went away without a word, and is there again, has answered',
   const dir = await startControl(t, (_, socket) => socket.end(++asked > 3 ? '{"result":{"rows":[]}}\n' : ''));
   assert.deepEqual(await call(dir, { command: 'ls' }), { rows: [] });
 });
-
-test('a state dir that is a file is said to be none', { timeout }, async (t) => {
-  const dir = await startControl(t, () => {});
-  await assert.rejects(call(statePaths(dir).socket, { command: 'ls' }), { message: `the state dir ${statePaths(dir).socket} is no directory`, code: 'ERR_GRACE_USAGE' });
-});
