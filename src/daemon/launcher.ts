@@ -2,12 +2,8 @@
  * Whoever started this process as a daemon and waits to hear how it goes: a client that launched it
  * in the background, the daemon that it succeeds, or a person or init system (foreground).
  */
-import { writeSync } from 'node:fs';
-import { handoverVariable, launchVariable } from '../control/launch.ts';
 import type { Failure } from '../control/messages.ts';
 import type { GoMessage, Handover, MoveChannel } from './handover/messages.ts';
-import { attachToPredecessor } from './handover/predecessor.ts';
-import { sendIfHeard } from './standard-output.ts';
 
 /** Whoever started this process as a daemon. */
 export type Launcher = {
@@ -26,39 +22,4 @@ export type Launcher = {
   moving: MoveChannel | null;
   /** Resolves with whether the predecessor has died, which nobody but a process that waits for it can be sure of. */
   isDead(): Promise<boolean>;
-};
-
-/** Find out who started this process. The variables that tell are removed, so that no child inherits them. */
-export async function detectLauncher(env: NodeJS.ProcessEnv): Promise<Launcher> {
-  const isLaunched = env[launchVariable] !== undefined;
-  const isSuccessor = env[handoverVariable] !== undefined;
-  delete env[launchVariable];
-  delete env[handoverVariable];
-  if (isSuccessor) return attachToPredecessor();
-  return isLaunched ? client : foreground;
-}
-
-const foreground: Launcher = {
-  kind: 'foreground',
-  handover: null,
-  note: (text) => void writeSync(2, `grace: ${text}\n`),
-  failed: () => {}, // whoever called runDaemon prints it
-  ready: () => Promise.resolve({}),
-  serving: () => {},
-  moving: null,
-  isDead: () => Promise.resolve(false),
-};
-
-const client: Launcher = {
-  kind: 'client',
-  handover: null,
-  note: (text) => sendIfHeard({ note: text }),
-  failed: (failure) => sendIfHeard({ failed: failure }),
-  ready: () => Promise.resolve({}),
-  serving({ settleStreams }) {
-    sendIfHeard({ ready: true });
-    settleStreams();
-  },
-  moving: null,
-  isDead: () => Promise.resolve(false),
 };

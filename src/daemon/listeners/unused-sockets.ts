@@ -1,9 +1,7 @@
 import { createServer } from 'node:net';
 import type { Server } from 'node:net';
-import { formatAddress } from '../../net/listener.ts';
 import type { Listener } from '../../net/listener.ts';
 import type { GivenSocket } from './inherited-sockets.ts';
-import type { Service } from '../service.ts';
 
 /**
  * Sockets that were passed to the daemon and that no rule uses. They listen all the same, so clients
@@ -54,19 +52,4 @@ export class UnusedSockets {
     this.#servers.get(listener)?.close();
     this.#servers.delete(listener);
   }
-}
-
-/** Turn clients of unused sockets away for as long as this process serves, and say of which. */
-export async function turnAwayUnused({ listeners, forwarder, lifecycle, changes, log, troubles }: Service): Promise<void> {
-  while (lifecycle.isServing) {
-    const unused = lifecycle.phase === 'serving' ? listeners.unused(forwarder.broken.map(({ spec }) => spec.src)) : [];
-    // Without a descriptor they wait; it is tried again with the next change.
-    troubles.attempt('clients of a socket that no rule uses cannot be turned away', () => {
-      for (const { name, fd, listener } of listeners.turnedAway.set(unused)) {
-        log.warn({ socket: name, descriptor: fd, address: formatAddress(listener.address) }, 'a socket that was passed to the daemon is not used by any rule: its clients are turned away');
-      }
-    });
-    await changes.next();
-  }
-  listeners.turnedAway.set([]);
 }
