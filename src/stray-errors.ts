@@ -1,7 +1,7 @@
 import { errorMessage } from './error.ts';
 
 /** Kinds of errors that are remembered as told; beyond that each is told again. */
-const mostKinds = 100;
+const maxKinds = 100;
 
 /** What is told of an error that nobody has caught. */
 export type StrayError = { message: string; stack: string | undefined };
@@ -17,7 +17,7 @@ export function strayErrors(tell: (error: StrayError) => void): (error: unknown)
     try {
       const message = errorMessage(error);
       if (told.has(message)) return;
-      if (told.size >= mostKinds) told.clear();
+      if (told.size >= maxKinds) told.clear();
       told.add(message);
       tell({ message, stack: error instanceof Error ? error.stack : undefined });
     } catch {

@@ -19,13 +19,13 @@ export function readWithHint<Endpoint>(text: string, read: (text: string) => End
 }
 
 /** An IPv6 address has at most 8 groups, and so ends within so many fields after the one it begins in. */
-const mostColons = 8;
+const maxColons = 8;
 /** Fields and characters that are looked at; a longer text is not a slip with colons. */
-const mostFields = 16;
-const longestText = 2000;
+const maxFields = 16;
+const maxText = 2000;
 
 function escapingHint(text: string, read: (text: string) => unknown): string | null {
-  if (text.length > longestText) return null;
+  if (text.length > maxText) return null;
   const chars = Array.from(text);
   let fields: Field[];
   try {
@@ -38,9 +38,9 @@ function escapingHint(text: string, read: (text: string) => unknown): string | n
     return chars.slice(0, valueStart).join('') + value(chars.slice(valueStart, end).join('')) + chars.slice(end).join('');
   };
 
-  for (const [index, first] of fields.slice(0, mostFields).entries()) {
+  for (const [index, first] of fields.slice(0, maxFields).entries()) {
     const isNested = first.name !== null && textOf(first.name) === 'endpoint';
-    const lasts = fields.slice(index + 1, index + 1 + (isNested ? mostFields : mostColons)).reverse();
+    const lasts = fields.slice(index + 1, index + 1 + (isNested ? maxFields : maxColons)).reverse();
     for (const last of lasts) {
       const raw = chars.slice(first.valueStart, last.end).join('');
       if (!isNested && !isIPv6(raw)) continue;

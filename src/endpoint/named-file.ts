@@ -16,9 +16,9 @@ export type NamedFile = {
 };
 
 /** Bytes of the largest file that is read: all authorities of a system take a quarter of it. */
-const largestFile = 1 << 20;
+const maxFile = 1 << 20;
 /** Most entries of a directory, those below it included. */
-const mostEntries = 10_000;
+const maxEntries = 10_000;
 
 /** The error for a file that a parameter names: the parameter, the absolute path, and what is wrong with it. */
 export function fileError({ parameter, path, text }: NamedFile, problem: string, { hint, cause }: { hint?: string | undefined; cause?: unknown } = {}): EndpointError {
@@ -40,7 +40,7 @@ export function listDirectory(directory: NamedFile, { recursive = false }: { rec
     for (const name of readdirSync(fsPath(path), { encoding: 'buffer' }).map(decodeName).sort()) {
       const each = join(below, name);
       found.push(each);
-      if (found.length > mostEntries) throw fileError(directory, `more than ${mostEntries} files in it`, { hint: 'name a directory that holds certificates alone' });
+      if (found.length > maxEntries) throw fileError(directory, `more than ${maxEntries} files in it`, { hint: 'name a directory that holds certificates alone' });
       if (recursive && isDirectory(join(top, each))) tryToEnter(each);
     }
   };
@@ -90,10 +90,10 @@ function readWhole(file: NamedFile, fd: number): string {
   const stats = fstatSync(fd);
   mustBeFile(file, stats);
   // Files of /proc have no size.
-  const buffer = Buffer.alloc(Math.min(Math.max(stats.size, 65536), largestFile) + 1);
+  const buffer = Buffer.alloc(Math.min(Math.max(stats.size, 65536), maxFile) + 1);
   let length = 0;
   for (let read = -1; read !== 0 && length < buffer.length; length += read) read = readSync(fd, buffer, length, buffer.length - length, null);
-  if (length > largestFile) throw fileError(file, `larger than ${largestFile} bytes, which no file of keys or certificates is`);
+  if (length > maxFile) throw fileError(file, `larger than ${maxFile} bytes, which no file of keys or certificates is`);
   return buffer.toString('utf8', 0, length);
 }
 

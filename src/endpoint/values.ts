@@ -17,18 +17,18 @@ export function integer({ min, max }: { min: number; max: number }): Reader<numb
   };
 }
 
-const largestInt = 2 ** 31 - 1;
+const maxInt = 2 ** 31 - 1;
 
 /** 0 lets the system choose. */
 export const serverPort = integer({ min: 0, max: 65535 });
 /** A port to connect to. */
 export const clientPort = integer({ min: 1, max: 65535 });
 /** Length of a listen queue; a C int. */
-export const backlog = integer({ min: 1, max: largestInt });
+export const backlog = integer({ min: 1, max: maxInt });
 /** Number of a descriptor, or position among inherited ones. */
-export const descriptor = integer({ min: 0, max: largestInt });
+export const descriptor = integer({ min: 0, max: maxInt });
 /** How many of something: a C int, at least one. */
-export const count = integer({ min: 1, max: largestInt });
+export const count = integer({ min: 1, max: maxInt });
 /** Seconds; as many as a timer can hold. */
 export const timeoutSeconds = integer({ min: 1, max: Math.floor(longestDurationMs / 1000) });
 

@@ -4,7 +4,7 @@ import { collectGarbage } from './garbage.ts';
 import { openFunctions } from './library.ts';
 
 /** The time that a collection takes grows with the heap; a larger one has connections that would notice. */
-const largestHeap = 64 * 2 ** 20;
+const maxHeap = 64 * 2 ** 20;
 
 /**
  * Give back what memory this process does not need while it waits: garbage, what malloc has kept, and
@@ -16,7 +16,7 @@ export function slim(): void {
   const trim = prepareTrim();
   const giveBackPages = preparePages();
   // Not process.memoryUsage(), which opens a file and throws where no descriptor is left.
-  if (getHeapStatistics().used_heap_size < largestHeap) collectGarbage();
+  if (getHeapStatistics().used_heap_size < maxHeap) collectGarbage();
   trim();
   giveBackPages();
 }

@@ -14,7 +14,7 @@ export type LingerOptions = {
 const lookMs = 50;
 /** Looks in a row without a byte either way that end its time: one that sends gets to the end of it, then it is told of a reset. */
 const quietLooks = { afterReset: 2, afterEnd: 20, stalled: 20 };
-const longestMs = 30_000;
+const maxMs = 30_000;
 
 /**
  * Let a leg take what was sent to it, and let its peer send on, to nobody: a reset now would take the
@@ -38,7 +38,7 @@ export function lingerOn(leg: Leg, { hasEnded, done }: LingerOptions): void {
     quiet = moved === last ? quiet + 1 : 0;
     last = moved;
     const enough = !isWritten ? quietLooks.stalled : hasEnded ? quietLooks.afterEnd : quietLooks.afterReset;
-    if (quiet >= enough || performance.now() - startMs > longestMs) finish();
+    if (quiet >= enough || performance.now() - startMs > maxMs) finish();
   };
   const timer = setInterval(look, lookMs);
   socket.once('close', finish);
