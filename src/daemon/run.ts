@@ -32,7 +32,7 @@ import { checkStateFormat } from './state/rules-file.ts';
 import { detectSupervisor } from './supervisor/detect.ts';
 import type { Supervisor } from './supervisor/supervisor.ts';
 import { watchKeeper, reportStatus } from './supervisor/watch.ts';
-import { watchForRest } from './trim-memory.ts';
+import { watchMemory } from './trim-memory.ts';
 import { GraceError, errorMessage } from '../error.ts';
 import { storeNames } from '../keeper/messages.ts';
 import { takeOverSocketPath } from '../net/unix-path.ts';
@@ -84,9 +84,9 @@ async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Sup
   if (options.noKeeperBecause !== null) tell(service, launcher, `no keeper, so that the pid changes with a restart and a crash is not repaired: ${options.noKeeperBecause}`);
   if (process.pid === 1 && supervisor.keeper === null) log.warn('process 1 of a container is the daemon itself (--no-keeper): the container ends with the first restart');
   if (supervisor.reason) log.error({ reason: supervisor.reason }, 'started again after a crash');
-  const rest = watchForRest(service);
+  const trimmer = watchMemory(service);
   const handle: RequestHandler = (request, context) => {
-    rest.disturb();
+    trimmer.disturb();
     return handleRequest(service, request, context);
   };
   const control = await openControlSocket({ paths, group, kept: listeners.takeControl(), handle, onError: logError });
@@ -138,12 +138,12 @@ async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Sup
     void followReadiness(service);
     void turnAwayUnused(service);
     watchPaths(service);
-    rest.disturb();
+    trimmer.disturb();
     const stopRetrying = retryBroken(service);
     await ended(service);
     stopRetrying();
     end.abort(new Error('the daemon ends'));
-    rest.stop();
+    trimmer.stop();
   } catch (error) {
     hasFailed = true;
     log.error({ error: errorMessage(error) }, 'cannot serve');

@@ -6,7 +6,7 @@ import { slim } from '../sys/slim.ts';
 import type { Service } from './service.ts';
 
 /** When a daemon counts as at rest; times in milliseconds. */
-export type RestOptions = {
+export type MemoryTrimmerOptions = {
   /** Differs from what it was when traffic came meanwhile. */
   look: () => string;
   /** Give memory back; it may take tens of milliseconds. */
@@ -18,15 +18,15 @@ export type RestOptions = {
 };
 
 /** Watches for times at which nothing happens. It does not keep the process. */
-export class Rest {
-  readonly #options: RestOptions;
+export class MemoryTrimmer {
+  readonly #options: MemoryTrimmerOptions;
   #timer: NodeJS.Timeout | null = null;
   #commands = 0;
   /** What had happened at the last look, and when memory was last given back. */
   #seen = '';
   #rested = '';
 
-  constructor(options: RestOptions) {
+  constructor(options: MemoryTrimmerOptions) {
     this.#options = options;
   }
 
@@ -63,8 +63,8 @@ export class Rest {
 }
 
 /** The watch of a daemon. It begins with the first disturbance. */
-export function watchForRest({ forwarder, engine }: Pick<Service, 'forwarder' | 'engine'>): Rest {
-  return new Rest({
+export function watchMemory({ forwarder, engine }: Pick<Service, 'forwarder' | 'engine'>): MemoryTrimmer {
+  return new MemoryTrimmer({
     look: () => forwarder.views().map(({ destination }) => Object.values(destination.stats()).join(' ')).join(),
     giveBack() {
       engine.trimMemory?.();

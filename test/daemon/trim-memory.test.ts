@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Rest } from '../../src/daemon/trim-memory.ts';
+import { MemoryTrimmer } from '../../src/daemon/trim-memory.ts';
 
 const timeout = 10_000;
 
@@ -9,7 +9,7 @@ function watch(traffic: () => number) {
   let looked = Promise.withResolvers<void>();
   let given = 0;
   const keepAlive = setInterval(() => {}, 1000);
-  const rest = new Rest({
+  const rest = new MemoryTrimmer({
     quietMs: 1,
     lookMs: 1,
     look: () => {
