@@ -13,10 +13,10 @@ import { Certificates } from './rules/certificates.ts';
 import { mustNotLoop } from './rules/loops.ts';
 import { textOf } from './rules/specs.ts';
 import type { Service } from './service.ts';
-import { KeptCounters } from './state/counters-file.ts';
+import { CountersWriter } from './state/counters-file.ts';
 import { saveState } from './state/rules-file.ts';
-import type { KeptRule } from './state/rules-file.ts';
-import { KeptRules } from './state/rules-memory.ts';
+import type { StoredRule } from './state/rules-file.ts';
+import { RulesCopy } from './state/rules-memory.ts';
 import type { Supervisor } from './supervisor/supervisor.ts';
 import { Troubles } from './troubles.ts';
 import { Names } from '../engine/lookup.ts';
@@ -48,9 +48,9 @@ export function assemble({ options, launcher, paths, listeners, lock, logFile, s
   const opened = openEngine({ wanted: options.settings.engine, threads: options.settings.threads, names, onFailure });
   const resolve = (host: string) => names.resolve(host, { bindAddress: null, signal: AbortSignal.timeout(loopLookupMs) }).catch(() => []);
   const { engine } = opened;
-  const unread: KeptRule[] = [];
+  const unread: StoredRule[] = [];
   const troubles = new Troubles((text) => log.warn({ trouble: text }, 'serving all the same'));
-  const keptRules = new KeptRules(supervisor, troubles);
+  const rulesCopy = new RulesCopy(supervisor, troubles);
   const forwarder = new Forwarder({
     engine,
     changes,
@@ -64,7 +64,7 @@ export function assemble({ options, launcher, paths, listeners, lock, logFile, s
     save: async (rules) => {
       const kept = [...rules.map((rule) => keep(rule, listeners)), ...unread];
       await saveState(paths.state, kept);
-      keptRules.remember(kept);
+      rulesCopy.remember(kept);
     },
     observe: (src) => logConnections(log, src),
   });
@@ -76,7 +76,7 @@ export function assemble({ options, launcher, paths, listeners, lock, logFile, s
     logOutput: output,
     logProblem: () => logFile.problem,
     troubles,
-    keptRules,
+    rulesCopy,
     lock,
     changes,
     listeners,
@@ -87,7 +87,7 @@ export function assemble({ options, launcher, paths, listeners, lock, logFile, s
     forwarder,
     generations,
     endedGenerations,
-    counters: new KeptCounters({ path: paths.counters, forwarder, generations, mayWrite: () => lifecycle.isServing || lifecycle.isStopping }),
+    counters: new CountersWriter({ path: paths.counters, forwarder, generations, mayWrite: () => lifecycle.isServing || lifecycle.isStopping }),
     certificates: new Certificates({ log, specs: () => forwarder.specs }),
     version: options.version,
     self: options.self,
@@ -109,6 +109,6 @@ export function assemble({ options, launcher, paths, listeners, lock, logFile, s
 }
 
 /** A rule as the state dir and the keeper have it. */
-export function keep({ src, dst }: RuleSpec, listeners: Listeners): KeptRule {
+export function keep({ src, dst }: RuleSpec, listeners: Listeners): StoredRule {
   return { src: textOf(src), dst: textOf(dst), port: listeners.chosenPort(src) };
 }

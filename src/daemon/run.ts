@@ -98,7 +98,7 @@ async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Sup
     let older: readonly GenerationReport[] = [];
     if (launcher.handover) adoptRules(service, launcher.handover);
     else older = await restoreRules(service, supervisor.reason ? [] : readGivenRules(options.env), (note) => tell(service, launcher, note));
-    service.keptRules.remember([...service.forwarder.specs.map((spec) => keep(spec, listeners)), ...service.unread]);
+    service.rulesCopy.remember([...service.forwarder.specs.map((spec) => keep(spec, listeners)), ...service.unread]);
     service.certificates.lookAtAll();
     listeners.dropUnused();
     const moveSocket = listeners.net.extras.find(({ name }) => name === moveSocketName)?.fd ?? null;
@@ -155,7 +155,7 @@ async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Sup
     control.close();
     await Promise.race([control.idle(), delay(answerTimeoutMs, undefined, { ref: false })]);
     attempt(() => control.removeNames());
-    service.keptRules.forget();
+    service.rulesCopy.forget();
     service.counters.close();
     service.certificates.close();
     service.generations.close();

@@ -7,15 +7,15 @@ import type { Forwarder } from '../forward/forwarder.ts';
 import type { Lock } from '../sys/lock.ts';
 import type { EndedGenerations } from './generations/ended.ts';
 import type { Generations } from './generations/generations.ts';
-import type { KeptCounters } from './state/counters-file.ts';
+import type { CountersWriter } from './state/counters-file.ts';
 import type { HandoverState } from './handover/state.ts';
 import type { Lifecycle, Phase } from './lifecycle.ts';
 import type { Listeners } from './listeners/listeners.ts';
 import type { Supervisor } from './supervisor/supervisor.ts';
-import type { KeptRules } from './state/rules-memory.ts';
+import type { RulesCopy } from './state/rules-memory.ts';
 import type { Troubles } from './troubles.ts';
 import type { Log, LogOutput } from './log/log.ts';
-import type { KeptRule } from './state/rules-file.ts';
+import type { StoredRule } from './state/rules-file.ts';
 
 /** The parts of a running daemon. */
 export type Service = {
@@ -26,7 +26,7 @@ export type Service = {
   readonly logProblem: () => string | null;
   /** What the daemon goes on without. */
   readonly troubles: Troubles;
-  readonly keptRules: KeptRules;
+  readonly rulesCopy: RulesCopy;
   readonly version: string;
   /** How this daemon was started, to start a successor in the same way. */
   readonly self: Invocation;
@@ -44,7 +44,7 @@ export type Service = {
   readonly forwarder: Forwarder;
   readonly generations: Generations;
   readonly endedGenerations: EndedGenerations;
-  readonly counters: KeptCounters;
+  readonly counters: CountersWriter;
   readonly certificates: Certificates;
   readonly supervisor: Supervisor;
   readonly changes: Changes;
@@ -54,7 +54,7 @@ export type Service = {
   /** Which process of this daemon it is, from 1; each restart adds one. */
   readonly generation: number;
   /** Kept rules that this version does not understand; they are written back as they are. */
-  readonly unread: KeptRule[];
+  readonly unread: StoredRule[];
   readonly lifecycle: Lifecycle;
   /** That of `lifecycle`. */
   readonly phase: Phase;

@@ -15,7 +15,7 @@ import * as v from 'valibot';
 import { endpointText } from '../../control/shapes.ts';
 import type { EndpointText, GenerationReport } from '../../control/shapes.ts';
 import { GraceError } from '../../error.ts';
-import type { KeptRule } from '../state/rules-file.ts';
+import type { StoredRule } from '../state/rules-file.ts';
 
 /** A rule as it is handed over, with its counters in bytes and since when they count (ISO 8601). */
 export type HandedRule = {
@@ -45,7 +45,7 @@ export type Handover = {
   rules: HandedRule[];
   sockets: HandedSocket[];
   /** Kept rules that the old version did not understand. */
-  unread?: KeptRule[] | undefined;
+  unread?: StoredRule[] | undefined;
   /** How open connections can be moved, see move.ts; absent when they cannot. */
   move?: number | undefined;
 };

@@ -90,7 +90,7 @@ type Replaced = { held: Held; successor: Successor; ready: ReadyMessage['ready']
 async function release(service: Service, { held, successor, ready }: Replaced): Promise<Result<'restart'>> {
   const { forwarder, generations, log, supervisor } = service;
   service.handover.replaced();
-  service.keptRules.forget(); // the successor has left its own
+  service.rulesCopy.forget(); // the successor has left its own
   const movable = forwarder.views().filter(({ listener }) => listener !== null);
   held.handOver(new MovedError('this daemon was replaced by a newer one'));
   service.lock.release();

@@ -8,8 +8,8 @@ import { limitHint, mustLeaveRoom } from './limits.ts';
 import { isListenerName, listenerName } from './name.ts';
 import { isAt, plain, isPortChosen, listenSpec } from './spec.ts';
 import { UnusedSockets } from './unused-sockets.ts';
-import type { KeptRule } from '../state/rules-file.ts';
-import { isKeptRules, readKeptRules } from '../state/rules-memory.ts';
+import type { StoredRule } from '../state/rules-file.ts';
+import { isRulesCopy, readRulesCopy } from '../state/rules-memory.ts';
 import type { Supervisor } from '../supervisor/supervisor.ts';
 import { GraceError, errorCode } from '../../error.ts';
 import type { SourceSpec } from '../../forward/rule.ts';
@@ -39,7 +39,7 @@ export class Listeners {
   readonly #supervisor: Supervisor;
   /** What an earlier daemon listened on before it crashed, by name; waits for its rule. */
   #lockFd: number | null = null;
-  #keptRules: KeptRule[] | null = null;
+  #rulesCopy: StoredRule[] | null = null;
   readonly #kept = new Map<string, Listener>();
   /** The rules that were kept have their sockets. */
   #isSettled = false;
@@ -75,8 +75,8 @@ export class Listeners {
 
   #takeKept(): void {
     for (const [name, fd] of this.#supervisor.takeKept()) {
-      if (isKeptRules(name)) {
-        this.#keptRules ??= readKeptRules(fd);
+      if (isRulesCopy(name)) {
+        this.#rulesCopy ??= readRulesCopy(fd);
         this.#supervisor.forget(name);
         continue;
       }
@@ -92,8 +92,8 @@ export class Listeners {
   }
 
   /** The rules that a daemon which crashed had left with the keeper; null without any. */
-  get keptRules(): readonly KeptRule[] | null {
-    return this.#keptRules;
+  get rulesCopy(): readonly StoredRule[] | null {
+    return this.#rulesCopy;
   }
 
   /** The control socket of a daemon that crashed, whose clients wait in its queue; null without one. */

@@ -12,7 +12,7 @@ import type { Service } from '../service.ts';
 import { readRule, readSource } from './specs.ts';
 import { loadCounters } from '../state/counters-file.ts';
 import { loadState, saveState } from '../state/rules-file.ts';
-import type { KeptRule, LoadedState } from '../state/rules-file.ts';
+import type { StoredRule, LoadedState } from '../state/rules-file.ts';
 
 /** First and longest pause before a kept rule that could not be served is tried again. */
 const retryMs = { first: 500, longest: 30_000 };
@@ -34,7 +34,7 @@ export async function restoreRules(service: Service, given: readonly GivenRule[]
 }
 
 /** The kept rules with those that the command line names, which are kept as well. A given one stands in place of a kept one on its address. */
-async function withGiven({ paths }: Service, kept: readonly KeptRule[], given: readonly GivenRule[]): Promise<readonly KeptRule[]> {
+async function withGiven({ paths }: Service, kept: readonly StoredRule[], given: readonly GivenRule[]): Promise<readonly StoredRule[]> {
   if (given.length === 0) return kept;
   const taken = new Set(given.map((rule) => readRule(rule).src.listenKey));
   const rules = [...kept.filter((rule) => !taken.has(placeOf(rule))), ...given];
@@ -42,7 +42,7 @@ async function withGiven({ paths }: Service, kept: readonly KeptRule[], given: r
   return rules;
 }
 
-function placeOf({ src }: KeptRule): string {
+function placeOf({ src }: StoredRule): string {
   try {
     return readSource(src).listenKey;
   } catch {
@@ -52,7 +52,7 @@ function placeOf({ src }: KeptRule): string {
 
 /** Those of the state dir; after a crash, where that is gone or cannot be read, those that the keeper holds. */
 function loadRules({ paths, listeners }: Service): LoadedState {
-  const inMemory = listeners.keptRules;
+  const inMemory = listeners.rulesCopy;
   if (inMemory === null) return loadState(paths.state);
   const fromMemory = (why: string): LoadedState => ({ rules: [...inMemory], note: `${why}; the rules that were served before the crash are served` });
   try {
@@ -64,7 +64,7 @@ function loadRules({ paths, listeners }: Service): LoadedState {
 }
 
 /** A rule that this version does not understand is kept as it is, for one that does, and told of. */
-function tryToRead(service: Service, kept: KeptRule, note: (text: string) => void): RuleSpec | null {
+function tryToRead(service: Service, kept: StoredRule, note: (text: string) => void): RuleSpec | null {
   try {
     return readRule(kept);
   } catch (error) {

@@ -46,7 +46,7 @@ export function loadCounters(path: string): LoadedCounters {
 }
 
 /** What is counted, and where it is written. */
-export type KeptCountersOptions = {
+export type CountersWriterOptions = {
   path: string;
   forwarder: Pick<Forwarder, 'views'>;
   generations: { readonly reports: readonly GenerationReport[] };
@@ -55,14 +55,14 @@ export type KeptCountersOptions = {
 };
 
 /** Writes the counters down while the daemon runs. `close` it. */
-export class KeptCounters {
-  readonly #options: KeptCountersOptions;
+export class CountersWriter {
+  readonly #options: CountersWriterOptions;
   readonly #timer: NodeJS.Timeout;
   #written = '';
   #views: readonly DestinationView[] = [];
   #isStopping = false;
 
-  constructor(options: KeptCountersOptions) {
+  constructor(options: CountersWriterOptions) {
     this.#options = options;
     this.#timer = setInterval(() => this.keep(), periodMs).unref();
   }

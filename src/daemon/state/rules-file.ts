@@ -8,17 +8,17 @@ import { GraceError, errorCode, errorMessage } from '../../error.ts';
 import { describeError } from '../../sys/system-error.ts';
 
 /** A rule as it is kept: its endpoints, and where it listened last (`port 0` keeps the port it got). */
-export type KeptRule = { src: EndpointText; dst: EndpointText; port?: number | undefined };
+export type StoredRule = { src: EndpointText; dst: EndpointText; port?: number | undefined };
 
 /** Of the file; a version that cannot read one says so and leaves it alone. */
 const stateFormat = 1;
 
-/** Schema of a {@link KeptRule}. */
+/** Schema of a {@link StoredRule}. */
 export const ruleSchema = v.object({ src: endpointText, dst: endpointText, port: v.optional(v.number()) });
 const stateSchema = v.object({ format: v.literal(stateFormat), rules: v.array(v.unknown()) });
 
 /** The rules that were kept. */
-export type LoadedState = { rules: KeptRule[]; /** What the user must be told, if anything. */ note: string | null; /** The file has more in it, which is kept elsewhere: write it anew. */ isPart?: true; /** There is no file. */ isMissing?: true };
+export type LoadedState = { rules: StoredRule[]; /** What the user must be told, if anything. */ note: string | null; /** The file has more in it, which is kept elsewhere: write it anew. */ isPart?: true; /** There is no file. */ isMissing?: true };
 
 /**
  * Read the kept rules. A file of which not all can be understood is kept under another name, which the
@@ -46,7 +46,7 @@ export function loadState(path: string): LoadedState {
 
 /** One rule that an editor has spoilt must not take the others with it. */
 function readRules(path: string, all: readonly unknown[]): LoadedState {
-  const rules: KeptRule[] = [];
+  const rules: StoredRule[] = [];
   const bad: string[] = [];
   for (const [index, each] of all.entries()) {
     const read = v.safeParse(ruleSchema, each);
@@ -102,7 +102,7 @@ function nameAside(path: string): string {
 }
 
 /** Replace the kept rules: written to a temporary file, forced to disk, renamed. Throws GraceError; the old file then stays. */
-export async function saveState(path: string, rules: readonly KeptRule[]): Promise<void> {
+export async function saveState(path: string, rules: readonly StoredRule[]): Promise<void> {
   const half = `${path}.${process.pid}`;
   try {
     // Exclusive: never through a link that somebody has put there.

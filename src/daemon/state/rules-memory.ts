@@ -7,7 +7,7 @@ import { closeFd } from '../../sys/descriptor.ts';
 import { openMemoryFile, readMemoryFile } from '../../sys/memory-file.ts';
 import { hasLinuxCalls } from '../../sys/process.ts';
 import { ruleSchema } from './rules-file.ts';
-import type { KeptRule } from './rules-file.ts';
+import type { StoredRule } from './rules-file.ts';
 import type { Supervisor } from '../supervisor/supervisor.ts';
 import type { Troubles } from '../troubles.ts';
 
@@ -18,12 +18,12 @@ const prefix = 'grace-rules ';
 const headSize = 10;
 
 /** Whether what the keeper holds under this name are rules. */
-export function isKeptRules(name: string): boolean {
+export function isRulesCopy(name: string): boolean {
   return name.startsWith(prefix);
 }
 
 /** What an earlier daemon left with the keeper; null when it cannot be understood. Closes the descriptor. */
-export function readKeptRules(fd: number): KeptRule[] | null {
+export function readRulesCopy(fd: number): StoredRule[] | null {
   try {
     const size = Number(new TextDecoder().decode(readMemoryFile(fd, headSize)));
     const text = new TextDecoder().decode(readMemoryFile(fd, headSize + size).subarray(headSize));
@@ -36,7 +36,7 @@ export function readKeptRules(fd: number): KeptRule[] | null {
 }
 
 /** The rules that this process has left with the keeper. Owns the descriptor of them until `forget`. */
-export class KeptRules {
+export class RulesCopy {
   readonly #supervisor: Supervisor;
   readonly #troubles: Pick<Troubles, 'attempt'>;
   readonly #name = `${prefix}${process.pid}`;
@@ -48,12 +48,12 @@ export class KeptRules {
   }
 
   /** Leave these with the keeper, in place of those before. Where there is no memory or descriptor for them, those on disk must do. */
-  remember(rules: readonly KeptRule[]): void {
+  remember(rules: readonly StoredRule[]): void {
     if (this.#supervisor.keeper === null || !hasLinuxCalls) return;
     this.#troubles.attempt('the keeper cannot be given a copy of the rules', () => this.#leave(rules));
   }
 
-  #leave(rules: readonly KeptRule[]): void {
+  #leave(rules: readonly StoredRule[]): void {
     const text = new TextEncoder().encode(JSON.stringify(rules));
     const before = this.#fd;
     this.#fd = openMemoryFile('grace-rules', Buffer.concat([Buffer.from(String(text.length).padStart(headSize, '0')), text]));

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import type { GenerationReport } from '../../../src/control/shapes.ts';
-import { KeptCounters, loadCounters } from '../../../src/daemon/state/counters-file.ts';
+import { CountersWriter, loadCounters } from '../../../src/daemon/state/counters-file.ts';
 import { readRule } from '../../../src/daemon/rules/specs.ts';
 import { Destination } from '../../../src/forward/destination.ts';
 import { FakeUpstream } from '../../forward/fake-engine.ts';
@@ -21,7 +21,7 @@ function setUp(path: string) {
     { src: rule.src, destination, isCurrent: true, listener: null },
   ];
   const may = { write: true };
-  const counters = new KeptCounters({ path, forwarder: { views: () => views }, generations: { reports }, mayWrite: () => may.write });
+  const counters = new CountersWriter({ path, forwarder: { views: () => views }, generations: { reports }, mayWrite: () => may.write });
   return { counters, destination, views, may, [Symbol.dispose]: () => counters.close() };
 }
 

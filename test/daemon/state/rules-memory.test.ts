@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { test } from 'node:test';
-import { KeptRules, isKeptRules, readKeptRules } from '../../../src/daemon/state/rules-memory.ts';
+import { RulesCopy, isRulesCopy, readRulesCopy } from '../../../src/daemon/state/rules-memory.ts';
 import type { Supervisor } from '../../../src/daemon/supervisor/supervisor.ts';
 import { closeFd, dupFd } from '../../../src/sys/descriptor.ts';
 import { openMemoryFile } from '../../../src/sys/memory-file.ts';
@@ -27,13 +27,13 @@ function fakeKeeper(keeper: Supervisor['keeper'] = { pid: 1, version: '1' }) {
 
 test('the keeper holds the rules that were remembered last, and none once they are forgotten', { skip }, () => {
   const { held, supervisor } = fakeKeeper();
-  const kept = new KeptRules(supervisor, { attempt: (_, act) => act() });
+  const kept = new RulesCopy(supervisor, { attempt: (_, act) => act() });
   kept.remember([]);
   kept.remember(rules);
   const [[name, fd] = ['', -1], ...others] = held;
   assert.deepEqual(others, []);
-  assert.ok(isKeptRules(name), name);
-  assert.deepEqual(readKeptRules(dupFd(fd)), rules);
+  assert.ok(isRulesCopy(name), name);
+  assert.deepEqual(readRulesCopy(dupFd(fd)), rules);
   kept.forget();
   kept.forget();
   assert.equal(held.size, 0);
@@ -41,7 +41,7 @@ test('the keeper holds the rules that were remembered last, and none once they a
 
 test('rules that are remembered again and again cost no descriptors', { skip }, () => {
   const { supervisor } = fakeKeeper();
-  const kept = new KeptRules(supervisor, { attempt: (_, act) => act() });
+  const kept = new RulesCopy(supervisor, { attempt: (_, act) => act() });
   const open = () => readdirSync('/proc/self/fd').length;
   const before = open();
   for (let count = 0; count < 5; count++) kept.remember(rules);
@@ -51,7 +51,7 @@ test('rules that are remembered again and again cost no descriptors', { skip }, 
 
 test('without a keeper nothing is held', { skip }, () => {
   const { held, supervisor } = fakeKeeper(null);
-  const kept = new KeptRules(supervisor, { attempt: (_, act) => act() });
+  const kept = new RulesCopy(supervisor, { attempt: (_, act) => act() });
   kept.remember(rules);
   kept.forget();
   assert.equal(held.size, 0);
@@ -63,10 +63,10 @@ for (const [what, contents] of [
   ['holds something else', `${'4'.padStart(10, '0')}true`],
 ] as const) {
   test(`rules in memory that cannot be understood are none: one that ${what}`, { skip }, () => {
-    assert.equal(readKeptRules(openMemoryFile('test', Buffer.from(contents))), null);
+    assert.equal(readRulesCopy(openMemoryFile('test', Buffer.from(contents))), null);
   });
 }
 
 test('the names of listeners are no rules', () => {
-  assert.equal(isKeptRules('tcp:9000'), false);
+  assert.equal(isRulesCopy('tcp:9000'), false);
 });
