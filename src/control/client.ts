@@ -89,24 +89,20 @@ export async function call<C extends Command>(dir: string, request: Request<C> &
  */
 function watchForSilence(dir: string): { signal: AbortSignal; stop(): void } {
   const over = new AbortController();
-  const ask = async () => {
-    const isLate = AbortSignal.timeout(silence.answerWithinMs);
-    try {
-      await callOnce(statePaths(dir).socket, { command: 'generation-report' }, { signal: AbortSignal.any([isLate, over.signal]) }, dir);
-    } catch {
-      // Any other answer, and none because it ends just now, is for whoever waits to hear.
-      if (isLate.aborted && !over.signal.aborted) over.abort(frozenError(dir));
+  const watch = async (): Promise<never> => {
+    for (;;) {
+      await delay(silence.askAfterMs, undefined, { signal: over.signal });
+      const isLate = AbortSignal.timeout(silence.answerWithinMs);
+      try {
+        await callOnce(statePaths(dir).socket, { command: 'generation-report' }, { signal: AbortSignal.any([isLate, over.signal]) }, dir);
+      } catch {
+        // Any other answer, and none because it ends just now, is for whoever waits to hear.
+        if (isLate.aborted && !over.signal.aborted) over.abort(frozenError(dir));
+      }
     }
-    if (!over.signal.aborted) timer = setTimeout(ask, silence.askAfterMs);
   };
-  let timer = setTimeout(ask, silence.askAfterMs);
-  return {
-    signal: over.signal,
-    stop() {
-      clearTimeout(timer);
-      over.abort(new Error('the answer has come'));
-    },
-  };
+  watch().catch(() => {}); // it is over
+  return { signal: over.signal, stop: () => over.abort(new Error('the answer has come')) };
 }
 
 /** As `call`, to one socket and without asking again. */

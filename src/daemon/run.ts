@@ -1,5 +1,4 @@
 /** A daemon process from its first to its last moment. */
-import { setTimeout as delay } from 'node:timers/promises';
 import { readGivenRules } from '../control/given-rules.ts';
 import { failureOf } from '../control/messages.ts';
 import type { GenerationReport } from '../control/shapes.ts';
@@ -38,6 +37,7 @@ import { storeNames } from '../keeper/messages.ts';
 import { takeOverSocketPath } from '../net/unix-path.ts';
 import { strayErrors } from '../stray-errors.ts';
 import { hasLinuxCalls, setThreadName } from '../sys/process.ts';
+import { within } from '../waiting.ts';
 
 /** Longest that a daemon which ends waits for its last answers to be taken. */
 const answerTimeoutMs = 2000;
@@ -153,7 +153,7 @@ async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Sup
     throw error;
   } finally {
     control.close();
-    await Promise.race([control.idle(), delay(answerTimeoutMs, undefined, { ref: false })]);
+    await within(control.idle(), answerTimeoutMs, { ref: false });
     attempt(() => control.removeNames());
     service.rulesCopy.forget();
     service.counters.close();

@@ -2,8 +2,8 @@
 import { readFileSync, statSync } from 'node:fs';
 import { lookup } from 'node:dns/promises';
 import net from 'node:net';
-import { unlessAborted } from '../abort.ts';
 import { errorCode } from '../error.ts';
+import { unlessAborted, within } from '../waiting.ts';
 import { NAME_FRESH_MS } from './policy.ts';
 
 /**
@@ -71,7 +71,9 @@ export class Names {
     const pending = (name.pending ??= this.#begin(name));
     pending.waiters++;
     try {
-      return await unlessAborted(name.good === null ? pending.answer : orSoon(pending.answer, name.good.addresses, name.isSlow ? 0 : PATIENCE_MS), signal);
+      const { good } = name;
+      const answer = good === null ? pending.answer : within(pending.answer, name.isSlow ? 0 : PATIENCE_MS, { onLate: () => good.addresses });
+      return await unlessAborted(answer, signal);
     } finally {
       pending.waiters--;
       if (pending.waiters === 0 && pending.start !== null) pending.giveUp();
@@ -151,17 +153,6 @@ function leave(queue: Queue): void {
 }
 
 const askSystem: AskSystem = async (host, family) => (await lookup(host, { all: true, order: 'verbatim', family })).map(({ address }) => address);
-
-/** What comes, or what there is when that takes long. */
-async function orSoon(answer: Promise<readonly string[]>, good: readonly string[], patienceMs: number): Promise<readonly string[]> {
-  const { promise: late, resolve } = Promise.withResolvers<readonly string[]>();
-  const timer = setTimeout(resolve, patienceMs, good);
-  try {
-    return await Promise.race([answer, late]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
 
 /** The first address's family starts, then the families alternate (RFC 8305, section 4). */
 function inTurn(addresses: readonly string[]): string[] {

@@ -3,9 +3,7 @@
  * reserve, and what each error of the system means.
  */
 import { constants } from 'node:os';
-
-/** Pauses in milliseconds that double from the first to the longest. */
-export type PauseRange = { readonly first: number; readonly max: number };
+import type { PauseRange } from '../waiting.ts';
 
 /** Head start of one address before the next is tried beside it, in milliseconds (RFC 8305, section 5: 250 ms). */
 export const HEAD_START_MS = 300;
@@ -47,11 +45,6 @@ export const LOOKS_PER_IDLE = 4;
  */
 export function descriptorReserve(limit: number): number {
   return Math.min(64, Math.max(8, Math.floor(limit / 16)));
-}
-
-/** The pause after one of so many milliseconds; the first after none. */
-export function nextPause(pauseMs: number, { first, max }: PauseRange): number {
-  return pauseMs === 0 ? first : Math.min(2 * pauseMs, max);
 }
 
 /** This process or the system has too little of something, which time mends: the same address is tried again. */

@@ -1,4 +1,4 @@
-import { unlessAborted } from '../abort.ts';
+import { unlessAborted } from '../waiting.ts';
 
 /**
  * Lets changes to one rule pass one at a time, changes to different rules side by side, and none at

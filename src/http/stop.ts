@@ -1,4 +1,5 @@
 import { GraceError } from '../error.ts';
+import { within } from '../waiting.ts';
 import type { WatchedServer } from './drain.ts';
 
 /** Both times are in milliseconds. */
@@ -19,25 +20,12 @@ export type StopOptions = {
  */
 export async function stopServers(servers: readonly WatchedServer[], { stopTimeout, killTimeout, hurry, log }: StopOptions): Promise<void> {
   const drained = Promise.all(servers.map((server) => server.drain())).then(() => true);
-  if (await firstOf([drained, hurry.then(() => false)], stopTimeout)) return;
+  if (await within(Promise.race([drained, hurry.then(() => false)]), stopTimeout, { onLate: () => false })) return;
 
   log(`Closing ${count(servers)} that did not end in time.`);
   for (const server of servers) server.destroy();
-  if (await firstOf([drained], killTimeout)) return;
+  if (await within(drained, killTimeout, { onLate: () => false })) return;
   throw new GraceError(`cannot close ${count(servers)} within ${killTimeout} ms`, { code: 'ERR_GRACE_NOT_CLOSED' });
-}
-
-/** The first value, or false when the time has passed. */
-async function firstOf(values: readonly Promise<boolean>[], milliseconds: number): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined;
-  const timeout = new Promise<boolean>((resolve) => {
-    timer = setTimeout(resolve, milliseconds, false);
-  });
-  try {
-    return await Promise.race([...values, timeout]);
-  } finally {
-    clearTimeout(timer);
-  }
 }
 
 function count(servers: readonly WatchedServer[]): string {

@@ -4,6 +4,7 @@ import { errorMessage, GraceError } from '../error.ts';
 import type { Net } from '../net/net.ts';
 import { openServingNotice } from '../net/serving-notice.ts';
 import type { ServingNotice } from '../net/serving-notice.ts';
+import { within } from '../waiting.ts';
 import { findRestartObstacle } from './restart-obstacle.ts';
 
 /** What a successor starts from. */
@@ -61,20 +62,14 @@ export function makeSuccessors({ net, preStartProcess, startTimeout }: Successor
 
   /** Throws in any case but one: that this process is ending. */
   const untilEnd = async (child: ChildProcess): Promise<void> => {
-    let isLate = false;
-    const timer = setTimeout(() => {
-      isLate = true;
-      child.kill('SIGKILL');
-    }, startTimeout);
-    try {
-      // It must not keep this process alive, which ends when its requests have.
-      child.unref();
-      const [code, signal] = (await once(child, 'exit', { signal: released.signal })) as [number | null, string | null];
-      const reason = isLate ? `did not serve within ${startTimeout} ms and was killed` : `ended before it served: ${signal ?? `exit code ${code}`}`;
-      throw new GraceError(`the successor (pid ${child.pid}) ${reason}`, { code: 'ERR_GRACE_SUCCESSOR' });
-    } finally {
-      clearTimeout(timer);
-    }
+    // It must not keep this process alive, which ends when its requests have.
+    child.unref();
+    const exit = once(child, 'exit', { signal: released.signal }) as Promise<[number | null, string | null]>;
+    const isLate = (await within(exit, startTimeout)) === undefined;
+    if (isLate) child.kill('SIGKILL');
+    const [code, signal] = await exit;
+    const reason = isLate ? `did not serve within ${startTimeout} ms and was killed` : `ended before it served: ${signal ?? `exit code ${code}`}`;
+    throw new GraceError(`the successor (pid ${child.pid}) ${reason}`, { code: 'ERR_GRACE_SUCCESSOR' });
   };
 
   return {

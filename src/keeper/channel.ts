@@ -5,6 +5,8 @@ import { closeFd, dupFd } from '../sys/descriptor.ts';
 import { receiveMessage, sendMessage } from '../sys/message.ts';
 import type { ReceivedMessage } from '../sys/message.ts';
 import { openSocketPair, setSocketOption } from '../sys/socket.ts';
+import { nextPause } from '../waiting.ts';
+import type { PauseRange } from '../waiting.ts';
 
 /**
  * One end of a channel. Messages and the descriptors that belong to them go over the datagram socket,
@@ -22,7 +24,7 @@ const maxFds = 64;
 const datagramRoom = 64 * 1024;
 
 /** How long a sender waits for room before it tries again: at first, and at the longest. */
-const retryMs = { first: 1, longest: 250 };
+const retryMs: PauseRange = { first: 1, max: 250 };
 
 /** Nothing wrong with the other end: it has not read what it was sent (it may be stopped), or the system is short of something. */
 const passing: readonly (string | undefined)[] = ['EAGAIN', 'EWOULDBLOCK', 'ENOBUFS', 'ENOMEM', 'ETOOMANYREFS'];
@@ -178,7 +180,7 @@ export class Channel<Said, Heard> {
 
   #retry(): void {
     this.#retryTimer = undefined;
-    this.#pauseMs = Math.min(this.#pauseMs * 2, retryMs.longest);
+    this.#pauseMs = nextPause(this.#pauseMs, retryMs);
     for (let next = this.#waiting[0]; next; next = this.#waiting[0]) {
       const saying = next.make();
       if (saying !== null && !this.#trySend(saying)) break;

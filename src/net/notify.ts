@@ -3,6 +3,7 @@ import { closeFd, setNonBlocking } from '../sys/descriptor.ts';
 import { MAX_FDS_PER_MESSAGE, sendMessage } from '../sys/message.ts';
 import { monotonicMicroseconds } from '../sys/process.ts';
 import { openSocket, openSocketPair, setSendTimeout } from '../sys/socket.ts';
+import { within } from '../waiting.ts';
 import type { Environment } from './inherit.ts';
 
 /**
@@ -116,13 +117,9 @@ async function waitForBarrier(send: (fd: number) => boolean, timeoutMs: number):
   closeFd(theirs);
   const socket = new Socket({ fd: ours, readable: true, writable: false });
   if (isSent) {
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, timeoutMs);
-      socket.on('error', () => {}).resume().once('close', () => {
-        clearTimeout(timer);
-        resolve();
-      });
-    });
+    const { promise: closed, resolve } = Promise.withResolvers<void>();
+    socket.on('error', () => {}).resume().once('close', () => resolve());
+    await within(closed, timeoutMs);
   }
   socket.destroy();
 }

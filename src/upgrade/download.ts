@@ -4,6 +4,7 @@ import http from 'node:http';
 import { pipeline } from 'node:stream/promises';
 import tls from 'node:tls';
 import { GraceError, errorCode, errorMessage } from '../error.ts';
+import { TimeLimit } from '../waiting.ts';
 
 /** Bounds of one download; sizes in bytes, times in milliseconds. */
 export type DownloadOptions = {
@@ -50,15 +51,14 @@ export async function downloadFile(url: URL, path: string, options: DownloadOpti
 }
 
 async function download(url: URL, options: DownloadOptions, take: (chunks: AsyncIterable<Buffer>) => Promise<void>): Promise<void> {
-  const silence = new AbortController();
-  const timer = setTimeout(() => silence.abort(new Error(`no answer for ${options.silenceMs / 1000} s`)), options.silenceMs);
+  using silence = new TimeLimit(options.silenceMs, new Error(`no answer for ${options.silenceMs / 1000} s`));
   const total = AbortSignal.timeout(options.totalMs);
   const signal = AbortSignal.any([options.signal, silence.signal, total]);
   try {
     const response = await followRedirects(url, signal);
     if (!response.body) throw new GraceError('the answer is empty');
     const onBytes = (received: number, announced: number | null) => {
-      timer.refresh();
+      silence.restart();
       options.onBytes?.(received, announced);
     };
     await take(bounded(response, { limit: options.limit, onBytes }));
@@ -67,8 +67,6 @@ async function download(url: URL, options: DownloadOptions, take: (chunks: Async
     if (error instanceof NotFoundError) throw error;
     const reason = silence.signal.aborted ? errorMessage(silence.signal.reason) : total.aborted ? `not done after ${options.totalMs / 1000} s` : reasonOf(error);
     throw new GraceError(`cannot download ${url}: ${reason}`, { cause: error });
-  } finally {
-    clearTimeout(timer);
   }
 }
 

@@ -9,6 +9,7 @@ import type { GenerationReport } from '../../control/shapes.ts';
 import { generationPid } from '../../control/paths.ts';
 import type { StatePaths } from '../../control/paths.ts';
 import { longestDurationMs } from '../../endpoint/duration.ts';
+import { within } from '../../waiting.ts';
 import { GraceError } from '../../error.ts';
 import { isNoDaemon } from '../../kinds.ts';
 import type { Changes } from '../../forward/changes.ts';
@@ -105,30 +106,29 @@ export class Generations {
   #follow(pid: number): Promise<void> {
     const follower = new AbortController();
     this.#following.set(pid, follower);
-    return new Promise((resolve) => {
-      setTimeout(resolve, answerTimeoutMs).unref();
-      const onProgress = (report: GenerationReport) => {
-        this.#reports.set(pid, report);
+    const { promise: isKnown, resolve } = Promise.withResolvers<void>();
+    const onProgress = (report: GenerationReport) => {
+      this.#reports.set(pid, report);
+      this.#changes.notify();
+      resolve();
+    };
+    callOnce(this.#paths.generationSocket(pid), { command: 'generation-follow' }, { signal: follower.signal, onProgress }, this.#paths.dir)
+      .then((last) => void (this.#following.get(pid) === follower && this.#reports.set(pid, last)))
+      .catch((error: unknown) => {
+        if (isNoDaemon(error)) rmSync(this.#paths.generationSocket(pid), { force: true });
+      })
+      .catch(() => {}) // the file stays, and is found again
+      .finally(() => {
+        if (this.#following.get(pid) === follower) {
+          this.#following.delete(pid);
+          const last = this.#reports.get(pid);
+          this.#reports.delete(pid);
+          if (last) this.#onEnded(last);
+        }
         this.#changes.notify();
         resolve();
-      };
-      callOnce(this.#paths.generationSocket(pid), { command: 'generation-follow' }, { signal: follower.signal, onProgress }, this.#paths.dir)
-        .then((last) => void (this.#following.get(pid) === follower && this.#reports.set(pid, last)))
-        .catch((error: unknown) => {
-          if (isNoDaemon(error)) rmSync(this.#paths.generationSocket(pid), { force: true });
-        })
-        .catch(() => {}) // the file stays, and is found again
-        .finally(() => {
-          if (this.#following.get(pid) === follower) {
-            this.#following.delete(pid);
-            const last = this.#reports.get(pid);
-            this.#reports.delete(pid);
-            if (last) this.#onEnded(last);
-          }
-          this.#changes.notify();
-          resolve();
-        });
-    });
+      });
+    return within(isKnown, answerTimeoutMs, { ref: false });
   }
 }
 

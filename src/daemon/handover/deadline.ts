@@ -1,23 +1,21 @@
-import { unlessAborted } from '../../abort.ts';
-import { longestDurationMs } from '../../endpoint/duration.ts';
 import { GraceError } from '../../error.ts';
+import { TimeLimit, unlessAborted } from '../../waiting.ts';
 
 /** The time limit of a restart, over several waits, which can be cut short. `clear` it in any case. */
 export class Deadline {
   readonly #timeoutMs: number;
-  readonly #over = new AbortController();
-  readonly #timer: NodeJS.Timeout;
+  readonly #limit: TimeLimit;
   /** Why it was cut short, if it was. */
   #why: string | null = null;
 
   constructor(timeoutMs: number) {
     this.#timeoutMs = timeoutMs;
-    this.#timer = setTimeout(() => this.#over.abort(new Error('time is up')), Math.min(timeoutMs, longestDurationMs));
+    this.#limit = new TimeLimit(timeoutMs);
   }
 
   /** Aborts when time is up. */
   get signal(): AbortSignal {
-    return this.#over.signal;
+    return this.#limit.signal;
   }
 
   /** What a wait brings. Rejects with GraceError when time is up before, and then nobody hears what it brings. */
@@ -34,10 +32,10 @@ export class Deadline {
 
   cancel(why: string): void {
     this.#why ??= why;
-    this.#over.abort(new Error(why));
+    this.#limit.abort(new Error(why));
   }
 
   clear(): void {
-    clearTimeout(this.#timer);
+    this.#limit.clear();
   }
 }

@@ -13,12 +13,12 @@
  * `keep`, and the old one nothing after it. What cannot be moved stays and drains in the old process,
  * as everything does when one of the two does not know how to move.
  */
-import { setTimeout as delay } from 'node:timers/promises';
 import type { EndpointText } from '../../control/shapes.ts';
 import { CONNECTIONS_PER_BATCH, receiveBatch, sendBatch } from '../../engine/transfer.ts';
 import type { Mover } from '../../engine/engine.ts';
 import type { MovedConnection } from '../../engine/transfer.ts';
 import { errorMessage, GraceError } from '../../error.ts';
+import { within } from '../../waiting.ts';
 import type { DestinationView } from '../../forward/table.ts';
 import type { RuleSpec } from '../../forward/rule.ts';
 import { closeFd } from '../../sys/descriptor.ts';
@@ -121,17 +121,12 @@ async function moveBatch({ mover, channel, socket, id, place, connections, batch
 
 /** Rejects with GraceError when the answer is there later than so long after the start (by `performance.now()`), however late anybody looks. */
 async function withinTime<T>(timeoutMs: number, answer: Promise<T>, startMs = performance.now()): Promise<T> {
-  const late = new GraceError(`the new process did not answer within ${timeoutMs / 1000} s`);
-  const { promise, reject } = Promise.withResolvers<never>();
-  const timer = setTimeout(reject, timeoutMs, late);
-  try {
-    const answered = await Promise.race([answer, promise]);
-    // When this process was stopped itself, an answer may lie there that the other one has given up on.
-    if (performance.now() - startMs > timeoutMs) throw late;
-    return answered;
-  } finally {
-    clearTimeout(timer);
-  }
+  const onLate = (): never => {
+    throw new GraceError(`the new process did not answer within ${timeoutMs / 1000} s`);
+  };
+  const answered = await within(answer, timeoutMs, { onLate });
+  // When this process was stopped itself, an answer may lie there that the other one has given up on.
+  return performance.now() - startMs > timeoutMs ? onLate() : answered;
 }
 
 /** By which way the new process takes what comes. */
@@ -158,7 +153,7 @@ export async function moveIn(service: MovingService, { channel, socket, isDead, 
   };
   for (;;) {
     // An old process that hangs is one that has gone, for whoever asks this one about connections.
-    const value = await Promise.race([channel.receive(), delay(silenceMs, null, { ref: false })]);
+    const value = await within(channel.receive(), silenceMs, { onLate: () => null, ref: false });
     if (value === null) {
       // If it has died, nobody else has them; if it lives, it goes on with what it has not let go of.
       if (await isDead()) keep();

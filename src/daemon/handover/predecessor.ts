@@ -1,10 +1,9 @@
 /** The daemon that this process succeeds, as this process sees it: messages.ts is what the two say. */
 import { createReadStream } from 'node:fs';
-import { setTimeout as delay } from 'node:timers/promises';
 import { readLines } from '../../control/lines.ts';
 import { failureOf } from '../../control/messages.ts';
 import { GraceError } from '../../error.ts';
-import { isRunning } from '../../sys/process.ts';
+import { goneWithin } from '../../waiting.ts';
 import type { Launcher } from '../launcher.ts';
 import { send, sendIfHeard } from '../standard-output.ts';
 import { parseHandover, readGo } from './messages.ts';
@@ -37,7 +36,7 @@ export async function attachToPredecessor(): Promise<Launcher> {
       sendIfHeard({ serving: true });
       if (!predecessor.moving) settleStreams();
     },
-    isDead: () => hasDied(parsed.pid),
+    isDead: () => goneWithin(parsed.pid, deathTakesMs),
   };
   return predecessor;
 }
@@ -54,12 +53,3 @@ function parseOrFail(handover: unknown): Handover {
 
 /** Its pipes close a moment before a process that is killed counts as ended; on a busy machine it is a long one. */
 const deathTakesMs = 2000;
-
-async function hasDied(pid: number): Promise<boolean> {
-  const deadline = performance.now() + deathTakesMs;
-  while (isRunning(pid)) {
-    if (performance.now() > deadline) return false;
-    await delay(5);
-  }
-  return true;
-}

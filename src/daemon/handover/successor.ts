@@ -12,6 +12,7 @@ import { LISTEN_FDS_START } from '../../net/inherit.ts';
 import type { Listener } from '../../net/listener.ts';
 import { closeFd } from '../../sys/descriptor.ts';
 import { openSocketPair } from '../../sys/socket.ts';
+import { within } from '../../waiting.ts';
 import { whyNotRunnable } from '../executable.ts';
 import { consoleName, lockName } from '../listeners/listeners.ts';
 import type { Service } from '../service.ts';
@@ -98,9 +99,8 @@ export class Successor {
     if (message && kind in message) return message as Extract<SuccessorMessage, Record<K, unknown>>;
     if (message && 'failed' in message) throw new GraceError(`cannot restart: ${message.failed.message}`, { hint: message.failed.hint });
     // It closed its output, or talks about something else: then its end is all there is to wait for.
-    const timer = setTimeout(() => killGroup(this.#child), lingerMs);
+    await within(this.#end, lingerMs, { onLate: () => killGroup(this.#child) });
     const how = await this.#end;
-    clearTimeout(timer);
     const why = whyNotRunnable(this.#file);
     if (why !== null) throw new GraceError(`cannot restart: ${why}`, { hint: 'name another executable with --exec PATH' });
     throw new GraceError(`cannot restart: the new process ${how} before it served`, { hint: lastWords(this.#said) });
@@ -119,7 +119,7 @@ export class Successor {
     closeFd(this.moveSocket);
     this.#input.destroy();
     killGroup(this.#child);
-    await Promise.race([this.#end, delay(endTimeoutMs, undefined, { ref: false })]);
+    await within(this.#end, endTimeoutMs, { ref: false });
   }
 
   /** It is the daemon now: release the pipes to it. */

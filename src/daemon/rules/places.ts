@@ -1,5 +1,5 @@
 /** The limits of rules (`maxconn`) over processes: connections that older generations serve have their places too. */
-import { setTimeout as delay } from 'node:timers/promises';
+import { within } from '../../waiting.ts';
 import type { Service } from '../service.ts';
 
 /** Older generations are asked so often how many connections they still have, in milliseconds; only while a limit hangs on it. */
@@ -13,14 +13,11 @@ export async function followPlaces({ forwarder, generations, changes }: Pick<Ser
     const rows = generations.reports.flatMap((report) => report.rows);
     forwarder.adoption.reserve(({ key }) => rows.filter(({ srcKey }) => srcKey === key).reduce((sum, { row }) => sum + row.connections, 0));
     const next = new AbortController();
-    const either = AbortSignal.any([signal, next.signal]);
-    const change = changes.next(either);
-    const time = forwarder.adoption.hasReserved ? delay(askMs, undefined, { signal: either, ref: false }) : change;
+    const change = changes.next(AbortSignal.any([signal, next.signal]));
     try {
-      await Promise.race([change, time]);
+      await (forwarder.adoption.hasReserved ? within(change, askMs, { ref: false }) : change);
     } finally {
       next.abort(new Error('over'));
-      for (const each of [change, time]) each.catch(() => {}); // whichever was not first
     }
   }
 }

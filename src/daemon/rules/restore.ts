@@ -8,6 +8,8 @@ import { GraceError, errorMessage } from '../../error.ts';
 import type { RuleSpec } from '../../forward/rule.ts';
 import type { GivenRule } from '../../control/given-rules.ts';
 import type { Handover } from '../handover/messages.ts';
+import { nextPause } from '../../waiting.ts';
+import type { PauseRange } from '../../waiting.ts';
 import type { Service } from '../service.ts';
 import { readRule, readSource } from './specs.ts';
 import { loadCounters } from '../state/counters-file.ts';
@@ -15,7 +17,7 @@ import { loadState, saveState } from '../state/rules-file.ts';
 import type { StoredRule, LoadedState } from '../state/rules-file.ts';
 
 /** First and longest pause before a kept rule that could not be served is tried again. */
-const retryMs = { first: 500, longest: 30_000 };
+const retryMs: PauseRange = { first: 500, max: 30_000 };
 
 /** Serve the kept rules. One that cannot be served now is told of, kept, and tried again. Returns what older generations had said when counters were last written down. */
 export async function restoreRules(service: Service, given: readonly GivenRule[], note: (text: string) => void): Promise<readonly GenerationReport[]> {
@@ -104,7 +106,7 @@ export function retryBroken(service: Service): () => void {
 
 async function retryWhile(service: Service, signal: AbortSignal): Promise<never> {
   const { forwarder, changes, log } = service;
-  for (let pauseMs = retryMs.first; ; pauseMs = Math.min(pauseMs * 2, retryMs.longest)) {
+  for (let pauseMs = retryMs.first; ; pauseMs = nextPause(pauseMs, retryMs)) {
     while (forwarder.broken.length === 0) {
       pauseMs = retryMs.first;
       await changes.next(signal);

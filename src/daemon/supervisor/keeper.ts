@@ -10,6 +10,7 @@ import type { DaemonIdentity, DaemonMessage, KeeperMessage } from '../../keeper/
 import { closeFd, dropRuntimeCopy, setCloseOnExec, setNonBlocking } from '../../sys/descriptor.ts';
 import { sendMessage } from '../../sys/message.ts';
 import { connectSocket, openSocket } from '../../sys/socket.ts';
+import { within } from '../../waiting.ts';
 import type { Supervisor, SupervisorEvents, SupervisorOptions } from './supervisor.ts';
 
 /** How long a keeper may take to say who it is. */
@@ -91,14 +92,10 @@ export class KeeperSupervisor implements Supervisor {
   async settled(): Promise<void> {
     if (!this.#link?.isOpen) return;
     const number = ++this.#pingCount;
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, settleTimeoutMs);
-      this.#pings.set(number, () => {
-        clearTimeout(timer);
-        resolve();
-      });
-      this.#link?.send({ ping: number });
-    });
+    const { promise: answered, resolve } = Promise.withResolvers<void>();
+    this.#pings.set(number, resolve);
+    this.#link.send({ ping: number });
+    await within(answered, settleTimeoutMs);
     this.#pings.delete(number);
   }
 
@@ -244,10 +241,7 @@ export class KeeperSupervisor implements Supervisor {
 
   /** Resolves when the keeper has said who it is, or is gone, or time is up. */
   async #hello(): Promise<void> {
-    let timer: NodeJS.Timeout | undefined;
-    const expired = new Promise<void>((resolve) => (timer = setTimeout(resolve, helloTimeoutMs)));
-    await Promise.race([this.#heardHello.promise, expired]);
-    clearTimeout(timer);
+    await within(this.#heardHello.promise, helloTimeoutMs);
   }
 }
 

@@ -1,6 +1,7 @@
 /** Taking clients from listeners. */
 import { EAGAIN, ECONNABORTED, EINTR, EINVAL, EMFILE, EPOLLEXCLUSIVE, EPOLLIN } from './kernel.ts';
-import { ACCEPT_PAUSE_MS, errnosOf, nextPause, SHORTAGES } from '../policy.ts';
+import { nextPause } from '../../waiting.ts';
+import { ACCEPT_PAUSE_MS, errnosOf, SHORTAGES } from '../policy.ts';
 import { Descriptors } from './descriptors.ts';
 import { KIND_LISTENER } from './connection-table.ts';
 import type { FrontendPlan } from './messages.ts';

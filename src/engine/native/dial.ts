@@ -1,5 +1,6 @@
 /** Connecting accepted clients to their destination. The mirror image of accept.ts. */
-import { errnosOf, FULL_QUEUE_PAUSE_MS, HEAD_START_MS, NAME_FRESH_MS, nextPause, REFUSALS, RETRY_PAUSE_MS, SHORTAGE_PAUSE_MS, SHORTAGES } from '../policy.ts';
+import { nextPause } from '../../waiting.ts';
+import { errnosOf, FULL_QUEUE_PAUSE_MS, HEAD_START_MS, NAME_FRESH_MS, REFUSALS, RETRY_PAUSE_MS, SHORTAGE_PAUSE_MS, SHORTAGES } from '../policy.ts';
 import type { DialAge } from '../transfer.ts';
 import { areAllPortsTaken, isConnectedToItself, startConnect } from './connect.ts';
 import type { FirstFlight } from './first-flight.ts';

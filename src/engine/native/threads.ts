@@ -6,6 +6,7 @@ import { sendMessage } from '../../sys/message.ts';
 import { exposeCollect } from '../../sys/garbage.ts';
 import { exitAtOnce } from '../../sys/process.ts';
 import { openSocketPair } from '../../sys/socket.ts';
+import { within } from '../../waiting.ts';
 import { ConnectionTable } from './connection-table.ts';
 import type { ThreadCommand, Report, ThreadData } from './messages.ts';
 import { Heartbeat } from './heartbeat.ts';
@@ -169,14 +170,12 @@ export class Threads {
     this.sendToAll({ type: 'stop' });
     await Promise.all(
       this.#members.map(async ({ worker, ended, die }) => {
-        const terminating = setTimeout(() => void worker.terminate(), this.#stopTimeoutMs);
-        const leaving = setTimeout(() => {
+        await within(ended, this.#stopTimeoutMs, { onLate: () => void worker.terminate() });
+        const leave = () => {
           die(new Error('a thread does not end'));
           abandon(worker);
-        }, 2 * this.#stopTimeoutMs);
-        await ended;
-        clearTimeout(terminating);
-        clearTimeout(leaving);
+        };
+        await within(ended, this.#stopTimeoutMs, { onLate: leave });
       }),
     );
     // Not before, and not with one left behind: the process may be ended.

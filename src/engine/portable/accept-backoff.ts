@@ -1,5 +1,6 @@
 import { GraceError } from '../../error.ts';
-import { ACCEPT_PAUSE_MS, nextPause } from '../policy.ts';
+import { nextPause } from '../../waiting.ts';
+import { ACCEPT_PAUSE_MS } from '../policy.ts';
 import type { Descriptors } from './descriptors.ts';
 
 /** A frontend, as the back-off knows it. */

@@ -1,6 +1,7 @@
 /** Waits of a dial: pauses, time limits and retries, all of which a signal ends. */
 
-import { nextPause, RETRY_PAUSE_MS } from '../policy.ts';
+import { nextPause } from '../../waiting.ts';
+import { RETRY_PAUSE_MS } from '../policy.ts';
 import { describeLateAnswer } from '../words.ts';
 
 /** @throws the signal's reason */

@@ -2,7 +2,8 @@ import net from 'node:net';
 import type { Socket } from 'node:net';
 import { errorCode, GraceError } from '../../error.ts';
 import { pathLockTarget } from '../../net/path-lock.ts';
-import { FULL_QUEUE_PAUSE_MS, nextPause } from '../policy.ts';
+import { nextPause } from '../../waiting.ts';
+import { FULL_QUEUE_PAUSE_MS } from '../policy.ts';
 import { ignoreError } from './leg.ts';
 import { pause } from './retry.ts';
 
