@@ -30,7 +30,8 @@ export const targets: readonly Target[] = [
 export function hostTarget(): Target {
   const name = `${process.platform === 'darwin' ? 'macos' : process.platform}-${process.arch}`;
   const target = targets.find((candidate) => candidate.name === name);
-  if (!target) throw new Error(`no executable can be built for ${name}; there are ${targets.map((t) => t.name).join(', ')}`);
+  if (!target)
+    throw new Error(`no executable can be built for ${name}; there are ${targets.map((t) => t.name).join(', ')}`);
   return target;
 }
 
@@ -79,7 +80,9 @@ export async function bundle(outfile: string, { version, publicKeys, releaseUrl 
 /** What `grace unit` prints, by name. */
 async function initFiles(): Promise<Record<string, string>> {
   const names = Object.values(unitFiles);
-  return Object.fromEntries(await Promise.all(names.map(async (name) => [name, await readFile(join(root, 'scripts/init', name), 'utf8')])));
+  return Object.fromEntries(
+    await Promise.all(names.map(async (name) => [name, await readFile(join(root, 'scripts/init', name), 'utf8')])),
+  );
 }
 
 /** The source of a thread of the native engine, which is started from text: the executable has no files. */
@@ -118,14 +121,23 @@ export async function nodeBinary(target: Target): Promise<{ file: string; versio
  * Make one executable from a bundle. pkg looks for Node's binary in a cache below HOME before it
  * would download one, so it gets a HOME of its own whose cache holds the binary of the npm package.
  */
-export async function makeExecutable({ target, bundleFile, outfile }: { target: Target; bundleFile: string; outfile: string }): Promise<void> {
+export async function makeExecutable({
+  target,
+  bundleFile,
+  outfile,
+}: {
+  target: Target;
+  bundleFile: string;
+  outfile: string;
+}): Promise<void> {
   const node = await nodeBinary(target);
   const home = join(root, 'node_modules/.cache/grace-build');
   const cache = join(home, '.pkg-cache/sea');
   const name = `node-v${node.version}-${target.pkgTarget.replace('macos', 'darwin')}`;
   const binary = join(cache, name, 'bin/node');
   await mkdir(dirname(binary), { recursive: true });
-  for (const marker of [`${name}.tar.gz`, `${name}.tar.gz.ok`, `${name}/bin/node.ok`]) await writeFile(join(cache, marker), '');
+  for (const marker of [`${name}.tar.gz`, `${name}.tar.gz.ok`, `${name}/bin/node.ok`])
+    await writeFile(join(cache, marker), '');
   if (!(await sameSize(node.file, binary))) {
     await copyFile(node.file, `${binary}.new`);
     await chmod(`${binary}.new`, 0o755);
@@ -136,12 +148,22 @@ export async function makeExecutable({ target, bundleFile, outfile }: { target: 
   try {
     const source = join(work, 'grace.cjs');
     await copyFile(bundleFile, source);
-    const args = [join(root, 'scripts/release/pkg.ts'), '--sea', '-t', `node${node.version}-${target.pkgTarget}`, '-o', half, source];
+    const args = [
+      join(root, 'scripts/release/pkg.ts'),
+      '--sea',
+      '-t',
+      `node${node.version}-${target.pkgTarget}`,
+      '-o',
+      half,
+      source,
+    ];
     await run(process.execPath, args, { cwd: work, env: { ...process.env, HOME: home } });
     await slimExecutable(half);
   } catch (error) {
     const { stdout = '', stderr = '' } = error as { stdout?: string; stderr?: string };
-    throw new Error(`cannot make ${outfile}: ${error instanceof Error ? error.message : error}\n${stdout}${stderr}`, { cause: error });
+    throw new Error(`cannot make ${outfile}: ${error instanceof Error ? error.message : error}\n${stdout}${stderr}`, {
+      cause: error,
+    });
   } finally {
     await rm(work, { recursive: true, force: true });
   }

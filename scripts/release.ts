@@ -27,18 +27,26 @@ const { values } = parseArgs({
 const { GRACE_SIGNING_KEY, GRACE_PUBLIC_KEYS, GRACE_RELEASE_URL } = process.env;
 const names = values.target ?? targets.map(({ name }) => name);
 const unknown = names.find((name) => !targets.some((target) => target.name === name));
-if (unknown !== undefined) throw new Error(`there is no target ${unknown}; there are ${targets.map(({ name }) => name).join(', ')}`);
+if (unknown !== undefined)
+  throw new Error(`there is no target ${unknown}; there are ${targets.map(({ name }) => name).join(', ')}`);
 
 const { version } = manifest;
 const key = GRACE_SIGNING_KEY ? readSigningKey(GRACE_SIGNING_KEY) : null;
-const moreKeys = GRACE_PUBLIC_KEYS ? (GRACE_PUBLIC_KEYS.includes('-----BEGIN') ? GRACE_PUBLIC_KEYS : await readFile(GRACE_PUBLIC_KEYS, 'utf8')) : '';
+const moreKeys = GRACE_PUBLIC_KEYS
+  ? GRACE_PUBLIC_KEYS.includes('-----BEGIN')
+    ? GRACE_PUBLIC_KEYS
+    : await readFile(GRACE_PUBLIC_KEYS, 'utf8')
+  : '';
 const publicKeys = `${key?.publicPem ?? ''}${moreKeys}`;
 const dist = join(root, 'dist');
 const outdir = resolve(values.outdir ?? join(dist, 'release'));
 await mkdir(outdir, { recursive: true });
 
 const bundleFile = join(outdir, 'grace.cjs');
-await bundle(bundleFile, { ...(publicKeys === '' ? {} : { publicKeys }), ...(GRACE_RELEASE_URL ? { releaseUrl: GRACE_RELEASE_URL } : {}) });
+await bundle(bundleFile, {
+  ...(publicKeys === '' ? {} : { publicKeys }),
+  ...(GRACE_RELEASE_URL ? { releaseUrl: GRACE_RELEASE_URL } : {}),
+});
 const executables = new Map<string, string>();
 for (const target of targets.filter(({ name }) => names.includes(name))) {
   const outfile = join(values.outdir ? outdir : dist, `grace-${target.name}`);
@@ -50,14 +58,33 @@ for (const target of targets.filter(({ name }) => names.includes(name))) {
 await buildLibrary();
 const extras = new Map([[libraryArchiveName(version), await packLibrary(join(root, 'dist/npm'))]]);
 console.log('compressing, which takes a minute or two');
-const sizes = await packRelease({ root, version, executables, outdir, key, releaseUrl: GRACE_RELEASE_URL ?? null, extras, hasPackages: true });
+const sizes = await packRelease({
+  root,
+  version,
+  executables,
+  outdir,
+  key,
+  releaseUrl: GRACE_RELEASE_URL ?? null,
+  extras,
+  hasPackages: true,
+});
 for (const [name, size] of sizes) console.log(`${name}: ${size < 1e6 ? `${size} bytes` : megabytes(size)}`);
 console.log(`\ngrace ${version} is in ${outdir}, to be served as it is`);
-for (const [ending, tool] of [['.deb', 'dpkg-deb'], ['.rpm', 'rpmbuild (of the package rpm)']] as const) {
-  if (![...sizes.keys()].some((name) => name.endsWith(ending))) console.log(`There is no ${ending}: ${tool} is not installed, or nothing was built for Linux.`);
+for (const [ending, tool] of [
+  ['.deb', 'dpkg-deb'],
+  ['.rpm', 'rpmbuild (of the package rpm)'],
+] as const) {
+  if (![...sizes.keys()].some((name) => name.endsWith(ending)))
+    console.log(`There is no ${ending}: ${tool} is not installed, or nothing was built for Linux.`);
 }
-if (!key) console.log('It is NOT signed (GRACE_SIGNING_KEY is not set): install.sh checks sums alone, and grace upgrade will not take it.');
-if (executables.has('macos-arm64')) console.log('The macOS executables have an ad hoc signature. To pass Gatekeeper, sign them with a Developer ID and notarize them on a Mac.');
+if (!key)
+  console.log(
+    'It is NOT signed (GRACE_SIGNING_KEY is not set): install.sh checks sums alone, and grace upgrade will not take it.',
+  );
+if (executables.has('macos-arm64'))
+  console.log(
+    'The macOS executables have an ad hoc signature. To pass Gatekeeper, sign them with a Developer ID and notarize them on a Mac.',
+  );
 if (values.smoke) await smokeTest(executables);
 
 function megabytes(bytes: number): string {

@@ -37,7 +37,8 @@ const stepTimeoutMs = 30_000;
 
 async function main(): Promise<void> {
   const interruption = new AbortController();
-  for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => interruption.abort(new Error('interrupted')));
+  for (const name of ['SIGINT', 'SIGTERM'] as const)
+    process.once(name, () => interruption.abort(new Error('interrupted')));
   try {
     await show({ signal: interruption.signal, isKept: process.argv.includes('--keep') });
   } catch (error) {
@@ -75,13 +76,19 @@ async function show({ signal, isKept }: Pick<Stage, 'signal' | 'isKept'>): Promi
   say('That was it. Everything that was started here has ended, and the state dir is removed.');
 }
 
-async function forward(stage: Stage, { source, port, blue }: { source: string; port: number; blue: Backend }): Promise<void> {
+async function forward(
+  stage: Stage,
+  { source, port, blue }: { source: string; port: number; blue: Backend },
+): Promise<void> {
   say('Forward a port to blue. The daemon is started in the background, since none runs yet.');
   assert.equal(await grace(stage, ['start', source, `tcp:127.0.0.1:${blue.port}`]), 'Started\n');
   assert.equal(await request(stage, { port, path: '/' }), 'hello from blue\n');
 }
 
-async function switchOver(stage: Stage, { source, port, blue, green }: { source: string; port: number; blue: Backend; green: Backend }): Promise<void> {
+async function switchOver(
+  stage: Stage,
+  { source, port, blue, green }: { source: string; port: number; blue: Backend; green: Backend },
+): Promise<void> {
   say('Open a download, which blue sends in two halves, and switch to green while it is open.');
   const download = await openDownload(stage, port);
   assert.equal(await grace(stage, ['switch', source, `tcp:127.0.0.1:${green.port}`]), 'Switched\n');
@@ -120,7 +127,10 @@ async function stopAll(stage: Stage, { port }: { port: number }): Promise<void> 
   await assert.rejects(fetchText(stage, { port, path: '/' }), /ECONNREFUSED/);
 }
 
-function leaveRunning({ bin, dir }: Stage, { cleanUp, port, backends }: { cleanUp: AsyncDisposableStack; port: number; backends: readonly Backend[] }): void {
+function leaveRunning(
+  { bin, dir }: Stage,
+  { cleanUp, port, backends }: { cleanUp: AsyncDisposableStack; port: number; backends: readonly Backend[] },
+): void {
   cleanUp.move(); // what it holds is to stay
   say('All of it is left running. Talk to it:');
   print(`  curl http://127.0.0.1:${port}/`);
@@ -136,7 +146,11 @@ function leaveRunning({ bin, dir }: Stage, { cleanUp, port, backends }: { cleanU
 async function grace({ bin, dir, signal }: Stage, args: readonly string[]): Promise<string> {
   print(`\n$ grace ${args.join(' ')}`);
   const env = { ...process.env, PATH: `${bin}${delimiter}${process.env['PATH'] ?? ''}`, GRACE_DIR: dir };
-  const child = spawn('grace', args, { env, stdio: ['ignore', 'pipe', 'inherit'], signal: AbortSignal.any([signal, AbortSignal.timeout(stepTimeoutMs)]) });
+  const child = spawn('grace', args, {
+    env,
+    stdio: ['ignore', 'pipe', 'inherit'],
+    signal: AbortSignal.any([signal, AbortSignal.timeout(stepTimeoutMs)]),
+  });
   let output = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
     output += text;
@@ -148,14 +162,20 @@ async function grace({ bin, dir, signal }: Stage, args: readonly string[]): Prom
 }
 
 /** Ask for a page on a connection of its own, and print what comes back. */
-async function request(stage: Stage, { port, path, isQuiet = false }: { port: number; path: string; isQuiet?: boolean }): Promise<string> {
+async function request(
+  stage: Stage,
+  { port, path, isQuiet = false }: { port: number; path: string; isQuiet?: boolean },
+): Promise<string> {
   const text = await fetchText(stage, { port, path });
   if (!isQuiet) print(`\n> GET http://127.0.0.1:${port}${path}\n${text.trimEnd()}`);
   return text;
 }
 
 async function fetchText(stage: Stage, target: { port: number; path: string }): Promise<string> {
-  return (await openResponse(stage, target)).setEncoding('utf8').toArray().then((parts) => parts.join(''));
+  return (await openResponse(stage, target))
+    .setEncoding('utf8')
+    .toArray()
+    .then((parts) => parts.join(''));
 }
 
 /** Start a download, and read its first half; the connection stays open until `rest` was read. */
@@ -174,7 +194,10 @@ async function openDownload(stage: Stage, port: number): Promise<{ rest(): Promi
   };
 }
 
-async function openResponse({ signal }: Stage, { port, path }: { port: number; path: string }): Promise<IncomingMessage> {
+async function openResponse(
+  { signal }: Stage,
+  { port, path }: { port: number; path: string },
+): Promise<IncomingMessage> {
   const limit = AbortSignal.any([signal, AbortSignal.timeout(stepTimeoutMs)]);
   // agent: false makes a connection of its own, which ends with the answer.
   const asked = get({ host: '127.0.0.1', port, path, agent: false, signal: limit });
@@ -182,11 +205,19 @@ async function openResponse({ signal }: Stage, { port, path }: { port: number; p
   return response;
 }
 
-async function startBackend({ cleanUp, isKept, signal }: Stage, { name, port }: { name: string; port: number }): Promise<Backend> {
+async function startBackend(
+  { cleanUp, isKept, signal }: Stage,
+  { name, port }: { name: string; port: number },
+): Promise<Backend> {
   const script = join(dirname(fileURLToPath(import.meta.url)), 'start-backend.ts');
-  const child = spawn(process.execPath, [script, name, String(port)], { detached: isKept, stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, [script, name, String(port)], {
+    detached: isKept,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   cleanUp.defer(() => endChild(child));
-  const [line] = (await once(child.stdout, 'data', { signal: AbortSignal.any([signal, AbortSignal.timeout(stepTimeoutMs)]) })) as [Buffer];
+  const [line] = (await once(child.stdout, 'data', {
+    signal: AbortSignal.any([signal, AbortSignal.timeout(stepTimeoutMs)]),
+  })) as [Buffer];
   child.stdout.destroy();
   child.unref(); // with --keep it stays when this process ends
   return { name, port: Number(line.toString()), pid: child.pid ?? 0 };

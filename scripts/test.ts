@@ -16,11 +16,19 @@ const limitMs = 40 * 60_000;
 
 async function testFiles(below: string): Promise<string[]> {
   const entries = await readdir(join(root, below), { recursive: true });
-  return entries.filter((name) => name.endsWith('.test.ts')).map((name) => join(below, name)).sort();
+  return entries
+    .filter((name) => name.endsWith('.test.ts'))
+    .map((name) => join(below, name))
+    .sort();
 }
 
 async function run(command: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<number> {
-  const child = spawn(command, args, { cwd: root, stdio: 'inherit', env: { ...process.env, ...env }, timeout: limitMs });
+  const child = spawn(command, args, {
+    cwd: root,
+    stdio: 'inherit',
+    env: { ...process.env, ...env },
+    timeout: limitMs,
+  });
   const [code, signal] = (await once(child, 'exit')) as [number | null, string | null];
   if (signal) console.error(`${command} was ended by ${signal}`);
   return code ?? 1;
@@ -30,7 +38,13 @@ const chosen = process.argv.slice(2);
 await build();
 await buildLibrary();
 // A test that fails may leave open what keeps its process alive: the rest is not to wait for that.
-const how = ['--test', '--test-concurrency=2', '--test-force-exit', '--test-reporter=spec', '--test-reporter-destination=stdout'];
+const how = [
+  '--test',
+  '--test-concurrency=2',
+  '--test-force-exit',
+  '--test-reporter=spec',
+  '--test-reporter-destination=stdout',
+];
 const all = await testFiles('test');
 const onNode = await run(process.execPath, [...how, ...(chosen.length > 0 ? chosen : all)]);
 if (chosen.length > 0 || onNode !== 0) process.exit(onNode);

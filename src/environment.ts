@@ -13,7 +13,8 @@ import { LISTEN_FDS_START } from './net/inherit.ts';
 import { inheritedFds, markIfOpen } from './sys/descriptor.ts';
 import { execute } from './sys/exec.ts';
 
-const foreign = /^(?:NODE_|UV_|OPENSSL_|FORCE_COLOR$|RES_OPTIONS$|LOCALDOMAIN$|HOSTALIASES$|CARES_HOSTS$|WATCH_REPORT_DEPENDENCIES$|SIMDJSON_FORCE_IMPLEMENTATION$)/;
+const foreign =
+  /^(?:NODE_|UV_|OPENSSL_|FORCE_COLOR$|RES_OPTIONS$|LOCALDOMAIN$|HOSTALIASES$|CARES_HOSTS$|WATCH_REPORT_DEPENDENCIES$|SIMDJSON_FORCE_IMPLEMENTATION$)/;
 
 /**
  * In force already: Node reads these while it starts. `NODE_EXTRA_CA_CERTS`, which a machine may have
@@ -52,7 +53,11 @@ function beginAgain(): void {
   const passed = inheritedFds();
   try {
     for (const fd of passed) markIfOpen(fd, false);
-    execute(process.execPath, args, variables.filter((each) => !foreign.test(each.slice(0, each.indexOf('=')).toString('latin1'))));
+    execute(
+      process.execPath,
+      args,
+      variables.filter((each) => !foreign.test(each.slice(0, each.indexOf('=')).toString('latin1'))),
+    );
   } catch {
     for (const fd of passed) if (fd >= LISTEN_FDS_START) markIfOpen(fd, true);
   }
@@ -61,7 +66,10 @@ function beginAgain(): void {
 /** Byte for byte where the system tells: a file name in them need not be UTF-8. */
 function whatWasGiven(): { args: Buffer[]; variables: Buffer[] } {
   try {
-    return { args: splitAtNul(readFileSync('/proc/self/cmdline')), variables: splitAtNul(readFileSync('/proc/self/environ')) };
+    return {
+      args: splitAtNul(readFileSync('/proc/self/cmdline')),
+      variables: splitAtNul(readFileSync('/proc/self/environ')),
+    };
   } catch {
     const variables = Object.entries(process.env).map(([name, value]) => Buffer.from(`${name}=${value}`));
     return { args: [process.argv0, ...process.argv.slice(2)].map((word) => Buffer.from(word)), variables };

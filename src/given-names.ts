@@ -31,7 +31,7 @@ export function workingDirectory(known: string): string {
 /** Each text of a list ends with a NUL. */
 export function splitAtNul(bytes: Buffer): Buffer[] {
   const items: Buffer[] = [];
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     const end = bytes.indexOf(0, at);
     const to = end === -1 ? bytes.length : end;
     items.push(bytes.subarray(at, to));

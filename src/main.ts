@@ -35,7 +35,11 @@ async function main(): Promise<void> {
       const { engineHere } = await import('./engine/here.ts');
       const { platform, arch, versions } = process;
       const runtime = 'Deno' in globalThis ? `deno ${versions['deno']}` : `node ${process.version}`;
-      return [`commit ${commit ?? 'unknown (run from source)'}`, `${runtime} (${platform} ${arch})`, `engine ${engineHere()}`];
+      return [
+        `commit ${commit ?? 'unknown (run from source)'}`,
+        `${runtime} (${platform} ${arch})`,
+        `engine ${engineHere()}`,
+      ];
     },
     programs: {
       async daemon({ dir, rules, keeper, log, settings, flags }) {
@@ -54,12 +58,31 @@ async function main(): Promise<void> {
         const noKeeperBecause = isWanted ? whyNotKeeper() : null;
         if (isWanted && noKeeperBecause === null) {
           const { runKeeper } = await import('./keeper/keeper.ts');
-          return await runKeeper({ onStrayError, dir, self, args: ['-d', dir, 'daemon', ...flags], version, env, onSignal });
+          return await runKeeper({
+            onStrayError,
+            dir,
+            self,
+            args: ['-d', dir, 'daemon', ...flags],
+            version,
+            env,
+            onSignal,
+          });
         }
         const { makeRoomForLookups } = await import('./engine/lookup.ts');
         makeRoomForLookups(env);
         const { runDaemon } = await import('./daemon/run.ts');
-        return await runDaemon({ onStrayError, dir, self, version, flags, settings, logPlace, noKeeperBecause, env, onSignal });
+        return await runDaemon({
+          onStrayError,
+          dir,
+          self,
+          version,
+          flags,
+          settings,
+          logPlace,
+          noKeeperBecause,
+          env,
+          onSignal,
+        });
       },
       async demo({ addresses, tlsAddresses, print }) {
         process.removeListener('SIGINT', interrupt); // the library ends gracefully at it

@@ -37,7 +37,11 @@ export type WithinOptions<L> = {
  * What a promise resolves to, or what `onLate` says if it has not settled after so many milliseconds; the work then
  * goes on, and its failure is no news. A time that is too long for a timer (24 days) is the longest there is.
  */
-export async function within<T, L = undefined>(work: Promise<T>, timeoutMs: number, { onLate, ref = true }: WithinOptions<L> = {}): Promise<T | L> {
+export async function within<T, L = undefined>(
+  work: Promise<T>,
+  timeoutMs: number,
+  { onLate, ref = true }: WithinOptions<L> = {},
+): Promise<T | L> {
   const late = Symbol('late');
   const { promise: expired, resolve } = Promise.withResolvers<typeof late>();
   const timer = setTimeout(resolve, Math.min(timeoutMs, longestTimerMs), late);
@@ -92,7 +96,11 @@ export class TimeLimit implements Disposable {
  * Whether a process has gone, or goes within so many milliseconds; see `isRunning` of sys/process.ts for what counts.
  * Rejects with an AbortError when the signal comes first.
  */
-export async function goneWithin(pid: number, timeoutMs: number, { signal }: { signal?: AbortSignal | undefined } = {}): Promise<boolean> {
+export async function goneWithin(
+  pid: number,
+  timeoutMs: number,
+  { signal }: { signal?: AbortSignal | undefined } = {},
+): Promise<boolean> {
   const deadline = performance.now() + timeoutMs;
   while (isRunning(pid)) {
     if (performance.now() > deadline) return false;

@@ -6,13 +6,21 @@ import { exitCodeOf, isNoDaemon } from '../src/kinds.ts';
 import { EndpointError } from '../src/endpoint/error.ts';
 
 const kinds: Readonly<Record<string, number>> = {
-  ERR_GRACE_USAGE: 2, ERR_GRACE_ENDPOINT: 2, ERR_GRACE_ARGUMENT: 2, ERR_GRACE_ADDRESS: 2,
-  ERR_GRACE_NO_DAEMON: 3, ERR_GRACE_NOT_FORWARDED: 4, ERR_GRACE_NOT_ACCEPTED: 5, ERR_GRACE_TIMEOUT: 124,
+  ERR_GRACE_USAGE: 2,
+  ERR_GRACE_ENDPOINT: 2,
+  ERR_GRACE_ARGUMENT: 2,
+  ERR_GRACE_ADDRESS: 2,
+  ERR_GRACE_NO_DAEMON: 3,
+  ERR_GRACE_NOT_FORWARDED: 4,
+  ERR_GRACE_NOT_ACCEPTED: 5,
+  ERR_GRACE_TIMEOUT: 124,
 };
 
 test('a kind of error means an exit code, and everything else is a failure', () => {
-  for (const [code, exitCode] of Object.entries(kinds)) assert.equal(exitCodeOf(new GraceError('x', { code })), exitCode, code);
-  for (const error of [new GraceError('x'), new GraceError('x', { code: 'EADDRINUSE' }), new Error('x'), null]) assert.equal(exitCodeOf(error), 1);
+  for (const [code, exitCode] of Object.entries(kinds))
+    assert.equal(exitCodeOf(new GraceError('x', { code })), exitCode, code);
+  for (const error of [new GraceError('x'), new GraceError('x', { code: 'EADDRINUSE' }), new Error('x'), null])
+    assert.equal(exitCodeOf(error), 1);
   assert.equal(exitCodeOf(new EndpointError('bad', { text: 'x' })), 2);
 });
 

@@ -39,7 +39,7 @@ test('when time is up, the result is nothing, or what the caller says or throws'
   await assert.rejects(within(never, 0, { onLate }), /no answer/);
 });
 
-test('a failure that comes when time was up is nobody\'s', async () => {
+test("a failure that comes when time was up is nobody's", async () => {
   const { promise, reject } = Promise.withResolvers<never>();
   assert.equal(await within(promise, 0), undefined);
   reject(new Error('late')); // an unhandled one would fail this test
@@ -55,7 +55,10 @@ test('a time that is too long for a timer is long', async () => {
 test('a wait that is not to keep the process does not', () => {
   const waiting = JSON.stringify(new URL('../src/waiting.ts', import.meta.url).href);
   const script = `import { within } from ${waiting}; void within(new Promise(() => {}), 60_000, { ref: false });`;
-  const { status, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8', timeout: 30_000 });
+  const { status, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
+    encoding: 'utf8',
+    timeout: 30_000,
+  });
   assert.equal(status, 0, stderr);
 });
 

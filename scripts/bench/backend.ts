@@ -19,9 +19,16 @@ export type Backend = {
   stop(): Promise<void>;
 };
 
-export const backendProgram: Readonly<Record<BackendKind, string>> = { http: 'nginx', iperf3: 'iperf3', echo: process.execPath };
+export const backendProgram: Readonly<Record<BackendKind, string>> = {
+  http: 'nginx',
+  iperf3: 'iperf3',
+  echo: process.execPath,
+};
 
-export async function startBackend(kind: BackendKind, { dir, cpus, signal }: { dir: string; cpus: string | null; signal: AbortSignal }): Promise<Backend> {
+export async function startBackend(
+  kind: BackendKind,
+  { dir, cpus, signal }: { dir: string; cpus: string | null; signal: AbortSignal },
+): Promise<Backend> {
   mkdirSync(dir, { recursive: true });
   const port = await freePort();
   const args = argumentsOf(kind, { dir, port });
@@ -55,7 +62,9 @@ function argumentsOf(kind: BackendKind, { dir, port }: { dir: string; port: numb
       return ['-s', '-B', '127.0.0.1', '-p', `${port}`];
     case 'http':
       writeFileSync(join(dir, 'large'), Buffer.alloc(64 * 2 ** 20, 'grace '));
-      writeFileSync(join(dir, 'nginx.conf'), `
+      writeFileSync(
+        join(dir, 'nginx.conf'),
+        `
 worker_processes 1; daemon off; pid ${dir}/pid; error_log stderr;
 events { worker_connections 20000; }
 http {
@@ -66,7 +75,8 @@ http {
     location / { return 200 "hello from behind\\n"; }
   }
 }
-`);
+`,
+      );
       return ['-p', dir, '-c', join(dir, 'nginx.conf'), '-e', 'stderr'];
   }
 }

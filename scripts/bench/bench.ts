@@ -46,7 +46,8 @@ async function main(): Promise<void> {
   const options = readOptions();
   if (!options) return;
   const interruption = new AbortController();
-  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => interruption.abort(new Error('interrupted')));
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    process.on(name, () => interruption.abort(new Error('interrupted')));
   const dir = mkdtempSync(join(tmpdir(), 'grace-bench-'));
   chmodSync(dir, 0o755); // started by root, nginx reads its files as somebody else
   try {
@@ -74,12 +75,24 @@ async function bench(options: Options, { dir, signal }: { dir: string; signal: A
   const notes = new Set<string>();
   const note = (text: string) => void notes.add(text);
   const builds = options.builds.length > 0 ? options.builds : [await ownBuild(note)];
-  const sections = sectionsOf({ ...options, builds, nodeCopy: copyNode(dir) }).filter(({ name }) => isWanted(name, options)).map((section) => narrow(section, options));
-  const programs = new Map(sections.flatMap(({ peers }) => peers).toReversed().map((peer) => [peer.program, peer]));
+  const sections = sectionsOf({ ...options, builds, nodeCopy: copyNode(dir) })
+    .filter(({ name }) => isWanted(name, options))
+    .map((section) => narrow(section, options));
+  const programs = new Map(
+    sections
+      .flatMap(({ peers }) => peers)
+      .toReversed()
+      .map((peer) => [peer.program, peer]),
+  );
   const machine = await describeMachine([...programs.values()].toReversed(), { signal });
-  console.log(`${printMachine(machine)}\n${options.rounds} rounds of ${options.seconds} s, in turn; warmed up${options.warmsUpAll ? '' : ' only where code is compiled as it runs'}; one worker each, logs off, a connection to the backend for each of the client\nin brackets: median of the ratios to ${options.reference} in each round`);
+  console.log(
+    `${printMachine(machine)}\n${options.rounds} rounds of ${options.seconds} s, in turn; warmed up${options.warmsUpAll ? '' : ' only where code is compiled as it runs'}; one worker each, logs off, a connection to the backend for each of the client\nin brackets: median of the ratios to ${options.reference} in each round`,
+  );
 
-  if (machine.loadBefore > busyLoad) note(`the machine was busy before (load ${machine.loadBefore.toFixed(2)}): latency and rates above mean little, and CPU is more than it would be`);
+  if (machine.loadBefore > busyLoad)
+    note(
+      `the machine was busy before (load ${machine.loadBefore.toFixed(2)}): latency and rates above mean little, and CPU is more than it would be`,
+    );
 
   const startedAt = { ms: performance.now(), times: machineTimes() };
   const stage = { signal, note, showProgress, tls: findProgram('openssl') ? await setUpTls({ dir, signal }) : null };
@@ -101,11 +114,20 @@ async function bench(options: Options, { dir, signal }: { dir: string; signal: A
   for (const text of notes) console.log(`\nnote: ${text}`);
   const elapsed = (performance.now() - startedAt.ms) / 1000;
   const stolen = (machineTimes().stolen - startedAt.times.stolen) / elapsed / machine.cores;
-  console.log(`\nIt took ${(elapsed / 60).toFixed(1)} minutes, in which other guests of the host took ${(stolen * 100).toFixed(1)} % of the processors.`);
+  console.log(
+    `\nIt took ${(elapsed / 60).toFixed(1)} minutes, in which other guests of the host took ${(stolen * 100).toFixed(1)} % of the processors.`,
+  );
   const verdicts = (results: Results) => (options.reference === 'HAProxy' ? judge(results) : []);
   if (options.json !== null) {
-    const each = runs.map(({ results, rounds }) => ({ results, goals: verdicts(results), rounds: Object.fromEntries(Object.entries(rounds).map(([name, all]) => [name, Object.fromEntries(all)])) }));
-    writeFileSync(options.json, `${JSON.stringify({ machine, options: { ...options, builds }, elapsedSeconds: elapsed, stolen, runs: each, medians: { results: medians, goals: verdicts(medians) }, notes: [...notes] }, null, 2)}\n`);
+    const each = runs.map(({ results, rounds }) => ({
+      results,
+      goals: verdicts(results),
+      rounds: Object.fromEntries(Object.entries(rounds).map(([name, all]) => [name, Object.fromEntries(all)])),
+    }));
+    writeFileSync(
+      options.json,
+      `${JSON.stringify({ machine, options: { ...options, builds }, elapsedSeconds: elapsed, stolen, runs: each, medians: { results: medians, goals: verdicts(medians) }, notes: [...notes] }, null, 2)}\n`,
+    );
   }
 }
 
@@ -122,9 +144,20 @@ async function measureAll({ sections, builds, options, stage }: Plan): Promise<R
   };
   for (const section of sections) {
     if (section.isTls && stage.tls === null) stage.note(`${section.name} is left out: openssl is not installed`);
-    else show(section.name, await compare(section, { ...stage, seconds: options.seconds, warmsUpAll: options.warmsUpAll, rounds: section.rounds ?? options.rounds }), section.reference);
+    else
+      show(
+        section.name,
+        await compare(section, {
+          ...stage,
+          seconds: options.seconds,
+          warmsUpAll: options.warmsUpAll,
+          rounds: section.rounds ?? options.rounds,
+        }),
+        section.reference,
+      );
   }
-  if (isWanted('commands', options)) show('commands', await measureCommands(builds, { ...stage, rounds: options.rounds }), null);
+  if (isWanted('commands', options))
+    show('commands', await measureCommands(builds, { ...stage, rounds: options.rounds }), null);
   return { results, rounds };
 }
 
@@ -134,20 +167,25 @@ function isWanted(section: string, { sections }: Options): boolean {
 
 /** Only the peers that are asked for, and the one that ratios are to. */
 function narrow(section: Section, { only }: Options): Section {
-  const isChosen = (name: string) => only === null || name === section.reference || only.some((part) => name.toLowerCase().includes(part.toLowerCase()));
+  const isChosen = (name: string) =>
+    only === null || name === section.reference || only.some((part) => name.toLowerCase().includes(part.toLowerCase()));
   return { ...section, peers: section.peers.filter(({ name }) => isChosen(name)) };
 }
 
 function showTable(name: string, { rows, sections }: { rows: readonly Row[]; sections: readonly Section[] }): void {
   if (rows.length === 0) return;
-  const { title = 'Commands of grace, as the user waits for them', remark } = sections.find((section) => section.name === name) ?? {};
+  const { title = 'Commands of grace, as the user waits for them', remark } =
+    sections.find((section) => section.name === name) ?? {};
   console.log(`\n${printTable(`${name}: ${title}${remark === undefined ? '' : `\n  ${remark}`}`, rows)}`);
   for (const { peer, failures } of rows) if (failures > 0) console.log(`  ${peer} failed in ${failures} of the rounds`);
 }
 
 function showVerdicts(results: Results, { reference }: Options): void {
   const verdicts = reference === 'HAProxy' ? judge(results) : [];
-  if (verdicts.length > 0) console.log(`\n${printVerdicts('Goals, as ratios to HAProxy (noise: the ratio of the same HAProxy, measured again)', verdicts)}`);
+  if (verdicts.length > 0)
+    console.log(
+      `\n${printVerdicts('Goals, as ratios to HAProxy (noise: the ratio of the same HAProxy, measured again)', verdicts)}`,
+    );
 }
 
 /** One line that is written over on a terminal. */
@@ -164,7 +202,8 @@ async function ownBuild(note: (text: string) => void): Promise<Build> {
   }
   const sources = (await readdir(join(root, 'src'), { recursive: true })).filter((name) => name.endsWith('.ts'));
   const newest = Math.max(...sources.map((name) => statSync(join(root, 'src', name)).mtimeMs));
-  if (newest > statSync(executable).mtimeMs) note('dist/grace is older than the source: npm run build brings it up to date');
+  if (newest > statSync(executable).mtimeMs)
+    note('dist/grace is older than the source: npm run build brings it up to date');
   return { name: '', path: executable };
 }
 

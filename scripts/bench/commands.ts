@@ -10,22 +10,41 @@ import { run } from './program.ts';
 import type { Rounds } from './interleave.ts';
 
 /** Milliseconds from the start of the client to its end, with a daemon as `grace start` makes it: with its keeper, the engine that it chooses, and one rule. */
-export async function measureCommands(builds: readonly Build[], { dir, signal, note, rounds }: Stage & { rounds: number }): Promise<Rounds> {
+export async function measureCommands(
+  builds: readonly Build[],
+  { dir, signal, note, rounds }: Stage & { rounds: number },
+): Promise<Rounds> {
   await using cleanUp = new AsyncDisposableStack();
   const daemons = builds.map(({ name, path }) => {
     const { file, args } = graceCommand(path);
     const state = join(dir, `commands-${name}`);
-    return { name, grace: (command: readonly string[], limit = signal) => run(file, [...args, '-d', state, ...command], { signal: limit }) };
+    return {
+      name,
+      grace: (command: readonly string[], limit = signal) =>
+        run(file, [...args, '-d', state, ...command], { signal: limit }),
+    };
   });
   for (const { grace } of daemons) {
     // Interrupted or not, and also when it fails: no daemon is left behind.
-    cleanUp.defer(() => grace(['stop', '--now'], new AbortController().signal).then(() => {}, () => {}));
+    cleanUp.defer(() =>
+      grace(['stop', '--now'], new AbortController().signal).then(
+        () => {},
+        () => {},
+      ),
+    );
     await grace(['start', `tcp:${await freePort()}:interface=127.0.0.1`, 'tcp:127.0.0.1:9']);
   }
   const commands = [['--version'], ['ls'], ['restart']];
-  const peers = daemons.flatMap(({ name, grace }) => commands.map((command) => ({ name: ['grace', name, ...command].filter((part) => part !== '').join(' '), grace, command })));
+  const peers = daemons.flatMap(({ name, grace }) =>
+    commands.map((command) => ({
+      name: ['grace', name, ...command].filter((part) => part !== '').join(' '),
+      grace,
+      command,
+    })),
+  );
   return await interleave({
-    peers, signal,
+    peers,
+    signal,
     rounds: Math.max(3, rounds),
     async measure({ grace, command }): Promise<Figures> {
       const startedAt = performance.now();

@@ -36,7 +36,11 @@ export async function compare(section: Section, comparison: Comparison): Promise
     return new Map();
   }
   await using cleanUp = new AsyncDisposableStack();
-  const backend = await startBackend(section.backend, { dir: join(dir, `${section.name}-backend`), cpus: section.loadCpus ?? null, signal });
+  const backend = await startBackend(section.backend, {
+    dir: join(dir, `${section.name}-backend`),
+    cpus: section.loadCpus ?? null,
+    signal,
+  });
   cleanUp.defer(() => backend.stop());
   const field = new Field(section, { ...comparison, backend });
   cleanUp.use(field);
@@ -46,10 +50,14 @@ export async function compare(section: Section, comparison: Comparison): Promise
     return isThere;
   });
   return await interleave({
-    peers, rounds: comparison.rounds, signal,
+    peers,
+    rounds: comparison.rounds,
+    signal,
     measure: (peer, round) => field.measure(peer, round),
     onFailure({ peer, round, error, isLast }) {
-      note(`${section.name}: ${peer.name} failed in round ${round + 1}${isLast ? ' and is not tried again' : ''}: ${error.message}`);
+      note(
+        `${section.name}: ${peer.name} failed in round ${round + 1}${isLast ? ' and is not tried again' : ''}: ${error.message}`,
+      );
     },
   });
 }
@@ -89,11 +97,17 @@ class Field implements AsyncDisposable {
   async #start(peer: Peer): Promise<RunningPeer> {
     const { isTls, isAlone = false, name, measure, warmUp = measure } = this.#section;
     const { dir, tls, signal, backend, warmsUpAll } = this.#comparison;
-    const running = await startPeer(peer, { dir: join(dir, `${name}-${peer.name}`.replaceAll(/[^a-z0-9]+/gi, '-')), upstreamPort: backend.port, pem: isTls ? tls!.pem : null, signal });
+    const running = await startPeer(peer, {
+      dir: join(dir, `${name}-${peer.name}`.replaceAll(/[^a-z0-9]+/gi, '-')),
+      upstreamPort: backend.port,
+      pem: isTls ? tls!.pem : null,
+      signal,
+    });
     this.#running.set(peer.name, running);
     try {
       if (isTls) await checkTls(running.port, { env: tls!.env, signal });
-      if (!isAlone && (warmsUpAll || peer.compilesAsItRuns)) await warmUp(running, { ...this.#measurement(), seconds: 1 });
+      if (!isAlone && (warmsUpAll || peer.compilesAsItRuns))
+        await warmUp(running, { ...this.#measurement(), seconds: 1 });
       return running;
     } catch (error) {
       throw await this.#giveUp(running, error as Error);

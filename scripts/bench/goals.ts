@@ -26,13 +26,21 @@ const nginx = 'nginx stream';
 const socketProxyd = 'systemd-socket-proxyd';
 
 type Limit = { value: number; name: string };
-type Goal = { goal: string; section: string; figure: string; isAtLeast?: boolean; limit: (ratioOf: (peer: string) => number | null) => Limit | null };
+type Goal = {
+  goal: string;
+  section: string;
+  figure: string;
+  isAtLeast?: boolean;
+  limit: (ratioOf: (peer: string) => number | null) => Limit | null;
+};
 
 const fixed = (value: number) => () => ({ value, name: `${reference} × ${value}` });
-const peersRatio = (peer: string) => (ratioOf: (peer: string) => number | null): Limit | null => {
-  const value = ratioOf(peer);
-  return value === null ? null : { value, name: peer };
-};
+const peersRatio =
+  (peer: string) =>
+  (ratioOf: (peer: string) => number | null): Limit | null => {
+    const value = ratioOf(peer);
+    return value === null ? null : { value, name: peer };
+  };
 const betterOfBoth = (ratioOf: (peer: string) => number | null): Limit => {
   const ratio = ratioOf(nginx);
   return ratio !== null && ratio < 1 ? { value: ratio, name: nginx } : { value: 1, name: reference };
@@ -61,16 +69,32 @@ export function judge(results: Results): Verdict[] {
     const bound = limit(ratioOf);
     if (bound === null) return [];
     const noise = ratioOf(control);
-    return rows.filter(({ peer }) => peer.startsWith('grace native')).flatMap(({ peer, figures }) => {
-      const { ratio = null, median } = figures[figure] ?? {};
-      const verdicts = ratio === null ? [] : [verdictOf({ goal, peer, value: ratio, bound, isAtLeast, noise })];
-      if (section === 'memory' && median !== undefined) verdicts.push(verdictOf({ goal: `${goal}, in kB`, peer, value: median, bound: { value: memoryTargetKb, name: 'target' }, isAtLeast, noise: null }));
-      return verdicts;
-    });
+    return rows
+      .filter(({ peer }) => peer.startsWith('grace native'))
+      .flatMap(({ peer, figures }) => {
+        const { ratio = null, median } = figures[figure] ?? {};
+        const verdicts = ratio === null ? [] : [verdictOf({ goal, peer, value: ratio, bound, isAtLeast, noise })];
+        if (section === 'memory' && median !== undefined)
+          verdicts.push(
+            verdictOf({
+              goal: `${goal}, in kB`,
+              peer,
+              value: median,
+              bound: { value: memoryTargetKb, name: 'target' },
+              isAtLeast,
+              noise: null,
+            }),
+          );
+        return verdicts;
+      });
   });
 }
 
-function verdictOf({ bound, isAtLeast, ...rest }: Pick<Verdict, 'goal' | 'peer' | 'value' | 'noise'> & { bound: Limit; isAtLeast: boolean }): Verdict {
+function verdictOf({
+  bound,
+  isAtLeast,
+  ...rest
+}: Pick<Verdict, 'goal' | 'peer' | 'value' | 'noise'> & { bound: Limit; isAtLeast: boolean }): Verdict {
   const over = rest.value / bound.value - 1;
   const missing = isAtLeast ? -over : over;
   return { ...rest, limit: bound.value, limitName: bound.name, isMet: missing <= 0, missing };
@@ -79,6 +103,17 @@ function verdictOf({ bound, isAtLeast, ...rest }: Pick<Verdict, 'goal' | 'peer' 
 export function printVerdicts(title: string, verdicts: readonly Verdict[]): string {
   const number = (value: number | null) => (value === null ? '' : value.toFixed(2));
   const percent = (part: number) => `${Math.abs(part * 100).toFixed(0)} %`;
-  const cells = verdicts.map(({ goal, peer, value, limit, limitName, isMet, missing, noise }) => [goal, peer, number(value), number(limit), limitName, number(noise), isMet ? `met, ${percent(missing)} to spare` : `missed by ${percent(missing)}`]);
-  return [title, ...alignColumns([['', 'of', 'is', 'limit', 'which is', 'noise', ''], ...cells]).map((line) => `  ${line}`)].join('\n');
+  const cells = verdicts.map(({ goal, peer, value, limit, limitName, isMet, missing, noise }) => [
+    goal,
+    peer,
+    number(value),
+    number(limit),
+    limitName,
+    number(noise),
+    isMet ? `met, ${percent(missing)} to spare` : `missed by ${percent(missing)}`,
+  ]);
+  return [
+    title,
+    ...alignColumns([['', 'of', 'is', 'limit', 'which is', 'noise', ''], ...cells]).map((line) => `  ${line}`),
+  ].join('\n');
 }

@@ -27,7 +27,13 @@ export type Interleaving<P extends { name: string }> = {
 };
 
 /** Rejects when interrupted, and for nothing that a peer does. */
-export async function interleave<P extends { name: string }>({ peers, rounds, measure, onFailure, signal }: Interleaving<P>): Promise<Rounds> {
+export async function interleave<P extends { name: string }>({
+  peers,
+  rounds,
+  measure,
+  onFailure,
+  signal,
+}: Interleaving<P>): Promise<Rounds> {
   const figures = new Map(peers.map(({ name }) => [name, Array.from<Figures | null>({ length: rounds }).fill(null)]));
   const failures = new Map<string, number>();
   for (let round = 0; round < rounds; round++) {

@@ -17,7 +17,14 @@ export type WrkResult = { requests: number; perSecond: number; p50Us: number; p9
 
 /** Requests by wrk's one thread for a whole number of seconds. Rejects when more than one in a hundred failed. */
 export async function wrk({ url, connections, seconds, closes = false, ...load }: WrkOptions): Promise<WrkResult> {
-  const args = ['-t1', `-c${connections}`, `-d${seconds}s`, '--latency', ...(closes ? ['-H', 'Connection: close'] : []), url];
+  const args = [
+    '-t1',
+    `-c${connections}`,
+    `-d${seconds}s`,
+    '--latency',
+    ...(closes ? ['-H', 'Connection: close'] : []),
+    url,
+  ];
   return parseWrk(await run(findProgram('wrk')!, args, { ...load, timeoutMs: seconds * 1000 + graceMs }));
 }
 
@@ -26,9 +33,15 @@ export function parseWrk(text: string): WrkResult {
   const time = (name: string) => microseconds(new RegExp(`^ +${name}% +([0-9.]+[a-z]+)`, 'm').exec(text)?.[1] ?? '');
   const requests = number(/([0-9]+) requests in/);
   const bytes = bytesOf(/requests in [^,]+, ([0-9.]+[KMGT]?B) read/.exec(text)?.[1] ?? '');
-  const errors = [...(/Socket errors: .*/.exec(text)?.[0].matchAll(/[0-9]+/g) ?? [])].reduce((sum, [count]) => sum + Number(count), 0);
+  const errors = [...(/Socket errors: .*/.exec(text)?.[0].matchAll(/[0-9]+/g) ?? [])].reduce(
+    (sum, [count]) => sum + Number(count),
+    0,
+  );
   const refused = Number(/Non-2xx or 3xx responses: ([0-9]+)/.exec(text)?.[1] ?? 0);
-  if (!(bytes > 0) || errors + refused > requests / 100) throw new Error(`wrk had ${requests} answers of ${bytes} bytes in all, ${errors} socket errors and ${refused} answers that were errors`);
+  if (!(bytes > 0) || errors + refused > requests / 100)
+    throw new Error(
+      `wrk had ${requests} answers of ${bytes} bytes in all, ${errors} socket errors and ${refused} answers that were errors`,
+    );
   return {
     requests,
     perSecond: number(/Requests\/sec: +([0-9.]+)/),
@@ -61,11 +74,29 @@ export type IperfResult = {
 };
 
 /** What arrived, at the server or with `isReverse` at the client. */
-export async function iperf3({ port, streams, amount, isReverse, ...load }: Load & { port: number; streams: number; amount: Amount; isReverse: boolean }): Promise<IperfResult> {
-  const args = ['-c', '127.0.0.1', '-p', `${port}`, '-P', `${streams}`, ...('seconds' in amount ? ['-t', `${amount.seconds}`] : ['-n', `${amount.megabytes}M`]), '-J', ...(isReverse ? ['-R'] : [])];
+export async function iperf3({
+  port,
+  streams,
+  amount,
+  isReverse,
+  ...load
+}: Load & { port: number; streams: number; amount: Amount; isReverse: boolean }): Promise<IperfResult> {
+  const args = [
+    '-c',
+    '127.0.0.1',
+    '-p',
+    `${port}`,
+    '-P',
+    `${streams}`,
+    ...('seconds' in amount ? ['-t', `${amount.seconds}`] : ['-n', `${amount.megabytes}M`]),
+    '-J',
+    ...(isReverse ? ['-R'] : []),
+  ];
   const timeoutMs = ('seconds' in amount ? amount.seconds * 1000 : 0) + graceMs;
   for (let tries = 1; ; tries++) {
-    const result = parseIperf3(await run('/bin/sh', ['-c', '"$0" "$@" || true', findProgram('iperf3')!, ...args], { ...load, timeoutMs }));
+    const result = parseIperf3(
+      await run('/bin/sh', ['-c', '"$0" "$@" || true', findProgram('iperf3')!, ...args], { ...load, timeoutMs }),
+    );
     if (result.bytes > 0) return result;
     // The server takes one test at a time, and a look at its port, as whether it answers, for one.
     if (result.hasBegun || tries === 10) throw new Error(`iperf3 did not measure anything: ${result.error}`);
@@ -74,19 +105,32 @@ export async function iperf3({ port, streams, amount, isReverse, ...load }: Load
 }
 
 export function parseIperf3(text: string): IperfResult {
-  const { start, end, error = 'nothing arrived' } = JSON.parse(text) as { start?: { connected?: unknown[] }; end?: { sum_received?: { bytes: number; seconds: number } }; error?: string };
+  const {
+    start,
+    end,
+    error = 'nothing arrived',
+  } = JSON.parse(text) as {
+    start?: { connected?: unknown[] };
+    end?: { sum_received?: { bytes: number; seconds: number } };
+    error?: string;
+  };
   const { bytes = 0, seconds = 0 } = end?.sum_received ?? {};
   return { bytes, seconds, hasBegun: (start?.connected?.length ?? 0) > 0, error };
 }
 
 /** Handshakes, one after the other, each with a request for the page, for about that many seconds; how many. Never resumes a session. */
-export async function handshakes({ port, seconds, ...load }: Load & { port: number; seconds: number }): Promise<number> {
+export async function handshakes({
+  port,
+  seconds,
+  ...load
+}: Load & { port: number; seconds: number }): Promise<number> {
   const args = ['s_time', '-new', '-connect', `127.0.0.1:${port}`, '-www', '/', '-time', `${seconds}`];
   return parseHandshakes(await run('openssl', args, { ...load, timeoutMs: seconds * 1000 + graceMs }));
 }
 
 export function parseHandshakes(text: string): number {
-  const [, count = '0', bytes = '0'] = /([0-9]+) connections in [0-9]+ real seconds, ([0-9]+) bytes read/.exec(text) ?? [];
+  const [, count = '0', bytes = '0'] =
+    /([0-9]+) connections in [0-9]+ real seconds, ([0-9]+) bytes read/.exec(text) ?? [];
   if (count === '0' || bytes === '0') throw new Error('no handshake led to an answer');
   return Number(count);
 }

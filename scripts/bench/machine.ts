@@ -22,13 +22,28 @@ const tools: readonly Versioned[] = [
   { name: 'openssl', program: 'openssl', versionArgs: ['version'] },
 ];
 
-export async function describeMachine(programs: readonly Versioned[], { signal }: { signal: AbortSignal }): Promise<Machine> {
+export async function describeMachine(
+  programs: readonly Versioned[],
+  { signal }: { signal: AbortSignal },
+): Promise<Machine> {
   const versions: Record<string, string | null> = {};
-  for (const { name, program, versionArgs } of [...programs, ...tools]) versions[name] = await versionOf({ program, versionArgs, signal });
-  return { kernel: release(), processor: cpus()[0]?.model ?? 'unknown', cores: cpus().length, memoryGB: Math.round(totalmem() / 2 ** 30), loadBefore: loadavg()[0]!, versions };
+  for (const { name, program, versionArgs } of [...programs, ...tools])
+    versions[name] = await versionOf({ program, versionArgs, signal });
+  return {
+    kernel: release(),
+    processor: cpus()[0]?.model ?? 'unknown',
+    cores: cpus().length,
+    memoryGB: Math.round(totalmem() / 2 ** 30),
+    loadBefore: loadavg()[0]!,
+    versions,
+  };
 }
 
-async function versionOf({ program, versionArgs, signal }: Omit<Versioned, 'name'> & { signal: AbortSignal }): Promise<string | null> {
+async function versionOf({
+  program,
+  versionArgs,
+  signal,
+}: Omit<Versioned, 'name'> & { signal: AbortSignal }): Promise<string | null> {
   const path = findProgram(program);
   if (path === null) return null;
   // Some say it on stderr, and wrk ends with 1 when it does.
@@ -43,5 +58,8 @@ export function parseVersion(text: string): string {
 
 export function printMachine({ kernel, processor, cores, memoryGB, loadBefore, versions }: Machine): string {
   const installed = Object.entries(versions).map(([name, version]) => `${name} ${version ?? '(not installed)'}`);
-  return [`Linux ${kernel}, ${cores} × ${processor}, ${memoryGB} GB, load ${loadBefore.toFixed(2)} before`, installed.join(', ')].join('\n');
+  return [
+    `Linux ${kernel}, ${cores} × ${processor}, ${memoryGB} GB, load ${loadBefore.toFixed(2)} before`,
+    installed.join(', '),
+  ].join('\n');
 }

@@ -29,7 +29,9 @@ async function costOf<T>({ pid }: RunningPeer, work: () => Promise<T>): Promise<
 
 /** Requests over connections that are kept. */
 export async function requests(peer: RunningPeer, { seconds, ...load }: Measurement): Promise<Figures> {
-  const { result, cpu, all } = await costOf(peer, () => wrk({ ...load, url: `http://127.0.0.1:${peer.port}/`, connections: 50, seconds }));
+  const { result, cpu, all } = await costOf(peer, () =>
+    wrk({ ...load, url: `http://127.0.0.1:${peer.port}/`, connections: 50, seconds }),
+  );
   return {
     'CPU µs/request': (cpu / result.requests) * 1e6,
     'all µs/request': (all / result.requests) * 1e6,
@@ -41,7 +43,9 @@ export async function requests(peer: RunningPeer, { seconds, ...load }: Measurem
 
 /** A new connection for each request. */
 export async function connections(peer: RunningPeer, { seconds, ...load }: Measurement): Promise<Figures> {
-  const { result, cpu, all } = await costOf(peer, () => wrk({ ...load, url: `http://127.0.0.1:${peer.port}/`, connections: 20, seconds, closes: true }));
+  const { result, cpu, all } = await costOf(peer, () =>
+    wrk({ ...load, url: `http://127.0.0.1:${peer.port}/`, connections: 20, seconds, closes: true }),
+  );
   return {
     'CPU µs/connection': (cpu / result.requests) * 1e6,
     'all µs/connection': (all / result.requests) * 1e6,
@@ -53,13 +57,18 @@ export async function connections(peer: RunningPeer, { seconds, ...load }: Measu
 export async function threads(peer: RunningPeer, measurement: Measurement): Promise<Figures> {
   const kept = await requests(peer, measurement);
   const made = await connections(peer, measurement);
-  const pick = (figures: Figures, ...names: string[]) => Object.fromEntries(names.map((name) => [name, figures[name]!]));
+  const pick = (figures: Figures, ...names: string[]) =>
+    Object.fromEntries(names.map((name) => [name, figures[name]!]));
   return { ...pick(kept, 'requests/s', 'CPU µs/request'), ...pick(made, 'connections/s', 'CPU µs/connection') };
 }
 
 /** Bulk through iperf3, one way after the other, each for that many seconds: up is to the server. */
-export async function bulk(peer: RunningPeer, { seconds, streams, ...load }: Measurement & { streams: number }): Promise<Figures> {
-  const way = (isReverse: boolean) => costOf(peer, () => iperf3({ ...load, port: peer.port, streams, amount: { seconds }, isReverse }));
+export async function bulk(
+  peer: RunningPeer,
+  { seconds, streams, ...load }: Measurement & { streams: number },
+): Promise<Figures> {
+  const way = (isReverse: boolean) =>
+    costOf(peer, () => iperf3({ ...load, port: peer.port, streams, amount: { seconds }, isReverse }));
   const [up, down] = [await way(false), await way(true)];
   const bytes = up.result.bytes + down.result.bytes;
   const rate = (amount: number, time: number) => (amount * 8) / time / 1e9;
@@ -75,8 +84,12 @@ export async function bulk(peer: RunningPeer, { seconds, streams, ...load }: Mea
 }
 
 /** A little of both ways, for a peer that is to be warm. */
-export async function warmUpBulk({ port }: RunningPeer, { streams, ...load }: Measurement & { streams: number }): Promise<void> {
-  for (const isReverse of [false, true]) await iperf3({ ...load, port, streams, amount: { megabytes: 256 }, isReverse });
+export async function warmUpBulk(
+  { port }: RunningPeer,
+  { streams, ...load }: Measurement & { streams: number },
+): Promise<void> {
+  for (const isReverse of [false, true])
+    await iperf3({ ...load, port, streams, amount: { megabytes: 256 }, isReverse });
 }
 
 /** Times to the answer on one quiet connection, while fifty others ask as fast as they are answered. */
@@ -84,7 +97,12 @@ export async function latency(peer: RunningPeer, { seconds, ...load }: Measureme
   const busy = wrk({ ...load, url: `http://127.0.0.1:${peer.port}/`, connections: 50, seconds: seconds + 1 });
   const quiet = async () => {
     await delay(400, undefined, load); // the load is up to speed
-    return JSON.parse(await run(process.execPath, [join(here, 'ping.ts'), `${peer.port}`, `${seconds}`], { ...load, timeoutMs: seconds * 1000 + 10_000 })) as { p50: number; p99: number };
+    return JSON.parse(
+      await run(process.execPath, [join(here, 'ping.ts'), `${peer.port}`, `${seconds}`], {
+        ...load,
+        timeoutMs: seconds * 1000 + 10_000,
+      }),
+    ) as { p50: number; p99: number };
   };
   const [outcome, pings] = await Promise.allSettled([busy, quiet()]);
   if (outcome.status === 'rejected') throw outcome.reason;
@@ -100,11 +118,21 @@ export async function fullHandshakes(peer: RunningPeer, { seconds, ...load }: Me
     return counts.reduce((sum, count) => sum + count, 0);
   });
   const took = (performance.now() - startedAt) / 1000;
-  return { 'CPU µs/handshake': (cpu / result) * 1e6, 'all µs/handshake': (all / result) * 1e6, 'handshakes/s': result / took };
+  return {
+    'CPU µs/handshake': (cpu / result) * 1e6,
+    'all µs/handshake': (all / result) * 1e6,
+    'handshakes/s': result / took,
+  };
 }
 
 /** One large file after the other, over TLS. */
 export async function download(peer: RunningPeer, { seconds, ...load }: Measurement): Promise<Figures> {
-  const { result, cpu, all } = await costOf(peer, () => wrk({ ...load, url: `https://127.0.0.1:${peer.port}/large`, connections: 4, seconds }));
-  return { 'CPU s/GB': cpu / (result.bytes / 1e9), 'all s/GB': all / (result.bytes / 1e9), 'Gbit/s': (result.bytes * 8) / seconds / 1e9 };
+  const { result, cpu, all } = await costOf(peer, () =>
+    wrk({ ...load, url: `https://127.0.0.1:${peer.port}/large`, connections: 4, seconds }),
+  );
+  return {
+    'CPU s/GB': cpu / (result.bytes / 1e9),
+    'all s/GB': all / (result.bytes / 1e9),
+    'Gbit/s': (result.bytes * 8) / seconds / 1e9,
+  };
 }

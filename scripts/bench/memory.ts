@@ -17,19 +17,33 @@ const batchTimeoutMs = 15_000;
 const spareDescriptors = 100;
 
 /** With fewer connections than asked for, where a peer is not allowed the descriptors for them; the figures say how many. */
-export async function memory(peer: RunningPeer, { count: wanted, signal }: { count: number; signal: AbortSignal }): Promise<Figures> {
-  const count = Math.min(wanted, Math.floor((descriptorLimit(peer.pid) - spareDescriptors) / peer.descriptorsPerConnection));
+export async function memory(
+  peer: RunningPeer,
+  { count: wanted, signal }: { count: number; signal: AbortSignal },
+): Promise<Figures> {
+  const count = Math.min(
+    wanted,
+    Math.floor((descriptorLimit(peer.pid) - spareDescriptors) / peer.descriptorsPerConnection),
+  );
   const atRest = await settledKb(peer, signal);
   const sockets: net.Socket[] = [];
   try {
     while (sockets.length < count) {
-      const batch = Array.from({ length: Math.min(batchSize, count - sockets.length) }, () => net.connect(peer.port, '127.0.0.1'));
+      const batch = Array.from({ length: Math.min(batchSize, count - sockets.length) }, () =>
+        net.connect(peer.port, '127.0.0.1'),
+      );
       sockets.push(...batch);
-      await Promise.all(batch.map((socket) => echo(socket, AbortSignal.any([signal, AbortSignal.timeout(batchTimeoutMs)])))).catch((error: unknown) => {
+      await Promise.all(
+        batch.map((socket) => echo(socket, AbortSignal.any([signal, AbortSignal.timeout(batchTimeoutMs)]))),
+      ).catch((error: unknown) => {
         throw new Error(`after ${sockets.length - batch.length} of ${count} connections: ${(error as Error).message}`);
       });
     }
-    return { 'at rest MB': atRest / 1024, 'kB/connection': ((await settledKb(peer, signal)) - atRest) / count, connections: count };
+    return {
+      'at rest MB': atRest / 1024,
+      'kB/connection': ((await settledKb(peer, signal)) - atRest) / count,
+      connections: count,
+    };
   } finally {
     for (const socket of sockets) socket.destroy();
   }

@@ -71,7 +71,8 @@ function count(text: string, flag: string): number {
 }
 
 function parseEngine(name: string): string {
-  if (name !== 'native' && name !== 'portable') throw new Error(`--engine takes native or portable, or both with a comma, not "${name}"`);
+  if (name !== 'native' && name !== 'portable')
+    throw new Error(`--engine takes native or portable, or both with a comma, not "${name}"`);
   return name;
 }
 

@@ -39,7 +39,12 @@ export type Peer = {
   start(options: PeerOptions): Promise<Running>;
 };
 
-export type RunningPeer = Running & { name: string; port: number; descriptorsPerConnection: number; restsWithinMs: number };
+export type RunningPeer = Running & {
+  name: string;
+  port: number;
+  descriptorsPerConnection: number;
+  restsWithinMs: number;
+};
 
 /** Arguments and files of one start. */
 type Setup = { args: readonly string[]; config?: string };
@@ -62,17 +67,31 @@ export function graceCommand(path: string): { file: string; args: string[] } {
   return /\.[cm]?[jt]s$/.test(path) ? { file: process.execPath, args: [path] } : { file: path, args: [] };
 }
 
-export function grace(name: string, { path, engine, threads = 1 }: { path: string; engine: string; threads?: number }): Peer {
+export function grace(
+  name: string,
+  { path, engine, threads = 1 }: { path: string; engine: string; threads?: number },
+): Peer {
   const { file, args } = graceCommand(path);
   const flags = ['--engine', engine, ...(engine === 'native' ? ['--threads', `${threads}`] : [])];
   return {
-    name, program: file, versionArgs: [...args, '--version'], speaksTls: true, isPlain: true, compilesAsItRuns: true, restsWithinMs: 36_000,
+    name,
+    program: file,
+    versionArgs: [...args, '--version'],
+    speaksTls: true,
+    isPlain: true,
+    compilesAsItRuns: true,
+    restsWithinMs: 36_000,
     async start({ dir, port, upstreamPort, pem, signal }) {
       const state = join(dir, 'state');
-      const daemon = start(file, [...args, '-d', state, 'daemon', '--no-keeper', ...flags], { output: join(dir, 'output') });
+      const daemon = start(file, [...args, '-d', state, 'daemon', '--no-keeper', ...flags], {
+        output: join(dir, 'output'),
+      });
       try {
         await waitForDaemon([file, ...args, '-d', state], signal);
-        const source = pem === null ? `tcp:${port}:interface=127.0.0.1:backlog=${backlog}` : `ssl:${port}:interface=127.0.0.1:backlog=${backlog}:privateKey=${pem}`;
+        const source =
+          pem === null
+            ? `tcp:${port}:interface=127.0.0.1:backlog=${backlog}`
+            : `ssl:${port}:interface=127.0.0.1:backlog=${backlog}:privateKey=${pem}`;
         await run(file, [...args, '-d', state, 'start', source, `tcp:127.0.0.1:${upstreamPort}`], { signal });
         return daemon;
       } catch (error) {
@@ -94,7 +113,10 @@ async function waitForDaemon([file, ...args]: string[], signal: AbortSignal): Pr
   }
 }
 
-export function haproxy(name: string, { splices = false, threads = 1 }: { splices?: boolean; threads?: number } = {}): Peer {
+export function haproxy(
+  name: string,
+  { splices = false, threads = 1 }: { splices?: boolean; threads?: number } = {},
+): Peer {
   const peer = { name, program: 'haproxy', versionArgs: ['-v'], speaksTls: !splices, isPlain: true };
   return configured(peer, ({ file, port, upstreamPort, pem }) => ({
     args: ['-db', '-f', file],
@@ -141,39 +163,66 @@ stream {
 }
 
 export const socketProxyd: Peer = {
-  name: 'systemd-socket-proxyd', program: 'systemd-socket-proxyd', versionArgs: ['--version'], speaksTls: false, isPlain: true,
+  name: 'systemd-socket-proxyd',
+  program: 'systemd-socket-proxyd',
+  versionArgs: ['--version'],
+  speaksTls: false,
+  isPlain: true,
   descriptorsPerConnection: 6, // a pipe each way beside the sockets
   async start({ dir, port, upstreamPort }) {
     const listener = await openListener({ kind: 'tcp', host: '127.0.0.1', port, backlog }, { name: 'bench' });
     try {
       // As systemd starts it (IgnoreSIGPIPE=yes): otherwise it ends when a client leaves early.
       const args = ['--connections-max=20000', `127.0.0.1:${upstreamPort}`];
-      return start(findProgram('systemd-socket-proxyd')!, args, { output: join(dir, 'output'), env: { LISTEN_FDS: '1' }, descriptor: listener.fd, ignoresSigpipe: true });
+      return start(findProgram('systemd-socket-proxyd')!, args, {
+        output: join(dir, 'output'),
+        env: { LISTEN_FDS: '1' },
+        descriptor: listener.fd,
+        ignoresSigpipe: true,
+      });
     } finally {
       listener.close();
     }
   },
 };
 
-export const rinetd = configured({ name: 'rinetd', program: 'rinetd', versionArgs: ['-v'], speaksTls: false, isPlain: true }, ({ dir, file, port, upstreamPort }) => ({
-  args: ['-f', '-c', file],
-  config: `127.0.0.1 ${port} 127.0.0.1 ${upstreamPort}\npidlogfile ${dir}/pid\n`,
-}));
+export const rinetd = configured(
+  { name: 'rinetd', program: 'rinetd', versionArgs: ['-v'], speaksTls: false, isPlain: true },
+  ({ dir, file, port, upstreamPort }) => ({
+    args: ['-f', '-c', file],
+    config: `127.0.0.1 ${port} 127.0.0.1 ${upstreamPort}\npidlogfile ${dir}/pid\n`,
+  }),
+);
 
-export const socat = configured({ name: 'socat', program: 'socat', versionArgs: ['-V'], speaksTls: false, isPlain: true }, ({ port, upstreamPort }) => ({
-  args: [`TCP-LISTEN:${port},bind=127.0.0.1,reuseaddr,fork,backlog=${backlog}`, `TCP:127.0.0.1:${upstreamPort}`],
-}));
+export const socat = configured(
+  { name: 'socat', program: 'socat', versionArgs: ['-V'], speaksTls: false, isPlain: true },
+  ({ port, upstreamPort }) => ({
+    args: [`TCP-LISTEN:${port},bind=127.0.0.1,reuseaddr,fork,backlog=${backlog}`, `TCP:127.0.0.1:${upstreamPort}`],
+  }),
+);
 
 /** `program`: a copy of Node's executable, where the pages that this benchmark shares with it would distort its memory. */
 export function nodePipe(program: string): Peer {
-  return configured({ name: 'node:net pipe', program, versionArgs: ['--version'], speaksTls: false, isPlain: true, compilesAsItRuns: true }, ({ port, upstreamPort }) => ({
-    args: [join(here, 'node-pipe.ts'), `${port}`, `${upstreamPort}`],
-  }));
+  return configured(
+    {
+      name: 'node:net pipe',
+      program,
+      versionArgs: ['--version'],
+      speaksTls: false,
+      isPlain: true,
+      compilesAsItRuns: true,
+    },
+    ({ port, upstreamPort }) => ({
+      args: [join(here, 'node-pipe.ts'), `${port}`, `${upstreamPort}`],
+    }),
+  );
 }
 
-export const hitch = configured({ name: 'hitch', program: 'hitch', versionArgs: ['--version'], speaksTls: true, isPlain: false }, ({ file, port, upstreamPort, pem }) => ({
-  args: [`--config=${file}`],
-  config: `
+export const hitch = configured(
+  { name: 'hitch', program: 'hitch', versionArgs: ['--version'], speaksTls: true, isPlain: false },
+  ({ file, port, upstreamPort, pem }) => ({
+    args: [`--config=${file}`],
+    config: `
 frontend = { host = "127.0.0.1" port = "${port}" }
 backend = "[127.0.0.1]:${upstreamPort}"
 pem-file = "${pem}"
@@ -183,11 +232,14 @@ daemon = off
 log-level = 1
 ${process.getuid?.() === 0 ? 'user = "nobody"' : ''}
 `,
-}));
+  }),
+);
 
-export const stunnel = configured({ name: 'stunnel4', program: 'stunnel4', versionArgs: ['-version'], speaksTls: true, isPlain: false }, ({ file, port, upstreamPort, pem }) => ({
-  args: [file],
-  config: `
+export const stunnel = configured(
+  { name: 'stunnel4', program: 'stunnel4', versionArgs: ['-version'], speaksTls: true, isPlain: false },
+  ({ file, port, upstreamPort, pem }) => ({
+    args: [file],
+    config: `
 foreground = yes
 debug = emerg
 syslog = no
@@ -197,7 +249,8 @@ accept = 127.0.0.1:${port}
 connect = 127.0.0.1:${upstreamPort}
 cert = ${pem}
 `,
-}));
+  }),
+);
 
 /** Start a peer and wait until it accepts. The caller stops it. */
 export async function startPeer(peer: Peer, options: Omit<PeerOptions, 'port'>): Promise<RunningPeer> {
@@ -206,7 +259,13 @@ export async function startPeer(peer: Peer, options: Omit<PeerOptions, 'port'>):
   const running = await peer.start({ ...options, port });
   try {
     await answers(port, { ended: running.ended, signal: options.signal });
-    return { ...running, name: peer.name, port, descriptorsPerConnection: peer.descriptorsPerConnection ?? 2, restsWithinMs: peer.restsWithinMs ?? 0 };
+    return {
+      ...running,
+      name: peer.name,
+      port,
+      descriptorsPerConnection: peer.descriptorsPerConnection ?? 2,
+      restsWithinMs: peer.restsWithinMs ?? 0,
+    };
   } catch (error) {
     const words = running.lastWords();
     await running.stop();

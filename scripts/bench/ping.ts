@@ -27,7 +27,9 @@ socket.on('data', (data: string) => {
   if (performance.now() < endAt) return void setTimeout(ask, 1);
   const sorted = timesUs.slice(unmeasured).sort((a, b) => a - b);
   if (sorted.length === 0) fail(`only ${timesUs.length} answers in ${seconds} s`);
-  console.log(JSON.stringify({ p50: sorted[Math.floor(sorted.length * 0.5)], p99: sorted[Math.floor(sorted.length * 0.99)] }));
+  console.log(
+    JSON.stringify({ p50: sorted[Math.floor(sorted.length * 0.5)], p99: sorted[Math.floor(sorted.length * 0.99)] }),
+  );
   process.exit();
 });
 socket.on('end', () => fail('the connection was closed'));

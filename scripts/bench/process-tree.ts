@@ -13,7 +13,7 @@ export function processTree(root: number): number[] {
     children.set(parent, [...(children.get(parent) ?? []), Number(entry)]);
   }
   const tree: number[] = [];
-  for (const queue = [root]; queue.length > 0; ) {
+  for (const queue = [root]; queue.length > 0;) {
     const pid = queue.pop()!;
     tree.push(pid);
     queue.push(...(children.get(pid) ?? []));
@@ -43,7 +43,12 @@ export function cpuSeconds(roots: readonly number[]): number {
 function processSeconds(pid: number): number {
   const fields = statFields(pid);
   if (!fields) return 0;
-  const [utime, stime, cutime, cstime] = fields.slice(11, 15).map((ticks) => Number(ticks) / ticksPerSecond) as [number, number, number, number];
+  const [utime, stime, cutime, cstime] = fields.slice(11, 15).map((ticks) => Number(ticks) / ticksPerSecond) as [
+    number,
+    number,
+    number,
+    number,
+  ];
   return Math.max(threadSeconds(pid), utime + stime) + cutime + cstime;
 }
 
@@ -98,6 +103,10 @@ export type MachineTimes = {
 
 /** CPU seconds of the machine since it was started. */
 export function machineTimes(): MachineTimes {
-  const [user, nice, system, , , irq, softirq, stolen] = readFileSync('/proc/stat', 'utf8').split('\n')[0]!.split(/\s+/).slice(1).map((ticks) => Number(ticks) / ticksPerSecond) as [number, number, number, number, number, number, number, number];
+  const [user, nice, system, , , irq, softirq, stolen] = readFileSync('/proc/stat', 'utf8')
+    .split('\n')[0]!
+    .split(/\s+/)
+    .slice(1)
+    .map((ticks) => Number(ticks) / ticksPerSecond) as [number, number, number, number, number, number, number, number];
   return { busy: user + nice + system + irq + softirq, stolen };
 }

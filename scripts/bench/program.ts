@@ -17,7 +17,9 @@ const stopTimeoutMs = 2000;
 
 /** The path of a program, or null when it is not installed. A name with a slash is a path already. */
 export function findProgram(name: string): string | null {
-  const candidates = name.includes('/') ? [name] : [...(process.env['PATH'] ?? '').split(':'), ...furtherPlaces].map((dir) => join(dir, name));
+  const candidates = name.includes('/')
+    ? [name]
+    : [...(process.env['PATH'] ?? '').split(':'), ...furtherPlaces].map((dir) => join(dir, name));
   return candidates.find(isExecutable) ?? null;
 }
 
@@ -52,7 +54,11 @@ export type StartOptions = {
 };
 
 /** Start a program that runs until it is stopped. The pid is its own: a shell raises its limits and becomes it. */
-export function start(file: string, args: readonly string[], { output, env = {}, descriptor, cpus = null, ignoresSigpipe = false }: StartOptions): Running {
+export function start(
+  file: string,
+  args: readonly string[],
+  { output, env = {}, descriptor, cpus = null, ignoresSigpipe = false }: StartOptions,
+): Running {
   const log = openSync(output, 'a');
   const stdio: StdioOptions = ['ignore', log, log, ...(descriptor === undefined ? [] : [descriptor])];
   const pinned = cpus === null ? [file, ...args] : ['taskset', '-c', cpus, file, ...args];
@@ -61,14 +67,18 @@ export function start(file: string, args: readonly string[], { output, env = {},
   const child = spawn('/bin/sh', ['-c', script, ...pinned], { stdio, env: { ...process.env, ...env } });
   closeSync(log);
   let ending = '';
-  const ended = once(child, 'exit').then(([code, signal]) => void (ending = signal === null ? `ended with code ${code}` : `ended by ${signal}`));
+  const ended = once(child, 'exit').then(
+    ([code, signal]) => void (ending = signal === null ? `ended with code ${code}` : `ended by ${signal}`),
+  );
   const pid = child.pid ?? -1;
   return {
     pid,
     ended,
     lastWords() {
       const said = readFileSync(output, 'utf8').trim().split('\n').slice(-2).join(' / ').trim();
-      return [ending, said === '' ? 'said nothing' : `said "${said.slice(-300)}"`].filter((part) => part !== '').join(', ');
+      return [ending, said === '' ? 'said nothing' : `said "${said.slice(-300)}"`]
+        .filter((part) => part !== '')
+        .join(', ');
     },
     async stop() {
       const tree = processTree(pid).map((each) => ({ pid: each, since: startTime(each) }));
@@ -90,7 +100,11 @@ export type RunOptions = {
 };
 
 /** Run a program to its end; its stdout. Rejects with what it said when it fails, hangs or is interrupted. */
-export async function run(file: string, args: readonly string[], { signal, timeoutMs = 30_000, env = {}, cpus = null }: RunOptions): Promise<string> {
+export async function run(
+  file: string,
+  args: readonly string[],
+  { signal, timeoutMs = 30_000, env = {}, cpus = null }: RunOptions,
+): Promise<string> {
   signal.throwIfAborted();
   const [command, ...rest] = cpus === null ? [file, ...args] : ['taskset', '-c', cpus, file, ...args];
   const child = spawn(command!, rest, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } });

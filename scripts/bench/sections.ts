@@ -31,42 +31,147 @@ export type Section = {
   warmUp?(peer: RunningPeer, measurement: Measurement): Promise<unknown>;
 };
 
-export const sectionNames = ['requests', 'connections', 'bulk', 'bulk8', 'latency', 'memory', 'handshakes', 'tls', 'threads', 'commands'] as const;
+export const sectionNames = [
+  'requests',
+  'connections',
+  'bulk',
+  'bulk8',
+  'latency',
+  'memory',
+  'handshakes',
+  'tls',
+  'threads',
+  'commands',
+] as const;
 
 /** `nodeCopy`: an executable of Node that nothing else runs. */
-export function sectionsOf({ idleConnections, threads: threadCounts, reference, engines, builds, nodeCopy }: Options & { nodeCopy: string }): Section[] {
-  const graces = engines.flatMap((engine) => builds.map(({ name, path }) => grace(`grace ${engine} ${name}`.trim(), { path, engine })));
+export function sectionsOf({
+  idleConnections,
+  threads: threadCounts,
+  reference,
+  engines,
+  builds,
+  nodeCopy,
+}: Options & { nodeCopy: string }): Section[] {
+  const graces = engines.flatMap((engine) =>
+    builds.map(({ name, path }) => grace(`grace ${engine} ${name}`.trim(), { path, engine })),
+  );
   // The same program once more: how far its ratio is from 1 is the noise of this machine.
   const haproxies = [haproxy('HAProxy again'), haproxy('HAProxy splice', { splices: true })];
-  const peers = [haproxy('HAProxy'), ...graces, ...haproxies, nginx('nginx stream'), socketProxyd, rinetd, socat, nodePipe(nodeCopy), hitch, stunnel];
+  const peers = [
+    haproxy('HAProxy'),
+    ...graces,
+    ...haproxies,
+    nginx('nginx stream'),
+    socketProxyd,
+    rinetd,
+    socat,
+    nodePipe(nodeCopy),
+    hitch,
+    stunnel,
+  ];
   const plain = { isTls: false, peers: peers.filter(({ isPlain }) => isPlain), reference };
   const tls = { isTls: true, peers: peers.filter(({ speaksTls }) => speaksTls), reference };
   const { version, cipher, group, key } = parameters;
   const agreed = `${version}, ${cipher}, ${group}, ${key}: the client offers nothing else, and each peer is asked before`;
   const bulkRemark = 'CPU s/GB: both ways together, then to the server (up) and from it (down)';
   return [
-    { ...plain, name: 'requests', title: 'Requests over 50 kept connections', backend: 'http', tools: ['wrk'], measure: requests },
-    { ...plain, name: 'connections', title: 'A new connection for each request, 20 at a time', backend: 'http', tools: ['wrk'], measure: connections },
-    { ...plain, name: 'bulk', title: 'Bulk both ways, 1 stream', remark: bulkRemark, backend: 'iperf3', tools: ['iperf3'], ...bulkOf(1) },
-    { ...plain, name: 'bulk8', title: 'Bulk both ways, 8 streams', remark: bulkRemark, backend: 'iperf3', tools: ['iperf3'], ...bulkOf(8) },
-    { ...plain, name: 'latency', title: 'One quiet connection beside 50 busy ones', remark: 'the busy ones go as fast as the peer lets them', backend: 'http', tools: ['wrk'], measure: latency, warmUp: requests },
     {
-      ...plain, name: 'memory', title: `Memory (PSS), at rest and for each of ${idleConnections} idle connections`, backend: 'echo', tools: [], rounds: 1, isAlone: true,
-      remark: 'each peer alone, so that it shares its pages with nobody; what the kernel keeps for sockets and pipes is not in it',
+      ...plain,
+      name: 'requests',
+      title: 'Requests over 50 kept connections',
+      backend: 'http',
+      tools: ['wrk'],
+      measure: requests,
+    },
+    {
+      ...plain,
+      name: 'connections',
+      title: 'A new connection for each request, 20 at a time',
+      backend: 'http',
+      tools: ['wrk'],
+      measure: connections,
+    },
+    {
+      ...plain,
+      name: 'bulk',
+      title: 'Bulk both ways, 1 stream',
+      remark: bulkRemark,
+      backend: 'iperf3',
+      tools: ['iperf3'],
+      ...bulkOf(1),
+    },
+    {
+      ...plain,
+      name: 'bulk8',
+      title: 'Bulk both ways, 8 streams',
+      remark: bulkRemark,
+      backend: 'iperf3',
+      tools: ['iperf3'],
+      ...bulkOf(8),
+    },
+    {
+      ...plain,
+      name: 'latency',
+      title: 'One quiet connection beside 50 busy ones',
+      remark: 'the busy ones go as fast as the peer lets them',
+      backend: 'http',
+      tools: ['wrk'],
+      measure: latency,
+      warmUp: requests,
+    },
+    {
+      ...plain,
+      name: 'memory',
+      title: `Memory (PSS), at rest and for each of ${idleConnections} idle connections`,
+      backend: 'echo',
+      tools: [],
+      rounds: 1,
+      isAlone: true,
+      remark:
+        'each peer alone, so that it shares its pages with nobody; what the kernel keeps for sockets and pipes is not in it',
       measure: (peer, { signal }) => memory(peer, { count: idleConnections, signal }),
     },
-    { ...tls, name: 'handshakes', title: 'Full TLS handshakes, each with a request', remark: `${agreed}; by openssl s_time -new, which never resumes a session (wrk does)`, backend: 'http', tools: ['openssl'], measure: fullHandshakes },
-    { ...tls, name: 'tls', title: 'TLS, large files over 4 connections', remark: agreed, backend: 'http', tools: ['wrk', 'openssl'], measure: download },
-    ...(cpus().length < 2 ? [] : [{
-      ...plain, name: 'threads', title: 'One worker and more: 50 kept connections, and 20 new ones at a time', backend: 'http' as const, tools: ['wrk', 'taskset'],
-      remark: 'load and backend may run on processor 0 alone, the peers on all',
-      peers: threadCounts.flatMap((count) => [
-        haproxy(`HAProxy ${count}`, { threads: count }),
-        ...builds.map(({ name, path }) => grace(`grace native ${name} ${count}`.replace('  ', ' '), { path, engine: 'native', threads: count })),
-        nginx(`nginx stream ${count}`, { threads: count }),
-      ]),
-      reference: `HAProxy ${threadCounts[0]}`, loadCpus: '0', measure: threads,
-    }]),
+    {
+      ...tls,
+      name: 'handshakes',
+      title: 'Full TLS handshakes, each with a request',
+      remark: `${agreed}; by openssl s_time -new, which never resumes a session (wrk does)`,
+      backend: 'http',
+      tools: ['openssl'],
+      measure: fullHandshakes,
+    },
+    {
+      ...tls,
+      name: 'tls',
+      title: 'TLS, large files over 4 connections',
+      remark: agreed,
+      backend: 'http',
+      tools: ['wrk', 'openssl'],
+      measure: download,
+    },
+    ...(cpus().length < 2
+      ? []
+      : [
+          {
+            ...plain,
+            name: 'threads',
+            title: 'One worker and more: 50 kept connections, and 20 new ones at a time',
+            backend: 'http' as const,
+            tools: ['wrk', 'taskset'],
+            remark: 'load and backend may run on processor 0 alone, the peers on all',
+            peers: threadCounts.flatMap((count) => [
+              haproxy(`HAProxy ${count}`, { threads: count }),
+              ...builds.map(({ name, path }) =>
+                grace(`grace native ${name} ${count}`.replace('  ', ' '), { path, engine: 'native', threads: count }),
+              ),
+              nginx(`nginx stream ${count}`, { threads: count }),
+            ]),
+            reference: `HAProxy ${threadCounts[0]}`,
+            loadCpus: '0',
+            measure: threads,
+          },
+        ]),
   ];
 }
 

@@ -29,8 +29,12 @@ export function summarize(rounds: Rounds, reference: string | null): Row[] {
     const done = all.filter((figures) => figures !== null);
     const [first] = done;
     if (!first) return [];
-    const ratioOf = (name: string) => median(all.flatMap((figures, round) => ratioIn(figures, base?.[round] ?? null, name)));
-    const figures = Object.keys(first).map((name) => [name, { median: median(done.map((each) => each[name]!)), ratio: finiteOrNull(ratioOf(name)) }]);
+    const ratioOf = (name: string) =>
+      median(all.flatMap((figures, round) => ratioIn(figures, base?.[round] ?? null, name)));
+    const figures = Object.keys(first).map((name) => [
+      name,
+      { median: median(done.map((each) => each[name]!)), ratio: finiteOrNull(ratioOf(name)) },
+    ]);
     return [{ peer, figures: Object.fromEntries(figures), failures: all.length - done.length }];
   });
 }
@@ -53,7 +57,10 @@ export function combine(runs: readonly (readonly Row[])[]): Row[] {
     const figures = names.map((name) => {
       const each = rows.flatMap((row) => row.figures[name] ?? []);
       const ratios = each.flatMap(({ ratio }) => ratio ?? []);
-      return [name, { median: median(each.map((figure) => figure.median)), ratio: ratios.length === 0 ? null : median(ratios) }];
+      return [
+        name,
+        { median: median(each.map((figure) => figure.median)), ratio: ratios.length === 0 ? null : median(ratios) },
+      ];
     });
     return { peer, figures: Object.fromEntries(figures), failures: rows.reduce((sum, row) => sum + row.failures, 0) };
   });

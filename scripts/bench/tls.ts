@@ -15,11 +15,33 @@ export type ClientTls = {
 export async function setUpTls({ dir, signal }: { dir: string; signal: AbortSignal }): Promise<ClientTls> {
   const pem = join(dir, 'bench.pem');
   const [key, certificate] = [join(dir, 'key.pem'), join(dir, 'certificate.pem')];
-  await run('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2', '-subj', '/CN=localhost', '-keyout', key, '-out', certificate], { signal });
+  await run(
+    'openssl',
+    [
+      'req',
+      '-x509',
+      '-newkey',
+      'ec',
+      '-pkeyopt',
+      'ec_paramgen_curve:prime256v1',
+      '-nodes',
+      '-days',
+      '2',
+      '-subj',
+      '/CN=localhost',
+      '-keyout',
+      key,
+      '-out',
+      certificate,
+    ],
+    { signal },
+  );
   writeFileSync(pem, `${readFileSync(key, 'utf8')}${readFileSync(certificate, 'utf8')}`, { mode: 0o600 });
   const config = join(dir, 'openssl.cnf');
   const { version, cipher, group } = parameters;
-  writeFileSync(config, `
+  writeFileSync(
+    config,
+    `
 openssl_conf = bench
 [bench]
 ssl_conf = clients
@@ -30,15 +52,23 @@ MinProtocol = ${version}
 MaxProtocol = ${version}
 Ciphersuites = ${cipher}
 Groups = ${group}
-`);
+`,
+  );
   return { pem, env: { OPENSSL_CONF: config } };
 }
 
 /** Rejects when a server does not come to terms with such a client. */
-export async function checkTls(port: number, { env, signal }: { env: ClientTls['env']; signal: AbortSignal }): Promise<void> {
+export async function checkTls(
+  port: number,
+  { env, signal }: { env: ClientTls['env']; signal: AbortSignal },
+): Promise<void> {
   const said = await run('openssl', ['s_client', '-connect', `127.0.0.1:${port}`], { env, signal });
   const { version, cipher, group } = parameters;
-  for (const expected of [`New, ${version}, Cipher is ${cipher}`, `Server Temp Key: ${group}`, 'Peer signature type: ECDSA']) {
+  for (const expected of [
+    `New, ${version}, Cipher is ${cipher}`,
+    `Server Temp Key: ${group}`,
+    'Peer signature type: ECDSA',
+  ]) {
     if (!said.includes(expected)) throw new Error(`it does not agree on "${expected}"`);
   }
 }

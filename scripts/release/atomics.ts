@@ -16,7 +16,19 @@ const PT_LOAD = 1;
 const PT_DYNAMIC = 2;
 const PF_X = 1;
 const ET_EXEC = 2;
-const DT = { needed: 1, pltRelocationsSize: 2, strings: 5, symbols: 6, relocations: 7, relocationsSize: 8, pltRelocations: 23, flags1: 0x6ffffffb, versionNeeds: 0x6ffffffe, versionNeedsCount: 0x6fffffff, versions: 0x6ffffff0 };
+const DT = {
+  needed: 1,
+  pltRelocationsSize: 2,
+  strings: 5,
+  symbols: 6,
+  relocations: 7,
+  relocationsSize: 8,
+  pltRelocations: 23,
+  flags1: 0x6ffffffb,
+  versionNeeds: 0x6ffffffe,
+  versionNeedsCount: 0x6fffffff,
+  versions: 0x6ffffff0,
+};
 const DF_1_NOW = 1;
 const SHN_ABS = 0xfff1;
 const VER_NDX_GLOBAL = 1;
@@ -46,7 +58,10 @@ const x64: Machine = {
       // Any instruction that names the slot relative to its end, with mod 0 and r/m 5 before the distance.
       if ((bytes[at - 1]! & 0xc7) === 5 && address + at + 4 + bytes.readInt32LE(at) === slot) references.push(at - 2);
     }
-    if (references.length !== 1 || bytes.readUInt16LE(references[0]) !== 0x25ff) throw new Error(`expected one jump through the pointer to ${imported}, and found ${references.length} references`);
+    if (references.length !== 1 || bytes.readUInt16LE(references[0]) !== 0x25ff)
+      throw new Error(
+        `expected one jump through the pointer to ${imported}, and found ${references.length} references`,
+      );
     const stub = address + references[0]!;
     const sites: number[] = [];
     for (let at = 1; at + 4 <= bytes.length; at++) {
@@ -75,10 +90,14 @@ const arm64: Machine = {
     for (let at = 0; at + 8 <= bytes.length; at += 4) {
       const [first, second] = [bytes.readUInt32LE(at), bytes.readUInt32LE(at + 4)];
       if ((first & 0x9f000000) >>> 0 !== 0x90000000 || (second & 0xffc00000) >>> 0 !== 0xf9400000) continue; // adrp, then ldr of 64 bits
-      const page = Math.floor((address + at) / 4096) * 4096 + (((((first >>> 5) & 0x7ffff) << 2) | ((first >>> 29) & 3)) << 11 >> 11) * 4096;
-      if (((second >>> 5) & 31) === (first & 31) && page + ((second >>> 10) & 0xfff) * 8 === slot) stubs.push(address + at);
+      const page =
+        Math.floor((address + at) / 4096) * 4096 +
+        ((((((first >>> 5) & 0x7ffff) << 2) | ((first >>> 29) & 3)) << 11) >> 11) * 4096;
+      if (((second >>> 5) & 31) === (first & 31) && page + ((second >>> 10) & 0xfff) * 8 === slot)
+        stubs.push(address + at);
     }
-    if (stubs.length !== 1) throw new Error(`expected one jump through the pointer to ${imported}, and found ${stubs.length}`);
+    if (stubs.length !== 1)
+      throw new Error(`expected one jump through the pointer to ${imported}, and found ${stubs.length}`);
     const sites: number[] = [];
     for (let at = 0; at + 4 <= bytes.length; at += 4) {
       const word = bytes.readUInt32LE(at);
@@ -109,7 +128,8 @@ export function defineAtomics(file: Buffer): void {
   const machine = machines[file.readUInt16LE(18)];
   if (!machine) throw new Error(`cannot define ${imported} for the machine ${file.readUInt16LE(18)}`);
   if (file.readUInt16LE(16) !== ET_EXEC) throw new Error('expected an executable with fixed addresses');
-  if (!(elf.value(DT.flags1) & DF_1_NOW)) throw new Error('expected an executable whose functions are bound when it starts');
+  if (!(elf.value(DT.flags1) & DF_1_NOW))
+    throw new Error('expected an executable whose functions are bound when it starts');
 
   const symbol = theSymbol(elf, dropVersionNeed(elf));
   const relocation = theRelocation(elf, symbol, machine);
@@ -120,7 +140,9 @@ export function defineAtomics(file: Buffer): void {
   const strange = sites.filter((site) => !machine.passesEight(code, site));
   if (sites.length === 0 || strange.length > 0) {
     const places = strange.map((site) => `0x${(code.address + site).toString(16)}`).join(', ');
-    throw new Error(`${strange.length} of ${sites.length} calls of ${imported} have another size than 8 (${places}): look at them, and at ${library}`);
+    throw new Error(
+      `${strange.length} of ${sites.length} calls of ${imported} have another size than 8 (${places}): look at them, and at ${library}`,
+    );
   }
 
   const address = appendCode(elf, text, machine.code);
@@ -135,7 +157,15 @@ export function defineAtomics(file: Buffer): void {
   file.fill(0, elf.dynamicEnd - 16, elf.dynamicEnd);
 }
 
-type Segment = { at: number; type: number; flags: number; offset: number; address: number; fileSize: number; memorySize: number };
+type Segment = {
+  at: number;
+  type: number;
+  flags: number;
+  offset: number;
+  address: number;
+  fileSize: number;
+  memorySize: number;
+};
 type DynamicEntry = { at: number; tag: number; value: number };
 type Elf = {
   file: Buffer;
@@ -154,7 +184,15 @@ function readElf(file: Buffer): Elf {
   const word = (at: number): number => Number(file.readBigUInt64LE(at));
   const segments = Array.from({ length: file.readUInt16LE(56) }, (_, index) => {
     const at = word(32) + index * 56;
-    return { at, type: file.readUInt32LE(at), flags: file.readUInt32LE(at + 4), offset: word(at + 8), address: word(at + 16), fileSize: word(at + 32), memorySize: word(at + 40) };
+    return {
+      at,
+      type: file.readUInt32LE(at),
+      flags: file.readUInt32LE(at + 4),
+      offset: word(at + 8),
+      address: word(at + 16),
+      fileSize: word(at + 32),
+      memorySize: word(at + 40),
+    };
   });
   const table = segments.find(({ type }) => type === PT_DYNAMIC);
   if (!table) throw new Error('the executable has no dynamic table');
@@ -173,7 +211,9 @@ function readElf(file: Buffer): Elf {
       return entry.value;
     },
     offset(address) {
-      const home = segments.find((each) => each.type === PT_LOAD && address >= each.address && address < each.address + each.fileSize);
+      const home = segments.find(
+        (each) => each.type === PT_LOAD && address >= each.address && address < each.address + each.fileSize,
+      );
       if (!home) throw new Error(`nothing in the file is loaded to 0x${address.toString(16)}`);
       return address - home.address + home.offset;
     },
@@ -216,9 +256,14 @@ function theSymbol({ file, value, offset, string }: Elf, versions: ReadonlySet<n
   const table = offset(value(DT.versions));
   const symbols = offset(value(DT.symbols));
   const count = (value(DT.strings) - value(DT.symbols)) / symbolSize; // the strings follow the symbols
-  const found = Array.from({ length: Math.floor(count) }, (_, index) => index).filter((index) => versions.has(file.readUInt16LE(table + index * 2) & 0x7fff));
+  const found = Array.from({ length: Math.floor(count) }, (_, index) => index).filter((index) =>
+    versions.has(file.readUInt16LE(table + index * 2) & 0x7fff),
+  );
   const names = found.map((index) => string(file.readUInt32LE(symbols + index * symbolSize)));
-  if (names.length !== 1 || names[0] !== imported) throw new Error(`expected that Node takes ${imported} alone from ${library}, and it takes ${names.join(', ') || 'nothing'}`);
+  if (names.length !== 1 || names[0] !== imported)
+    throw new Error(
+      `expected that Node takes ${imported} alone from ${library}, and it takes ${names.join(', ') || 'nothing'}`,
+    );
   return found[0]!;
 }
 
@@ -228,9 +273,12 @@ function theRelocation({ file, value, offset }: Elf, symbol: number, { jumpSlot 
     [value(DT.relocations), value(DT.relocationsSize)],
     [value(DT.pltRelocations), value(DT.pltRelocationsSize)],
   ] as const;
-  const entries = tables.flatMap(([address, size]) => Array.from({ length: size / relocationSize }, (_, index) => offset(address) + index * relocationSize));
+  const entries = tables.flatMap(([address, size]) =>
+    Array.from({ length: size / relocationSize }, (_, index) => offset(address) + index * relocationSize),
+  );
   const found = entries.filter((at) => file.readUInt32LE(at + 12) === symbol);
-  if (found.length !== 1 || file.readUInt32LE(found[0]! + 8) !== jumpSlot) throw new Error(`expected that ${imported} is called through one pointer`);
+  if (found.length !== 1 || file.readUInt32LE(found[0]! + 8) !== jumpSlot)
+    throw new Error(`expected that ${imported} is called through one pointer`);
   return found[0]!;
 }
 
@@ -244,9 +292,14 @@ function appendCode({ file, segments }: Elf, text: Segment, code: Buffer): numbe
   const start = Math.ceil((tableEnd > text.offset && tableEnd <= end ? tableEnd : end) / 16) * 16;
   const size = Math.max(text.fileSize, start + code.length - text.offset);
   const isInTheWay = segments.some(
-    (each) => each.type === PT_LOAD && each !== text && ((each.offset >= end && each.offset < text.offset + size) || (each.address > text.address && each.address < text.address + size)),
+    (each) =>
+      each.type === PT_LOAD &&
+      each !== text &&
+      ((each.offset >= end && each.offset < text.offset + size) ||
+        (each.address > text.address && each.address < text.address + size)),
   );
-  if (isInTheWay || text.fileSize !== text.memorySize) throw new Error(`there is no room for ${imported} behind the code of the executable`);
+  if (isInTheWay || text.fileSize !== text.memorySize)
+    throw new Error(`there is no room for ${imported} behind the code of the executable`);
   code.copy(file, start);
   file.writeBigUInt64LE(BigInt(size), text.at + 32);
   file.writeBigUInt64LE(BigInt(size), text.at + 40);

@@ -5,7 +5,15 @@
  */
 import type { FreeRange } from './icu.ts';
 
-type Segment = { type: number; flags: number; offset: number; address: number; fileSize: number; memorySize: number; alignment: number };
+type Segment = {
+  type: number;
+  flags: number;
+  offset: number;
+  address: number;
+  fileSize: number;
+  memorySize: number;
+  alignment: number;
+};
 
 const PT_LOAD = 1;
 const PT_PHDR = 6;
@@ -18,13 +26,18 @@ const pageSize = 0x10000;
  * out in a way that this does not know.
  */
 export function compactElf(file: Buffer, free: FreeRange): Buffer {
-  if (file.readUInt32BE() !== 0x7f454c46 || file[4] !== 2 || file[5] !== 1) throw new Error('not a 64-bit little-endian ELF file');
+  if (file.readUInt32BE() !== 0x7f454c46 || file[4] !== 2 || file[5] !== 1)
+    throw new Error('not a 64-bit little-endian ELF file');
   const oldTableAt = Number(file.readBigUInt64LE(32));
-  const segments = Array.from({ length: file.readUInt16LE(56) }, (_, index) => readSegment(file, oldTableAt + index * segmentSize));
+  const segments = Array.from({ length: file.readUInt16LE(56) }, (_, index) =>
+    readSegment(file, oldTableAt + index * segmentSize),
+  );
   // The table of segments grows by one; the beginning of what is free is where it has room.
   const tableAt = Math.ceil(free.start / 8) * 8;
   const tableSize = (segments.length + 1) * segmentSize;
-  const divided = segments.flatMap((segment) => (segment.type === PT_LOAD ? cutOut(segment, { start: tableAt + tableSize, end: free.end }) : [segment]));
+  const divided = segments.flatMap((segment) =>
+    segment.type === PT_LOAD ? cutOut(segment, { start: tableAt + tableSize, end: free.end }) : [segment],
+  );
 
   // What was added to the file for the bundle may be aligned for smaller pages than the rest.
   const alignment = Math.max(...segments.filter(({ type }) => type === PT_LOAD).map((segment) => segment.alignment));
@@ -44,7 +57,8 @@ export function compactElf(file: Buffer, free: FreeRange): Buffer {
   const newTableAt = place(tableAt, tableSize);
   const tableAddress = addressOf(segments, tableAt);
   // Linux before 5.18 and qemu believe that the table is as far from the first segment in memory as in the file.
-  if (tableAddress - newTableAt !== moved[0]!.from.address - moved[0]!.to) throw new Error('the table of segments would not be found in memory');
+  if (tableAddress - newTableAt !== moved[0]!.from.address - moved[0]!.to)
+    throw new Error('the table of segments would not be found in memory');
 
   const newPlace = (segment: Segment): Partial<Segment> => {
     const load = moved.find(({ from }) => from === segment);
@@ -104,14 +118,23 @@ function encodeSegment(segment: Segment): Buffer {
   const entry = Buffer.alloc(segmentSize);
   entry.writeUInt32LE(segment.type, 0);
   entry.writeUInt32LE(segment.flags, 4);
-  const words = [segment.offset, segment.address, segment.address, segment.fileSize, segment.memorySize, segment.alignment];
+  const words = [
+    segment.offset,
+    segment.address,
+    segment.address,
+    segment.fileSize,
+    segment.memorySize,
+    segment.alignment,
+  ];
   words.forEach((word, index) => entry.writeBigUInt64LE(BigInt(word), 8 + index * 8));
   return entry;
 }
 
 /** Where in memory a byte of the file is. */
 function addressOf(segments: readonly Segment[], offset: number): number {
-  const home = segments.find((each) => each.type === PT_LOAD && offset >= each.offset && offset < each.offset + each.fileSize);
+  const home = segments.find(
+    (each) => each.type === PT_LOAD && offset >= each.offset && offset < each.offset + each.fileSize,
+  );
   if (!home) throw new Error('the free range is in no loaded segment');
   return home.address + offset - home.offset;
 }

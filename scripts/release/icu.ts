@@ -29,7 +29,10 @@ export function trimIcu(binary: Buffer): FreeRange {
   const kept = items.slice(0, -1).filter(({ name }) => isNeeded(name));
   const contents = writeContents(kept);
   const parts = kept.map(({ offset, size }) => Buffer.from(binary.subarray(base + offset, base + offset + size)));
-  const packed = Buffer.concat([contents, ...parts.flatMap((part) => [part, Buffer.alloc(roundUp(part.length) - part.length)])]);
+  const packed = Buffer.concat([
+    contents,
+    ...parts.flatMap((part) => [part, Buffer.alloc(roundUp(part.length) - part.length)]),
+  ]);
   if (packed.length > last.offset) throw new Error('the trimmed data of ICU is larger than the whole');
   packed.copy(binary, base);
   binary.fill(0, base + packed.length, base + last.offset);
@@ -50,7 +53,8 @@ function findPackage(binary: Buffer): number {
     // Before the name of the format: size of the header, a magic number, eight bytes of description.
     if (binary[at - 10] === 0xda && binary[at - 9] === 0x27) found.push(at - 12);
   }
-  if (found.length !== 1) throw new Error(`expected the data of ICU once in the binary, and found it ${found.length} times`);
+  if (found.length !== 1)
+    throw new Error(`expected the data of ICU once in the binary, and found it ${found.length} times`);
   return found[0]!;
 }
 
@@ -61,7 +65,11 @@ function readContents(binary: Buffer, base: number): Item[] {
     const name = base + binary.readUInt32LE(entry);
     return { name: binary.toString('latin1', name, binary.indexOf(0, name)), offset: binary.readUInt32LE(entry + 4) };
   });
-  return entries.map(({ name, offset }, index) => ({ name, offset, size: (entries[index + 1]?.offset ?? offset) - offset }));
+  return entries.map(({ name, offset }, index) => ({
+    name,
+    offset,
+    size: (entries[index + 1]?.offset ?? offset) - offset,
+  }));
 }
 
 /** The table of contents of a package of these items, to be followed by them, each at a multiple of the alignment. */

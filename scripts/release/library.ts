@@ -28,16 +28,22 @@ export async function stageLibrary(root: string): Promise<string> {
   await cp(join(root, 'dist/lib'), join(out, 'lib'), { recursive: true });
   for (const file of ['CHANGELOG.md', 'LICENSE']) await cp(join(root, file), join(out, file));
   await cp(join(root, 'src/http/examples'), join(out, 'lib/http/examples'), { recursive: true });
-  for (const [page, place] of pages) await writeFile(join(out, place), withLinksOf(await readFile(join(root, page), 'utf8'), page, place));
+  for (const [page, place] of pages)
+    await writeFile(join(out, place), withLinksOf(await readFile(join(root, page), 'utf8'), page, place));
   const { version, license, type, engines, keywords } = manifest;
   const { GRACE_REPOSITORY_URL: url } = process.env;
   const published = {
     name: libraryName,
     version,
-    description: 'Stop and restart servers of node:http, https, http2, net and tls without refusing or failing a request: sockets are inherited, requests are finished.',
+    description:
+      'Stop and restart servers of node:http, https, http2, net and tls without refusing or failing a request: sockets are inherited, requests are finished.',
     keywords,
     license,
-    ...(url && { repository: { type: 'git', url }, homepage: url, bugs: { url: `${url.replace(/\.git$/, '')}/issues` } }),
+    ...(url && {
+      repository: { type: 'git', url },
+      homepage: url,
+      bugs: { url: `${url.replace(/\.git$/, '')}/issues` },
+    }),
     type,
     engines,
     os: ['linux', 'darwin'],
@@ -64,7 +70,8 @@ function withLinksOf(text: string, page: string, place: string): string {
   return text.replace(/\[([^\]]*)\]\(([^()\s#]+)(#[^()\s]*)?\)/g, (link, words: string, path: string, anchor = '') => {
     if (/^[a-z]+:/.test(path)) return link;
     const target = posix.join(posix.dirname(page), path);
-    const inside = pages.get(target) ?? (target.startsWith('src/http/examples/') ? target.replace('src/', 'lib/') : undefined);
+    const inside =
+      pages.get(target) ?? (target.startsWith('src/http/examples/') ? target.replace('src/', 'lib/') : undefined);
     return inside === undefined ? words : `[${words}](${posix.relative(posix.dirname(place), inside)}${anchor})`;
   });
 }
@@ -73,7 +80,9 @@ function withLinksOf(text: string, page: string, place: string): string {
 export async function packLibrary(staged: string): Promise<Buffer> {
   const work = await mkdtemp(join(tmpdir(), 'grace-pack-'));
   try {
-    const { stdout } = await run('npm', ['pack', '--silent', '--ignore-scripts', '--pack-destination', work], { cwd: staged });
+    const { stdout } = await run('npm', ['pack', '--silent', '--ignore-scripts', '--pack-destination', work], {
+      cwd: staged,
+    });
     const tar = await promisify(gunzip)(await readFile(join(work, stdout.trim().split('\n').at(-1)!)));
     return await promisify(gzip)(tar, { level: 9 });
   } finally {

@@ -29,7 +29,8 @@ export function isMachO(file: Buffer): boolean {
 export function signAdHoc(file: Buffer, { identifier }: { identifier: string }): Buffer {
   const commands = readCommands(file);
   const [text, linkEdit] = ['__TEXT', '__LINKEDIT'].map((name) => findSegment(file, commands, name));
-  if (text === undefined || linkEdit === undefined) throw new Error('the Mach-O file has no __TEXT or no __LINKEDIT segment');
+  if (text === undefined || linkEdit === undefined)
+    throw new Error('the Mach-O file has no __TEXT or no __LINKEDIT segment');
   const old = commands.find(({ type }) => type === LC_CODE_SIGNATURE);
   const command = old?.at ?? addCommand(file, commands);
   const code = padded(old ? file.subarray(0, file.readUInt32LE(old.at + 8)) : file);
@@ -47,7 +48,8 @@ function addCommand(file: Buffer, commands: readonly LoadCommand[]): number {
   const last = commands.at(-1)!;
   const at = last.at + file.readUInt32LE(last.at + 4);
   const size = 16;
-  if (file.subarray(at, at + size).some((byte) => byte !== 0)) throw new Error('the Mach-O file has no room for another load command');
+  if (file.subarray(at, at + size).some((byte) => byte !== 0))
+    throw new Error('the Mach-O file has no room for another load command');
   file.writeUInt32LE(LC_CODE_SIGNATURE, at);
   file.writeUInt32LE(size, at + 4);
   file.writeUInt32LE(commands.length + 1, 16);
@@ -60,7 +62,10 @@ function padded(code: Buffer): Buffer {
   return Buffer.concat([code, Buffer.alloc(-code.length & 15)]);
 }
 
-function makeSignature(code: Buffer, { identifier, textSize, size }: { identifier: string; textSize: bigint; size: number }): Buffer {
+function makeSignature(
+  code: Buffer,
+  { identifier, textSize, size }: { identifier: string; textSize: bigint; size: number },
+): Buffer {
   const hashes = hashPages(code);
   const name = Buffer.from(`${identifier}\0`);
   const signature = Buffer.alloc(size);
@@ -68,7 +73,17 @@ function makeSignature(code: Buffer, { identifier, textSize, size }: { identifie
   const length = directoryHeaderSize + name.length + hashes.length * 32;
   writeWords(signature, [CSMAGIC_EMBEDDED_SIGNATURE, 20 + length, 1, 0, 20]); // one blob, the directory, at 20
   const hashesAt = directoryHeaderSize + name.length;
-  writeWords(directory, [CSMAGIC_CODEDIRECTORY, length, directoryVersion, signatureFlags, hashesAt, directoryHeaderSize, 0, hashes.length, code.length]);
+  writeWords(directory, [
+    CSMAGIC_CODEDIRECTORY,
+    length,
+    directoryVersion,
+    signatureFlags,
+    hashesAt,
+    directoryHeaderSize,
+    0,
+    hashes.length,
+    code.length,
+  ]);
   directory.set([32, 2, 0, hashPageBits], 36); // 32 bytes of SHA-256 a page
   directory.writeBigUInt64BE(0n, 64);
   directory.writeBigUInt64BE(textSize, 72);
@@ -80,7 +95,11 @@ function makeSignature(code: Buffer, { identifier, textSize, size }: { identifie
 
 function hashPages(code: Buffer): Buffer[] {
   const pageSize = 1 << hashPageBits;
-  return Array.from({ length: Math.ceil(code.length / pageSize) }, (_, page) => createHash('sha256').update(code.subarray(page * pageSize, (page + 1) * pageSize)).digest());
+  return Array.from({ length: Math.ceil(code.length / pageSize) }, (_, page) =>
+    createHash('sha256')
+      .update(code.subarray(page * pageSize, (page + 1) * pageSize))
+      .digest(),
+  );
 }
 
 function signatureSize(codeSize: number, identifier: string): number {
@@ -102,5 +121,7 @@ function readCommands(file: Buffer): LoadCommand[] {
 }
 
 function findSegment(file: Buffer, commands: readonly LoadCommand[], name: string): number | undefined {
-  return commands.find(({ type, at }) => type === LC_SEGMENT_64 && file.toString('latin1', at + 8, at + 24).replace(/\0+$/, '') === name)?.at;
+  return commands.find(
+    ({ type, at }) => type === LC_SEGMENT_64 && file.toString('latin1', at + 8, at + 24).replace(/\0+$/, '') === name,
+  )?.at;
 }

@@ -12,7 +12,9 @@ const run = promisify(execFile);
  * unpacked to. Throws when the archive is not the one that package-lock.json names.
  */
 export async function fetchNodePackage({ root, name }: { root: string; name: string }): Promise<string> {
-  const lock: { packages: Record<string, { version: string; integrity: string } | undefined> } = JSON.parse(await readFile(join(root, 'package-lock.json'), 'utf8'));
+  const lock: { packages: Record<string, { version: string; integrity: string } | undefined> } = JSON.parse(
+    await readFile(join(root, 'package-lock.json'), 'utf8'),
+  );
   const locked = lock.packages[`node_modules/${name}`];
   if (!locked) throw new Error(`package-lock.json does not know the package ${name}`);
   const cache = join(root, 'node_modules/.cache/grace-build/packages');
@@ -21,10 +23,17 @@ export async function fetchNodePackage({ root, name }: { root: string; name: str
   await mkdir(cache, { recursive: true });
   const work = await mkdtemp(join(cache, 'fetch-'));
   try {
-    const { stdout } = await run('npm', ['pack', `${name}@${locked.version}`, '--silent', '--ignore-scripts', '--pack-destination', work], { cwd: work });
+    const { stdout } = await run(
+      'npm',
+      ['pack', `${name}@${locked.version}`, '--silent', '--ignore-scripts', '--pack-destination', work],
+      { cwd: work },
+    );
     const archive = join(work, stdout.trim());
-    const integrity = `sha512-${createHash('sha512').update(await readFile(archive)).digest('base64')}`;
-    if (integrity !== locked.integrity) throw new Error(`${name}@${locked.version} is not what package-lock.json names: ${integrity}`);
+    const integrity = `sha512-${createHash('sha512')
+      .update(await readFile(archive))
+      .digest('base64')}`;
+    if (integrity !== locked.integrity)
+      throw new Error(`${name}@${locked.version} is not what package-lock.json names: ${integrity}`);
     await run('tar', ['-xzf', archive, '-C', work]);
     await rename(join(work, 'package'), directory);
   } finally {

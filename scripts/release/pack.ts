@@ -35,7 +35,17 @@ export type Packing = {
 };
 
 /** Write a release and make it the newest one in `outdir`. Returns the sizes of its files by name. */
-export async function packRelease({ root, version, executables, outdir, key, releaseUrl, extras = new Map(), hasPackages = false, level = 19 }: Packing): Promise<Map<string, number>> {
+export async function packRelease({
+  root,
+  version,
+  executables,
+  outdir,
+  key,
+  releaseUrl,
+  extras = new Map(),
+  hasPackages = false,
+  level = 19,
+}: Packing): Promise<Map<string, number>> {
   const directory = join(outdir, `download/v${version}`);
   await rm(directory, { recursive: true, force: true });
   await mkdir(directory, { recursive: true });
@@ -46,17 +56,34 @@ export async function packRelease({ root, version, executables, outdir, key, rel
     files.set(artifactName({ version, machine, compression: 'gz' }), gz);
   }
   for (const [machine, executable] of hasPackages ? executables : []) {
-    for (const name of await makePackages({ root, version, machine, executable, outdir: directory, isSmall: true })) files.set(name, await readFile(join(directory, name)));
+    for (const name of await makePackages({ root, version, machine, executable, outdir: directory, isSmall: true }))
+      files.set(name, await readFile(join(directory, name)));
   }
   files.set('Dockerfile', await readFile(join(root, 'scripts/release/Dockerfile')));
-  const installer = stampInstaller(await readFile(join(root, 'scripts/install.sh'), 'utf8'), { releaseUrl, publicPem: key?.publicPem ?? null });
-  const texts = { 'grace.1': manualPage(version), 'grace.bash': bashCompletion(), _grace: zshCompletion(), 'grace.fish': fishCompletion(), 'install.sh': installer };
+  const installer = stampInstaller(await readFile(join(root, 'scripts/install.sh'), 'utf8'), {
+    releaseUrl,
+    publicPem: key?.publicPem ?? null,
+  });
+  const texts = {
+    'grace.1': manualPage(version),
+    'grace.bash': bashCompletion(),
+    _grace: zshCompletion(),
+    'grace.fish': fishCompletion(),
+    'install.sh': installer,
+  };
   for (const [name, text] of Object.entries(texts)) files.set(name, Buffer.from(text));
-  for (const kind of unitKinds) files.set(unitFiles[kind].replace('runit/run', 'grace.runit'), Buffer.from(unitText(kind, defaultPaths)));
-  const sums = Buffer.from([...files].map(([name, bytes]) => `${createHash('sha256').update(bytes).digest('hex')}  ${name}\n`).sort(byName).join(''));
+  for (const kind of unitKinds)
+    files.set(unitFiles[kind].replace('runit/run', 'grace.runit'), Buffer.from(unitText(kind, defaultPaths)));
+  const sums = Buffer.from(
+    [...files]
+      .map(([name, bytes]) => `${createHash('sha256').update(bytes).digest('hex')}  ${name}\n`)
+      .sort(byName)
+      .join(''),
+  );
   files.set(sumsName, sums);
   if (key) files.set(signatureName, signBytes(sums, key));
-  for (const [name, bytes] of files) await writeFile(join(directory, name), bytes, { mode: name.endsWith('.sh') ? 0o755 : 0o644 });
+  for (const [name, bytes] of files)
+    await writeFile(join(directory, name), bytes, { mode: name.endsWith('.sh') ? 0o755 : 0o644 });
 
   await writeFile(join(outdir, 'install.sh'), installer, { mode: 0o755 });
   await mkdir(join(outdir, 'latest'), { recursive: true });
@@ -75,7 +102,10 @@ function compress(bytes: Buffer, level: number): Promise<[zst: Buffer, gz: Buffe
 }
 
 /** Fill in what install.sh has to know about where it comes from. */
-function stampInstaller(text: string, { releaseUrl, publicPem }: { releaseUrl: string | null; publicPem: string | null }): string {
+function stampInstaller(
+  text: string,
+  { releaseUrl, publicPem }: { releaseUrl: string | null; publicPem: string | null },
+): string {
   const fill = (script: string, name: string, value: string): string => {
     const empty = `\n${name}=''\n`;
     if (!script.includes(empty)) throw new Error(`install.sh has no line ${empty.trim()}`);

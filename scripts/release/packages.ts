@@ -27,9 +27,13 @@ export type Packaging = {
   isSmall: boolean;
 };
 
-const machines: Readonly<Record<string, { deb: string; rpm: string }>> = { 'linux-x64': { deb: 'amd64', rpm: 'x86_64' }, 'linux-arm64': { deb: 'arm64', rpm: 'aarch64' } };
+const machines: Readonly<Record<string, { deb: string; rpm: string }>> = {
+  'linux-x64': { deb: 'amd64', rpm: 'x86_64' },
+  'linux-arm64': { deb: 'arm64', rpm: 'aarch64' },
+};
 const summary = 'port forwarder that restarts without dropping a connection';
-const description = 'Forwards TCP, TLS and Unix sockets; where they lead, the daemon and its version change while connections are open.';
+const description =
+  'Forwards TCP, TLS and Unix sockets; where they lead, the daemon and its version change while connections are open.';
 const paths = { executable: '/usr/bin/grace', dir: '/var/lib/grace' };
 const confFile = '/etc/logrotate.d/grace';
 /** The same bytes whenever a package is made. */
@@ -90,7 +94,8 @@ async function writeTree(tree: string, { root, version, executable }: Packaging)
 
 async function makeDeb(tree: string, { version, outdir, isSmall }: Packaging, architecture: string): Promise<string> {
   const control = join(tree, 'DEBIAN');
-  const script = (body: string, condition: string) => `#!/bin/sh\nset -e\nif [ "$1" = ${condition} ]; then\n${body}\nfi\n`;
+  const script = (body: string, condition: string) =>
+    `#!/bin/sh\nset -e\nif [ "$1" = ${condition} ]; then\n${body}\nfi\n`;
   const purge = 'rm -rf /var/lib/grace /var/lib/private/grace';
   const files: Record<string, [text: string, mode: number]> = {
     control: [
@@ -117,14 +122,24 @@ async function makeDeb(tree: string, { version, outdir, isSmall }: Packaging, ar
   for (const [name, [text, mode]] of Object.entries(files)) await writeFile(join(control, name), text, { mode });
   const name = `grace_${version}_${architecture}.deb`;
   const compression = isSmall ? ['-Zxz', '-z6'] : ['-Zgzip', '-z1'];
-  await run('dpkg-deb', ['--root-owner-group', ...compression, '--build', tree, join(outdir, name)], { env: { ...process.env, SOURCE_DATE_EPOCH: `${epoch}` } });
+  await run('dpkg-deb', ['--root-owner-group', ...compression, '--build', tree, join(outdir, name)], {
+    env: { ...process.env, SOURCE_DATE_EPOCH: `${epoch}` },
+  });
   await rm(control, { recursive: true });
   return name;
 }
 
-async function makeRpm(tree: string, work: string, { version, outdir, isSmall }: Packaging, architecture: string): Promise<string> {
+async function makeRpm(
+  tree: string,
+  work: string,
+  { version, outdir, isSmall }: Packaging,
+  architecture: string,
+): Promise<string> {
   const entries = await readdir(tree, { recursive: true, withFileTypes: true });
-  const files = entries.filter((entry) => entry.isFile()).map((entry) => join('/', entry.parentPath.slice(tree.length), entry.name)).sort();
+  const files = entries
+    .filter((entry) => entry.isFile())
+    .map((entry) => join('/', entry.parentPath.slice(tree.length), entry.name))
+    .sort();
   const spec = join(work, 'grace.spec');
   await writeFile(
     spec,
@@ -168,7 +183,9 @@ async function makeRpm(tree: string, work: string, { version, outdir, isSmall }:
     _build_id_links: 'none',
   };
   const defines = Object.entries(settings).flatMap(([name, value]) => ['--define', `${name} ${value}`]);
-  await run('rpmbuild', ['-bb', '--target', `${architecture}-linux`, ...defines, spec], { env: { ...process.env, SOURCE_DATE_EPOCH: `${epoch}` } });
+  await run('rpmbuild', ['-bb', '--target', `${architecture}-linux`, ...defines, spec], {
+    env: { ...process.env, SOURCE_DATE_EPOCH: `${epoch}` },
+  });
   const [name] = await readdir(join(work, 'rpm/out'));
   if (name === undefined) throw new Error('rpmbuild made no package');
   await copyFile(join(work, 'rpm/out', name), join(outdir, name));

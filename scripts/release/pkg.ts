@@ -9,7 +9,10 @@ import { createRequire } from 'node:module';
 import { basename, dirname } from 'node:path';
 import { promisify } from 'node:util';
 
-type SeaOptions = { targets: readonly { platform: string; arch: string }[]; seaConfig?: { execArgv: readonly string[]; execArgvExtension: 'none'; useCodeCache: boolean } };
+type SeaOptions = {
+  targets: readonly { platform: string; arch: string }[];
+  seaConfig?: { execArgv: readonly string[]; execArgvExtension: 'none'; useCodeCache: boolean };
+};
 type MakeSea = (entryPoint: string, options: SeaOptions) => Promise<void>;
 
 /**
@@ -27,7 +30,8 @@ const nodeFlags = ['--disable-sigusr1', '--openssl-config=/dev/null'];
  * time; and the bundle goes by its name alone, so that the directory of a build is in no executable.
  */
 async function makeBlob(node: string, [option, configFile]: readonly string[]): Promise<void> {
-  if (option !== '--experimental-sea-config' || configFile === undefined) throw new Error(`pkg wants to execute ${node} with ${option}, which nobody expects`);
+  if (option !== '--experimental-sea-config' || configFile === undefined)
+    throw new Error(`pkg wants to execute ${node} with ${option}, which nobody expects`);
   const config: { main: string } = JSON.parse(await readFile(configFile, 'utf8'));
   await writeFile(configFile, JSON.stringify({ ...config, main: basename(config.main) }));
   await promisify(execFile)(node, ['--random-seed=42', option, configFile], { cwd: dirname(config.main) });
@@ -43,8 +47,13 @@ const require = createRequire(import.meta.url);
 const sea: { default: MakeSea } = require('@yao-pkg/pkg/lib-es5/sea.js');
 const makeSea = sea.default;
 sea.default = (entryPoint, options) => {
-  const useCodeCache = options.targets.every(({ platform, arch }) => platform === process.platform && arch === process.arch);
-  return makeSea(entryPoint, { ...options, seaConfig: { execArgv: nodeFlags, execArgvExtension: 'none', useCodeCache } });
+  const useCodeCache = options.targets.every(
+    ({ platform, arch }) => platform === process.platform && arch === process.arch,
+  );
+  return makeSea(entryPoint, {
+    ...options,
+    seaConfig: { execArgv: nodeFlags, execArgvExtension: 'none', useCodeCache },
+  });
 };
 const { exec }: { exec(args: readonly string[]): Promise<void> } = require('@yao-pkg/pkg');
 await exec(process.argv.slice(2));

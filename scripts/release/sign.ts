@@ -9,7 +9,8 @@ export type SigningKey = { privateKey: KeyObject; publicPem: string };
 export function readSigningKey(pemOrPath: string): SigningKey {
   const pem = pemOrPath.includes('-----BEGIN') ? pemOrPath : readFileSync(pemOrPath, 'utf8');
   const privateKey = createPrivateKey(pem);
-  if (privateKey.asymmetricKeyType !== 'ed25519') throw new Error(`the signing key is ${privateKey.asymmetricKeyType}, and must be ed25519`);
+  if (privateKey.asymmetricKeyType !== 'ed25519')
+    throw new Error(`the signing key is ${privateKey.asymmetricKeyType}, and must be ed25519`);
   return { privateKey, publicPem: createPublicKey(privateKey).export({ type: 'spki', format: 'pem' }).toString() };
 }
 

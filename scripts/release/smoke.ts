@@ -22,7 +22,9 @@ export async function smokeTest(executables: ReadonlyMap<string, string>): Promi
   const executable = executables.get('linux-arm64');
   if (executable === undefined) return console.log('smoke test skipped: no executable for linux-arm64 was built');
   if (!emulator || !existsSync(library)) {
-    return console.log('smoke test skipped: it needs the packages qemu-user or qemu-user-static, libc6-arm64-cross and libstdc++6-arm64-cross');
+    return console.log(
+      'smoke test skipped: it needs the packages qemu-user or qemu-user-static, libc6-arm64-cross and libstdc++6-arm64-cross',
+    );
   }
   const directory = await mkdtemp(join(tmpdir(), 'grace-smoke-'));
   const dir = join(directory, 'state');
@@ -30,7 +32,8 @@ export async function smokeTest(executables: ReadonlyMap<string, string>): Promi
   const program = join(directory, 'grace');
   await writeFile(program, `#!/bin/sh\nexec ${emulator} -L ${library} ${executable} "$@"\n`);
   await chmod(program, 0o755);
-  const grace = async (...args: string[]): Promise<string> => (await run(program, ['-d', dir, ...args], { timeout: 60_000 })).stdout;
+  const grace = async (...args: string[]): Promise<string> =>
+    (await run(program, ['-d', dir, ...args], { timeout: 60_000 })).stdout;
   const servers = [await answering('blue'), await answering('green')];
   try {
     console.log((await grace('--version')).trim().replaceAll('\n', ', '));

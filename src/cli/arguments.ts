@@ -74,11 +74,18 @@ export function checkLine({ command, args, options }: Line & { command: CommandD
     throw new GraceError(`${command.name} needs ${names}`, { hint, code: 'ERR_GRACE_USAGE' });
   }
   const extra = command.args.at(-1)?.isList ? undefined : args[command.args.length];
-  if (extra !== undefined) throw new GraceError(`${command.name} has no use for the argument ${quoted(extra)}`, { hint, code: 'ERR_GRACE_USAGE' });
+  if (extra !== undefined)
+    throw new GraceError(`${command.name} has no use for the argument ${quoted(extra)}`, {
+      hint,
+      code: 'ERR_GRACE_USAGE',
+    });
   for (const [index, { choices }] of command.args.entries()) {
     const value = args[index];
     if (choices === undefined || value === undefined || choices.includes(value)) continue;
-    throw new GraceError(`${command.name} takes ${choices.join(' or ')}, not ${quoted(value)}`, { hint, code: 'ERR_GRACE_USAGE' });
+    throw new GraceError(`${command.name} takes ${choices.join(' or ')}, not ${quoted(value)}`, {
+      hint,
+      code: 'ERR_GRACE_USAGE',
+    });
   }
 }
 
@@ -135,14 +142,20 @@ function allOptions(): OptionDefinition[] {
 }
 
 function unknownOption(typed: string): GraceError {
-  const guess = nearest(typed.replace(/^-+/, ''), allOptions().map((option) => option.name));
+  const guess = nearest(
+    typed.replace(/^-+/, ''),
+    allOptions().map((option) => option.name),
+  );
   const hint = guess === undefined ? 'put -- before an argument that begins with a dash' : `did you mean --${guess}?`;
   return new GraceError(`there is no option ${typed}`, { hint, code: 'ERR_GRACE_USAGE' });
 }
 
 /** The error for a word that is no command, with the nearest that is. */
 export function unknownCommand(typed: string): GraceError {
-  const guess = nearest(typed, commands.map((command) => command.name));
+  const guess = nearest(
+    typed,
+    commands.map((command) => command.name),
+  );
   const hint = guess === undefined ? 'see: grace --help' : `did you mean "grace ${guess}"?`;
   return new GraceError(`there is no command ${quoted(typed)}`, { hint, code: 'ERR_GRACE_USAGE' });
 }

@@ -14,10 +14,16 @@ export const answerTimeoutMs = 10_000;
  * `timeoutMs`: for the answer; `limitMs`: for all of it, also
  * until DST accepts. Throws GraceError (exit code 2).
  */
-export function readCheck(input: Input, { timeoutMs = answerTimeoutMs, limitMs }: { timeoutMs?: number; limitMs?: number } = {}): Check {
+export function readCheck(
+  input: Input,
+  { timeoutMs = answerTimeoutMs, limitMs }: { timeoutMs?: number; limitMs?: number } = {},
+): Check {
   const text = input.value('check-http');
   if (text === undefined) return !input.has('no-check');
-  if (input.has('no-check')) throw new GraceError('--check-http checks DST, and --no-check does not: they exclude each other', { code: 'ERR_GRACE_USAGE' });
+  if (input.has('no-check'))
+    throw new GraceError('--check-http checks DST, and --no-check does not: they exclude each other', {
+      code: 'ERR_GRACE_USAGE',
+    });
   return { http: { ...readQuestion(text), timeoutMs, ...(limitMs !== undefined && { limitMs }) } };
 }
 
@@ -31,19 +37,29 @@ function readQuestion(text: string): { path: string; least: number; most: number
   if (!range) throw wrong(text, `STATUS is 200 to 599, or a range of these, not ${quoted(after)}`);
   const [least, most] = [Number(range[1]), Number(range[2] ?? range[1])];
   if (range[2] === undefined && query !== -1 && !/[?&][^&]*=[^&]*$/.test(before)) {
-    throw wrong(text, `"=${after}" may be of the query or the status`, `for the status ${after}: --check-http '${before}=${after}-${after}'; else: --check-http '${text}=200-399'`);
+    throw wrong(
+      text,
+      `"=${after}" may be of the query or the status`,
+      `for the status ${after}: --check-http '${before}=${after}-${after}'; else: --check-http '${text}=200-399'`,
+    );
   }
-  if (least < 200 || most > 599 || least > most) throw wrong(text, `STATUS is 200 to 599, or a range of these, not ${quoted(after)}`);
+  if (least < 200 || most > 599 || least > most)
+    throw wrong(text, `STATUS is 200 to 599, or a range of these, not ${quoted(after)}`);
   return { path: readPath(before, text), least, most };
 }
 
 function readPath(path: string, text: string): string {
   if (!path.startsWith('/')) throw wrong(text, 'PATH begins with /');
   if (path.includes('#')) throw wrong(text, 'PATH has no "#": that part of an address is never sent');
-  if (!/^[!-~]+$/.test(path)) throw wrong(text, 'PATH is of printable ASCII without spaces', `--check-http '${encodeURI(path.toWellFormed())}'`);
+  if (!/^[!-~]+$/.test(path))
+    throw wrong(text, 'PATH is of printable ASCII without spaces', `--check-http '${encodeURI(path.toWellFormed())}'`);
   return path;
 }
 
-function wrong(text: string, why: string, hint = '--check-http /up for any status from 200 to 399, --check-http /up=204 for this one, /up=200-299 for these'): GraceError {
+function wrong(
+  text: string,
+  why: string,
+  hint = '--check-http /up for any status from 200 to 399, --check-http /up=204 for this one, /up=200-299 for these',
+): GraceError {
   return new GraceError(`cannot read --check-http ${quoted(text)}: ${why}`, { hint, code: 'ERR_GRACE_USAGE' });
 }

@@ -94,7 +94,19 @@ function wantsJson(argv: readonly string[]): boolean {
 /** Who asks for JSON reads from it why there is no result. */
 async function printFailure({ stdout, isTTY }: CliOptions, failure: unknown, exitCode: number): Promise<void> {
   const { hint, code } = failure instanceof GraceError ? failure : { hint: undefined, code: undefined };
-  printLine(stdout, JSON.stringify({ error: errorMessage(failure), ...(hint === undefined ? {} : { hint }), ...(code === undefined ? {} : { code }), exitCode }, null, isTTY ? 2 : 0));
+  printLine(
+    stdout,
+    JSON.stringify(
+      {
+        error: errorMessage(failure),
+        ...(hint === undefined ? {} : { hint }),
+        ...(code === undefined ? {} : { code }),
+        exitCode,
+      },
+      null,
+      isTTY ? 2 : 0,
+    ),
+  );
   await flush(stdout);
 }
 
@@ -119,7 +131,11 @@ async function runLine(options: CliOptions): Promise<number> {
     return 0;
   }
   const [option] = line.options.keys();
-  if (!command && option !== undefined) throw new GraceError(`no command was given, only --${option}`, { hint: 'see: grace --help', code: 'ERR_GRACE_USAGE' });
+  if (!command && option !== undefined)
+    throw new GraceError(`no command was given, only --${option}`, {
+      hint: 'see: grace --help',
+      code: 'ERR_GRACE_USAGE',
+    });
   if (!command) {
     printHelp(stderr, null);
     return 2;
@@ -139,7 +155,9 @@ async function runWithCac(words: readonly string[], options: CliOptions): Promis
   for (const option of globalOptions) cac.option(...forCac(option));
   cac.option('--json', 'print JSON');
   for (const { name, aliases, args, summary, options: own } of commands) {
-    const shapes = args.map((each) => (each.isList ? `[...${each.name}]` : each.required ? `<${each.name}>` : `[${each.name}]`));
+    const shapes = args.map((each) =>
+      each.isList ? `[...${each.name}]` : each.required ? `<${each.name}>` : `[${each.name}]`,
+    );
     const command = cac.command([name, ...shapes].join(' '), summary);
     for (const alias of aliases) command.alias(alias);
     for (const option of own) command.option(...forCac(option));
@@ -163,11 +181,15 @@ function inputFromCac(values: readonly unknown[]): Input {
   const given = new Map<string, unknown>(Object.entries(values.at(-1) ?? {}));
   const read = (option: string): unknown => {
     const isNegation = option.startsWith('no-'); // cac reads --no-check as check: false
-    const value = given.get(option.replace(/^no-/, '').replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase()));
+    const value = given.get(
+      option.replace(/^no-/, '').replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase()),
+    );
     return isNegation ? value === false : value;
   };
   return {
-    args: values.slice(0, -1).flatMap((value) => (Array.isArray(value) ? value.map(valueFromCac) : [valueFromCac(value)])),
+    args: values
+      .slice(0, -1)
+      .flatMap((value) => (Array.isArray(value) ? value.map(valueFromCac) : [valueFromCac(value)])),
     value: (option) => valueFromCac(read(option)),
     has: (option) => read(option) === true,
   };

@@ -78,8 +78,17 @@ export function argument(input: Input, index: number): string {
 }
 
 /** The state dir: `-d`, then GRACE_DIR, then ~/.grace; absolute. Throws GraceError (exit code 2) when there is none. */
-export function stateDir({ option, env, cwd }: { option: string | undefined; env: NodeJS.ProcessEnv; cwd: string }): string {
-  if (option === '') throw new GraceError('option --dir needs a directory, not an empty text', { code: 'ERR_GRACE_USAGE' });
+export function stateDir({
+  option,
+  env,
+  cwd,
+}: {
+  option: string | undefined;
+  env: NodeJS.ProcessEnv;
+  cwd: string;
+}): string {
+  if (option === '')
+    throw new GraceError('option --dir needs a directory, not an empty text', { code: 'ERR_GRACE_USAGE' });
   return resolve(cwd, option ?? (env['GRACE_DIR'] || resolve(env['HOME'] || homeOfUser(), '.grace')));
 }
 
@@ -89,6 +98,10 @@ function homeOfUser(): string {
     return userInfo().homedir;
   } catch (error) {
     // A container may run as a user that is not in /etc/passwd.
-    throw new GraceError('there is no HOME, and the user has no home directory', { hint: 'name a state dir with -d DIR or GRACE_DIR', code: 'ERR_GRACE_USAGE', cause: error });
+    throw new GraceError('there is no HOME, and the user has no home directory', {
+      hint: 'name a state dir with -d DIR or GRACE_DIR',
+      code: 'ERR_GRACE_USAGE',
+      cause: error,
+    });
   }
 }

@@ -20,7 +20,10 @@ export const serverRows: readonly EndpointRow[] = [
   ['tcp:PORT', helpOf(tcp.parameters, saidOfServers)],
   ['tcp6:PORT', helpOf(tcp6.parameters, saidOfServers)],
   ['ssl:PORT', helpOf(ssl.parameters, saidOfServers)],
-  ['tls:DIRECTORY:PORT', `${helpOf(tls.parameters, saidOfServers)}; the certificate is chosen by name among the .pem files`],
+  [
+    'tls:DIRECTORY:PORT',
+    `${helpOf(tls.parameters, saidOfServers)}; the certificate is chosen by name among the .pem files`,
+  ],
   ['unix:PATH', `${helpOf(unix.parameters, saidOfServers)}; or abstract=NAME`],
   ['systemd:name=NAME', 'or index=NUMBER, domain=INET: a socket that systemd passes'],
   ['fd:NUMBER', 'a socket that the daemon inherits'],

@@ -13,10 +13,13 @@ export function readSource(typed: string, cwd: string): EndpointText {
   if (isRuleName(typed)) return { typed, absolute: typed };
   const endpoint = parseServer(typed);
   if (endpoint.type === 'stdio') {
-    throw new GraceError(`cannot forward ${quoted(typed)}: the daemon in the background has no standard input of yours`, {
-      hint: 'listen on tcp: or unix: instead',
-      code: 'ERR_GRACE_USAGE',
-    });
+    throw new GraceError(
+      `cannot forward ${quoted(typed)}: the daemon in the background has no standard input of yours`,
+      {
+        hint: 'listen on tcp: or unix: instead',
+        code: 'ERR_GRACE_USAGE',
+      },
+    );
   }
   return { typed, absolute: printServer(resolvePaths(endpoint, cwd)) };
 }
@@ -32,18 +35,24 @@ export function sourceKey(typed: string, cwd: string): string {
 }
 
 /** Both endpoints of a rule. Throws as {@link readSource} and {@link readDestination}; the hint has the right line when the two are swapped. */
-export function readPair({ command, src, dst, cwd }: { command: string; src: string; dst: string; cwd: string }): { src: EndpointText; dst: EndpointText } {
+export function readPair({ command, src, dst, cwd }: { command: string; src: string; dst: string; cwd: string }): {
+  src: EndpointText;
+  dst: EndpointText;
+} {
   try {
     // A rule that is to start has no name yet.
     if (command === 'start') parseServer(src);
     return { src: readSource(src, cwd), dst: readDestination(dst, cwd) };
   } catch (error) {
     if (!canRead(() => parseClient(src)) || !canRead(() => parseServer(dst))) throw error;
-    throw new GraceError(`SRC and DST are swapped: ${quoted(src)} says where to connect, ${quoted(dst)} where to listen`, {
-      hint: `grace ${command} '${dst}' '${src}'`,
-      code: 'ERR_GRACE_USAGE',
-      cause: error,
-    });
+    throw new GraceError(
+      `SRC and DST are swapped: ${quoted(src)} says where to connect, ${quoted(dst)} where to listen`,
+      {
+        hint: `grace ${command} '${dst}' '${src}'`,
+        code: 'ERR_GRACE_USAGE',
+        cause: error,
+      },
+    );
   }
 }
 

@@ -5,7 +5,8 @@ import type { CommandDefinition, OptionDefinition } from '../control/commands.ts
 const lineWidth = 80;
 
 /** What the help and the manual page have in common. */
-export const introduction = 'grace forwards connections from one endpoint to another, and moves, restarts and upgrades without dropping any.';
+export const introduction =
+  'grace forwards connections from one endpoint to another, and moves, restarts and upgrades without dropping any.';
 /** Endpoints, as help and the manual page tell of them. */
 export const endpointsText =
   'tcp:8080, tcp:8080:interface=127.0.0.1 or unix:/run/app.sock as SRC; tcp:127.0.0.1:9001, tls:example.com:443 or unix:/run/app.sock as DST; "grace endpoint" explains one.';
@@ -51,7 +52,9 @@ export function generalHelp(): string {
 /** What `grace help endpoints` prints. */
 export function endpointHelp(): string {
   return [
-    wrap('An endpoint is a type and its parameters, by position or as NAME=VALUE, with colons between: tcp:8080:interface=127.0.0.1. A backslash takes the next character literally; an IPv6 address may stand in brackets.'),
+    wrap(
+      'An endpoint is a type and its parameters, by position or as NAME=VALUE, with colons between: tcp:8080:interface=127.0.0.1. A backslash takes the next character literally; an IPv6 address may stand in brackets.',
+    ),
     `SRC, where to listen:\n${columns(serverRows)}`,
     `DST, where to connect:\n${columns(clientRows)}`,
     'What a string means: grace endpoint server|client STRING',
@@ -80,7 +83,10 @@ function optionRow({ name, short, value, help }: OptionDefinition): readonly [st
 function columns(rows: readonly (readonly [string, string])[]): string {
   const width = Math.max(...rows.map(([left]) => left.length)) + 4;
   return rows
-    .map(([left, right]) => `  ${left}`.padEnd(width) + wrap(right, lineWidth - width).replaceAll('\n', `\n${' '.repeat(width)}`))
+    .map(
+      ([left, right]) =>
+        `  ${left}`.padEnd(width) + wrap(right, lineWidth - width).replaceAll('\n', `\n${' '.repeat(width)}`),
+    )
     .join('\n');
 }
 

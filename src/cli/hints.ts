@@ -21,7 +21,13 @@ export type HintOptions = {
 /** The same error with the hint for this reader. */
 export function withUsefulHint(error: unknown, { dir, option, service = serviceDir }: HintOptions): unknown {
   if (!(error instanceof GraceError)) return error;
-  const other = !isNoDaemon(error) ? null : isFile(dir) ? `${dir} is not a directory; choose another with -d DIR` : dir !== service ? otherDaemon(service) : null;
+  const other = !isNoDaemon(error)
+    ? null
+    : isFile(dir)
+      ? `${dir} is not a directory; choose another with -d DIR`
+      : dir !== service
+        ? otherDaemon(service)
+        : null;
   const hint = other ?? (error.hint === undefined || option === undefined ? error.hint : withDir(error.hint, option));
   return hint === error.hint ? error : new GraceError(error.message, { hint, code: error.code, cause: error });
 }
@@ -55,8 +61,12 @@ export function hasDaemon(dir: string): boolean {
 
 function otherDaemon(service: string): string | null {
   try {
-    return statSync(statePaths(service).socket, { throwIfNoEntry: false }) ? `one runs in ${service}: grace -d ${service} …` : null;
+    return statSync(statePaths(service).socket, { throwIfNoEntry: false })
+      ? `one runs in ${service}: grace -d ${service} …`
+      : null;
   } catch (error) {
-    return errorCode(error) === 'EACCES' ? `the one of the service is another user's: sudo grace -d ${service} …` : null;
+    return errorCode(error) === 'EACCES'
+      ? `the one of the service is another user's: sudo grace -d ${service} …`
+      : null;
   }
 }

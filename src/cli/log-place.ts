@@ -31,7 +31,11 @@ function behindStandardError(pid: number, dir: string): LogPlace {
   if (target?.startsWith('/') && readOrNull(() => statSync(target).isFile())) return { kind: 'file', path: target };
   const unit = target?.startsWith('socket:') ? unitOf(pid) : null;
   if (unit !== null) return unit;
-  const where = target?.startsWith('/dev/') ? `, the terminal ${target}` : target === null ? '' : ', read by whoever started it';
+  const where = target?.startsWith('/dev/')
+    ? `, the terminal ${target}`
+    : target === null
+      ? ''
+      : ', read by whoever started it';
   throw new GraceError(`the daemon in ${dir} (pid ${pid}) logs to its standard error${where}`, {
     hint: 'in a container: docker logs; under supervisord, runit and the like: their log of it; --log FILE of grace daemon makes it a file',
   });
@@ -39,7 +43,9 @@ function behindStandardError(pid: number, dir: string): LogPlace {
 
 /** The systemd unit of a process, by its cgroup (systemd.unit names its cgroup after itself). */
 function unitOf(pid: number): LogPlace | null {
-  const path = readOrNull(() => readFileSync(`/proc/${pid}/cgroup`, 'utf8'))?.split('\n').find((line) => /\.service(\/|$)/.test(line));
+  const path = readOrNull(() => readFileSync(`/proc/${pid}/cgroup`, 'utf8'))
+    ?.split('\n')
+    .find((line) => /\.service(\/|$)/.test(line));
   const units = path?.split('/').filter((part) => part.endsWith('.service')) ?? [];
   const unit = units.at(-1);
   if (unit === undefined || /^user@[0-9]+\.service$/.test(unit)) return null;

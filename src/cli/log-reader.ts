@@ -28,7 +28,9 @@ export class LogReader implements AsyncDisposable {
       return new LogReader(path, take, await open(path, 'r'));
     } catch (error) {
       if (errorCode(error) === 'ENOENT') {
-        throw new GraceError(`there is no log at ${path}`, { hint: 'no daemon has run in the background with this state dir; choose another with -d DIR' });
+        throw new GraceError(`there is no log at ${path}`, {
+          hint: 'no daemon has run in the background with this state dir; choose another with -d DIR',
+        });
       }
       throw new GraceError(`cannot read ${path}: ${describeError(error)}`, { cause: error });
     }

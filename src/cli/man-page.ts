@@ -18,7 +18,9 @@ export function manualPage(version: string): string {
     '.SH DESCRIPTION',
     text(introduction),
     '.PP',
-    text('SRC is a server endpoint, which says where to listen; DST is a client endpoint, which says where to connect. The executable is client and daemon at once: "grace start" runs the daemon in the background when none runs in the state dir.'),
+    text(
+      'SRC is a server endpoint, which says where to listen; DST is a client endpoint, which says where to connect. The executable is client and daemon at once: "grace start" runs the daemon in the background when none runs in the state dir.',
+    ),
     '.SH COMMANDS',
     ...commands.flatMap(commandLines),
     '.SH OPTIONS',
@@ -40,17 +42,27 @@ export function manualPage(version: string): string {
     ...tagged('GRACE_RELEASE_URL', 'Where "grace upgrade" finds releases, without --from.'),
     ...tagged('NO_COLOR', 'No colours on a terminal.'),
     '.SH FILES',
-    ...tagged('~/.grace', 'The state dir: grace.pid (the pid to watch and to signal), grace.sock (control socket), grace.log, state.json (the rules).'),
+    ...tagged(
+      '~/.grace',
+      'The state dir: grace.pid (the pid to watch and to signal), grace.sock (control socket), grace.log, state.json (the rules).',
+    ),
     '.SH SIGNALS',
-    text('The daemon stops gracefully at TERM and INT, and at once at a second one. USR2 restarts it, HUP reopens the log and reloads certificates, USR1 reopens the log.'),
+    text(
+      'The daemon stops gracefully at TERM and INT, and at once at a second one. USR2 restarts it, HUP reopens the log and reloads certificates, USR1 reopens the log.',
+    ),
     '',
   ].join('\n');
 }
 
 function commandLines(command: CommandDefinition): string[] {
   const { name, aliases, args, options, summary, details, examples } = command;
-  const words = args.map((argument) => `${argument.required ? ' ' : ' ['}\\fI${escape(argument.name)}\\fR${argument.required ? '' : ']'}`);
-  const switches = options.map(({ name: option, value }) => ` [\\fB\\-\\-${escape(option)}\\fR${value === undefined ? '' : ` \\fI${escape(value)}\\fR`}]`);
+  const words = args.map(
+    (argument) => `${argument.required ? ' ' : ' ['}\\fI${escape(argument.name)}\\fR${argument.required ? '' : ']'}`,
+  );
+  const switches = options.map(
+    ({ name: option, value }) =>
+      ` [\\fB\\-\\-${escape(option)}\\fR${value === undefined ? '' : ` \\fI${escape(value)}\\fR`}]`,
+  );
   return [
     `.SS ${escape(name)}`,
     `\\fBgrace ${escape(name)}\\fR${words.join('')}${switches.join('')}`,
@@ -65,7 +77,11 @@ function commandLines(command: CommandDefinition): string[] {
 
 function optionLines({ name, short, value, help }: OptionDefinition): string[] {
   const letter = short === undefined ? '' : `\\fB\\-${short}\\fR, `;
-  return ['.TP', `${letter}\\fB\\-\\-${escape(name)}\\fR${value === undefined ? '' : ` \\fI${escape(value)}\\fR`}`, text(help)];
+  return [
+    '.TP',
+    `${letter}\\fB\\-\\-${escape(name)}\\fR${value === undefined ? '' : ` \\fI${escape(value)}\\fR`}`,
+    text(help),
+  ];
 }
 
 function tagged(tag: string, meaning: string): string[] {
@@ -74,9 +90,17 @@ function tagged(tag: string, meaning: string): string[] {
 
 /** A paragraph, as a line of input that is no request. */
 function text(paragraph: string): string {
-  return escape(paragraph).replaceAll('. ', '.\n').replace(/^(?=[.'])/gm, '\\&');
+  return escape(paragraph)
+    .replaceAll('. ', '.\n')
+    .replace(/^(?=[.'])/gm, '\\&');
 }
 
 function escape(words: string): string {
-  return words.replaceAll('\\', '\\e').replaceAll('-', '\\-').replaceAll("'", '\\(aq').replaceAll('`', '\\(ga').replaceAll('^', '\\(ha').replaceAll('~', '\\(ti');
+  return words
+    .replaceAll('\\', '\\e')
+    .replaceAll('-', '\\-')
+    .replaceAll("'", '\\(aq')
+    .replaceAll('`', '\\(ga')
+    .replaceAll('^', '\\(ha')
+    .replaceAll('~', '\\(ti');
 }

@@ -44,7 +44,22 @@ export type Column = { title: string; align?: 'left' | 'right' };
 /** Columns, two spaces apart, without borders; no spaces at the end of a line. */
 export async function formatTable(columns: readonly Column[], rows: readonly (readonly string[])[]): Promise<string> {
   const { default: Table } = await import('cli-table3');
-  const none = ['top', 'top-mid', 'top-left', 'top-right', 'bottom', 'bottom-mid', 'bottom-left', 'bottom-right', 'left', 'left-mid', 'mid', 'mid-mid', 'right', 'right-mid'];
+  const none = [
+    'top',
+    'top-mid',
+    'top-left',
+    'top-right',
+    'bottom',
+    'bottom-mid',
+    'bottom-left',
+    'bottom-right',
+    'left',
+    'left-mid',
+    'mid',
+    'mid-mid',
+    'right',
+    'right-mid',
+  ];
   const table = new Table({
     head: columns.map((column) => column.title),
     colAligns: columns.map((column) => column.align ?? 'left'),

@@ -14,7 +14,9 @@ export function mergeRows(rows: readonly DestinationRow[]): DestinationRow[] {
     const seen = destinations.get(row.dst);
     destinations.set(row.dst, seen ? mergeRow(seen, row) : row);
   }
-  return [...bySource.values()].flatMap((destinations) => [...destinations.values()].sort((a, b) => Number(b.active) - Number(a.active)));
+  return [...bySource.values()].flatMap((destinations) =>
+    [...destinations.values()].sort((a, b) => Number(b.active) - Number(a.active)),
+  );
 }
 
 function mergeRow(a: DestinationRow, b: DestinationRow): DestinationRow {

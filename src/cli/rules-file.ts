@@ -14,7 +14,16 @@ import { readDestination, readSource } from './endpoint-text.ts';
 const ruleSchema = v.strictObject({
   src: v.pipe(v.string(), v.description('where to listen: a server endpoint')),
   dst: v.pipe(v.string(), v.description('where to connect: a client endpoint')),
-  name: v.optional(v.pipe(v.string(), v.check(isRuleName, 'is no name: a word of letters, digits, ".", "-" and "_" that begins with a letter and is no type of endpoint'), v.description('a name for the rule'))),
+  name: v.optional(
+    v.pipe(
+      v.string(),
+      v.check(
+        isRuleName,
+        'is no name: a word of letters, digits, ".", "-" and "_" that begins with a letter and is no type of endpoint',
+      ),
+      v.description('a name for the rule'),
+    ),
+  ),
 });
 
 /** Schema of the whole file. */
@@ -38,7 +47,10 @@ export function readRulesFile(text: string, { file, cwd }: { file: string; cwd: 
   if (!parsed.success) {
     const [issue] = parsed.issues;
     const path = issue.path?.map(({ key }) => key as PropertyKey) ?? [];
-    throw usage(`${placeOf(path)}: ${path.length === 0 ? 'the file' : path.join('.')} ${issue.type === 'check' ? issue.message : `is not as it should be: ${issue.message}`}`, 'its form: grace schema, and grace export prints one');
+    throw usage(
+      `${placeOf(path)}: ${path.length === 0 ? 'the file' : path.join('.')} ${issue.type === 'check' ? issue.message : `is not as it should be: ${issue.message}`}`,
+      'its form: grace schema, and grace export prints one',
+    );
   }
   const rules = parsed.output.rules.map((rule, index) => {
     const read = <T>(part: 'src' | 'dst', act: () => T): T => {
@@ -59,10 +71,16 @@ export function readRulesFile(text: string, { file, cwd }: { file: string; cwd: 
     });
     return keyed({ src: rule.name === undefined ? src : { ...src, name: rule.name }, dst });
   });
-  for (const [part, of] of [['src', (rule: FileRule) => rule.listenKey], ['name', (rule: FileRule) => rule.src.name]] as const) {
+  for (const [part, of] of [
+    ['src', (rule: FileRule) => rule.listenKey],
+    ['name', (rule: FileRule) => rule.src.name],
+  ] as const) {
     const values = rules.map(of);
     const second = values.findIndex((value, index) => value !== undefined && values.indexOf(value) !== index);
-    if (second !== -1) throw usage(`${placeOf(['rules', second, part])}: another rule has this ${part === 'src' ? 'address' : 'name'} already, at ${placeOf(['rules', values.indexOf(values[second]), part])}`);
+    if (second !== -1)
+      throw usage(
+        `${placeOf(['rules', second, part])}: another rule has this ${part === 'src' ? 'address' : 'name'} already, at ${placeOf(['rules', values.indexOf(values[second]), part])}`,
+      );
   }
   return rules;
 }

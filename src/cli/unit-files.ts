@@ -44,7 +44,10 @@ function share(kind: UnitKind, text: string, group: string): string {
       // What systemd makes for a user that it makes up lies below a directory that is closed to everybody else.
       return text
         .replace(/^(ExecStart=.* daemon)$/m, `$1 ${option}`)
-        .replace(/^(User|DynamicUser)=.*$/m, `# Made once: groupadd --system ${group}; useradd --system --user-group --no-create-home ${serviceUser}\nDynamicUser=no\nUser=${serviceUser}\nSupplementaryGroups=${group}`);
+        .replace(
+          /^(User|DynamicUser)=.*$/m,
+          `# Made once: groupadd --system ${group}; useradd --system --user-group --no-create-home ${serviceUser}\nDynamicUser=no\nUser=${serviceUser}\nSupplementaryGroups=${group}`,
+        );
     case 'sysv':
       return text.replace(/^GRACE_ARGS= +/m, `GRACE_ARGS='${option}' `);
     case 'openrc':
@@ -54,7 +57,9 @@ function share(kind: UnitKind, text: string, group: string): string {
       return text.replace(/^((?:exec |command=).* daemon)$/m, `$1 ${option}`);
     case 'socket':
     case 'logrotate':
-      throw new GraceError(`--socket-group is for a file that starts the daemon, and that for ${kind} does not`, { code: 'ERR_GRACE_USAGE' });
+      throw new GraceError(`--socket-group is for a file that starts the daemon, and that for ${kind} does not`, {
+        code: 'ERR_GRACE_USAGE',
+      });
   }
 }
 
@@ -70,5 +75,8 @@ function fileText(name: string): string {
 function placeStateDirectory(text: string, dir: string): string {
   const below = /^\/var\/lib\/(.+)$/.exec(dir)?.[1];
   if (below !== undefined) return text.replace(/^StateDirectory=.*$/m, `StateDirectory=${below}`);
-  return text.replace(/^StateDirectoryMode=.*\n/m, '').replace(/^StateDirectory=.*$/m, `ReadWritePaths=${dir}`).replace(/^DynamicUser=.*$/m, 'User=root');
+  return text
+    .replace(/^StateDirectoryMode=.*\n/m, '')
+    .replace(/^StateDirectory=.*$/m, `ReadWritePaths=${dir}`)
+    .replace(/^DynamicUser=.*$/m, 'User=root');
 }

@@ -45,12 +45,17 @@ function wordlessError(dir: string): GraceError {
 
 /** A daemon is there and does not answer: it is stopped (SIGSTOP), or something holds it up. */
 function frozenError(dir: string): GraceError {
-  return new GraceError(`the daemon in ${dir} does not answer`, { hint: 'it may be stopped or frozen: see "State" in /proc/PID/status, with the PID of the daemon; a stopped one goes on with kill -CONT PID' });
+  return new GraceError(`the daemon in ${dir} does not answer`, {
+    hint: 'it may be stopped or frozen: see "State" in /proc/PID/status, with the PID of the daemon; a stopped one goes on with kill -CONT PID',
+  });
 }
 
 /** No daemon answers on the socket. */
 export function noDaemonError(dir: string): GraceError {
-  return new GraceError(`no daemon runs in ${dir}`, { hint: 'start one with: grace start SRC DST', code: 'ERR_GRACE_NO_DAEMON' });
+  return new GraceError(`no daemon runs in ${dir}`, {
+    hint: 'start one with: grace start SRC DST',
+    code: 'ERR_GRACE_NO_DAEMON',
+  });
 }
 
 /**
@@ -59,7 +64,11 @@ export function noDaemonError(dir: string): GraceError {
  *
  * Rejects with GraceError: exit code 3 when no daemon runs, else what the daemon says.
  */
-export async function call<C extends Command>(dir: string, request: Request<C> & { command: C }, options: CallOptions<C> = {}): Promise<Result<C>> {
+export async function call<C extends Command>(
+  dir: string,
+  request: Request<C> & { command: C },
+  options: CallOptions<C> = {},
+): Promise<Result<C>> {
   let wordlessSinceMs: number | null = null;
   for (;;) {
     const startMs = performance.now();
@@ -94,7 +103,12 @@ function watchForSilence(dir: string): { signal: AbortSignal; stop(): void } {
       await delay(silence.askAfterMs, undefined, { signal: over.signal });
       const isLate = AbortSignal.timeout(silence.answerWithinMs);
       try {
-        await callOnce(statePaths(dir).socket, { command: 'generation-report' }, { signal: AbortSignal.any([isLate, over.signal]) }, dir);
+        await callOnce(
+          statePaths(dir).socket,
+          { command: 'generation-report' },
+          { signal: AbortSignal.any([isLate, over.signal]) },
+          dir,
+        );
       } catch {
         // Any other answer, and none because it ends just now, is for whoever waits to hear.
         if (isLate.aborted && !over.signal.aborted) over.abort(frozenError(dir));
@@ -106,7 +120,12 @@ function watchForSilence(dir: string): { signal: AbortSignal; stop(): void } {
 }
 
 /** As `call`, to one socket and without asking again. */
-export async function callOnce<C extends Command>(path: string, request: Request<C> & { command: C }, { signal, onProgress }: CallOptions<C>, dir: string): Promise<Result<C>> {
+export async function callOnce<C extends Command>(
+  path: string,
+  request: Request<C> & { command: C },
+  { signal, onProgress }: CallOptions<C>,
+  dir: string,
+): Promise<Result<C>> {
   signal?.throwIfAborted();
   const socket = await connectTo(path, dir);
   const abort = () => socket.destroy();
@@ -130,7 +149,9 @@ export async function callOnce<C extends Command>(path: string, request: Request
     socket.destroy();
   }
   signal?.throwIfAborted();
-  throw new DaemonMovedError(`the daemon in ${dir} closed the connection before it answered`, { hint: 'it may have ended, or have no descriptors left: see grace status and grace logs' });
+  throw new DaemonMovedError(`the daemon in ${dir} closed the connection before it answered`, {
+    hint: 'it may have ended, or have no descriptors left: see grace status and grace logs',
+  });
 }
 
 function connectTo(path: string, dir: string): Promise<Socket> {
@@ -144,10 +165,28 @@ function connectTo(path: string, dir: string): Promise<Socket> {
     socket.once('error', (error) => {
       const code = errorCode(error);
       // A path that is too long for a socket (EINVAL) has none either.
-      if (code === 'ENOENT' || code === 'ECONNREFUSED' || code === 'ENOTDIR' || code === 'EINVAL' || code === 'ENAMETOOLONG') reject(noDaemonError(dir));
+      if (
+        code === 'ENOENT' ||
+        code === 'ECONNREFUSED' ||
+        code === 'ENOTDIR' ||
+        code === 'EINVAL' ||
+        code === 'ENAMETOOLONG'
+      )
+        reject(noDaemonError(dir));
       else if (code === 'EACCES' || code === 'EPERM') {
-        reject(new GraceError(`cannot talk to the daemon in ${dir}: permission denied`, { hint: 'run grace as the user who started it', cause: error }));
-      } else reject(new GraceError(`cannot talk to the daemon in ${dir}: ${describeError(error)}`, { hint: limitHint(error), cause: error }));
+        reject(
+          new GraceError(`cannot talk to the daemon in ${dir}: permission denied`, {
+            hint: 'run grace as the user who started it',
+            cause: error,
+          }),
+        );
+      } else
+        reject(
+          new GraceError(`cannot talk to the daemon in ${dir}: ${describeError(error)}`, {
+            hint: limitHint(error),
+            cause: error,
+          }),
+        );
     });
   });
 }

@@ -64,7 +64,11 @@ const src: ArgumentDefinition = { name: 'SRC', required: true };
 const dst: ArgumentDefinition = { name: 'DST', required: true };
 const anySrc: ArgumentDefinition = { name: 'SRC', required: false };
 
-const checkHttp = (when: string): OptionDefinition => ({ name: 'check-http', value: 'PATH[=STATUS]', help: `${when}a GET of PATH from DST must be answered, with STATUS (200, or 200-299; default: 200-399)` });
+const checkHttp = (when: string): OptionDefinition => ({
+  name: 'check-http',
+  value: 'PATH[=STATUS]',
+  help: `${when}a GET of PATH from DST must be answered, with STATUS (200, or 200-299; default: 200-399)`,
+});
 
 /** Every command, in the order of the help. */
 const table = {
@@ -78,12 +82,19 @@ const table = {
     args: [src, dst],
     options: [
       { name: 'name', value: 'NAME', help: 'a name for the rule, to be used in place of SRC by other commands' },
-      { name: 'switch', help: 'if SRC is forwarded already, switch it to DST, and change its parameters to those given' },
+      {
+        name: 'switch',
+        help: 'if SRC is forwarded already, switch it to DST, and change its parameters to those given',
+      },
       { name: 'no-check', help: 'do not try DST first (with --switch)' },
       checkHttp('before anything changes, '),
       json,
     ],
-    examples: ['grace start 8080 9001', 'grace start --name web tcp:8080 tcp:127.0.0.1:9001', 'grace start unix:/run/app.sock tcp:[::1]:9001'],
+    examples: [
+      'grace start 8080 9001',
+      'grace start --name web tcp:8080 tcp:127.0.0.1:9001',
+      'grace start unix:/run/app.sock tcp:[::1]:9001',
+    ],
     asks: {
       request: v.object({
         src: endpointText,
@@ -115,10 +126,18 @@ const table = {
       { name: 'no-check', help: 'do not try DST first' },
       checkHttp('first, '),
       { name: 'wait', help: 'then wait until the earlier destinations of SRC have no connection left' },
-      { name: 'timeout', value: 'DURATION', help: 'wait at most so long; exit 124 when it passes (with --wait); without --wait, for the answer of --check-http' },
+      {
+        name: 'timeout',
+        value: 'DURATION',
+        help: 'wait at most so long; exit 124 when it passes (with --wait); without --wait, for the answer of --check-http',
+      },
       json,
     ],
-    examples: ['grace switch tcp:8080 tcp:127.0.0.1:9002', 'grace x tcp:8080 tcp:127.0.0.1:9002 --wait', 'grace switch web 9002 --check-http /up=200 --wait --timeout 5m'],
+    examples: [
+      'grace switch tcp:8080 tcp:127.0.0.1:9002',
+      'grace x tcp:8080 tcp:127.0.0.1:9002 --wait',
+      'grace switch web 9002 --check-http /up=200 --wait --timeout 5m',
+    ],
     asks: {
       request: v.object({ src: endpointText, dst: endpointText, check }),
       answer: v.object({ changed: v.boolean(), notes: v.array(v.string()) }),
@@ -132,7 +151,14 @@ const table = {
       'A line a destination: the current one of each rule is active; an earlier one is inactive and stays listed while it has connections.',
     ],
     args: [anySrc],
-    options: [{ name: 'long', short: 'l', help: 'a line a process too: its pid, bytes in and out, since when, where it listens' }, json],
+    options: [
+      {
+        name: 'long',
+        short: 'l',
+        help: 'a line a process too: its pid, bytes in and out, since when, where it listens',
+      },
+      json,
+    ],
     examples: ['grace ls', 'grace ls --json'],
     asks: {
       request: v.object({ src: v.optional(endpointText) }),
@@ -152,7 +178,9 @@ const table = {
     asks: {
       request: v.object({ src: v.optional(endpointText) }),
       answer: v.object({}),
-      progress: /** What it still waits for, at the start and whenever that changes. */ v.object({ waiting: v.array(destinationRow) }),
+      progress: /** What it still waits for, at the start and whenever that changes. */ v.object({
+        waiting: v.array(destinationRow),
+      }),
     },
   },
   stop: {
@@ -165,7 +193,11 @@ const table = {
     options: [
       { name: 'timeout', value: 'DURATION', help: 'time for open connections to finish (default: 30s)' },
       { name: 'now', help: 'close open connections at once, whatever --timeout says' },
-      { name: 'announce', value: 'DURATION', help: 'of the daemon: say in the file "ready" that it stops, and serve on for so long' },
+      {
+        name: 'announce',
+        value: 'DURATION',
+        help: 'of the daemon: say in the file "ready" that it stops, and serve on for so long',
+      },
       json,
     ],
     examples: ['grace stop tcp:8080', 'grace stop --timeout 5m'],
@@ -227,7 +259,9 @@ const table = {
   logs: {
     aliases: [],
     summary: 'print the log of the daemon',
-    details: ['Finds it where the daemon writes it: a file, or the journal of its systemd unit. With SRC only the lines about that rule.'],
+    details: [
+      'Finds it where the daemon writes it: a file, or the journal of its systemd unit. With SRC only the lines about that rule.',
+    ],
     args: [anySrc],
     options: [
       { name: 'follow', short: 'f', help: 'go on printing what is added, through rotations' },
@@ -245,8 +279,17 @@ const table = {
     args: [{ name: 'SRC=DST...', required: false, isList: true }],
     options: [
       { name: 'no-keeper', help: 'no keeper process; the pid changes with a restart' },
-      { name: 'log', value: 'FILE', help: 'where the log goes; - is standard error (default: - in the foreground, grace.log in the state dir in the background)' },
-      ...Object.entries(daemonOptions).map(([name, { value, choices, help }]) => ({ name, value, ...(choices && { choices }), help })),
+      {
+        name: 'log',
+        value: 'FILE',
+        help: 'where the log goes; - is standard error (default: - in the foreground, grace.log in the state dir in the background)',
+      },
+      ...Object.entries(daemonOptions).map(([name, { value, choices, help }]) => ({
+        name,
+        value,
+        ...(choices && { choices }),
+        help,
+      })),
     ],
     examples: ['grace -d /var/lib/grace daemon', 'grace daemon 8080=app:9001 /run/app.sock=app:9002'],
   },
@@ -262,7 +305,11 @@ const table = {
       { name: 'dry-run', help: 'only print what would be done' },
       { name: 'watch', help: 'stay, and do it again whenever the file changes' },
       { name: 'no-check', help: 'do not try a new DST first' },
-      { name: 'timeout', value: 'DURATION', help: 'time for open connections of rules that are stopped to finish (default: 30s)' },
+      {
+        name: 'timeout',
+        value: 'DURATION',
+        help: 'time for open connections of rules that are stopped to finish (default: 30s)',
+      },
       json,
     ],
     examples: ['grace apply /etc/grace/rules.yaml', 'grace export | grace apply -'],
@@ -292,22 +339,33 @@ const table = {
   endpoint: {
     aliases: [],
     summary: 'say what an endpoint string means',
-    details: ['Checks the files that it names too. Exits with 2 for a bad one and shows the place. Put -- before a string that begins with a dash.'],
+    details: [
+      'Checks the files that it names too. Exits with 2 for a bad one and shows the place. Put -- before a string that begins with a dash.',
+    ],
     args: [
       { name: 'server|client', required: true, choices: ['server', 'client'] },
       { name: 'STRING', required: true },
     ],
     options: [json],
-    examples: ['grace endpoint server tcp:8080:interface=127.0.0.1', 'grace endpoint client tls:example.com:443 --json'],
+    examples: [
+      'grace endpoint server tcp:8080:interface=127.0.0.1',
+      'grace endpoint client tls:example.com:443 --json',
+    ],
   },
   demo: {
     aliases: [],
     summary: 'run the demo server of the library',
-    details: ['Listens on ports 48567, 48568 and 48569 and answers /sleep/?duration=20s. SIGUSR2 restarts it, SIGTERM ends it, both after the requests in flight.'],
+    details: [
+      'Listens on ports 48567, 48568 and 48569 and answers /sleep/?duration=20s. SIGUSR2 restarts it, SIGTERM ends it, both after the requests in flight.',
+    ],
     args: [],
     options: [
       { name: 'addresses', value: 'LIST', help: 'addresses, with commas between (default: :48567,:48568,:48569)' },
-      { name: 'tls-addresses', value: 'LIST', help: 'addresses that speak TLS, with a certificate made at the start (default: none)' },
+      {
+        name: 'tls-addresses',
+        value: 'LIST',
+        help: 'addresses that speak TLS, with a certificate made at the start (default: none)',
+      },
     ],
     examples: ['grace demo', 'grace demo --addresses 127.0.0.1:8080 --tls-addresses 127.0.0.1:8443'],
   },
@@ -321,7 +379,11 @@ const table = {
     args: [],
     options: [
       { name: 'to', value: 'VERSION', help: 'this version, which may be an older one (default: the newest)' },
-      { name: 'from', value: 'URL', help: 'where releases are (default: GRACE_RELEASE_URL, then what the build names)' },
+      {
+        name: 'from',
+        value: 'URL',
+        help: 'where releases are (default: GRACE_RELEASE_URL, then what the build names)',
+      },
       { name: 'key', value: 'FILE', help: 'trust this Ed25519 public key (PEM) and no other' },
       { name: 'check', help: 'only tell which version is there; exit code 100 when it is a newer one' },
       { name: 'timeout', value: 'DURATION', help: 'time for the new daemon to come up (default: 10s)' },
@@ -332,10 +394,15 @@ const table = {
   unit: {
     aliases: [],
     summary: 'print the file that an init system starts grace by',
-    details: ['With the path of this executable and the state dir in: that of -d or GRACE_DIR, or else /var/lib/grace. Its first lines say where to put it.'],
+    details: [
+      'With the path of this executable and the state dir in: that of -d or GRACE_DIR, or else /var/lib/grace. Its first lines say where to put it.',
+    ],
     args: [{ name: 'KIND', required: true, choices: unitKinds }],
     options: [{ name: 'socket-group', value: 'GROUP', help: 'let the members of this group command the daemon' }],
-    examples: ['grace unit systemd > /etc/systemd/system/grace.service', 'grace -d /var/lib/edge unit openrc > /etc/init.d/grace'],
+    examples: [
+      'grace unit systemd > /etc/systemd/system/grace.service',
+      'grace -d /var/lib/edge unit openrc > /etc/init.d/grace',
+    ],
   },
   completion: {
     aliases: [],
@@ -370,12 +437,23 @@ export type CommandName = keyof typeof table;
 export type CommandDefinition = Definition & { name: CommandName };
 
 /** Every command, in the order of the help. */
-export const commands: readonly CommandDefinition[] = Object.entries(table).map(([name, definition]) => ({ name: name as CommandName, ...definition }));
+export const commands: readonly CommandDefinition[] = Object.entries(table).map(([name, definition]) => ({
+  name: name as CommandName,
+  ...definition,
+}));
 
-type Asking = { [N in CommandName as (typeof table)[N] extends { asks: Conversation } ? N : never]: (typeof table)[N] extends { asks: infer A extends Conversation } ? A : never };
+type Asking = {
+  [N in CommandName as (typeof table)[N] extends { asks: Conversation } ? N : never]: (typeof table)[N] extends {
+    asks: infer A extends Conversation;
+  }
+    ? A
+    : never;
+};
 
 /** What goes over the control socket for the commands that ask the daemon, by their names. */
-export const conversationsOfCommands = Object.fromEntries(commands.flatMap(({ name, asks }) => (asks ? [[name, asks]] : []))) as Asking;
+export const conversationsOfCommands = Object.fromEntries(
+  commands.flatMap(({ name, asks }) => (asks ? [[name, asks]] : [])),
+) as Asking;
 
 /** The command that goes by a name or an alias. */
 export function findCommand(name: string): CommandDefinition | undefined {

@@ -24,7 +24,11 @@ const maxThreads = 64;
 
 /** By their long names. */
 export const daemonOptions = {
-  engine: choice(['auto', 'native', 'portable'], { value: 'NAME', fallback: 'auto', help: 'what moves the bytes: auto, native or portable (default: auto)' }),
+  engine: choice(['auto', 'native', 'portable'], {
+    value: 'NAME',
+    fallback: 'auto',
+    help: 'what moves the bytes: auto, native or portable (default: auto)',
+  }),
   threads: option<number | null>({
     value: 'N',
     help: 'threads of the native engine (default: half of the cores, 8 at most)',
@@ -35,7 +39,11 @@ export const daemonOptions = {
       throw usageError(`--${name} takes a number from 1 to ${maxThreads}, not ${quoted(text)}`);
     },
   }),
-  'log-format': choice(['text', 'json'], { value: 'FORMAT', fallback: 'text', help: 'lines of the log: text or json (default: text)' }),
+  'log-format': choice(['text', 'json'], {
+    value: 'FORMAT',
+    fallback: 'text',
+    help: 'lines of the log: text or json (default: text)',
+  }),
   /** Number of the group whose members may command the daemon. */
   'socket-group': option<number | null>({
     value: 'GROUP',
@@ -44,7 +52,10 @@ export const daemonOptions = {
     read(text, name) {
       const group = findGroup(text);
       if (group !== null) return group;
-      throw usageError(`--${name}: there is no group ${quoted(text)}`, `make it with: groupadd --system ${/^[a-z_][a-z0-9_-]*$/.test(text) ? text : 'NAME'}`);
+      throw usageError(
+        `--${name}: there is no group ${quoted(text)}`,
+        `make it with: groupadd --system ${/^[a-z_][a-z0-9_-]*$/.test(text) ? text : 'NAME'}`,
+      );
     },
   }),
 };
@@ -75,7 +86,10 @@ function option<T>(row: DaemonOption<T>): DaemonOption<T> {
   return row;
 }
 
-function choice<const T extends string>(choices: readonly T[], row: Omit<DaemonOption<T>, 'choices' | 'read'>): DaemonOption<T> {
+function choice<const T extends string>(
+  choices: readonly T[],
+  row: Omit<DaemonOption<T>, 'choices' | 'read'>,
+): DaemonOption<T> {
   return {
     ...row,
     choices,

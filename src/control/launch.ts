@@ -41,10 +41,24 @@ export type LaunchOptions = {
 };
 
 /** Variables of an init system that speak of this process and not of a daemon that it starts. */
-export const variablesOfThisProcess = ['LISTEN_FDS', 'LISTEN_PID', 'LISTEN_FDNAMES', 'NOTIFY_SOCKET', 'WATCHDOG_USEC', 'WATCHDOG_PID'];
+export const variablesOfThisProcess = [
+  'LISTEN_FDS',
+  'LISTEN_PID',
+  'LISTEN_FDNAMES',
+  'NOTIFY_SOCKET',
+  'WATCHDOG_USEC',
+  'WATCHDOG_PID',
+];
 
 /** `start`, with a daemon launched for it when none runs. Of two clients at once, one launches. */
-export async function startWithDaemon({ dir, self, onNote, beforeLaunch, onLaunch, request }: LaunchOptions & { request: Request<'start'> }): Promise<Result<'start'>> {
+export async function startWithDaemon({
+  dir,
+  self,
+  onNote,
+  beforeLaunch,
+  onLaunch,
+  request,
+}: LaunchOptions & { request: Request<'start'> }): Promise<Result<'start'>> {
   for (;;) {
     try {
       return await call(dir, request);
@@ -74,14 +88,22 @@ export async function launchDaemon({ dir, self, onNote }: LaunchOptions): Promis
   keepInheritedFds();
   const env: NodeJS.ProcessEnv = { ...process.env, [launchVariable]: '1' };
   for (const name of variablesOfThisProcess) delete env[name];
-  const child = spawn(self.file, [...self.args, '-d', dir, 'daemon'], { cwd: '/', detached: true, stdio: ['ignore', 'pipe', 'pipe'], env });
+  const child = spawn(self.file, [...self.args, '-d', dir, 'daemon'], {
+    cwd: '/',
+    detached: true,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env,
+  });
   // Where a pipe cannot be had there is neither stream nor process; the error comes as an event.
   if (child.pid === undefined) return await failureToSpawn(child);
   let said = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => (said = (said + text).slice(-4096)));
   try {
     const isReady = await Promise.race([hearLaunch(child, onNote), failureToSpawn(child)]);
-    if (!isReady) throw new GraceError('the daemon ended while it was starting', { hint: lastWords(said) ?? `see ${statePaths(dir).log}` });
+    if (!isReady)
+      throw new GraceError('the daemon ended while it was starting', {
+        hint: lastWords(said) ?? `see ${statePaths(dir).log}`,
+      });
   } finally {
     child.stdout.destroy();
     child.stderr.destroy();
@@ -102,7 +124,11 @@ async function hearLaunch(child: ChildProcess, onNote: (note: string) => void): 
 
 function failureToSpawn(child: ChildProcess): Promise<never> {
   return new Promise((_, reject) => {
-    child.once('error', (error) => reject(new GraceError(`cannot start the daemon: ${describeError(error)}`, { hint: limitHint(error), cause: error })));
+    child.once('error', (error) =>
+      reject(
+        new GraceError(`cannot start the daemon: ${describeError(error)}`, { hint: limitHint(error), cause: error }),
+      ),
+    );
   });
 }
 
@@ -113,7 +139,7 @@ const maxLaunchMs = 120_000;
 async function holdLaunchLock(dir: string): Promise<Disposable> {
   makeStateDir(dir);
   const file = statePaths(dir).launchLock;
-  for (const began = performance.now(); ; ) {
+  for (const began = performance.now(); ;) {
     const lock = tryLock(dir);
     if (lock) {
       attempt(() => writeFileSync(file, `${process.pid}\n`));
@@ -122,9 +148,16 @@ async function holdLaunchLock(dir: string): Promise<Disposable> {
     const waitedMs = performance.now() - began;
     const holder = waitedMs > maxLaunchQuietMs ? readHolder(file) : null;
     if (holder !== null && isStopped(holder)) {
-      throw new GraceError(`another grace start (pid ${holder}) is about to start the daemon in ${dir}, and is stopped`, { hint: `let it go on with: kill -CONT ${holder}; or end it with: kill -KILL ${holder}` });
+      throw new GraceError(
+        `another grace start (pid ${holder}) is about to start the daemon in ${dir}, and is stopped`,
+        { hint: `let it go on with: kill -CONT ${holder}; or end it with: kill -KILL ${holder}` },
+      );
     }
-    if (waitedMs > maxLaunchMs) throw new GraceError(`another grace start${holder === null ? '' : ` (pid ${holder})`} has not come to an end for ${maxLaunchMs / 1000} s`, { hint: `it holds ${file}; fuser ${file} shows it` });
+    if (waitedMs > maxLaunchMs)
+      throw new GraceError(
+        `another grace start${holder === null ? '' : ` (pid ${holder})`} has not come to an end for ${maxLaunchMs / 1000} s`,
+        { hint: `it holds ${file}; fuser ${file} shows it` },
+      );
     await delay(15); // flock(2) has no event; the other client holds it for as long as a daemon takes to start
   }
 }
@@ -151,6 +184,9 @@ function tryLock(dir: string): ReturnType<typeof lockFile> {
   try {
     return lockFile(statePaths(dir).launchLock);
   } catch (error) {
-    throw new GraceError(`cannot write in the state dir ${dir}: ${describeError(error)}`, { hint: limitHint(error) ?? 'choose another with -d DIR', cause: error });
+    throw new GraceError(`cannot write in the state dir ${dir}: ${describeError(error)}`, {
+      hint: limitHint(error) ?? 'choose another with -d DIR',
+      cause: error,
+    });
   }
 }

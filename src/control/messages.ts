@@ -20,7 +20,11 @@ const conversationsOfProcesses = {
   /** Progress: at the start, and whenever a destination has drained. No result while the generation lives; its last report then. */
   'generation-follow': { request: v.object({}), answer: generationReport, progress: generationReport },
   /** Without srcKey every connection; the generation then ends. */
-  'generation-stop': { request: v.object({ srcKey: v.optional(v.string()), timeoutMs: milliseconds }), answer: v.object({ closed: v.number() }), progress: v.never() },
+  'generation-stop': {
+    request: v.object({ srcKey: v.optional(v.string()), timeoutMs: milliseconds }),
+    answer: v.object({ closed: v.number() }),
+    progress: v.never(),
+  },
 };
 
 const conversations = { ...conversationsOfCommands, ...conversationsOfProcesses };
@@ -37,14 +41,25 @@ export type Result<C extends Command> = v.InferOutput<Conversations[C]['answer']
 /** What is told while its answer is waited for. */
 export type Progress<C extends Command> = v.InferOutput<Conversations[C]['progress']>;
 
-const failure = v.object({ message: v.string(), hint: v.exactOptional(v.string()), code: v.exactOptional(v.string()), exitCode: v.number(), retry: v.exactOptional(v.boolean()) });
+const failure = v.object({
+  message: v.string(),
+  hint: v.exactOptional(v.string()),
+  code: v.exactOptional(v.string()),
+  exitCode: v.number(),
+  retry: v.exactOptional(v.boolean()),
+});
 /** Why a request failed: the parts of a GraceError. `exitCode` is all that earlier versions say and read of its kind. `retry`: ask the daemon that serves now. */
 export type Failure = v.InferOutput<typeof failure>;
 
 /** What is said of an error to another process; only a GraceError has a hint and a kind. */
 export function failureOf(error: unknown): Failure {
   const { hint, code } = error instanceof GraceError ? error : { hint: undefined, code: undefined };
-  return { message: errorMessage(error), exitCode: exitCodeOf(error), ...(hint ? { hint } : {}), ...(code ? { code } : {}) };
+  return {
+    message: errorMessage(error),
+    exitCode: exitCodeOf(error),
+    ...(hint ? { hint } : {}),
+    ...(code ? { code } : {}),
+  };
 }
 
 /** The error that another process told of. */
@@ -60,14 +75,19 @@ export function readRequest(message: unknown): Request {
     const { command } = v.parse(anyRequest, message);
     return { command, ...v.parse(conversations[command].request, message) } as Request;
   } catch (error) {
-    const command = typeof message === 'object' && message !== null && 'command' in message ? String(message.command) : '';
+    const command =
+      typeof message === 'object' && message !== null && 'command' in message ? String(message.command) : '';
     throw new GraceError(`the daemon does not understand the request "${command}": ${errorMessage(error)}`, {
       hint: 'client and daemon may be of different versions; bring the daemon to yours with: grace restart',
     });
   }
 }
 
-const envelope = v.object({ progress: v.optional(v.unknown()), result: v.optional(v.unknown()), error: v.optional(failure) });
+const envelope = v.object({
+  progress: v.optional(v.unknown()),
+  result: v.optional(v.unknown()),
+  error: v.optional(failure),
+});
 
 /** What a daemon says: one of the three, or, of a later version, something else. */
 export type Reply<C extends Command> = { progress?: Progress<C>; result?: Result<C>; error?: Failure };

@@ -43,7 +43,11 @@ export type ControlServer = {
 };
 
 /** Serve the control protocol on a listening Unix socket, which the caller still owns. */
-export function serveControl(listener: Listener, handle: RequestHandler, onError: (error: unknown) => void): Promise<ControlServer> {
+export function serveControl(
+  listener: Listener,
+  handle: RequestHandler,
+  onError: (error: unknown) => void,
+): Promise<ControlServer> {
   let pending = 0;
   let idleWaiters: (() => void)[] = [];
   /** Clients that have not asked anything yet: they hold nobody up. */
@@ -85,7 +89,12 @@ export function serveControl(listener: Listener, handle: RequestHandler, onError
   });
 }
 
-type AnswerOptions = { handle: RequestHandler; onError: (error: unknown) => void; asked: () => void; answered: () => void };
+type AnswerOptions = {
+  handle: RequestHandler;
+  onError: (error: unknown) => void;
+  asked: () => void;
+  answered: () => void;
+};
 
 async function answer(socket: Socket, { handle, onError, asked, answered }: AnswerOptions): Promise<void> {
   const aborter = new AbortController();

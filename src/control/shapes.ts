@@ -77,7 +77,18 @@ export type StatusResult = v.InferOutput<typeof statusResult>;
 const status = v.pipe(v.number(), v.integer(), v.minValue(100), v.maxValue(999));
 const path = v.pipe(v.string(), v.regex(/^\/[!-~]*$/));
 /** Schema of a {@link Check}. */
-export const check = v.union([v.boolean(), v.object({ http: v.object({ path, least: status, most: status, timeoutMs: milliseconds, limitMs: v.exactOptional(milliseconds) }) })]);
+export const check = v.union([
+  v.boolean(),
+  v.object({
+    http: v.object({
+      path,
+      least: status,
+      most: status,
+      timeoutMs: milliseconds,
+      limitMs: v.exactOptional(milliseconds),
+    }),
+  }),
+]);
 /**
  * What a destination must do before it is a rule's: nothing, accept, or answer a GET over HTTP with a
  * status from `least` to `most` within `timeoutMs` of the accept, and all of it within `limitMs`. An older daemon refuses the last one instead of passing over it.

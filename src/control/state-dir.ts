@@ -18,7 +18,8 @@ const hint = 'choose another with -d DIR';
 export function makeStateDir(dir: string): void {
   checkLength(dir);
   // Node and Deno connect to a Unix socket by a text.
-  if (isRawName(dir) || dir.includes('\uFFFD')) throw new GraceError(`cannot use the state dir ${dir}: its name is not UTF-8`, { hint });
+  if (isRawName(dir) || dir.includes('\uFFFD'))
+    throw new GraceError(`cannot use the state dir ${dir}: its name is not UTF-8`, { hint });
   try {
     makeDirs(dir);
   } catch (error) {
@@ -42,7 +43,8 @@ function whyNotMade(dir: string, error: unknown): string {
   const code = errorCode(error);
   // The system does not say which part of the path is meant.
   if (code === 'ENOTDIR') return `${firstThatIs(dir, (stat) => !stat.isDirectory()) ?? dir} is not a directory`;
-  if (code === 'ENOENT') return `nothing can be made in ${firstThatIs(dirname(dir), (stat) => stat.isDirectory()) ?? '/'} (ENOENT)`;
+  if (code === 'ENOENT')
+    return `nothing can be made in ${firstThatIs(dirname(dir), (stat) => stat.isDirectory()) ?? '/'} (ENOENT)`;
   return describeError(error);
 }
 
@@ -60,19 +62,29 @@ function firstThatIs(path: string, isSo: (stat: Stats) => boolean): string | nul
 
 function checkOwner(dir: string): void {
   const stat = statSync(dir, { throwIfNoEntry: false });
-  if (stat === undefined) throw new GraceError(`cannot use the state dir ${dir}: ${lstatSync(dir, { throwIfNoEntry: false }) ? 'it is a link that leads nowhere' : 'it was removed'}`, { hint });
+  if (stat === undefined)
+    throw new GraceError(
+      `cannot use the state dir ${dir}: ${lstatSync(dir, { throwIfNoEntry: false }) ? 'it is a link that leads nowhere' : 'it was removed'}`,
+      { hint },
+    );
   if (!stat.isDirectory()) throw new GraceError(`cannot use the state dir ${dir}: it is not a directory`, { hint });
   const user = process.geteuid?.();
   if (user !== undefined && stat.uid !== user && stat.uid !== 0) {
-    throw new GraceError(`cannot use the state dir ${dir}: it belongs to the user with id ${stat.uid}, and this is the one with id ${user}`, {
-      hint: 'run grace as that user, or choose another state dir with -d DIR',
-    });
+    throw new GraceError(
+      `cannot use the state dir ${dir}: it belongs to the user with id ${stat.uid}, and this is the one with id ${user}`,
+      {
+        hint: 'run grace as that user, or choose another state dir with -d DIR',
+      },
+    );
   }
   if ((stat.mode & 0o022) === 0) return;
   if (stat.uid === user && readdirSync(dir).length === 0) return chmodSync(dir, 0o700);
-  throw new GraceError(`cannot use the state dir ${dir}: others may write in it (mode ${(stat.mode & 0o7777).toString(8)})`, {
-    hint: `if nobody else needs it: chmod 700 ${dir}; or ${hint}`,
-  });
+  throw new GraceError(
+    `cannot use the state dir ${dir}: others may write in it (mode ${(stat.mode & 0o7777).toString(8)})`,
+    {
+      hint: `if nobody else needs it: chmod 700 ${dir}; or ${hint}`,
+    },
+  );
 }
 
 const longestPid = 4_194_304;
@@ -81,5 +93,8 @@ function checkLength(dir: string): void {
   const { socket, generationSocket } = statePaths(dir);
   const length = Math.max(Buffer.byteLength(socket), Buffer.byteLength(generationSocket(longestPid)));
   if (length <= UNIX_PATH_MAX) return;
-  throw new GraceError(`the path of the state dir ${dir} is too long: its control socket would have ${length} bytes, ${UNIX_PATH_MAX} are the most`, { hint: 'choose a shorter one with -d DIR' });
+  throw new GraceError(
+    `the path of the state dir ${dir} is too long: its control socket would have ${length} bytes, ${UNIX_PATH_MAX} are the most`,
+    { hint: 'choose a shorter one with -d DIR' },
+  );
 }

@@ -13,7 +13,10 @@ export const asideVariable = 'GRACE_STEP_ASIDE';
 export function stepAside({ file, args }: Invocation, ownArguments: readonly string[]): void {
   const { [asideVariable]: _, ...env } = process.env;
   const descriptors = 3 + Number(env['LISTEN_FDS'] ?? 0);
-  const child = spawn(file, [...args, ...ownArguments], { env, stdio: Array.from({ length: descriptors }, (_each, fd) => fd) });
+  const child = spawn(file, [...args, ...ownArguments], {
+    env,
+    stdio: Array.from({ length: descriptors }, (_each, fd) => fd),
+  });
   child.once('spawn', () => process.exit(0));
   child.once('error', (error) => {
     process.stderr.write(`cannot start ${file}: ${errorMessage(error)}\n`, () => process.exit(1));

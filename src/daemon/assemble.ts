@@ -28,13 +28,31 @@ import type { RuleSpec } from '../forward/rule.ts';
 import type { Lock } from '../sys/lock.ts';
 
 /** What is there before the parts that work with it. */
-export type Parts = { options: DaemonOptions; launcher: Launcher; paths: StatePaths; listeners: Listeners; lock: Lock; logFile: OpenedLog; supervisor: Supervisor; generation: number };
+export type Parts = {
+  options: DaemonOptions;
+  launcher: Launcher;
+  paths: StatePaths;
+  listeners: Listeners;
+  lock: Lock;
+  logFile: OpenedLog;
+  supervisor: Supervisor;
+  generation: number;
+};
 
 /** Longest that a name is looked up to see whether a rule leads to itself, in milliseconds; one that is not found by then is taken for another machine's. */
 const loopLookupMs = 2000;
 
 /** The parts of a daemon, which know each other from here on. */
-export function assemble({ options, launcher, paths, listeners, lock, logFile, supervisor, generation }: Parts): Service {
+export function assemble({
+  options,
+  launcher,
+  paths,
+  listeners,
+  lock,
+  logFile,
+  supervisor,
+  generation,
+}: Parts): Service {
   const { log, output } = logFile;
   const now = new Date().toISOString();
   const began = performance.now();
@@ -43,10 +61,15 @@ export function assemble({ options, launcher, paths, listeners, lock, logFile, s
   const earlierMs = handover ? Math.max(0, handover.uptimeMs ?? Date.now() - Date.parse(handover.startedAt)) : 0;
   const changes = new Changes();
   const lifecycle = new Lifecycle(changes);
-  const onFailure = (error: Error) => log.error({ error: errorMessage(error) }, 'the native engine failed; its connections are lost, and the portable engine goes on');
+  const onFailure = (error: Error) =>
+    log.error(
+      { error: errorMessage(error) },
+      'the native engine failed; its connections are lost, and the portable engine goes on',
+    );
   const names = new Names();
   const opened = openEngine({ wanted: options.settings.engine, threads: options.settings.threads, names, onFailure });
-  const resolve = (host: string) => names.resolve(host, { bindAddress: null, signal: AbortSignal.timeout(loopLookupMs) }).catch(() => []);
+  const resolve = (host: string) =>
+    names.resolve(host, { bindAddress: null, signal: AbortSignal.timeout(loopLookupMs) }).catch(() => []);
   const { engine } = opened;
   const unread: StoredRule[] = [];
   const troubles = new Troubles((text) => log.warn({ trouble: text }, 'serving all the same'));
@@ -56,7 +79,11 @@ export function assemble({ options, launcher, paths, listeners, lock, logFile, s
     changes,
     openListener: (src) => listeners.open(src),
     check: ({ src, dst, listener: { address } }, served) =>
-      mustNotLoop({ src, dst, address }, served.map((rule) => ({ src: rule.src, dst: rule.current.spec, address: rule.listener.address })), resolve),
+      mustNotLoop(
+        { src, dst, address },
+        served.map((rule) => ({ src: rule.src, dst: rule.current.spec, address: rule.listener.address })),
+        resolve,
+      ),
     closeListener: (src, listener) => listeners.close(src, listener),
     describeListener: (listener, change) => listeners.describe(listener, change),
     isLost: (listener) => listeners.whyLost(listener) !== null,
@@ -87,7 +114,12 @@ export function assemble({ options, launcher, paths, listeners, lock, logFile, s
     forwarder,
     generations,
     endedGenerations,
-    counters: new CountersWriter({ path: paths.counters, forwarder, generations, mayWrite: () => lifecycle.isServing || lifecycle.isStopping }),
+    counters: new CountersWriter({
+      path: paths.counters,
+      forwarder,
+      generations,
+      mayWrite: () => lifecycle.isServing || lifecycle.isStopping,
+    }),
     certificates: new Certificates({ log, specs: () => forwarder.specs }),
     version: options.version,
     self: options.self,

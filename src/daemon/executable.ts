@@ -14,7 +14,10 @@ export function checkExecutable({ file }: Invocation): void {
     accessSync(file, constants.X_OK);
     if (whyNoProgram(file) === cutOff) throw new Error(cutOff); // it may run for a while, or be run by a shell
   } catch (error) {
-    throw new GraceError(`cannot restart: ${file} cannot be executed: ${describeError(error)}`, { hint: 'name another executable with --exec PATH', cause: error });
+    throw new GraceError(`cannot restart: ${file} cannot be executed: ${describeError(error)}`, {
+      hint: 'name another executable with --exec PATH',
+      cause: error,
+    });
   }
 }
 
@@ -33,10 +36,13 @@ export function whyNotRunnable(file: string, error?: unknown): string | null {
   try {
     const head = readHead(file);
     if (head.subarray(0, 2).toString('latin1') === '#!') return whyNotScript(head, error);
-    if (head.subarray(0, 4).toString('latin1') !== '\x7fELF') return process.platform === 'linux' ? `${file} is no program` : null;
+    if (head.subarray(0, 4).toString('latin1') !== '\x7fELF')
+      return process.platform === 'linux' ? `${file} is no program` : null;
     const [its, ours] = [head.readUInt16LE(18), readHead('/proc/self/exe').readUInt16LE(18)];
     if (its !== ours) return `${file} is for another architecture: ${name(its)}, and this machine is ${name(ours)}`;
-    return errorCode(error) === 'ENOENT' ? `${file} needs a loader that is not here; it may be for another C library` : null;
+    return errorCode(error) === 'ENOENT'
+      ? `${file} needs a loader that is not here; it may be for another C library`
+      : null;
   } catch {
     return null; // not to be read, or cut short: the system's own words must do
   }
@@ -44,7 +50,9 @@ export function whyNotRunnable(file: string, error?: unknown): string | null {
 
 function whyNotScript(head: Buffer, error: unknown): string | null {
   const interpreter = /^#!\s*(\S+)/.exec(head.toString('latin1'))?.[1];
-  return errorCode(error) === 'ENOENT' && interpreter !== undefined && !existsSync(interpreter) ? `its interpreter ${interpreter} does not exist` : null;
+  return errorCode(error) === 'ENOENT' && interpreter !== undefined && !existsSync(interpreter)
+    ? `its interpreter ${interpreter} does not exist`
+    : null;
 }
 
 function name(machine: number): string {

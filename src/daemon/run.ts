@@ -78,11 +78,22 @@ async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Sup
   const logFile = openLog({ output, format: options.settings['log-format'], generation, env: options.env });
   const service = assemble({ options, launcher, paths, listeners, lock, logFile, supervisor, generation });
   const { log, troubles } = service;
-  if (logFile.problem !== null) log.warn({ log: logFile.problem }, 'the log goes to standard error, since its file cannot be opened');
-  const logError = (error: unknown) => log.error({ error: errorMessage(error), stack: error instanceof Error ? error.stack : undefined }, 'internal error');
+  if (logFile.problem !== null)
+    log.warn({ log: logFile.problem }, 'the log goes to standard error, since its file cannot be opened');
+  const logError = (error: unknown) =>
+    log.error(
+      { error: errorMessage(error), stack: error instanceof Error ? error.stack : undefined },
+      'internal error',
+    );
 
-  if (options.noKeeperBecause !== null) tell(service, launcher, `no keeper, so that the pid changes with a restart and a crash is not repaired: ${options.noKeeperBecause}`);
-  if (process.pid === 1 && supervisor.keeper === null) log.warn('process 1 of a container is the daemon itself (--no-keeper): the container ends with the first restart');
+  if (options.noKeeperBecause !== null)
+    tell(
+      service,
+      launcher,
+      `no keeper, so that the pid changes with a restart and a crash is not repaired: ${options.noKeeperBecause}`,
+    );
+  if (process.pid === 1 && supervisor.keeper === null)
+    log.warn('process 1 of a container is the daemon itself (--no-keeper): the container ends with the first restart');
   if (supervisor.reason) log.error({ reason: supervisor.reason }, 'started again after a crash');
   const trimmer = watchMemory(service);
   const handle: RequestHandler = (request, context) => {
@@ -97,7 +108,10 @@ async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Sup
     service.endedGenerations.hold();
     let older: readonly GenerationReport[] = [];
     if (launcher.handover) adoptRules(service, launcher.handover);
-    else older = await restoreRules(service, supervisor.reason ? [] : readGivenRules(options.env), (note) => tell(service, launcher, note));
+    else
+      older = await restoreRules(service, supervisor.reason ? [] : readGivenRules(options.env), (note) =>
+        tell(service, launcher, note),
+      );
     service.rulesCopy.remember([...service.forwarder.specs.map((spec) => keep(spec, listeners)), ...service.unread]);
     service.certificates.lookAtAll();
     listeners.dropUnused();
@@ -105,7 +119,10 @@ async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Sup
     if (launcher.handover) await supervisor.ready();
     watchKeeper(service, stopByKeeper);
     try {
-      const { connections = [], generations = [] } = await launcher.ready({ version: service.version, canMove: moveSocket !== null && service.engine.mover !== undefined });
+      const { connections = [], generations = [] } = await launcher.ready({
+        version: service.version,
+        canMove: moveSocket !== null && service.engine.mover !== undefined,
+      });
       if (launcher.handover) reservePlaces(service, launcher.handover, connections);
       older = launcher.handover ? generations : older;
     } catch (error) {
@@ -115,7 +132,9 @@ async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Sup
       // Before clients come there: the keeper must not hold the socket of a daemon that they no longer reach.
       supervisor.keep(storeNames.control, control.fd);
       control.takeOver();
-      troubles.attempt('the pid file cannot be written', () => writePidFile(paths.pid, supervisor.keeper?.pid ?? process.pid));
+      troubles.attempt('the pid file cannot be written', () =>
+        writePidFile(paths.pid, supervisor.keeper?.pid ?? process.pid),
+      );
       if (service.phase !== 'starting') supervisor.serving();
     };
     service.takeOver();
@@ -124,16 +143,29 @@ async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Sup
     for (const report of older) if (!service.generations.isFollowed(report.pid)) service.endedGenerations.ended(report);
     if (launcher.moving !== null && moveSocket !== null) service.handover.beginMoving();
     service.lifecycle.serves();
-    options.onStrayError(strayErrors(({ message, stack }) => log.error({ error: message, stack }, 'internal error; serving all the same')));
-    log.info({ version: service.version, ...(options.settings['log-format'] === 'json' ? {} : { generation }), rules: service.forwarder.specs.length, engine: service.engine.name, keeper: supervisor.keeper?.pid }, 'serving');
+    options.onStrayError(
+      strayErrors(({ message, stack }) => log.error({ error: message, stack }, 'internal error; serving all the same')),
+    );
+    log.info(
+      {
+        version: service.version,
+        ...(options.settings['log-format'] === 'json' ? {} : { generation }),
+        rules: service.forwarder.specs.length,
+        engine: service.engine.name,
+        keeper: supervisor.keeper?.pid,
+      },
+      'serving',
+    );
     supervisor.serving(); // a signal that came meanwhile is passed on at this word
     launcher.serving({ settleStreams: () => settleStreams(output) });
     const end = new AbortController();
     const received = moveSocket === null ? Promise.resolve() : receiveConnections(service, launcher, moveSocket);
-    void received.then(() => {
-      service.endedGenerations.resume();
-      return followPlaces(service, end.signal);
-    }).catch((error: unknown) => void (end.signal.aborted || logError(error)));
+    void received
+      .then(() => {
+        service.endedGenerations.resume();
+        return followPlaces(service, end.signal);
+      })
+      .catch((error: unknown) => void (end.signal.aborted || logError(error)));
     void reportStatus(service);
     void followReadiness(service);
     void turnAwayUnused(service);
@@ -194,6 +226,8 @@ function tell(service: Service, launcher: Launcher, note: string): void {
 
 /** Resolves when this process has nothing left to do. */
 async function ended(service: Service): Promise<void> {
-  const isDone = () => service.phase === 'ended' || (service.phase === 'replaced' && !service.handover.isMoving && service.forwarder.connections === 0);
+  const isDone = () =>
+    service.phase === 'ended' ||
+    (service.phase === 'replaced' && !service.handover.isMoving && service.forwarder.connections === 0);
   while (!isDone()) await service.changes.next();
 }

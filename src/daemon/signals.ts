@@ -68,7 +68,10 @@ function inodeOfPath(path: string): number | undefined {
  * call when the keeper was told to stop: one signal to all processes, as init systems send it, comes to
  * both, and asks once. The second time on either way ends the daemon at once.
  */
-export function listenToSignals(service: Service, { onSignal, logFile, logError }: SignalOptions): { stopByKeeper: (times: number) => void } {
+export function listenToSignals(
+  service: Service,
+  { onSignal, logFile, logError }: SignalOptions,
+): { stopByKeeper: (times: number) => void } {
   const { log, forwarder, certificates } = service;
   const reopen = logReopener(service, logFile);
   const on = (signal: Parameters<OnSignal>[0], handle: () => void | Promise<void>) =>
@@ -88,7 +91,9 @@ export function listenToSignals(service: Service, { onSignal, logFile, logError 
   on('SIGUSR2', async () => {
     while (service.phase === 'starting' || service.handover.isMoving) await service.changes.next();
     if (service.phase === 'replaced') return;
-    await replaceDaemon(service, { exec: service.self, timeoutMs: restartTimeoutMs }).catch((error: unknown) => log.error({ error: errorMessage(error) }, 'restart failed'));
+    await replaceDaemon(service, { exec: service.self, timeoutMs: restartTimeoutMs }).catch((error: unknown) =>
+      log.error({ error: errorMessage(error) }, 'restart failed'),
+    );
   });
   on('SIGHUP', () => {
     reopen();

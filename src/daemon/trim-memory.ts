@@ -65,7 +65,11 @@ export class MemoryTrimmer {
 /** The watch of a daemon. It begins with the first disturbance. */
 export function watchMemory({ forwarder, engine }: Pick<Service, 'forwarder' | 'engine'>): MemoryTrimmer {
   return new MemoryTrimmer({
-    look: () => forwarder.views().map(({ destination }) => Object.values(destination.stats()).join(' ')).join(),
+    look: () =>
+      forwarder
+        .views()
+        .map(({ destination }) => Object.values(destination.stats()).join(' '))
+        .join(),
     giveBack() {
       engine.trimMemory?.();
       slim();

@@ -24,18 +24,27 @@ export type DemoOptions = {
  *
  * @throws GraceError when an address cannot be listened on.
  */
-export async function runDemo({ addresses = [':48567', ':48568', ':48569'], tlsAddresses = [], print, signal }: DemoOptions): Promise<void> {
+export async function runDemo({
+  addresses = [':48567', ':48568', ':48569'],
+  tlsAddresses = [],
+  print,
+  signal,
+}: DemoOptions): Promise<void> {
   const started = new Date().toISOString();
-  const answer = (name: string): http.RequestListener => async (request, response) => {
-    const { pathname, searchParams } = new URL(request.url ?? '/', 'http://localhost');
-    const milliseconds = parseDuration(searchParams.get('duration') ?? '0s');
-    if (pathname !== '/sleep/' || milliseconds === null) {
-      response.writeHead(pathname === '/sleep/' ? 400 : 404).end('try /sleep/?duration=20s\n');
-      return;
-    }
-    await delay(milliseconds);
-    response.end(`${name} started at ${started} slept for ${milliseconds * 1e6} nanoseconds from pid ${process.pid}.\n`);
-  };
+  const answer =
+    (name: string): http.RequestListener =>
+    async (request, response) => {
+      const { pathname, searchParams } = new URL(request.url ?? '/', 'http://localhost');
+      const milliseconds = parseDuration(searchParams.get('duration') ?? '0s');
+      if (pathname !== '/sleep/' || milliseconds === null) {
+        response.writeHead(pathname === '/sleep/' ? 400 : 404).end('try /sleep/?duration=20s\n');
+        return;
+      }
+      await delay(milliseconds);
+      response.end(
+        `${name} started at ${started} slept for ${milliseconds * 1e6} nanoseconds from pid ${process.pid}.\n`,
+      );
+    };
 
   const plain = addresses.map((address, i): Target => ({ server: http.createServer(answer(nameOf(i))), address }));
   const secure = tlsAddresses.map((address, i): Target => ({

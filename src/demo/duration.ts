@@ -8,7 +8,9 @@ export function parseDuration(text: string): number | null {
   if (/^[0-9]+(\.[0-9]+)?$/.test(text)) return limit(Number(text) * 1000);
   if (!/^([0-9]+(\.[0-9]+)?(ns|us|ms|s|m|h))+$/.test(text)) return null;
   const parts = [...text.matchAll(/([0-9.]+)(ns|us|ms|s|m|h)/g)];
-  return limit(parts.reduce((sum, [, value, unit]) => sum + Number(value) * MILLISECONDS[unit as keyof typeof MILLISECONDS], 0));
+  return limit(
+    parts.reduce((sum, [, value, unit]) => sum + Number(value) * MILLISECONDS[unit as keyof typeof MILLISECONDS], 0),
+  );
 }
 
 function limit(milliseconds: number): number | null {

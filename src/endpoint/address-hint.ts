@@ -7,7 +7,11 @@ import { escaped, type Field, pieceOf, splitFields, textOf } from './text.ts';
  * IPv6 address or of a nested endpoint, the error's hint shows the endpoint so written; `otherSide` is
  * asked for one that was written as it is on the other side of a rule.
  */
-export function readWithHint<Endpoint>(text: string, read: (text: string) => Endpoint, otherSide: (text: string) => string | null): Endpoint {
+export function readWithHint<Endpoint>(
+  text: string,
+  read: (text: string) => Endpoint,
+  otherSide: (text: string) => string | null,
+): Endpoint {
   try {
     return read(text);
   } catch (error) {
@@ -35,7 +39,9 @@ function escapingHint(text: string, read: (text: string) => unknown): string | n
     return null;
   }
   const respell = ({ valueStart }: Field, { end }: Field, value: (raw: string) => string): string => {
-    return chars.slice(0, valueStart).join('') + value(chars.slice(valueStart, end).join('')) + chars.slice(end).join('');
+    return (
+      chars.slice(0, valueStart).join('') + value(chars.slice(valueStart, end).join('')) + chars.slice(end).join('')
+    );
   };
 
   for (const [index, first] of fields.slice(0, maxFields).entries()) {

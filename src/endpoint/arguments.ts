@@ -101,7 +101,11 @@ export function matchArguments<Name extends string>(
     if (guess !== undefined) {
       const { start, end } = placeOf(name);
       const chars = Array.from(name.whole);
-      return errorAt(name, reason, `did you mean ${guess}? write '${chars.slice(0, start).join('')}${guess}${chars.slice(end).join('')}'`);
+      return errorAt(
+        name,
+        reason,
+        `did you mean ${guess}? write '${chars.slice(0, start).join('')}${guess}${chars.slice(end).join('')}'`,
+      );
     }
     // Nothing that is named like a path is a parameter: the "=" was meant as part of the value.
     if (/[^A-Za-z]/.test(typed)) return errorAt(name, reason, 'write \\= for an equals sign that belongs to a value');

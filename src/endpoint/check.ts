@@ -71,7 +71,10 @@ export type CheckClientOptions = {
 };
 
 /** Read the files that the endpoint names; nothing is contacted. Returns warnings; throws EndpointError. */
-export function checkClient(endpoint: ClientEndpoint, { text = printClient(endpoint), paths = true, advise }: CheckClientOptions = {}): string[] {
+export function checkClient(
+  endpoint: ClientEndpoint,
+  { text = printClient(endpoint), paths = true, advise }: CheckClientOptions = {},
+): string[] {
   const warnings: string[] = [];
   switch (endpoint.type) {
     case 'tcp':
@@ -83,8 +86,10 @@ export function checkClient(endpoint: ClientEndpoint, { text = printClient(endpo
     case 'tls': {
       readClientIdentity(endpoint, { text, warn: (warning) => void warnings.push(warning), advise });
       // The system's own authorities are not this endpoint's to check, and take long to read.
-      if (trustOf(endpoint).path !== null) readClientTrust(endpoint, { text, warn: (warning) => void warnings.push(warning) });
-      if (endpoint.type === 'tls' && endpoint.endpoint !== null) warnings.push(...checkClient(endpoint.endpoint, { text, paths, advise }));
+      if (trustOf(endpoint).path !== null)
+        readClientTrust(endpoint, { text, warn: (warning) => void warnings.push(warning) });
+      if (endpoint.type === 'tls' && endpoint.endpoint !== null)
+        warnings.push(...checkClient(endpoint.endpoint, { text, paths, advise }));
       break;
     }
   }
@@ -101,5 +106,8 @@ function checkSocketPath(path: string, text: string): void {
   const address = path.startsWith('\0') ? path.slice(1) : resolve(path);
   const bytes = encodeName(address).length;
   if (bytes <= UNIX_PATH_MAX) return;
-  throw new EndpointError(`path too long: ${quoted(address)} has ${bytes} bytes, and a socket's path at most ${UNIX_PATH_MAX}`, { text });
+  throw new EndpointError(
+    `path too long: ${quoted(address)} has ${bytes} bytes, and a socket's path at most ${UNIX_PATH_MAX}`,
+    { text },
+  );
 }

@@ -18,13 +18,19 @@ import * as values from './values.ts';
 const needsTls = 'it is an argument of the types that speak TLS, ssl and tls';
 const tlsOnly = { serverName: needsTls, insecure: needsTls, alpn: needsTls, hostname: needsTls };
 
-const timeout = defaulted(30, { read: values.timeoutSeconds, meaning: 'seconds to connect in', placeholder: 'SECONDS', note: 'to connect in, 30' });
+const timeout = defaulted(30, {
+  read: values.timeoutSeconds,
+  meaning: 'seconds to connect in',
+  placeholder: 'SECONDS',
+  note: 'to connect in, 30',
+});
 
 const target = {
   host: required({
     read: values.host,
     isAddress: true,
-    meaning: (host) => (/^[0-9.]+$|:/.test(host) ? 'address to connect to' : 'name to connect to, looked up for each connection'),
+    meaning: (host) =>
+      /^[0-9.]+$|:/.test(host) ? 'address to connect to' : 'name to connect to, looked up for each connection',
     placeholder: 'HOST',
   }),
   port: required({ read: values.clientPort, meaning: 'TCP port', placeholder: 'PORT' }),
@@ -44,7 +50,10 @@ function nameMeaning(endpoint: Fields): string {
   return `${check}; ${sent === null ? 'no name is sent' : `${sent} is sent as the server's name`}`;
 }
 
-const serverName = { ...clientTlsExtras.serverName, meaning: (_: string | undefined, endpoint: Fields) => nameMeaning(endpoint) };
+const serverName = {
+  ...clientTlsExtras.serverName,
+  meaning: (_: string | undefined, endpoint: Fields) => nameMeaning(endpoint),
+};
 
 /** The directory of authorities, under the name that a type has for it. */
 const authorities = defaulted(null, {
@@ -52,7 +61,9 @@ const authorities = defaulted(null, {
   isPath: true,
   meaning: (directory: string | null, { insecure }) => {
     if (insecure) return 'not checked';
-    return directory === null ? 'signed by an authority that this system trusts' : 'signed by an authority of this directory';
+    return directory === null
+      ? 'signed by an authority that this system trusts'
+      : 'signed by an authority of this directory';
   },
   placeholder: 'DIRECTORY',
 });
@@ -125,14 +136,19 @@ const tls = shapeOf({
     privateKey: ownKey('certificate'),
     endpoint: defaulted(null, {
       read: ({ piece }): ClientEndpoint => readClient(piece),
-      meaning: (nested: ClientEndpoint | null) => (nested === null ? 'connected directly' : 'the way to the server, instead of host and port'),
+      meaning: (nested: ClientEndpoint | null) =>
+        nested === null ? 'connected directly' : 'the way to the server, instead of host and port',
       placeholder: 'ENDPOINT',
     }),
     ...clientExtras,
   },
   positional: ['host', 'port', 'timeout', 'bindAddress', 'certificate', 'privateKey', 'trustRoots', 'endpoint'],
   printed: 2,
-  foreign: { caCertsDir: 'tls calls it trustRoots', certKey: 'tls calls it certificate', hostname: 'tls calls it serverName' },
+  foreign: {
+    caCertsDir: 'tls calls it trustRoots',
+    certKey: 'tls calls it certificate',
+    hostname: 'tls calls it serverName',
+  },
 });
 
 const { keepalive: _, ...unixExtras } = clientExtras;
@@ -192,7 +208,10 @@ function readClient(source: Piece): ClientEndpoint {
     case 'unix':
       return readUnix(description);
     default:
-      throw unknownType(description, hintForHost(textOf(source), 'client') ?? 'the client types are tcp, ssl, tls and unix');
+      throw unknownType(
+        description,
+        hintForHost(textOf(source), 'client') ?? 'the client types are tcp, ssl, tls and unix',
+      );
   }
 }
 
@@ -227,8 +246,10 @@ function readSsl(description: Description): SslClient {
   }
   const endpoint: SslClient = { type: 'ssl', ...readParameters(ssl, args) };
   checkFamilies(endpoint, args);
-  if (endpoint.insecure && args.has('hostname')) throw args.conflict('insecure', 'insecure=yes would not check the hostname', 'give the name to send as serverName');
-  if (endpoint.insecure && args.has('caCertsDir')) throw args.conflict('insecure', 'insecure=yes would not use caCertsDir');
+  if (endpoint.insecure && args.has('hostname'))
+    throw args.conflict('insecure', 'insecure=yes would not check the hostname', 'give the name to send as serverName');
+  if (endpoint.insecure && args.has('caCertsDir'))
+    throw args.conflict('insecure', 'insecure=yes would not use caCertsDir');
   return endpoint;
 }
 
@@ -239,10 +260,12 @@ function readTls(description: Description): TlsClient {
   }
   const endpoint: TlsClient = { type: 'tls', ...readParameters(tls, args) };
   checkFamilies(endpoint, args);
-  if (endpoint.insecure && args.has('trustRoots')) throw args.conflict('insecure', 'insecure=yes would not use trustRoots');
+  if (endpoint.insecure && args.has('trustRoots'))
+    throw args.conflict('insecure', 'insecure=yes would not use trustRoots');
   if (endpoint.endpoint === null) return endpoint;
   for (const name of ['bindAddress', 'retry', 'proxy', 'keepalive'] as const) {
-    if (args.has(name)) throw args.conflict(name, `${name} belongs to the endpoint that is connected through`, `move it into endpoint=…`);
+    if (args.has(name))
+      throw args.conflict(name, `${name} belongs to the endpoint that is connected through`, `move it into endpoint=…`);
   }
   return endpoint;
 }
@@ -250,9 +273,11 @@ function readTls(description: Description): TlsClient {
 function readUnix(description: Description): UnixClient {
   const args = argumentsOf(unix, description);
   if (args.has('keepalive')) throw args.conflict('keepalive', 'keepalive is for TCP, not for Unix sockets');
-  if (args.has('abstract') && args.has('path')) throw args.conflict('abstract', 'a socket has a path or an abstract name, not both');
+  if (args.has('abstract') && args.has('path'))
+    throw args.conflict('abstract', 'a socket has a path or an abstract name, not both');
   const known = args.has('abstract') ? { path: args.read('abstract', values.abstractName) } : {};
   const endpoint: UnixClient = { type: 'unix', ...readParameters(unix, args, known) };
-  if (endpoint.lockfile && endpoint.path.startsWith('\0')) throw args.conflict('lockfile', 'an abstract socket has no lock file');
+  if (endpoint.lockfile && endpoint.path.startsWith('\0'))
+    throw args.conflict('lockfile', 'an abstract socket has no lock file');
   return endpoint;
 }

@@ -43,24 +43,42 @@ export function readServerDirectory(
       const cert = [leaf, ...chainOf(leaf, authorities)].map((each) => each.pem).join('');
       const problem = checkIdentity({ key: pem, cert });
       if (problem !== null) {
-        problems.push(`${parameter} ${JSON.stringify(path)}: the certificate of ${namesOf(leaf).join(', ')}: ${problem.reason}`);
+        problems.push(
+          `${parameter} ${JSON.stringify(path)}: the certificate of ${namesOf(leaf).join(', ')}: ${problem.reason}`,
+        );
         warn?.(`skipped: ${problems.at(-1)}; ${problem.hint}`);
         continue;
       }
-      leafOf.set({ names: namesOf(leaf), key: pem, cert, keyType: leaf.x509.publicKey.asymmetricKeyType ?? '', validity: validityOf(leaf.x509) }, leaf);
+      leafOf.set(
+        {
+          names: namesOf(leaf),
+          key: pem,
+          cert,
+          keyType: leaf.x509.publicKey.asymmetricKeyType ?? '',
+          validity: validityOf(leaf.x509),
+        },
+        leaf,
+      );
     }
   }
   const identities = [...leafOf.keys()];
-  const presented = new Set([...defaultIdentities(identities), ...identities.flatMap(({ names }) => names.flatMap((name) => chooseIdentities(identities, name)))]);
+  const presented = new Set([
+    ...defaultIdentities(identities),
+    ...identities.flatMap(({ names }) => names.flatMap((name) => chooseIdentities(identities, name))),
+  ]);
   for (const each of presented) {
     const leaf = leafOf.get(each);
     if (leaf === undefined) continue;
-    for (const warning of [validityWarning(leaf), keyWarning(leaf)]) if (warning !== null) warn?.(`${parameter} ${JSON.stringify(path)}: ${warning}`);
+    for (const warning of [validityWarning(leaf), keyWarning(leaf)])
+      if (warning !== null) warn?.(`${parameter} ${JSON.stringify(path)}: ${warning}`);
     const advice = costAdvice(leaf);
-    if (advice !== null) advise?.(`${parameter} ${JSON.stringify(path)}: the certificate of ${each.names.join(', ')}: ${advice}`);
+    if (advice !== null)
+      advise?.(`${parameter} ${JSON.stringify(path)}: the certificate of ${each.names.join(', ')}: ${advice}`);
   }
   if (identities.length > 0) return identities;
-  throw fileError(directory, 'no private key with its certificate in it', { hint: problems[0] ?? 'it takes files that end in .pem' });
+  throw fileError(directory, 'no private key with its certificate in it', {
+    hint: problems[0] ?? 'it takes files that end in .pem',
+  });
 }
 
 type Choice = Pick<NamedIdentity, 'names' | 'keyType' | 'validity'>;
@@ -70,15 +88,25 @@ type Choice = Pick<NamedIdentity, 'names' | 'keyType' | 'validity'>;
  * those with that very name before those whose `*.` stands for the first label, and the newest first.
  * None when there are none, and the caller takes its default.
  */
-export function chooseIdentities<Named extends Choice>(identities: readonly Named[], serverName: string, nowMs: number = Date.now()): Named[] {
+export function chooseIdentities<Named extends Choice>(
+  identities: readonly Named[],
+  serverName: string,
+  nowMs: number = Date.now(),
+): Named[] {
   const name = serverName.toLowerCase().replace(/\.$/, '');
   const wildcard = name.replace(/^[^.]+/, '*');
   const isExact = ({ names }: Named) => names.includes(name);
   const isValid = ({ validity }: Named) => isValidAt(validity, nowMs);
   const byAge = byValidity(nowMs);
-  const found = identities.filter((each) => isExact(each) || each.names.includes(wildcard)).sort((a, b) => {
-    return Number(isValid(b)) - Number(isValid(a)) || Number(isExact(b)) - Number(isExact(a)) || byAge(a.validity, b.validity);
-  });
+  const found = identities
+    .filter((each) => isExact(each) || each.names.includes(wildcard))
+    .sort((a, b) => {
+      return (
+        Number(isValid(b)) - Number(isValid(a)) ||
+        Number(isExact(b)) - Number(isExact(a)) ||
+        byAge(a.validity, b.validity)
+      );
+    });
   const [best] = found;
   if (best === undefined) return [];
   // A second one must be as good: a client that cannot use the best is not served with an expired one, nor one for another name.
@@ -87,7 +115,10 @@ export function chooseIdentities<Named extends Choice>(identities: readonly Name
 }
 
 /** What clients get that send no name, or one that nobody has: the first that is valid, and what has its name. */
-export function defaultIdentities<Named extends Choice>(identities: readonly Named[], nowMs: number = Date.now()): Named[] {
+export function defaultIdentities<Named extends Choice>(
+  identities: readonly Named[],
+  nowMs: number = Date.now(),
+): Named[] {
   const first = identities.find(({ validity }) => isValidAt(validity, nowMs)) ?? identities[0];
   if (first === undefined) return [];
   const [name] = first.names;
@@ -130,7 +161,7 @@ function readKey(file: NamedFile, text: string): KeyFound | null {
 /** From the issuer of the leaf upwards, without the self-signed root, which clients have or do not trust. */
 function chainOf(leaf: Certificate, authorities: readonly Certificate[]): Certificate[] {
   const chain: Certificate[] = [];
-  for (let last = leaf; ; ) {
+  for (let last = leaf; ;) {
     const issuer = authorities.find((each) => !chain.includes(each) && isIssuedBy(last, each));
     if (issuer === undefined || isIssuedBy(issuer, issuer)) return chain;
     chain.push(issuer);
@@ -148,7 +179,10 @@ function longestFirst(a: Certificate, b: Certificate): number {
 
 /** The names of `subjectAltName`; of a certificate from before there was one, the common name. */
 function namesOf({ x509 }: Certificate): string[] {
-  const alternatives = Array.from((x509.subjectAltName ?? '').matchAll(/(?:^|, )DNS:([^,"]+)/g), ([, name = '']) => name);
+  const alternatives = Array.from(
+    (x509.subjectAltName ?? '').matchAll(/(?:^|, )DNS:([^,"]+)/g),
+    ([, name = '']) => name,
+  );
   const common = /^CN=(\S+)$/m.exec(x509.subject)?.[1];
   const names = alternatives.length === 0 && common !== undefined ? [common] : alternatives;
   return names.map((name) => name.toLowerCase());

@@ -1,5 +1,11 @@
 /** Largest unit first. */
-const units = new Map([['d', 86_400_000], ['h', 3_600_000], ['m', 60_000], ['s', 1000], ['ms', 1]]);
+const units = new Map([
+  ['d', 86_400_000],
+  ['h', 3_600_000],
+  ['m', 60_000],
+  ['s', 1000],
+  ['ms', 1],
+]);
 
 /** Longest duration, in ms: what the runtimes' timers can hold, nearly 25 days; setTimeout fires at once for anything longer. */
 export const longestDurationMs = 2 ** 31 - 1;
@@ -18,7 +24,9 @@ export function parseDuration(text: string): number | null {
   if (seconds) return Math.round(Number(seconds[1]) * 1000);
   const parts = written.exec(text);
   if (text === '' || !parts) return null;
-  return Math.round([...units.values()].reduce((sum, unitMs, index) => sum + Number(parts[index + 1] ?? 0) * unitMs, 0));
+  return Math.round(
+    [...units.values()].reduce((sum, unitMs, index) => sum + Number(parts[index + 1] ?? 0) * unitMs, 0),
+  );
 }
 
 /** The text that `parseDuration` reads as so many whole milliseconds, in the largest unit that fits: `90s`, `2h`. */

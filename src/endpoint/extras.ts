@@ -35,7 +35,12 @@ export const serverExtras = {
 /** On server endpoints that listen on an address of the network. */
 export const serverAddressExtras = {
   /** Listen on an address that the machine does not have yet, as the standby of a pair does. */
-  freebind: optional({ read: yes, write: () => 'yes', meaning: 'the machine need not have the address', placeholder: 'yes' }),
+  freebind: optional({
+    read: yes,
+    write: () => 'yes',
+    meaning: 'the machine need not have the address',
+    placeholder: 'yes',
+  }),
 };
 
 /** On server endpoints that terminate TLS. */
@@ -43,13 +48,23 @@ export const serverTlsExtras = {
   /** ALPN protocol names, most preferred first. */
   alpn: optional({ read: alpn, write: list, meaning: 'protocols to agree on, preferred first', placeholder: 'LIST' }),
   /** PEM file of certificate authorities; clients must present a certificate signed by one. */
-  clientCA: optional({ read: path, isPath: true, meaning: 'clients must have a certificate of one of these authorities', placeholder: 'FILE' }),
+  clientCA: optional({
+    read: path,
+    isPath: true,
+    meaning: 'clients must have a certificate of one of these authorities',
+    placeholder: 'FILE',
+  }),
 };
 
 /** On server endpoints that terminate TLS and are not about names anyway. */
 export const serverNameExtras = {
   /** Directory of further certificates, chosen by the name that the client sends. */
-  sni: optional({ read: path, isPath: true, meaning: 'directory of certificates for other names', placeholder: 'DIRECTORY' }),
+  sni: optional({
+    read: path,
+    isPath: true,
+    meaning: 'directory of certificates for other names',
+    placeholder: 'DIRECTORY',
+  }),
 };
 
 /** On every client endpoint. */
@@ -78,7 +93,12 @@ export const clientTlsExtras = {
   /** Name to send (SNI) and to check in the certificate instead of the host. */
   serverName: optional({ read: host, isAddress: true, meaning: 'name to send and to check', placeholder: 'NAME' }),
   /** Do not verify the server's certificate. */
-  insecure: optional({ read: yes, write: () => 'yes', meaning: 'anybody can pretend to be the server', placeholder: 'yes' }),
+  insecure: optional({
+    read: yes,
+    write: () => 'yes',
+    meaning: 'anybody can pretend to be the server',
+    placeholder: 'yes',
+  }),
   /** ALPN protocol names to offer, most preferred first. */
   alpn: optional({ read: alpn, write: list, meaning: 'protocols to offer, preferred first', placeholder: 'LIST' }),
 };

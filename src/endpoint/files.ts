@@ -38,20 +38,27 @@ export type ServerIdentity = Identity & {
  * What an `ssl:` server presents. Its two files are read as one text, so either may hold both
  * parts; every certificate after the first is sent as its chain, then those of `extraCertChain`.
  */
-export function readServerIdentity(endpoint: SslServer, { text = printServer(endpoint), warn, advise }: FileOptions = {}): ServerIdentity {
+export function readServerIdentity(
+  endpoint: SslServer,
+  { text = printServer(endpoint), warn, advise }: FileOptions = {},
+): ServerIdentity {
   const { privateKey, certKey, extraCertChain, dhParameters } = endpoint;
   const chain = extraCertChain === null ? [] : readChain({ parameter: 'extraCertChain', path: extraCertChain, text });
   const keyFile = { parameter: 'privateKey', path: privateKey, text };
   const certFile = certKey === privateKey ? keyFile : { parameter: 'certKey', path: certKey, text };
   const identity: ServerIdentity = readIdentity({ keyFile, certFile, chain, warn, advise });
-  if (dhParameters !== null) identity.dhparam = readDhParameters({ parameter: 'dhParameters', path: dhParameters, text });
+  if (dhParameters !== null)
+    identity.dhparam = readDhParameters({ parameter: 'dhParameters', path: dhParameters, text });
   const ca = readClientCA(endpoint, { text });
   if (ca !== null) identity.ca = ca;
   return identity;
 }
 
 /** The authorities of `clientCA`, as PEM; null when the endpoint asks for no certificates. */
-export function readClientCA(endpoint: SslServer | TlsServer, { text = printServer(endpoint) }: FileOptions = {}): string | null {
+export function readClientCA(
+  endpoint: SslServer | TlsServer,
+  { text = printServer(endpoint) }: FileOptions = {},
+): string | null {
   if (endpoint.clientCA === undefined) return null;
   const file = { parameter: 'clientCA', path: endpoint.clientCA, text };
   const certificates = readCertificates(file, readText(file));
@@ -60,11 +67,15 @@ export function readClientCA(endpoint: SslServer | TlsServer, { text = printServ
 }
 
 /** The certificate that a client presents; null when the endpoint names none. */
-export function readClientIdentity(endpoint: SslClient | TlsClient, { text = printClient(endpoint), warn, advise }: FileOptions = {}): Identity | null {
+export function readClientIdentity(
+  endpoint: SslClient | TlsClient,
+  { text = printClient(endpoint), warn, advise }: FileOptions = {},
+): Identity | null {
   const { parameter, path } = certificateOf(endpoint);
   if (path === null) return null;
   const certFile = { parameter, path, text };
-  const keyFile = endpoint.privateKey === null ? certFile : { parameter: 'privateKey', path: endpoint.privateKey, text };
+  const keyFile =
+    endpoint.privateKey === null ? certFile : { parameter: 'privateKey', path: endpoint.privateKey, text };
   return readIdentity({ keyFile, certFile, chain: [], warn, advise });
 }
 
@@ -73,7 +84,10 @@ export function readClientIdentity(endpoint: SslClient | TlsClient, { text = pri
  * Undefined when the server is not verified, or the runtime finds no authorities of the system: its
  * own are used then.
  */
-export function readClientTrust(endpoint: SslClient | TlsClient, { text = printClient(endpoint), warn }: FileOptions = {}): string[] | undefined {
+export function readClientTrust(
+  endpoint: SslClient | TlsClient,
+  { text = printClient(endpoint), warn }: FileOptions = {},
+): string[] | undefined {
   if (endpoint.insecure) return undefined;
   const { parameter, path } = trustOf(endpoint);
   if (path !== null) return readAuthorities({ parameter, path, text }, warn);
@@ -111,7 +125,8 @@ function readAuthorities(directory: NamedFile, warn?: (warning: string) => void)
       warn?.(error instanceof EndpointError ? `skipped: ${error.reason}` : errorMessage(error));
     }
   }
-  if (found.length === 0) throw fileError(directory, 'no certificates in it', { hint: 'it takes files that end in .pem' });
+  if (found.length === 0)
+    throw fileError(directory, 'no certificates in it', { hint: 'it takes files that end in .pem' });
   return distinct(found).map(({ pem }) => pem);
 }
 
@@ -121,7 +136,13 @@ function readChain(file: NamedFile): Certificate[] {
   return chain;
 }
 
-type IdentityFiles = { keyFile: NamedFile; certFile: NamedFile; chain: readonly Certificate[]; warn: FileOptions['warn']; advise: FileOptions['advise'] };
+type IdentityFiles = {
+  keyFile: NamedFile;
+  certFile: NamedFile;
+  chain: readonly Certificate[];
+  warn: FileOptions['warn'];
+  advise: FileOptions['advise'];
+};
 
 function readIdentity({ keyFile, certFile, chain, warn, advise }: IdentityFiles): Identity {
   const keyText = readText(keyFile);
@@ -132,7 +153,9 @@ function readIdentity({ keyFile, certFile, chain, warn, advise }: IdentityFiles)
   const key = privateKeyBlock(keyText) ?? privateKeyBlock(certText);
   if (key === undefined) throw fileError(keyFile, 'bad PEM: no private key in it');
   if (key.isEncrypted) {
-    throw fileError(keyFile, 'the private key is encrypted', { hint: 'give a key without a pass phrase; openssl pkey -in FILE -out NEWFILE makes one' });
+    throw fileError(keyFile, 'the private key is encrypted', {
+      hint: 'give a key without a pass phrase; openssl pkey -in FILE -out NEWFILE makes one',
+    });
   }
   const certificates = readCertificates(certFile, text);
   const [leaf] = certificates;
@@ -167,7 +190,10 @@ function readDhParameters(file: NamedFile): string {
   const block = pemBlocks(readText(file)).find(({ label }) => label.endsWith('DH PARAMETERS'));
   if (block === undefined) throw fileError(file, 'bad PEM: no DH parameters in it');
   // OpenSSL says nothing of them, and goes without.
-  if (block.label.startsWith('X9.42')) throw fileError(file, 'X9.42 parameters, which TLS does not use', { hint: 'leave dhParameters out, or make new ones: openssl dhparam -out FILE 2048' });
+  if (block.label.startsWith('X9.42'))
+    throw fileError(file, 'X9.42 parameters, which TLS does not use', {
+      hint: 'leave dhParameters out, or make new ones: openssl dhparam -out FILE 2048',
+    });
   const problem = checkDhParameters(block.text);
   if (problem !== null) throw fileError(file, problem.reason, { hint: problem.hint });
   return block.text;

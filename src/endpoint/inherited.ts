@@ -27,7 +27,8 @@ export function checkAnnounced(endpoint: SystemdServer, { text, env, pid, mustBe
   const isForOther = pid !== null && LISTEN_PID !== `${pid}`;
   const count = isForOther || !/^[0-9]+$/.test(LISTEN_FDS ?? '') ? 0 : Number(LISTEN_FDS);
   const were = `${count} ${count === 1 ? 'socket was' : 'sockets were'} inherited`;
-  const hint = count === 0 ? 'sockets are inherited when systemd (or systemd-socket-activate) starts the process' : undefined;
+  const hint =
+    count === 0 ? 'sockets are inherited when systemd (or systemd-socket-activate) starts the process' : undefined;
 
   if (endpoint.index !== null && endpoint.index >= count) {
     throw new EndpointError(`no such descriptor: index ${endpoint.index}, and ${were}`, { text, hint });
@@ -36,10 +37,16 @@ export function checkAnnounced(endpoint: SystemdServer, { text, env, pid, mustBe
   const names = LISTEN_FDNAMES?.split(':') ?? [];
   if (names.length !== count) {
     // Names that do not match the sockets one by one tell nothing.
-    throw new EndpointError(`no such descriptor: name ${quoted(endpoint.name)}, and ${were} without names`, { text, hint });
+    throw new EndpointError(`no such descriptor: name ${quoted(endpoint.name)}, and ${were} without names`, {
+      text,
+      hint,
+    });
   }
   if (!names.includes(endpoint.name)) {
-    throw new EndpointError(`no such descriptor: name ${quoted(endpoint.name)}, and ${were}: ${names.join(', ')}`, { text, hint });
+    throw new EndpointError(`no such descriptor: name ${quoted(endpoint.name)}, and ${were}: ${names.join(', ')}`, {
+      text,
+      hint,
+    });
   }
 }
 

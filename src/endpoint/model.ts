@@ -10,39 +10,44 @@ import type { ClientExtras, ClientTlsExtras, ServerAddressExtras, ServerExtras, 
 export type { ServerExtras } from './extras.ts';
 
 /** `tcp:PORT`, `tcp6:PORT`: plain bytes over TCP. */
-export type TcpServer = ServerExtras & ServerAddressExtras & {
-  type: 'tcp' | 'tcp6';
-  /** 0–65535; 0 lets the system choose. */
-  port: number;
-  /** Address or name to bind; empty is every IPv4 address. */
-  interface: string;
-  backlog: number;
-};
+export type TcpServer = ServerExtras &
+  ServerAddressExtras & {
+    type: 'tcp' | 'tcp6';
+    /** 0–65535; 0 lets the system choose. */
+    port: number;
+    /** Address or name to bind; empty is every IPv4 address. */
+    interface: string;
+    backlog: number;
+  };
 
 /** `ssl:PORT`: TLS with one certificate. */
-export type SslServer = ServerExtras & ServerAddressExtras & ServerTlsExtras & {
-  type: 'ssl';
-  port: number;
-  /** PEM files, read as one text: either may hold both parts. */
-  privateKey: string;
-  certKey: string;
-  /** Name of a TLS method of OpenSSL, such as `TLSv1_2_METHOD`; null negotiates. */
-  sslmethod: string | null;
-  interface: string;
-  backlog: number;
-  extraCertChain: string | null;
-  dhParameters: string | null;
-};
+export type SslServer = ServerExtras &
+  ServerAddressExtras &
+  ServerTlsExtras & {
+    type: 'ssl';
+    port: number;
+    /** PEM files, read as one text: either may hold both parts. */
+    privateKey: string;
+    certKey: string;
+    /** Name of a TLS method of OpenSSL, such as `TLSv1_2_METHOD`; null negotiates. */
+    sslmethod: string | null;
+    interface: string;
+    backlog: number;
+    extraCertChain: string | null;
+    dhParameters: string | null;
+  };
 
 /** `tls:DIR:PORT`: TLS with a directory of certificates, chosen by the name that a client asks for. */
-export type TlsServer = ServerExtras & ServerAddressExtras & ServerTlsExtras & {
-  type: 'tls';
-  /** Directory, searched with its subdirectories for `.pem` files. */
-  path: string;
-  port: number;
-  backlog: number;
-  interface: string;
-};
+export type TlsServer = ServerExtras &
+  ServerAddressExtras &
+  ServerTlsExtras & {
+    type: 'tls';
+    /** Directory, searched with its subdirectories for `.pem` files. */
+    path: string;
+    port: number;
+    backlog: number;
+    interface: string;
+  };
 
 /** `unix:PATH`: plain bytes over a Unix socket. */
 export type UnixServer = ServerExtras & {
@@ -90,32 +95,34 @@ export type TcpClient = ClientExtras & {
 };
 
 /** `ssl:HOST:PORT`: TLS, the authorities in a directory of their own where `caCertsDir` names one. */
-export type SslClient = ClientExtras & ClientTlsExtras & {
-  type: 'ssl';
-  host: string;
-  port: number;
-  timeout: number;
-  bindAddress: string | null;
-  /** Name to check and to send; null means the host. */
-  hostname: string | null;
-  certKey: string | null;
-  privateKey: string | null;
-  caCertsDir: string | null;
-};
+export type SslClient = ClientExtras &
+  ClientTlsExtras & {
+    type: 'ssl';
+    host: string;
+    port: number;
+    timeout: number;
+    bindAddress: string | null;
+    /** Name to check and to send; null means the host. */
+    hostname: string | null;
+    certKey: string | null;
+    privateKey: string | null;
+    caCertsDir: string | null;
+  };
 
 /** `tls:HOST:PORT`: TLS with Twisted's names of parameters, perhaps over another endpoint. */
-export type TlsClient = ClientExtras & ClientTlsExtras & {
-  type: 'tls';
-  host: string;
-  port: number;
-  timeout: number;
-  bindAddress: string | null;
-  certificate: string | null;
-  privateKey: string | null;
-  trustRoots: string | null;
-  /** Connect through this one; host and port are then for the check only. */
-  endpoint: ClientEndpoint | null;
-};
+export type TlsClient = ClientExtras &
+  ClientTlsExtras & {
+    type: 'tls';
+    host: string;
+    port: number;
+    timeout: number;
+    bindAddress: string | null;
+    certificate: string | null;
+    privateKey: string | null;
+    trustRoots: string | null;
+    /** Connect through this one; host and port are then for the check only. */
+    endpoint: ClientEndpoint | null;
+  };
 
 /** `unix:PATH`: plain bytes over a Unix socket; `timeout` in seconds. */
 export type UnixClient = ClientExtras & { type: 'unix'; path: string; timeout: number; lockfile: boolean };

@@ -21,7 +21,11 @@ const maxFile = 1 << 20;
 const maxEntries = 10_000;
 
 /** The error for a file that a parameter names: the parameter, the absolute path, and what is wrong with it. */
-export function fileError({ parameter, path, text }: NamedFile, problem: string, { hint, cause }: { hint?: string | undefined; cause?: unknown } = {}): EndpointError {
+export function fileError(
+  { parameter, path, text }: NamedFile,
+  problem: string,
+  { hint, cause }: { hint?: string | undefined; cause?: unknown } = {},
+): EndpointError {
   return new EndpointError(`${parameter} ${quoted(resolve(path))}: ${problem}`, { text, hint, cause });
 }
 
@@ -40,7 +44,10 @@ export function listDirectory(directory: NamedFile, { recursive = false }: { rec
     for (const name of readdirSync(fsPath(path), { encoding: 'buffer' }).map(decodeName).sort()) {
       const each = join(below, name);
       found.push(each);
-      if (found.length > maxEntries) throw fileError(directory, `more than ${maxEntries} files in it`, { hint: 'name a directory that holds certificates alone' });
+      if (found.length > maxEntries)
+        throw fileError(directory, `more than ${maxEntries} files in it`, {
+          hint: 'name a directory that holds certificates alone',
+        });
       if (recursive && isDirectory(join(top, each))) tryToEnter(each);
     }
   };
@@ -75,7 +82,10 @@ export function readText(file: NamedFile): string {
   try {
     // To open some of them is to do something already.
     mustBeFile(file, statSync(fsPath(resolve(file.path))));
-    const fd = openSync(fsPath(resolve(file.path)), constants.O_RDONLY | (constants.O_NONBLOCK ?? 0) | (constants.O_NOCTTY ?? 0));
+    const fd = openSync(
+      fsPath(resolve(file.path)),
+      constants.O_RDONLY | (constants.O_NONBLOCK ?? 0) | (constants.O_NOCTTY ?? 0),
+    );
     try {
       return readWhole(file, fd);
     } finally {
@@ -92,13 +102,17 @@ function readWhole(file: NamedFile, fd: number): string {
   // Files of /proc have no size.
   const buffer = Buffer.alloc(Math.min(Math.max(stats.size, 65536), maxFile) + 1);
   let length = 0;
-  for (let read = -1; read !== 0 && length < buffer.length; length += read) read = readSync(fd, buffer, length, buffer.length - length, null);
+  for (let read = -1; read !== 0 && length < buffer.length; length += read)
+    read = readSync(fd, buffer, length, buffer.length - length, null);
   if (length > maxFile) throw fileError(file, `larger than ${maxFile} bytes, which no file of keys or certificates is`);
   return buffer.toString('utf8', 0, length);
 }
 
 function mustBeFile(file: NamedFile, stats: Stats): void {
-  if (!stats.isFile()) throw fileError(file, `${kindOf(stats)}, not a file`, { hint: stats.isDirectory() ? undefined : 'copy what it gives into a file, and name that' });
+  if (!stats.isFile())
+    throw fileError(file, `${kindOf(stats)}, not a file`, {
+      hint: stats.isDirectory() ? undefined : 'copy what it gives into a file, and name that',
+    });
 }
 
 function kindOf(stats: Stats): string {

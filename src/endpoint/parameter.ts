@@ -52,8 +52,15 @@ export function required<T>(row: Row<T, never>): Parameter<T> & { presence: 'req
 }
 
 /** A parameter that has a value also when it is not given: `null` for "none". */
-export function defaulted<T, D>(fallback: D | ((fields: Fields) => D), row: Row<T, D>): Parameter<T, D> & { presence: 'defaulted' } {
-  return { ...row, presence: 'defaulted', fallback: typeof fallback === 'function' ? (fallback as (fields: Fields) => D) : () => fallback };
+export function defaulted<T, D>(
+  fallback: D | ((fields: Fields) => D),
+  row: Row<T, D>,
+): Parameter<T, D> & { presence: 'defaulted' } {
+  return {
+    ...row,
+    presence: 'defaulted',
+    fallback: typeof fallback === 'function' ? (fallback as (fields: Fields) => D) : () => fallback,
+  };
 }
 
 /** A parameter that is a property only when it is given. */
@@ -95,9 +102,18 @@ export function shapeOf<T>(shape: Shape<T>): Shape<T> {
 export type AnyShape = Shape<Parameters>;
 
 /** Give the fields of a description to the parameters of a shape. Throws EndpointError. */
-export function argumentsOf<T>({ usage, parameters, positional, keywords = [], aliases = {}, foreign = {} }: Shape<T>, description: Description): Arguments<string> {
+export function argumentsOf<T>(
+  { usage, parameters, positional, keywords = [], aliases = {}, foreign = {} }: Shape<T>,
+  description: Description,
+): Arguments<string> {
   const named = Object.keys(parameters as object).filter((name) => !(positional as readonly string[]).includes(name));
-  return matchArguments<string>(description, { usage, positional, keywords: [...named, ...keywords], aliases: aliases as Record<string, string>, foreign });
+  return matchArguments<string>(description, {
+    usage,
+    positional,
+    keywords: [...named, ...keywords],
+    aliases: aliases as Record<string, string>,
+    foreign,
+  });
 }
 
 /** Every parameter of a shape, read or as it is by default. `known` are those that were read otherwise. Throws EndpointError. */
@@ -121,7 +137,12 @@ export function printParameters({ type, parameters, positional, printed }: AnySh
   for (const name of order) {
     const parameter = rows.get(name)!;
     const value = endpoint[name];
-    if (value === undefined || value === null || (parameter.presence === 'defaulted' && value === parameter.fallback(endpoint))) continue;
+    if (
+      value === undefined ||
+      value === null ||
+      (parameter.presence === 'defaulted' && value === parameter.fallback(endpoint))
+    )
+      continue;
     const isAbstract = parameter.isPath && `${value}`.startsWith('\0');
     // No command line can hold the NUL that such a name starts with.
     if (isAbstract) fields.push(`abstract=${escaped(`${value}`.slice(1))}`);
@@ -141,7 +162,9 @@ export type Explanation = { name: string; value: string; meaning: string };
 
 /** The type, and every parameter that the endpoint has, in plain words. */
 export function explainParameters({ type, meaning, parameters }: AnyShape, endpoint: Fields): Explanation[] {
-  const rows = rowsOf(parameters).filter(([name, { presence, isTold }]) => presence !== 'optional' || isTold || endpoint[name] !== undefined);
+  const rows = rowsOf(parameters).filter(
+    ([name, { presence, isTold }]) => presence !== 'optional' || isTold || endpoint[name] !== undefined,
+  );
   return [
     { name: 'type', value: type, meaning: wordsFor(meaning, type, endpoint) },
     ...rows.map(([name, parameter]) => {

@@ -5,18 +5,26 @@ import { pathNames } from './parameter.ts';
 import { serverShapes } from './server-shapes.ts';
 
 /** The parameters that are paths; no type has another parameter of such a name. */
-const paths: ReadonlySet<string> = new Set([...Object.values(serverShapes), ...Object.values(clientShapes)].flatMap((shape) => pathNames(shape)));
+const paths: ReadonlySet<string> = new Set(
+  [...Object.values(serverShapes), ...Object.values(clientShapes)].flatMap((shape) => pathNames(shape)),
+);
 
 /**
  * The same endpoint with every path absolute and without `.`, `..` and doubled slashes, those of a
  * nested endpoint included. Names in Linux's abstract namespace stay as they are.
  */
-export function resolvePaths<Endpoint extends ServerEndpoint | ClientEndpoint>(endpoint: Endpoint, cwd: string): Endpoint {
+export function resolvePaths<Endpoint extends ServerEndpoint | ClientEndpoint>(
+  endpoint: Endpoint,
+  cwd: string,
+): Endpoint {
   return mapPaths(endpoint, (path) => resolve(cwd, path));
 }
 
 /** The same endpoint with each path, except for abstract names, put through `change`. */
-export function mapPaths<Endpoint extends ServerEndpoint | ClientEndpoint>(endpoint: Endpoint, change: (path: string) => string): Endpoint {
+export function mapPaths<Endpoint extends ServerEndpoint | ClientEndpoint>(
+  endpoint: Endpoint,
+  change: (path: string) => string,
+): Endpoint {
   const changed = { ...endpoint };
   for (const [name, value] of Object.entries<unknown>(endpoint)) {
     const isPath = paths.has(name) && typeof value === 'string' && !value.startsWith('\0');

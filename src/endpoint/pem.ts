@@ -13,7 +13,9 @@ export function pemBlocks(text: string): PemBlock[] {
 /** The certificates of a PEM text, in order, each as PEM; they need not be readable. */
 export function certificateBlocks(text: string): string[] {
   const labels = ['CERTIFICATE', 'X509 CERTIFICATE', 'TRUSTED CERTIFICATE'];
-  return pemBlocks(text).filter(({ label }) => labels.includes(label)).map((block) => block.text);
+  return pemBlocks(text)
+    .filter(({ label }) => labels.includes(label))
+    .map((block) => block.text);
 }
 
 /** The first private key of a PEM text, and whether a pass phrase protects it; undefined when it has none. */

@@ -24,6 +24,7 @@ export function printServer(endpoint: ServerEndpoint): string {
 
 /** A client endpoint as grace would write it; see {@link printServer}. */
 export function printClient(endpoint: ClientEndpoint): string {
-  const nested = endpoint.type === 'tls' && endpoint.endpoint !== null ? { endpoint: printClient(endpoint.endpoint) } : {};
+  const nested =
+    endpoint.type === 'tls' && endpoint.endpoint !== null ? { endpoint: printClient(endpoint.endpoint) } : {};
   return printParameters(clientShape(endpoint), { ...endpoint, ...nested });
 }

@@ -18,18 +18,30 @@ const tlsOnly = { alpn: needsTls, sni: needsTls, clientCA: needsTls, privateKey:
 
 const portMeaning = (port: number) => (port === 0 ? 'the system chooses a free TCP port' : 'TCP port');
 const port = required({ read: values.serverPort, meaning: portMeaning, placeholder: 'PORT' });
-const backlog = defaulted(defaultBacklog, { read: values.backlog, meaning: 'connections that may wait to be accepted', placeholder: 'NUMBER' });
+const backlog = defaulted(defaultBacklog, {
+  read: values.backlog,
+  meaning: 'connections that may wait to be accepted',
+  placeholder: 'NUMBER',
+});
 
 function interfaceMeaning(address: string, { type }: { type?: unknown }): string {
   if (address === '' || address === '0.0.0.0') return 'every IPv4 address of this machine';
   if (address === '::') return 'every address of this machine, IPv6 and IPv4';
   if (isIPv6(address)) return address === '::1' ? 'this machine only, over IPv6' : 'this IPv6 address only';
   if (/^127\.[0-9.]+$/.test(address)) return 'this machine only';
-  return /^[0-9.]+$/.test(address) ? 'this address only' : `the ${type === 'tcp6' ? 'IPv6' : 'IPv4'} address that this name has`;
+  return /^[0-9.]+$/.test(address)
+    ? 'this address only'
+    : `the ${type === 'tcp6' ? 'IPv6' : 'IPv4'} address that this name has`;
 }
 
 function interfaceOr(fallback: string, note?: string, read: Reader<string> = values.bindAddress) {
-  return defaulted(fallback, { read, isAddress: true, meaning: interfaceMeaning, placeholder: 'ADDRESS', ...(note !== undefined && { note }) });
+  return defaulted(fallback, {
+    read,
+    isAddress: true,
+    meaning: interfaceMeaning,
+    placeholder: 'ADDRESS',
+    ...(note !== undefined && { note }),
+  });
 }
 
 const ipv6Address: Reader<string> = (value) => {
@@ -44,7 +56,13 @@ const tcp = shapeOf({
   type: 'tcp',
   meaning: 'TCP',
   usage: tcpUsage('tcp'),
-  parameters: { port, interface: interfaceOr('', 'every IPv4 address'), backlog, ...serverAddressExtras, ...serverExtras },
+  parameters: {
+    port,
+    interface: interfaceOr('', 'every IPv4 address'),
+    backlog,
+    ...serverAddressExtras,
+    ...serverExtras,
+  },
   positional: ['port', 'interface', 'backlog'],
   printed: 1,
   foreign: tlsOnly,
@@ -54,7 +72,13 @@ const tcp6 = shapeOf({
   type: 'tcp6',
   meaning: 'TCP over IPv6',
   usage: tcpUsage('tcp6'),
-  parameters: { port, interface: interfaceOr('::', '::, which takes IPv4 too', ipv6Address), backlog, ...serverAddressExtras, ...serverExtras },
+  parameters: {
+    port,
+    interface: interfaceOr('::', '::, which takes IPv4 too', ipv6Address),
+    backlog,
+    ...serverAddressExtras,
+    ...serverExtras,
+  },
   positional: ['port', 'backlog', 'interface'],
   printed: 1,
   foreign: tlsOnly,
@@ -73,7 +97,12 @@ const ssl = shapeOf({
     port,
     interface: interfaceOr(''),
     backlog,
-    privateKey: defaulted('server.pem', { read: values.path, isPath: true, meaning: 'file of the private key', placeholder: 'FILE' }),
+    privateKey: defaulted('server.pem', {
+      read: values.path,
+      isPath: true,
+      meaning: 'file of the private key',
+      placeholder: 'FILE',
+    }),
     certKey: defaulted(({ privateKey }) => privateKey as string, {
       read: values.path,
       isPath: true,
@@ -82,13 +111,15 @@ const ssl = shapeOf({
     }),
     sslmethod: defaulted(null, {
       read: sslmethod,
-      meaning: (name) => (tlsVersions(name).maxVersion === undefined ? 'TLS 1.2 or later' : 'TLS 1.2 and no other version'),
+      meaning: (name) =>
+        tlsVersions(name).maxVersion === undefined ? 'TLS 1.2 or later' : 'TLS 1.2 and no other version',
       placeholder: 'NAME',
     }),
     extraCertChain: defaulted(null, {
       read: values.path,
       isPath: true,
-      meaning: (file) => (file === null ? 'no further certificates are sent' : 'file of certificates to send after those of certKey'),
+      meaning: (file) =>
+        file === null ? 'no further certificates are sent' : 'file of certificates to send after those of certKey',
       placeholder: 'FILE',
     }),
     dhParameters: defaulted(null, {
@@ -111,7 +142,12 @@ const tls = shapeOf({
   meaning: 'TLS over TCP, with the certificate for the name that the client asks for',
   usage: 'tls:DIRECTORY[:PORT][:interface=ADDRESS][:backlog=NUMBER]',
   parameters: {
-    path: required({ read: values.path, isPath: true, meaning: 'directory of keys and certificates, searched for .pem files', placeholder: 'DIRECTORY' }),
+    path: required({
+      read: values.path,
+      isPath: true,
+      meaning: 'directory of keys and certificates, searched for .pem files',
+      placeholder: 'DIRECTORY',
+    }),
     port: defaulted(443, { read: values.serverPort, meaning: portMeaning, placeholder: 'PORT' }),
     interface: interfaceOr('::'),
     backlog,
@@ -138,7 +174,8 @@ const unix = shapeOf({
     address: required({ read: values.socketPath, isPath: true, meaning: values.socketMeaning, placeholder: 'PATH' }),
     mode: defaulted('666', {
       read: values.mode,
-      meaning: (_, endpoint) => (isAbstract(endpoint) ? 'of no use without a file' : 'permissions of the socket, octal'),
+      meaning: (_, endpoint) =>
+        isAbstract(endpoint) ? 'of no use without a file' : 'permissions of the socket, octal',
       placeholder: '660',
     }),
     backlog,
@@ -204,7 +241,10 @@ const fd = shapeOf({
   type: 'fd',
   meaning: 'socket that the process inherited',
   usage: 'fd:NUMBER',
-  parameters: { fd: required({ read: values.descriptor, meaning: 'number of its descriptor', placeholder: 'NUMBER' }), ...serverExtras },
+  parameters: {
+    fd: required({ read: values.descriptor, meaning: 'number of its descriptor', placeholder: 'NUMBER' }),
+    ...serverExtras,
+  },
   positional: ['fd'],
   printed: 1,
   foreign: tlsOnly,

@@ -31,7 +31,11 @@ function readServer(source: Piece): ServerEndpoint {
   if (description.kind === 'haproxy') return readHaproxy(description);
   const endpoint = readBindable(description);
   if (endpoint.proxyFrom !== undefined && endpoint.proxy === undefined) {
-    throw errorAt(description.type, 'proxyFrom is about PROXY headers, and none is expected here', 'add proxy=accept, or put haproxy: before it');
+    throw errorAt(
+      description.type,
+      'proxyFrom is about PROXY headers, and none is expected here',
+      'add proxy=accept, or put haproxy: before it',
+    );
   }
   return endpoint;
 }
@@ -61,19 +65,23 @@ function readBindable(description: Description): BindableServer {
 function readUnix(description: Description): UnixServer {
   const { unix } = serverShapes;
   const args = argumentsOf(unix, description);
-  if (args.has('abstract') && args.has('address')) throw args.conflict('abstract', 'a socket has a path or an abstract name, not both');
+  if (args.has('abstract') && args.has('address'))
+    throw args.conflict('abstract', 'a socket has a path or an abstract name, not both');
   const known = args.has('abstract') ? { address: args.read('abstract', abstractName) } : {};
   const endpoint: UnixServer = { type: 'unix', ...readParameters(unix, args, known) };
   const isAbstract = endpoint.address.startsWith('\0');
-  if (isAbstract && args.has('mode')) throw args.conflict('mode', 'an abstract socket has no mode, for it is not a file');
-  if (isAbstract && endpoint.lockfile) throw args.conflict('lockfile', 'an abstract socket has no lock file', 'leave lockfile out');
+  if (isAbstract && args.has('mode'))
+    throw args.conflict('mode', 'an abstract socket has no mode, for it is not a file');
+  if (isAbstract && endpoint.lockfile)
+    throw args.conflict('lockfile', 'an abstract socket has no lock file', 'leave lockfile out');
   return endpoint;
 }
 
 function readSystemd(description: Description): SystemdServer {
   const { systemd } = serverShapes;
   const args = argumentsOf(systemd, description);
-  if (args.has('index') && args.has('name')) throw args.conflict('name', 'a socket is chosen by index or by name, not both');
+  if (args.has('index') && args.has('name'))
+    throw args.conflict('name', 'a socket is chosen by index or by name, not both');
   const endpoint: SystemdServer = { type: 'systemd', ...readParameters(systemd, args) };
   if (endpoint.index === null && endpoint.name === null) throw args.missing('index or name');
   return endpoint;
@@ -91,7 +99,8 @@ function readHaproxy({ rest }: Description): HaproxyServer {
   const wrapped = readDescription(rest);
   if (wrapped.kind === '') throw unknownType(wrapped, 'haproxy: goes before another endpoint, as in haproxy:tcp:9000');
   if (wrapped.kind === 'haproxy') throw errorAt(wrapped.type, 'haproxy cannot be nested');
-  if (wrapped.kind === 'stdio') throw errorAt(wrapped.type, 'haproxy needs an endpoint that accepts connections, and stdio does not');
+  if (wrapped.kind === 'stdio')
+    throw errorAt(wrapped.type, 'haproxy needs an endpoint that accepts connections, and stdio does not');
   const endpoint = readBindable(wrapped);
   if (endpoint.proxy !== undefined) {
     throw errorAt(wrapped.type, 'haproxy and proxy=accept say the same thing', 'leave one of them out');

@@ -14,7 +14,17 @@ import { errorAt, type Piece, pieceOf, sliceOf, splitFields, textOf } from './te
 export type Side = 'server' | 'client';
 
 /** Every word that is a type on either side, and so is no host. */
-const typeNames: ReadonlySet<string> = new Set(['tcp', 'tcp6', 'ssl', 'tls', 'unix', 'systemd', 'fd', 'stdio', 'haproxy']);
+const typeNames: ReadonlySet<string> = new Set([
+  'tcp',
+  'tcp6',
+  'ssl',
+  'tls',
+  'unix',
+  'systemd',
+  'fd',
+  'stdio',
+  'haproxy',
+]);
 
 /** Whether a word before a colon names a type, in whatever case. */
 export function isTypeName(word: string): boolean {
@@ -49,12 +59,17 @@ function readScheme(source: Piece, side: Side): Scheme {
   const [, word, rest] = /^([a-z0-9]+):\/\/(.*)$/is.exec(textOf(source)) ?? [];
   if (word === undefined || rest === undefined) return { scheme: null, rest: source };
   const scheme = word.toLowerCase();
-  if (scheme === 'tcp' || (scheme === 'tls' && side === 'client')) return { scheme, rest: sliceOf(source, word.length + 3) };
+  if (scheme === 'tcp' || (scheme === 'tls' && side === 'client'))
+    return { scheme, rest: sliceOf(source, word.length + 3) };
   // For a server, "tls://" names the directory "//" and so on: it is an endpoint as it stands.
   if (scheme === 'http' || scheme === 'https') {
     const [name = '', port = scheme === 'http' ? '80' : '443'] = (rest.split('/')[0] ?? '').split(/:(?=[0-9]*$)/);
     const wanted = side === 'server' ? `:${port}` : `${scheme === 'http' ? 'tcp' : 'tls'}://${name}:${port}`;
-    throw errorAt(sliceOf(source, 0, word.length), `unknown type "${word}"`, `connections are forwarded, whatever is spoken in them: write '${wanted}'`);
+    throw errorAt(
+      sliceOf(source, 0, word.length),
+      `unknown type "${word}"`,
+      `connections are forwarded, whatever is spoken in them: write '${wanted}'`,
+    );
   }
   return { scheme: null, rest: source };
 }
@@ -64,7 +79,8 @@ type Taken = { host: Piece | null; port: Piece; parameters: Piece };
 /** The parts of `PORT`, `:PORT` or `HOST:PORT`; null for anything else. */
 function takeHost(source: Piece, side: Side): Taken | null {
   const text = textOf(source);
-  const [, before = '', host = '', port, tail = ''] = /^((\[[^\]\\]*\]|[^:=\\[\]]+)?:)?([0-9]+)((?::.*)?)$/s.exec(text) ?? [];
+  const [, before = '', host = '', port, tail = ''] =
+    /^((\[[^\]\\]*\]|[^:=\\[\]]+)?:)?([0-9]+)((?::.*)?)$/s.exec(text) ?? [];
   refuseBareIPv6(source, text);
   if (port === undefined) return null;
   if (isTypeName(host) || (host !== '' && !isHost(host, side))) return null;
@@ -90,7 +106,11 @@ function refuseBareIPv6(source: Piece, text: string): void {
   const [, address = '', port = ''] = /^(.*):([0-9]{1,5})$/s.exec(text) ?? [];
   if (isIPv6(address)) {
     const other = isIPv6(text) ? `; for the address ${text} write '[${text}]:PORT'` : '';
-    throw errorAt(source, 'it can be read in two ways', `for port ${port} of the address ${address} write '[${address}]:${port}'${other}`);
+    throw errorAt(
+      source,
+      'it can be read in two ways',
+      `for port ${port} of the address ${address} write '[${address}]:${port}'${other}`,
+    );
   }
   if (isIPv6(text)) throw errorAt(source, 'missing port', `write '[${text}]:PORT'`);
 }
@@ -105,11 +125,17 @@ function expandPath(source: Piece): Piece {
   const [first, ...fields] = splitFields(source);
   if (fields.some(({ name }) => name === null)) {
     const spelled = text.replace(/(?<!\\):/g, '\\:');
-    throw errorAt(source, 'it can be read in two ways', `for the path write 'unix:${spelled}'; for a socket with parameters write 'unix:${text}'`);
+    throw errorAt(
+      source,
+      'it can be read in two ways',
+      `for the path write 'unix:${spelled}'; for a socket with parameters write 'unix:${text}'`,
+    );
   }
   const isNamed = first.name !== null;
   // Nothing before a "=" is a parameter here: it is the path.
-  const head = isNamed ? [sliceOf(source, 0, first.valueStart - 1), '\\=', sliceOf(source, first.valueStart, first.end)] : [sliceOf(source, 0, first.end)];
+  const head = isNamed
+    ? [sliceOf(source, 0, first.valueStart - 1), '\\=', sliceOf(source, first.valueStart, first.end)]
+    : [sliceOf(source, 0, first.end)];
   return join(source, ['unix:', ...head, sliceOf(source, first.end)]);
 }
 

@@ -89,7 +89,8 @@ export function splitFields(source: Piece): [Field, ...Field[]] {
       part = newPart(source, index + 1);
       valueStart = index + 1;
     } else if (char === '\\') {
-      if (index + 1 === chars.length) throw errorAt(sliceOf(source, index), 'trailing backslash', 'write \\\\ for a backslash');
+      if (index + 1 === chars.length)
+        throw errorAt(sliceOf(source, index), 'trailing backslash', 'write \\\\ for a backslash');
       part.take(index, ++index);
     } else if (char === '[' && index === valueStart) {
       const last = endOfBrackets(chars, index);

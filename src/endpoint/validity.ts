@@ -21,7 +21,9 @@ export function isValidAt({ fromMs, untilMs }: Validity, nowMs: number): boolean
 
 /** The one to present, or to build a chain with, comes first: a valid one, and of those the one that was issued last. */
 export function byValidity(nowMs: number): (a: Validity, b: Validity) => number {
-  return (a, b) => Number(isValidAt(b, nowMs)) - Number(isValidAt(a, nowMs)) || (isValidAt(a, nowMs) ? b.fromMs - a.fromMs : b.untilMs - a.untilMs);
+  return (a, b) =>
+    Number(isValidAt(b, nowMs)) - Number(isValidAt(a, nowMs)) ||
+    (isValidAt(a, nowMs) ? b.fromMs - a.fromMs : b.untilMs - a.untilMs);
 }
 
 /** What is to be said of a certificate, of whose file comes first; null when all is well. */
@@ -53,7 +55,9 @@ const commonCurves: readonly (string | undefined)[] = ['prime256v1', 'secp384r1'
 export function keyWarning({ x509 }: Certificate): string | null {
   const { asymmetricKeyType: type, asymmetricKeyDetails } = x509.publicKey;
   const curve = asymmetricKeyDetails?.namedCurve;
-  if (type === 'ec' && !commonCurves.includes(curve)) return `its key is on the curve ${curve}, which clients do not offer: nobody will connect; take prime256v1`;
-  if (type === 'dsa') return 'its key is for DSA, which clients do not offer: nobody will connect; take an EC key on prime256v1';
+  if (type === 'ec' && !commonCurves.includes(curve))
+    return `its key is on the curve ${curve}, which clients do not offer: nobody will connect; take prime256v1`;
+  if (type === 'dsa')
+    return 'its key is for DSA, which clients do not offer: nobody will connect; take an EC key on prime256v1';
   return null;
 }

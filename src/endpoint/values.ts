@@ -45,7 +45,8 @@ export const duration: Reader<number> = (value) => {
 export const keepalive: Reader<number | undefined> = (value) => {
   if (value.text === 'yes') return undefined;
   if (value.text === 'no') return 0;
-  if (parseDuration(value.text) === null) throw refusal(value, 'is not a duration, nor yes or no (use 30s, 5m, yes, no)');
+  if (parseDuration(value.text) === null)
+    throw refusal(value, 'is not a duration, nor yes or no (use 30s, 5m, yes, no)');
   return duration(value);
 };
 
@@ -147,7 +148,8 @@ export const networks: Reader<readonly string[]> = (value) => {
   for (const range of ranges) {
     const [, address = '', bits] = /^([^/]*)(?:\/([0-9]{1,3}))?$/.exec(range) ?? [];
     const family = isIP(address);
-    if (family === 0 || Number(bits ?? 0) > (family === 4 ? 32 : 128)) throw refusal(value, 'is not a list of addresses and networks (use 10.0.0.0/8,192.0.2.1)');
+    if (family === 0 || Number(bits ?? 0) > (family === 4 ? 32 : 128))
+      throw refusal(value, 'is not a list of addresses and networks (use 10.0.0.0/8,192.0.2.1)');
   }
   return ranges;
 };

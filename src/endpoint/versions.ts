@@ -26,15 +26,26 @@ export function tlsVersions(sslmethod: string | null): TlsVersions {
 
 /** Forward secrecy and authenticated encryption; without CBC (Lucky 13), CCM and ARIA, which few clients have and none prefers. */
 const ciphers: readonly string[] = [
-  'TLS_AES_256_GCM_SHA384', 'TLS_CHACHA20_POLY1305_SHA256', 'TLS_AES_128_GCM_SHA256',
-  'ECDHE-ECDSA-AES128-GCM-SHA256', 'ECDHE-RSA-AES128-GCM-SHA256', 'ECDHE-ECDSA-AES256-GCM-SHA384', 'ECDHE-RSA-AES256-GCM-SHA384',
-  'ECDHE-ECDSA-CHACHA20-POLY1305', 'ECDHE-RSA-CHACHA20-POLY1305',
+  'TLS_AES_256_GCM_SHA384',
+  'TLS_CHACHA20_POLY1305_SHA256',
+  'TLS_AES_128_GCM_SHA256',
+  'ECDHE-ECDSA-AES128-GCM-SHA256',
+  'ECDHE-RSA-AES128-GCM-SHA256',
+  'ECDHE-ECDSA-AES256-GCM-SHA384',
+  'ECDHE-RSA-AES256-GCM-SHA384',
+  'ECDHE-ECDSA-CHACHA20-POLY1305',
+  'ECDHE-RSA-CHACHA20-POLY1305',
   // With dhParameters alone.
-  'DHE-RSA-AES128-GCM-SHA256', 'DHE-RSA-AES256-GCM-SHA384', 'DHE-RSA-CHACHA20-POLY1305',
+  'DHE-RSA-AES128-GCM-SHA256',
+  'DHE-RSA-AES256-GCM-SHA384',
+  'DHE-RSA-CHACHA20-POLY1305',
 ];
 
 /** OpenSSL's SSL_OP_NO_RENEGOTIATION: a client that shakes hands again and again costs the server more than itself (TLS 1.3 has none). */
 const noRenegotiation = 2 ** 30;
 
 /** What servers offer, as node:tls takes it. */
-export const serverDefaults: { ciphers: string; secureOptions: number } = { ciphers: ciphers.join(':'), secureOptions: noRenegotiation };
+export const serverDefaults: { ciphers: string; secureOptions: number } = {
+  ciphers: ciphers.join(':'),
+  secureOptions: noRenegotiation,
+};

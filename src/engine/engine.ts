@@ -7,7 +7,7 @@
  */
 import type { ClientEndpoint, ServerEndpoint } from '../endpoint/model.ts';
 import type { Listener } from '../net/listener.ts';
-import type { Seats } from './seats.ts';
+import type { Slots } from './slots.ts';
 import type { MovedConnection } from './transfer.ts';
 
 /** What moves the bytes: `portable` runs anywhere, `native` on Linux. */
@@ -63,7 +63,7 @@ export type FrontendOptions = {
   upstream: Upstream;
   observer: EngineObserver;
   /** Places for its clients, where other frontends and processes have some too. Default: its own, as many as `maxconn` says. */
-  seats?: Seats | null | undefined;
+  slots?: Slots | null | undefined;
 };
 
 /** Accepting on one listener. */
@@ -138,7 +138,7 @@ export type AdoptOptions = {
   observer: EngineObserver;
   idleMs: number | null;
   /** Where they have a place each from now on; null: no limit. */
-  seats?: Seats | null;
+  slots?: Slots | null;
 };
 
 /** An engine whose connections can change the process. */

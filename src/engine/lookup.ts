@@ -39,7 +39,12 @@ type Name = {
   /** No answer came in good time when it was last asked for. */
   isSlow: boolean;
   /** The lookup under way or waiting for its turn. */
-  pending: { answer: Promise<readonly string[]>; waiters: number; start: (() => void) | null; giveUp: () => void } | null;
+  pending: {
+    answer: Promise<readonly string[]>;
+    waiters: number;
+    start: (() => void) | null;
+    giveUp: () => void;
+  } | null;
 };
 
 type Queue = { running: number; readonly max: number; readonly waiting: Name[] };
@@ -56,7 +61,11 @@ export class Names {
   readonly #ask: AskSystem;
   readonly #hosts: HostsFile;
   readonly #names = new Map<string, Name>();
-  readonly #queues = { hosts: openQueue(MAX_AT_ONCE.hosts), slow: openQueue(MAX_AT_ONCE.slow), others: openQueue(MAX_AT_ONCE.others) };
+  readonly #queues = {
+    hosts: openQueue(MAX_AT_ONCE.hosts),
+    slow: openQueue(MAX_AT_ONCE.slow),
+    others: openQueue(MAX_AT_ONCE.others),
+  };
 
   constructor({ ask = askSystem, hostsFile = '/etc/hosts' }: { ask?: AskSystem; hostsFile?: string } = {}) {
     this.#ask = ask;
@@ -72,7 +81,10 @@ export class Names {
     pending.waiters++;
     try {
       const { good } = name;
-      const answer = good === null ? pending.answer : within(pending.answer, name.isSlow ? 0 : PATIENCE_MS, { onLate: () => good.addresses });
+      const answer =
+        good === null
+          ? pending.answer
+          : within(pending.answer, name.isSlow ? 0 : PATIENCE_MS, { onLate: () => good.addresses });
       return await unlessAborted(answer, signal);
     } finally {
       pending.waiters--;
@@ -152,7 +164,8 @@ function leave(queue: Queue): void {
   queue.waiting.shift()?.pending?.start?.();
 }
 
-const askSystem: AskSystem = async (host, family) => (await lookup(host, { all: true, order: 'verbatim', family })).map(({ address }) => address);
+const askSystem: AskSystem = async (host, family) =>
+  (await lookup(host, { all: true, order: 'verbatim', family })).map(({ address }) => address);
 
 /** The first address's family starts, then the families alternate (RFC 8305, section 4). */
 function inTurn(addresses: readonly string[]): string[] {

@@ -48,8 +48,15 @@ export function openEngine({ wanted, threads, names = new Names(), onFailure }: 
     const plural = count === 1 ? 'thread' : 'threads';
     return { engine, reason: () => (failure ? `the native one failed: ${failure.message}` : `${count} ${plural}`) };
   } catch (error) {
-    if (wanted === 'native') throw new GraceError(`cannot start the native engine: ${errorMessage(error)}`, { hint: 'use: --engine portable', cause: error });
-    return { engine: openPortableEngine({ names }), reason: () => `the native one cannot run here: ${errorMessage(error)}` };
+    if (wanted === 'native')
+      throw new GraceError(`cannot start the native engine: ${errorMessage(error)}`, {
+        hint: 'use: --engine portable',
+        cause: error,
+      });
+    return {
+      engine: openPortableEngine({ names }),
+      reason: () => `the native one cannot run here: ${errorMessage(error)}`,
+    };
   }
 }
 

@@ -34,7 +34,11 @@ export const NAME_FRESH_MS = 1000;
  * probes, in milliseconds, and how many go unanswered. A peer that is gone is found out within two
  * minutes; a shorter failure of the network does no harm.
  */
-export const KEEP_ALIVE: { readonly idleMs: number; readonly intervalMs: number; readonly probes: number } = { idleMs: 60_000, intervalMs: 10_000, probes: 6 };
+export const KEEP_ALIVE: { readonly idleMs: number; readonly intervalMs: number; readonly probes: number } = {
+  idleMs: 60_000,
+  intervalMs: 10_000,
+  probes: 6,
+};
 
 /** How many looks an idle time takes: that no byte moved is found out at most one look late. */
 export const LOOKS_PER_IDLE = 4;
@@ -55,7 +59,18 @@ export const SHORTAGES: readonly string[] = ['EMFILE', 'ENFILE', 'ENOBUFS', 'ENO
  * or an address to connect from that is away for a moment. What `retry=` waits for; anything else that
  * fails ends the dial when no address is left.
  */
-export const REFUSALS: readonly string[] = ['ECONNREFUSED', 'ENOENT', 'ENETUNREACH', 'EHOSTUNREACH', 'ENETDOWN', 'EHOSTDOWN', 'EADDRNOTAVAIL', 'EAI_AGAIN', 'EAI_FAIL', 'ENOTFOUND'];
+export const REFUSALS: readonly string[] = [
+  'ECONNREFUSED',
+  'ENOENT',
+  'ENETUNREACH',
+  'EHOSTUNREACH',
+  'ENETDOWN',
+  'EHOSTDOWN',
+  'EADDRNOTAVAIL',
+  'EAI_AGAIN',
+  'EAI_FAIL',
+  'ENOTFOUND',
+];
 
 /** How a peer may end a connection that is open; not errors. */
 export const ENDINGS: readonly string[] = ['ECONNRESET', 'EPIPE', 'ECONNABORTED'];

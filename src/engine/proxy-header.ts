@@ -36,19 +36,28 @@ type Ends = { family: 'inet' | 'inet6'; client: ProxyEnd; accepted: ProxyEnd };
 function text(ends: Ends | null): Uint8Array<ArrayBuffer> {
   if (ends === null) return new TextEncoder().encode('PROXY UNKNOWN\r\n');
   const { family, client, accepted } = ends;
-  return new TextEncoder().encode(`PROXY ${family === 'inet' ? 'TCP4' : 'TCP6'} ${client.host} ${accepted.host} ${client.port} ${accepted.port}\r\n`);
+  return new TextEncoder().encode(
+    `PROXY ${family === 'inet' ? 'TCP4' : 'TCP6'} ${client.host} ${accepted.host} ${client.port} ${accepted.port}\r\n`,
+  );
 }
 
 function binary(ends: Ends | null, command: number): Uint8Array<ArrayBuffer> {
   if (ends === null) return Uint8Array.from([...SIGNATURE, command, FAMILIES.unspecified, 0, 0]);
   const { family, client, accepted } = ends;
-  const body = [...addressBytes(family, client), ...addressBytes(family, accepted), ...portBytes(client), ...portBytes(accepted)];
+  const body = [
+    ...addressBytes(family, client),
+    ...addressBytes(family, accepted),
+    ...portBytes(client),
+    ...portBytes(accepted),
+  ];
   return Uint8Array.from([...SIGNATURE, command, FAMILIES[family], 0, body.length, ...body]);
 }
 
 function addressBytes(family: Ends['family'], { host, port }: ProxyEnd): Uint8Array {
   // struct sockaddr_in has the address at 4, sockaddr_in6 at 8.
-  return family === 'inet' ? encodeSockaddr({ family, host, port }).subarray(4, 8) : encodeSockaddr({ family, host, port }).subarray(8, 24);
+  return family === 'inet'
+    ? encodeSockaddr({ family, host, port }).subarray(4, 8)
+    : encodeSockaddr({ family, host, port }).subarray(8, 24);
 }
 
 function portBytes({ port }: ProxyEnd): [high: number, low: number] {
@@ -58,7 +67,10 @@ function portBytes({ port }: ProxyEnd): [high: number, low: number] {
 /** The header has one family for both: IPv4 if both are, in IPv6's form or their own. Null for what is no address. */
 function oneFamily(client: ProxyEnd, accepted: ProxyEnd): Ends | null {
   const [from, to] = [plain(client.host), plain(accepted.host)];
-  const both = (client_: string, accepted_: string) => ({ client: { host: client_, port: client.port }, accepted: { host: accepted_, port: accepted.port } });
+  const both = (client_: string, accepted_: string) => ({
+    client: { host: client_, port: client.port },
+    accepted: { host: accepted_, port: accepted.port },
+  });
   if (isIPv4(from) && isIPv4(to)) return { family: 'inet', ...both(from, to) };
   const [from6, to6] = [from, to].map((host) => (isIPv4(host) ? `::ffff:${host}` : host)) as [string, string];
   return isIPv6(from6) && isIPv6(to6) ? { family: 'inet6', ...both(from6, to6) } : null;

@@ -42,11 +42,18 @@ function readText(bytes: Buffer): ReadHeader | null {
     return null;
   }
   const length = end + 2;
-  const [, family, from = '', to = '', fromPort = '', toPort = '', ...rest] = bytes.subarray(0, end).toString('latin1').split(' ');
+  const [, family, from = '', to = '', fromPort = '', toPort = '', ...rest] = bytes
+    .subarray(0, end)
+    .toString('latin1')
+    .split(' ');
   if (family === 'UNKNOWN') return { length, ends: null };
   const isAddress = family === 'TCP4' ? isIPv4 : family === 'TCP6' ? isIPv6 : () => false;
-  if (rest.length > 0 || !isAddress(from) || !isAddress(to) || !isPort(fromPort) || !isPort(toPort)) throw bad('its line is not as it should be');
-  return { length, ends: { client: { host: from, port: Number(fromPort) }, accepted: { host: to, port: Number(toPort) } } };
+  if (rest.length > 0 || !isAddress(from) || !isAddress(to) || !isPort(fromPort) || !isPort(toPort))
+    throw bad('its line is not as it should be');
+  return {
+    length,
+    ends: { client: { host: from, port: Number(fromPort) }, accepted: { host: to, port: Number(toPort) } },
+  };
 }
 
 function isPort(text: string): boolean {
@@ -94,7 +101,7 @@ function hostOf(address: Buffer): string {
 
 /** What follows the addresses is passed over, but for the checksum of all of it, which must be right where it is given. */
 function checkTlvs(header: Buffer, start: number): void {
-  for (let at = start; at < header.length; ) {
+  for (let at = start; at < header.length;) {
     const end = at + 3 <= header.length ? at + 3 + header.readUInt16BE(at + 1) : Infinity;
     if (end > header.length) throw bad('a field of it is cut off');
     if (header[at] === PP2_TYPE_CRC32C) {

@@ -76,8 +76,10 @@ export function receiveBatch(socket: number, batch: number): MovedConnection[] {
   const [file, ...fds] = message.fds;
   try {
     const head = JSON.parse(new TextDecoder().decode(message.data)) as Head;
-    if (head.format !== FORMAT || head.batch !== batch) throw new GraceError(`the connections that came are batch ${head.batch} of format ${head.format}`);
-    if (message.fdsTruncated || file === undefined) throw new GraceError('not all descriptors arrived; this process may have too many open (RLIMIT_NOFILE)');
+    if (head.format !== FORMAT || head.batch !== batch)
+      throw new GraceError(`the connections that came are batch ${head.batch} of format ${head.format}`);
+    if (message.fdsTruncated || file === undefined)
+      throw new GraceError('not all descriptors arrived; this process may have too many open (RLIMIT_NOFILE)');
     return readBatch(readMemoryFile(file, head.size), fds);
   } catch (error) {
     for (const fd of fds) closeFd(fd);
@@ -90,7 +92,11 @@ export function receiveBatch(socket: number, batch: number): MovedConnection[] {
 /** A line of JSON, then the bytes in flight one after the other. */
 function writeBatch(connections: readonly MovedConnection[]): Uint8Array {
   const legs = connections.flatMap(({ client, server }) => (server === null ? [client] : [client, server]));
-  const written = connections.map(({ client, server, ...rest }): WrittenConnection => ({ ...rest, client: writeLeg(client), server: server && writeLeg(server) }));
+  const written = connections.map(({ client, server, ...rest }): WrittenConnection => ({
+    ...rest,
+    client: writeLeg(client),
+    server: server && writeLeg(server),
+  }));
   return Buffer.concat([Buffer.from(`${JSON.stringify(written)}\n`), ...legs.map(({ pending }) => pending)]);
 }
 

@@ -10,7 +10,11 @@ import type { RuleSpec, SourceSpec } from './rule.ts';
 import type { RuleTable } from './table.ts';
 
 /** What has a part in it. */
-export type AdoptionOptions = Pick<ForwarderOptions, 'observe' | 'changes'> & { table: RuleTable; opener: RuleOpener; draining: Draining };
+export type AdoptionOptions = Pick<ForwarderOptions, 'observe' | 'changes'> & {
+  table: RuleTable;
+  opener: RuleOpener;
+  draining: Draining;
+};
 
 /** Takes over what other processes of the daemon have or had: rules with their listeners, places of clients, open connections, counters. */
 export class Adoption {
@@ -31,12 +35,12 @@ export class Adoption {
 
   /** So many connections of each rule with a limit are other processes'. */
   reserve(countOf: (src: SourceSpec) => number): void {
-    for (const { src, seats } of this.#options.table.rules) seats?.reserve(countOf(src));
+    for (const { src, slots } of this.#options.table.rules) slots?.reserve(countOf(src));
   }
 
   /** Whether places of a rule are reserved for connections of other processes. */
   get hasReserved(): boolean {
-    return this.#options.table.rules.some(({ seats }) => seats !== null && seats.reserved > 0);
+    return this.#options.table.rules.some(({ slots }) => slots !== null && slots.reserved > 0);
   }
 
   /**
@@ -51,11 +55,17 @@ export class Adoption {
     const destination = known ?? opener.openDestination(dst, { since, bytesIn: 0, bytesOut: 0 });
     const { idle: idleMs = null } = extrasOf(src.endpoint);
     try {
-      const seats = rule?.seats ?? null;
+      const slots = rule?.slots ?? null;
       const before = destination.stats().connections;
-      adopt({ upstream: destination.upstream, frontend: rule?.frontend ?? null, observer: observe(src), idleMs, seats });
+      adopt({
+        upstream: destination.upstream,
+        frontend: rule?.frontend ?? null,
+        observer: observe(src),
+        idleMs,
+        slots,
+      });
       // They have places of their own now.
-      seats?.reserve(Math.max(0, seats.reserved - (destination.stats().connections - before)));
+      slots?.reserve(Math.max(0, slots.reserved - (destination.stats().connections - before)));
     } catch (error) {
       if (!known) destination.upstream.forget();
       throw error;
@@ -75,7 +85,9 @@ export class Adoption {
 
   /** What a process moved that has ended since, of a rule that is served here; of any other nothing is said any more. */
   add(pair: { srcKey: string; dstKey: string }, bytes: Pick<CarriedStats, 'bytesIn' | 'bytesOut'>): void {
-    const view = this.#options.table.views().find(({ src, destination }) => src.key === pair.srcKey && destination.spec.key === pair.dstKey);
+    const view = this.#options.table
+      .views()
+      .find(({ src, destination }) => src.key === pair.srcKey && destination.spec.key === pair.dstKey);
     view?.destination.add(bytes);
   }
 }

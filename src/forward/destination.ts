@@ -46,6 +46,10 @@ export class Destination {
 
   stats(): UpstreamStats {
     const stats = this.upstream.stats();
-    return { ...stats, bytesIn: stats.bytesIn + this.#carried.bytesIn, bytesOut: stats.bytesOut + this.#carried.bytesOut };
+    return {
+      ...stats,
+      bytesIn: stats.bytesIn + this.#carried.bytesIn,
+      bytesOut: stats.bytesOut + this.#carried.bytesOut,
+    };
   }
 }

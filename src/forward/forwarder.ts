@@ -105,10 +105,14 @@ export class Forwarder {
         return true;
       }
       const isSame = existing.src.key === src.key && existing.current.spec.key === dst.key;
-      if (isSame && (src.name ?? existing.src.name) === existing.src.name) return await this.restoration.listenAnew(existing);
+      if (isSame && (src.name ?? existing.src.name) === existing.src.name)
+        return await this.restoration.listenAnew(existing);
       if (!isSame && !isUpsert) throw alreadyForwarded(existing, src);
       // Whoever calls it by the name that it has must go on finding it.
-      if (existing.src.name !== undefined && !isUpsert) throw new GraceError(`${existing.src.typed} has the name ${existing.src.name} already`, { hint: `to give it the name ${src.name} instead, add --switch` });
+      if (existing.src.name !== undefined && !isUpsert)
+        throw new GraceError(`${existing.src.typed} has the name ${existing.src.name} already`, {
+          hint: `to give it the name ${src.name} instead, add --switch`,
+        });
       await this.#change(existing, { src, dst });
       return true;
     });
@@ -116,8 +120,12 @@ export class Forwarder {
 
   /** A name is one rule's. */
   #mustBeFree({ name, listenKey }: SourceSpec): void {
-    const other = name === undefined ? undefined : this.specs.find(({ src }) => src.name === name && src.listenKey !== listenKey);
-    if (other) throw new GraceError(`the name ${name} is that of ${other.src.typed}`, { hint: `choose another, or first: grace stop ${name}` });
+    const other =
+      name === undefined ? undefined : this.specs.find(({ src }) => src.name === name && src.listenKey !== listenKey);
+    if (other)
+      throw new GraceError(`the name ${name} is that of ${other.src.typed}`, {
+        hint: `choose another, or first: grace stop ${name}`,
+      });
   }
 
   async #startNew({ src, dst }: RuleSpec): Promise<void> {
@@ -139,7 +147,12 @@ export class Forwarder {
   async #change(rule: Rule, { src, dst }: RuleSpec): Promise<void> {
     if (rule.current.spec.key !== dst.key) await this.#route(rule, dst);
     const { describeListener } = this.#options;
-    await redescribe(rule, src, { table: this.#table, transactions: this.#transactions, opener: this.#opener, describeListener });
+    await redescribe(rule, src, {
+      table: this.#table,
+      transactions: this.#transactions,
+      opener: this.#opener,
+      describeListener,
+    });
   }
 
   /** New connections of `src` go to `dst`; open ones stay. Returns false when they did already. */
@@ -207,6 +220,15 @@ export class Forwarder {
 
   /** Hold changes back while a successor is made from the snapshot of all rules. Rejects with the signal's reason. */
   hold(options: { signal?: AbortSignal } = {}): Promise<Held> {
-    return holdRules({ gate: this.#gate, table: this.#table, opener: this.#opener, draining: this.#draining, changes: this.#options.changes }, options);
+    return holdRules(
+      {
+        gate: this.#gate,
+        table: this.#table,
+        opener: this.#opener,
+        draining: this.#draining,
+        changes: this.#options.changes,
+      },
+      options,
+    );
   }
 }

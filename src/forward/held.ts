@@ -20,7 +20,10 @@ export type Held = {
 export type HoldOptions = { gate: Gate; table: RuleTable; opener: RuleOpener; draining: Draining; changes: Changes };
 
 /** Hold changes back, once those that run are through. Rejects with the signal's reason. */
-export async function holdRules({ gate, table, opener, draining, changes }: HoldOptions, options: { signal?: AbortSignal }): Promise<Held> {
+export async function holdRules(
+  { gate, table, opener, draining, changes }: HoldOptions,
+  options: { signal?: AbortSignal },
+): Promise<Held> {
   const open = await gate.shut(options);
   return {
     pause: async () => void (await Promise.all(table.rules.map((rule) => rule.pause()))),

@@ -1,5 +1,5 @@
 import type { Frontend } from '../engine/engine.ts';
-import { seatsOf } from '../engine/seats.ts';
+import { slotsOf } from '../engine/slots.ts';
 import type { Listener } from '../net/listener.ts';
 import { Destination } from './destination.ts';
 import type { CarriedStats, DestinationSpec } from './destination.ts';
@@ -9,7 +9,9 @@ import { Rule } from './rule.ts';
 import type { RuleSpec } from './rule.ts';
 
 /** What rules are opened with; no rule is, once `gate` is closed. */
-export type RuleOpenerOptions = Pick<ForwarderOptions, 'engine' | 'openListener' | 'closeListener' | 'observe'> & { gate: Gate };
+export type RuleOpenerOptions = Pick<ForwarderOptions, 'engine' | 'openListener' | 'closeListener' | 'observe'> & {
+  gate: Gate;
+};
 
 /** A rule, and the socket that it is served on. `isFull`: all its places are reserved for connections elsewhere. */
 export type ServeOptions = RuleSpec & { listener: Listener; carried?: CarriedStats; isFull?: boolean };
@@ -50,12 +52,12 @@ export class RuleOpener {
     this.#options.gate.mustBeOpen(); // opening the listener may have taken long
     const key = pairKey({ src, dst });
     const destination = this.openDestination(dst, given.carried ?? this.#carried.get(key));
-    const seats = seatsOf(src.endpoint);
-    if (isFull) seats?.reserve(seats.limit);
+    const slots = slotsOf(src.endpoint);
+    if (isFull) slots?.reserve(slots.limit);
     try {
-      const frontend = this.openFrontend({ src, listener, current: destination, seats });
+      const frontend = this.openFrontend({ src, listener, current: destination, slots });
       this.#carried.delete(key);
-      return new Rule({ src, listener, destination, seats, frontend });
+      return new Rule({ src, listener, destination, slots, frontend });
     } catch (error) {
       destination.upstream.forget();
       throw error;
@@ -66,9 +68,15 @@ export class RuleOpener {
     return new Destination(dst, this.#options.engine.openUpstream(dst.endpoint), carried);
   }
 
-  openFrontend({ src, listener, current, seats }: Pick<Rule, 'src' | 'listener' | 'current' | 'seats'>): Frontend {
+  openFrontend({ src, listener, current, slots }: Pick<Rule, 'src' | 'listener' | 'current' | 'slots'>): Frontend {
     const { engine, observe } = this.#options;
-    return engine.openFrontend({ listener, endpoint: src.endpoint, upstream: current.upstream, observer: observe(src), seats });
+    return engine.openFrontend({
+      listener,
+      endpoint: src.endpoint,
+      upstream: current.upstream,
+      observer: observe(src),
+      slots,
+    });
   }
 }
 

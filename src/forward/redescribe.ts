@@ -1,4 +1,4 @@
-import { seatsOf } from '../engine/seats.ts';
+import { slotsOf } from '../engine/slots.ts';
 import type { Listener } from '../net/listener.ts';
 import type { RuleOpener } from './opener.ts';
 import type { ForwarderOptions } from './options.ts';
@@ -7,22 +7,31 @@ import type { RuleTable } from './table.ts';
 import type { Transactions } from './transactions.ts';
 
 /** What has a part in it. */
-export type RedescribeOptions = { table: RuleTable; transactions: Transactions; opener: RuleOpener; describeListener: ForwarderOptions['describeListener'] };
+export type RedescribeOptions = {
+  table: RuleTable;
+  transactions: Transactions;
+  opener: RuleOpener;
+  describeListener: ForwarderOptions['describeListener'];
+};
 
 /**
  * Have a rule that is served listen as `src` says from now on, on the same socket; it keeps its name
  * unless that says another. When it fails the rule accepts again as before.
  */
-export async function redescribe(rule: Rule, src: SourceSpec, { table, transactions, opener, describeListener }: RedescribeOptions): Promise<void> {
+export async function redescribe(
+  rule: Rule,
+  src: SourceSpec,
+  { table, transactions, opener, describeListener }: RedescribeOptions,
+): Promise<void> {
   const name = src.name ?? rule.src.name;
   const from = rule.src;
   const to = { ...src, ...(name === undefined ? {} : { name }) };
   if (from.key === to.key && from.name === name) return;
-  const before = rule.seats;
-  const fresh = seatsOf(to.endpoint);
+  const before = rule.slots;
+  const fresh = slotsOf(to.endpoint);
   const limit = before?.limit;
   // The clients that are there count for another limit too; for the first one they do not, having no places.
-  const seats = fresh && before ? before : fresh;
+  const slots = fresh && before ? before : fresh;
   if (fresh && before) before.limit = fresh.limit;
   // Clients wait in the queue of the socket meanwhile.
   if (from.key !== to.key) await rule.pause();
@@ -34,7 +43,7 @@ export async function redescribe(rule: Rule, src: SourceSpec, { table, transacti
         if (from.key !== to.key) {
           describeListener?.(rule.listener, { from, to });
           isDescribed = true;
-          rule.resume(opener.openFrontend({ src: to, listener: rule.listener, current: rule.current, seats }), seats);
+          rule.resume(opener.openFrontend({ src: to, listener: rule.listener, current: rule.current, slots }), slots);
         }
         table.describe(rule, to);
       },
@@ -44,14 +53,21 @@ export async function redescribe(rule: Rule, src: SourceSpec, { table, transacti
     if (from.key !== to.key) {
       await rule.pause();
       if (isDescribed) describeBack(rule.listener, { from: to, to: from }, describeListener);
-      rule.resume(opener.openFrontend({ src: from, listener: rule.listener, current: rule.current, seats: before }), before);
+      rule.resume(
+        opener.openFrontend({ src: from, listener: rule.listener, current: rule.current, slots: before }),
+        before,
+      );
     }
     throw error;
   }
 }
 
 /** A change came to nothing. Whatever the socket cannot take back stays: the rule has to accept again in any case. */
-function describeBack(listener: Listener, change: { from: SourceSpec; to: SourceSpec }, describeListener: RedescribeOptions['describeListener']): void {
+function describeBack(
+  listener: Listener,
+  change: { from: SourceSpec; to: SourceSpec },
+  describeListener: RedescribeOptions['describeListener'],
+): void {
   try {
     describeListener?.(listener, change);
   } catch {

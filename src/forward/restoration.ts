@@ -6,7 +6,10 @@ import type { Rule, RuleSpec, SourceSpec } from './rule.ts';
 import type { RuleTable } from './table.ts';
 
 /** What has a part in it. */
-export type RestorationOptions = Pick<ForwarderOptions, 'openListener' | 'closeListener' | 'isLost' | 'replaceListener' | 'changes'> & { gate: Gate; table: RuleTable; opener: RuleOpener };
+export type RestorationOptions = Pick<
+  ForwarderOptions,
+  'openListener' | 'closeListener' | 'isLost' | 'replaceListener' | 'changes'
+> & { gate: Gate; table: RuleTable; opener: RuleOpener };
 
 /** Brings back what is stored and is not served as it should be: the rules of an earlier daemon, those that could not be served, and listeners that are lost. */
 export class Restoration {
@@ -20,7 +23,9 @@ export class Restoration {
   async restore(spec: RuleSpec, carried?: CarriedStats): Promise<Error | null> {
     const { gate, table, opener } = this.#options;
     if (carried) opener.carry(spec, carried);
-    return gate.pass(spec.src.listenKey, async () => (table.sameAddress(spec.src) ? null : await this.#tryToOpen(spec)));
+    return gate.pass(spec.src.listenKey, async () =>
+      table.sameAddress(spec.src) ? null : await this.#tryToOpen(spec),
+    );
   }
 
   /** Try a rule again that could not be served, if it still is to be. Returns whether it is served now. */
@@ -54,7 +59,7 @@ export class Restoration {
     const listener = await openListener(rule.src);
     try {
       gate.mustBeOpen();
-      const frontend = opener.openFrontend({ src: rule.src, listener, current: rule.current, seats: rule.seats });
+      const frontend = opener.openFrontend({ src: rule.src, listener, current: rule.current, slots: rule.slots });
       await rule.pause();
       replaceListener?.(rule.moveTo(listener, frontend));
     } catch (error) {

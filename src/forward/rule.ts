@@ -1,6 +1,6 @@
 import type { ServerEndpoint } from '../endpoint/model.ts';
 import type { Frontend } from '../engine/engine.ts';
-import type { Seats } from '../engine/seats.ts';
+import type { Slots } from '../engine/slots.ts';
 import type { Listener } from '../net/listener.ts';
 import type { Destination, DestinationSpec } from './destination.ts';
 
@@ -25,14 +25,20 @@ export type RuleSpec = { src: SourceSpec; dst: DestinationSpec };
 export class Rule {
   #src: SourceSpec;
   #listener: Listener;
-  #seats: Seats | null;
+  #slots: Slots | null;
   #frontend: Frontend;
   #destinations: readonly Destination[];
 
-  constructor(options: { src: SourceSpec; listener: Listener; frontend: Frontend; destination: Destination; seats?: Seats | null }) {
+  constructor(options: {
+    src: SourceSpec;
+    listener: Listener;
+    frontend: Frontend;
+    destination: Destination;
+    slots?: Slots | null;
+  }) {
     this.#src = options.src;
     this.#listener = options.listener;
-    this.#seats = options.seats ?? null;
+    this.#slots = options.slots ?? null;
     this.#frontend = options.frontend;
     this.#destinations = [options.destination];
   }
@@ -42,8 +48,8 @@ export class Rule {
   }
 
   /** Places for its clients, over all frontends that it has had; null: no limit. */
-  get seats(): Seats | null {
-    return this.#seats;
+  get slots(): Slots | null {
+    return this.#slots;
   }
 
   get src(): SourceSpec {
@@ -112,8 +118,8 @@ export class Rule {
   }
 
   /** Accept again, on a new frontend that routes to the current destination; with places of its own if they are given. */
-  resume(frontend: Frontend, seats = this.#seats): void {
+  resume(frontend: Frontend, slots = this.#slots): void {
     this.#frontend = frontend;
-    this.#seats = seats;
+    this.#slots = slots;
   }
 }

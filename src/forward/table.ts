@@ -6,7 +6,12 @@ import { Rule } from './rule.ts';
 import type { RuleSpec, SourceSpec } from './rule.ts';
 
 /** One destination with its connections in this process. */
-export type DestinationView = { src: SourceSpec; destination: Destination; isCurrent: boolean; listener: Listener | null };
+export type DestinationView = {
+  src: SourceSpec;
+  destination: Destination;
+  isCurrent: boolean;
+  listener: Listener | null;
+};
 
 /** A stored rule that cannot be served at the moment, why, and since when (ISO 8601). */
 export type BrokenRule = { spec: RuleSpec; error: Error; since: string };
@@ -28,7 +33,10 @@ export class RuleTable {
 
   /** Every rule that is stored, served or not, in the order in which they were started. */
   get specs(): RuleSpec[] {
-    return [...this.rules.map((rule) => ({ src: rule.src, dst: rule.current.spec })), ...this.broken.map(({ spec }) => spec)];
+    return [
+      ...this.rules.map((rule) => ({ src: rule.src, dst: rule.current.spec })),
+      ...this.broken.map(({ spec }) => spec),
+    ];
   }
 
   get isEmpty(): boolean {
@@ -98,7 +106,11 @@ export class RuleTable {
 
   /** The rule of this source, by meaning or else by the address it listens on. Throws GraceError when there is none. */
   find(src: SourceSpec): Rule | BrokenRule {
-    const found = this.get(src) ?? this.getBroken(src) ?? this.sameAddress(src) ?? this.broken.find(({ spec }) => spec.src.listenKey === src.listenKey);
+    const found =
+      this.get(src) ??
+      this.getBroken(src) ??
+      this.sameAddress(src) ??
+      this.broken.find(({ spec }) => spec.src.listenKey === src.listenKey);
     if (!found) throw notForwarded(src, this.specs);
     return found;
   }
@@ -114,7 +126,12 @@ export class RuleTable {
   /** Every destination: of each rule the current one first, then earlier ones that have connections; then those of stopped rules. */
   views(): DestinationView[] {
     const ofRules = this.rules.flatMap((rule) =>
-      rule.destinations.map((destination, index) => ({ src: rule.src, destination, isCurrent: index === 0, listener: rule.listener })),
+      rule.destinations.map((destination, index) => ({
+        src: rule.src,
+        destination,
+        isCurrent: index === 0,
+        listener: rule.listener,
+      })),
     );
     const orphans = this.#orphans.filter(({ destination }) => destination.stats().connections > 0);
     return [...ofRules, ...orphans.map((orphan) => ({ ...orphan, isCurrent: false, listener: null }))];
@@ -137,13 +154,23 @@ function notForwarded({ typed }: Pick<SourceSpec, 'typed'>, specs: readonly Rule
   const guess = nearest(typed, [...specs.flatMap(({ src }) => src.name ?? []), ...sources]);
   const few = sources.length <= maxNamed ? `forwarded: ${sources.join(', ')}` : 'see: grace ls';
   const hint = guess === undefined ? few : `did you mean ${guess}?`;
-  return new GraceError(`${typed} is not forwarded`, { hint: sources.length === 0 ? `nothing is; forward it with: grace start ${/^[\w.-]*[A-Za-z][\w.-]*$/.test(typed) ? 'SRC' : typed} DST` : hint, code: 'ERR_GRACE_NOT_FORWARDED' });
+  return new GraceError(`${typed} is not forwarded`, {
+    hint:
+      sources.length === 0
+        ? `nothing is; forward it with: grace start ${/^[\w.-]*[A-Za-z][\w.-]*$/.test(typed) ? 'SRC' : typed} DST`
+        : hint,
+    code: 'ERR_GRACE_NOT_FORWARDED',
+  });
 }
 
 /** The address of a source is a rule's already, which leads elsewhere or listens otherwise. */
 export function alreadyForwarded(rule: Rule, src: SourceSpec): GraceError {
   if (rule.src.key !== src.key) {
-    return new GraceError(`${src.typed} is already forwarded, as ${rule.src.typed}`, { hint: `to change how it listens: grace start --switch ${src.typed} DST` });
+    return new GraceError(`${src.typed} is already forwarded, as ${rule.src.typed}`, {
+      hint: `to change how it listens: grace start --switch ${src.typed} DST`,
+    });
   }
-  return new GraceError(`${src.typed} is already forwarded to ${rule.current.spec.typed}`, { hint: `to send new connections elsewhere: grace switch ${src.typed} DST` });
+  return new GraceError(`${src.typed} is already forwarded to ${rule.current.spec.typed}`, {
+    hint: `to send new connections elsewhere: grace switch ${src.typed} DST`,
+  });
 }

@@ -44,4 +44,9 @@ export class Transactions {
 }
 
 /** `specs`: every rule that is stored at the moment. */
-export type TransactionsOptions = { save(rules: readonly RuleSpec[]): Promise<void>; changes: Changes; gate: Gate; specs(): RuleSpec[] };
+export type TransactionsOptions = {
+  save(rules: readonly RuleSpec[]): Promise<void>;
+  changes: Changes;
+  gate: Gate;
+  specs(): RuleSpec[];
+};

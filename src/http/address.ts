@@ -26,7 +26,8 @@ export type UnixAddress = { path: string; mode?: number };
 export function parseAddress(address: Address): TcpAddress | UnixAddress {
   if (typeof address === 'number') return checkPort({ port: address }, String(address));
   if (isRecord(address)) return parseObject(address);
-  if (typeof address !== 'string') throw badArgument('address', 'a string, a port, { host, port } or { path }', address);
+  if (typeof address !== 'string')
+    throw badArgument('address', 'a string, a port, { host, port } or { path }', address);
   const other = ofAnotherKind(address);
   if (other !== null) throw badAddress(address, other);
   if (address.startsWith('unix:')) return checkPath({ path: address.slice('unix:'.length) }, address);
@@ -36,14 +37,19 @@ export function parseAddress(address: Address): TcpAddress | UnixAddress {
   if (match === null) throw badAddress(address);
   if (Number(match[3]) > 65_535) throw badAddress(address, 'a port is 0 to 65535');
   const [, ipv6, name = '', port] = match;
-  if ((ipv6 !== undefined && !net.isIPv6(ipv6)) || (/^[0-9.]+$/.test(name) && !net.isIPv4(name))) throw badAddress(address);
+  if ((ipv6 !== undefined && !net.isIPv6(ipv6)) || (/^[0-9.]+$/.test(name) && !net.isIPv4(name)))
+    throw badAddress(address);
   return checkPort({ host: ipv6 ?? (name === '*' ? '' : name), port: Number(port) }, address);
 }
 
 function parseObject(address: Record<string, unknown>): TcpAddress | UnixAddress {
   const { path, mode, host, port } = address;
   // Of Deno.serve and of a URL it is the word, and a host that is passed over means every network.
-  if ('hostname' in address) throw new GraceError('address: there is no "hostname"', { code: 'ERR_GRACE_ADDRESS', hint: 'did you mean "host"?' });
+  if ('hostname' in address)
+    throw new GraceError('address: there is no "hostname"', {
+      code: 'ERR_GRACE_ADDRESS',
+      hint: 'did you mean "host"?',
+    });
   checkNames('address', address, path === undefined ? ['host', 'port'] : ['path', 'mode']);
   if (path === undefined) {
     if (typeof port !== 'number') throw badArgument('address.port', 'a number', port);
@@ -51,7 +57,8 @@ function parseObject(address: Record<string, unknown>): TcpAddress | UnixAddress
     return checkPort({ ...(host !== undefined && { host }), port }, String(port));
   }
   if (typeof path !== 'string') throw badArgument('address.path', 'a string', path);
-  if (mode !== undefined && typeof mode !== 'number') throw badArgument('address.mode', 'a file mode such as 0o660', mode);
+  if (mode !== undefined && typeof mode !== 'number')
+    throw badArgument('address.mode', 'a file mode such as 0o660', mode);
   return checkPath({ path, ...(mode !== undefined && { mode }) }, path);
 }
 
@@ -71,7 +78,23 @@ function ofAnotherKind(text: string): string | null {
 }
 
 /** The words before the first colon that say of what kind an endpoint is; a host of that name goes into `{ host, port }`. */
-const ENDPOINT_TYPES = new Set(['tcp', 'tcp4', 'tcp6', 'udp', 'tls', 'ssl', 'fd', 'systemd', 'haproxy', 'stdio', 'http', 'https', 'ws', 'wss', 'file']);
+const ENDPOINT_TYPES = new Set([
+  'tcp',
+  'tcp4',
+  'tcp6',
+  'udp',
+  'tls',
+  'ssl',
+  'fd',
+  'systemd',
+  'haproxy',
+  'stdio',
+  'http',
+  'https',
+  'ws',
+  'wss',
+  'file',
+]);
 
 function checkPath(address: UnixAddress, text: string): UnixAddress {
   if (address.path === '' || address.path === '\0' || address.path.includes('\0', 1)) throw badAddress(text);
@@ -84,7 +107,10 @@ function checkPort(address: TcpAddress, text: string): TcpAddress {
 }
 
 function badAddress(text: string, hint?: string): GraceError {
-  return new GraceError(`cannot parse address "${text}": expected a port, HOST:PORT, :PORT or the path of a Unix socket`, { code: 'ERR_GRACE_ADDRESS', hint });
+  return new GraceError(
+    `cannot parse address "${text}": expected a port, HOST:PORT, :PORT or the path of a Unix socket`,
+    { code: 'ERR_GRACE_ADDRESS', hint },
+  );
 }
 
 /** The inherited listener for an address, or a new one. Throws GraceError. */

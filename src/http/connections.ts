@@ -94,7 +94,11 @@ function announceLast(connection: Connection): void {
  * Hear events before the application does, and only those that it hears: to an HTTP server a listener
  * for `upgrade` or `checkContinue` says that somebody will deal with them.
  */
-function listenAlong<A extends unknown[]>(server: Server, events: readonly string[], listener: (...args: A) => void): void {
+function listenAlong<A extends unknown[]>(
+  server: Server,
+  events: readonly string[],
+  listener: (...args: A) => void,
+): void {
   const pending = new Set(events);
   const attach = (event: string): void => {
     if (pending.delete(event)) server.prependListener(event, listener as (...args: unknown[]) => void);

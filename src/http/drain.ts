@@ -40,10 +40,12 @@ export function watchServer(server: Server, { idleGrace, endConnection }: DrainO
     sessions.closeIdle(idleGrace);
     const now = performance.now();
     for (const connection of speaksHttp ? connections.all.values() : []) {
-      if (!(isHttp2 && isSession(connection)) && isIdle(connection) && now - connection.idleSince >= idleGrace) endSocket(connection);
+      if (!(isHttp2 && isSession(connection)) && isIdle(connection) && now - connection.idleSince >= idleGrace)
+        endSocket(connection);
     }
     // What has no connection above it by now is a TLS handshake that leads nowhere.
-    if (connections.all.size === 0 && now - drainSince >= idleGrace) for (const socket of connections.sockets) socket.destroy();
+    if (connections.all.size === 0 && now - drainSince >= idleGrace)
+      for (const socket of connections.sockets) socket.destroy();
   };
   let drainSince = 0;
 
@@ -75,7 +77,8 @@ export function watchServer(server: Server, { idleGrace, endConnection }: DrainO
       const destroySockets = (): void => {
         for (const socket of connections.sockets) socket.destroy();
       };
-      for (const connection of connections.all.values()) if (!(isHttp2 && isSession(connection))) connection.socket.destroy();
+      for (const connection of connections.all.values())
+        if (!(isHttp2 && isSession(connection))) connection.socket.destroy();
       if (isHttp2) setTimeout(destroySockets, LAST_WORDS_MS).unref();
       else destroySockets();
     },
@@ -98,7 +101,11 @@ function endSocket({ socket }: Connection): void {
   else socket.end(() => socket.destroy());
 }
 
-function tellApplication(connections: Iterable<Connection>, speaksHttp: boolean, endConnection: NonNullable<DrainOptions['endConnection']>): void {
+function tellApplication(
+  connections: Iterable<Connection>,
+  speaksHttp: boolean,
+  endConnection: NonNullable<DrainOptions['endConnection']>,
+): void {
   for (const { upgrade, socket } of connections) {
     if (upgrade !== null) endConnection(upgrade.socket, upgrade.request);
     else if (!speaksHttp) endConnection(socket, null);

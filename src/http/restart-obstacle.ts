@@ -13,13 +13,20 @@ const CONTAINER_RUNTIMES = /^(containerd-shim|conmon)/;
  */
 export function findRestartObstacle({ pid, ppid }: { pid: number; ppid: number } = process): GraceError | null {
   const parent = ppid > 0 ? commandOf(ppid) : '';
-  if (pid === 1 || CONTAINER_RUNTIMES.test(parent)) return obstacle('this process is process 1 of a container, which ends with it');
-  if (ppid === 1 && CONTAINER_INITS.has(parent)) return obstacle(`this process is all that process 1 (${parent}) of a container waits for, and the container ends with it`);
+  if (pid === 1 || CONTAINER_RUNTIMES.test(parent))
+    return obstacle('this process is process 1 of a container, which ends with it');
+  if (ppid === 1 && CONTAINER_INITS.has(parent))
+    return obstacle(
+      `this process is all that process 1 (${parent}) of a container waits for, and the container ends with it`,
+    );
   return null;
 }
 
 function obstacle(why: string): GraceError {
-  return new GraceError(`${why}: start a new container, or let \`grace daemon\` be its process 1 and forward to this server`, { code: 'ERR_GRACE_CONTAINER' });
+  return new GraceError(
+    `${why}: start a new container, or let \`grace daemon\` be its process 1 and forward to this server`,
+    { code: 'ERR_GRACE_CONTAINER' },
+  );
 }
 
 /** Name of the program that a process runs, 15 characters at most; empty where it is not to be had. */

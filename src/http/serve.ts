@@ -79,7 +79,10 @@ export async function serve(servers: Server | Target | readonly Target[], option
   const { log = () => {}, endConnection, preStartProcess } = options;
   const given = checkServers(servers);
   if (options.address !== undefined && given.some(({ address }) => address !== undefined)) {
-    throw new GraceError('serve: options.address is for a server without an address', { code: 'ERR_GRACE_ARGUMENT', hint: 'each of these has its own' });
+    throw new GraceError('serve: options.address is for a server without an address', {
+      code: 'ERR_GRACE_ARGUMENT',
+      hint: 'each of these has its own',
+    });
   }
   using _alone = takeTurn();
   const net = options.net ?? new Net();
@@ -129,7 +132,11 @@ let isServing = false;
 
 /** Two at once would hear the same signals, and start a successor each. Throws GraceError. */
 function takeTurn(): Disposable {
-  if (isServing) throw new GraceError('serve: it is at work in this process already', { code: 'ERR_GRACE_ARGUMENT', hint: 'give it all servers in one call: serve([{ server, address }, …])' });
+  if (isServing)
+    throw new GraceError('serve: it is at work in this process already', {
+      code: 'ERR_GRACE_ARGUMENT',
+      hint: 'give it all servers in one call: serve([{ server, address }, …])',
+    });
   isServing = true;
   return { [Symbol.dispose]: () => void (isServing = false) };
 }
@@ -143,7 +150,9 @@ function checkServers(servers: unknown): Given[] {
     const given = servers.map((target: unknown, index) => checkTarget(`serve: servers[${index}]`, target));
     const twice = given.findIndex(({ server }, index) => given.findIndex((other) => other.server === server) !== index);
     if (twice === -1) return given;
-    throw new GraceError(`serve: servers[${twice}] is there twice; make a server for each address`, { code: 'ERR_GRACE_ARGUMENT' });
+    throw new GraceError(`serve: servers[${twice}] is there twice; make a server for each address`, {
+      code: 'ERR_GRACE_ARGUMENT',
+    });
   }
   if (isRecord(servers) && 'server' in servers && !('listen' in servers)) return [checkTarget('serve', servers)];
   checkServer('serve', servers);
@@ -154,17 +163,40 @@ function checkTarget(where: string, target: unknown): Given {
   if (!isRecord(target) || !('server' in target)) throw badArgument(where, '{ server, address }', target);
   const { server, address } = target;
   checkServer(`${where}.server`, server);
-  if (address === undefined || address === null) throw badArgument(`${where}.address`, 'an address such as ":8080"', address);
+  if (address === undefined || address === null)
+    throw badArgument(`${where}.address`, 'an address such as ":8080"', address);
   return { server, address: address as Address };
 }
 
-const optionNames: readonly (keyof ServeOptions)[] = ['address', 'stopTimeout', 'killTimeout', 'idleGrace', 'startTimeout', 'preStartProcess', 'onListening', 'onRestartFailed', 'endConnection', 'log', 'signal', 'net'];
+const optionNames: readonly (keyof ServeOptions)[] = [
+  'address',
+  'stopTimeout',
+  'killTimeout',
+  'idleGrace',
+  'startTimeout',
+  'preStartProcess',
+  'onListening',
+  'onRestartFailed',
+  'endConnection',
+  'log',
+  'signal',
+  'net',
+];
 
-function checkServeOptions(options: ServeOptions): Required<Pick<ServeOptions, 'idleGrace' | 'startTimeout' | 'stopTimeout' | 'killTimeout'>> {
+function checkServeOptions(
+  options: ServeOptions,
+): Required<Pick<ServeOptions, 'idleGrace' | 'startTimeout' | 'stopTimeout' | 'killTimeout'>> {
   checkOptions('serve: options', options, optionNames);
-  checkFunctions('serve: options', options, ['preStartProcess', 'onListening', 'onRestartFailed', 'endConnection', 'log']);
+  checkFunctions('serve: options', options, [
+    'preStartProcess',
+    'onListening',
+    'onRestartFailed',
+    'endConnection',
+    'log',
+  ]);
   const { idleGrace = 500, startTimeout = 60_000, stopTimeout = 60_000, killTimeout = 60_000, signal, net } = options;
-  if (signal !== undefined && !(signal instanceof AbortSignal)) throw badArgument('serve: options.signal', 'an AbortSignal', signal);
+  if (signal !== undefined && !(signal instanceof AbortSignal))
+    throw badArgument('serve: options.signal', 'an AbortSignal', signal);
   if (net !== undefined && !(net instanceof Net)) throw badArgument('serve: options.net', 'a Net', net);
   return {
     idleGrace: checkMilliseconds('serve: options.idleGrace', idleGrace),
@@ -176,7 +208,10 @@ function checkServeOptions(options: ServeOptions): Required<Pick<ServeOptions, '
 
 /** A single server may have its address in the options, or none: then it takes the first inherited socket. */
 function toTargets(given: readonly Given[], { net, address }: { net: Net; address: Address | undefined }): Target[] {
-  const targets = given.map(({ server, address: own }) => ({ server, address: own ?? (address === undefined ? firstInherited(net) : address) }));
+  const targets = given.map(({ server, address: own }) => ({
+    server,
+    address: own ?? (address === undefined ? firstInherited(net) : address),
+  }));
   // All of them, before the first one listens.
   for (const target of targets) parseAddress(target.address);
   return targets;
@@ -184,7 +219,11 @@ function toTargets(given: readonly Given[], { net, address }: { net: Net; addres
 
 function firstInherited(net: Net): Address {
   const address = net.waitingListeners()[0]?.address;
-  if (address === undefined) throw new GraceError('cannot serve: the server has no address, and no socket was inherited', { code: 'ERR_GRACE_ADDRESS', hint: 'say where to listen: serve(server, { address: ":8080" })' });
+  if (address === undefined)
+    throw new GraceError('cannot serve: the server has no address, and no socket was inherited', {
+      code: 'ERR_GRACE_ADDRESS',
+      hint: 'say where to listen: serve(server, { address: ":8080" })',
+    });
   return address.family === 'unix' ? { path: address.path } : { host: address.host, port: address.port };
 }
 
@@ -211,10 +250,16 @@ async function listenAll(net: Net, targets: readonly Target[]): Promise<Listener
 }
 
 /** All servers accept: say so to the log, to the service manager, and to the predecessor, which then ends. */
-function announce(options: { net: Net; notifier: Notifier | null; log: (line: string) => void; listeners: readonly Listener[] }): void {
+function announce(options: {
+  net: Net;
+  notifier: Notifier | null;
+  log: (line: string) => void;
+  listeners: readonly Listener[];
+}): void {
   const { net, notifier, log, listeners } = options;
   const addresses = listeners.map(({ address }) => formatAddress(address)).join(', ');
-  for (const { address } of net.closeUnused({ removePaths: true })) log(`Closed the inherited socket ${formatAddress(address)}: no server has that address.`);
+  for (const { address } of net.closeUnused({ removePaths: true }))
+    log(`Closed the inherited socket ${formatAddress(address)}: no server has that address.`);
   log(`Serving ${addresses} with pid ${process.pid}.`);
   notifier?.ready({ mainPid: process.pid, status: `Serving ${addresses}` });
   if (net.parent === null) return;

@@ -56,7 +56,8 @@ export function watchSessions(server: Server): Sessions {
     },
     closeIdle(idleMs) {
       const now = performance.now();
-      for (const [session, { streams, idleSince }] of open) if (streams.size === 0 && now - idleSince >= idleMs) session.close();
+      for (const [session, { streams, idleSince }] of open)
+        if (streams.size === 0 && now - idleSince >= idleMs) session.close();
     },
   };
 }

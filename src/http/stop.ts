@@ -18,7 +18,10 @@ export type StopOptions = {
  *
  * @throws GraceError when connections are open even after `killTimeout`.
  */
-export async function stopServers(servers: readonly WatchedServer[], { stopTimeout, killTimeout, hurry, log }: StopOptions): Promise<void> {
+export async function stopServers(
+  servers: readonly WatchedServer[],
+  { stopTimeout, killTimeout, hurry, log }: StopOptions,
+): Promise<void> {
   const drained = Promise.all(servers.map((server) => server.drain())).then(() => true);
   if (await within(Promise.race([drained, hurry.then(() => false)]), stopTimeout, { onLate: () => false })) return;
 

@@ -68,7 +68,9 @@ export function makeSuccessors({ net, preStartProcess, startTimeout }: Successor
     const isLate = (await within(exit, startTimeout)) === undefined;
     if (isLate) child.kill('SIGKILL');
     const [code, signal] = await exit;
-    const reason = isLate ? `did not serve within ${startTimeout} ms and was killed` : `ended before it served: ${signal ?? `exit code ${code}`}`;
+    const reason = isLate
+      ? `did not serve within ${startTimeout} ms and was killed`
+      : `ended before it served: ${signal ?? `exit code ${code}`}`;
     throw new GraceError(`the successor (pid ${child.pid}) ${reason}`, { code: 'ERR_GRACE_SUCCESSOR' });
   };
 
@@ -77,7 +79,12 @@ export function makeSuccessors({ net, preStartProcess, startTimeout }: Successor
       starting ??= run()
         .catch((error: unknown) => {
           if (released.signal.aborted) return;
-          throw error instanceof GraceError ? error : new GraceError(`cannot start a successor: ${errorMessage(error)}`, { code: 'ERR_GRACE_SUCCESSOR', cause: error });
+          throw error instanceof GraceError
+            ? error
+            : new GraceError(`cannot start a successor: ${errorMessage(error)}`, {
+                code: 'ERR_GRACE_SUCCESSOR',
+                cause: error,
+              });
         })
         .finally(() => {
           if (!released.signal.aborted) starting = null;

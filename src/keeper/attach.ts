@@ -40,7 +40,8 @@ function receiveEnd(fd: number): ChannelEnd {
   if (socket === null) throw new GraceError('the daemon did not connect to its new keeper');
   try {
     const [stream, datagrams] = receiveMessage(socket, { size: 64, maxFds: 2 })?.fds ?? [];
-    if (stream === undefined || datagrams === undefined) throw new GraceError('the daemon sent no channel to its new keeper');
+    if (stream === undefined || datagrams === undefined)
+      throw new GraceError('the daemon sent no channel to its new keeper');
     return { stream, datagrams };
   } finally {
     closeFd(socket);

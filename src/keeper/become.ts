@@ -7,7 +7,12 @@ import type { Phase } from './generations.ts';
 import { keeperFormat, stateVariable } from './messages.ts';
 
 /** Words of phases in what is left: those that the first versions have for them, which may come to read it. */
-const writtenPhases = { starting: 'starting', serving: 'serving', restarting: 'superseded', replaced: 'retired' } as const;
+const writtenPhases = {
+  starting: 'starting',
+  serving: 'serving',
+  restarting: 'superseded',
+  replaced: 'retired',
+} as const;
 
 /** What a keeper leaves to itself when it becomes another version. */
 export type Remembered = {
@@ -60,12 +65,26 @@ export async function become({ program, args, dir, env, remember, signals }: Bec
   }
 }
 
-function execWith({ program, args, dir, env, remembered }: Pick<BecomeOptions, 'program' | 'args' | 'dir' | 'env'> & { remembered: Remembered }): never {
+function execWith({
+  program,
+  args,
+  dir,
+  env,
+  remembered,
+}: Pick<BecomeOptions, 'program' | 'args' | 'dir' | 'env'> & { remembered: Remembered }): never {
   const file = writeNameless(join(dir, `keeper-${process.pid}`), writeRemembered(remembered));
-  const passed = [file, ...remembered.kept.map(([, fd]) => fd), ...remembered.generations.flatMap(({ stream, datagrams }) => [stream, datagrams])];
+  const passed = [
+    file,
+    ...remembered.kept.map(([, fd]) => fd),
+    ...remembered.generations.flatMap(({ stream, datagrams }) => [stream, datagrams]),
+  ];
   try {
     for (const fd of passed) setCloseOnExec(fd, false);
-    return execute(program.file, [program.file, ...program.args, ...args], environmentList({ ...env, [stateVariable]: String(file) }));
+    return execute(
+      program.file,
+      [program.file, ...program.args, ...args],
+      environmentList({ ...env, [stateVariable]: String(file) }),
+    );
   } finally {
     for (const fd of passed) setCloseOnExec(fd, true);
     closeFd(file);
@@ -74,10 +93,15 @@ function execWith({ program, args, dir, env, remembered }: Pick<BecomeOptions, '
 
 /** What is left, as text that other versions understand. */
 export function writeRemembered({ generations, ...others }: Remembered): string {
-  return JSON.stringify({ ...others, generations: generations.map((each) => ({ ...each, phase: writtenPhases[each.phase] })) });
+  return JSON.stringify({
+    ...others,
+    generations: generations.map((each) => ({ ...each, phase: writtenPhases[each.phase] })),
+  });
 }
 
-type Written = Omit<Remembered, 'generations'> & { generations: (Omit<Remembered['generations'][number], 'phase'> & { phase: string })[] };
+type Written = Omit<Remembered, 'generations'> & {
+  generations: (Omit<Remembered['generations'][number], 'phase'> & { phase: string })[];
+};
 
 /** What {@link writeRemembered} of any version has written. */
 export function readRemembered(text: string): Remembered {
@@ -107,7 +131,10 @@ export function recall(env: NodeJS.ProcessEnv): Remembered {
   delete env[stateVariable];
   const remembered = readRemembered(readFileSync(`${fdDirectory}/${fd}`, 'utf8'));
   closeFd(Number(fd));
-  for (const inherited of [...remembered.kept.map(([, each]) => each), ...remembered.generations.flatMap(({ stream, datagrams }) => [stream, datagrams])]) {
+  for (const inherited of [
+    ...remembered.kept.map(([, each]) => each),
+    ...remembered.generations.flatMap(({ stream, datagrams }) => [stream, datagrams]),
+  ]) {
     setCloseOnExec(inherited, true);
   }
   return { ...remembered, format: keeperFormat };

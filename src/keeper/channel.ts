@@ -142,7 +142,10 @@ export class Channel<Said, Heard> {
     const all = [...entries];
     for (let i = 0; i < all.length; i += maxFds) {
       const some = all.slice(i, i + maxFds);
-      this.send(message(some.map(([name]) => name)), some.map(([, fd]) => fd));
+      this.send(
+        message(some.map(([name]) => name)),
+        some.map(([, fd]) => fd),
+      );
     }
   }
 

@@ -53,7 +53,10 @@ export function spawnDaemon({ programs, args, end, env }: SpawnDaemonOptions): D
       onShortage = callback;
       if (shortage !== null) callback(shortage);
     },
-    onExit: (callback) => void child?.once('exit', (code, signal) => callback(signal === null ? `exited with code ${code}` : `was ended by ${signal}`)),
+    onExit: (callback) =>
+      void child?.once('exit', (code, signal) =>
+        callback(signal === null ? `exited with code ${code}` : `was ended by ${signal}`),
+      ),
   };
 }
 
@@ -64,7 +67,11 @@ export function isShortage(error: unknown): boolean {
 
 type Program = { file: string; args: readonly string[]; env: NodeJS.ProcessEnv };
 
-function trySpawn({ file, args, env }: Program, { stream, datagrams }: ChannelEnd, failed: (error: unknown) => void): ChildProcess | null {
+function trySpawn(
+  { file, args, env }: Program,
+  { stream, datagrams }: ChannelEnd,
+  failed: (error: unknown) => void,
+): ChildProcess | null {
   let clear: ReturnType<typeof clearOfPlaces> | null = null;
   try {
     clear = clearOfPlaces([stream, datagrams]);

@@ -31,15 +31,25 @@ export type FollowOptions = {
  * Node lets signals end the process while it starts; so it is not done for nothing. `stay` is called
  * when this process stays what it is, with why, unless there is nothing to be said of it.
  */
-export function followVersion(successor: Generation, { program, format, version }: DaemonIdentity, options: FollowOptions, stay: (why: string | null) => void): void {
+export function followVersion(
+  successor: Generation,
+  { program, format, version }: DaemonIdentity,
+  options: FollowOptions,
+  stay: (why: string | null) => void,
+): void {
   const { env, args, dir, self, signals } = options;
   if (format !== keeperFormat) return stay(`version ${version} has another kind of keeper`);
   if (signals.isStopping || (version === options.version && isThisProgram(program, self))) return stay(null);
-  become({ program, args, dir, env, remember: () => remember(successor, options), signals: forwarded }).catch((error: unknown) => stay(errorMessage(error)));
+  become({ program, args, dir, env, remember: () => remember(successor, options), signals: forwarded }).catch(
+    (error: unknown) => stay(errorMessage(error)),
+  );
 }
 
 /** Everything as it is now, for the next image. Throws when that one is not to be any more. */
-function remember(successor: Generation, { generations, signals, store, console, dir, args, hasServed }: FollowOptions): Remembered {
+function remember(
+  successor: Generation,
+  { generations, signals, store, console, dir, args, hasServed }: FollowOptions,
+): Remembered {
   const all = [...generations];
   if (signals.isStopping) throw new GraceError('the daemon is to stop');
   if (!all.includes(successor)) throw new GraceError('the new daemon has ended');

@@ -43,7 +43,10 @@ export class Generations implements Iterable<Generation> {
   }
 
   /** Listen to a daemon. Its channel keeps this process running. */
-  add(end: ChannelEnd, { phase, pid, ended = null }: { phase: Phase; pid: number | null; ended?: number | null }): Generation {
+  add(
+    end: ChannelEnd,
+    { phase, pid, ended = null }: { phase: Phase; pid: number | null; ended?: number | null },
+  ): Generation {
     const channel: Generation['channel'] = new Channel(end, {
       onMessage: (message, fds) => this.#events.onMessage(generation, message, fds),
       onEnd: () => {

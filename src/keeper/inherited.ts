@@ -11,7 +11,10 @@ const lastBareFd = 32;
  * speak of. To be called before anything is opened. Throws GraceError, see `takeInherited`.
  */
 export function takeInheritedSockets(env: NodeJS.ProcessEnv): [name: string, fd: number][] {
-  const protocol = takeInherited(env).listeners.map(({ fd, name }): [string, number] => [storeNames.inherited({ fd, index: fd - LISTEN_FDS_START, name }), fd]);
+  const protocol = takeInherited(env).listeners.map(({ fd, name }): [string, number] => [
+    storeNames.inherited({ fd, index: fd - LISTEN_FDS_START, name }),
+    fd,
+  ]);
   const taken = new Set(protocol.map(([, fd]) => fd));
   const bare: [string, number][] = [];
   for (let fd = LISTEN_FDS_START; fd <= lastBareFd; fd++) {

@@ -84,7 +84,9 @@ class Keeper {
       this.#startAgain(how);
     },
     leave: (pid) => {
-      this.#console.print(`the daemon (pid ${pid}) lives, and has lost touch with this keeper, which leaves it to the next one`);
+      this.#console.print(
+        `the daemon (pid ${pid}) lives, and has lost touch with this keeper, which leaves it to the next one`,
+      );
       this.#finish(1);
     },
     giveUp: (how) => this.#giveUp(`${how}, as it did at each of the last starts`),
@@ -111,7 +113,9 @@ class Keeper {
     else if (!(await this.#attach())) this.#start(null);
     this.#reaper.reap();
     this.#trimSoon();
-    onStrayError(strayErrors(({ message }) => this.#console.print(`internal error in the keeper, which goes on: ${message}`)));
+    onStrayError(
+      strayErrors(({ message }) => this.#console.print(`internal error in the keeper, which goes on: ${message}`)),
+    );
     return await this.#exit.promise;
   }
 
@@ -128,7 +132,8 @@ class Keeper {
 
   #resume({ generations, hasServed }: Remembered): void {
     this.#hasServed = hasServed;
-    for (const { stream, datagrams, pid, phase, ended } of generations) this.#generations.add({ stream, datagrams }, { phase, pid, ended });
+    for (const { stream, datagrams, pid, phase, ended } of generations)
+      this.#generations.add({ stream, datagrams }, { phase, pid, ended });
     this.#greetAll();
     this.#look();
   }
@@ -146,13 +151,17 @@ class Keeper {
     try {
       this.#start(how);
     } catch (error) {
-      if (!this.#hasServed || !isShortage(error)) return this.#giveUp(`${how}, and cannot be started again: ${errorMessage(error)}`);
+      if (!this.#hasServed || !isShortage(error))
+        return this.#giveUp(`${how}, and cannot be started again: ${errorMessage(error)}`);
       this.#waitFor(error, how);
     }
   }
 
   #waitFor(error: unknown, how: string): void {
-    if (!this.#isShort) this.#console.print(`${how}, and cannot be started for the moment: ${errorMessage(error)}; it is tried again and again`);
+    if (!this.#isShort)
+      this.#console.print(
+        `${how}, and cannot be started for the moment: ${errorMessage(error)}; it is tried again and again`,
+      );
     this.#isShort = true;
     this.#restarter.startLater(how);
   }
@@ -164,7 +173,12 @@ class Keeper {
     generation.channel.sendAll(this.#store, (names) => ({ kept: names }));
     generation.channel.send({ hello: this.#hello(reason) });
     const { env, args } = this.#options;
-    const child = spawnDaemon({ programs: this.#programs.inTurn(), args, end: theirs, env: this.#console.environment(env) });
+    const child = spawnDaemon({
+      programs: this.#programs.inTurn(),
+      args,
+      end: theirs,
+      env: this.#console.environment(env),
+    });
     this.#console.answered();
     generation.pid = child.pid;
     child.onShortage((error) => (generation.shortage = error));
@@ -178,7 +192,9 @@ class Keeper {
     this.#trimSoon();
     if ('keep' in message) {
       for (const name of this.#store.keepAll(message.keep, fds)) {
-        generation.channel.send({ note: `the keeper has no descriptor left for a rule's socket (${name}): a crash of the daemon would have its clients refused` });
+        generation.channel.send({
+          note: `the keeper has no descriptor left for a rule's socket (${name}): a crash of the daemon would have its clients refused`,
+        });
       }
     } else if ('forget' in message) {
       for (const name of message.forget) this.#store.forget(name);
@@ -187,7 +203,9 @@ class Keeper {
       // Without a descriptor left for both, it finds the channel closed, and goes on without a keeper.
       if (stream === undefined || datagrams === undefined) return fds.forEach(closeFd);
       try {
-        this.#generations.add({ stream, datagrams }, { phase: 'starting', pid: null }).channel.send({ hello: this.#hello(null) });
+        this.#generations
+          .add({ stream, datagrams }, { phase: 'starting', pid: null })
+          .channel.send({ hello: this.#hello(null) });
       } catch (error) {
         this.#console.print(`a new daemon cannot be kept: ${errorMessage(error)}`);
       }
@@ -225,7 +243,8 @@ class Keeper {
   /** A daemon is gone. */
   #lose(generation: Generation): void {
     if (generation.phase !== 'replaced') {
-      if (generation.ended !== null && (this.#hasServed ? generation.phase === 'serving' : true)) return this.#finish(generation.ended);
+      if (generation.ended !== null && (this.#hasServed ? generation.phase === 'serving' : true))
+        return this.#finish(generation.ended);
       this.#look(generation);
     }
   }
@@ -263,7 +282,13 @@ class Keeper {
 
   /** It is a successor that has come up: it hears hello when this process has become what it is, or stays what it was. */
   #follow(generation: Generation, identity: DaemonIdentity): void {
-    const parts = { generations: this.#generations, store: this.#store, console: this.#console, signals: this.#signals, hasServed: () => this.#hasServed };
+    const parts = {
+      generations: this.#generations,
+      store: this.#store,
+      console: this.#console,
+      signals: this.#signals,
+      hasServed: () => this.#hasServed,
+    };
     followVersion(generation, identity, { ...this.#options, ...parts }, (why) => {
       if (why !== null) generation.channel.send({ note: `the keeper stays version ${this.#options.version}: ${why}` });
       generation.channel.send({ hello: this.#hello(null) });

@@ -52,11 +52,14 @@ export const storeNames = {
   lock: 'grace-lock',
   control: 'grace-control',
   /** An inherited socket: its descriptor in the process that inherited it, its place among systemd's or `-`, its name. */
-  inherited: ({ fd, index, name }: { fd: number; index: number | null; name: string }) => `given ${fd} ${index ?? '-'} ${name}`,
+  inherited: ({ fd, index, name }: { fd: number; index: number | null; name: string }) =>
+    `given ${fd} ${index ?? '-'} ${name}`,
 };
 
 /** What {@link storeNames.inherited} was made of, or null for any other name. */
 export function parseInherited(text: string): { fd: number; index: number | null; name: string } | null {
   const match = /^given ([0-9]+) ([0-9]+|-) (.*)$/.exec(text);
-  return match ? { fd: Number(match[1]), index: match[2] === '-' ? null : Number(match[2]), name: match[3] ?? '' } : null;
+  return match
+    ? { fd: Number(match[1]), index: match[2] === '-' ? null : Number(match[2]), name: match[3] ?? '' }
+    : null;
 }

@@ -34,7 +34,8 @@ export class Programs {
   /** In the order in which they are to be tried. */
   inTurn(): Invocation[] {
     const own = { file: ownImage, args: this.#self.args };
-    const isKeepers = this.#program.file === this.#self.file && this.#program.args.join('\0') === this.#self.args.join('\0');
+    const isKeepers =
+      this.#program.file === this.#self.file && this.#program.args.join('\0') === this.#self.args.join('\0');
     const isOnDisk = isThisProgram(this.#program, this.#self);
     const all = isKeepers && !isOnDisk ? [own, this.#program] : [this.#program, own];
     const first = this.#failures % all.length;

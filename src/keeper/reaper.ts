@@ -43,7 +43,10 @@ export class Reaper {
       if (this.#children.has(pid)) return; // the runtime takes it, and then remove() goes on
       const ended = reapChild(pid);
       if (ended === null) return;
-      this.#remember(pid, ended.signal === null ? `exited with code ${ended.code}` : `was ended by signal ${ended.signal}`);
+      this.#remember(
+        pid,
+        ended.signal === null ? `exited with code ${ended.code}` : `was ended by signal ${ended.signal}`,
+      );
     }
   }
 

@@ -47,7 +47,9 @@ export class SignalRelay {
 
   #pass(signal: NodeJS.Signals, isEnd: boolean): boolean {
     const all = [...this.#daemons()];
-    const target = all.find(({ phase }) => phase === 'serving') ?? (isEnd ? all.find(({ phase, pid }) => phase === 'starting' && pid !== null) : undefined);
+    const target =
+      all.find(({ phase }) => phase === 'serving') ??
+      (isEnd ? all.find(({ phase, pid }) => phase === 'starting' && pid !== null) : undefined);
     if (isEnd && target?.stop) {
       target.stop(this.#stops);
       return true;

@@ -10,7 +10,10 @@ const MAX_MS = 2 ** 31 - 1;
  * @param where the function and the argument, `serve: options.stopTimeout`
  */
 export function badArgument(where: string, expected: string, value: unknown, hint?: string): GraceError {
-  return new GraceError(`${where}: expected ${expected}, not ${describeValue(value)}`, { code: 'ERR_GRACE_ARGUMENT', hint });
+  return new GraceError(`${where}: expected ${expected}, not ${describeValue(value)}`, {
+    code: 'ERR_GRACE_ARGUMENT',
+    hint,
+  });
 }
 
 /** An object with named properties; arrays and functions are none. */
@@ -29,7 +32,10 @@ export function checkNames(where: string, options: object, names: readonly strin
   for (const name of Object.keys(options)) {
     if (names.includes(name)) continue;
     const meant = nearest(name, names);
-    throw new GraceError(`${where}: there is no "${name}"`, { code: 'ERR_GRACE_ARGUMENT', hint: meant === undefined ? `those that there are: ${names.join(', ')}` : `did you mean "${meant}"?` });
+    throw new GraceError(`${where}: there is no "${name}"`, {
+      code: 'ERR_GRACE_ARGUMENT',
+      hint: meant === undefined ? `those that there are: ${names.join(', ')}` : `did you mean "${meant}"?`,
+    });
   }
 }
 

@@ -34,13 +34,17 @@ export function takeInherited(env: Environment = process.env): Inherited {
   delete env['LISTEN_PID'];
   delete env['LISTEN_FDNAMES'];
   if (!count || (pid && pid !== String(process.pid))) return { listeners: [], others: [] };
-  if (!/^[0-9]{1,5}$/.test(count)) throw new GraceError(`cannot take inherited sockets: LISTEN_FDS is "${count}"`, { code: 'ERR_GRACE_INHERITED' });
+  if (!/^[0-9]{1,5}$/.test(count))
+    throw new GraceError(`cannot take inherited sockets: LISTEN_FDS is "${count}"`, { code: 'ERR_GRACE_INHERITED' });
 
   const fds = Array.from({ length: Number(count) }, (_, index) => LISTEN_FDS_START + index);
   const fdNames = parseNames(names, fds.length);
   const missing = fds.find((fd) => !isOpenFd(fd));
   if (missing !== undefined) {
-    throw new GraceError(`cannot take inherited sockets: LISTEN_FDS is ${count}, but descriptor ${missing} is not open`, { code: 'ERR_GRACE_INHERITED' });
+    throw new GraceError(
+      `cannot take inherited sockets: LISTEN_FDS is ${count}, but descriptor ${missing} is not open`,
+      { code: 'ERR_GRACE_INHERITED' },
+    );
   }
   const inherited: Inherited = { listeners: [], others: [] };
   for (const [index, fd] of fds.entries()) {
@@ -58,5 +62,8 @@ function parseNames(names: string | undefined, count: number): string[] {
   if (names === undefined || (names === '' && count !== 1)) return Array<string>(count).fill('unknown');
   const list = names.split(':');
   if (list.length === count) return list;
-  throw new GraceError(`cannot take inherited sockets: LISTEN_FDS is ${count}, but LISTEN_FDNAMES has ${list.length} names`, { code: 'ERR_GRACE_INHERITED' });
+  throw new GraceError(
+    `cannot take inherited sockets: LISTEN_FDS is ${count}, but LISTEN_FDNAMES has ${list.length} names`,
+    { code: 'ERR_GRACE_INHERITED' },
+  );
 }

@@ -76,7 +76,9 @@ function findProgram(cwd: string, env: Environment): string {
     ? [path.resolve(cwd, typed)]
     : (env['PATH'] ?? '').split(':').map((directory) => path.resolve(cwd, directory, typed));
   // argv[0] is whatever the caller liked to pass; believe it only if it leads to what runs.
-  return candidates.find((candidate) => isSameFile(candidate, process.execPath)) ?? process.execPath.replace(deletedMark, '');
+  return (
+    candidates.find((candidate) => isSameFile(candidate, process.execPath)) ?? process.execPath.replace(deletedMark, '')
+  );
 }
 
 function isSameFile(a: string, b: string): boolean {

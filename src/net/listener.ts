@@ -38,7 +38,12 @@ export type Listener = {
 };
 
 /** Which file the path of a Unix socket was, and whether a lock lies beside it (path-lock.ts). */
-export type SocketFile = { readonly dev: number; readonly ino: number; readonly birthtimeMs: number; readonly isLocked: boolean };
+export type SocketFile = {
+  readonly dev: number;
+  readonly ino: number;
+  readonly birthtimeMs: number;
+  readonly isLocked: boolean;
+};
 
 /** Where the kernel does not tell the length of a queue: no less than any system's default cap. */
 const QUEUE_LENGTH_UNKNOWN = 4096;
@@ -53,11 +58,17 @@ export function adoptFd(fd: number, { name = '' }: { name?: string } = {}): List
   if (!Number.isInteger(fd) || fd < 0) throw badArgument('adoptFd', 'the number of a descriptor', fd);
   checkName(name);
   try {
-    if (!isListeningStream(fd)) throw new GraceError(`cannot listen on descriptor ${fd}: it is not a listening stream socket`, { code: 'ENOTSOCK' });
+    if (!isListeningStream(fd))
+      throw new GraceError(`cannot listen on descriptor ${fd}: it is not a listening stream socket`, {
+        code: 'ENOTSOCK',
+      });
     return makeListener(fd, name);
   } catch (error) {
     if (error instanceof GraceError) throw error;
-    throw new GraceError(`cannot listen on descriptor ${fd}: ${(error as Error).message}`, { code: errorCode(error), cause: error });
+    throw new GraceError(`cannot listen on descriptor ${fd}: ${(error as Error).message}`, {
+      code: errorCode(error),
+      cause: error,
+    });
   }
 }
 
@@ -81,7 +92,10 @@ function makeListener(fd: number, name: string): Listener {
     },
     ...(socketFile !== null && { socketFile }),
     dup() {
-      if (!isOpen) throw new GraceError(`cannot use the listener on ${formatAddress(address)}: it is closed`, { code: 'ERR_GRACE_CLOSED' });
+      if (!isOpen)
+        throw new GraceError(`cannot use the listener on ${formatAddress(address)}: it is closed`, {
+          code: 'ERR_GRACE_CLOSED',
+        });
       return dupFd(fd);
     },
     close() {

@@ -104,7 +104,9 @@ export class Net {
     const { listeners, others } = inherited ?? takeInherited(env);
     this.#waiting = [...listeners];
     this.#inherited = new Set(listeners);
-    this.#foreign = new Set(listeners.filter(({ fd }) => this.parent === null || foreign.includes(fd - LISTEN_FDS_START)));
+    this.#foreign = new Set(
+      listeners.filter(({ fd }) => this.parent === null || foreign.includes(fd - LISTEN_FDS_START)),
+    );
     this.extras = others;
   }
 
@@ -126,14 +128,18 @@ export class Net {
   }
 
   /** {@link listen} on TCP. `host` absent or empty: every IPv4 address. */
-  async listenTCP(options: Omit<TcpSpec, 'kind' | 'backlog' | 'host'> & { host?: string; backlog?: number } & ListenOptions): Promise<Listener> {
+  async listenTCP(
+    options: Omit<TcpSpec, 'kind' | 'backlog' | 'host'> & { host?: string; backlog?: number } & ListenOptions,
+  ): Promise<Listener> {
     checkOptions('Net.listenTCP', options);
     const { name, host = '', backlog = DEFAULT_BACKLOG, ...rest } = options;
     return this.listen({ ...rest, kind: 'tcp', host, backlog }, { name });
   }
 
   /** {@link listen} on a Unix socket; mode 0o666 by default, as an ordinary umask does not apply. */
-  async listenUnix(options: Omit<UnixSpec, 'kind' | 'backlog' | 'mode'> & { backlog?: number; mode?: number } & ListenOptions): Promise<Listener> {
+  async listenUnix(
+    options: Omit<UnixSpec, 'kind' | 'backlog' | 'mode'> & { backlog?: number; mode?: number } & ListenOptions,
+  ): Promise<Listener> {
     checkOptions('Net.listenUnix', options);
     const { name, backlog = DEFAULT_BACKLOG, mode = 0o666, ...rest } = options;
     return this.listen({ ...rest, kind: 'unix', backlog, mode }, { name });
@@ -199,7 +205,8 @@ export class Net {
   close(options: { removePaths: 'service' | 'process' | 'none' }): void {
     checkOptions('Net.close', options);
     const { removePaths } = options;
-    if (!['service', 'process', 'none'].includes(removePaths)) throw badArgument('Net.close: removePaths', '"service", "process" or "none"', removePaths);
+    if (!['service', 'process', 'none'].includes(removePaths))
+      throw badArgument('Net.close: removePaths', '"service", "process" or "none"', removePaths);
     this.closeUnused({ removePaths: removePaths === 'service' });
     for (const listener of this.#active.splice(0)) {
       // One that its user has closed is included: its file is of no use to anybody.
@@ -233,8 +240,18 @@ export class Net {
    */
   async startProcess(options: ProcessOptions = {}): Promise<ChildProcess> {
     checkOptions('Net.startProcess', options);
-    const { file = this.#invocation.file, args = [...this.#invocation.args, ...ownArguments()], cwd = this.#invocation.cwd } = options;
-    const { listeners = this.activeListeners(), areNamed = true, extras = [], detached = false, env = this.#env } = options;
+    const {
+      file = this.#invocation.file,
+      args = [...this.#invocation.args, ...ownArguments()],
+      cwd = this.#invocation.cwd,
+    } = options;
+    const {
+      listeners = this.activeListeners(),
+      areNamed = true,
+      extras = [],
+      detached = false,
+      env = this.#env,
+    } = options;
     const { notice } = options;
     const passed = [...listeners, ...extras];
     const names = [...listeners.map(({ name }) => (areNamed ? name : '')), ...extras.map(({ name }) => name)];
@@ -247,7 +264,9 @@ export class Net {
         env: {
           ...successorEnvironment(env, names),
           ...(notice === undefined ? {} : noticeVariable(LISTEN_FDS_START + passed.length)),
-          [FOREIGN_VARIABLE]: listeners.flatMap((listener, index) => (this.#foreign.has(listener) ? [index] : [])).join(','),
+          [FOREIGN_VARIABLE]: listeners
+            .flatMap((listener, index) => (this.#foreign.has(listener) ? [index] : []))
+            .join(','),
         },
         stdio: [inheritable(stdin, 0), inheritable(stdout, 1), inheritable(stderr, 2), ...clear.fds] as StdioOptions,
       });
@@ -258,7 +277,10 @@ export class Net {
       return child;
     } catch (error) {
       const code = errorCode(error);
-      throw new GraceError(`cannot start ${file}: ${code === undefined ? errorMessage(error) : `${describeCode(code)} (${code})`}`, { hint: limitHint(error), code: code ?? 'ERR_GRACE_SUCCESSOR', cause: error });
+      throw new GraceError(
+        `cannot start ${file}: ${code === undefined ? errorMessage(error) : `${describeCode(code)} (${code})`}`,
+        { hint: limitHint(error), code: code ?? 'ERR_GRACE_SUCCESSOR', cause: error },
+      );
     } finally {
       clear.close();
       notice?.closeGiven();

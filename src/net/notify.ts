@@ -42,14 +42,19 @@ export type Notifier = {
 export function openNotifier(env: Environment = process.env): Notifier | null {
   const target = env['NOTIFY_SOCKET'];
   if (target === undefined || !/^[/@]./.test(target)) return null;
-  const send = (lines: readonly string[], fds: readonly number[] = []): boolean => sendTo(target, lines, { fds, waits: true });
+  const send = (lines: readonly string[], fds: readonly number[] = []): boolean =>
+    sendTo(target, lines, { fds, waits: true });
   // What is said again soon is not worth a wait.
   const sendOrForget = (lines: readonly string[]): boolean => sendTo(target, lines, { fds: [], waits: false });
   const status = (text: string | undefined): string[] => (text === undefined ? [] : [`STATUS=${oneLine(text)}`]);
   return {
     watchdogIntervalMs: watchdogInterval(env),
     ready: (options) => {
-      send(['READY=1', ...(options?.mainPid === undefined ? [] : [`MAINPID=${options.mainPid}`]), ...status(options?.status)]);
+      send([
+        'READY=1',
+        ...(options?.mainPid === undefined ? [] : [`MAINPID=${options.mainPid}`]),
+        ...status(options?.status),
+      ]);
     },
     // The time lets the manager tell this reload from an earlier one (Type=notify-reload).
     reloading: (options) => {
@@ -88,7 +93,11 @@ function oneLine(text: string): string {
   return text.replace(/[\r\n]+/g, ' ');
 }
 
-function sendTo(target: string, lines: readonly string[], { fds, waits }: { fds: readonly number[]; waits: boolean }): boolean {
+function sendTo(
+  target: string,
+  lines: readonly string[],
+  { fds, waits }: { fds: readonly number[]; waits: boolean },
+): boolean {
   let fd: number | null = null;
   try {
     fd = openSocket('unix', 'datagram');
@@ -118,7 +127,10 @@ async function waitForBarrier(send: (fd: number) => boolean, timeoutMs: number):
   const socket = new Socket({ fd: ours, readable: true, writable: false });
   if (isSent) {
     const { promise: closed, resolve } = Promise.withResolvers<void>();
-    socket.on('error', () => {}).resume().once('close', () => resolve());
+    socket
+      .on('error', () => {})
+      .resume()
+      .once('close', () => resolve());
     await within(closed, timeoutMs);
   }
   socket.destroy();

@@ -66,20 +66,24 @@ export async function openListener(spec: ListenSpec, { name = '' }: { name?: str
 export function checkSpec(where: string, spec: unknown): void {
   if (!isRecord(spec)) throw badArgument(where, 'an object that says where to listen', spec);
   const { kind, host, port, path: file, mode, backlog } = spec;
-  if (typeof backlog !== 'number' || !Number.isInteger(backlog) || backlog < 0) throw badArgument(`${where}: backlog`, 'a whole number', backlog);
+  if (typeof backlog !== 'number' || !Number.isInteger(backlog) || backlog < 0)
+    throw badArgument(`${where}: backlog`, 'a whole number', backlog);
   if (kind === 'tcp') {
-    if (typeof host !== 'string') throw badArgument(`${where}: host`, 'a string', host, 'an empty one is every IPv4 address');
+    if (typeof host !== 'string')
+      throw badArgument(`${where}: host`, 'a string', host, 'an empty one is every IPv4 address');
     if (typeof port !== 'number') throw badArgument(`${where}: port`, 'a number', port);
   } else if (kind === 'unix') {
     if (typeof file !== 'string') throw badArgument(`${where}: path`, 'a string', file);
-    if (typeof mode !== 'number' || !Number.isInteger(mode) || mode < 0 || mode > 0o7777) throw badArgument(`${where}: mode`, 'a file mode such as 0o660', mode);
+    if (typeof mode !== 'number' || !Number.isInteger(mode) || mode < 0 || mode > 0o7777)
+      throw badArgument(`${where}: mode`, 'a file mode such as 0o660', mode);
   } else {
     throw badArgument(`${where}: kind`, '"tcp" or "unix"', kind);
   }
 }
 
 async function openTcp({ host, port, backlog, family, freebind = false }: TcpSpec): Promise<number> {
-  if (!Number.isInteger(port) || port < 0 || port > 65535) throw new GraceError(`port ${port} is not one of 0 to 65535`);
+  if (!Number.isInteger(port) || port < 0 || port > 65535)
+    throw new GraceError(`port ${port} is not one of 0 to 65535`);
   const address = await resolveLocal(host, family);
   const fd = openSocket(address.family);
   try {
@@ -95,7 +99,10 @@ async function openTcp({ host, port, backlog, family, freebind = false }: TcpSpe
 }
 
 function setFreebind(fd: number, family: 'inet' | 'inet6'): void {
-  if (process.platform !== 'linux') throw new GraceError('only Linux listens on addresses that the machine does not have', { hint: 'leave freebind out' });
+  if (process.platform !== 'linux')
+    throw new GraceError('only Linux listens on addresses that the machine does not have', {
+      hint: 'leave freebind out',
+    });
   if (family === 'inet') setSocketOption(fd, SOL_IP, IP_FREEBIND, 1);
   else setSocketOption(fd, SOL_IPV6, IPV6_FREEBIND, 1);
 }
@@ -109,7 +116,10 @@ async function resolveLocal(host: string, family: 'inet' | 'inet6' | undefined):
     const [address = '', zone] = host.split('%');
     return { family: 'inet6', host: address, ...(zone !== undefined && { scopeId: zoneIndex(zone) }) };
   }
-  const found = await dns.lookup(host, family === undefined ? { order: 'ipv4first' } : { family: family === 'inet' ? 4 : 6 });
+  const found = await dns.lookup(
+    host,
+    family === undefined ? { order: 'ipv4first' } : { family: family === 'inet' ? 4 : 6 },
+  );
   return { family: found.family === 6 ? 'inet6' : 'inet', host: found.address };
 }
 
@@ -144,14 +154,21 @@ async function openUnix({ path: file, mode, backlog, lockfile = false }: UnixSpe
 
 function checkLength(length: number, most: number): void {
   if (length <= most) return;
-  throw new GraceError(`its path is ${length} bytes long, the system takes ${most} at most`, { hint: 'use a shorter path' });
+  throw new GraceError(`its path is ${length} bytes long, the system takes ${most} at most`, {
+    hint: 'use a shorter path',
+  });
 }
 
 function listenError(spec: ListenSpec, error: unknown): GraceError {
   const code = errorCode(error);
-  const cause = error instanceof GraceError || code === undefined ? errorMessage(error) : `${describeListenCode(code)} (${code})`;
+  const cause =
+    error instanceof GraceError || code === undefined ? errorMessage(error) : `${describeListenCode(code)} (${code})`;
   const hint = error instanceof GraceError ? error.hint : listenHint(spec, error);
-  return new GraceError(`cannot listen on ${describeSpec(spec)}: ${cause}`, { hint, code: codeOf(error), cause: error });
+  return new GraceError(`cannot listen on ${describeSpec(spec)}: ${cause}`, {
+    hint,
+    code: codeOf(error),
+    cause: error,
+  });
 }
 
 /** The system's; of an address that cannot be one, the library's. */
@@ -174,7 +191,9 @@ function listenHint(spec: ListenSpec, error: unknown): string | undefined {
   const holder = findPortHolder(spec.port);
   if (holder === null) return undefined;
   const { command, pid, stateDir } = holder;
-  return stateDir === null ? `${command} (pid ${pid}) listens there` : `grace (state dir ${stateDir}, pid ${pid}) listens there`;
+  return stateDir === null
+    ? `${command} (pid ${pid}) listens there`
+    : `grace (state dir ${stateDir}, pid ${pid}) listens there`;
 }
 
 /** `tcp:80`, `tcp:127.0.0.1:80`, `tcp:[::1]:80`, `unix:/run/x`, `unix:@abstract`. */

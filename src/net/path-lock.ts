@@ -32,7 +32,10 @@ export function pathLockTarget(path: string): number | null {
  *
  * @throws GraceError when a live process holds it.
  */
-export function acquirePathLock(path: string, { isSocketStale }: { isSocketStale: () => boolean }): { wasStale: boolean } {
+export function acquirePathLock(
+  path: string,
+  { isSocketStale }: { isSocketStale: () => boolean },
+): { wasStale: boolean } {
   let wasStale = false;
   for (;;) {
     try {
@@ -43,10 +46,16 @@ export function acquirePathLock(path: string, { isSocketStale }: { isSocketStale
     }
     const pid = pathLockTarget(path);
     if (pid === null && fs.lstatSync(fsPath(lockPath(path)), { throwIfNoEntry: false })) {
-      throw new GraceError(`${lockPath(path)} exists and is not a lock`, { code: 'EBUSY', hint: 'remove it, or use lockfile=0' });
+      throw new GraceError(`${lockPath(path)} exists and is not a lock`, {
+        code: 'EBUSY',
+        hint: 'remove it, or use lockfile=0',
+      });
     }
     if (pid !== null && pid !== process.pid && isRunning(pid) && !isSocketStale()) {
-      throw new GraceError(`${lockPath(path)} is held by process ${pid}`, { code: 'EBUSY', hint: 'stop that process, or use another path' });
+      throw new GraceError(`${lockPath(path)} is held by process ${pid}`, {
+        code: 'EBUSY',
+        hint: 'stop that process, or use another path',
+      });
     }
     // Its own pid from an earlier life of this number is stale too: this process has not locked it yet.
     fs.rmSync(fsPath(lockPath(path)), { force: true });

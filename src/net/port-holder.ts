@@ -10,9 +10,14 @@ export function findPortHolder(port: number): { pid: number; command: string; st
   try {
     const links = new Set(listeningInodes(port).map((inode) => `socket:[${inode}]`));
     if (links.size === 0) return null;
-    const holders = fs.readdirSync('/proc').filter((entry) => /^[0-9]+$/.test(entry) && holdsAny(entry, links)).map(describe);
+    const holders = fs
+      .readdirSync('/proc')
+      .filter((entry) => /^[0-9]+$/.test(entry) && holdsAny(entry, links))
+      .map(describe);
     // A daemon's sockets are systemd's and its keeper's too, who came before it.
-    return holders.find(({ stateDir }) => stateDir !== null) ?? holders.find(({ pid }) => pid !== 1) ?? holders[0] ?? null;
+    return (
+      holders.find(({ stateDir }) => stateDir !== null) ?? holders.find(({ pid }) => pid !== 1) ?? holders[0] ?? null
+    );
   } catch {
     // No /proc, or the process ended meanwhile: the error goes without the hint.
     return null;
@@ -20,7 +25,11 @@ export function findPortHolder(port: number): { pid: number; command: string; st
 }
 
 function describe(pid: string): { pid: number; command: string; stateDir: string | null } {
-  return { pid: Number(pid), command: fs.readFileSync(`/proc/${pid}/comm`, 'utf8').trim(), stateDir: stateDirOf(fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8')) };
+  return {
+    pid: Number(pid),
+    command: fs.readFileSync(`/proc/${pid}/comm`, 'utf8').trim(),
+    stateDir: stateDirOf(fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8')),
+  };
 }
 
 /** The state dir in the command line of a daemon of grace or of its keeper, `grace -d DIR daemon …`; null for any other program. */
@@ -34,10 +43,13 @@ function stateDirOf(commandLine: string): string | null {
 function listeningInodes(port: number): string[] {
   const suffix = `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
   return ['/proc/net/tcp', '/proc/net/tcp6'].flatMap((table) =>
-    fs.readFileSync(table, 'utf8').split('\n').flatMap((line) => {
-      const fields = line.trim().split(/\s+/);
-      return fields[1]?.endsWith(suffix) && fields[3] === TCP_LISTEN && fields[9] !== undefined ? [fields[9]] : [];
-    }),
+    fs
+      .readFileSync(table, 'utf8')
+      .split('\n')
+      .flatMap((line) => {
+        const fields = line.trim().split(/\s+/);
+        return fields[1]?.endsWith(suffix) && fields[3] === TCP_LISTEN && fields[9] !== undefined ? [fields[9]] : [];
+      }),
   );
 }
 

@@ -15,7 +15,8 @@ const DENO_MINOR = 9; // of 2
 export function findRuntimeFault(versions: Readonly<Record<string, string | undefined>>): string | null {
   const { node = '', deno, bun } = versions;
   const [major = 0, minor = 0] = (deno ?? node).split('.').map(Number);
-  const isFit = deno !== undefined ? major > 2 || (major === 2 && minor >= DENO_MINOR) : bun === undefined && major >= NODE_MAJOR;
+  const isFit =
+    deno !== undefined ? major > 2 || (major === 2 && minor >= DENO_MINOR) : bun === undefined && major >= NODE_MAJOR;
   if (isFit) return null;
   const name = deno !== undefined ? `Deno ${deno}` : bun !== undefined ? `Bun ${bun}` : `Node ${node}`;
   return `grace needs Node ${NODE_MAJOR} or newer, or Deno 2.${DENO_MINOR} or newer, and this is ${name}`;

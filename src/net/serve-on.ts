@@ -11,7 +11,8 @@ import type { Listener } from './listener.ts';
  */
 export async function serveOn(server: Server, listener: Listener): Promise<void> {
   checkServer('serveOn', server);
-  if (!isRecord(listener) || typeof listener.dup !== 'function') throw badArgument('serveOn: listener', 'a listener of Net or openListener', listener);
+  if (!isRecord(listener) || typeof listener.dup !== 'function')
+    throw badArgument('serveOn: listener', 'a listener of Net or openListener', listener);
   const close = server.close;
   server.close = (callback) => {
     listener.close();
@@ -29,12 +30,23 @@ export async function serveOn(server: Server, listener: Listener): Promise<void>
  */
 export function checkServer(where: string, server: unknown): asserts server is Server {
   // By what it can do: Deno's HTTP servers are no net.Server.
-  if (!isRecord(server) || !['listen', 'close', 'once'].every((name) => typeof server[name] === 'function') || typeof server.listening !== 'boolean') {
-    const isApplication = typeof server === 'function' || (isRecord(server) && ('fetch' in server || 'routing' in server || 'callback' in server));
-    const hint = isApplication ? 'an application goes into a server first, as in http.createServer(application)' : undefined;
+  if (
+    !isRecord(server) ||
+    !['listen', 'close', 'once'].every((name) => typeof server[name] === 'function') ||
+    typeof server.listening !== 'boolean'
+  ) {
+    const isApplication =
+      typeof server === 'function' ||
+      (isRecord(server) && ('fetch' in server || 'routing' in server || 'callback' in server));
+    const hint = isApplication
+      ? 'an application goes into a server first, as in http.createServer(application)'
+      : undefined;
     throw badArgument(where, 'a server of node:http, https, http2, net or tls', server, hint);
   }
   if (server.listening) {
-    throw new GraceError(`${where}: the server listens already`, { code: 'ERR_GRACE_ARGUMENT', hint: 'leave out server.listen(): grace listens, on a socket that a successor can inherit' });
+    throw new GraceError(`${where}: the server listens already`, {
+      code: 'ERR_GRACE_ARGUMENT',
+      hint: 'leave out server.listen(): grace listens, on a socket that a successor can inherit',
+    });
   }
 }

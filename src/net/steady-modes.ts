@@ -15,7 +15,10 @@ const MOMENT_MS = 1;
  *
  * @param start returns when the child executes the program, as both runtimes' spawn does
  */
-export function keepModes<T>({ listeners, others }: { listeners: readonly number[]; others: readonly number[] }, start: () => T): T {
+export function keepModes<T>(
+  { listeners, others }: { listeners: readonly number[]; others: readonly number[] },
+  start: () => T,
+): T {
   if (!('Deno' in globalThis)) return start();
   const fds = [...listeners, ...others];
   const modes = fds.map(isNonBlocking);

@@ -71,7 +71,10 @@ function findStaleSocket(file: string): boolean {
   const stat = fs.lstatSync(fsPath(file), { throwIfNoEntry: false });
   if (stat === undefined) return false;
   if (!stat.isSocket()) {
-    throw new GraceError('the file exists and is not a socket (EADDRINUSE)', { code: 'EADDRINUSE', hint: 'remove it, or use another path' });
+    throw new GraceError('the file exists and is not a socket (EADDRINUSE)', {
+      code: 'EADDRINUSE',
+      hint: 'remove it, or use another path',
+    });
   }
   const state = probeSocket(file);
   if (state === 'stale') return true;
@@ -114,7 +117,10 @@ async function lockBeside(file: string): Promise<PrivateLock | null> {
     if (lock !== 'held') return lock;
     await delay(LOCK_PAUSE_MS);
   }
-  throw new GraceError(`another process keeps ${name} locked`, { code: 'EBUSY', hint: `fuser ${name} shows which; it is one of this user` });
+  throw new GraceError(`another process keeps ${name} locked`, {
+    code: 'EBUSY',
+    hint: `fuser ${name} shows which; it is one of this user`,
+  });
 }
 
 /**
@@ -161,5 +167,6 @@ function isSameFile(a: Omit<SocketFile, 'isLocked'>, b: Omit<SocketFile, 'isLock
  * serves; a predecessor whose successor failed does it to have the lock back.
  */
 export function takeOverSocketPath(listener: Listener): void {
-  if (listener.address.family === 'unix' && listener.socketFile?.isLocked === true) takeOverPathLock(listener.address.path);
+  if (listener.address.family === 'unix' && listener.socketFile?.isLocked === true)
+    takeOverPathLock(listener.address.path);
 }

@@ -7,7 +7,13 @@ export type CSignature = { readonly args: readonly CType[]; readonly result: 'i3
 /** Functions of C by their names. */
 export type CTable = Readonly<Record<string, CSignature>>;
 
-type CValue<T> = T extends 'i32' | 'u32' ? number : T extends 'i64' | 'u64' | 'word' ? bigint : T extends 'bytes' ? Uint8Array | null : never;
+type CValue<T> = T extends 'i32' | 'u32'
+  ? number
+  : T extends 'i64' | 'u64' | 'word'
+    ? bigint
+    : T extends 'bytes'
+      ? Uint8Array | null
+      : never;
 type CArguments<A extends readonly CType[]> = { -readonly [I in keyof A]: CValue<A[I]> };
 /** What a table becomes. */
 export type CFunctions<T extends CTable> = {

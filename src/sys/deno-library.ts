@@ -1,11 +1,22 @@
 import type { CFunctions, CTable, CType, Library } from './c-types.ts';
 
-const DENO_TYPE = { i32: 'i32', u32: 'u32', i64: 'i64', u64: 'u64', word: 'u64', bytes: 'buffer' } as const satisfies Record<CType, string>;
+const DENO_TYPE = {
+  i32: 'i32',
+  u32: 'u32',
+  i64: 'i64',
+  u64: 'u64',
+  word: 'u64',
+  bytes: 'buffer',
+} as const satisfies Record<CType, string>;
 
 /** The part of Deno's global object that is used here; its type declarations are not part of Node's. */
 type DenoFfi = {
   dlopen(path: string, symbols: Record<string, { parameters: string[]; result: string }>): { symbols: unknown };
-  UnsafePointer: { of(bytes: Uint8Array): object | null; value(pointer: object | null): bigint; create(address: bigint): object | null };
+  UnsafePointer: {
+    of(bytes: Uint8Array): object | null;
+    value(pointer: object | null): bigint;
+    create(address: bigint): object | null;
+  };
   UnsafePointerView: new (pointer: object) => { getInt32(offset?: number): number };
   build: { os: string };
 };

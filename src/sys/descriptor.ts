@@ -98,7 +98,10 @@ export function inheritedFds(): number[] {
       // The directory itself, while it was read.
     }
   }
-  const isOwn = (target: string) => target.startsWith('anon_inode:') || target === '/dev/null' || (target.startsWith('pipe:') && [...targets.values()].filter((each) => each === target).length > 1);
+  const isOwn = (target: string) =>
+    target.startsWith('anon_inode:') ||
+    target === '/dev/null' ||
+    (target.startsWith('pipe:') && [...targets.values()].filter((each) => each === target).length > 1);
   return [...targets].filter(([, target]) => !isOwn(target)).map(([fd]) => fd);
 }
 

@@ -18,9 +18,10 @@ export function decodeName(bytes: Uint8Array): string {
 /** Whatever is UTF-8 in it as that: a character has at most four bytes. */
 function decodePieces(bytes: Uint8Array): string {
   let text = '';
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     const length = [1, 2, 3, 4].find((count) => isCharacter(bytes.subarray(at, at + count))) ?? 0;
-    text += length === 0 ? String.fromCharCode(0xdc00 + (bytes[at] ?? 0)) : strict.decode(bytes.subarray(at, at + length));
+    text +=
+      length === 0 ? String.fromCharCode(0xdc00 + (bytes[at] ?? 0)) : strict.decode(bytes.subarray(at, at + length));
     at += Math.max(1, length);
   }
   return text;
@@ -42,7 +43,9 @@ export function isRawName(text: string): boolean {
 /** The bytes of a name. */
 export function encodeName(text: string): Uint8Array<ArrayBuffer> {
   if (!isRawName(text)) return new TextEncoder().encode(text);
-  const parts = Array.from(text, (character) => (raw.test(character) ? Uint8Array.of(character.charCodeAt(0) & 0xff) : new TextEncoder().encode(character)));
+  const parts = Array.from(text, (character) =>
+    raw.test(character) ? Uint8Array.of(character.charCodeAt(0) & 0xff) : new TextEncoder().encode(character),
+  );
   const bytes = new Uint8Array(new ArrayBuffer(parts.reduce((sum, { length }) => sum + length, 0)));
   let at = 0;
   for (const part of parts) {

@@ -9,7 +9,10 @@ import { readFileSync } from 'node:fs';
 export function findGroup(name: string): number | null {
   if (/^[0-9]{1,10}$/.test(name)) return Number(name) < 2 ** 32 - 1 ? Number(name) : null;
   if (!/^[^:\s\0/-][^:\s\0/]*$/.test(name)) return null;
-  return numberIn(readGroups(), name) ?? numberIn(spawnSync('getent', ['group', name], { encoding: 'utf8', timeout: 10_000 }).stdout ?? '', name);
+  return (
+    numberIn(readGroups(), name) ??
+    numberIn(spawnSync('getent', ['group', name], { encoding: 'utf8', timeout: 10_000 }).stdout ?? '', name)
+  );
 }
 
 function readGroups(): string {
@@ -21,7 +24,10 @@ function readGroups(): string {
 }
 
 function numberIn(lines: string, name: string): number | null {
-  const fields = lines.split('\n').map((line) => line.split(':')).find(([first]) => first === name);
+  const fields = lines
+    .split('\n')
+    .map((line) => line.split(':'))
+    .find(([first]) => first === name);
   const id = Number(fields?.[2]);
   return fields?.[2] && Number.isInteger(id) ? id : null;
 }

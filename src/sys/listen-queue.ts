@@ -16,7 +16,10 @@ const ATTRIBUTES_AT = 32;
  * does not tell. For TCP it is `tcpi_sacked` of TCP_INFO (tcp_get_info in Linux's net/ipv4/tcp.c);
  * for a Unix socket, sock_diag(7) has it. Linux only.
  */
-export function listenQueueLength(fd: number, { family, inode }: { family: SocketAddress['family']; inode: number }): number | null {
+export function listenQueueLength(
+  fd: number,
+  { family, inode }: { family: SocketAddress['family']; inode: number },
+): number | null {
   if (isDarwin) return null;
   return family === 'unix' ? unixQueueLength(inode) : tcpQueueLength(fd);
 }
@@ -41,7 +44,7 @@ function unixQueueLength(inode: number): number | null {
 }
 
 function readQueueLength(answer: DataView): number | null {
-  for (let at = ATTRIBUTES_AT; at + 12 <= answer.byteLength; ) {
+  for (let at = ATTRIBUTES_AT; at + 12 <= answer.byteLength;) {
     const length = answer.getUint16(at, true);
     if (answer.getUint16(at + 2, true) === UNIX_DIAG_RQLEN) return answer.getUint32(at + 8, true);
     at += Math.max(4, Math.ceil(length / 4) * 4);

@@ -8,7 +8,8 @@ export function openMemoryFile(name: string, contents: Uint8Array): number {
   const { memfd_create, write } = linuxOnly('memfd_create');
   const fd = check(memfd_create(new TextEncoder().encode(`${name}\0`), MFD_CLOEXEC), 'memfd_create');
   try {
-    for (let at = 0; at < contents.length; ) at += check(write(fd, contents.subarray(at), contents.length - at), 'write');
+    for (let at = 0; at < contents.length;)
+      at += check(write(fd, contents.subarray(at), contents.length - at), 'write');
     return fd;
   } catch (error) {
     libc().close(fd);
@@ -20,7 +21,7 @@ export function openMemoryFile(name: string, contents: Uint8Array): number {
 export function readMemoryFile(fd: number, size: number): Uint8Array {
   const { pread } = linuxOnly('pread');
   const contents = new Uint8Array(new ArrayBuffer(size));
-  for (let at = 0; at < size; ) {
+  for (let at = 0; at < size;) {
     const length = check(pread(fd, contents.subarray(at), size - at, BigInt(at)), 'pread');
     if (length === 0) throw new RangeError(`a file in memory ends after ${at} bytes, ${size} were expected`);
     at += length;

@@ -14,7 +14,15 @@ const LAYOUT = isDarwin
 /** One block of memory that holds the header, its vector, the address, the control data and the payload. */
 type MessageBlock = { view: DataView; bytes: Uint8Array<ArrayBuffer>; controlAt: number; dataAt: number };
 
-function makeBlock({ name, controlSize, dataSize }: { name: Uint8Array | null; controlSize: number; dataSize: number }): MessageBlock {
+function makeBlock({
+  name,
+  controlSize,
+  dataSize,
+}: {
+  name: Uint8Array | null;
+  controlSize: number;
+  dataSize: number;
+}): MessageBlock {
   const vectorAt = 56;
   const nameAt = vectorAt + 16;
   const controlAt = nameAt + align(name?.length ?? 0, 8);
@@ -60,7 +68,8 @@ export type SendOptions = {
  * @throws SystemError EAGAIN when the peer's buffer is full, EPIPE when it is gone.
  */
 export function sendMessage(fd: number, data: Uint8Array, { fds = [], to, wait = false }: SendOptions = {}): number {
-  if (fds.length > MAX_FDS_PER_MESSAGE) throw new RangeError(`${fds.length} descriptors in a message, at most ${MAX_FDS_PER_MESSAGE} fit`);
+  if (fds.length > MAX_FDS_PER_MESSAGE)
+    throw new RangeError(`${fds.length} descriptors in a message, at most ${MAX_FDS_PER_MESSAGE} fit`);
   const used = LAYOUT.cmsgDataAt + 4 * fds.length;
   const block = makeBlock({
     name: to === undefined ? null : encodeSockaddr(to),
@@ -116,7 +125,7 @@ export function receiveMessage(
 function readFds({ view, controlAt }: MessageBlock): number[] {
   const fds: number[] = [];
   const end = controlAt + view.getUint32(LAYOUT.controlLengthAt, true);
-  for (let at = controlAt; at + LAYOUT.cmsgDataAt <= end; ) {
+  for (let at = controlAt; at + LAYOUT.cmsgDataAt <= end;) {
     const length = view.getUint32(at, true);
     const level = view.getInt32(at + LAYOUT.cmsgLengthSize, true);
     const type = view.getInt32(at + LAYOUT.cmsgLengthSize + 4, true);

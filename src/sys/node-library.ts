@@ -1,6 +1,13 @@
 import type { CFunctions, CTable, CType, Library } from './c-types.ts';
 
-const NODE_TYPE = { i32: 'int32', u32: 'uint32', i64: 'int64', u64: 'uint64', word: 'pointer', bytes: 'pointer' } as const satisfies Record<CType, string>;
+const NODE_TYPE = {
+  i32: 'int32',
+  u32: 'uint32',
+  i64: 'int64',
+  u64: 'uint64',
+  word: 'pointer',
+  bytes: 'pointer',
+} as const satisfies Record<CType, string>;
 
 /**
  * Libraries that were opened, for as long as the thread lives. In Node 26.10 the compiler may end the process

@@ -115,7 +115,10 @@ export function openProcess(pid: number): number | null {
 
 /** Send a signal to the process that {@link openProcess} opened. Throws SystemError ESRCH when it has ended. */
 export function signalProcess(processFd: number, signal: number): void {
-  check(Number(linuxOnly('pidfd_send_signal').syscall(SYS_PIDFD_SEND_SIGNAL, BigInt(processFd), BigInt(signal), 0n, 0n)), 'pidfd_send_signal');
+  check(
+    Number(linuxOnly('pidfd_send_signal').syscall(SYS_PIDFD_SEND_SIGNAL, BigInt(processFd), BigInt(signal), 0n, 0n)),
+    'pidfd_send_signal',
+  );
 }
 
 /** The operating system's clock that never jumps, in microseconds (CLOCK_MONOTONIC on Linux). */

@@ -45,7 +45,11 @@ function isCutOff(fd: number, head: Buffer, size: number): boolean {
   const parts = Buffer.alloc(entry * count);
   if (readSync(fd, parts, 0, parts.length, table) < parts.length) return true;
   for (let at = 0; at + 56 <= parts.length; at += entry) {
-    if (parts.readUInt32LE(at) === PT_LOAD && Number(parts.readBigUInt64LE(at + 8)) + Number(parts.readBigUInt64LE(at + 32)) > size) return true;
+    if (
+      parts.readUInt32LE(at) === PT_LOAD &&
+      Number(parts.readBigUInt64LE(at + 8)) + Number(parts.readBigUInt64LE(at + 32)) > size
+    )
+      return true;
   }
   return false;
 }

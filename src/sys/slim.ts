@@ -27,7 +27,9 @@ let pageCalls: { madvise: (start: bigint, length: bigint, advice: bigint) => num
 
 function prepareTrim(): () => void {
   try {
-    const { malloc_trim } = (mallocCalls ??= openFunctions({ malloc_trim: { args: ['u64'], result: 'i32' } }).functions);
+    const { malloc_trim } = (mallocCalls ??= openFunctions({
+      malloc_trim: { args: ['u64'], result: 'i32' },
+    }).functions);
     return () => malloc_trim(0n);
   } catch {
     return () => {}; // another C library than glibc
@@ -38,7 +40,9 @@ const MADV_DONTNEED = 4n;
 
 function preparePages(): () => void {
   try {
-    const { madvise } = (pageCalls ??= openFunctions({ madvise: { args: ['word', 'word', 'word'], result: 'i32' } }).functions);
+    const { madvise } = (pageCalls ??= openFunctions({
+      madvise: { args: ['word', 'word', 'word'], result: 'i32' },
+    }).functions);
     // The largest is the program itself, which goes last: what runs after it comes back.
     const pages = filePages(readFileSync('/proc/self/smaps', 'latin1'))
       .map(({ start, end }) => ({ start, length: end - start }))
@@ -55,6 +59,8 @@ function preparePages(): () => void {
 export function filePages(smaps: string): { start: bigint; end: bigint }[] {
   const mapping = /^([0-9a-f]+)-([0-9a-f]+) r-[x-]p \S+ \S+ \S+ +\/.*\n((?:[A-Za-z_]+:.*\n)*)/gm;
   return [...smaps.matchAll(mapping)]
-    .filter(([, , , fields]) => /^Anonymous: +0 kB$/m.test(fields ?? '') && /^Private_Dirty: +0 kB$/m.test(fields ?? ''))
+    .filter(
+      ([, , , fields]) => /^Anonymous: +0 kB$/m.test(fields ?? '') && /^Private_Dirty: +0 kB$/m.test(fields ?? ''),
+    )
     .map(([, start, end]) => ({ start: BigInt(`0x${start}`), end: BigInt(`0x${end}`) }));
 }

@@ -3,8 +3,7 @@ import { decodeName, encodeName } from './file-name.ts';
 
 /** A socket address. `path` starts with NUL in Linux's abstract namespace; it is empty for an unnamed socket. */
 export type SocketAddress =
-  | { family: 'inet' | 'inet6'; host: string; port: number; scopeId?: number }
-  | { family: 'unix'; path: string };
+  { family: 'inet' | 'inet6'; host: string; port: number; scopeId?: number } | { family: 'unix'; path: string };
 
 /** sizeof(struct sockaddr_storage). */
 export const SOCKADDR_SIZE = 128;
@@ -85,7 +84,10 @@ function parseIPv6(host: string): Uint8Array {
   const [head = '', rest, ...more] = text.split('::');
   const left = head === '' ? [] : head.split(':');
   const right = rest === undefined || rest === '' ? [] : rest.split(':');
-  const groups = rest === undefined ? left : [...left, ...Array<string>(Math.max(0, 8 - left.length - right.length)).fill('0'), ...right];
+  const groups =
+    rest === undefined
+      ? left
+      : [...left, ...Array<string>(Math.max(0, 8 - left.length - right.length)).fill('0'), ...right];
   if (more.length > 0 || groups.length !== 8 || !groups.every((group) => /^[0-9a-f]{1,4}$/i.test(group))) {
     throw new RangeError(`"${host}" is not an IPv6 address`);
   }
@@ -99,8 +101,11 @@ function hex(high = 0, low = 0): string {
 
 /** RFC 5952: lower case, the longest run of zero groups as `::`. */
 function formatIPv6(bytes: Uint8Array): string {
-  const groups = Array.from({ length: 8 }, (_, i) => (((bytes[2 * i] ?? 0) << 8) | (bytes[2 * i + 1] ?? 0)).toString(16));
-  if (groups.slice(0, 5).every((group) => group === '0') && groups[5] === 'ffff') return `::ffff:${bytes.subarray(12).join('.')}`;
+  const groups = Array.from({ length: 8 }, (_, i) =>
+    (((bytes[2 * i] ?? 0) << 8) | (bytes[2 * i + 1] ?? 0)).toString(16),
+  );
+  if (groups.slice(0, 5).every((group) => group === '0') && groups[5] === 'ffff')
+    return `::ffff:${bytes.subarray(12).join('.')}`;
   let best = { start: -1, length: 1 };
   for (let start = 0; start < 8; start++) {
     let length = 0;

@@ -1,4 +1,13 @@
-import { C, isDarwin, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_SEQPACKET, SO_LINGER, SO_RCVTIMEO, SO_SNDTIMEO } from './constants.ts';
+import {
+  C,
+  isDarwin,
+  SOCK_CLOEXEC,
+  SOCK_NONBLOCK,
+  SOCK_SEQPACKET,
+  SO_LINGER,
+  SO_RCVTIMEO,
+  SO_SNDTIMEO,
+} from './constants.ts';
 import { closeFd, setCloseOnExec, setNonBlocking } from './descriptor.ts';
 import { check, libc } from './libc.ts';
 import { decodeSockaddr, encodeSockaddr, SOCKADDR_SIZE } from './sockaddr.ts';
@@ -59,7 +68,8 @@ export function connectSocket(fd: number, address: SocketAddress): void {
 /** The next connection of a non-blocking listener: non-blocking, close-on-exec, the caller's; null if there is none. */
 export function acceptSocket(fd: number): number | null {
   const { linux, accept, errno } = libc();
-  const accepted = linux === null ? accept(fd, null, null) : linux.accept4(fd, null, null, SOCK_CLOEXEC | SOCK_NONBLOCK);
+  const accepted =
+    linux === null ? accept(fd, null, null) : linux.accept4(fd, null, null, SOCK_CLOEXEC | SOCK_NONBLOCK);
   // EAGAIN is 11 on Linux and 35 on macOS.
   if (accepted === -1 && errno() === (isDarwin ? 35 : 11)) return null;
   check(accepted, 'accept');
@@ -91,7 +101,10 @@ function readName(fd: number, syscall: 'getsockname' | 'getpeername'): SocketAdd
 export function socketOption(fd: number, level: number, option: number): number {
   const value = new Int32Array(1);
   const length = new Uint32Array([4]);
-  check(libc().getsockopt(fd, level, option, new Uint8Array(value.buffer), new Uint8Array(length.buffer)), 'getsockopt');
+  check(
+    libc().getsockopt(fd, level, option, new Uint8Array(value.buffer), new Uint8Array(length.buffer)),
+    'getsockopt',
+  );
   return value[0] ?? 0;
 }
 
@@ -123,7 +136,9 @@ export function hasSourceFor(address: Uint8Array, from: Uint8Array | null): bool
 
 /** Whether the descriptor is a socket of type stream on which listen(2) was called. Throws ENOTSOCK, EBADF. */
 export function isListeningStream(fd: number): boolean {
-  return socketOption(fd, C.SOL_SOCKET, C.SO_TYPE) === C.SOCK_STREAM && socketOption(fd, C.SOL_SOCKET, C.SO_ACCEPTCONN) !== 0;
+  return (
+    socketOption(fd, C.SOL_SOCKET, C.SO_TYPE) === C.SOCK_STREAM && socketOption(fd, C.SOL_SOCKET, C.SO_ACCEPTCONN) !== 0
+  );
 }
 
 /** The same of a descriptor that may be anything: false for a file, a pipe, and one that is not open. */
@@ -139,7 +154,10 @@ export function isListener(fd: number): boolean {
 export function peerCredentials(fd: number): { pid: number; uid: number; gid: number } {
   const values = new Int32Array(3);
   const length = new Uint32Array([12]);
-  check(libc().getsockopt(fd, C.SOL_SOCKET, C.SO_PEERCRED, new Uint8Array(values.buffer), new Uint8Array(length.buffer)), 'getsockopt');
+  check(
+    libc().getsockopt(fd, C.SOL_SOCKET, C.SO_PEERCRED, new Uint8Array(values.buffer), new Uint8Array(length.buffer)),
+    'getsockopt',
+  );
   const [pid = -1, uid = -1, gid = -1] = values;
   return { pid, uid, gid };
 }
@@ -158,7 +176,10 @@ export function setReceiveTimeout(fd: number, milliseconds: number): void {
 export function receiveTimeout(fd: number): number {
   const timeval = new BigInt64Array(2);
   const length = new Uint32Array([timeval.byteLength]);
-  check(libc().getsockopt(fd, C.SOL_SOCKET, SO_RCVTIMEO, new Uint8Array(timeval.buffer), new Uint8Array(length.buffer)), 'getsockopt');
+  check(
+    libc().getsockopt(fd, C.SOL_SOCKET, SO_RCVTIMEO, new Uint8Array(timeval.buffer), new Uint8Array(length.buffer)),
+    'getsockopt',
+  );
   return Number(timeval[0]) * 1000 + Number(timeval[1]) / 1000;
 }
 

@@ -24,7 +24,15 @@ export function machineName(platform: string, arch: string): string {
 }
 
 /** The name of an executable's file in a release. */
-export function artifactName({ version, machine, compression }: { version: string; machine: string; compression: Compression }): string {
+export function artifactName({
+  version,
+  machine,
+  compression,
+}: {
+  version: string;
+  machine: string;
+  compression: Compression;
+}): string {
   return `grace-${version}-${machine}.${compression}`;
 }
 
@@ -43,7 +51,10 @@ export function parseSums(text: string): Map<string, string> {
 /** The version that a release holds for a kind of machine, or null when it holds none. */
 export function versionFor(sums: ReadonlyMap<string, string>, machine: string): string | null {
   for (const name of sums.keys()) {
-    const version = name.startsWith('grace-') && name.endsWith(`-${machine}.zst`) ? name.slice('grace-'.length, -`-${machine}.zst`.length) : '';
+    const version =
+      name.startsWith('grace-') && name.endsWith(`-${machine}.zst`)
+        ? name.slice('grace-'.length, -`-${machine}.zst`.length)
+        : '';
     if (isVersion(version)) return version;
   }
   return null;

@@ -50,7 +50,11 @@ export async function downloadFile(url: URL, path: string, options: DownloadOpti
   await download(url, options, (chunks) => pipeline(chunks, createWriteStream(path, { flags: 'wx', mode: 0o600 })));
 }
 
-async function download(url: URL, options: DownloadOptions, take: (chunks: AsyncIterable<Buffer>) => Promise<void>): Promise<void> {
+async function download(
+  url: URL,
+  options: DownloadOptions,
+  take: (chunks: AsyncIterable<Buffer>) => Promise<void>,
+): Promise<void> {
   using silence = new TimeLimit(options.silenceMs, new Error(`no answer for ${options.silenceMs / 1000} s`));
   const total = AbortSignal.timeout(options.totalMs);
   const signal = AbortSignal.any([options.signal, silence.signal, total]);
@@ -65,7 +69,11 @@ async function download(url: URL, options: DownloadOptions, take: (chunks: Async
   } catch (error) {
     options.signal.throwIfAborted();
     if (error instanceof NotFoundError) throw error;
-    const reason = silence.signal.aborted ? errorMessage(silence.signal.reason) : total.aborted ? `not done after ${options.totalMs / 1000} s` : reasonOf(error);
+    const reason = silence.signal.aborted
+      ? errorMessage(silence.signal.reason)
+      : total.aborted
+        ? `not done after ${options.totalMs / 1000} s`
+        : reasonOf(error);
     throw new GraceError(`cannot download ${url}: ${reason}`, { cause: error });
   }
 }
@@ -78,7 +86,8 @@ async function followRedirects(start: URL, signal: AbortSignal): Promise<Respons
     if (response.status >= 300 && response.status < 400 && location !== null) {
       await response.body?.cancel();
       const next = new URL(location, url);
-      if (next.protocol !== 'https:' && (next.protocol !== 'http:' || url.protocol === 'https:')) throw new GraceError(`it leads to ${next}, which is not secure`);
+      if (next.protocol !== 'https:' && (next.protocol !== 'http:' || url.protocol === 'https:'))
+        throw new GraceError(`it leads to ${next}, which is not secure`);
       url = next;
       continue;
     }
@@ -90,7 +99,10 @@ async function followRedirects(start: URL, signal: AbortSignal): Promise<Respons
   throw new GraceError(`more than ${mostRedirects} redirects`);
 }
 
-async function* bounded(response: Response, { limit, onBytes }: { limit: number; onBytes: NonNullable<DownloadOptions['onBytes']> }): AsyncGenerator<Buffer, void, void> {
+async function* bounded(
+  response: Response,
+  { limit, onBytes }: { limit: number; onBytes: NonNullable<DownloadOptions['onBytes']> },
+): AsyncGenerator<Buffer, void, void> {
   const tooLarge = () => new GraceError(`it is larger than ${limit} bytes`);
   const announced = Number(response.headers.get('content-length') ?? Number.NaN);
   if (announced > limit) throw tooLarge();

@@ -1,6 +1,20 @@
 /** The executable on disk: replaced in one step, and put back in one step. */
 import { execFile } from 'node:child_process';
-import { access, chmod, chown, constants, copyFile, link, mkdtemp, open, readdir, realpath, rename, rm, stat } from 'node:fs/promises';
+import {
+  access,
+  chmod,
+  chown,
+  constants,
+  copyFile,
+  link,
+  mkdtemp,
+  open,
+  readdir,
+  realpath,
+  rename,
+  rm,
+  stat,
+} from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { GraceError, errorCode, errorMessage } from '../error.ts';
@@ -36,7 +50,10 @@ export async function claimExecutable(file: string): Promise<ExecutablePlace> {
   const directory = dirname(target);
   const cannot = (error: unknown) => {
     const isDenied = ['EACCES', 'EPERM', 'EROFS'].includes(errorCode(error) ?? '');
-    return new GraceError(`cannot replace ${target}: ${describeError(error)}`, { hint: isDenied ? `run it as a user who may write to ${directory}` : undefined, cause: error });
+    return new GraceError(`cannot replace ${target}: ${describeError(error)}`, {
+      hint: isDenied ? `run it as a user who may write to ${directory}` : undefined,
+      cause: error,
+    });
   };
   // One for the directory: it does not depend on which file is the executable.
   const lock = lockPrivately(join(directory, '.grace-upgrade.lock'));
@@ -85,7 +102,10 @@ export async function checkVersion(file: string, version: string): Promise<void>
     if (firstLine !== `grace ${version}`) throw new Error(`it says that it is "${firstLine.slice(0, 80)}"`);
   } catch (error) {
     const { stderr } = error as { stderr?: string };
-    throw new GraceError(`cannot upgrade to ${version}: the new executable does not run here: ${stderr?.trim().split('\n')[0] || errorMessage(error)}`, { hint: 'nothing was changed', cause: error });
+    throw new GraceError(
+      `cannot upgrade to ${version}: the new executable does not run here: ${stderr?.trim().split('\n')[0] || errorMessage(error)}`,
+      { hint: 'nothing was changed', cause: error },
+    );
   }
 }
 
@@ -93,7 +113,10 @@ async function findTarget(file: string): Promise<string> {
   try {
     return await realpath(file);
   } catch (error) {
-    throw new GraceError(`cannot find the executable ${file} to replace it: ${describeError(error)}`, { hint: 'run the upgrade with the path of an installed grace', cause: error });
+    throw new GraceError(`cannot find the executable ${file} to replace it: ${describeError(error)}`, {
+      hint: 'run the upgrade with the path of an installed grace',
+      cause: error,
+    });
   }
 }
 

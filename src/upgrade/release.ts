@@ -6,7 +6,15 @@ import { rm } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
 import { createZstdDecompress } from 'node:zlib';
 import { GraceError, errorMessage } from '../error.ts';
-import { artifactName, isVersion, parseSums, releaseFileUrl, signatureName, sumsName, versionFor } from './artifacts.ts';
+import {
+  artifactName,
+  isVersion,
+  parseSums,
+  releaseFileUrl,
+  signatureName,
+  sumsName,
+  versionFor,
+} from './artifacts.ts';
 import { NotFoundError, downloadBytes, downloadFile } from './download.ts';
 import type { DownloadOptions } from './download.ts';
 import { describeError } from '../sys/system-error.ts';
@@ -40,50 +48,91 @@ export function readPublicKeys(pem: string): KeyObject[] {
   const blocks = pem.match(/-----BEGIN PUBLIC KEY-----[^-]+-----END PUBLIC KEY-----/g) ?? [];
   try {
     const keys = blocks.map((block) => createPublicKey(block));
-    if (keys.length === 0 || keys.some((key) => key.asymmetricKeyType !== 'ed25519')) throw new Error('it is no Ed25519 public key');
+    if (keys.length === 0 || keys.some((key) => key.asymmetricKeyType !== 'ed25519'))
+      throw new Error('it is no Ed25519 public key');
     return keys;
   } catch (error) {
-    throw new GraceError(`cannot read the public key: ${errorMessage(error)}`, { hint: 'a key is a text that begins with -----BEGIN PUBLIC KEY-----', code: 'ERR_GRACE_USAGE', cause: error });
+    throw new GraceError(`cannot read the public key: ${errorMessage(error)}`, {
+      hint: 'a key is a text that begins with -----BEGIN PUBLIC KEY-----',
+      code: 'ERR_GRACE_USAGE',
+      cause: error,
+    });
   }
 }
 
 /** The release of a version, or the newest one. Rejects with GraceError when there is none or its signature is not of one of the keys. */
-export async function findRelease({ base, keys, machine }: ReleasePlace, wanted: string | null, signal: AbortSignal): Promise<Release> {
+export async function findRelease(
+  { base, keys, machine }: ReleasePlace,
+  wanted: string | null,
+  signal: AbortSignal,
+): Promise<Release> {
   const options = { limit: limits.sums, silenceMs: limits.silenceMs, totalMs: limits.totalMs, signal };
   const bring = async (name: string): Promise<Buffer> => {
     try {
       return await downloadBytes(releaseFileUrl(base, wanted, name), options);
     } catch (error) {
       if (!(error instanceof NotFoundError)) throw error;
-      const what = name === signatureName ? 'the release is not signed' : wanted === null ? 'there is no release' : `there is no release ${wanted}`;
-      throw new GraceError(`cannot upgrade: ${what} at ${base}`, { hint: 'name another place with --from URL', cause: error });
+      const what =
+        name === signatureName
+          ? 'the release is not signed'
+          : wanted === null
+            ? 'there is no release'
+            : `there is no release ${wanted}`;
+      throw new GraceError(`cannot upgrade: ${what} at ${base}`, {
+        hint: 'name another place with --from URL',
+        cause: error,
+      });
     }
   };
   const sumsFile = await bring(sumsName);
   const signature = await bring(signatureName);
   if (!keys.some((key) => verify(null, sumsFile, key, signature))) {
-    throw new GraceError(`cannot upgrade from ${base}: the signature is not of a key that this grace trusts`, { hint: 'nothing was changed; somebody may have altered the release' });
+    throw new GraceError(`cannot upgrade from ${base}: the signature is not of a key that this grace trusts`, {
+      hint: 'nothing was changed; somebody may have altered the release',
+    });
   }
   const sums = parseSums(sumsFile.toString());
   const version = versionFor(sums, machine);
   if (version === null) throw new GraceError(`cannot upgrade: the release at ${base} has no executable for ${machine}`);
-  if (wanted !== null && version !== wanted) throw new GraceError(`cannot upgrade: what is at ${base} as ${wanted} is ${version}`, { hint: 'nothing was changed; somebody may have altered the release' });
+  if (wanted !== null && version !== wanted)
+    throw new GraceError(`cannot upgrade: what is at ${base} as ${wanted} is ${version}`, {
+      hint: 'nothing was changed; somebody may have altered the release',
+    });
   return { version, sums };
 }
 
 /** Bring the executable of a release to `path`, which must not exist, verified. It is not yet executable. */
-export async function fetchExecutable({ base, machine }: ReleasePlace, { version, sums }: Release, path: string, { signal, onBytes }: Pick<DownloadOptions, 'signal' | 'onBytes'>): Promise<void> {
+export async function fetchExecutable(
+  { base, machine }: ReleasePlace,
+  { version, sums }: Release,
+  path: string,
+  { signal, onBytes }: Pick<DownloadOptions, 'signal' | 'onBytes'>,
+): Promise<void> {
   const name = artifactName({ version, machine, compression: 'zst' });
   const compressed = `${path}.zst`;
-  await downloadFile(releaseFileUrl(base, version, name), compressed, { limit: limits.compressed, silenceMs: limits.silenceMs, totalMs: limits.totalMs, signal, onBytes });
+  await downloadFile(releaseFileUrl(base, version, name), compressed, {
+    limit: limits.compressed,
+    silenceMs: limits.silenceMs,
+    totalMs: limits.totalMs,
+    signal,
+    onBytes,
+  });
   const hash = createHash('sha256');
   await pipeline(createReadStream(compressed), hash);
-  if (hash.digest('hex') !== sums.get(name)) throw new GraceError(`cannot upgrade: ${name} at ${base} is damaged: its SHA-256 is not that of SHA256SUMS`, { hint: 'nothing was changed; try again' });
+  if (hash.digest('hex') !== sums.get(name))
+    throw new GraceError(`cannot upgrade: ${name} at ${base} is damaged: its SHA-256 is not that of SHA256SUMS`, {
+      hint: 'nothing was changed; try again',
+    });
   try {
     await decompress(compressed, path, signal);
   } catch (error) {
     signal.throwIfAborted();
-    throw error instanceof GraceError ? error : new GraceError(`cannot unpack ${name} to ${path}: ${describeError(error)}`, { hint: 'nothing was changed', cause: error });
+    throw error instanceof GraceError
+      ? error
+      : new GraceError(`cannot unpack ${name} to ${path}: ${describeError(error)}`, {
+          hint: 'nothing was changed',
+          cause: error,
+        });
   }
   await rm(compressed);
 }
@@ -96,7 +145,8 @@ async function decompress(from: string, to: string, signal: AbortSignal): Promis
     async function* (chunks: AsyncIterable<Buffer>) {
       for await (const chunk of chunks) {
         size += chunk.length;
-        if (size > limits.executable) throw new GraceError(`cannot upgrade: the executable is larger than ${limits.executable} bytes`);
+        if (size > limits.executable)
+          throw new GraceError(`cannot upgrade: the executable is larger than ${limits.executable} bytes`);
         yield chunk;
       }
     },
@@ -118,8 +168,15 @@ export function readVersion(text: string): string {
 /** The base address of releases. http is taken from who names it, or of this machine: what is fetched is signed. */
 export function readBase(text: string, { isExplicit }: { isExplicit: boolean }): string {
   const url = URL.parse(text);
-  if (!url || (url.protocol !== 'https:' && url.protocol !== 'http:')) throw new GraceError(`cannot use "${text}" as the place of releases: expected an https address`, { code: 'ERR_GRACE_USAGE' });
+  if (!url || (url.protocol !== 'https:' && url.protocol !== 'http:'))
+    throw new GraceError(`cannot use "${text}" as the place of releases: expected an https address`, {
+      code: 'ERR_GRACE_USAGE',
+    });
   const isLoopback = ['localhost', '127.0.0.1', '[::1]'].includes(url.hostname);
-  if (url.protocol === 'http:' && !isExplicit && !isLoopback) throw new GraceError(`cannot use ${text} as the place of releases: it is not https`, { hint: 'say that you want it with --from', code: 'ERR_GRACE_USAGE' });
+  if (url.protocol === 'http:' && !isExplicit && !isLoopback)
+    throw new GraceError(`cannot use ${text} as the place of releases: it is not https`, {
+      hint: 'say that you want it with --from',
+      code: 'ERR_GRACE_USAGE',
+    });
   return text;
 }

@@ -40,13 +40,23 @@ export type Upgraded = {
 };
 
 /** Rejects with GraceError when it did not happen; everything then is as it was. */
-export async function upgrade({ place, release, dir, self, version, timeoutMs, signal, onStep }: UpgradeOptions): Promise<Upgraded> {
+export async function upgrade({
+  place,
+  release,
+  dir,
+  self,
+  version,
+  timeoutMs,
+  signal,
+  onStep,
+}: UpgradeOptions): Promise<Upgraded> {
   const daemon = await findDaemon(dir, signal); // one that does not answer is better known before than after
   await using executable = await claimExecutable(self.file);
   const { target, newFile } = executable;
   const otherDirs = findStateDirs(target).filter((other) => other !== dir);
   onStep(`downloading grace ${release.version}`);
-  const onBytes = (received: number, announced: number | null) => onStep(`downloading grace ${release.version}`, { received, announced });
+  const onBytes = (received: number, announced: number | null) =>
+    onStep(`downloading grace ${release.version}`, { received, announced });
   await fetchExecutable(place, release, newFile, { signal, onBytes });
   onStep(`checking grace ${release.version}`);
   await checkVersion(newFile, release.version);
@@ -57,7 +67,9 @@ export async function upgrade({ place, release, dir, self, version, timeoutMs, s
     const others: Upgraded['others'] = [];
     for (const other of otherDirs) {
       onStep(`restarting the daemon of ${other}`);
-      const outcome = await call(other, { command: 'restart', exec, timeoutMs }).catch((error: unknown) => (error instanceof GraceError ? error : new GraceError(errorMessage(error))));
+      const outcome = await call(other, { command: 'restart', exec, timeoutMs }).catch((error: unknown) =>
+        error instanceof GraceError ? error : new GraceError(errorMessage(error)),
+      );
       // It has ended since it was found.
       if (!isNoDaemon(outcome)) others.push({ dir: other, outcome });
     }
@@ -71,12 +83,18 @@ export async function upgrade({ place, release, dir, self, version, timeoutMs, s
   } catch (error) {
     await executable.putBack();
     if (isNoDaemon(error)) {
-      throw new GraceError(`cannot upgrade to ${release.version}: the daemon ended meanwhile`, { hint: `${target} is ${version} again`, cause: error });
+      throw new GraceError(`cannot upgrade to ${release.version}: the daemon ended meanwhile`, {
+        hint: `${target} is ${version} again`,
+        cause: error,
+      });
     }
-    throw new GraceError(`cannot upgrade to ${release.version}: ${errorMessage(error).replace(/^cannot restart: /, '')}`, {
-      hint: `${target} is ${version} again, and the daemon goes on as before`,
-      cause: error,
-    });
+    throw new GraceError(
+      `cannot upgrade to ${release.version}: ${errorMessage(error).replace(/^cannot restart: /, '')}`,
+      {
+        hint: `${target} is ${version} again, and the daemon goes on as before`,
+        cause: error,
+      },
+    );
   }
 }
 

@@ -13,29 +13,51 @@ for (const [text, message] of [
   ['', /^grace: rules\.yaml:1:1: rules is not as it should be: /],
   ['rules:\n  - src: tcp:1\n', /^grace: rules\.yaml:2:5: rules\.0\.dst is not as it should be: /],
   ['rules:\n  - src: tcp:1\n    dst: 9\n', /^grace: rules\.yaml:3:10: rules\.0\.dst is not as it should be: /],
-  ['rules:\n  - src: tcp:1\n    dst: tcp:a:9\n    wait: 3\n', /^grace: rules\.yaml:4:11: rules\.0\.wait is not as it should be: /],
-  ['rules:\n  - src: tcp:1\n    dst: tcp:a\n', /^grace: rules\.yaml:3:10: cannot read endpoint "tcp:a": missing argument: port\nhint: /],
+  [
+    'rules:\n  - src: tcp:1\n    dst: tcp:a:9\n    wait: 3\n',
+    /^grace: rules\.yaml:4:11: rules\.0\.wait is not as it should be: /,
+  ],
+  [
+    'rules:\n  - src: tcp:1\n    dst: tcp:a\n',
+    /^grace: rules\.yaml:3:10: cannot read endpoint "tcp:a": missing argument: port\nhint: /,
+  ],
   ['rules:\n  - {src: "tcp:1:certKey=x", dst: "tcp:a:1"}\n', /^grace: rules\.yaml:2:11: cannot read endpoint/],
   ['rules:\n  - {src: "ssl:1:privateKey=/no/such", dst: "tcp:a:1"}\n', /^grace: rules\.yaml:2:11: .*\/no\/such/],
   ['rules:\n  - {name: tcp, src: "tcp:1", dst: "tcp:a:1"}\n', /^grace: rules\.yaml:2:12: rules\.0\.name is no name: /],
-  ['rules:\n  - {src: "tcp:1", dst: "tcp:a:1"}\n  - {src: "tcp:port=1:backlog=7", dst: "tcp:a:2"}\n', /^grace: rules\.yaml:3:11: another rule has this address already, at rules\.yaml:2:11\n/],
-  ['rules:\n  - {name: a, src: "tcp:1", dst: "tcp:a:1"}\n  - {name: a, src: "tcp:2", dst: "tcp:a:2"}\n', /^grace: rules\.yaml:3:12: another rule has this name already, at rules\.yaml:2:12\n/],
+  [
+    'rules:\n  - {src: "tcp:1", dst: "tcp:a:1"}\n  - {src: "tcp:port=1:backlog=7", dst: "tcp:a:2"}\n',
+    /^grace: rules\.yaml:3:11: another rule has this address already, at rules\.yaml:2:11\n/,
+  ],
+  [
+    'rules:\n  - {name: a, src: "tcp:1", dst: "tcp:a:1"}\n  - {name: a, src: "tcp:2", dst: "tcp:a:2"}\n',
+    /^grace: rules\.yaml:3:12: another rule has this name already, at rules\.yaml:2:12\n/,
+  ],
 ] as const) {
-  test(`a file that is wrong (${JSON.stringify(text).slice(0, 60)}) is refused with the place, and nobody is asked`, { timeout }, async () => {
-    using directory = openTempDir();
-    writeFileSync(join(directory.path, 'rules.yaml'), text);
-    await using daemon = await openFakeDaemon(() => []);
-    const { exitCode, stdout, stderr } = await runWords(['-d', daemon.dir, 'apply', 'rules.yaml'], { cwd: directory.path });
-    assert.equal(exitCode, 2, stderr);
-    assert.match(stderr, message);
-    assert.equal(stdout, '');
-    assert.deepEqual(daemon.requests, []);
-  });
+  test(
+    `a file that is wrong (${JSON.stringify(text).slice(0, 60)}) is refused with the place, and nobody is asked`,
+    { timeout },
+    async () => {
+      using directory = openTempDir();
+      writeFileSync(join(directory.path, 'rules.yaml'), text);
+      await using daemon = await openFakeDaemon(() => []);
+      const { exitCode, stdout, stderr } = await runWords(['-d', daemon.dir, 'apply', 'rules.yaml'], {
+        cwd: directory.path,
+      });
+      assert.equal(exitCode, 2, stderr);
+      assert.match(stderr, message);
+      assert.equal(stdout, '');
+      assert.deepEqual(daemon.requests, []);
+    },
+  );
 }
 
 test('a file that is not there is said to be so, and no daemon is exit code 3', { timeout }, async () => {
   assert.match((await runWords(['apply', '/no/such.yaml'])).stderr, /^grace: cannot read \/no\/such\.yaml: .*ENOENT/);
-  assert.equal((await runWords(['-d', '/nowhere/state', 'apply', '-'], { readStdin: () => Promise.resolve('rules: []') })).exitCode, 3);
+  assert.equal(
+    (await runWords(['-d', '/nowhere/state', 'apply', '-'], { readStdin: () => Promise.resolve('rules: []') }))
+      .exitCode,
+    3,
+  );
 });
 
 test('the schema is one of JSON, and says what a rule is', { timeout }, async () => {
@@ -45,15 +67,27 @@ test('the schema is one of JSON, and says what a rule is', { timeout }, async ()
   assert.match(schema.$schema, /json-schema\.org/);
   assert.deepEqual(schema.required, ['rules']);
   const { items } = schema.properties.rules;
-  assert.deepEqual([Object.keys(items.properties), items.required, items.additionalProperties], [['src', 'dst', 'name'], ['src', 'dst'], false]);
+  assert.deepEqual(
+    [Object.keys(items.properties), items.required, items.additionalProperties],
+    [['src', 'dst', 'name'], ['src', 'dst'], false],
+  );
 });
 
-test('export prints endpoints as they were typed, and paths as they are wherever they are read', { timeout }, async () => {
-  const rules = [
-    { src: { typed: '8080', absolute: 'tcp:8080', name: 'web' }, dst: { typed: 'tcp:a:1', absolute: 'tcp:a:1' } },
-    { src: { typed: 'unix:x.sock', absolute: 'unix:/srv/x.sock' }, dst: { typed: 'tcp:a:2', absolute: 'tcp:a:2' } },
-  ];
-  await using daemon = await openFakeDaemon(() => [{ result: { rules } }]);
-  const { stdout } = await runWords(['-d', daemon.dir, 'export']);
-  assert.deepEqual(parse(stdout), { rules: [{ name: 'web', src: '8080', dst: 'tcp:a:1' }, { src: 'unix:/srv/x.sock', dst: 'tcp:a:2' }] });
-});
+test(
+  'export prints endpoints as they were typed, and paths as they are wherever they are read',
+  { timeout },
+  async () => {
+    const rules = [
+      { src: { typed: '8080', absolute: 'tcp:8080', name: 'web' }, dst: { typed: 'tcp:a:1', absolute: 'tcp:a:1' } },
+      { src: { typed: 'unix:x.sock', absolute: 'unix:/srv/x.sock' }, dst: { typed: 'tcp:a:2', absolute: 'tcp:a:2' } },
+    ];
+    await using daemon = await openFakeDaemon(() => [{ result: { rules } }]);
+    const { stdout } = await runWords(['-d', daemon.dir, 'export']);
+    assert.deepEqual(parse(stdout), {
+      rules: [
+        { name: 'web', src: '8080', dst: 'tcp:a:1' },
+        { src: 'unix:/srv/x.sock', dst: 'tcp:a:2' },
+      ],
+    });
+  },
+);

@@ -9,7 +9,6 @@ import { usageOf } from '../../src/cli/help.ts';
 
 const startUsage = `usage: ${usageOf(findCommand('start')!)}`;
 
-
 function readChecked(argv: string[]): Line {
   const line = readLine(argv);
   const { command } = line;
@@ -33,7 +32,12 @@ for (const { argv, ...expected } of [
   { argv: ['--json', 'ls'], command: 'ls', args: [], options: { json: true } },
   { argv: ['logs', '-fd', 'x'], command: 'logs', args: [], options: { follow: true, dir: 'x' } },
   { argv: ['x', 'tcp:1', 'tcp:a:2'], command: 'switch', args: ['tcp:1', 'tcp:a:2'], options: {} },
-  { argv: ['switch', '--no-check', 'tcp:1', '--wait', 'tcp:a:2'], command: 'switch', args: ['tcp:1', 'tcp:a:2'], options: { 'no-check': true, wait: true } },
+  {
+    argv: ['switch', '--no-check', 'tcp:1', '--wait', 'tcp:a:2'],
+    command: 'switch',
+    args: ['tcp:1', 'tcp:a:2'],
+    options: { 'no-check': true, wait: true },
+  },
   { argv: ['w'], command: 'wait', args: [], options: {} },
   { argv: ['wait', '0123'], command: 'wait', args: ['0123'], options: {} },
   { argv: ['wait', '-'], command: 'wait', args: ['-'], options: {} },

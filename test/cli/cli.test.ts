@@ -23,20 +23,35 @@ for (const { option, env, expected } of [
 }
 
 test('without HOME the state dir is in the home of the user that the system knows', () => {
-  for (const env of [{}, { HOME: '' }]) assert.equal(stateDir({ option: undefined, env, cwd: '/cwd' }), join(userInfo().homedir, '.grace'));
+  for (const env of [{}, { HOME: '' }])
+    assert.equal(stateDir({ option: undefined, env, cwd: '/cwd' }), join(userInfo().homedir, '.grace'));
 });
 
 test('an empty -d is refused', { timeout: 60_000 }, async () => {
   const { exitCode, stderr } = await runWords(['-d', '', 'ls']);
-  assert.deepEqual({ exitCode, stderr }, { exitCode: 2, stderr: 'grace: option --dir needs a directory, not an empty text\n' });
+  assert.deepEqual(
+    { exitCode, stderr },
+    { exitCode: 2, stderr: 'grace: option --dir needs a directory, not an empty text\n' },
+  );
 });
 
-for (const argv of [['ls'], ['ls', '--json'], ['wait'], ['w', 'tcp:9000'], ['stop'], ['stop', 'tcp:9000'], ['restart'], ['status'], ['x', 'tcp:9000', 'tcp:a:1']]) {
+for (const argv of [
+  ['ls'],
+  ['ls', '--json'],
+  ['wait'],
+  ['w', 'tcp:9000'],
+  ['stop'],
+  ['stop', 'tcp:9000'],
+  ['restart'],
+  ['status'],
+  ['x', 'tcp:9000', 'tcp:a:1'],
+]) {
   test(`grace ${argv.join(' ')} exits with 3 when no daemon runs`, { timeout: 60_000 }, async () => {
     using dir = openTempDir();
     const { exitCode, stdout, stderr } = await runWords(['-d', dir.path, ...argv]);
     assert.equal(exitCode, 3);
-    if (argv.some((word) => word === '--json')) assert.deepEqual([JSON.parse(stdout).error, JSON.parse(stdout).exitCode], [`no daemon runs in ${dir.path}`, 3]);
+    if (argv.some((word) => word === '--json'))
+      assert.deepEqual([JSON.parse(stdout).error, JSON.parse(stdout).exitCode], [`no daemon runs in ${dir.path}`, 3]);
     else assert.equal(stdout, '');
     assert.ok(stderr.startsWith(`grace: no daemon runs in ${dir.path}\n`), stderr);
   });
@@ -44,7 +59,13 @@ for (const argv of [['ls'], ['ls', '--json'], ['wait'], ['w', 'tcp:9000'], ['sto
 
 test('a wrong endpoint is told before anybody looks for a daemon', { timeout: 60_000 }, async () => {
   using dir = openTempDir();
-  for (const argv of [['start', 'tcp:x', 'tcp:a:1'], ['start', 'tcp:1', 'tcp:a'], ['x', 'tcp:1', 'bogus'], ['wait', 'tcp:'], ['stop', 'tcp:-1']]) {
+  for (const argv of [
+    ['start', 'tcp:x', 'tcp:a:1'],
+    ['start', 'tcp:1', 'tcp:a'],
+    ['x', 'tcp:1', 'bogus'],
+    ['wait', 'tcp:'],
+    ['stop', 'tcp:-1'],
+  ]) {
     const { exitCode, stdout, stderr } = await runWords(['-d', dir.path, ...argv]);
     assert.deepEqual({ exitCode, stdout }, { exitCode: 2, stdout: '' }, argv.join(' '));
     assert.match(stderr, /^grace: cannot (read|use) endpoint "/);
@@ -52,14 +73,21 @@ test('a wrong endpoint is told before anybody looks for a daemon', { timeout: 60
 });
 
 test('what the daemon says is wrong is printed with its hint and its exit code', { timeout: 60_000 }, async () => {
-  await using daemon = await openFakeDaemon(() => [{ error: { message: 'no such thing', hint: 'try another', exitCode: 1 } }]);
+  await using daemon = await openFakeDaemon(() => [
+    { error: { message: 'no such thing', hint: 'try another', exitCode: 1 } },
+  ]);
   const { exitCode, stdout, stderr } = await runWords(['-d', daemon.dir, 'ls']);
-  assert.deepEqual({ exitCode, stdout, stderr }, { exitCode: 1, stdout: '', stderr: 'grace: no such thing\nhint: try another\n' });
+  assert.deepEqual(
+    { exitCode, stdout, stderr },
+    { exitCode: 1, stdout: '', stderr: 'grace: no such thing\nhint: try another\n' },
+  );
 });
 
 /** A stdout whose every write fails, as that of a pipe whose reader left or of a full disk. */
 function brokenStdout(code: string): Writable {
-  return new Writable({ write: (_chunk, _encoding, done) => done(Object.assign(new Error(`write ${code}`), { code })) });
+  return new Writable({
+    write: (_chunk, _encoding, done) => done(Object.assign(new Error(`write ${code}`), { code })),
+  });
 }
 
 test('a reader of stdout that leaves early is no failure', { timeout: 60_000 }, async () => {
@@ -77,20 +105,41 @@ const defaults = { engine: 'auto', threads: null, 'log-format': 'text', 'socket-
 
 for (const { argv, expected } of [
   { argv: ['daemon'], expected: { dir: '/s', keeper: undefined, log: undefined, settings: defaults, flags: [] } },
-  { argv: ['daemon', '--no-keeper'], expected: { dir: '/s', keeper: false, log: undefined, settings: defaults, flags: [] } },
-  { argv: ['daemon', '--log', 'own.log'], expected: { dir: '/s', keeper: undefined, log: '/nowhere/own.log', settings: defaults, flags: [] } },
+  {
+    argv: ['daemon', '--no-keeper'],
+    expected: { dir: '/s', keeper: false, log: undefined, settings: defaults, flags: [] },
+  },
+  {
+    argv: ['daemon', '--log', 'own.log'],
+    expected: { dir: '/s', keeper: undefined, log: '/nowhere/own.log', settings: defaults, flags: [] },
+  },
   {
     argv: ['daemon', '--engine', 'portable', '--log-format=json'],
-    expected: { dir: '/s', keeper: undefined, log: undefined, settings: { ...defaults, engine: 'portable', 'log-format': 'json' }, flags: ['--engine', 'portable', '--log-format', 'json'] },
+    expected: {
+      dir: '/s',
+      keeper: undefined,
+      log: undefined,
+      settings: { ...defaults, engine: 'portable', 'log-format': 'json' },
+      flags: ['--engine', 'portable', '--log-format', 'json'],
+    },
   },
   {
     argv: ['daemon', '--socket-group', '7', '--engine=native', '--threads', '2'],
-    expected: { dir: '/s', keeper: undefined, log: undefined, settings: { ...defaults, engine: 'native', threads: 2, 'socket-group': 7 }, flags: ['--engine', 'native', '--threads', '2', '--socket-group', '7'] },
+    expected: {
+      dir: '/s',
+      keeper: undefined,
+      log: undefined,
+      settings: { ...defaults, engine: 'native', threads: 2, 'socket-group': 7 },
+      flags: ['--engine', 'native', '--threads', '2', '--socket-group', '7'],
+    },
   },
 ] as const) {
   test(`grace ${argv.join(' ')} runs the daemon in this process with its options`, { timeout: 60_000 }, async () => {
     const seen: DaemonOptions[] = [];
-    const programs = { daemon: (options: DaemonOptions) => Promise.resolve(seen.push(options) + 6), demo: () => Promise.resolve(0) };
+    const programs = {
+      daemon: (options: DaemonOptions) => Promise.resolve(seen.push(options) + 6),
+      demo: () => Promise.resolve(0),
+    };
     const { exitCode } = await runWords(['-d', '/s', ...argv], { programs });
     assert.equal(exitCode, 7);
     assert.deepEqual(seen, [{ rules: [], ...expected }]);
@@ -107,22 +156,31 @@ test('an engine or a log format that does not exist is refused', { timeout: 60_0
   }
 });
 
-test('an option without a command is answered in two lines, and not with the whole help', { timeout: 60_000 }, async () => {
-  for (const words of [['--json'], ['-d', '/nowhere']]) {
-    const { exitCode, stdout, stderr } = await runWords(words);
-    assert.equal(exitCode, 2);
-    assert.equal(stdout === '', words[0] !== '--json');
-    assert.match(stderr, /^grace: no command was given, only --(json|dir)\nhint: see: grace --help\n$/);
-  }
-});
+test(
+  'an option without a command is answered in two lines, and not with the whole help',
+  { timeout: 60_000 },
+  async () => {
+    for (const words of [['--json'], ['-d', '/nowhere']]) {
+      const { exitCode, stdout, stderr } = await runWords(words);
+      assert.equal(exitCode, 2);
+      assert.equal(stdout === '', words[0] !== '--json');
+      assert.match(stderr, /^grace: no command was given, only --(json|dir)\nhint: see: grace --help\n$/);
+    }
+  },
+);
 
 test('the words of other programs do what they mean', { timeout: 60_000 }, async () => {
   using dir = openTempDir();
   for (const words of [['rm', 'tcp:1'], ['remove', '1'], ['delete', ':1'], ['list'], ['reload']]) {
     assert.equal((await runWords(['-d', dir.path, ...words])).exitCode, 3, words.join(' '));
   }
-  for (const words of [['version'], ['-V'], ['-v']]) assert.deepEqual(await runWords(words), { exitCode: 0, stdout: 'grace 1.2.3\n', stderr: '' });
-  assert.deepEqual(await runWords(['rm']), { exitCode: 2, stdout: '', stderr: 'grace: rm needs SRC\nhint: to stop the daemon: grace stop\n' });
+  for (const words of [['version'], ['-V'], ['-v']])
+    assert.deepEqual(await runWords(words), { exitCode: 0, stdout: 'grace 1.2.3\n', stderr: '' });
+  assert.deepEqual(await runWords(['rm']), {
+    exitCode: 2,
+    stdout: '',
+    stderr: 'grace: rm needs SRC\nhint: to stop the daemon: grace stop\n',
+  });
 });
 
 test('swapped endpoints are answered with the line as it should be', { timeout: 60_000 }, async () => {

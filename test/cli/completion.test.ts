@@ -26,7 +26,10 @@ async function openShell(t: TestContext, shell: Shell): Promise<Complete | null>
   const dir = temp.path;
   const rows = sources.map((src) => `${src}  tcp:127.0.0.1:9001  0  active`).join('\n');
   // As the program does: rules for the state dir "state", none for others.
-  writeFileSync(join(dir, 'grace'), `#!/bin/sh\ncase "$*" in *"-d state ls"* | ls) printf '%s\\n' 'src  dst  connections  status' '${rows.replaceAll('\n', "' '")}' ;; esac\n`);
+  writeFileSync(
+    join(dir, 'grace'),
+    `#!/bin/sh\ncase "$*" in *"-d state ls"* | ls) printf '%s\\n' 'src  dst  connections  status' '${rows.replaceAll('\n', "' '")}' ;; esac\n`,
+  );
   chmodSync(join(dir, 'grace'), 0o755);
   mkdirSync(join(dir, 'state'));
   mkdirSync(join(dir, 'completions'));
@@ -37,10 +40,19 @@ async function openShell(t: TestContext, shell: Shell): Promise<Complete | null>
   writeFileSync(script, stdout);
   const env = { ...process.env, PATH: `${dir}:${process.env['PATH']}`, HOME: dir, TERM: 'dumb' };
   return (line) => {
-    const output = execFileSync(shell, shellArguments[shell](script, line), { cwd: dir, env, encoding: 'utf8', timeout: 60_000, stdio: ['ignore', 'pipe', 'inherit'] });
+    const output = execFileSync(shell, shellArguments[shell](script, line), {
+      cwd: dir,
+      env,
+      encoding: 'utf8',
+      timeout: 60_000,
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
     const lines = output.replaceAll('\r', '').split('\n');
     // fish says what a word is for behind a tab; of zsh's terminal only what the inner one printed counts.
-    const words = shell === 'zsh' ? lines.flatMap((each) => each.split('HIT:').slice(1)) : lines.map((each) => each.split('\t')[0]!);
+    const words =
+      shell === 'zsh'
+        ? lines.flatMap((each) => each.split('HIT:').slice(1))
+        : lines.map((each) => each.split('\t')[0]!);
     return [...new Set(words.map((each) => each.trim()))].filter((each) => each !== '').sort();
   };
 }

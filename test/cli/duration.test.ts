@@ -22,7 +22,26 @@ for (const [text, expectedMs] of [
   });
 }
 
-for (const text of ['', ' ', '-5', '-5s', '+5', '5 s', '5S', '1y', 's', '.', '1e3', '0x10', '5s5', 'Infinity', 'NaN', '1..5', '30d', '٣s']) {
+for (const text of [
+  '',
+  ' ',
+  '-5',
+  '-5s',
+  '+5',
+  '5 s',
+  '5S',
+  '1y',
+  's',
+  '.',
+  '1e3',
+  '0x10',
+  '5s5',
+  'Infinity',
+  'NaN',
+  '1..5',
+  '30d',
+  '٣s',
+]) {
   test(`${JSON.stringify(text)} is refused as a duration with exit code 2 and the name of the option`, () => {
     assert.throws(
       () => parseDuration(text, '--timeout'),

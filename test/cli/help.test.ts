@@ -11,15 +11,19 @@ test('help is printed on stdout, names every command and fits a terminal', { tim
 });
 
 for (const { name, aliases, options } of commands) {
-  test(`grace ${name} --help shows its usage, options and aliases, even with arguments that are wrong`, { timeout: 60_000 }, async () => {
-    const { exitCode, stdout } = await runWords([name, '--help', 'tcp:1', 'b', 'c', 'd']);
-    assert.equal(exitCode, 0);
-    assert.ok(stdout.startsWith(`Usage: grace ${name}`), stdout);
-    for (const option of options) assert.ok(stdout.includes(`--${option.name}`), option.name);
-    for (const alias of aliases) assert.ok(stdout.includes(`grace ${alias}`), alias);
-    for (const line of stdout.split('\n')) assert.ok(line.length <= 80 || line.startsWith('Usage'), line);
-    assert.equal((await runWords(['help', name])).stdout, stdout);
-  });
+  test(
+    `grace ${name} --help shows its usage, options and aliases, even with arguments that are wrong`,
+    { timeout: 60_000 },
+    async () => {
+      const { exitCode, stdout } = await runWords([name, '--help', 'tcp:1', 'b', 'c', 'd']);
+      assert.equal(exitCode, 0);
+      assert.ok(stdout.startsWith(`Usage: grace ${name}`), stdout);
+      for (const option of options) assert.ok(stdout.includes(`--${option.name}`), option.name);
+      for (const alias of aliases) assert.ok(stdout.includes(`grace ${alias}`), alias);
+      for (const line of stdout.split('\n')) assert.ok(line.length <= 80 || line.startsWith('Usage'), line);
+      assert.equal((await runWords(['help', name])).stdout, stdout);
+    },
+  );
 }
 
 test('an alias shows the help of its command', { timeout: 60_000 }, async () => {
@@ -47,7 +51,8 @@ test('help for an unknown command is refused', { timeout: 60_000 }, async () => 
 test('help endpoints names every parameter, within the width of a terminal', { timeout: 60_000 }, async () => {
   const { exitCode, stdout } = await runWords(['help', 'endpoints']);
   assert.equal(exitCode, 0);
-  for (const name of ['maxconn', 'idle', 'privateKey', 'trustRoots', 'retry', 'bindAddress', 'tls://HOST:443']) assert.ok(stdout.includes(name), name);
+  for (const name of ['maxconn', 'idle', 'privateKey', 'trustRoots', 'retry', 'bindAddress', 'tls://HOST:443'])
+    assert.ok(stdout.includes(name), name);
   for (const line of stdout.split('\n')) assert.ok(line.length <= 80, line);
   for (const line of (await runWords(['start', '--help'])).stdout.split('\n')) assert.ok(line.length <= 80, line);
 });

@@ -12,7 +12,10 @@ function hintOf(error: unknown): string | undefined {
 
 test('a hint names the state dir that was given', () => {
   const error = new GraceError('it runs', { hint: 'replace it with: grace restart, or end it with: grace stop' });
-  assert.equal(hintOf(withUsefulHint(error, { dir: '/srv/a b', option: '/srv/a b' })), "replace it with: grace -d '/srv/a b' restart, or end it with: grace -d '/srv/a b' stop");
+  assert.equal(
+    hintOf(withUsefulHint(error, { dir: '/srv/a b', option: '/srv/a b' })),
+    "replace it with: grace -d '/srv/a b' restart, or end it with: grace -d '/srv/a b' stop",
+  );
   assert.equal(withUsefulHint(error, { dir: '/home/me/.grace', option: undefined }), error);
   const other = new GraceError('no', { hint: 'the processes of grace have none; grace listens there' });
   assert.equal(withUsefulHint(other, { dir: '/d', option: '/d' }), other);
@@ -20,8 +23,14 @@ test('a hint names the state dir that was given', () => {
 
 test('where no daemon runs, the one of the service is named', () => {
   using service = openTempDir();
-  const error = new GraceError('no daemon runs in /home/me/.grace', { hint: 'start one with: grace start SRC DST', code: 'ERR_GRACE_NO_DAEMON' });
-  assert.equal(hintOf(withUsefulHint(error, { dir: '/home/me/.grace', option: undefined, service: service.path })), 'start one with: grace start SRC DST');
+  const error = new GraceError('no daemon runs in /home/me/.grace', {
+    hint: 'start one with: grace start SRC DST',
+    code: 'ERR_GRACE_NO_DAEMON',
+  });
+  assert.equal(
+    hintOf(withUsefulHint(error, { dir: '/home/me/.grace', option: undefined, service: service.path })),
+    'start one with: grace start SRC DST',
+  );
   writeFileSync(`${service.path}/grace.sock`, '');
   const useful = withUsefulHint(error, { dir: '/home/me/.grace', option: undefined, service: service.path });
   assert.equal(hintOf(useful), `one runs in ${service.path}: grace -d ${service.path} …`);
@@ -41,5 +50,8 @@ test('a state dir that is a file is said to be no directory', async () => {
   writeFileSync(file, '');
   const { exitCode, stderr } = await runWords(['-d', file, 'ls']);
   assert.equal(exitCode, 3);
-  assert.equal(stderr, `grace: no daemon runs in ${file}\nhint: ${file} is not a directory; choose another with -d DIR\n`);
+  assert.equal(
+    stderr,
+    `grace: no daemon runs in ${file}\nhint: ${file} is not a directory; choose another with -d DIR\n`,
+  );
 });

@@ -7,7 +7,14 @@ import { runWords } from './run-cli.ts';
 const rows = [
   destinationRow({ src: 'tcp:9000', dst: 'tcp:127.0.0.1:9002', connections: 1, active: true, pid: 2 }),
   destinationRow({ src: 'tcp:9000', dst: 'tcp:127.0.0.1:9001', connections: 2, pid: 2 }),
-  destinationRow({ src: 'tcp:9000', dst: 'tcp:127.0.0.1:9001', connections: 10, pid: 1, bytesIn: 1500, bytesOut: 3_000_000 }),
+  destinationRow({
+    src: 'tcp:9000',
+    dst: 'tcp:127.0.0.1:9001',
+    connections: 10,
+    pid: 1,
+    bytesIn: 1500,
+    bytesOut: 3_000_000,
+  }),
 ];
 
 test('ls prints a head and a line a destination, with the processes of one added up', { timeout: 60_000 }, async () => {
@@ -54,26 +61,49 @@ test('ls --long prints a line a process', { timeout: 60_000 }, async () => {
 test('ls --long has room in 100 columns with usual endpoints, names and many digits', { timeout: 60_000 }, async () => {
   const usual = { pid: 4_000_000, bytesIn: 999_000_000_000, bytesOut: 123_000_000, connections: 45_678 };
   const long = [
-    destinationRow({ ...usual, src: 'tcp:8080:interface=127.0.0.1', dst: 'tcp:192.168.10.20:9001', listening: '127.0.0.1:8080' }),
-    destinationRow({ ...usual, src: 'tls:/etc/letsencrypt/live:443:interface=::', name: 'www', dst: 'unix:/run/app.sock', listening: '[::]:443' }),
-    destinationRow({ ...usual, src: 'unix:/run/grace/app.sock', dst: 'tcp:10.0.0.12:65535', listening: '/run/grace/app.sock' }),
+    destinationRow({
+      ...usual,
+      src: 'tcp:8080:interface=127.0.0.1',
+      dst: 'tcp:192.168.10.20:9001',
+      listening: '127.0.0.1:8080',
+    }),
+    destinationRow({
+      ...usual,
+      src: 'tls:/etc/letsencrypt/live:443:interface=::',
+      name: 'www',
+      dst: 'unix:/run/app.sock',
+      listening: '[::]:443',
+    }),
+    destinationRow({
+      ...usual,
+      src: 'unix:/run/grace/app.sock',
+      dst: 'tcp:10.0.0.12:65535',
+      listening: '/run/grace/app.sock',
+    }),
   ];
   await using daemon = await openFakeDaemon(() => [{ result: { rows: long } }]);
   const { stdout } = await runWords(['-d', daemon.dir, 'ls', '-l']);
   for (const line of stdout.split('\n')) assert.ok(line.length <= 100, `${line.length}: ${line}`);
   assert.match(stdout, /^www +unix:/m);
-  assert.match(stdout, /\n\ntcp:8080:interface=127\.0\.0\.1 listens on 127\.0\.0\.1:8080\nwww is tls:.*:: and listens on \[::\]:443\n$/);
+  assert.match(
+    stdout,
+    /\n\ntcp:8080:interface=127\.0\.0\.1 listens on 127\.0\.0\.1:8080\nwww is tls:.*:: and listens on \[::\]:443\n$/,
+  );
 });
 
 test('an endpoint with control characters cannot break the table', { timeout: 60_000 }, async () => {
-  await using daemon = await openFakeDaemon(() => [{ result: { rows: [destinationRow({ src: 'unix:/a\nb\u001b[2J' })] } }]);
+  await using daemon = await openFakeDaemon(() => [
+    { result: { rows: [destinationRow({ src: 'unix:/a\nb\u001b[2J' })] } },
+  ]);
   const { stdout } = await runWords(['-d', daemon.dir, 'ls']);
   assert.equal(stdout.split('\n').length, 3);
   assert.ok(stdout.includes('unix:/a\\u{a}b\\u{1b}[2J'), stdout);
 });
 
 test('a kept rule that cannot be served is shown as failed, and why', { timeout: 60_000 }, async () => {
-  await using daemon = await openFakeDaemon(() => [{ result: { rows: [destinationRow({ error: 'address in use' })] } }]);
+  await using daemon = await openFakeDaemon(() => [
+    { result: { rows: [destinationRow({ error: 'address in use' })] } },
+  ]);
   const { exitCode, stdout, stderr } = await runWords(['-d', daemon.dir, 'ls']);
   assert.equal(exitCode, 0);
   assert.match(stdout, / failed\n$/);

@@ -23,11 +23,19 @@ for (const [bytes, expected] of [
 }
 
 test('a table has columns two spaces apart and no spaces at the end of a line', { timeout: 60_000 }, async () => {
-  const table = await formatTable([{ title: 'src' }, { title: 'connections', align: 'right' }, { title: 'status' }], [
-    ['tcp:9000', '12', 'active'],
-    ['unix:/tmp/日本', '1', ''],
-  ]);
-  assert.equal(table, ['src             connections  status', 'tcp:9000                 12  active', 'unix:/tmp/日本            1'].join('\n'));
+  const table = await formatTable(
+    [{ title: 'src' }, { title: 'connections', align: 'right' }, { title: 'status' }],
+    [
+      ['tcp:9000', '12', 'active'],
+      ['unix:/tmp/日本', '1', ''],
+    ],
+  );
+  assert.equal(
+    table,
+    ['src             connections  status', 'tcp:9000                 12  active', 'unix:/tmp/日本            1'].join(
+      '\n',
+    ),
+  );
 });
 
 test('a table without rows is its head', { timeout: 60_000 }, async () => {

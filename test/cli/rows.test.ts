@@ -8,7 +8,9 @@ test('the rows of several processes for one destination become one row with the 
     destinationRow({ dst: 'b', connections: 2, active: true, pid: 2, since: '2026-01-02T00:00:00.000Z', bytesIn: 1 }),
     destinationRow({ dst: 'b', connections: 3, active: true, pid: 1, since: '2026-01-01T00:00:00.000Z', bytesIn: 10 }),
   ]);
-  assert.deepEqual(rows, [destinationRow({ dst: 'b', connections: 5, active: true, pid: 1, since: '2026-01-01T00:00:00.000Z', bytesIn: 11 })]);
+  assert.deepEqual(rows, [
+    destinationRow({ dst: 'b', connections: 5, active: true, pid: 1, since: '2026-01-01T00:00:00.000Z', bytesIn: 11 }),
+  ]);
 });
 
 test('rules stay in order and the active destination of each comes first', () => {
@@ -18,7 +20,10 @@ test('rules stay in order and the active destination of each comes first', () =>
     destinationRow({ src: 'a', dst: 'x', active: true }),
     destinationRow({ src: 's', dst: 'older' }),
   ]);
-  assert.deepEqual(rows.map(({ src, dst }) => `${src} ${dst}`), ['s new', 's old', 's older', 'a x']);
+  assert.deepEqual(
+    rows.map(({ src, dst }) => `${src} ${dst}`),
+    ['s new', 's old', 's older', 'a x'],
+  );
 });
 
 test('a destination that one process still counts as active is active', () => {
@@ -28,6 +33,10 @@ test('a destination that one process still counts as active is active', () => {
 
 test('connections are described by their number and place', () => {
   assert.equal(describeConnections([destinationRow({ connections: 1 })]), '1 connection: 1 on tcp:1 -> tcp:h:2');
-  const rows = [destinationRow({ connections: 2 }), destinationRow({ connections: 1, pid: 9 }), destinationRow({ dst: 'b', connections: 1 })];
+  const rows = [
+    destinationRow({ connections: 2 }),
+    destinationRow({ connections: 1, pid: 9 }),
+    destinationRow({ dst: 'b', connections: 1 }),
+  ];
   assert.equal(describeConnections(rows), '4 connections: 3 on tcp:1 -> tcp:h:2, 1 on tcp:1 -> b');
 });

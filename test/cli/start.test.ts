@@ -3,20 +3,31 @@ import { test } from 'node:test';
 import { openFakeDaemon } from './fake-daemon.ts';
 import { openTempDir, runWords } from './run-cli.ts';
 
-test('start sends the endpoints as typed and with absolute paths, and prints Started', { timeout: 60_000 }, async () => {
-  await using daemon = await openFakeDaemon(() => [{ result: { changed: true, notes: [] } }]);
-  const outcome = await runWords(['start', 'unix:run/a.sock', 'unix:b.sock:timeout=5', '-d', daemon.dir], { cwd: '/srv' });
-  assert.deepEqual(outcome, { exitCode: 0, stdout: 'Started\n', stderr: '' });
-  const [request] = daemon.requests;
-  assert.equal(request?.['command'], 'start');
-  const { src, dst } = request as { src: { typed: string; absolute: string }; dst: { typed: string; absolute: string } };
-  assert.deepEqual([src.typed, dst.typed], ['unix:run/a.sock', 'unix:b.sock:timeout=5']);
-  assert.match(src.absolute, /^unix:.*\/srv\/run\/a\.sock/);
-  assert.match(dst.absolute, /^unix:.*\/srv\/b\.sock/);
-});
+test(
+  'start sends the endpoints as typed and with absolute paths, and prints Started',
+  { timeout: 60_000 },
+  async () => {
+    await using daemon = await openFakeDaemon(() => [{ result: { changed: true, notes: [] } }]);
+    const outcome = await runWords(['start', 'unix:run/a.sock', 'unix:b.sock:timeout=5', '-d', daemon.dir], {
+      cwd: '/srv',
+    });
+    assert.deepEqual(outcome, { exitCode: 0, stdout: 'Started\n', stderr: '' });
+    const [request] = daemon.requests;
+    assert.equal(request?.['command'], 'start');
+    const { src, dst } = request as {
+      src: { typed: string; absolute: string };
+      dst: { typed: string; absolute: string };
+    };
+    assert.deepEqual([src.typed, dst.typed], ['unix:run/a.sock', 'unix:b.sock:timeout=5']);
+    assert.match(src.absolute, /^unix:.*\/srv\/run\/a\.sock/);
+    assert.match(dst.absolute, /^unix:.*\/srv\/b\.sock/);
+  },
+);
 
 test('start prints what the daemon has to tell on stderr', { timeout: 60_000 }, async () => {
-  await using daemon = await openFakeDaemon(() => [{ result: { changed: true, notes: ['listens on every interface'] } }]);
+  await using daemon = await openFakeDaemon(() => [
+    { result: { changed: true, notes: ['listens on every interface'] } },
+  ]);
   const outcome = await runWords(['start', 'tcp:1', 'tcp:a:2', '-d', daemon.dir]);
   assert.deepEqual(outcome, { exitCode: 0, stdout: 'Started\n', stderr: 'note: listens on every interface\n' });
 });

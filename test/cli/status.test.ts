@@ -65,12 +65,35 @@ test('status --json says on stdout too that none runs, and exits with 3', { time
 
 test('status --health fails when a rule cannot be served', { timeout: 60_000 }, async () => {
   for (const error of [undefined, 'address in use']) {
-    await using daemon = await openFakeDaemon(({ command }) => [{ result: command === 'ls' ? { rows: [{ ...healthRow, ...(error ? { error } : {}) }] } : healthStatus }]);
+    await using daemon = await openFakeDaemon(({ command }) => [
+      { result: command === 'ls' ? { rows: [{ ...healthRow, ...(error ? { error } : {}) }] } : healthStatus },
+    ]);
     const { exitCode, stderr } = await runWords(['status', '--health', '-d', daemon.dir]);
     assert.equal(exitCode, error ? 1 : 0);
     if (error) assert.match(stderr, /^grace: 1 rule cannot be served: tcp:1: address in use\n/);
   }
 });
 
-const healthRow = { src: 'tcp:1', dst: 'tcp:a:1', connections: 0, active: true, pid: 1, bytesIn: 0, bytesOut: 0, since: '', listening: '' };
-const healthStatus = { pid: 1, version: '1', uptimeMs: 0, engine: 'native', engineReason: '', dir: '/', rules: 1, connections: 0, keeper: null, generations: [] };
+const healthRow = {
+  src: 'tcp:1',
+  dst: 'tcp:a:1',
+  connections: 0,
+  active: true,
+  pid: 1,
+  bytesIn: 0,
+  bytesOut: 0,
+  since: '',
+  listening: '',
+};
+const healthStatus = {
+  pid: 1,
+  version: '1',
+  uptimeMs: 0,
+  engine: 'native',
+  engineReason: '',
+  dir: '/',
+  rules: 1,
+  connections: 0,
+  keeper: null,
+  generations: [],
+};

@@ -21,8 +21,16 @@ for (const { argv, timeoutMs } of [
 
 test('stop says how many connections had to be closed, and succeeds', { timeout: 60_000 }, async () => {
   await using daemon = await openFakeDaemon(() => [{ result: { closed: 3, pids: [] } }]);
-  assert.deepEqual(await runWords(['-d', daemon.dir, 'stop', 'tcp:1', '--timeout', '2s']), { exitCode: 0, stdout: 'Stopped\n3 connections closed after 2s\n', stderr: '' });
-  assert.deepEqual(await runWords(['-d', daemon.dir, 'stop', 'tcp:1', '--now']), { exitCode: 0, stdout: 'Stopped\n3 connections closed\n', stderr: '' });
+  assert.deepEqual(await runWords(['-d', daemon.dir, 'stop', 'tcp:1', '--timeout', '2s']), {
+    exitCode: 0,
+    stdout: 'Stopped\n3 connections closed after 2s\n',
+    stderr: '',
+  });
+  assert.deepEqual(await runWords(['-d', daemon.dir, 'stop', 'tcp:1', '--now']), {
+    exitCode: 0,
+    stdout: 'Stopped\n3 connections closed\n',
+    stderr: '',
+  });
 });
 
 test('stop of the daemon returns when its processes are gone', { timeout: 60_000 }, async () => {

@@ -1,7 +1,18 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { chmodSync, linkSync, lstatSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
@@ -14,7 +25,20 @@ import { runWords } from './run-cli.ts';
 import type { Outcome } from './run-cli.ts';
 
 const timeout = 60_000;
-const status = { result: { pid: 100, version: '0.1.0', uptimeMs: 1, engine: 'native', engineReason: 'test', dir: '/nowhere', rules: 0, connections: 0, keeper: null, generations: [] } };
+const status = {
+  result: {
+    pid: 100,
+    version: '0.1.0',
+    uptimeMs: 1,
+    engine: 'native',
+    engineReason: 'test',
+    dir: '/nowhere',
+    rules: 0,
+    connections: 0,
+    keeper: null,
+    generations: [],
+  },
+};
 
 type Site = {
   server: ReleaseServer;
@@ -41,7 +65,11 @@ async function openSite(t: TestContext, { dir = '/nowhere/state', prefix = makeT
     keyFile,
     file,
     beside: () => readdirSync(dirname(file)),
-    upgrade: (...words) => runWords(['upgrade', '-d', dir, '--from', server.url, '--key', keyFile, ...words], { version: '0.1.0', self: { file, args: [] } }),
+    upgrade: (...words) =>
+      runWords(['upgrade', '-d', dir, '--from', server.url, '--key', keyFile, ...words], {
+        version: '0.1.0',
+        self: { file, args: [] },
+      }),
   };
 }
 
@@ -60,7 +88,11 @@ test('upgrade replaces what a symbolic link leads to', { timeout }, async (t) =>
   const { file, server, keyFile } = await openSite(t);
   const link = join(makeTempDir(t), 'grace');
   symlinkSync(file, link);
-  const { stdout } = await runWords(['upgrade', '-d', '/nowhere', '--key', keyFile], { version: '0.1.0', self: { file: link, args: [] }, env: { GRACE_RELEASE_URL: server.url } });
+  const { stdout } = await runWords(['upgrade', '-d', '/nowhere', '--key', keyFile], {
+    version: '0.1.0',
+    self: { file: link, args: [] },
+    env: { GRACE_RELEASE_URL: server.url },
+  });
   assert.equal(stdout, `Upgraded ${file}: 0.1.0 -> 0.2.0\n`);
   assert.equal(lstatSync(link).isSymbolicLink(), true);
   assert.equal(readFileSync(file, 'utf8'), fakeGrace('0.2.0'));
@@ -74,12 +106,19 @@ test('upgrade --check tells which version is there and changes nothing', { timeo
   };
   assert.deepEqual(await checked(), [100, 'grace 0.2.0 is there; this is 0.1.0\n']);
   assert.deepEqual(await checked('--to', '0.1.0'), [0, 'This is grace 0.1.0 already\n']);
-  assert.deepEqual(await checked('--json'), [100, '{"version":"0.1.0","available":"0.2.0","isNewer":true,"changed":false}\n']);
+  assert.deepEqual(await checked('--json'), [
+    100,
+    '{"version":"0.1.0","available":"0.2.0","isNewer":true,"changed":false}\n',
+  ]);
   await server.publish('0.1.0');
   assert.deepEqual(await checked(), [0, 'grace 0.1.0 is the newest\n']);
   assert.equal((await upgrade()).stdout, 'grace 0.1.0 is the newest\n');
   await server.publish('0.0.9');
-  assert.equal((await upgrade()).stdout, 'This is grace 0.1.0; the newest that is released is 0.0.9\n', 'no way back without being asked');
+  assert.equal(
+    (await upgrade()).stdout,
+    'This is grace 0.1.0; the newest that is released is 0.0.9\n',
+    'no way back without being asked',
+  );
   assert.equal(readFileSync(file, 'utf8'), fakeGrace('0.1.0'));
   assert.deepEqual(beside(), ['grace']);
   assert.equal((await upgrade('--to', '0.0.9')).stdout, `Downgraded ${file}: 0.1.0 -> 0.0.9\n`);
@@ -92,7 +131,10 @@ test('upgrade restarts the daemon by the path it was started from', { timeout },
   const { file, upgrade, beside } = await openSite(t, { dir: daemon.dir });
   const { exitCode, stdout } = await upgrade('--timeout', '3s');
   assert.equal(exitCode, 0);
-  assert.equal(stdout, `Upgraded ${file}: 0.1.0 -> 0.2.0\nRestarted: pid 100 (0.1.0) -> pid 200 (0.2.0)\n2 open connections will finish in the old process\n`);
+  assert.equal(
+    stdout,
+    `Upgraded ${file}: 0.1.0 -> 0.2.0\nRestarted: pid 100 (0.1.0) -> pid 200 (0.2.0)\n2 open connections will finish in the old process\n`,
+  );
   assert.deepEqual(daemon.requests.at(-1), { command: 'restart', exec: { file, args: [] }, timeoutMs: 3000 });
   assert.deepEqual(beside(), ['grace']);
 });
@@ -102,12 +144,24 @@ test('upgrade --json tells what was done', { timeout }, async (t) => {
   await using daemon = await openFakeDaemon(({ command }) => [command === 'status' ? status : { result: restarted }]);
   const { file, upgrade } = await openSite(t, { dir: daemon.dir });
   const { stdout } = await upgrade('--json');
-  assert.deepEqual(JSON.parse(stdout), { version: '0.1.0', available: '0.2.0', isNewer: true, changed: true, target: file, restarted: [{ dir: daemon.dir, ...restarted }], notes: [] });
+  assert.deepEqual(JSON.parse(stdout), {
+    version: '0.1.0',
+    available: '0.2.0',
+    isNewer: true,
+    changed: true,
+    target: file,
+    restarted: [{ dir: daemon.dir, ...restarted }],
+    notes: [],
+  });
 });
 
 test('on a terminal upgrade shows how much of it has come, and leaves nothing of that', { timeout }, async (t) => {
   const { file, server, keyFile } = await openSite(t);
-  const { stdout } = await runWords(['upgrade', '-d', '/nowhere/state', '--from', server.url, '--key', keyFile], { version: '0.1.0', self: { file, args: [] }, isTTY: true });
+  const { stdout } = await runWords(['upgrade', '-d', '/nowhere/state', '--from', server.url, '--key', keyFile], {
+    version: '0.1.0',
+    self: { file, args: [] },
+    isTTY: true,
+  });
   assert.match(stdout, /Kdownloading grace 0\.2\.0: \d[\d.]* k?B of \d[\d.]* k?B \(100 %\)/);
   assert.ok(stdout.endsWith(`\r\u001b[KUpgraded ${file}: 0.1.0 -> 0.2.0\n`));
 });
@@ -126,7 +180,10 @@ test('upgrade puts the old executable back when the new daemon does not come up'
   const { exitCode, stdout, stderr } = await upgrade();
   assert.equal(exitCode, 1);
   assert.equal(stdout, '');
-  assert.equal(stderr, `grace: cannot upgrade to 0.2.0: the new process exited with code 7 before it served\nhint: ${file} is 0.1.0 again, and the daemon goes on as before\n`);
+  assert.equal(
+    stderr,
+    `grace: cannot upgrade to 0.2.0: the new process exited with code 7 before it served\nhint: ${file} is 0.1.0 again, and the daemon goes on as before\n`,
+  );
   assert.equal(duringRestart, fakeGrace('0.2.0'));
   assert.equal(readFileSync(file, 'utf8'), fakeGrace('0.1.0'));
   assert.equal(statSync(file).ino, ino, 'it is the very same file');
@@ -159,7 +216,11 @@ test('upgrade changes nothing when the release cannot be trusted or does not run
   // The signed sums of an older release in the place of another.
   await server.publish('0.1.0');
   await server.publish('0.2.0');
-  for (const name of ['SHA256SUMS', 'SHA256SUMS.sig']) writeFileSync(join(server.directory, 'download/v0.2.0', name), readFileSync(join(server.directory, 'download/v0.1.0', name)));
+  for (const name of ['SHA256SUMS', 'SHA256SUMS.sig'])
+    writeFileSync(
+      join(server.directory, 'download/v0.2.0', name),
+      readFileSync(join(server.directory, 'download/v0.1.0', name)),
+    );
   await refuses(/what is at .* as 0\.2\.0 is 0\.1\.0/, '--to', '0.2.0');
 });
 
@@ -175,7 +236,9 @@ test('upgrade needs a place, a key, and an executable to replace', { timeout }, 
   await refuses(['--from', 'ftp://127.0.0.1', '--key', '/dev/null'], /expected an https address/);
   await refuses(['--from', 'http://127.0.0.1:1', '--key', '/dev/null'], /cannot read the public key/);
   await refuses(['--to', 'newest'], /"newest" is no version/);
-  const fromSource = await runWords(['upgrade', '--from', 'http://127.0.0.1:1', '--key', join(dirname(file), 'none')], { self: { file, args: ['main.ts'] } });
+  const fromSource = await runWords(['upgrade', '--from', 'http://127.0.0.1:1', '--key', join(dirname(file), 'none')], {
+    self: { file, args: ['main.ts'] },
+  });
   assert.equal(fromSource.exitCode, 2);
   rmSync(file);
   assert.match((await upgrade()).stderr, /cannot find the executable/);
@@ -207,14 +270,19 @@ test('an upgrade that is given up while it downloads leaves nothing behind', { t
   const aborter = new AbortController();
   server.spoil(/\.zst$/, 'silent');
   server.onRequest = (path) => void (path.endsWith('.zst') && aborter.abort(new Error('interrupted')));
-  const outcome = await runWords(['upgrade', '-d', '/nowhere', '--from', server.url, '--key', keyFile], { version: '0.1.0', self: { file, args: [] }, signal: aborter.signal });
+  const outcome = await runWords(['upgrade', '-d', '/nowhere', '--from', server.url, '--key', keyFile], {
+    version: '0.1.0',
+    self: { file, args: [] },
+    signal: aborter.signal,
+  });
   assert.deepEqual(outcome, { exitCode: 130, stdout: '', stderr: '' });
   assert.deepEqual(beside(), ['grace']);
 });
 
 test('an upgrade without space for it leaves what is there', { timeout }, async (t) => {
   const prefix = makeTempDir(t);
-  if (process.getuid?.() !== 0 || spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=256k', 'tmpfs', prefix]).status !== 0) return t.skip('it takes root to mount a small file system');
+  if (process.getuid?.() !== 0 || spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=256k', 'tmpfs', prefix]).status !== 0)
+    return t.skip('it takes root to mount a small file system');
   try {
     const { file, server, upgrade, beside } = await openSite(t, { prefix });
     for (const padding of ['x'.repeat(1024 * 1024), randomBytes(512 * 1024).toString('hex')]) {

@@ -49,14 +49,20 @@ test('Ctrl-C ends wait quietly with exit code 130', { timeout: 60_000 }, async (
   await using daemon = await openFakeDaemon(() => [{ progress: { waiting } }]);
   const aborter = new AbortController();
   const stdout = new Sink((text) => text.includes('waiting') && aborter.abort());
-  const { exitCode, stderr } = await runWords(['-d', daemon.dir, 'wait'], { stdout, isTTY: true, signal: aborter.signal });
+  const { exitCode, stderr } = await runWords(['-d', daemon.dir, 'wait'], {
+    stdout,
+    isTTY: true,
+    signal: aborter.signal,
+  });
   assert.deepEqual({ exitCode, stderr }, { exitCode: 130, stderr: '' });
   assert.ok(stdout.text.endsWith('\r\u001b[K'), 'the line is erased');
 });
 
 test('wait asks the successor when the daemon was replaced meanwhile', { timeout: 60_000 }, async () => {
   let asked = 0;
-  await using daemon = await openFakeDaemon(() => [asked++ === 0 ? { error: { message: 'replaced', exitCode: 1, retry: true } } : { result: {} }]);
+  await using daemon = await openFakeDaemon(() => [
+    asked++ === 0 ? { error: { message: 'replaced', exitCode: 1, retry: true } } : { result: {} },
+  ]);
   assert.deepEqual(await runWords(['-d', daemon.dir, 'wait']), { exitCode: 0, stdout: '', stderr: '' });
   assert.equal(daemon.requests.length, 2);
 });

@@ -16,7 +16,10 @@ const timeout = 60_000;
 
 async function serveHere(t: TestContext, handle: RequestHandler) {
   const dir = mkdtempSync(join(tmpdir(), 'grace-control-'));
-  const listener = await openListener({ kind: 'unix', path: statePaths(dir).socket, mode: 0o600, backlog: 10 }, { name: 'control' });
+  const listener = await openListener(
+    { kind: 'unix', path: statePaths(dir).socket, mode: 0o600, backlog: 10 },
+    { name: 'control' },
+  );
   const errors: unknown[] = [];
   const server = await serveControl(listener, handle, (error) => errors.push(error));
   t.after(() => {
@@ -50,12 +53,20 @@ test('a request gets its progress and its result', { timeout }, async (t) => {
 });
 
 test('an error keeps its hint and kind on the way', { timeout }, async (t) => {
-  const { dir } = await serveHere(t, () => Promise.reject(new GraceError('no', { hint: 'do yes', code: 'ERR_GRACE_USAGE' })));
-  await assert.rejects(call(dir, { command: 'ls' }), (error: GraceError) => error.message === 'no' && error.hint === 'do yes' && error.code === 'ERR_GRACE_USAGE');
+  const { dir } = await serveHere(t, () =>
+    Promise.reject(new GraceError('no', { hint: 'do yes', code: 'ERR_GRACE_USAGE' })),
+  );
+  await assert.rejects(
+    call(dir, { command: 'ls' }),
+    (error: GraceError) => error.message === 'no' && error.hint === 'do yes' && error.code === 'ERR_GRACE_USAGE',
+  );
 });
 
 test('no daemon is exit code 3', { timeout }, async () => {
-  await assert.rejects(call('/nonexistent/state', { command: 'ls' }), (error: GraceError) => error.code === 'ERR_GRACE_NO_DAEMON' && /no daemon runs/.test(error.message));
+  await assert.rejects(
+    call('/nonexistent/state', { command: 'ls' }),
+    (error: GraceError) => error.code === 'ERR_GRACE_NO_DAEMON' && /no daemon runs/.test(error.message),
+  );
 });
 
 test('a question to a daemon that has been replaced is asked again', { timeout }, async (t) => {
@@ -70,13 +81,17 @@ test('a question to a daemon that has been replaced is asked again', { timeout }
 
 test('a client that goes away cancels its request', { timeout }, async (t) => {
   const cancelled = Promise.withResolvers<void>();
-  const { dir, server } = await serveHere(t, (_, { signal }) => new Promise((_resolve, reject) => {
-    signal.addEventListener('abort', () => {
-      cancelled.resolve();
-      reject(signal.reason);
-    });
-    aborter.abort(new Error('enough'));
-  }));
+  const { dir, server } = await serveHere(
+    t,
+    (_, { signal }) =>
+      new Promise((_resolve, reject) => {
+        signal.addEventListener('abort', () => {
+          cancelled.resolve();
+          reject(signal.reason);
+        });
+        aborter.abort(new Error('enough'));
+      }),
+  );
   const aborter = new AbortController();
   await assert.rejects(call(dir, { command: 'wait' }, { signal: aborter.signal }), /enough/);
   await cancelled.promise;
@@ -85,7 +100,14 @@ test('a client that goes away cancels its request', { timeout }, async (t) => {
 
 test('what is no request is answered with an error, and the next client is served', { timeout }, async (t) => {
   const { dir, errors } = await serveHere(t, () => Promise.resolve({ rows: [] }));
-  for (const bad of ['hello\n', '{}\n', '[1]\n', '{"command":"fly"}\n', '{"command":"start","src":"tcp:1"}\n', 'null\n']) {
+  for (const bad of [
+    'hello\n',
+    '{}\n',
+    '[1]\n',
+    '{"command":"fly"}\n',
+    '{"command":"start","src":"tcp:1"}\n',
+    'null\n',
+  ]) {
     const answer = JSON.parse(await sendRaw(dir, bad));
     assert.equal(typeof answer.error.message, 'string', bad);
     assert.equal(answer.error.exitCode, 1);
@@ -108,5 +130,10 @@ test('a mistake of the daemon itself is an error for the client and is told to t
 
 test('an answer that is not understood is told of as one of another version', { timeout }, async (t) => {
   const { dir } = await serveHere(t, (() => Promise.resolve({ rows: [{ src: 5 }] })) as never);
-  await assert.rejects(call(dir, { command: 'ls' }), (error: GraceError) => error.message.startsWith('the answer of the daemon to "ls" is not understood: ') && /different versions/.test(error.hint ?? ''));
+  await assert.rejects(
+    call(dir, { command: 'ls' }),
+    (error: GraceError) =>
+      error.message.startsWith('the answer of the daemon to "ls" is not understood: ') &&
+      /different versions/.test(error.hint ?? ''),
+  );
 });

@@ -58,7 +58,9 @@ test('a daemon that closes every connection without a word is given up on after 
     socket.end();
   });
   const began = performance.now();
-  await assert.rejects(call(dir, { command: 'ls' }), { message: `the daemon in ${dir} does not answer: it closes every connection without a word` });
+  await assert.rejects(call(dir, { command: 'ls' }), {
+    message: `the daemon in ${dir} does not answer: it closes every connection without a word`,
+  });
   assert.ok(performance.now() - began < 8000);
   assert.ok(asked > 2 && asked <= 120, `asked ${asked} times`);
 });

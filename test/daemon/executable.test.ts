@@ -22,24 +22,40 @@ function makeFiles() {
   return temp;
 }
 
-test('an executable that cannot be run is refused before a restart begins, with the reason and what to do', { skip }, () => {
-  using temp = makeFiles();
-  checkExecutable(invocation(temp.file('whole')));
-  for (const [name, why] of [
-    ['missing', /no such file/],
-    ['directory', /it is not a file/],
-    ['forbidden', /permission denied/],
-    ['cut', /it is cut off/],
-  ] as const) {
-    assert.throws(() => checkExecutable(invocation(temp.file(name))), { name: 'GraceError', message: why, hint: 'name another executable with --exec PATH' }, name);
-  }
-});
+test(
+  'an executable that cannot be run is refused before a restart begins, with the reason and what to do',
+  { skip },
+  () => {
+    using temp = makeFiles();
+    checkExecutable(invocation(temp.file('whole')));
+    for (const [name, why] of [
+      ['missing', /no such file/],
+      ['directory', /it is not a file/],
+      ['forbidden', /permission denied/],
+      ['cut', /it is cut off/],
+    ] as const) {
+      assert.throws(
+        () => checkExecutable(invocation(temp.file(name))),
+        { name: 'GraceError', message: why, hint: 'name another executable with --exec PATH' },
+        name,
+      );
+    }
+  },
+);
 
 test('status tells of an executable on disk that could not be started', { skip }, () => {
   using temp = makeFiles();
   assert.equal(problemOfExecutable(invocation(temp.file('whole'))), null);
-  for (const [name, why] of [['missing', 'no such file'], ['cut', 'it is cut off'], ['text', 'it is no program'], ['forbidden', 'permission denied']] as const) {
-    assert.ok(problemOfExecutable(invocation(temp.file(name)))?.includes(`${temp.file(name)} cannot be started: ${why}`), name);
+  for (const [name, why] of [
+    ['missing', 'no such file'],
+    ['cut', 'it is cut off'],
+    ['text', 'it is no program'],
+    ['forbidden', 'permission denied'],
+  ] as const) {
+    assert.ok(
+      problemOfExecutable(invocation(temp.file(name)))?.includes(`${temp.file(name)} cannot be started: ${why}`),
+      name,
+    );
   }
 });
 

@@ -23,7 +23,8 @@ test('one that was replaced neither serves, restarts, stops nor ends again', () 
   lifecycle.serves();
   lifecycle.restarts();
   lifecycle.isReplaced();
-  for (const step of ['serves', 'resumes', 'isReplaced', 'stops', 'ends'] as const) assert.throws(() => lifecycle[step](), TypeError);
+  for (const step of ['serves', 'resumes', 'isReplaced', 'stops', 'ends'] as const)
+    assert.throws(() => lifecycle[step](), TypeError);
   assert.throws(() => lifecycle.restarts(), /the daemon is stopping/);
   assert.equal(lifecycle.phase, 'replaced');
 });

@@ -11,18 +11,28 @@ import { readPage, root, sectionOf } from './page.ts';
 test('every command and option is in the reference', () => {
   const text = readPage('src/cli/README.md') + readPage('src/upgrade/README.md');
   const names = commands.flatMap(({ name, options }) => [name, ...options.map((option) => `--${option.name}`)]);
-  const missing = [...names, ...globalOptions.map(({ name }) => `--${name}`)].filter((name) => !new RegExp(`\`(grace )?([^\`]*, )?${name}[ \`=]`).test(text));
+  const missing = [...names, ...globalOptions.map(({ name }) => `--${name}`)].filter(
+    (name) => !new RegExp(`\`(grace )?([^\`]*, )?${name}[ \`=]`).test(text),
+  );
   assert.deepEqual([...new Set(missing)], []);
 });
 
 test('every type of endpoint is on the page of endpoints, with its parameters', () => {
   const text = readPage('src/endpoint/README.md');
-  const names = Object.values({ ...serverShapes, ...clientShapes }).flatMap(({ type, parameters }) => [type, ...Object.keys(parameters)]);
-  assert.deepEqual([...new Set(names)].filter((name) => !new RegExp(`\\b${name}\\b`, 'i').test(text)), []);
+  const names = Object.values({ ...serverShapes, ...clientShapes }).flatMap(({ type, parameters }) => [
+    type,
+    ...Object.keys(parameters),
+  ]);
+  assert.deepEqual(
+    [...new Set(names)].filter((name) => !new RegExp(`\\b${name}\\b`, 'i').test(text)),
+    [],
+  );
 });
 
 test('every variable of the environment is in the table', () => {
-  const files = globSync(['src/**/*.ts', 'scripts/**/*'], { cwd: root, withFileTypes: true }).filter((entry) => entry.isFile());
+  const files = globSync(['src/**/*.ts', 'scripts/**/*'], { cwd: root, withFileTypes: true }).filter((entry) =>
+    entry.isFile(),
+  );
   const sources = files.map((entry) => readFileSync(join(entry.parentPath, entry.name), 'utf8')).join('\n');
   const builtIn = new Set([...sources.matchAll(/declare const (GRACE_\w+)/g)].map(([, name]) => name));
   const names = [...new Set(sources.match(/\bGRACE_[A-Z_]*[A-Z]\b/g))].filter((name) => !builtIn.has(name));

@@ -14,7 +14,9 @@ test('every exported name has a docstring', () => {
   assert.ok(files.length > 200);
   const bare = files.flatMap((file) => {
     const lines = readFileSync(join(root, file), 'utf8').split('\n');
-    return lines.flatMap((line, index) => (declaration.test(line) && !(lines[index - 1] ?? '').endsWith('*/') ? [`${file}:${index + 1}: ${line}`] : []));
+    return lines.flatMap((line, index) =>
+      declaration.test(line) && !(lines[index - 1] ?? '').endsWith('*/') ? [`${file}:${index + 1}: ${line}`] : [],
+    );
   });
   assert.deepEqual(bare, []);
 });

@@ -28,8 +28,13 @@ for (const page of pages()) {
 
 test('every page is reached from the first one', () => {
   const reached = new Set(['README.md']);
-  for (const page of reached) for (const { file } of localLinks(page)) if (file.endsWith('.md') && existsSync(join(root, file))) reached.add(file);
-  assert.deepEqual(pages().filter((page) => !reached.has(page)), []);
+  for (const page of reached)
+    for (const { file } of localLinks(page))
+      if (file.endsWith('.md') && existsSync(join(root, file))) reached.add(file);
+  assert.deepEqual(
+    pages().filter((page) => !reached.has(page)),
+    [],
+  );
 });
 
 test('the first page is no longer than somebody reads', () => {

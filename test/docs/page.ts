@@ -8,7 +8,10 @@ export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 /** Every page, by its path below the root. */
 export function pages(directory = root): string[] {
   const isElsewhere = (name: string) => /(^|\/)(node_modules|dist|\.git)$/.test(name);
-  return [...globSync('**/*.md', { cwd: directory, exclude: isElsewhere }), ...globSync('.github/*.md', { cwd: directory })].sort();
+  return [
+    ...globSync('**/*.md', { cwd: directory, exclude: isElsewhere }),
+    ...globSync('.github/*.md', { cwd: directory }),
+  ].sort();
 }
 
 export function readPage(page: string, directory = root): string {
@@ -48,9 +51,12 @@ export function stepsOf(text: string): Step[] {
   const blocks = [...text.matchAll(/^```[a-z]*\n(.*?)^```$/gms)].map(([, block = '']) => block);
   return blocks.flatMap((block) => {
     if (!/^\$ /m.test(block)) return [{ command: block, output: '' }];
-    return block.split(/^\$ /m).slice(1).map((step) => {
-      const [command = '', ...output] = step.split('\n');
-      return { command, output: output.join('\n') };
-    });
+    return block
+      .split(/^\$ /m)
+      .slice(1)
+      .map((step) => {
+        const [command = '', ...output] = step.split('\n');
+        return { command, output: output.join('\n') };
+      });
   });
 }

@@ -11,7 +11,8 @@ const alone = ['unshare', '-rn', 'sh', '-c', 'ip link set lo up && exec "$@"', '
 
 function whyNot(): string | false {
   if (runtime !== 'executable' || process.platform !== 'linux') return 'the built executable on Linux';
-  if (spawnSync(alone[0]!, [...alone.slice(1), 'true']).status !== 0) return 'it needs a network of its own, and iproute2';
+  if (spawnSync(alone[0]!, [...alone.slice(1), 'true']).status !== 0)
+    return 'it needs a network of its own, and iproute2';
   return ['curl', 'openssl'].find((name) => spawnSync(name, ['--help']).error) ?? false;
 }
 
@@ -23,9 +24,12 @@ const patient = (command: string) => command.replace(/^grace restart$/, '$& --ti
 
 /** What the next line takes for granted, and a person's typing gives time for. */
 function settle(command: string): string {
-  const waits = [...command.matchAll(/listen\(([0-9]+)\)/g)].map(([, port]) => `until (exec 4<>/dev/tcp/127.0.0.1/${port}) 2>/dev/null; do sleep 0.05; done`);
+  const waits = [...command.matchAll(/listen\(([0-9]+)\)/g)].map(
+    ([, port]) => `until (exec 4<>/dev/tcp/127.0.0.1/${port}) 2>/dev/null; do sleep 0.05; done`,
+  );
   // The daemon has the client, which a connection in the kernel's queue does not yet say.
-  if (command.startsWith('exec 3<>')) waits.push('until grace ls --json | grep -q \'"connections":1\'; do sleep 0.05; done');
+  if (command.startsWith('exec 3<>'))
+    waits.push('until grace ls --json | grep -q \'"connections":1\'; do sleep 0.05; done');
   return waits.join('\n');
 }
 
@@ -45,7 +49,9 @@ test('the quick start of README does what it shows', { timeout: 180_000, skip: w
 });
 
 test('what pages show of grace endpoint is what it says', { timeout: 60_000 }, async () => {
-  const shown = pages().flatMap((page) => stepsOf(readPage(page)).filter(({ command }) => command.startsWith('grace endpoint ')));
+  const shown = pages().flatMap((page) =>
+    stepsOf(readPage(page)).filter(({ command }) => command.startsWith('grace endpoint ')),
+  );
   assert.ok(shown.length >= 2, `${shown.length} samples`);
   for (const { command, output } of shown) {
     const { stdout, stderr } = await startProgram(command.split(' ').slice(1)).ended;

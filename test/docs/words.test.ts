@@ -23,10 +23,13 @@ const replaced: Readonly<Record<string, string>> = {
 
 test('the words of the glossary are those of the source', () => {
   const glossary = sectionOf(readPage('src/README.md'), 'Words');
-  for (const word of new Set(Object.values(replaced))) assert.match(glossary, new RegExp(`^\\| [^|]*\\b${word}\\b`, 'm'), word);
+  for (const word of new Set(Object.values(replaced)))
+    assert.match(glossary, new RegExp(`^\\| [^|]*\\b${word}\\b`, 'm'), word);
   const found = globSync('src/**/*.ts', { cwd: root }).flatMap((file) => {
     const words = readFileSync(join(root, file), 'utf8').match(/[A-Za-z]+/g) ?? [];
-    return words.filter((word) => Object.hasOwn(replaced, word)).map((word) => `${file}: ${word}, for ${replaced[word]}`);
+    return words
+      .filter((word) => Object.hasOwn(replaced, word))
+      .map((word) => `${file}: ${word}, for ${replaced[word]}`);
   });
   assert.deepEqual(found, []);
 });

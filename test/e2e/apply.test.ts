@@ -21,8 +21,15 @@ test('apply starts, switches and stops what differs, and export | apply changes 
   const moved = await openClient(t, { path: `${grace.dir}-moved` });
   const gone = await openClient(t, { path: `${grace.dir}-gone` });
   for (const client of [kept, moved, gone]) assert.equal(await client.line(), 'blue');
-  writeFileSync(file, `rules:\n  - {src: '${unix('kept')}', dst: '${blue.endpoint}'}\n  - {src: '${unix('moved')}', dst: '${green.endpoint}', name: moved}\n  - {src: '${unix('new')}', dst: '${green.endpoint}'}\n`);
-  const lines = [`stop ${unix('gone')}`, `start ${unix('new')} ${green.endpoint}`, `switch ${unix('moved')} ${green.endpoint}`];
+  writeFileSync(
+    file,
+    `rules:\n  - {src: '${unix('kept')}', dst: '${blue.endpoint}'}\n  - {src: '${unix('moved')}', dst: '${green.endpoint}', name: moved}\n  - {src: '${unix('new')}', dst: '${green.endpoint}'}\n`,
+  );
+  const lines = [
+    `stop ${unix('gone')}`,
+    `start ${unix('new')} ${green.endpoint}`,
+    `switch ${unix('moved')} ${green.endpoint}`,
+  ];
   assert.equal(await grace.ok('apply', file, '--dry-run'), `${lines.join('\n')}\nWould apply 3 changes\n`);
   assert.equal((await grace.ls()).length, 3);
   const applying = grace.spawn('apply', file);
@@ -36,7 +43,10 @@ test('apply starts, switches and stops what differs, and export | apply changes 
   assert.equal(await kept.echo('nor this one'), 'nor this one');
   assert.equal(await (await openClient(t, { path: `${grace.dir}-moved` })).line(), 'green');
   assert.equal(await grace.ok('apply', file), 'No changes\n');
-  const names = (await grace.ls()).filter(({ active }) => active).map(({ name }) => name).sort();
+  const names = (await grace.ls())
+    .filter(({ active }) => active)
+    .map(({ name }) => name)
+    .sort();
   assert.deepEqual(names, ['kept', 'moved', undefined]);
   const exported = await grace.ok('export');
   const [command = '', ...before] = program;
@@ -53,14 +63,23 @@ test('a destination that does not accept is not switched to, and what was done b
   const src = `unix:${grace.dir}-a`;
   await grace.ok('start', src, blue.endpoint);
   const file = `${grace.dir}.yaml`;
-  writeFileSync(file, `rules:\n  - {src: '${src}', dst: 'tcp:${ownLoopback}:1'}\n  - {src: 'unix:${grace.dir}-b', dst: '${blue.endpoint}'}\n`);
+  writeFileSync(
+    file,
+    `rules:\n  - {src: '${src}', dst: 'tcp:${ownLoopback}:1'}\n  - {src: 'unix:${grace.dir}-b', dst: '${blue.endpoint}'}\n`,
+  );
   const { code, stdout, stderr } = await grace.run('apply', file);
   assert.equal(code, 5);
   assert.equal(stdout, `start unix:${grace.dir}-b ${blue.endpoint}\n`);
-  assert.match(stderr, /^grace: switch unix:\S+ tcp:\S+: cannot switch .*ECONNREFUSED.* \(1 of 2 changes were made\)\nhint: /);
+  assert.match(
+    stderr,
+    /^grace: switch unix:\S+ tcp:\S+: cannot switch .*ECONNREFUSED.* \(1 of 2 changes were made\)\nhint: /,
+  );
   const { code: forced, stdout: done } = await grace.run('apply', file, '--no-check', '--json');
   assert.equal(forced, 0);
-  assert.deepEqual(JSON.parse(done), { changes: [{ change: 'switch', src, dst: `tcp:${ownLoopback}:1` }], isDryRun: false });
+  assert.deepEqual(JSON.parse(done), {
+    changes: [{ change: 'switch', src, dst: `tcp:${ownLoopback}:1` }],
+    isDryRun: false,
+  });
 });
 
 test('apply --watch follows the file, whatever is wrong with it in between', options, async (t) => {
@@ -76,7 +95,11 @@ test('apply --watch follows the file, whatever is wrong with it in between', opt
   write(blue.endpoint);
   const watching = grace.spawn('apply', file, '--watch');
   t.after(() => void watching.child.kill('SIGKILL'));
-  const said = (text: string) => until(`it says ${text}`, () => watching.outcome().stdout.includes(text) || watching.outcome().stderr.includes(text));
+  const said = (text: string) =>
+    until(
+      `it says ${text}`,
+      () => watching.outcome().stdout.includes(text) || watching.outcome().stderr.includes(text),
+    );
   await said('Applied 2 changes\n');
   write('nonsense');
   await said('.yaml:2:');

@@ -29,7 +29,12 @@ export async function startBackend(t: TestContext, name: string, { path }: { pat
     server.close();
   });
   const port = path === undefined ? (server.address() as AddressInfo).port : 0;
-  return { endpoint: path === undefined ? `tcp:host=127.0.0.1:port=${port}` : `unix:${path}`, port, connections, server };
+  return {
+    endpoint: path === undefined ? `tcp:host=127.0.0.1:port=${port}` : `unix:${path}`,
+    port,
+    connections,
+    server,
+  };
 }
 
 export type Client = {
@@ -42,7 +47,10 @@ export type Client = {
 };
 
 /** Connect and collect lines. */
-export async function openClient(t: TestContext, where: { port: number; host?: string } | { path: string }): Promise<Client> {
+export async function openClient(
+  t: TestContext,
+  where: { port: number; host?: string } | { path: string },
+): Promise<Client> {
   const socket = 'port' in where ? connect({ host: '127.0.0.1', ...where }) : connect(where);
   t.after(() => void socket.destroy());
   let text = '';

@@ -23,10 +23,41 @@ function openssl(...args: string[]): string {
 type Certificate = { days?: number; key?: string[] };
 
 /** Key and certificate for www.example.com in one file each; `days` may lie in the past. */
-function makeOwn(dir: string, name: string, { days = 30, key = ['ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1'] }: Certificate = {}): { key: string; cert: string } {
+function makeOwn(
+  dir: string,
+  name: string,
+  { days = 30, key = ['ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1'] }: Certificate = {},
+): { key: string; cert: string } {
   const file = (end: string) => join(dir, `${name}.${end}`);
-  openssl('req', '-new', '-nodes', '-newkey', ...key, '-subj', '/CN=www.example.com', '-addext', 'subjectAltName=DNS:www.example.com', '-keyout', file('key'), '-out', file('csr'));
-  openssl('x509', '-req', '-in', file('csr'), '-copy_extensions', 'copy', '-signkey', file('key'), '-days', String(days), '-out', file('crt'));
+  openssl(
+    'req',
+    '-new',
+    '-nodes',
+    '-newkey',
+    ...key,
+    '-subj',
+    '/CN=www.example.com',
+    '-addext',
+    'subjectAltName=DNS:www.example.com',
+    '-keyout',
+    file('key'),
+    '-out',
+    file('csr'),
+  );
+  openssl(
+    'x509',
+    '-req',
+    '-in',
+    file('csr'),
+    '-copy_extensions',
+    'copy',
+    '-signkey',
+    file('key'),
+    '-days',
+    String(days),
+    '-out',
+    file('crt'),
+  );
   return { key: file('key'), cert: file('crt') };
 }
 
@@ -38,45 +69,58 @@ function files(t: TestContext) {
 
 type Row = { src: string; warnings?: string[] };
 
-test('ls, status and log tell of a certificate that has ended, until a reload finds a new one', { timeout }, async (t) => {
-  const grace = makeGrace(t);
-  const { dir } = files(t);
-  const backend = await startBackend(t, 'A');
-  const old = makeOwn(dir, 'old', { days: -1 });
-  const fresh = makeOwn(dir, 'fresh');
-  const [key, cert] = [join(dir, 'used.key'), join(dir, 'used.crt')];
-  const use = (pair: { key: string; cert: string }) => {
-    copyFileSync(pair.key, key);
-    copyFileSync(pair.cert, cert);
-  };
-  use(fresh);
-  const src = `ssl:0:privateKey=${key}:certKey=${cert}:interface=127.0.0.1`;
-  await grace.ok('start', src, backend.endpoint);
-  const warnings = async () => (JSON.parse(await grace.ok('ls', '--json')) as Row[]).map((row) => row.warnings);
-  assert.deepEqual(await warnings(), [undefined]);
+test(
+  'ls, status and log tell of a certificate that has ended, until a reload finds a new one',
+  { timeout },
+  async (t) => {
+    const grace = makeGrace(t);
+    const { dir } = files(t);
+    const backend = await startBackend(t, 'A');
+    const old = makeOwn(dir, 'old', { days: -1 });
+    const fresh = makeOwn(dir, 'fresh');
+    const [key, cert] = [join(dir, 'used.key'), join(dir, 'used.crt')];
+    const use = (pair: { key: string; cert: string }) => {
+      copyFileSync(pair.key, key);
+      copyFileSync(pair.cert, cert);
+    };
+    use(fresh);
+    const src = `ssl:0:privateKey=${key}:certKey=${cert}:interface=127.0.0.1`;
+    await grace.ok('start', src, backend.endpoint);
+    const warnings = async () => (JSON.parse(await grace.ok('ls', '--json')) as Row[]).map((row) => row.warnings);
+    assert.deepEqual(await warnings(), [undefined]);
 
-  use(old);
-  const { pid } = await grace.status();
-  process.kill(pid, 'SIGHUP');
-  await until('the log says so', () => /used\.crt.*www\.example\.com expired on/.test(grace.log()));
-  assert.match((await warnings())[0]!.join(), /used\.crt": the certificate of www\.example\.com expired on \d{4}-\d\d-\d\d$/);
-  const listed = await grace.run('ls');
-  assert.match(listed.stdout, /active/);
-  assert.match(listed.stderr, /^note: ssl:0:.*: certKey ".*used\.crt": the certificate of www\.example\.com expired on /m);
-  assert.match(await grace.ok('status'), /^warning +ssl:0:.* expired on /m);
-  assert.match((JSON.parse(await grace.ok('status', '--json')) as { warnings: string[] }).warnings.join(), / expired on /);
-  // Once for each change, not at each look.
-  process.kill(pid, 'SIGHUP');
-  await until('it was reloaded again', () => grace.log().match(/certificates reloaded/g)?.length === 2);
-  assert.equal(grace.log().match(/ expired on /g)?.length, 1);
-  // The successor looks for itself.
-  await grace.ok('restart');
-  assert.match((await warnings())[0]!.join(), / expired on /);
+    use(old);
+    const { pid } = await grace.status();
+    process.kill(pid, 'SIGHUP');
+    await until('the log says so', () => /used\.crt.*www\.example\.com expired on/.test(grace.log()));
+    assert.match(
+      (await warnings())[0]!.join(),
+      /used\.crt": the certificate of www\.example\.com expired on \d{4}-\d\d-\d\d$/,
+    );
+    const listed = await grace.run('ls');
+    assert.match(listed.stdout, /active/);
+    assert.match(
+      listed.stderr,
+      /^note: ssl:0:.*: certKey ".*used\.crt": the certificate of www\.example\.com expired on /m,
+    );
+    assert.match(await grace.ok('status'), /^warning +ssl:0:.* expired on /m);
+    assert.match(
+      (JSON.parse(await grace.ok('status', '--json')) as { warnings: string[] }).warnings.join(),
+      / expired on /,
+    );
+    // Once for each change, not at each look.
+    process.kill(pid, 'SIGHUP');
+    await until('it was reloaded again', () => grace.log().match(/certificates reloaded/g)?.length === 2);
+    assert.equal(grace.log().match(/ expired on /g)?.length, 1);
+    // The successor looks for itself.
+    await grace.ok('restart');
+    assert.match((await warnings())[0]!.join(), / expired on /);
 
-  use(fresh);
-  process.kill((await grace.status()).pid, 'SIGHUP');
-  await until('there is nothing to be said any more', async () => (await warnings())[0] === undefined);
-});
+    use(fresh);
+    process.kill((await grace.status()).pid, 'SIGHUP');
+    await until('there is nothing to be said any more', async () => (await warnings())[0] === undefined);
+  },
+);
 
 test('a switch to a destination with a certificate of ours that ends says so, and goes on', { timeout }, async (t) => {
   const grace = makeGrace(t);
@@ -107,8 +151,14 @@ test('what OpenSSL refuses is said with file and advice before a daemon is start
   const cases: [endpoint: string, said: RegExp][] = [
     [`ssl:0:privateKey=${weak.key}:certKey=${weak.cert}`, /weak\.crt": .*key too small[^]*hint: .*prime256v1/],
     [`ssl:0:privateKey=${pem.key}:certKey=${pem.fullChain}:dhParameters=${weakDh}`, /weak-dh\.pem": .*\n?[^]*hint: /],
-    [`ssl:0:privateKey=${pem.key}:certKey=${pem.fullChain}:dhParameters=${otherDh}`, /other-dh\.pem": X9\.42 parameters[^]*hint: /],
-    [`ssl:0:privateKey=${pem.key}:certKey=${pem.otherCert}`, /leaf\.key": key does not match certificate ".*other\.crt"/],
+    [
+      `ssl:0:privateKey=${pem.key}:certKey=${pem.fullChain}:dhParameters=${otherDh}`,
+      /other-dh\.pem": X9\.42 parameters[^]*hint: /,
+    ],
+    [
+      `ssl:0:privateKey=${pem.key}:certKey=${pem.otherCert}`,
+      /leaf\.key": key does not match certificate ".*other\.crt"/,
+    ],
   ];
   // Deno's TLS has no finite-field Diffie-Hellman, and passes over the parameters.
   const refused = cases.filter(([endpoint]) => runtime !== 'deno' || !endpoint.includes('dhParameters='));
@@ -131,39 +181,48 @@ test('what OpenSSL refuses is said with file and advice before a daemon is start
     assert.match(added.stderr, said);
   }
   assert.equal((await grace.ls()).length, 1);
-  const switched = await grace.run('switch', src, `ssl:127.0.0.1:1:certKey=${weak.cert}:privateKey=${weak.key}`, '--no-check');
+  const switched = await grace.run(
+    'switch',
+    src,
+    `ssl:127.0.0.1:1:certKey=${weak.cert}:privateKey=${weak.key}`,
+    '--no-check',
+  );
   assert.notEqual(switched.code, 0);
   assert.match(switched.stderr, /weak\.crt": .*key too small/);
   assert.equal((await grace.ls())[0]!.dst, backend.endpoint);
 });
 
-test('a rule whose files OpenSSL refuses when the daemon comes back is named in ls and log, the others are served', { timeout }, async (t) => {
-  const grace = makeGrace(t);
-  const { dir } = files(t);
-  const backend = await startBackend(t, 'A');
-  const weak = makeOwn(dir, 'weak', { key: ['rsa:1024'] });
-  const used = makeOwn(dir, 'used');
-  const src = `ssl:0:privateKey=${used.key}:certKey=${used.cert}:interface=127.0.0.1`;
-  const plain = 'tcp:0:interface=127.0.0.1';
-  await grace.ok('start', src, backend.endpoint);
-  await grace.ok('start', plain, backend.endpoint);
-  copyFileSync(weak.key, used.key);
-  copyFileSync(weak.cert, used.cert);
-  const restarted = await grace.run('restart');
-  assert.equal(restarted.code, 1);
-  assert.match(restarted.stderr, /used\.crt": .*key too small/);
-  // A reload keeps the old ones, and says why.
-  process.kill((await grace.status()).pid, 'SIGHUP');
-  await until('the log says so', () => /certificates not reloaded/.test(grace.log()));
-  assert.match(grace.log(), /used\.crt.*key too small/);
+test(
+  'a rule whose files OpenSSL refuses when the daemon comes back is named in ls and log, the others are served',
+  { timeout },
+  async (t) => {
+    const grace = makeGrace(t);
+    const { dir } = files(t);
+    const backend = await startBackend(t, 'A');
+    const weak = makeOwn(dir, 'weak', { key: ['rsa:1024'] });
+    const used = makeOwn(dir, 'used');
+    const src = `ssl:0:privateKey=${used.key}:certKey=${used.cert}:interface=127.0.0.1`;
+    const plain = 'tcp:0:interface=127.0.0.1';
+    await grace.ok('start', src, backend.endpoint);
+    await grace.ok('start', plain, backend.endpoint);
+    copyFileSync(weak.key, used.key);
+    copyFileSync(weak.cert, used.cert);
+    const restarted = await grace.run('restart');
+    assert.equal(restarted.code, 1);
+    assert.match(restarted.stderr, /used\.crt": .*key too small/);
+    // A reload keeps the old ones, and says why.
+    process.kill((await grace.status()).pid, 'SIGHUP');
+    await until('the log says so', () => /certificates not reloaded/.test(grace.log()));
+    assert.match(grace.log(), /used\.crt.*key too small/);
 
-  await grace.ok('stop', '--now');
-  await grace.run('start', plain, backend.endpoint);
-  const failed = (await grace.ls()).find((row) => row.src === src);
-  assert.match(failed?.error ?? '', /used\.crt": .*key too small/);
-  assert.match((await grace.run('ls')).stderr, /^note: ssl:0:.* is not served: .*used\.crt": .*key too small/m);
-  assert.ok((await grace.port(plain)) > 0);
-});
+    await grace.ok('stop', '--now');
+    await grace.run('start', plain, backend.endpoint);
+    const failed = (await grace.ls()).find((row) => row.src === src);
+    assert.match(failed?.error ?? '', /used\.crt": .*key too small/);
+    assert.match((await grace.run('ls')).stderr, /^note: ssl:0:.* is not served: .*used\.crt": .*key too small/m);
+    assert.ok((await grace.port(plain)) > 0);
+  },
+);
 
 test('a certificate of ours for a destination that ends is told of at a reload', { timeout }, async (t) => {
   const grace = makeGrace(t);
@@ -186,7 +245,10 @@ test('for one name a client gets the certificate that it can use, RSA or ECDSA',
   const backend = await startBackend(t, 'A');
   const served = join(dir, 'served');
   mkdirSync(served);
-  for (const [name, key] of [['rsa', ['rsa:2048']], ['ec', undefined]] as const) {
+  for (const [name, key] of [
+    ['rsa', ['rsa:2048']],
+    ['ec', undefined],
+  ] as const) {
     const pair = makeOwn(dir, name, key ? { key: [...key] } : {});
     writeFileSync(join(served, `${name}.pem`), readFileSync(pair.key, 'utf8') + readFileSync(pair.cert, 'utf8'));
   }
@@ -206,7 +268,11 @@ test('for one name a client gets the certificate that it can use, RSA or ECDSA',
 
 /** The kind of key that openssl met, and that it was greeted by the backend. */
 async function keyKindFor(port: number, ...args: string[]): Promise<string> {
-  const client = spawn('openssl', ['s_client', '-connect', `127.0.0.1:${port}`, '-servername', 'www.example.com', ...args], { stdio: ['pipe', 'pipe', 'ignore'] });
+  const client = spawn(
+    'openssl',
+    ['s_client', '-connect', `127.0.0.1:${port}`, '-servername', 'www.example.com', ...args],
+    { stdio: ['pipe', 'pipe', 'ignore'] },
+  );
   let output = '';
   client.stdout.setEncoding('utf8').on('data', (text: string) => {
     output += text;

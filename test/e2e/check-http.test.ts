@@ -13,7 +13,11 @@ const options = { timeout: 120_000 };
 const src = 'tcp:0:interface=127.0.0.1';
 
 /** A server that answers /up with the status that it has at the time, and anything else with its name. */
-async function startWeb(t: TestContext, name: string, { path }: { path?: string } = {}): Promise<{ dst: string; status: number; headers: http.IncomingHttpHeaders[] }> {
+async function startWeb(
+  t: TestContext,
+  name: string,
+  { path }: { path?: string } = {},
+): Promise<{ dst: string; status: number; headers: http.IncomingHttpHeaders[] }> {
   const web = { dst: '', status: 200, headers: [] as http.IncomingHttpHeaders[] };
   const server = http.createServer((request, response) => {
     if (request.url !== '/up') return void response.end(name);
@@ -42,11 +46,20 @@ test('switch --check-http switches to what answers well, and to nothing else', o
   const port = await grace.port(src);
   green.status = 503;
   const refused = await grace.run('switch', 'web', green.dst, '--check-http', '/up');
-  assert.deepEqual(refused, { code: 5, stdout: '', stderr: `grace: cannot switch ${src} to ${green.dst}: GET /up: answered 503, not 200-399\nhint: nothing was changed\n` });
+  assert.deepEqual(refused, {
+    code: 5,
+    stdout: '',
+    stderr: `grace: cannot switch ${src} to ${green.dst}: GET /up: answered 503, not 200-399\nhint: nothing was changed\n`,
+  });
   assert.equal(await get(port), 'blue');
   const { code, stdout } = await grace.run('switch', 'web', green.dst, '--check-http', '/up=200', '--json');
   assert.equal(code, 5);
-  assert.deepEqual(JSON.parse(stdout), { error: `cannot switch ${src} to ${green.dst}: GET /up: answered 503, not 200`, hint: 'nothing was changed', code: 'ERR_GRACE_NOT_ACCEPTED', exitCode: 5 });
+  assert.deepEqual(JSON.parse(stdout), {
+    error: `cannot switch ${src} to ${green.dst}: GET /up: answered 503, not 200`,
+    hint: 'nothing was changed',
+    code: 'ERR_GRACE_NOT_ACCEPTED',
+    exitCode: 5,
+  });
   green.status = 204;
   assert.equal(await grace.ok('switch', 'web', green.dst, '--check-http', '/up'), 'Switched\n');
   assert.equal(await get(port), 'green');
@@ -56,7 +69,12 @@ test('switch --check-http switches to what answers well, and to nothing else', o
   assert.equal((await grace.run('start', src, green.dst, '--check-http', '/up')).code, 5);
   assert.equal(await get(port), 'green');
   const { version } = await grace.status();
-  assert.deepEqual(green.headers.at(-1), { host: green.dst.slice('tcp:'.length), 'user-agent': `grace/${version}`, accept: '*/*', connection: 'close' });
+  assert.deepEqual(green.headers.at(-1), {
+    host: green.dst.slice('tcp:'.length),
+    'user-agent': `grace/${version}`,
+    accept: '*/*',
+    connection: 'close',
+  });
 });
 
 test('switch --check-http says what is no HTTP, and what does not answer in time', options, async (t) => {
@@ -74,7 +92,15 @@ test('switch --check-http says what is no HTTP, and what does not answer in time
     server.close();
   });
   await once(server, 'listening');
-  const late = await grace.run('switch', src, `tcp:127.0.0.1:${(server.address() as AddressInfo).port}`, '--check-http', '/up', '--timeout', '200ms');
+  const late = await grace.run(
+    'switch',
+    src,
+    `tcp:127.0.0.1:${(server.address() as AddressInfo).port}`,
+    '--check-http',
+    '/up',
+    '--timeout',
+    '200ms',
+  );
   assert.deepEqual([late.code, late.stdout], [5, '']);
   assert.match(late.stderr, /: GET \/up: no answer in 0\.2s\nhint: nothing was changed\n$/);
   assert.equal((await grace.ls())[0]?.dst, blue.dst);
@@ -109,32 +135,44 @@ test('switch --check-http --wait then waits for the connections to the earlier d
   assert.equal(green.headers[0]?.host, 'localhost');
 });
 
-test('start --check-http starts nothing for a destination that does not answer well, and leaves no daemon', options, async (t) => {
-  const [blue, green] = [await startWeb(t, 'blue'), await startWeb(t, 'green')];
-  const grace = makeGrace(t);
-  blue.status = 500;
-  const refused = await grace.run('start', src, blue.dst, '--check-http', '/up');
-  assert.deepEqual(refused, { code: 5, stdout: '', stderr: `grace: cannot start ${src} to ${blue.dst}: GET /up: answered 500, not 200-399\nhint: nothing was started\n` });
-  assert.equal((await grace.run('status')).code, 3);
-  blue.status = 200;
-  assert.equal(await grace.ok('start', '--switch', src, blue.dst, '--check-http', '/up'), 'Started\n');
-  const port = await grace.port(src);
-  green.status = 500;
-  assert.equal((await grace.run('start', '--switch', src, green.dst, '--check-http', '/up')).code, 5);
-  assert.equal(await get(port), 'blue');
-  assert.equal(await grace.ok('start', '--switch', src, green.dst, '--check-http', '/up=500'), 'Started\n');
-  assert.equal(await get(port), 'green');
-});
+test(
+  'start --check-http starts nothing for a destination that does not answer well, and leaves no daemon',
+  options,
+  async (t) => {
+    const [blue, green] = [await startWeb(t, 'blue'), await startWeb(t, 'green')];
+    const grace = makeGrace(t);
+    blue.status = 500;
+    const refused = await grace.run('start', src, blue.dst, '--check-http', '/up');
+    assert.deepEqual(refused, {
+      code: 5,
+      stdout: '',
+      stderr: `grace: cannot start ${src} to ${blue.dst}: GET /up: answered 500, not 200-399\nhint: nothing was started\n`,
+    });
+    assert.equal((await grace.run('status')).code, 3);
+    blue.status = 200;
+    assert.equal(await grace.ok('start', '--switch', src, blue.dst, '--check-http', '/up'), 'Started\n');
+    const port = await grace.port(src);
+    green.status = 500;
+    assert.equal((await grace.run('start', '--switch', src, green.dst, '--check-http', '/up')).code, 5);
+    assert.equal(await get(port), 'blue');
+    assert.equal(await grace.ok('start', '--switch', src, green.dst, '--check-http', '/up=500'), 'Started\n');
+    assert.equal(await get(port), 'green');
+  },
+);
 
-test('the HTTP check is the same on the portable engine', { ...options, skip: runtime !== 'executable' && 'it is the only one there' }, async (t) => {
-  const [blue, green] = [await startWeb(t, 'blue'), await startWeb(t, 'green')];
-  const grace = makeGrace(t);
-  const daemon = grace.spawn('daemon', '--engine', 'portable', `${src}=${blue.dst}`);
-  t.after(() => daemon.ended);
-  await grace.port(src).catch(() => {});
-  while ((await grace.run('status')).code !== 0) assert.equal(daemon.child.exitCode, null);
-  green.status = 404;
-  assert.match((await grace.run('switch', src, green.dst, '--check-http', '/up')).stderr, /answered 404/);
-  green.status = 302;
-  assert.equal(await grace.ok('switch', src, green.dst, '--check-http', '/up'), 'Switched\n');
-});
+test(
+  'the HTTP check is the same on the portable engine',
+  { ...options, skip: runtime !== 'executable' && 'it is the only one there' },
+  async (t) => {
+    const [blue, green] = [await startWeb(t, 'blue'), await startWeb(t, 'green')];
+    const grace = makeGrace(t);
+    const daemon = grace.spawn('daemon', '--engine', 'portable', `${src}=${blue.dst}`);
+    t.after(() => daemon.ended);
+    await grace.port(src).catch(() => {});
+    while ((await grace.run('status')).code !== 0) assert.equal(daemon.child.exitCode, null);
+    green.status = 404;
+    assert.match((await grace.run('switch', src, green.dst, '--check-http', '/up')).stderr, /answered 404/);
+    green.status = 302;
+    assert.equal(await grace.ok('switch', src, green.dst, '--check-http', '/up'), 'Switched\n');
+  },
+);

@@ -2,7 +2,12 @@ import { createServer, connect } from 'node:net';
 import type { AddressInfo, Server } from 'node:net';
 import { EventEmitter, once } from 'node:events';
 
-export type Tally = { served: number; refused: number; /** Accepted, and then cut off: by a daemon that was killed. */ cut: number; slowestMs: number };
+export type Tally = {
+  served: number;
+  refused: number;
+  /** Accepted, and then cut off: by a daemon that was killed. */ cut: number;
+  slowestMs: number;
+};
 
 /** A server on 127.0.0.1 that greets and ends. */
 export async function startGreeter(): Promise<{ port: number; server: Server }> {

@@ -52,7 +52,11 @@ function sources(t: TestContext) {
   return { plain: { src: plain, connect: connectPlain }, secure: { src: secure, connect: connectSecure } };
 }
 
-for (const [what, engine, kind] of [['plain connections', 'auto', 'plain'], ['connections of a TLS source', 'auto', 'secure'], ['connections of the portable engine', 'portable', 'plain']] as const) {
+for (const [what, engine, kind] of [
+  ['plain connections', 'auto', 'plain'],
+  ['connections of a TLS source', 'auto', 'secure'],
+  ['connections of the portable engine', 'portable', 'plain'],
+] as const) {
   test(`${what} are counted once over restarts, also when their process has ended`, { timeout }, async (t) => {
     const grace = makeGrace(t, { GRACE_ENGINE: engine });
     const backend = await startBackend(t, 'A');
@@ -63,7 +67,10 @@ for (const [what, engine, kind] of [['plain connections', 'auto', 'plain'], ['co
     const look = async () => {
       const now = await totals(grace, src);
       const last = seen.at(-1) ?? now;
-      assert.ok(now.bytesIn >= last.bytesIn && now.bytesOut >= last.bytesOut, `${JSON.stringify(last)}, then ${JSON.stringify(now)}`);
+      assert.ok(
+        now.bytesIn >= last.bytesIn && now.bytesOut >= last.bytesOut,
+        `${JSON.stringify(last)}, then ${JSON.stringify(now)}`,
+      );
       assert.equal(now.since, last.since);
       seen.push(now);
       return now;
@@ -104,28 +111,32 @@ async function startWith(grace: Grace, engine: string, src: string, dst: string)
   await grace.ok('start', src, dst);
 }
 
-test('what was shown of counters does not go back at a crash, nor at a stop', { timeout, skip: runtime === 'executable' ? false : 'the keeper is the same everywhere' }, async (t) => {
-  const grace = makeGrace(t);
-  const backend = await startBackend(t, 'A');
-  await grace.ok('start', plain, backend.endpoint);
-  const port = await grace.port(plain);
-  const client = await openClient(t, { port });
-  await client.line();
-  await client.echo('123456789');
-  const before = await totals(grace, plain);
-  assert.deepEqual([before.bytesIn, before.bytesOut], [10, 12]);
-  const { pid } = await grace.status();
-  process.kill(pid, 'SIGKILL');
-  await gone(pid);
-  await until('the next daemon answers', async () => (await grace.run('status')).code === 0);
-  assert.deepEqual(await totals(grace, plain), before);
-  const next = await openClient(t, { port });
-  await next.line();
-  await next.end();
-  await until('the next connection is counted', async () => (await totals(grace, plain)).bytesOut === 14);
-  await grace.ok('stop');
-  const daemon = grace.spawn('daemon');
-  await until('a daemon answers', async () => (await grace.run('status')).code === 0);
-  void daemon;
-  assert.deepEqual(await totals(grace, plain), { ...before, bytesOut: 14 });
-});
+test(
+  'what was shown of counters does not go back at a crash, nor at a stop',
+  { timeout, skip: runtime === 'executable' ? false : 'the keeper is the same everywhere' },
+  async (t) => {
+    const grace = makeGrace(t);
+    const backend = await startBackend(t, 'A');
+    await grace.ok('start', plain, backend.endpoint);
+    const port = await grace.port(plain);
+    const client = await openClient(t, { port });
+    await client.line();
+    await client.echo('123456789');
+    const before = await totals(grace, plain);
+    assert.deepEqual([before.bytesIn, before.bytesOut], [10, 12]);
+    const { pid } = await grace.status();
+    process.kill(pid, 'SIGKILL');
+    await gone(pid);
+    await until('the next daemon answers', async () => (await grace.run('status')).code === 0);
+    assert.deepEqual(await totals(grace, plain), before);
+    const next = await openClient(t, { port });
+    await next.line();
+    await next.end();
+    await until('the next connection is counted', async () => (await totals(grace, plain)).bytesOut === 14);
+    await grace.ok('stop');
+    const daemon = grace.spawn('daemon');
+    await until('a daemon answers', async () => (await grace.run('status')).code === 0);
+    void daemon;
+    assert.deepEqual(await totals(grace, plain), { ...before, bytesOut: 14 });
+  },
+);

@@ -8,8 +8,18 @@ test('the endpoint command reads strings as it should', { timeout: 180_000 }, as
   const files = makePemFiles();
   t.after(() => files.remove());
   const names: Record<string, string> = {
-    $KEY: files.key, $CERT: files.cert, $BOTH: files.both, $OTHERKEY: files.otherKey, $OTHERCERT: files.otherCert, $CHAIN: files.chain,
-    $DH: files.dh, $JUNK: files.junk, $MISSING: files.missing, $CADIR: files.caDir, $PEMDIR: files.pemDir, $EMPTYDIR: files.emptyDir,
+    $KEY: files.key,
+    $CERT: files.cert,
+    $BOTH: files.both,
+    $OTHERKEY: files.otherKey,
+    $OTHERCERT: files.otherCert,
+    $CHAIN: files.chain,
+    $DH: files.dh,
+    $JUNK: files.junk,
+    $MISSING: files.missing,
+    $CADIR: files.caDir,
+    $PEMDIR: files.pemDir,
+    $EMPTYDIR: files.emptyDir,
   };
   const fill = (text: string) => text.replace(/\$[A-Z]+/g, (name) => names[name] ?? name);
   // A start takes long, and that every string is read as it should be is tested without one.
@@ -19,7 +29,11 @@ test('the endpoint command reads strings as it should', { timeout: 180_000 }, as
   let agreed = 0;
   const check = async (each: (typeof cases)[number]): Promise<void> => {
     const wanted = JSON.parse(fill(JSON.stringify(each.better ?? each.expect)));
-    const { code, stdout, stderr } = await startProgram(['endpoint', each.kind, fill(each.description), '--json'], {}, { cwd: files.emptyDir }).ended;
+    const { code, stdout, stderr } = await startProgram(
+      ['endpoint', each.kind, fill(each.description), '--json'],
+      {},
+      { cwd: files.emptyDir },
+    ).ended;
     const got = JSON.parse(stdout);
     const what = `${each.kind} ${each.description}: ${stdout}${stderr}`;
     if ('error' in wanted || each.description === 'fd:3') {

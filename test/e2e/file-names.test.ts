@@ -27,7 +27,14 @@ HOME=$d GRACE_DIR= "$1" start tcp:0 tcp:127.0.0.1:9 2>&1 || true
 
 test('keys, Unix sources and the working directory may have names that are not UTF-8', { timeout, skip }, async (t) => {
   const grace = makeGrace(t);
-  const child = spawn('bash', ['-c', `T=$(mktemp -d); trap 'rm -rf "$T"' EXIT; ${script}`, 'bash', ...program, '-d', grace.dir], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(
+    'bash',
+    ['-c', `T=$(mktemp -d); trap 'rm -rf "$T"' EXIT; ${script}`, 'bash', ...program, '-d', grace.dir],
+    { stdio: ['ignore', 'pipe', 'inherit'] },
+  );
   const [output] = await Promise.all([text(child.stdout), once(child, 'close')]);
-  assert.match(output, /^absolute\nStarted\nStarted\nsocket\n2\nremoved\ngrace: cannot use the state dir .*: its name is not UTF-8\nhint: choose another with -d DIR\n$/);
+  assert.match(
+    output,
+    /^absolute\nStarted\nStarted\nsocket\n2\nremoved\ngrace: cannot use the state dir .*: its name is not UTF-8\nhint: choose another with -d DIR\n$/,
+  );
 });

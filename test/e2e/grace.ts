@@ -27,7 +27,10 @@ export const program = programs[runtime]!;
  * An address on which this test process alone listens. A port of 127.0.0.1 that is let go of may be given
  * to a test that runs at the same time, before it is expected to be refused or free here.
  */
-export const ownLoopback = process.platform === 'linux' ? [127, 64 + (process.pid >> 16), (process.pid >> 8) & 255, process.pid & 255].join('.') : '127.0.0.1';
+export const ownLoopback =
+  process.platform === 'linux'
+    ? [127, 64 + (process.pid >> 16), (process.pid >> 8) & 255, process.pid & 255].join('.')
+    : '127.0.0.1';
 
 export type Outcome = { code: number | null; stdout: string; stderr: string };
 
@@ -51,7 +54,8 @@ export type Running = { child: ChildProcess; ended: Promise<Outcome>; outcome: (
 /** A grace with a state dir of its own, which is stopped, and looked after, when the test ends. */
 export function makeGrace(t: TestContext, env: NodeJS.ProcessEnv = {}): Grace {
   const dir = join(mkdtempSync(join(tmpdir(), 'grace-e2e-')), 'state');
-  const start = (...args: string[]): Running => startProgram(['-d', dir, ...(args[0] === 'restart' ? patient(args) : args)], env);
+  const start = (...args: string[]): Running =>
+    startProgram(['-d', dir, ...(args[0] === 'restart' ? patient(args) : args)], env);
   const run = (...args: string[]) => start(...args).ended;
   const grace: Grace = {
     dir,
@@ -59,7 +63,8 @@ export function makeGrace(t: TestContext, env: NodeJS.ProcessEnv = {}): Grace {
     spawn: start,
     async ok(...args) {
       const { code, stdout, stderr } = await run(...args);
-      if (code !== 0) throw new Error(`grace ${args.join(' ')} exited with ${code}: ${stderr}${stdout}\n${grace.log()}`);
+      if (code !== 0)
+        throw new Error(`grace ${args.join(' ')} exited with ${code}: ${stderr}${stdout}\n${grace.log()}`);
       return stdout;
     },
     ls: async () => JSON.parse(await grace.ok('ls', '--json')),
@@ -88,9 +93,17 @@ function logOf(args: readonly string[]): NodeJS.ProcessEnv {
   return args[at + 2] === 'daemon' ? { GRACE_LOG: join(args[at + 1]!, 'grace.log') } : {};
 }
 
-export function startProgram(args: readonly string[], env: NodeJS.ProcessEnv = {}, options: { cwd?: string; stdio?: ('ignore' | 'pipe' | number)[] } = {}): Running {
+export function startProgram(
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+  options: { cwd?: string; stdio?: ('ignore' | 'pipe' | number)[] } = {},
+): Running {
   const [file, ...before] = program;
-  const child = spawn(file, [...before, ...args], { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, NO_COLOR: '1', ...logOf(args), ...env }, ...options });
+  const child = spawn(file, [...before, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, NO_COLOR: '1', ...logOf(args), ...env },
+    ...options,
+  });
   const outcome: Outcome = { code: null, stdout: '', stderr: '' };
   child.stdout?.setEncoding('utf8').on('data', (text: string) => (outcome.stdout += text));
   child.stderr?.setEncoding('utf8').on('data', (text: string) => (outcome.stderr += text));
@@ -108,7 +121,10 @@ export function startProgram(args: readonly string[], env: NodeJS.ProcessEnv = {
 export function isRunning(pid: number): boolean {
   try {
     // One whose first thread has ended is called a zombie too, and keeps its sockets until the last has.
-    return !/^[0-9]+ \(.*\) Z/s.test(readFileSync(`/proc/${pid}/stat`, 'utf8')) || readdirSync(`/proc/${pid}/task`).length > 1;
+    return (
+      !/^[0-9]+ \(.*\) Z/s.test(readFileSync(`/proc/${pid}/stat`, 'utf8')) ||
+      readdirSync(`/proc/${pid}/task`).length > 1
+    );
   } catch {
     return false;
   }

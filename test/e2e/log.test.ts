@@ -12,31 +12,39 @@ const options = { timeout: 180_000 };
 const src = 'tcp:0:interface=127.0.0.1';
 
 /** A daemon in the foreground whose log goes where it goes by itself, or where the arguments say. */
-function startDaemon(grace: Grace, args: readonly string[], { env = {}, stdio }: { env?: NodeJS.ProcessEnv; stdio?: ('ignore' | 'pipe' | number)[] } = {}) {
+function startDaemon(
+  grace: Grace,
+  args: readonly string[],
+  { env = {}, stdio }: { env?: NodeJS.ProcessEnv; stdio?: ('ignore' | 'pipe' | number)[] } = {},
+) {
   return startProgram(['-d', grace.dir, 'daemon', ...args], { GRACE_LOG: undefined, ...env }, stdio ? { stdio } : {});
 }
 
 const isUp = (grace: Grace) => until('the daemon answers', async () => (await grace.run('status')).code === 0);
 
 for (const keeper of ['with a keeper', 'without']) {
-  test(`in the foreground the log goes to standard error, through a restart and a switch (${keeper})`, options, async (t) => {
-    const grace = makeGrace(t);
-    const daemon = startDaemon(grace, keeper === 'without' ? ['--no-keeper'] : []);
-    await isUp(grace);
-    await grace.ok('start', src, 'tcp:127.0.0.1:8');
-    await grace.ok('restart');
-    await grace.ok('switch', '--no-check', src, 'tcp:127.0.0.1:9');
-    assert.equal(JSON.parse(await grace.ok('status', '--json')).log, '-');
-    await until('the log is whole', () => daemon.outcome().stderr.includes('rule switched'));
-    const { stderr } = daemon.outcome();
-    assert.match(stderr, /INFO \([0-9]+\): serving .*\n(.*\n)*.*rule started.*\n(.*\n)*.*serving .*"generation":2/);
-    assert.equal(existsSync(join(grace.dir, 'grace.log')), false);
-    const { code, stderr: answer } = await grace.run('logs');
-    assert.equal(code, 1);
-    assert.match(answer, /logs to its standard error, read by whoever started it\nhint: /);
-    await grace.ok('stop');
-    await daemon.ended;
-  });
+  test(
+    `in the foreground the log goes to standard error, through a restart and a switch (${keeper})`,
+    options,
+    async (t) => {
+      const grace = makeGrace(t);
+      const daemon = startDaemon(grace, keeper === 'without' ? ['--no-keeper'] : []);
+      await isUp(grace);
+      await grace.ok('start', src, 'tcp:127.0.0.1:8');
+      await grace.ok('restart');
+      await grace.ok('switch', '--no-check', src, 'tcp:127.0.0.1:9');
+      assert.equal(JSON.parse(await grace.ok('status', '--json')).log, '-');
+      await until('the log is whole', () => daemon.outcome().stderr.includes('rule switched'));
+      const { stderr } = daemon.outcome();
+      assert.match(stderr, /INFO \([0-9]+\): serving .*\n(.*\n)*.*rule started.*\n(.*\n)*.*serving .*"generation":2/);
+      assert.equal(existsSync(join(grace.dir, 'grace.log')), false);
+      const { code, stderr: answer } = await grace.run('logs');
+      assert.equal(code, 1);
+      assert.match(answer, /logs to its standard error, read by whoever started it\nhint: /);
+      await grace.ok('stop');
+      await daemon.ended;
+    },
+  );
 }
 
 test('a log that nobody reads stops nothing', options, async (t) => {
@@ -45,7 +53,8 @@ test('a log that nobody reads stops nothing', options, async (t) => {
   daemon.child.stderr?.pause();
   await isUp(grace);
   // Some 64 KiB fit into the pipe, and as much into the stream that is not read.
-  for (let count = 0; count < 8; count++) await grace.run('start', `unix:/nowhere/${count}`, `unix:/${'x'.repeat(40_000)}`);
+  for (let count = 0; count < 8; count++)
+    await grace.run('start', `unix:/nowhere/${count}`, `unix:/${'x'.repeat(40_000)}`);
   assert.equal((await grace.run('status')).code, 0);
   await grace.ok('stop');
   daemon.child.stderr?.resume();
@@ -62,7 +71,14 @@ test('--log names a file, which a successor goes on with and logs finds', option
   await kill((await grace.status()).pid);
   await isUp(grace);
   await until('the log is whole', () => /started again after a crash/.test(readFileSync(file, 'utf8')));
-  assert.equal(await grace.ok('logs', '-n', '1', src), readFileSync(file, 'utf8').split('\n').filter((line) => line.includes('rule started')).map((line) => `${line}\n`).join(''));
+  assert.equal(
+    await grace.ok('logs', '-n', '1', src),
+    readFileSync(file, 'utf8')
+      .split('\n')
+      .filter((line) => line.includes('rule started'))
+      .map((line) => `${line}\n`)
+      .join(''),
+  );
   await grace.ok('stop');
   await daemon.ended;
   assert.doesNotMatch(daemon.outcome().stderr, /rule started/);
@@ -73,7 +89,10 @@ test('in the journal a line has its priority, and neither time nor pid of its ow
   const file = join(grace.dir, '..', 'journal');
   const fd = openSync(file, 'a');
   const { dev, ino } = fstatSync(fd, { bigint: true });
-  const daemon = startDaemon(grace, ['--no-keeper'], { env: { JOURNAL_STREAM: `${dev}:${ino}` }, stdio: ['ignore', 'ignore', fd] });
+  const daemon = startDaemon(grace, ['--no-keeper'], {
+    env: { JOURNAL_STREAM: `${dev}:${ino}` },
+    stdio: ['ignore', 'ignore', fd],
+  });
   closeSync(fd);
   await isUp(grace);
   await grace.run('start', 'unix:/nowhere/at/all', 'tcp:127.0.0.1:9');
@@ -82,29 +101,44 @@ test('in the journal a line has its priority, and neither time nor pid of its ow
   const text = readFileSync(file, 'utf8');
   assert.match(text, /^<6>serving \{/m);
   assert.match(text, /^<4>rule not started \{.*"error":"cannot listen on/m);
-  assert.equal(text.split('\n').every((line) => line === '' || /^<[3-7]>/.test(line)), true, text);
+  assert.equal(
+    text.split('\n').every((line) => line === '' || /^<[3-7]>/.test(line)),
+    true,
+    text,
+  );
 });
 
-test('a daemon in the background, and one whose standard error leads nowhere, log to the state dir', options, async (t) => {
-  const grace = makeGrace(t);
-  await grace.ok('start', src, 'tcp:127.0.0.1:9');
-  assert.match(grace.log(), /rule started/);
-  await grace.ok('stop');
-  const daemon = startDaemon(grace, [], { stdio: ['ignore', 'ignore', 'ignore'] });
-  await isUp(grace);
-  assert.equal(JSON.parse(await grace.ok('status', '--json')).log, join(grace.dir, 'grace.log'));
-  await grace.ok('stop');
-  await daemon.ended;
-});
+test(
+  'a daemon in the background, and one whose standard error leads nowhere, log to the state dir',
+  options,
+  async (t) => {
+    const grace = makeGrace(t);
+    await grace.ok('start', src, 'tcp:127.0.0.1:9');
+    assert.match(grace.log(), /rule started/);
+    await grace.ok('stop');
+    const daemon = startDaemon(grace, [], { stdio: ['ignore', 'ignore', 'ignore'] });
+    await isUp(grace);
+    assert.equal(JSON.parse(await grace.ok('status', '--json')).log, join(grace.dir, 'grace.log'));
+    await grace.ok('stop');
+    await daemon.ended;
+  },
+);
 
-test('logs -f ends with whoever reads it, though nothing is added any more', { ...options, skip: process.platform !== 'linux' && 'a pipe tells of that on Linux' }, async (t) => {
-  const grace = makeGrace(t);
-  await grace.ok('start', 'tcp:0:interface=127.0.0.1', 'tcp:127.0.0.1:1');
-  for (const command of [['logs', '-f'], ['logs', '-f', '-n', '1']]) {
-    const following = grace.spawn(...command);
-    await once(following.child.stdout!, 'data');
-    following.child.stdout!.destroy();
-    const [code] = await once(following.child, 'exit');
-    assert.deepEqual([code, following.outcome().stderr], [0, '']);
-  }
-});
+test(
+  'logs -f ends with whoever reads it, though nothing is added any more',
+  { ...options, skip: process.platform !== 'linux' && 'a pipe tells of that on Linux' },
+  async (t) => {
+    const grace = makeGrace(t);
+    await grace.ok('start', 'tcp:0:interface=127.0.0.1', 'tcp:127.0.0.1:1');
+    for (const command of [
+      ['logs', '-f'],
+      ['logs', '-f', '-n', '1'],
+    ]) {
+      const following = grace.spawn(...command);
+      await once(following.child.stdout!, 'data');
+      following.child.stdout!.destroy();
+      const [code] = await once(following.child, 'exit');
+      assert.deepEqual([code, following.outcome().stderr], [0, '']);
+    }
+  },
+);

@@ -27,11 +27,16 @@ test('moved connections count for the limit, and so do those that come while it 
   await until('as many as may are served', () => backend.connections.size === limit);
   for (let restart = 0; restart < 4; restart++) {
     await grace.ok('restart');
-    const more = connect(port, '127.0.0.1').on('error', () => {}).resume();
+    const more = connect(port, '127.0.0.1')
+      .on('error', () => {})
+      .resume();
     clients.push(more);
     await once(more, 'connect');
     const rows = (await grace.ls()).filter((row) => row.src === src);
-    assert.equal(rows.reduce((sum, { connections }) => sum + connections, 0), limit);
+    assert.equal(
+      rows.reduce((sum, { connections }) => sum + connections, 0),
+      limit,
+    );
   }
   // A switch to a destination of another engine's, and back: the limit is the source's.
   const other = await startBackend(t, 'B');
@@ -58,7 +63,9 @@ test('connections that stay with the old process count for the limit until they 
   const port = await grace.port(src);
   let most = 0;
   backend.server.on('connection', () => (most = Math.max(most, backend.connections.size)));
-  const clients = Array.from({ length: 2 * limit }, () => connectTls({ port, host: '127.0.0.1', servername: 'www.example.com', ca: readFileSync(files.root) }));
+  const clients = Array.from({ length: 2 * limit }, () =>
+    connectTls({ port, host: '127.0.0.1', servername: 'www.example.com', ca: readFileSync(files.root) }),
+  );
   t.after(() => clients.forEach((client) => client.destroy()));
   for (const client of clients) client.on('error', () => {}).resume();
   await until('as many as may are served', () => backend.connections.size === limit);
@@ -68,7 +75,10 @@ test('connections that stay with the old process count for the limit until they 
   await grace.ok('ls');
   assert.equal(most, limit);
   for (const socket of backend.connections) socket.end();
-  await until('those that waited are served', () => backend.connections.size === limit && clients.filter(({ readableEnded }) => readableEnded).length === limit);
+  await until(
+    'those that waited are served',
+    () => backend.connections.size === limit && clients.filter(({ readableEnded }) => readableEnded).length === limit,
+  );
   assert.equal(most, limit);
 });
 
@@ -90,28 +100,37 @@ test('a restart that fails leaves the limit as it was', { timeout }, async (t) =
 });
 
 for (const engine of ['native', 'portable'] as const) {
-  test(`with another limit those that are connected count too (${engine})`, { timeout, skip: skip || (engine === 'native' && process.platform !== 'linux' && 'Linux only') }, async (t) => {
-    const grace = makeGrace(t);
-    const backend = await startBackend(t, 'A');
-    const daemon = grace.spawn('daemon', '--engine', engine);
-    await until('it serves', () => grace.log().includes('serving'));
-    const path = `${grace.dir}.sock`;
-    const change = (count: number) => grace.ok('start', '--switch', `unix:${path}:maxconn=${count}`, backend.endpoint);
-    await change(3);
-    const clients = Array.from({ length: 5 }, () => connect(path).on('error', () => {}).resume());
-    t.after(() => clients.forEach((client) => client.destroy()));
-    await until('three are served', () => backend.connections.size === 3);
-    await change(2);
-    const end = (count: number) => [...backend.connections].slice(0, count).forEach((socket) => socket.destroy());
-    end(1);
-    await until('one has gone, and its place with it', () => backend.connections.size === 2);
-    await grace.ok('ls');
-    assert.equal(backend.connections.size, 2);
-    end(1);
-    await until('one that waited is served', () => backend.connections.size === 2);
-    await change(4);
-    await until('there is room for the rest', () => backend.connections.size === 3);
-    await grace.ok('stop', '--now');
-    await daemon.ended;
-  });
+  test(
+    `with another limit those that are connected count too (${engine})`,
+    { timeout, skip: skip || (engine === 'native' && process.platform !== 'linux' && 'Linux only') },
+    async (t) => {
+      const grace = makeGrace(t);
+      const backend = await startBackend(t, 'A');
+      const daemon = grace.spawn('daemon', '--engine', engine);
+      await until('it serves', () => grace.log().includes('serving'));
+      const path = `${grace.dir}.sock`;
+      const change = (count: number) =>
+        grace.ok('start', '--switch', `unix:${path}:maxconn=${count}`, backend.endpoint);
+      await change(3);
+      const clients = Array.from({ length: 5 }, () =>
+        connect(path)
+          .on('error', () => {})
+          .resume(),
+      );
+      t.after(() => clients.forEach((client) => client.destroy()));
+      await until('three are served', () => backend.connections.size === 3);
+      await change(2);
+      const end = (count: number) => [...backend.connections].slice(0, count).forEach((socket) => socket.destroy());
+      end(1);
+      await until('one has gone, and its place with it', () => backend.connections.size === 2);
+      await grace.ok('ls');
+      assert.equal(backend.connections.size, 2);
+      end(1);
+      await until('one that waited is served', () => backend.connections.size === 2);
+      await change(4);
+      await until('there is room for the rest', () => backend.connections.size === 3);
+      await grace.ok('stop', '--now');
+      await daemon.ended;
+    },
+  );
 }

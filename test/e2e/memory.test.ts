@@ -15,7 +15,10 @@ import { openClient, startBackend } from './backend.ts';
 import { makeGrace, runtime } from './grace.ts';
 import { descriptorsOf, memoryOf } from './processes.ts';
 
-const options = { timeout: 900_000, skip: runtime === 'executable' && process.platform === 'linux' ? false : 'only the executable is measured' };
+const options = {
+  timeout: 900_000,
+  skip: runtime === 'executable' && process.platform === 'linux' ? false : 'only the executable is measured',
+};
 /** Of each kind. What leaks shows after 2000: GRACE_TEST_CYCLES=2000. */
 const cycles = Number(process.env['GRACE_TEST_CYCLES'] ?? 40);
 /** Anonymous memory of a daemon at rest, in kB, whatever it has done before: 25 to 30 MB, and room for other machines. */
@@ -26,47 +29,61 @@ function text(endpoint: string): EndpointText {
   return { typed: endpoint, absolute: endpoint };
 }
 
-test(`${cycles} starts, switches between TLS and plain, and failed restarts leave nothing in the daemon`, options, async (t) => {
-  const grace = makeGrace(t);
-  const files = makePemFiles();
-  t.after(() => files.remove());
-  const [a, b] = [await startBackend(t, 'A'), await startBackend(t, 'B')];
-  await grace.ok('start', plain, a.endpoint);
-  const port = await grace.port(plain);
-  const { pid } = await grace.status();
-  const { socket } = statePaths(grace.dir);
-  const ask = (request: Parameters<typeof callOnce>[1]) => callOnce(socket, request, {}, grace.dir);
-  const secure = `tls:127.0.0.1:${a.port}:trustRoots=${files.caDir}`;
-  const src = `unix:${grace.dir}/cycle.sock`;
+test(
+  `${cycles} starts, switches between TLS and plain, and failed restarts leave nothing in the daemon`,
+  options,
+  async (t) => {
+    const grace = makeGrace(t);
+    const files = makePemFiles();
+    t.after(() => files.remove());
+    const [a, b] = [await startBackend(t, 'A'), await startBackend(t, 'B')];
+    await grace.ok('start', plain, a.endpoint);
+    const port = await grace.port(plain);
+    const { pid } = await grace.status();
+    const { socket } = statePaths(grace.dir);
+    const ask = (request: Parameters<typeof callOnce>[1]) => callOnce(socket, request, {}, grace.dir);
+    const secure = `tls:127.0.0.1:${a.port}:trustRoots=${files.caDir}`;
+    const src = `unix:${grace.dir}/cycle.sock`;
 
-  const cycle = async (number: number) => {
-    await ask({ command: 'start', src: text(src), dst: text(number % 2 === 0 ? a.endpoint : secure) });
-    await ask({ command: 'stop', src: text(src), timeoutMs: 0 });
-    const client = await openClient(t, { port });
-    await client.line();
-    // To the portable engine and back, with a connection that is open all the while.
-    await ask({ command: 'switch', src: text(plain), dst: text(secure), check: false });
-    await ask({ command: 'switch', src: text(plain), dst: text(number % 2 === 0 ? b.endpoint : a.endpoint), check: false });
-    await client.echo('x');
-    await client.end();
-    if (number % 10 === 0) await assert.rejects(ask({ command: 'restart', exec: { file: '/bin/false', args: [] }, timeoutMs: 10_000 }));
-  };
-  const descriptors = async () => {
-    await until('every connection has ended', async () => (await grace.ls()).every(({ connections }) => connections === 0));
-    return descriptorsOf(pid).size;
-  };
-  for (let number = 0; number < 10; number++) await cycle(number);
-  const before = await descriptors();
-  for (let number = 0; number < cycles; number++) await cycle(number);
-  const after = await descriptors();
-  assert.ok(after <= before + 2, `${before} descriptors before, ${after} after`);
-  const busyKb = memoryOf(pid).anonymous;
-  // From here on it is not disturbed.
-  await until('it is as small as a daemon at rest is', () => memoryOf(pid).anonymous <= atRestKb, { limitMs: 60_000 }).catch(() =>
-    assert.fail(`${memoryOf(pid).anonymous} kB after ${cycles} cycles`),
-  );
-  t.diagnostic(`after ${cycles} cycles ${busyKb} kB, at rest ${memoryOf(pid).anonymous} kB, ${after} descriptors (${before} before)`);
-});
+    const cycle = async (number: number) => {
+      await ask({ command: 'start', src: text(src), dst: text(number % 2 === 0 ? a.endpoint : secure) });
+      await ask({ command: 'stop', src: text(src), timeoutMs: 0 });
+      const client = await openClient(t, { port });
+      await client.line();
+      // To the portable engine and back, with a connection that is open all the while.
+      await ask({ command: 'switch', src: text(plain), dst: text(secure), check: false });
+      await ask({
+        command: 'switch',
+        src: text(plain),
+        dst: text(number % 2 === 0 ? b.endpoint : a.endpoint),
+        check: false,
+      });
+      await client.echo('x');
+      await client.end();
+      if (number % 10 === 0)
+        await assert.rejects(ask({ command: 'restart', exec: { file: '/bin/false', args: [] }, timeoutMs: 10_000 }));
+    };
+    const descriptors = async () => {
+      await until('every connection has ended', async () =>
+        (await grace.ls()).every(({ connections }) => connections === 0),
+      );
+      return descriptorsOf(pid).size;
+    };
+    for (let number = 0; number < 10; number++) await cycle(number);
+    const before = await descriptors();
+    for (let number = 0; number < cycles; number++) await cycle(number);
+    const after = await descriptors();
+    assert.ok(after <= before + 2, `${before} descriptors before, ${after} after`);
+    const busyKb = memoryOf(pid).anonymous;
+    // From here on it is not disturbed.
+    await until('it is as small as a daemon at rest is', () => memoryOf(pid).anonymous <= atRestKb, {
+      limitMs: 60_000,
+    }).catch(() => assert.fail(`${memoryOf(pid).anonymous} kB after ${cycles} cycles`));
+    t.diagnostic(
+      `after ${cycles} cycles ${busyKb} kB, at rest ${memoryOf(pid).anonymous} kB, ${after} descriptors (${before} before)`,
+    );
+  },
+);
 
 /** How often the threads of a process have gone to sleep so far: as often as something woke them. */
 function sleeps(pid: number): number {
@@ -93,11 +110,14 @@ test('with quiet connections the daemon wakes less than once a second, and its k
   let rate = Infinity;
   let ofKeeper = Infinity;
   // What was just done is cleaned up for a while: garbage is collected, memory given back, times of keep-alive are set.
-  await until(() => `${rate} times a second`, async () => {
-    const [before, keeperBefore] = [sleeps(pid), sleeps(keeper!.pid)];
-    await delay(seconds * 1000); // rates have a time
-    [rate, ofKeeper] = [(sleeps(pid) - before) / seconds, sleeps(keeper!.pid) - keeperBefore];
-    return rate < 1 && ofKeeper === 0;
-  });
+  await until(
+    () => `${rate} times a second`,
+    async () => {
+      const [before, keeperBefore] = [sleeps(pid), sleeps(keeper!.pid)];
+      await delay(seconds * 1000); // rates have a time
+      [rate, ofKeeper] = [(sleeps(pid) - before) / seconds, sleeps(keeper!.pid) - keeperBefore];
+      return rate < 1 && ofKeeper === 0;
+    },
+  );
   t.diagnostic(`${clients.length} connections: ${rate} wake-ups a second`);
 });

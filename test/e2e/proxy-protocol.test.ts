@@ -32,12 +32,14 @@ const receivers: Readonly<Record<string, Receiver>> = {
   haproxy: {
     program: 'haproxy',
     args: (file) => ['-db', '-f', file],
-    config: (port) => `defaults\n  mode http\n  timeout client 10s\n  timeout server 10s\n  timeout connect 10s\nfrontend f\n  bind ${ownLoopback}:${port} accept-proxy\n  http-request return status 200 content-type text/plain lf-string "%[src]:%[src_port]>%[dst_port]\\n"\n`,
+    config: (port) =>
+      `defaults\n  mode http\n  timeout client 10s\n  timeout server 10s\n  timeout connect 10s\nfrontend f\n  bind ${ownLoopback}:${port} accept-proxy\n  http-request return status 200 content-type text/plain lf-string "%[src]:%[src_port]>%[dst_port]\\n"\n`,
   },
   nginx: {
     program: 'nginx',
     args: (file) => ['-c', file, '-g', 'daemon off;'],
-    config: (port, dir) => `pid ${dir}/pid;\nerror_log ${dir}/error;\nworker_processes 1;\nevents {}\nhttp {\n  access_log off;\n  client_body_temp_path ${dir}; proxy_temp_path ${dir}; fastcgi_temp_path ${dir}; uwsgi_temp_path ${dir}; scgi_temp_path ${dir};\n  server { listen ${ownLoopback}:${port} proxy_protocol; return 200 "$proxy_protocol_addr:$proxy_protocol_port>$proxy_protocol_server_port\\n"; }\n}\n`,
+    config: (port, dir) =>
+      `pid ${dir}/pid;\nerror_log ${dir}/error;\nworker_processes 1;\nevents {}\nhttp {\n  access_log off;\n  client_body_temp_path ${dir}; proxy_temp_path ${dir}; fastcgi_temp_path ${dir}; uwsgi_temp_path ${dir}; scgi_temp_path ${dir};\n  server { listen ${ownLoopback}:${port} proxy_protocol; return 200 "$proxy_protocol_addr:$proxy_protocol_port>$proxy_protocol_server_port\\n"; }\n}\n`,
   },
 };
 
@@ -53,7 +55,9 @@ async function startReceiver(t: TestContext, { program, args, config }: Receiver
   });
   await until(`${program} listens`, async () => {
     const socket = connect({ port, host: ownLoopback });
-    const isThere = await new Promise<boolean>((resolve) => socket.once('connect', () => resolve(true)).once('error', () => resolve(false)));
+    const isThere = await new Promise<boolean>((resolve) =>
+      socket.once('connect', () => resolve(true)).once('error', () => resolve(false)),
+    );
     socket.destroy();
     return isThere;
   });
@@ -73,19 +77,23 @@ async function ask(port: number): Promise<{ answer: string; from: string }> {
 for (const [name, receiver] of Object.entries(receivers)) {
   const skip = spawnSync(receiver.program, ['-v']).error ? `${name} is not installed` : false;
   for (const version of ['v1', 'v2']) {
-    test(`${name} knows the client by the header of proxy=${version}, also after a restart`, { ...options, skip }, async (t) => {
-      const dst = await startReceiver(t, receiver);
-      const grace = makeGrace(t);
-      await grace.ok('start', src, `${dst}:proxy=${version}`, '--check-http', '/');
-      for (let round = 0; round < 2; round++) {
-        const port = await grace.port(src);
-        const { answer, from } = await ask(port);
-        assert.equal(answer, `${from}>${port}`);
-        if (round === 0) await grace.ok('restart');
-      }
-      const refused = await grace.run('switch', src, `${dst}:proxy=${version}:timeout=5`, '--check-http', '/=204');
-      assert.match(refused.stderr, /answered 200, not 204/);
-    });
+    test(
+      `${name} knows the client by the header of proxy=${version}, also after a restart`,
+      { ...options, skip },
+      async (t) => {
+        const dst = await startReceiver(t, receiver);
+        const grace = makeGrace(t);
+        await grace.ok('start', src, `${dst}:proxy=${version}`, '--check-http', '/');
+        for (let round = 0; round < 2; round++) {
+          const port = await grace.port(src);
+          const { answer, from } = await ask(port);
+          assert.equal(answer, `${from}>${port}`);
+          if (round === 0) await grace.ok('restart');
+        }
+        const refused = await grace.run('switch', src, `${dst}:proxy=${version}:timeout=5`, '--check-http', '/=204');
+        assert.match(refused.stderr, /answered 200, not 204/);
+      },
+    );
   }
 }
 
@@ -113,31 +121,47 @@ test('a client that waits for its destination over a restart is told of as the o
 const senders = ['send-proxy', 'send-proxy-v2', 'send-proxy-v2 proxy-v2-options crc32c,unique-id'];
 
 for (const option of senders) {
-  test(`HAProxy with ${option} tells grace of its clients, and grace another grace`, { ...options, skip: spawnSync('haproxy', ['-v']).error ? 'haproxy is not installed' : false }, async (t) => {
-    const [first, second] = [makeGrace(t), makeGrace(t)];
-    const server = createServer((socket) => {
-      socket.on('error', () => {}).setEncoding('utf8').on('data', (text: string) => socket.end(text));
-    }).listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    t.after(() => void server.close());
-    // The last one is told in the first version, and sends what it heard back.
-    await second.ok('start', 'tcp:0:interface=127.0.0.1:proxy=accept:proxyFrom=127.0.0.0/8', `tcp:127.0.0.1:${(server.address() as AddressInfo).port}:proxy=v1`);
-    await first.ok('start', 'haproxy:tcp:0:interface=127.0.0.1', `tcp:127.0.0.1:${await second.port('tcp:0:interface=127.0.0.1:proxy=accept:proxyFrom=127.0.0.0/8')}:proxy=v2`);
-    const target = await first.port('haproxy:tcp:0:interface=127.0.0.1');
-    const dst = await startReceiver(t, {
-      program: 'haproxy',
-      args: (file) => ['-db', '-f', file],
-      config: (port) => `defaults\n  mode tcp\n  timeout client 10s\n  timeout server 10s\n  timeout connect 10s\nlisten l\n  bind ${ownLoopback}:${port}\n  unique-id-format %ci\n  server s 127.0.0.1:${target} ${option}\n`,
-    });
-    for (let round = 0; round < 2; round++) {
-      const client = connect({ host: ownLoopback, port: Number(dst.split(':')[2]) });
-      await once(client, 'connect');
-      const { localAddress, localPort, remotePort } = client;
-      client.end('hello');
-      let heard = '';
-      for await (const text of client.setEncoding('utf8')) heard += text;
-      assert.equal(heard.split('\r\n')[0], `PROXY TCP4 ${localAddress} ${ownLoopback} ${localPort} ${remotePort}`);
-      if (round === 0) for (const grace of [first, second]) await grace.ok('restart');
-    }
-  });
+  test(
+    `HAProxy with ${option} tells grace of its clients, and grace another grace`,
+    { ...options, skip: spawnSync('haproxy', ['-v']).error ? 'haproxy is not installed' : false },
+    async (t) => {
+      const [first, second] = [makeGrace(t), makeGrace(t)];
+      const server = createServer((socket) => {
+        socket
+          .on('error', () => {})
+          .setEncoding('utf8')
+          .on('data', (text: string) => socket.end(text));
+      }).listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      t.after(() => void server.close());
+      // The last one is told in the first version, and sends what it heard back.
+      await second.ok(
+        'start',
+        'tcp:0:interface=127.0.0.1:proxy=accept:proxyFrom=127.0.0.0/8',
+        `tcp:127.0.0.1:${(server.address() as AddressInfo).port}:proxy=v1`,
+      );
+      await first.ok(
+        'start',
+        'haproxy:tcp:0:interface=127.0.0.1',
+        `tcp:127.0.0.1:${await second.port('tcp:0:interface=127.0.0.1:proxy=accept:proxyFrom=127.0.0.0/8')}:proxy=v2`,
+      );
+      const target = await first.port('haproxy:tcp:0:interface=127.0.0.1');
+      const dst = await startReceiver(t, {
+        program: 'haproxy',
+        args: (file) => ['-db', '-f', file],
+        config: (port) =>
+          `defaults\n  mode tcp\n  timeout client 10s\n  timeout server 10s\n  timeout connect 10s\nlisten l\n  bind ${ownLoopback}:${port}\n  unique-id-format %ci\n  server s 127.0.0.1:${target} ${option}\n`,
+      });
+      for (let round = 0; round < 2; round++) {
+        const client = connect({ host: ownLoopback, port: Number(dst.split(':')[2]) });
+        await once(client, 'connect');
+        const { localAddress, localPort, remotePort } = client;
+        client.end('hello');
+        let heard = '';
+        for await (const text of client.setEncoding('utf8')) heard += text;
+        assert.equal(heard.split('\r\n')[0], `PROXY TCP4 ${localAddress} ${ownLoopback} ${localPort} ${remotePort}`);
+        if (round === 0) for (const grace of [first, second]) await grace.ok('restart');
+      }
+    },
+  );
 }

@@ -12,32 +12,37 @@ import { makeGrace, ownLoopback } from './grace.ts';
 const options = { timeout: 120_000 };
 const src = 'tcp:0:interface=127.0.0.1';
 
-test('the file "ready" says 50 while all rules are served, over restarts too, 0 before the end, and goes with the daemon', options, async (t) => {
-  const grace = makeGrace(t);
-  const backend = await startBackend(t, 'backend');
-  const file = join(grace.dir, 'ready');
-  await grace.ok('start', src, backend.endpoint);
-  await until('it is there', () => existsSync(file));
-  assert.equal(readFileSync(file, 'utf8'), '50\n');
-  assert.equal(statSync(file).mode & 0o777, 0o600);
-  let isWatching = true;
-  const seen = new Set<string>();
-  const watching = (async () => {
-    for (; isWatching; await new Promise((resolve) => setImmediate(resolve))) seen.add(existsSync(file) ? readFileSync(file, 'utf8') : 'none');
-  })();
-  await grace.ok('restart');
-  isWatching = false;
-  await watching;
-  assert.deepEqual([...seen], ['50\n']);
-  const port = await grace.port(src);
-  const stopping = grace.spawn('stop', '--announce', '2s');
-  await until('it is announced', () => readFileSync(file, 'utf8') === '0\n');
-  const client = await openClient(t, { port, host: '127.0.0.1' }); // it serves on
-  assert.equal(await client.line(), 'backend');
-  await client.end();
-  assert.equal((await stopping.ended).code, 0);
-  assert.equal(existsSync(file), false);
-});
+test(
+  'the file "ready" says 50 while all rules are served, over restarts too, 0 before the end, and goes with the daemon',
+  options,
+  async (t) => {
+    const grace = makeGrace(t);
+    const backend = await startBackend(t, 'backend');
+    const file = join(grace.dir, 'ready');
+    await grace.ok('start', src, backend.endpoint);
+    await until('it is there', () => existsSync(file));
+    assert.equal(readFileSync(file, 'utf8'), '50\n');
+    assert.equal(statSync(file).mode & 0o777, 0o600);
+    let isWatching = true;
+    const seen = new Set<string>();
+    const watching = (async () => {
+      for (; isWatching; await new Promise((resolve) => setImmediate(resolve)))
+        seen.add(existsSync(file) ? readFileSync(file, 'utf8') : 'none');
+    })();
+    await grace.ok('restart');
+    isWatching = false;
+    await watching;
+    assert.deepEqual([...seen], ['50\n']);
+    const port = await grace.port(src);
+    const stopping = grace.spawn('stop', '--announce', '2s');
+    await until('it is announced', () => readFileSync(file, 'utf8') === '0\n');
+    const client = await openClient(t, { port, host: '127.0.0.1' }); // it serves on
+    assert.equal(await client.line(), 'backend');
+    await client.end();
+    assert.equal((await stopping.ended).code, 0);
+    assert.equal(existsSync(file), false);
+  },
+);
 
 test('a rule that cannot be served takes the readiness away until it is', options, async (t) => {
   const grace = makeGrace(t);
@@ -59,14 +64,21 @@ test('a rule that cannot be served takes the readiness away until it is', option
   await until('the rule is served again', () => readFileSync(file, 'utf8') === '50\n', { limitMs: 60_000 });
 });
 
-test('with freebind a source listens on an address that the machine does not have', { ...options, skip: process.platform !== 'linux' }, async (t) => {
-  const grace = makeGrace(t);
-  const backend = await startBackend(t, 'backend');
-  const without = await grace.run('start', 'tcp:0:interface=192.0.2.1', backend.endpoint);
-  assert.equal(without.code, 1);
-  await grace.ok('start', 'tcp:0:interface=192.0.2.1:freebind=yes', backend.endpoint);
-  await grace.ok('start', 'tcp6:0:interface=2001\\:db8\\:\\:1:freebind=yes', backend.endpoint);
-  assert.deepEqual((await grace.ls()).map(({ listening }) => listening.replace(/[0-9]+$/, 'N')), ['192.0.2.1:N', '[2001:db8::1]:N']);
-  const refused = connect({ host: '127.0.0.1', port: await grace.port('tcp:0:interface=192.0.2.1:freebind=yes') });
-  await assert.rejects(once(refused, 'connect'), { code: 'ECONNREFUSED' });
-});
+test(
+  'with freebind a source listens on an address that the machine does not have',
+  { ...options, skip: process.platform !== 'linux' },
+  async (t) => {
+    const grace = makeGrace(t);
+    const backend = await startBackend(t, 'backend');
+    const without = await grace.run('start', 'tcp:0:interface=192.0.2.1', backend.endpoint);
+    assert.equal(without.code, 1);
+    await grace.ok('start', 'tcp:0:interface=192.0.2.1:freebind=yes', backend.endpoint);
+    await grace.ok('start', 'tcp6:0:interface=2001\\:db8\\:\\:1:freebind=yes', backend.endpoint);
+    assert.deepEqual(
+      (await grace.ls()).map(({ listening }) => listening.replace(/[0-9]+$/, 'N')),
+      ['192.0.2.1:N', '[2001:db8::1]:N'],
+    );
+    const refused = connect({ host: '127.0.0.1', port: await grace.port('tcp:0:interface=192.0.2.1:freebind=yes') });
+    await assert.rejects(once(refused, 'connect'), { code: 'ECONNREFUSED' });
+  },
+);

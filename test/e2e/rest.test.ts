@@ -8,16 +8,20 @@ import { until } from '../until.ts';
 const timeout = 60_000;
 const src = 'tcp:0:interface=127.0.0.1';
 
-test('a daemon at rest gives back what starting took, and serves on', { timeout, skip: runtime === 'executable' ? false : 'only the executable is measured' }, async (t) => {
-  const grace = makeGrace(t);
-  const backend = await startBackend(t, 'A');
-  await grace.ok('start', src, backend.endpoint);
-  const { pid } = await grace.status();
-  const port = await grace.port(src);
-  await until('it has given memory back', () => memoryOf(pid).anonymous < 24_000 && memoryOf(pid).rss < 68_000);
-  const { rss, pss, anonymous } = memoryOf(pid);
-  t.diagnostic(`daemon at rest: RSS ${rss} kB, PSS ${pss} kB, of its own ${anonymous} kB`);
-  const client = await openClient(t, { port });
-  assert.equal(await client.line(), 'A');
-  await client.end();
-});
+test(
+  'a daemon at rest gives back what starting took, and serves on',
+  { timeout, skip: runtime === 'executable' ? false : 'only the executable is measured' },
+  async (t) => {
+    const grace = makeGrace(t);
+    const backend = await startBackend(t, 'A');
+    await grace.ok('start', src, backend.endpoint);
+    const { pid } = await grace.status();
+    const port = await grace.port(src);
+    await until('it has given memory back', () => memoryOf(pid).anonymous < 24_000 && memoryOf(pid).rss < 68_000);
+    const { rss, pss, anonymous } = memoryOf(pid);
+    t.diagnostic(`daemon at rest: RSS ${rss} kB, PSS ${pss} kB, of its own ${anonymous} kB`);
+    const client = await openClient(t, { port });
+    assert.equal(await client.line(), 'A');
+    await client.end();
+  },
+);

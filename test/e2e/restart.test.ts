@@ -61,7 +61,12 @@ for (const { what, exec, prepare, reason, limit = '100s' } of [
   { what: 'may not be executed', exec: fixture('../grace.ts'), reason: /may not be executed/ },
   { what: 'ends at once', exec: fixture('last-words.sh'), reason: /libmissing\.so/ },
   { what: 'is not a grace', exec: fixture('talks-nonsense.sh'), reason: /cannot restart/ },
-  { what: 'never says that it is ready', exec: fixture('never-ready.sh'), reason: /did not come up within 1 s/, limit: '1s' },
+  {
+    what: 'never says that it is ready',
+    exec: fixture('never-ready.sh'),
+    reason: /did not come up within 1 s/,
+    limit: '1s',
+  },
   {
     what: 'is no program',
     exec: '',
@@ -95,25 +100,29 @@ for (const { what, exec, prepare, reason, limit = '100s' } of [
   });
 }
 
-test('a successor that gives up after it accepted leaves paths and sockets to the old daemon', { timeout }, async (t) => {
-  const grace = makeGrace(t, { GRACE_TEST_PROGRAM: program.join(' ') });
-  const a = await startBackend(t, 'A');
-  const path = `${grace.dir}-front.sock`;
-  await grace.ok('start', src, a.endpoint);
-  await grace.ok('start', `unix:${path}`, a.endpoint);
-  const port = await grace.port(src);
-  const inode = listeningInode(port);
-  const { pid } = await grace.status();
-  const { code, stderr } = await grace.run('restart', '--exec', fixture('deaf-successor.sh'));
-  assert.equal(code, 1);
-  assert.match(stderr, /^grace: cannot restart/);
-  assert.equal((await grace.status()).pid, pid);
-  assert.equal(await (await openClient(t, { path })).line(), 'A');
-  assert.equal(await (await openClient(t, { port })).line(), 'A');
-  assert.equal(listeningInode(port), inode);
-  await grace.ok('restart');
-  assert.equal(listeningInode(port), inode);
-});
+test(
+  'a successor that gives up after it accepted leaves paths and sockets to the old daemon',
+  { timeout },
+  async (t) => {
+    const grace = makeGrace(t, { GRACE_TEST_PROGRAM: program.join(' ') });
+    const a = await startBackend(t, 'A');
+    const path = `${grace.dir}-front.sock`;
+    await grace.ok('start', src, a.endpoint);
+    await grace.ok('start', `unix:${path}`, a.endpoint);
+    const port = await grace.port(src);
+    const inode = listeningInode(port);
+    const { pid } = await grace.status();
+    const { code, stderr } = await grace.run('restart', '--exec', fixture('deaf-successor.sh'));
+    assert.equal(code, 1);
+    assert.match(stderr, /^grace: cannot restart/);
+    assert.equal((await grace.status()).pid, pid);
+    assert.equal(await (await openClient(t, { path })).line(), 'A');
+    assert.equal(await (await openClient(t, { port })).line(), 'A');
+    assert.equal(listeningInode(port), inode);
+    await grace.ok('restart');
+    assert.equal(listeningInode(port), inode);
+  },
+);
 
 test('stop does not wait for a successor that does not come up', { timeout }, async (t) => {
   const grace = makeGrace(t);
@@ -152,33 +161,37 @@ test('an older generation that hangs holds up nobody', { timeout }, async (t) =>
   assert.equal(isRunning(pid), false);
 });
 
-test('restarts while older generations drain keep every connection, and each is found by ls', { timeout }, async (t) => {
-  const grace = makeGrace(t);
-  const a = await startBackend(t, 'A');
-  const b = await startBackend(t, 'B');
-  await grace.ok('start', src, a.endpoint);
-  const port = await grace.port(src);
-  const clients = [];
-  for (let generation = 0; generation < 4; generation++) {
-    const client = await openClient(t, { port });
-    await client.line();
-    clients.push(client);
-    await grace.ok('restart');
-  }
-  const connections = async () => (await grace.ls()).reduce((sum, row) => sum + row.connections, 0);
-  assert.equal(await connections(), 4);
-  await grace.ok('switch', src, b.endpoint);
-  const rows = await grace.ls();
-  assert.equal(rows.filter((row) => row.active).length, 1);
-  const waiting = grace.spawn('wait');
-  for (const client of clients) {
-    assert.equal(await client.echo('hello'), 'hello');
-    assert.equal(waiting.outcome().code, null);
-    await client.end();
-  }
-  assert.equal((await waiting.ended).code, 0);
-  assert.equal(await connections(), 0);
-});
+test(
+  'restarts while older generations drain keep every connection, and each is found by ls',
+  { timeout },
+  async (t) => {
+    const grace = makeGrace(t);
+    const a = await startBackend(t, 'A');
+    const b = await startBackend(t, 'B');
+    await grace.ok('start', src, a.endpoint);
+    const port = await grace.port(src);
+    const clients = [];
+    for (let generation = 0; generation < 4; generation++) {
+      const client = await openClient(t, { port });
+      await client.line();
+      clients.push(client);
+      await grace.ok('restart');
+    }
+    const connections = async () => (await grace.ls()).reduce((sum, row) => sum + row.connections, 0);
+    assert.equal(await connections(), 4);
+    await grace.ok('switch', src, b.endpoint);
+    const rows = await grace.ls();
+    assert.equal(rows.filter((row) => row.active).length, 1);
+    const waiting = grace.spawn('wait');
+    for (const client of clients) {
+      assert.equal(await client.echo('hello'), 'hello');
+      assert.equal(waiting.outcome().code, null);
+      await client.end();
+    }
+    assert.equal((await waiting.ended).code, 0);
+    assert.equal(await connections(), 0);
+  },
+);
 
 test('ls and wait never lose sight of a connection while it changes hands', { timeout }, async (t) => {
   const grace = makeGrace(t);
@@ -224,16 +237,20 @@ test('stop ends every generation', { timeout }, async (t) => {
   for (const client of clients) await assert.rejects(client.line());
 });
 
-test('an executable that was replaced on disk is what a restart runs', { timeout, skip: runtime === 'executable' ? false : 'only the executable is one file' }, async (t) => {
-  const grace = makeGrace(t);
-  const a = await startBackend(t, 'A');
-  await grace.ok('start', src, a.endpoint);
-  const copy = `${grace.dir}-copy`;
-  copyFileSync(join(root, 'dist/grace'), copy);
-  await grace.ok('restart', '--exec', copy);
-  const client = await openClient(t, { port: await grace.port(src) });
-  assert.equal(await client.line(), 'A');
-});
+test(
+  'an executable that was replaced on disk is what a restart runs',
+  { timeout, skip: runtime === 'executable' ? false : 'only the executable is one file' },
+  async (t) => {
+    const grace = makeGrace(t);
+    const a = await startBackend(t, 'A');
+    await grace.ok('start', src, a.endpoint);
+    const copy = `${grace.dir}-copy`;
+    copyFileSync(join(root, 'dist/grace'), copy);
+    await grace.ok('restart', '--exec', copy);
+    const client = await openClient(t, { port: await grace.port(src) });
+    assert.equal(await client.line(), 'A');
+  },
+);
 
 /** GRACE_TEST_RESTARTS=100 asks for more. */
 const restarts = Number(process.env['GRACE_TEST_RESTARTS'] ?? 20);
@@ -247,7 +264,11 @@ test(`${restarts} restarts in a row under load lose, refuse and reset nothing`, 
     server.closeAllConnections();
     server.close();
   });
-  await grace.ok('start', 'tcp:0:interface=127.0.0.1:backlog=1024', `tcp:127.0.0.1:${(server.address() as AddressInfo).port}`);
+  await grace.ok(
+    'start',
+    'tcp:0:interface=127.0.0.1:backlog=1024',
+    `tcp:127.0.0.1:${(server.address() as AddressInfo).port}`,
+  );
   const port = await grace.port('tcp:0:interface=127.0.0.1:backlog=1024');
 
   let isOver = false;
@@ -284,7 +305,9 @@ test(`${restarts} restarts in a row under load lose, refuse and reset nothing`, 
   }
   isOver = true;
   await Promise.all(load);
-  t.diagnostic(`${counts.fresh} new connections, ${counts.keptAlive} requests on kept-alive ones, ${failures.length} failures`);
+  t.diagnostic(
+    `${counts.fresh} new connections, ${counts.keptAlive} requests on kept-alive ones, ${failures.length} failures`,
+  );
   if (failures.length > 0) t.diagnostic(grace.log());
   assert.deepEqual(failures.slice(0, 5), []);
   assert.equal(pids.size, restarts + 1);
@@ -321,7 +344,10 @@ test('USR2 restarts the daemon, TERM stops it gracefully, and TERM again at once
   process.kill(successor, 'SIGTERM');
   for (;;) {
     const attempt = connect({ port, host: '127.0.0.1' });
-    const outcome = await Promise.race([once(attempt, 'connect').then(() => 'connected'), new Promise((resolve) => attempt.once('error', () => resolve('refused')))]);
+    const outcome = await Promise.race([
+      once(attempt, 'connect').then(() => 'connected'),
+      new Promise((resolve) => attempt.once('error', () => resolve('refused'))),
+    ]);
     attempt.destroy();
     if (outcome === 'refused') break;
   }

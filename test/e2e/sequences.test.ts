@@ -48,7 +48,13 @@ const weights: [weight: number, make: (random: () => number) => Operation][] = [
   [3, () => ({ kind: 'kill daemon' })],
   [1, () => ({ kind: 'kill keeper' })],
   [1, () => ({ kind: 'kill both' })],
-  [2, (random) => ({ kind: 'signal', signal: (['SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const)[Math.floor(random() * 4)]! })],
+  [
+    2,
+    (random) => ({
+      kind: 'signal',
+      signal: (['SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const)[Math.floor(random() * 4)]!,
+    }),
+  ],
 ];
 
 function drawOperation(random: () => number): Operation {
@@ -126,18 +132,15 @@ class World {
   async settle(): Promise<Status | null> {
     let status: Status | null = null;
     let seen = '';
-    await until(
-      `the processes are those that status names`,
-      async () => {
-        status = await this.status();
-        const named = status ? [status.pid, status.keeper?.pid, ...status.generations.map(({ pid }) => pid)] : [];
-        const running = this.processes();
-        seen = JSON.stringify({ status, running });
-        const file = pidInFile(join(this.grace.dir, 'grace.pid'));
-        const isNamed = status ? file === (status.keeper?.pid ?? status.pid) : file === null || !running.includes(file);
-        return isNamed && running.every((pid) => named.includes(pid)) && (status === null) === (running.length === 0);
-      },
-    ).catch((error: unknown) => assert.fail(`${String(error)}: ${seen}`));
+    await until(`the processes are those that status names`, async () => {
+      status = await this.status();
+      const named = status ? [status.pid, status.keeper?.pid, ...status.generations.map(({ pid }) => pid)] : [];
+      const running = this.processes();
+      seen = JSON.stringify({ status, running });
+      const file = pidInFile(join(this.grace.dir, 'grace.pid'));
+      const isNamed = status ? file === (status.keeper?.pid ?? status.pid) : file === null || !running.includes(file);
+      return isNamed && running.every((pid) => named.includes(pid)) && (status === null) === (running.length === 0);
+    }).catch((error: unknown) => assert.fail(`${String(error)}: ${seen}`));
     return status;
   }
 
@@ -151,7 +154,10 @@ class World {
         resolve(isServed);
       };
       const timer = setTimeout(end, 60_000, false);
-      socket.on('data', () => end(true)).on('error', () => end(false)).on('close', () => end(false));
+      socket
+        .on('data', () => end(true))
+        .on('error', () => end(false))
+        .on('close', () => end(false));
     });
   }
 }
@@ -162,25 +168,35 @@ async function takeStep(world: World, operations: readonly Operation[]): Promise
   for (const [index, outcome] of outcomes.entries()) {
     if (!outcome) continue;
     const operation = operations[index]!;
-    const isMeantTwice = operations.filter((other) => 'rule' in other && 'rule' in operation && other.rule === operation.rule).length > 1;
+    const isMeantTwice =
+      operations.filter((other) => 'rule' in other && 'rule' in operation && other.rule === operation.rule).length > 1;
     const mayBeAway = operation.kind === 'stop rule' && (isMeantTwice || !before.has(operation.rule));
-    assert.ok([0, 1, 3, ...(mayBeAway ? [4] : [])].includes(outcome.code ?? -1), `${JSON.stringify(operation)}: ${outcome.code} ${outcome.stderr}`);
+    assert.ok(
+      [0, 1, 3, ...(mayBeAway ? [4] : [])].includes(outcome.code ?? -1),
+      `${JSON.stringify(operation)}: ${outcome.code} ${outcome.stderr}`,
+    );
     assert.doesNotMatch(outcome.stderr, /\n\s+at /);
     assert.equal(outcome.code === 0, outcome.stderr === '' || outcome.stdout !== '', outcome.stderr);
   }
   const status = await world.settle();
   const after = world.kept();
   for (let rule = 0; rule < ruleCount; rule++) {
-    const touching = operations.flatMap((operation, index) => ('rule' in operation && operation.rule === rule ? [{ kind: operation.kind, code: outcomes[index]?.code }] : []));
+    const touching = operations.flatMap((operation, index) =>
+      'rule' in operation && operation.rule === rule ? [{ kind: operation.kind, code: outcomes[index]?.code }] : [],
+    );
     const succeeded = touching.filter(({ code }) => code === 0);
     // A command that a crash cut off may have done its work before.
     if (touching.length === 0) assert.equal(after.has(rule), before.has(rule), `rule ${rule} is not what was touched`);
-    else if (touching.length === 1 && succeeded.length === 1) assert.equal(after.has(rule), succeeded[0]!.kind === 'start');
+    else if (touching.length === 1 && succeeded.length === 1)
+      assert.equal(after.has(rule), succeeded[0]!.kind === 'start');
   }
   if (status === null) return;
   for (const rule of after) {
     const isServed = await world.answers(rule);
-    assert.ok(isServed || world.grace.log().includes(`cannot forward unix:${world.path(rule)}`), `rule ${rule} is kept and not served`);
+    assert.ok(
+      isServed || world.grace.log().includes(`cannot forward unix:${world.path(rule)}`),
+      `rule ${rule} is kept and not served`,
+    );
   }
 }
 
@@ -201,7 +217,9 @@ async function play(t: TestContext, seed: number): Promise<void> {
     await grace.ok('start', `unix:${world.path(0)}`, `tcp:127.0.0.1:${greeter.port}`);
     await grace.ok('stop', '--now');
     assert.equal(await world.settle(), null);
-    const left = readdirSync(grace.dir).filter((name) => !['grace.lock', 'start.lock', 'grace.log', 'state.json', 'counters.json'].includes(name));
+    const left = readdirSync(grace.dir).filter(
+      (name) => !['grace.lock', 'start.lock', 'grace.log', 'state.json', 'counters.json'].includes(name),
+    );
     assert.deepEqual(left, []);
     for (let rule = 0; rule < ruleCount; rule++) assert.equal(await world.answers(rule), false);
   } catch (error) {
@@ -216,24 +234,28 @@ for (let seed = firstSeed; seed < firstSeed + sequences; seed++) {
   test(`the invariants hold over the random sequence of seed ${seed}`, { timeout: 180_000 }, (t) => play(t, seed));
 }
 
-test(`${restarts} restarts leave no descriptor and no process behind`, { timeout: 180_000 + restarts * 3000 }, async (t) => {
-  const grace = makeGrace(t);
-  const greeter = await startGreeter();
-  t.after(() => greeter.server.close());
-  await grace.ok('start', 'tcp:0:interface=127.0.0.1', `tcp:127.0.0.1:${greeter.port}`);
-  const count = async () => {
-    const { pid, keeper } = await grace.status();
-    assert.ok(keeper);
-    await until('nobody else is there', () => processesOf(grace.dir).length === 2);
-    return { daemon: descriptorsOf(pid).size, keeper: descriptorsOf(keeper.pid).size };
-  };
-  for (let round = 0; round < 3; round++) await grace.ok('restart');
-  const before = await count();
-  for (let round = 3; round < restarts; round++) await grace.ok('restart');
-  let after = await count();
-  // The connection of the last command may be open for a moment longer.
-  const isMore = () => after.daemon > before.daemon || after.keeper > before.keeper;
-  for (let look = 0; look < 20 && isMore(); look++) after = await count();
-  t.diagnostic(`after 3 restarts ${JSON.stringify(before)}, after ${restarts} ${JSON.stringify(after)}`);
-  assert.ok(!isMore(), `after 3 restarts ${JSON.stringify(before)}, after ${restarts} ${JSON.stringify(after)}`);
-});
+test(
+  `${restarts} restarts leave no descriptor and no process behind`,
+  { timeout: 180_000 + restarts * 3000 },
+  async (t) => {
+    const grace = makeGrace(t);
+    const greeter = await startGreeter();
+    t.after(() => greeter.server.close());
+    await grace.ok('start', 'tcp:0:interface=127.0.0.1', `tcp:127.0.0.1:${greeter.port}`);
+    const count = async () => {
+      const { pid, keeper } = await grace.status();
+      assert.ok(keeper);
+      await until('nobody else is there', () => processesOf(grace.dir).length === 2);
+      return { daemon: descriptorsOf(pid).size, keeper: descriptorsOf(keeper.pid).size };
+    };
+    for (let round = 0; round < 3; round++) await grace.ok('restart');
+    const before = await count();
+    for (let round = 3; round < restarts; round++) await grace.ok('restart');
+    let after = await count();
+    // The connection of the last command may be open for a moment longer.
+    const isMore = () => after.daemon > before.daemon || after.keeper > before.keeper;
+    for (let look = 0; look < 20 && isMore(); look++) after = await count();
+    t.diagnostic(`after 3 restarts ${JSON.stringify(before)}, after ${restarts} ${JSON.stringify(after)}`);
+    assert.ok(!isMore(), `after 3 restarts ${JSON.stringify(before)}, after ${restarts} ${JSON.stringify(after)}`);
+  },
+);

@@ -12,39 +12,43 @@ import { makeGrace } from './grace.ts';
 const timeout = 120_000;
 
 for (const flags of [[], ['--engine', 'portable']]) {
-  test(`a file that was removed is made again by the next start, and open connections go on ${flags.join(' ')}`, { timeout }, async (t) => {
-    const backend = await startBackend(t, 'one');
-    const grace = makeGrace(t);
-    const path = join(dirname(grace.dir), 'app.sock');
-    const src = `unix:${path}:mode=600`;
-    if (flags.length > 0) {
-      grace.spawn('daemon', ...flags);
-      await until('it serves', async () => (await grace.run('ls')).code === 0);
-    }
-    await grace.ok('start', src, backend.endpoint);
-    const early = await openClient(t, { path });
-    assert.equal(await early.line(), 'one');
-    rmSync(path);
-    const { stdout, stderr } = await grace.run('ls');
-    if (/failed/.test(stdout)) assert.match(stderr, /the file .*app\.sock is gone/);
-    else assert.ok(existsSync(path), 'it was made again by itself');
+  test(
+    `a file that was removed is made again by the next start, and open connections go on ${flags.join(' ')}`,
+    { timeout },
+    async (t) => {
+      const backend = await startBackend(t, 'one');
+      const grace = makeGrace(t);
+      const path = join(dirname(grace.dir), 'app.sock');
+      const src = `unix:${path}:mode=600`;
+      if (flags.length > 0) {
+        grace.spawn('daemon', ...flags);
+        await until('it serves', async () => (await grace.run('ls')).code === 0);
+      }
+      await grace.ok('start', src, backend.endpoint);
+      const early = await openClient(t, { path });
+      assert.equal(await early.line(), 'one');
+      rmSync(path);
+      const { stdout, stderr } = await grace.run('ls');
+      if (/failed/.test(stdout)) assert.match(stderr, /the file .*app\.sock is gone/);
+      else assert.ok(existsSync(path), 'it was made again by itself');
 
-    await grace.ok('start', src, backend.endpoint);
-    assert.equal(lstatSync(path).mode & 0o777, 0o600);
-    assert.match(await grace.ok('ls'), /active/);
-    const late = await openClient(t, { path });
-    assert.equal(await late.line(), 'one');
-    assert.equal(await early.echo('still'), 'still');
-    // The new socket is the one that is kept and handed over.
-    await grace.ok('restart');
-    assert.equal(await (await openClient(t, { path })).line(), 'one');
-    process.kill((await grace.status()).pid, 'SIGKILL');
-    await until('it is started again', async () => (await grace.run('status')).code === 0);
-    assert.equal(await (await openClient(t, { path })).line(), 'one');
-    await grace.ok('stop', src, '--now');
-    assert.equal(existsSync(path), false);
-    assert.equal(existsSync(`${path}.lock`), false);
-  });
+      await grace.ok('start', src, backend.endpoint);
+      assert.equal(lstatSync(path).mode & 0o777, 0o600);
+      assert.match(await grace.ok('ls'), /active/);
+      const late = await openClient(t, { path });
+      assert.equal(await late.line(), 'one');
+      assert.equal(await early.echo('still'), 'still');
+      // The new socket is the one that is kept and handed over.
+      await grace.ok('restart');
+      assert.equal(await (await openClient(t, { path })).line(), 'one');
+      process.kill((await grace.status()).pid, 'SIGKILL');
+      await until('it is started again', async () => (await grace.run('status')).code === 0);
+      assert.equal(await (await openClient(t, { path })).line(), 'one');
+      await grace.ok('stop', src, '--now');
+      assert.equal(existsSync(path), false);
+      assert.equal(existsSync(`${path}.lock`), false);
+    },
+  );
 }
 
 test('a restart makes a file again that was removed', { timeout }, async (t) => {
@@ -82,7 +86,10 @@ test('a destination whose path is too long is refused, and what runs can be rest
   const grace = makeGrace(t);
   await grace.ok('start', 'tcp:0:interface=127.0.0.1', backend.endpoint);
   const long = `unix:/tmp/${'x'.repeat(120)}:lockfile=1`;
-  for (const words of [['start', 'tcp:0:interface=127.0.0.2', long], ['switch', '--no-check', 'tcp:0:interface=127.0.0.1', long]]) {
+  for (const words of [
+    ['start', 'tcp:0:interface=127.0.0.2', long],
+    ['switch', '--no-check', 'tcp:0:interface=127.0.0.1', long],
+  ]) {
     const { code, stderr } = await grace.run(...words);
     assert.notEqual(code, 0);
     assert.match(stderr, /path too long: .* has 125 bytes, and a socket's path at most 10[37]/);

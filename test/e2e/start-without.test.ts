@@ -1,6 +1,17 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
@@ -13,51 +24,63 @@ const timeout = 180_000;
 const src = 'tcp:0:interface=127.0.0.1';
 const skip = runtime !== 'executable' || process.platform !== 'linux';
 
-test('a crash is followed by the image that the keeper runs when the file on disk is cut off, not executable or no program', { timeout, skip }, async (t) => {
-  const grace = makeGrace(t);
-  const backend = await startBackend(t, 'one');
-  const home = mkdtempSync(join(tmpdir(), 'grace-disk-'));
-  t.after(() => rmSync(home, { recursive: true }));
-  const file = join(home, 'grace');
-  copyFileSync(program[0], file);
-  assert.equal((await startProgram(['-d', grace.dir, 'start', src, backend.endpoint], { PATH: process.env['PATH'] }, {}).ended).code, 0);
-  await grace.ok('restart', '--exec', file);
-  const port = await grace.port(src);
-  const next = join(home, 'next');
-  const breaks: [string, () => void][] = [
-    ['cut off', () => (copyFileSync(program[0], next), truncateSync(next, 1_000_000))],
-    ['permission denied', () => (copyFileSync(program[0], next), chmodSync(next, 0o600))],
-    ['no program', () => writeFileSync(next, 'echo run by a shell >&2\n', { mode: 0o755 })],
-  ];
-  for (const [why, make] of breaks) {
-    make();
-    renameSync(next, file);
-    const before = await grace.status();
-    assert.match(before.problems?.join() ?? '', new RegExp(`the executable .* cannot be started: .*${why}`));
-    await kill(before.pid);
-    const client = await openClient(t, { port });
-    assert.equal(await client.line(), 'one', why);
-    assert.doesNotMatch(grace.log(), /run by a shell/);
-  }
-});
+test(
+  'a crash is followed by the image that the keeper runs when the file on disk is cut off, not executable or no program',
+  { timeout, skip },
+  async (t) => {
+    const grace = makeGrace(t);
+    const backend = await startBackend(t, 'one');
+    const home = mkdtempSync(join(tmpdir(), 'grace-disk-'));
+    t.after(() => rmSync(home, { recursive: true }));
+    const file = join(home, 'grace');
+    copyFileSync(program[0], file);
+    assert.equal(
+      (await startProgram(['-d', grace.dir, 'start', src, backend.endpoint], { PATH: process.env['PATH'] }, {}).ended)
+        .code,
+      0,
+    );
+    await grace.ok('restart', '--exec', file);
+    const port = await grace.port(src);
+    const next = join(home, 'next');
+    const breaks: [string, () => void][] = [
+      ['cut off', () => (copyFileSync(program[0], next), truncateSync(next, 1_000_000))],
+      ['permission denied', () => (copyFileSync(program[0], next), chmodSync(next, 0o600))],
+      ['no program', () => writeFileSync(next, 'echo run by a shell >&2\n', { mode: 0o755 })],
+    ];
+    for (const [why, make] of breaks) {
+      make();
+      renameSync(next, file);
+      const before = await grace.status();
+      assert.match(before.problems?.join() ?? '', new RegExp(`the executable .* cannot be started: .*${why}`));
+      await kill(before.pid);
+      const client = await openClient(t, { port });
+      assert.equal(await client.line(), 'one', why);
+      assert.doesNotMatch(grace.log(), /run by a shell/);
+    }
+  },
+);
 
-test('where the log cannot be opened, a restart and the start after a crash serve all the same, and status says so', { timeout, skip }, async (t) => {
-  const grace = makeGrace(t);
-  const backend = await startBackend(t, 'one');
-  await grace.ok('start', src, backend.endpoint);
-  const port = await grace.port(src);
-  const log = join(grace.dir, 'grace.log');
-  renameSync(log, `${log}.old`);
-  mkdirSync(log);
-  await grace.ok('restart');
-  const restarted = await grace.status();
-  assert.match(restarted.problems?.join() ?? '', /^the log goes to standard error: /);
-  await kill(restarted.pid);
-  assert.equal(await (await openClient(t, { port })).line(), 'one');
-  assert.match((await grace.status()).problems?.join() ?? '', /^the log goes to standard error: /);
-  assert.match(await grace.ok('status'), /problem +the log goes to standard error/);
-  rmSync(log, { recursive: true });
-});
+test(
+  'where the log cannot be opened, a restart and the start after a crash serve all the same, and status says so',
+  { timeout, skip },
+  async (t) => {
+    const grace = makeGrace(t);
+    const backend = await startBackend(t, 'one');
+    await grace.ok('start', src, backend.endpoint);
+    const port = await grace.port(src);
+    const log = join(grace.dir, 'grace.log');
+    renameSync(log, `${log}.old`);
+    mkdirSync(log);
+    await grace.ok('restart');
+    const restarted = await grace.status();
+    assert.match(restarted.problems?.join() ?? '', /^the log goes to standard error: /);
+    await kill(restarted.pid);
+    assert.equal(await (await openClient(t, { port })).line(), 'one');
+    assert.match((await grace.status()).problems?.join() ?? '', /^the log goes to standard error: /);
+    assert.match(await grace.ok('status'), /problem +the log goes to standard error/);
+    rmSync(log, { recursive: true });
+  },
+);
 
 test('a log that is linked to the standard output is no obstacle to a restart', { timeout, skip }, async (t) => {
   const grace = makeGrace(t);
@@ -68,28 +91,41 @@ test('a log that is linked to the standard output is no obstacle to a restart', 
   await grace.ok('restart');
   const { pid } = await grace.status();
   await kill(pid);
-  await until('another daemon answers', async () => (await grace.run('status')).code === 0 && (await grace.status()).pid !== pid);
+  await until(
+    'another daemon answers',
+    async () => (await grace.run('status')).code === 0 && (await grace.status()).pid !== pid,
+  );
 });
 
-test('where the state dir is gone, a crash is followed by a daemon with the rules that were served', { timeout, skip }, async (t) => {
-  const grace = makeGrace(t);
-  const backend = await startBackend(t, 'one');
-  await grace.ok('start', src, backend.endpoint);
-  const port = await grace.port(src);
-  const { pid } = await grace.status();
-  rmSync(grace.dir, { recursive: true });
-  await kill(pid);
-  const client = await openClient(t, { port });
-  assert.equal(await client.line(), 'one');
-  await until('commands are answered again', async () => (await grace.run('status')).code === 0);
-  assert.deepEqual((await grace.ls()).map((row) => row.src), [src]);
-  assert.match(readFileSync(join(grace.dir, 'state.json'), 'utf8'), /127\.0\.0\.1/);
-});
+test(
+  'where the state dir is gone, a crash is followed by a daemon with the rules that were served',
+  { timeout, skip },
+  async (t) => {
+    const grace = makeGrace(t);
+    const backend = await startBackend(t, 'one');
+    await grace.ok('start', src, backend.endpoint);
+    const port = await grace.port(src);
+    const { pid } = await grace.status();
+    rmSync(grace.dir, { recursive: true });
+    await kill(pid);
+    const client = await openClient(t, { port });
+    assert.equal(await client.line(), 'one');
+    await until('commands are answered again', async () => (await grace.run('status')).code === 0);
+    assert.deepEqual(
+      (await grace.ls()).map((row) => row.src),
+      [src],
+    );
+    assert.match(readFileSync(join(grace.dir, 'state.json'), 'utf8'), /127\.0\.0\.1/);
+  },
+);
 
-test('on a disk that became read-only a restart is refused and the start after a crash serves, and commands are answered', { timeout, skip: skip || process.getuid?.() !== 0 }, async (t) => {
-  const home = mkdtempSync(join(tmpdir(), 'grace-disk-'));
-  t.after(() => rmSync(home, { recursive: true, force: true }));
-  const script = `
+test(
+  'on a disk that became read-only a restart is refused and the start after a crash serves, and commands are answered',
+  { timeout, skip: skip || process.getuid?.() !== 0 },
+  async (t) => {
+    const home = mkdtempSync(join(tmpdir(), 'grace-disk-'));
+    t.after(() => rmSync(home, { recursive: true, force: true }));
+    const script = `
     set -e; cd ${home}; mkdir m n; mount -t tmpfs none m; D=${home}/m/state; g() { ${program[0]} -d $D "$@"; }
     trap 'umount $D 2>/dev/null || true; g stop --now >/dev/null' EXIT
     g start unix:${home}/in.sock unix:${home}/out.sock >/dev/null
@@ -97,11 +133,13 @@ test('on a disk that became read-only a restart is refused and the start after a
     pid() { g status --json | tr ',' '\\n' | sed -n 's/.*"pid": *//p' | head -1; }
     if g restart --timeout 60s >&2; then exit 9; fi
     a=$(pid); kill -9 $a; b=$(pid); [ "$a" != "$b" ]; g ls >&2; g status`;
-  const child = spawn('unshare', ['-m', 'bash', '-c', script], { stdio: ['ignore', 'pipe', 'pipe'] });
-  let text = '';
-  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
-  const code = await new Promise((resolve) => child.once('close', resolve));
-  assert.equal(code, 0, text);
-  assert.match(text, /problem +.*read-only/, text);
-  assert.ok(dirname(home));
-});
+    const child = spawn('unshare', ['-m', 'bash', '-c', script], { stdio: ['ignore', 'pipe', 'pipe'] });
+    let text = '';
+    for (const stream of [child.stdout, child.stderr])
+      stream.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
+    const code = await new Promise((resolve) => child.once('close', resolve));
+    assert.equal(code, 0, text);
+    assert.match(text, /problem +.*read-only/, text);
+    assert.ok(dirname(home));
+  },
+);

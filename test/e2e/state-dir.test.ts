@@ -1,5 +1,15 @@
 import assert from 'node:assert/strict';
-import { chmodSync, chownSync, lstatSync, mkdirSync, readFileSync, readdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:net';
 import { once } from 'node:events';
 import { join } from 'node:path';
@@ -29,21 +39,25 @@ async function startDaemon(grace: ReturnType<typeof makeGrace>) {
   return daemon;
 }
 
-test('rules come back after kill -9, on the same port, and serve the clients that come then', { timeout }, async (t) => {
-  const grace = makeGrace(t);
-  const a = await startBackend(t, 'A');
-  const b = await startBackend(t, 'B');
-  const path = `${grace.dir}-front.sock`;
-  const own = `tcp:0:interface=${ownLoopback}`;
-  await grace.ok('start', own, a.endpoint);
-  await grace.ok('start', `unix:${path}`, a.endpoint);
-  await grace.ok('switch', own, b.endpoint);
-  const port = await grace.port(own);
-  await crash(grace);
-  await startDaemon(grace);
-  assert.equal(await (await openClient(t, { host: ownLoopback, port })).line(), 'B');
-  assert.equal(await (await openClient(t, { path })).line(), 'A');
-});
+test(
+  'rules come back after kill -9, on the same port, and serve the clients that come then',
+  { timeout },
+  async (t) => {
+    const grace = makeGrace(t);
+    const a = await startBackend(t, 'A');
+    const b = await startBackend(t, 'B');
+    const path = `${grace.dir}-front.sock`;
+    const own = `tcp:0:interface=${ownLoopback}`;
+    await grace.ok('start', own, a.endpoint);
+    await grace.ok('start', `unix:${path}`, a.endpoint);
+    await grace.ok('switch', own, b.endpoint);
+    const port = await grace.port(own);
+    await crash(grace);
+    await startDaemon(grace);
+    assert.equal(await (await openClient(t, { host: ownLoopback, port })).line(), 'B');
+    assert.equal(await (await openClient(t, { path })).line(), 'A');
+  },
+);
 
 test('the first start after a crash serves the kept rules and the new one', { timeout }, async (t) => {
   const grace = makeGrace(t);
@@ -53,7 +67,10 @@ test('the first start after a crash serves the kept rules and the new one', { ti
   assert.equal((await grace.run('ls')).code, 3);
   const path = `${grace.dir}-second.sock`;
   assert.equal(await grace.ok('start', `unix:${path}`, a.endpoint), 'Started\n');
-  assert.deepEqual((await grace.ls()).map((row) => row.src), [src, `unix:${path}`]);
+  assert.deepEqual(
+    (await grace.ls()).map((row) => row.src),
+    [src, `unix:${path}`],
+  );
 });
 
 test('stop keeps the rules for the next daemon, stop SRC forgets that one', { timeout }, async (t) => {
@@ -65,7 +82,10 @@ test('stop keeps the rules for the next daemon, stop SRC forgets that one', { ti
   await grace.ok('stop', `unix:${path}`);
   await grace.ok('stop');
   const { child, ended: over } = await startDaemon(grace);
-  assert.deepEqual((await grace.ls()).map((row) => row.src), [src]);
+  assert.deepEqual(
+    (await grace.ls()).map((row) => row.src),
+    [src],
+  );
   await grace.ok('stop');
   assert.equal((await over).code, 0);
   assert.equal(child.exitCode, 0);
@@ -126,7 +146,10 @@ test('five first starts at once make one daemon with five rules', { timeout }, a
   const a = await startBackend(t, 'A');
   const sources = [1, 2, 3, 4, 5].map((number) => `unix:${grace.dir}-${number}.sock`);
   const outcomes = await Promise.all(sources.map((source) => grace.run('start', source, a.endpoint)));
-  assert.deepEqual(outcomes.map(({ code, stderr }) => [code, stderr]), sources.map(() => [0, '']));
+  assert.deepEqual(
+    outcomes.map(({ code, stderr }) => [code, stderr]),
+    sources.map(() => [0, '']),
+  );
   const rows = await grace.ls();
   assert.deepEqual(rows.map((row) => row.src).sort(), sources);
   assert.equal(new Set(rows.map((row) => row.pid)).size, 1);
@@ -146,7 +169,10 @@ test('a first start whose rule fails leaves the daemon that serves kept rules', 
   await grace.ok('start', src, a.endpoint);
   await grace.ok('stop');
   assert.equal((await grace.run('start', 'tcp:0:interface=203.0.113.7', 'tcp:127.0.0.1:1')).code, 1);
-  assert.deepEqual((await grace.ls()).map((row) => row.src), [src]);
+  assert.deepEqual(
+    (await grace.ls()).map((row) => row.src),
+    [src],
+  );
 });
 
 test('a stale pid file and a stale socket are no obstacle', { timeout }, async (t) => {
@@ -163,7 +189,11 @@ test('relative paths are those of whoever typed them', { timeout }, async (t) =>
   const grace = makeGrace(t);
   const a = await startBackend(t, 'A');
   mkdirSync(grace.dir, { recursive: true });
-  const { code, stderr } = await startProgram(['-d', grace.dir, 'start', 'unix:here.sock', a.endpoint], {}, { cwd: grace.dir }).ended;
+  const { code, stderr } = await startProgram(
+    ['-d', grace.dir, 'start', 'unix:here.sock', a.endpoint],
+    {},
+    { cwd: grace.dir },
+  ).ended;
   assert.equal(code, 0, stderr);
   const [row] = await grace.ls();
   assert.equal(row?.src, 'unix:here.sock');
@@ -193,42 +223,63 @@ test('a state dir that cannot be made or written is said so, whoever asks', { ti
   assert.equal((await startProgram(['-d', long, 'status']).ended).code, 3);
 });
 
-test('a state dir in which others may write is refused, with what to do, and nothing is left in it', { timeout }, async (t) => {
-  const grace = makeGrace(t);
-  mkdirSync(grace.dir);
-  writeFileSync(join(grace.dir, 'somebody-elses'), '');
-  for (const mode of [0o777, 0o770, 0o1777]) {
-    chmodSync(grace.dir, mode);
-    for (const command of [['start', src, 'tcp:127.0.0.1:1'], ['daemon', '--no-keeper'], ['daemon']]) {
-      const { code, stderr } = await grace.run(...command);
-      assert.equal(code, 1);
-      assert.match(stderr, /^grace: cannot use the state dir .*: others may write in it \(mode [0-7]+\)\nhint: .*chmod 700 .*\n$/);
-    }
-  }
-  assert.deepEqual(readdirSync(grace.dir), ['somebody-elses']);
-});
-
-test('an empty state dir in which others may write is closed to them, and one that they may only read is left as it is', { timeout }, async (t) => {
-  for (const [mode, after] of [[0o777, 0o700], [0o755, 0o755]] as const) {
+test(
+  'a state dir in which others may write is refused, with what to do, and nothing is left in it',
+  { timeout },
+  async (t) => {
     const grace = makeGrace(t);
     mkdirSync(grace.dir);
-    chmodSync(grace.dir, mode);
-    await grace.ok('start', src, 'tcp:127.0.0.1:1');
-    assert.equal(statSync(grace.dir).mode & 0o7777, after);
-    await grace.ok('restart');
-    for (const name of readdirSync(grace.dir)) assert.equal(statSync(join(grace.dir, name)).mode & 0o077, 0, name);
-    assert.equal(statSync(join(grace.dir, 'grace.sock')).mode & 0o777, 0o600);
-  }
-});
+    writeFileSync(join(grace.dir, 'somebody-elses'), '');
+    for (const mode of [0o777, 0o770, 0o1777]) {
+      chmodSync(grace.dir, mode);
+      for (const command of [['start', src, 'tcp:127.0.0.1:1'], ['daemon', '--no-keeper'], ['daemon']]) {
+        const { code, stderr } = await grace.run(...command);
+        assert.equal(code, 1);
+        assert.match(
+          stderr,
+          /^grace: cannot use the state dir .*: others may write in it \(mode [0-7]+\)\nhint: .*chmod 700 .*\n$/,
+        );
+      }
+    }
+    assert.deepEqual(readdirSync(grace.dir), ['somebody-elses']);
+  },
+);
 
-test('a state dir of another user is refused', { timeout, skip: process.geteuid?.() !== 0 && 'only root can give a directory away' }, async (t) => {
-  const grace = makeGrace(t);
-  mkdirSync(grace.dir, { mode: 0o700 });
-  chownSync(grace.dir, 12345, 12345);
-  const { code, stderr } = await grace.run('start', src, 'tcp:127.0.0.1:1');
-  assert.equal(code, 1);
-  assert.match(stderr, /^grace: cannot use the state dir .*: it belongs to the user with id 12345, and this is the one with id 0\nhint: /);
-});
+test(
+  'an empty state dir in which others may write is closed to them, and one that they may only read is left as it is',
+  { timeout },
+  async (t) => {
+    for (const [mode, after] of [
+      [0o777, 0o700],
+      [0o755, 0o755],
+    ] as const) {
+      const grace = makeGrace(t);
+      mkdirSync(grace.dir);
+      chmodSync(grace.dir, mode);
+      await grace.ok('start', src, 'tcp:127.0.0.1:1');
+      assert.equal(statSync(grace.dir).mode & 0o7777, after);
+      await grace.ok('restart');
+      for (const name of readdirSync(grace.dir)) assert.equal(statSync(join(grace.dir, name)).mode & 0o077, 0, name);
+      assert.equal(statSync(join(grace.dir, 'grace.sock')).mode & 0o777, 0o600);
+    }
+  },
+);
+
+test(
+  'a state dir of another user is refused',
+  { timeout, skip: process.geteuid?.() !== 0 && 'only root can give a directory away' },
+  async (t) => {
+    const grace = makeGrace(t);
+    mkdirSync(grace.dir, { mode: 0o700 });
+    chownSync(grace.dir, 12345, 12345);
+    const { code, stderr } = await grace.run('start', src, 'tcp:127.0.0.1:1');
+    assert.equal(code, 1);
+    assert.match(
+      stderr,
+      /^grace: cannot use the state dir .*: it belongs to the user with id 12345, and this is the one with id 0\nhint: /,
+    );
+  },
+);
 
 test('links that lie where files are written do no harm', { timeout }, async (t) => {
   const grace = makeGrace(t);

@@ -1,7 +1,17 @@
 /** What of the caller's surroundings reaches grace, and what of them a daemon keeps: nothing that is not meant for it. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, readdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  readdirSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -11,7 +21,10 @@ import { startBackend } from './backend.ts';
 import { makeGrace, program, runtime, startProgram } from './grace.ts';
 
 const timeout = 60_000;
-const skip = runtime === 'executable' && process.platform === 'linux' ? false : 'the surroundings of the built executable on Linux';
+const skip =
+  runtime === 'executable' && process.platform === 'linux'
+    ? false
+    : 'the surroundings of the built executable on Linux';
 
 function tempDir(t: TestContext): string {
   const dir = mkdtempSync(join(tmpdir(), 'grace-surroundings-'));
@@ -45,18 +58,26 @@ const foreign = {
   FORCE_COLOR: '1',
 };
 
-test('the variables that set up Node, OpenSSL and the resolver do nothing, and no daemon keeps them', { timeout, skip }, async (t) => {
-  const dir = tempDir(t);
-  writeFileSync(join(dir, 'boot.js'), 'console.error("loaded"); ][');
-  const files = readdirSync(dir);
-  const backend = await startBackend(t, 'one');
-  const grace = makeGrace(t, Object.fromEntries(Object.entries(foreign).map(([name, value]) => [name, value.replaceAll('DIR', dir)])));
-  const { code, stdout, stderr } = await grace.run('start', 'tcp:0:interface=127.0.0.1', backend.endpoint);
-  assert.deepEqual({ code, stdout, stderr }, { code: 0, stdout: 'Started\n', stderr: '' });
-  const names = new RegExp(`(?:^|\0)(?:${Object.keys(foreign).join('|')})=`);
-  for (const pid of await processes(grace)) assert.doesNotMatch(readFileSync(`/proc/${pid}/environ`, 'latin1'), names);
-  assert.deepEqual(readdirSync(dir), files);
-});
+test(
+  'the variables that set up Node, OpenSSL and the resolver do nothing, and no daemon keeps them',
+  { timeout, skip },
+  async (t) => {
+    const dir = tempDir(t);
+    writeFileSync(join(dir, 'boot.js'), 'console.error("loaded"); ][');
+    const files = readdirSync(dir);
+    const backend = await startBackend(t, 'one');
+    const grace = makeGrace(
+      t,
+      Object.fromEntries(Object.entries(foreign).map(([name, value]) => [name, value.replaceAll('DIR', dir)])),
+    );
+    const { code, stdout, stderr } = await grace.run('start', 'tcp:0:interface=127.0.0.1', backend.endpoint);
+    assert.deepEqual({ code, stdout, stderr }, { code: 0, stdout: 'Started\n', stderr: '' });
+    const names = new RegExp(`(?:^|\0)(?:${Object.keys(foreign).join('|')})=`);
+    for (const pid of await processes(grace))
+      assert.doesNotMatch(readFileSync(`/proc/${pid}/environ`, 'latin1'), names);
+    assert.deepEqual(readdirSync(dir), files);
+  },
+);
 
 test('a runtime option that is none ends no command', { timeout, skip }, async () => {
   for (const name of ['NODE_OPTIONS', 'NODE_REPL_EXTERNAL_MODULE', 'OPENSSL_CONF']) {
@@ -68,7 +89,11 @@ test('a runtime option that is none ends no command', { timeout, skip }, async (
 
 test('a daemon in the foreground is as deaf, and goes on in the same process', { timeout, skip }, async (t) => {
   const dir = tempDir(t);
-  const grace = makeGrace(t, { NODE_V8_COVERAGE: join(dir, 'coverage'), NODE_EXTRA_CA_CERTS: join(dir, 'nothing'), GRACE_TEST_KEPT: 'yes' });
+  const grace = makeGrace(t, {
+    NODE_V8_COVERAGE: join(dir, 'coverage'),
+    NODE_EXTRA_CA_CERTS: join(dir, 'nothing'),
+    GRACE_TEST_KEPT: 'yes',
+  });
   const daemon = grace.spawn('daemon');
   await until('it serves', async () => (await grace.run('ls')).code === 0);
   const all = await processes(grace);
@@ -83,49 +108,80 @@ test('a daemon in the foreground is as deaf, and goes on in the same process', {
   assert.equal(existsSync(join(dir, 'coverage')), false);
 });
 
-test('a daemon that a script starts holds none of its descriptors, whatever their numbers', { timeout, skip }, async (t) => {
-  const dir = tempDir(t);
-  const grace = makeGrace(t);
-  const script = `exec 5>"$0/low" 77>"$0/middle" 200>"$0/high"; text=$("$@" -d "${grace.dir}" start tcp:0:interface=127.0.0.1 tcp:127.0.0.1:9 30>&1); echo "$text"`;
-  const { stdout, status } = spawnSync('bash', ['-c', script, dir, ...program], { encoding: 'utf8', timeout: 30_000 });
-  assert.deepEqual({ stdout, status }, { stdout: 'Started\n', status: 0 }); // the command substitution ended with the client
-  await grace.ok('restart');
-  for (const pid of await processes(grace)) {
-    const open = readdirSync(`/proc/${pid}/fd`).map((fd) => linkOf(`/proc/${pid}/fd/${fd}`));
-    assert.deepEqual(open.filter((target) => target.startsWith(dir)), []);
-  }
-});
+test(
+  'a daemon that a script starts holds none of its descriptors, whatever their numbers',
+  { timeout, skip },
+  async (t) => {
+    const dir = tempDir(t);
+    const grace = makeGrace(t);
+    const script = `exec 5>"$0/low" 77>"$0/middle" 200>"$0/high"; text=$("$@" -d "${grace.dir}" start tcp:0:interface=127.0.0.1 tcp:127.0.0.1:9 30>&1); echo "$text"`;
+    const { stdout, status } = spawnSync('bash', ['-c', script, dir, ...program], {
+      encoding: 'utf8',
+      timeout: 30_000,
+    });
+    assert.deepEqual({ stdout, status }, { stdout: 'Started\n', status: 0 }); // the command substitution ended with the client
+    await grace.ok('restart');
+    for (const pid of await processes(grace)) {
+      const open = readdirSync(`/proc/${pid}/fd`).map((fd) => linkOf(`/proc/${pid}/fd/${fd}`));
+      assert.deepEqual(
+        open.filter((target) => target.startsWith(dir)),
+        [],
+      );
+    }
+  },
+);
 
-test('a daemon in the foreground passes what it was left with to no process of its own', { timeout, skip }, async (t) => {
-  const dir = tempDir(t);
-  const grace = makeGrace(t);
-  const { spawn } = await import('node:child_process');
-  const file = openSync(join(dir, 'lock'), 'w');
-  const daemon = spawn('bash', ['-c', 'exec 200>&3 3>&-; exec "$@"', 'bash', ...program, '-d', grace.dir, 'daemon'], { stdio: ['ignore', 'ignore', 'ignore', file] });
-  closeSync(file);
-  await until('it serves', async () => (await grace.run('ls')).code === 0);
-  await grace.ok('start', 'tcp:0:interface=127.0.0.1', 'tcp:127.0.0.1:9');
-  const { pid } = await grace.status();
-  assert.notEqual(pid, daemon.pid);
-  assert.deepEqual(readdirSync(`/proc/${pid}/fd`).map((fd) => linkOf(`/proc/${pid}/fd/${fd}`)).filter((target) => target.startsWith(dir)), []);
-});
+test(
+  'a daemon in the foreground passes what it was left with to no process of its own',
+  { timeout, skip },
+  async (t) => {
+    const dir = tempDir(t);
+    const grace = makeGrace(t);
+    const { spawn } = await import('node:child_process');
+    const file = openSync(join(dir, 'lock'), 'w');
+    const daemon = spawn('bash', ['-c', 'exec 200>&3 3>&-; exec "$@"', 'bash', ...program, '-d', grace.dir, 'daemon'], {
+      stdio: ['ignore', 'ignore', 'ignore', file],
+    });
+    closeSync(file);
+    await until('it serves', async () => (await grace.run('ls')).code === 0);
+    await grace.ok('start', 'tcp:0:interface=127.0.0.1', 'tcp:127.0.0.1:9');
+    const { pid } = await grace.status();
+    assert.notEqual(pid, daemon.pid);
+    assert.deepEqual(
+      readdirSync(`/proc/${pid}/fd`)
+        .map((fd) => linkOf(`/proc/${pid}/fd/${fd}`))
+        .filter((target) => target.startsWith(dir)),
+      [],
+    );
+  },
+);
 
-test('a daemon that a client starts has neither the priority nor the limits of its shell', { timeout, skip }, async (t) => {
-  const grace = makeGrace(t);
-  const script = 'ulimit -S -t 600; ulimit -S -f 64; umask 0777; exec nice -n 7 "$@"';
-  const { status, stderr } = spawnSync('bash', ['-c', script, 'bash', ...program, '-d', grace.dir, 'start', 'tcp:0:interface=127.0.0.1', 'tcp:127.0.0.1:9'], { encoding: 'utf8' });
-  assert.equal(status, 0);
-  assert.equal(stderr, '');
-  for (const pid of await processes(grace)) {
-    const limits = readFileSync(`/proc/${pid}/limits`, 'utf8');
-    assert.match(limits, /Max cpu time +unlimited/);
-    assert.match(limits, /Max file size +unlimited/);
-    assert.match(readFileSync(`/proc/${pid}/status`, 'utf8'), /Umask:\t0077/);
-    const fields = readFileSync(`/proc/${pid}/stat`, 'latin1').replace(/^.*\) /s, '').split(' ');
-    if (process.getuid?.() === 0) assert.equal(fields[16], '0', 'nice');
-    assert.equal(readlinkSync(`/proc/${pid}/cwd`), '/');
-  }
-});
+test(
+  'a daemon that a client starts has neither the priority nor the limits of its shell',
+  { timeout, skip },
+  async (t) => {
+    const grace = makeGrace(t);
+    const script = 'ulimit -S -t 600; ulimit -S -f 64; umask 0777; exec nice -n 7 "$@"';
+    const { status, stderr } = spawnSync(
+      'bash',
+      ['-c', script, 'bash', ...program, '-d', grace.dir, 'start', 'tcp:0:interface=127.0.0.1', 'tcp:127.0.0.1:9'],
+      { encoding: 'utf8' },
+    );
+    assert.equal(status, 0);
+    assert.equal(stderr, '');
+    for (const pid of await processes(grace)) {
+      const limits = readFileSync(`/proc/${pid}/limits`, 'utf8');
+      assert.match(limits, /Max cpu time +unlimited/);
+      assert.match(limits, /Max file size +unlimited/);
+      assert.match(readFileSync(`/proc/${pid}/status`, 'utf8'), /Umask:\t0077/);
+      const fields = readFileSync(`/proc/${pid}/stat`, 'latin1')
+        .replace(/^.*\) /s, '')
+        .split(' ');
+      if (process.getuid?.() === 0) assert.equal(fields[16], '0', 'nice');
+      assert.equal(readlinkSync(`/proc/${pid}/cwd`), '/');
+    }
+  },
+);
 
 function linkOf(path: string): string {
   try {

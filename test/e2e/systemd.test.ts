@@ -18,12 +18,18 @@ async function play(t: TestContext, scenario: string): Promise<void> {
   if (runtime === 'deno') return t.skip('the unit files are for the executable');
   const units = mkdtempSync(join(tmpdir(), 'grace-units-'));
   t.after(() => rmSync(units, { recursive: true, force: true }));
-  for (const name of ['grace.service', 'grace.socket', 'grace.logrotate']) copyFileSync(join(root, 'scripts/init', name), join(units, name));
+  for (const name of ['grace.service', 'grace.socket', 'grace.logrotate'])
+    copyFileSync(join(root, 'scripts/init', name), join(units, name));
   const sandbox = [join(root, 'scripts/systemd-sandbox.sh'), '--bind', root, units];
   const inside = [process.execPath, join(root, 'test/e2e/systemd/scenario.ts'), scenario, ...program];
-  const child = spawn('bash', [...sandbox, ...inside], { stdio: ['ignore', 'pipe', 'pipe'], signal: t.signal, killSignal: 'SIGTERM' });
+  const child = spawn('bash', [...sandbox, ...inside], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    signal: t.signal,
+    killSignal: 'SIGTERM',
+  });
   let transcript = '';
-  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text: string) => (transcript += text));
+  for (const stream of [child.stdout, child.stderr])
+    stream.setEncoding('utf8').on('data', (text: string) => (transcript += text));
   const [code] = await once(child, 'close');
   if (code === notHere) return t.skip(transcript.trim());
   for (const line of transcript.trim().split('\n')) t.diagnostic(line);
@@ -32,12 +38,18 @@ async function play(t: TestContext, scenario: string): Promise<void> {
 
 for (const [scenario, title] of [
   ['life', 'systemd is told of readiness, status, main process and sockets, and stops the service'],
-  ['reload', 'systemctl reload is a restart: another main process, nobody refused or cut off; a failed one changes nothing'],
+  [
+    'reload',
+    'systemctl reload is a restart: another main process, nobody refused or cut off; a failed one changes nothing',
+  ],
   ['kill', 'after systemctl kill -s KILL the service comes back on its stored sockets, and nobody is refused'],
   ['restart', 'systemctl restart refuses and cuts off nobody'],
   ['watchdog', 'a successor answers to the watchdog, and one that hangs is started again'],
   ['sockets', 'a rule on a socket of a socket unit goes through reload and crash'],
-  ['group', 'under the unit for a deploy group its members command the daemon, which runs as a user of its own, and others do not'],
+  [
+    'group',
+    'under the unit for a deploy group its members command the daemon, which runs as a user of its own, and others do not',
+  ],
   ['rotate', 'after the log was rotated the service reloads and starts again'],
 ] as const) {
   test(title, { timeout }, (t) => play(t, scenario));

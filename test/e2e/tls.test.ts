@@ -30,57 +30,79 @@ async function greet(port: number, ca: string) {
   return { socket, text: data.toString(), subject: socket.getPeerCertificate().subject.CN };
 }
 
-test('openssl s_client reaches a plain backend through an ssl source, and its end is passed on', { timeout }, async (t) => {
-  const grace = makeGrace(t);
-  const files = pemFiles(t);
-  const a = await startBackend(t, 'A');
-  const src = `ssl:0:privateKey=${files.key}:certKey=${files.fullChain}:interface=127.0.0.1`;
-  await grace.ok('start', src, a.endpoint);
-  const port = await grace.port(src);
-  const client = spawn('openssl', ['s_client', '-quiet', '-verify_return_error', '-CAfile', files.root, '-verify_hostname', 'www.example.com', '-connect', `127.0.0.1:${port}`], { stdio: ['pipe', 'pipe', 'pipe'] });
-  t.after(() => client.kill());
-  let output = '';
-  client.stdout.setEncoding('utf8').on('data', (text: string) => (output += text));
-  while (!output.includes('A\n')) await once(client.stdout, 'data');
-  client.stdin.write('over TLS\n');
-  while (!output.includes('over TLS\n')) await once(client.stdout, 'data');
-  for (const socket of a.connections) socket.end();
-  assert.deepEqual(await once(client, 'exit'), [0, null]);
-});
+test(
+  'openssl s_client reaches a plain backend through an ssl source, and its end is passed on',
+  { timeout },
+  async (t) => {
+    const grace = makeGrace(t);
+    const files = pemFiles(t);
+    const a = await startBackend(t, 'A');
+    const src = `ssl:0:privateKey=${files.key}:certKey=${files.fullChain}:interface=127.0.0.1`;
+    await grace.ok('start', src, a.endpoint);
+    const port = await grace.port(src);
+    const client = spawn(
+      'openssl',
+      [
+        's_client',
+        '-quiet',
+        '-verify_return_error',
+        '-CAfile',
+        files.root,
+        '-verify_hostname',
+        'www.example.com',
+        '-connect',
+        `127.0.0.1:${port}`,
+      ],
+      { stdio: ['pipe', 'pipe', 'pipe'] },
+    );
+    t.after(() => client.kill());
+    let output = '';
+    client.stdout.setEncoding('utf8').on('data', (text: string) => (output += text));
+    while (!output.includes('A\n')) await once(client.stdout, 'data');
+    client.stdin.write('over TLS\n');
+    while (!output.includes('over TLS\n')) await once(client.stdout, 'data');
+    for (const socket of a.connections) socket.end();
+    assert.deepEqual(await once(client, 'exit'), [0, null]);
+  },
+);
 
-test('a destination with TLS is verified: the right authority is let through, another is refused and logged', { timeout }, async (t) => {
-  const grace = makeGrace(t);
-  const files = pemFiles(t);
-  const server = createTlsServer({ key: readFileSync(files.key), cert: readFileSync(files.fullChain) }, (socket) => {
-    socket.on('error', () => {});
-    socket.write(`hello ${socket.servername}\n`);
-    socket.pipe(socket);
-  });
-  server.on('tlsClientError', () => {}); // the client that refuses us
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  t.after(() => server.close());
-  const { port } = server.address() as AddressInfo;
+test(
+  'a destination with TLS is verified: the right authority is let through, another is refused and logged',
+  { timeout },
+  async (t) => {
+    const grace = makeGrace(t);
+    const files = pemFiles(t);
+    const server = createTlsServer({ key: readFileSync(files.key), cert: readFileSync(files.fullChain) }, (socket) => {
+      socket.on('error', () => {});
+      socket.write(`hello ${socket.servername}\n`);
+      socket.pipe(socket);
+    });
+    server.on('tlsClientError', () => {}); // the client that refuses us
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    t.after(() => server.close());
+    const { port } = server.address() as AddressInfo;
 
-  const src = 'tcp:0:interface=127.0.0.1';
-  const trusted = `ssl:127.0.0.1:${port}:hostname=www.example.com:caCertsDir=${files.caDir}`;
-  await grace.ok('start', src, trusted);
-  const client = await openClient(t, { port: await grace.port(src) });
-  assert.equal(await client.line(), 'hello www.example.com');
-  assert.equal(await client.echo('through TLS'), 'through TLS');
-  await client.end();
+    const src = 'tcp:0:interface=127.0.0.1';
+    const trusted = `ssl:127.0.0.1:${port}:hostname=www.example.com:caCertsDir=${files.caDir}`;
+    await grace.ok('start', src, trusted);
+    const client = await openClient(t, { port: await grace.port(src) });
+    assert.equal(await client.line(), 'hello www.example.com');
+    assert.equal(await client.echo('through TLS'), 'through TLS');
+    await client.end();
 
-  const untrusted = `tls:127.0.0.1:${port}`;
-  const { code, stderr } = await grace.run('switch', src, untrusted);
-  assert.equal(code, 5);
-  assert.match(stderr, /certificate/);
-  await grace.ok('switch', src, untrusted, '--no-check');
-  const refused = await openClient(t, { port: await grace.port(src) });
-  await assert.rejects(refused.line());
-  await until('the log says so', () => /destination cannot be reached.*certificate/.test(grace.log()));
-  await grace.ok('switch', src, `${untrusted}:insecure=yes`);
-  assert.equal(await (await openClient(t, { port: await grace.port(src) })).line(), 'hello false');
-});
+    const untrusted = `tls:127.0.0.1:${port}`;
+    const { code, stderr } = await grace.run('switch', src, untrusted);
+    assert.equal(code, 5);
+    assert.match(stderr, /certificate/);
+    await grace.ok('switch', src, untrusted, '--no-check');
+    const refused = await openClient(t, { port: await grace.port(src) });
+    await assert.rejects(refused.line());
+    await until('the log says so', () => /destination cannot be reached.*certificate/.test(grace.log()));
+    await grace.ok('switch', src, `${untrusted}:insecure=yes`);
+    assert.equal(await (await openClient(t, { port: await grace.port(src) })).line(), 'hello false');
+  },
+);
 
 test('SIGHUP brings a renewed certificate to new clients and leaves the open connection', { timeout }, async (t) => {
   const grace = makeGrace(t);
@@ -100,7 +122,12 @@ test('SIGHUP brings a renewed certificate to new clients and leaves the open con
   copyFileSync(files.otherCert, cert);
   process.kill((await grace.status()).pid, 'SIGHUP');
   while (!grace.log().includes('certificates reloaded')) await grace.ok('ls');
-  const socket = connectTls({ port, host: '127.0.0.1', servername: 'other.example', ca: readFileSync(files.otherCert) });
+  const socket = connectTls({
+    port,
+    host: '127.0.0.1',
+    servername: 'other.example',
+    ca: readFileSync(files.otherCert),
+  });
   await once(socket, 'secureConnect');
   assert.equal(socket.getPeerCertificate().subject.CN, 'other.example');
   socket.destroy();
@@ -124,7 +151,13 @@ test('a TLS connection outlives restarts in the process that has it, and wait kn
   await grace.ok('restart');
   assert.equal((await grace.ls()).find((row) => row.connections === 1)?.pid, pid);
   await grace.ok('switch', src, b.endpoint);
-  assert.deepEqual((await grace.ls()).map((row) => [row.dst, row.connections, row.active]), [[b.endpoint, 0, true], [a.endpoint, 1, false]]);
+  assert.deepEqual(
+    (await grace.ls()).map((row) => [row.dst, row.connections, row.active]),
+    [
+      [b.endpoint, 0, true],
+      [a.endpoint, 1, false],
+    ],
+  );
   const waiting = grace.spawn('wait', src);
   await grace.ok('restart');
   const echoed = once(socket, 'data');
@@ -159,17 +192,59 @@ test('start presents the valid one of two certificates, and says that one is abo
   const dir = join(files.dir, 'served');
   mkdirSync(dir);
   // Each has a key of its own; the expired one comes first by name.
-  for (const [name, days] of [['1', '-1'], ['2', '30']] as const) {
+  for (const [name, days] of [
+    ['1', '-1'],
+    ['2', '30'],
+  ] as const) {
     const file = (end: string) => join(files.dir, `${name}.${end}`);
-    execFileSync('openssl', ['req', '-new', '-nodes', '-newkey', 'rsa:2048', '-subj', `/CN=www.example.com`, '-addext', 'subjectAltName=DNS:www.example.com', '-keyout', file('key'), '-out', file('csr')], { stdio: 'pipe' });
-    execFileSync('openssl', ['x509', '-req', '-in', file('csr'), '-copy_extensions', 'copy', '-signkey', file('key'), '-days', days, '-out', file('crt')], { stdio: 'pipe' });
+    execFileSync(
+      'openssl',
+      [
+        'req',
+        '-new',
+        '-nodes',
+        '-newkey',
+        'rsa:2048',
+        '-subj',
+        `/CN=www.example.com`,
+        '-addext',
+        'subjectAltName=DNS:www.example.com',
+        '-keyout',
+        file('key'),
+        '-out',
+        file('csr'),
+      ],
+      { stdio: 'pipe' },
+    );
+    execFileSync(
+      'openssl',
+      [
+        'x509',
+        '-req',
+        '-in',
+        file('csr'),
+        '-copy_extensions',
+        'copy',
+        '-signkey',
+        file('key'),
+        '-days',
+        days,
+        '-out',
+        file('crt'),
+      ],
+      { stdio: 'pipe' },
+    );
     writeFileSync(join(dir, `${name}.pem`), readFileSync(file('key'), 'utf8') + readFileSync(file('crt'), 'utf8'));
   }
   const src = `tls:${dir}:0:interface=127.0.0.1`;
   await grace.ok('start', src, a.endpoint);
   const { socket } = await greet(await grace.port(src), join(files.dir, '2.crt'));
   socket.destroy();
-  const { stderr } = await grace.run('start', `ssl:0:privateKey=${files.dir}/1.key:certKey=${files.dir}/1.crt:interface=127.0.0.1`, a.endpoint);
+  const { stderr } = await grace.run(
+    'start',
+    `ssl:0:privateKey=${files.dir}/1.key:certKey=${files.dir}/1.crt:interface=127.0.0.1`,
+    a.endpoint,
+  );
   assert.match(stderr, /1\.crt": the certificate of www\.example\.com expired on /);
   await until('the log says so', () => /1\.crt.*expired on/.test(grace.log()));
 });
@@ -177,37 +252,67 @@ test('start presents the valid one of two certificates, and says that one is abo
 test('a key that does not fit is refused by start, with the file named', { timeout }, async (t) => {
   const grace = makeGrace(t);
   const files = pemFiles(t);
-  const { code, stderr } = await grace.run('start', `ssl:0:privateKey=${files.key}:certKey=${files.otherCert}`, 'tcp:127.0.0.1:1');
+  const { code, stderr } = await grace.run(
+    'start',
+    `ssl:0:privateKey=${files.key}:certKey=${files.otherCert}`,
+    'tcp:127.0.0.1:1',
+  );
   assert.equal(code, 2);
   assert.match(stderr, /key does not match certificate/);
 });
 
-test('a switch to a server that wants a client certificate succeeds with one, and says what is missing without', { timeout }, async (t) => {
-  const grace = makeGrace(t);
-  const files = pemFiles(t);
-  const a = await startBackend(t, 'A');
-  const src = 'tcp:0:interface=127.0.0.1';
-  await grace.ok('start', src, a.endpoint);
-  for (const protocol of ['-tls1_3', '-tls1_2']) {
-    for (const more of [[], ['-num_tickets', '0']]) {
-      const args = ['s_server', '-accept', '127.0.0.1:0', '-key', files.key, '-cert', files.cert, '-cert_chain', files.chain, '-CAfile', files.root, '-Verify', '5', '-verify_return_error', protocol, ...more];
-      const server = spawn('openssl', args, { stdio: ['pipe', 'pipe', 'ignore'] });
-      t.after(() => server.kill());
-      let output = '';
-      server.stdout.setEncoding('utf8').on('data', (text: string) => (output += text));
-      while (!/^ACCEPT .*:[0-9]+$/m.test(output)) await once(server.stdout, 'data');
-      const port = /^ACCEPT .*:([0-9]+)$/m.exec(output)?.[1];
-      const dst = `ssl:127.0.0.1:${port}:caCertsDir=${files.caDir}`;
-      const without = await grace.run('switch', src, dst);
-      assert.equal(without.code, 5);
-      assert.match(without.stderr, protocol === '-tls1_3' ? /^grace: cannot switch .*: it wants a client certificate\nhint: certKey=FILE .*--no-check/ : /^grace: cannot switch .*: TLS handshake failed/);
-      assert.equal((await grace.ls())[0]?.dst, a.endpoint);
-      await grace.ok('switch', src, `${dst}:certKey=${files.fullChain}:privateKey=${files.key}`);
-      await grace.ok('switch', src, a.endpoint);
-      server.kill();
+test(
+  'a switch to a server that wants a client certificate succeeds with one, and says what is missing without',
+  { timeout },
+  async (t) => {
+    const grace = makeGrace(t);
+    const files = pemFiles(t);
+    const a = await startBackend(t, 'A');
+    const src = 'tcp:0:interface=127.0.0.1';
+    await grace.ok('start', src, a.endpoint);
+    for (const protocol of ['-tls1_3', '-tls1_2']) {
+      for (const more of [[], ['-num_tickets', '0']]) {
+        const args = [
+          's_server',
+          '-accept',
+          '127.0.0.1:0',
+          '-key',
+          files.key,
+          '-cert',
+          files.cert,
+          '-cert_chain',
+          files.chain,
+          '-CAfile',
+          files.root,
+          '-Verify',
+          '5',
+          '-verify_return_error',
+          protocol,
+          ...more,
+        ];
+        const server = spawn('openssl', args, { stdio: ['pipe', 'pipe', 'ignore'] });
+        t.after(() => server.kill());
+        let output = '';
+        server.stdout.setEncoding('utf8').on('data', (text: string) => (output += text));
+        while (!/^ACCEPT .*:[0-9]+$/m.test(output)) await once(server.stdout, 'data');
+        const port = /^ACCEPT .*:([0-9]+)$/m.exec(output)?.[1];
+        const dst = `ssl:127.0.0.1:${port}:caCertsDir=${files.caDir}`;
+        const without = await grace.run('switch', src, dst);
+        assert.equal(without.code, 5);
+        assert.match(
+          without.stderr,
+          protocol === '-tls1_3'
+            ? /^grace: cannot switch .*: it wants a client certificate\nhint: certKey=FILE .*--no-check/
+            : /^grace: cannot switch .*: TLS handshake failed/,
+        );
+        assert.equal((await grace.ls())[0]?.dst, a.endpoint);
+        await grace.ok('switch', src, `${dst}:certKey=${files.fullChain}:privateKey=${files.key}`);
+        await grace.ok('switch', src, a.endpoint);
+        server.kill();
+      }
     }
-  }
-});
+  },
+);
 
 test('a switch to a TLS server that keeps silent does not wait for it long', { timeout }, async (t) => {
   const grace = makeGrace(t);
@@ -215,7 +320,9 @@ test('a switch to a TLS server that keeps silent does not wait for it long', { t
   const a = await startBackend(t, 'A');
   const src = 'tcp:0:interface=127.0.0.1';
   await grace.ok('start', src, a.endpoint);
-  const server = createTlsServer({ key: readFileSync(files.key), cert: readFileSync(files.fullChain) }, (socket) => socket.on('error', () => {}));
+  const server = createTlsServer({ key: readFileSync(files.key), cert: readFileSync(files.fullChain) }, (socket) =>
+    socket.on('error', () => {}),
+  );
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   t.after(() => server.close());

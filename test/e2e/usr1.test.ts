@@ -20,10 +20,13 @@ function holdsUsr1Back(pid: number): boolean {
 function portsOf(pid: number): string[] {
   const own = new Set(descriptorsOf(pid).values());
   return ['/proc/net/tcp', '/proc/net/tcp6'].flatMap((table) =>
-    readFileSync(table, 'utf8').split('\n').slice(1).flatMap((line) => {
-      const fields = line.trim().split(/\s+/);
-      return fields[3] === '0A' && own.has(`socket:[${fields[9]}]`) ? [fields[1]!] : [];
-    }),
+    readFileSync(table, 'utf8')
+      .split('\n')
+      .slice(1)
+      .flatMap((line) => {
+        const fields = line.trim().split(/\s+/);
+        return fields[3] === '0A' && own.has(`socket:[${fields[9]}]`) ? [fields[1]!] : [];
+      }),
   );
 }
 
@@ -40,16 +43,20 @@ async function signalUntil({ child, outcome }: Running, isOver: () => boolean): 
 }
 
 for (const args of [['daemon'], ['daemon', '--no-keeper']]) {
-  test(`SIGUSR1 while "grace ${args.join(' ')}" starts opens no debugger's port, and it comes up`, { timeout, skip }, async (t) => {
-    const grace = makeGrace(t);
-    const daemon = grace.spawn(...args);
-    await signalUntil(daemon, () => grace.log().includes('serving'));
-    const { pid } = await grace.status();
-    daemon.child.kill('SIGUSR1');
-    assert.deepEqual([...portsOf(pid), ...portsOf(daemon.child.pid!)], []);
-    daemon.child.kill('SIGTERM');
-    assert.deepEqual(await daemon.ended, { code: 0, stdout: '', stderr: '' });
-  });
+  test(
+    `SIGUSR1 while "grace ${args.join(' ')}" starts opens no debugger's port, and it comes up`,
+    { timeout, skip },
+    async (t) => {
+      const grace = makeGrace(t);
+      const daemon = grace.spawn(...args);
+      await signalUntil(daemon, () => grace.log().includes('serving'));
+      const { pid } = await grace.status();
+      daemon.child.kill('SIGUSR1');
+      assert.deepEqual([...portsOf(pid), ...portsOf(daemon.child.pid!)], []);
+      daemon.child.kill('SIGTERM');
+      assert.deepEqual(await daemon.ended, { code: 0, stdout: '', stderr: '' });
+    },
+  );
 }
 
 test('SIGUSR1 does nothing to a command', { timeout, skip }, async (t) => {

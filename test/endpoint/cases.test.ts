@@ -15,9 +15,18 @@ describe('the endpoint strings of Twisted', { timeout: 60_000 }, () => {
   before(() => {
     files = makePemFiles();
     fileNames = new Map([
-      ['$KEY', files.key], ['$CERT', files.cert], ['$BOTH', files.both], ['$OTHERKEY', files.otherKey],
-      ['$OTHERCERT', files.otherCert], ['$CHAIN', files.chain], ['$DH', files.dh], ['$JUNK', files.junk],
-      ['$MISSING', files.missing], ['$CADIR', files.caDir], ['$PEMDIR', files.pemDir], ['$EMPTYDIR', files.emptyDir],
+      ['$KEY', files.key],
+      ['$CERT', files.cert],
+      ['$BOTH', files.both],
+      ['$OTHERKEY', files.otherKey],
+      ['$OTHERCERT', files.otherCert],
+      ['$CHAIN', files.chain],
+      ['$DH', files.dh],
+      ['$JUNK', files.junk],
+      ['$MISSING', files.missing],
+      ['$CADIR', files.caDir],
+      ['$PEMDIR', files.pemDir],
+      ['$EMPTYDIR', files.emptyDir],
     ]);
   });
   after(() => files.remove());
@@ -31,7 +40,11 @@ describe('the endpoint strings of Twisted', { timeout: 60_000 }, () => {
       const wanted = JSON.parse(fill(JSON.stringify(each.better ?? each.expect)));
       const got = answer(each, fill(each.description), files.emptyDir);
       if (got.error === undefined) assert.deepEqual(got.normal, wanted);
-      else assert.ok('error' in wanted && got.error.message.includes(wanted.error), `${got.error.message}; wanted ${JSON.stringify(wanted)}`);
+      else
+        assert.ok(
+          'error' in wanted && got.error.message.includes(wanted.error),
+          `${got.error.message}; wanted ${JSON.stringify(wanted)}`,
+        );
     });
   }
 

@@ -34,7 +34,10 @@ test('a socket that is not among the inherited ones is refused', { timeout }, ()
     'cannot use endpoint "systemd:INET:3": no such descriptor: index 3, and 3 sockets were inherited',
   );
   assert.match(refusal('systemd:name=www', { env: mine }), /no such descriptor: name "www".*web, admin, local$/);
-  assert.match(refusal('systemd:name=web', { env: { ...mine, LISTEN_FDNAMES: 'web' } }), /no such descriptor.*without names/);
+  assert.match(
+    refusal('systemd:name=web', { env: { ...mine, LISTEN_FDNAMES: 'web' } }),
+    /no such descriptor.*without names/,
+  );
   assert.match(refusal('systemd:index=0', { env: {} }), /no such descriptor.*0 sockets were inherited/);
   assert.match(refusal('systemd:index=0', { env: { ...mine, LISTEN_PID: '1' } }), /no such descriptor/);
   assert.match(refusal('systemd:index=0', { env: { ...mine, LISTEN_FDS: 'many' } }), /no such descriptor/);
@@ -66,13 +69,17 @@ test('a descriptor is accepted when it is a socket', { timeout: 60_000 }, async 
 
 test('a socket path that no address can hold is refused', { timeout }, () => {
   const long = `/${'a'.repeat(150)}`;
-  assert.match(refusal(`unix:${long}`, {}), /path too long: "\/a+" has 151 bytes, and a socket's path at most 10[0-9]$/);
+  assert.match(
+    refusal(`unix:${long}`, {}),
+    /path too long: "\/a+" has 151 bytes, and a socket's path at most 10[0-9]$/,
+  );
   assert.throws(() => checkClient(parseClient(`unix:${long}`)), /path too long/);
   assert.throws(() => checkClient(parseClient(`tls:h:1:endpoint=unix\\:${long}`)), /path too long/);
   assert.deepEqual(checkClient(parseClient('unix:/a')), []);
 });
 
 test('an endpoint without files or inherited sockets has nothing to check', { timeout }, () => {
-  for (const text of ['tcp:80', 'tcp6:80', 'stdio:', 'haproxy:tcp:80', 'unix:/a']) assert.deepEqual(checkServer(parseServer(text)), []);
+  for (const text of ['tcp:80', 'tcp6:80', 'stdio:', 'haproxy:tcp:80', 'unix:/a'])
+    assert.deepEqual(checkServer(parseServer(text)), []);
   for (const text of ['tcp:h:80', 'tls:h:80', 'ssl:h:80']) assert.deepEqual(checkClient(parseClient(text)), []);
 });

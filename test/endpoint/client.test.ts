@@ -103,11 +103,21 @@ test('what the inner endpoint does cannot be asked of the outer one', { timeout 
 
 test('our own parameters appear only when given', { timeout }, () => {
   const plain = parseClient('tcp:h:80');
-  assert.deepEqual(parseClient('tcp:h:80:retry=5s:proxy=v2:keepalive=90'), { ...plain, retry: 5000, proxy: 'v2', keepalive: 90_000 });
+  assert.deepEqual(parseClient('tcp:h:80:retry=5s:proxy=v2:keepalive=90'), {
+    ...plain,
+    retry: 5000,
+    proxy: 'v2',
+    keepalive: 90_000,
+  });
   assert.deepEqual(parseClient('tcp:h:80:keepalive=no'), { ...plain, keepalive: 0 });
   assert.deepEqual(parseClient('tcp:h:80:keepalive=yes'), plain);
   const secure = parseClient('tls:h:443');
-  assert.deepEqual(parseClient('tls:h:443:serverName=x:insecure=yes:alpn=h2'), { ...secure, serverName: 'x', insecure: true, alpn: ['h2'] });
+  assert.deepEqual(parseClient('tls:h:443:serverName=x:insecure=yes:alpn=h2'), {
+    ...secure,
+    serverName: 'x',
+    insecure: true,
+    alpn: ['h2'],
+  });
   assert.deepEqual(parseClient('tls:h:443:insecure=no'), secure);
   refuses(parseClient, {
     'tcp:h:80:proxy=accept': /not known \(use v1 or v2\)/,

@@ -16,7 +16,10 @@ test('every parameter of the normal form is explained, and nothing else', { time
   const random = seededRandom(3);
   for (let round = 0; round < 300; round++) {
     for (const endpoint of [randomServer(random), randomClient(random)]) {
-      const rows = 'host' in endpoint || 'path' in endpoint && 'timeout' in endpoint ? explainClient(endpoint) : explainServer(endpoint);
+      const rows =
+        'host' in endpoint || ('path' in endpoint && 'timeout' in endpoint)
+          ? explainClient(endpoint)
+          : explainServer(endpoint);
       const names = rows.map(({ name }) => name).filter((name) => !name.includes('.'));
       // Who the server must be is said of tls also when only its host says it.
       const implied = endpoint.type === 'tls' && 'host' in endpoint ? ['serverName'] : [];
@@ -38,7 +41,10 @@ test('an interface is explained by whom it lets in', { timeout }, () => {
 });
 
 test('what a TLS client checks is said, by default the host', { timeout }, () => {
-  assert.match(meaning(client('ssl:www.example.com:443'), 'hostname'), /must be for www\.example\.com; www\.example\.com is sent/);
+  assert.match(
+    meaning(client('ssl:www.example.com:443'), 'hostname'),
+    /must be for www\.example\.com; www\.example\.com is sent/,
+  );
   assert.match(meaning(client('ssl:192.0.2.1:443:hostname=a.example'), 'hostname'), /must be for a\.example/);
   assert.match(meaning(client('tls:[::1]:443'), 'serverName'), /must be for ::1; no name is sent/);
   assert.match(meaning(client('tls:h:443:insecure=yes'), 'insecure'), /anybody/);
@@ -46,7 +52,10 @@ test('what a TLS client checks is said, by default the host', { timeout }, () =>
 });
 
 test('wrapped and nested endpoints are explained under their own names', { timeout }, () => {
-  assert.deepEqual(server('haproxy:tcp:80').map(({ name }) => name), ['type', 'endpoint.type', 'endpoint.port', 'endpoint.interface', 'endpoint.backlog']);
+  assert.deepEqual(
+    server('haproxy:tcp:80').map(({ name }) => name),
+    ['type', 'endpoint.type', 'endpoint.port', 'endpoint.interface', 'endpoint.backlog'],
+  );
   assert.ok(client('tls:h:1:endpoint=unix\\:/s').some(({ name, value }) => name === 'endpoint.path' && value === '/s'));
 });
 
@@ -59,7 +68,8 @@ test('values are shown as a person would write them', { timeout }, () => {
 
 test('the normal form holds every parameter, null for what was not given', { timeout }, () => {
   assert.deepEqual(toJson(parseServer('haproxy:systemd:name=web')), {
-    type: 'haproxy', endpoint: { type: 'systemd', domain: null, index: null, name: 'web' },
+    type: 'haproxy',
+    endpoint: { type: 'systemd', domain: null, index: null, name: 'web' },
   });
   assert.deepEqual(toJson(parseServer('fd:3:maxconn=2')), { type: 'fd', fd: 3, maxconn: 2 });
 });

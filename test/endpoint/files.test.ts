@@ -59,12 +59,16 @@ describe('files of TLS endpoints', { timeout: 60_000 }, () => {
   });
 
   test('the rest of the certificate file and then the chain file are sent, each certificate once', () => {
-    const identity = readServerIdentity(sslServer(`ssl:0:${files.key}:${files.fullChain}:extraCertChain=${files.chain}`));
+    const identity = readServerIdentity(
+      sslServer(`ssl:0:${files.key}:${files.fullChain}:extraCertChain=${files.chain}`),
+    );
     assert.deepEqual(subjects(identity.cert), ['www.example.com', 'Test Intermediate', 'Test Root']);
   });
 
   test('parameters and authorities of clients are passed on', () => {
-    const identity = readServerIdentity(sslServer(`ssl:0:${files.both}:dhParameters=${files.dh}:clientCA=${files.chain}`));
+    const identity = readServerIdentity(
+      sslServer(`ssl:0:${files.both}:dhParameters=${files.dh}:clientCA=${files.chain}`),
+    );
     assert.match(identity.dhparam ?? '', /^-----BEGIN DH PARAMETERS-----/);
     assert.deepEqual(subjects(identity.ca ?? ''), ['Test Intermediate', 'Test Root']);
     createSecureContext(identity);
@@ -90,7 +94,13 @@ describe('files of TLS endpoints', { timeout: 60_000 }, () => {
   /** The same certificates in a new file, the last one first. */
   function reversed(path: string): string {
     const copy = join(files.dir, 'reversed.txt');
-    writeFileSync(copy, pemBlocks(readFileSync(path, 'utf8')).reverse().map(({ text }) => text).join(''));
+    writeFileSync(
+      copy,
+      pemBlocks(readFileSync(path, 'utf8'))
+        .reverse()
+        .map(({ text }) => text)
+        .join(''),
+    );
     return copy;
   }
 
@@ -99,7 +109,10 @@ describe('files of TLS endpoints', { timeout: 60_000 }, () => {
     writeFileSync(damaged, '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n');
     refused(() => readServerIdentity(sslServer(`ssl:0:${files.key}:${damaged}`)), /bad PEM: certificate 1 is damaged$/);
     writeFileSync(damaged, '-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n');
-    refused(() => readServerIdentity(sslServer(`ssl:0:${damaged}:${files.cert}`)), /bad PEM: the private key is damaged$/);
+    refused(
+      () => readServerIdentity(sslServer(`ssl:0:${damaged}:${files.cert}`)),
+      /bad PEM: the private key is damaged$/,
+    );
   });
 
   test('a key of any usual sort is matched with its certificate', () => {
@@ -115,8 +128,14 @@ describe('files of TLS endpoints', { timeout: 60_000 }, () => {
     const identity = readClientIdentity(tlsClient(`tls:h:1:certificate=${files.fullChain}:privateKey=${files.key}`));
     assert.deepEqual(subjects(identity?.cert ?? ''), ['www.example.com', 'Test Intermediate']);
     assert.ok(readClientIdentity(tlsClient(`ssl:h:1:certKey=${files.both}`)));
-    refused(() => readClientIdentity(tlsClient(`ssl:h:1:certKey=${files.cert}`)), /: certKey .*bad PEM: no private key in it/);
-    refused(() => readClientIdentity(tlsClient(`tls:h:1:certificate=${files.cert}:privateKey=${files.otherKey}`)), /does not match/);
+    refused(
+      () => readClientIdentity(tlsClient(`ssl:h:1:certKey=${files.cert}`)),
+      /: certKey .*bad PEM: no private key in it/,
+    );
+    refused(
+      () => readClientIdentity(tlsClient(`tls:h:1:certificate=${files.cert}:privateKey=${files.otherKey}`)),
+      /does not match/,
+    );
   });
 
   test('a client trusts every certificate in the .pem files of its directory, and hears of stray ones', () => {
@@ -127,7 +146,9 @@ describe('files of TLS endpoints', { timeout: 60_000 }, () => {
     copyFileSync(files.key, join(trusted, 'stray.pem'));
     copyFileSync(files.otherCert, join(trusted, 'ignored.crt'));
     const warnings: string[] = [];
-    const trust = readClientTrust(tlsClient(`tls:h:1:trustRoots=${trusted}`), { warn: (warning) => warnings.push(warning) });
+    const trust = readClientTrust(tlsClient(`tls:h:1:trustRoots=${trusted}`), {
+      warn: (warning) => warnings.push(warning),
+    });
     assert.deepEqual(trust?.flatMap(subjects), ['Test Intermediate', 'Test Root']);
     assert.equal(warnings.length, 2);
     assert.match(warnings[0] ?? '', /below\.pem": a directory, not a file/);

@@ -11,9 +11,53 @@ import { type Random, seededRandom } from '../random.ts';
 const timeout = 60_000;
 
 const pieces = [
-  'tcp', 'tcp6', 'ssl', 'tls', 'unix', 'systemd', 'fd', 'stdio', 'haproxy', 'port', 'host', 'interface', 'endpoint', 'name', 'idle',
-  'abstract', 'sni', 'alpn', 'keepalive', 'proxy', ':', ':', ':', '=', '=', '\\', '[', ']', '::1', '1.2.3.4', '80', '0', '-1', 'a', '/',
-  ' ', '\0', '\n', '✓', '🙂', '\ud800', '%', '.', ',', 'yes', '1e3', '__proto__',
+  'tcp',
+  'tcp6',
+  'ssl',
+  'tls',
+  'unix',
+  'systemd',
+  'fd',
+  'stdio',
+  'haproxy',
+  'port',
+  'host',
+  'interface',
+  'endpoint',
+  'name',
+  'idle',
+  'abstract',
+  'sni',
+  'alpn',
+  'keepalive',
+  'proxy',
+  ':',
+  ':',
+  ':',
+  '=',
+  '=',
+  '\\',
+  '[',
+  ']',
+  '::1',
+  '1.2.3.4',
+  '80',
+  '0',
+  '-1',
+  'a',
+  '/',
+  ' ',
+  '\0',
+  '\n',
+  '✓',
+  '🙂',
+  '\ud800',
+  '%',
+  '.',
+  ',',
+  'yes',
+  '1e3',
+  '__proto__',
 ];
 
 function mutated(text: string, random: Random): string {
@@ -49,7 +93,10 @@ function readOrRefuse<Endpoint>(read: (text: string) => Endpoint, text: string):
   } catch (error) {
     assert.ok(error instanceof EndpointError, `${JSON.stringify(text)}: ${error}`);
     const length = Array.from(text).length;
-    assert.ok(error.place !== null && error.place.start <= error.place.end && error.place.end <= length, JSON.stringify(text));
+    assert.ok(
+      error.place !== null && error.place.start <= error.place.end && error.place.end <= length,
+      JSON.stringify(text),
+    );
     return null;
   }
 }

@@ -31,7 +31,17 @@ test('servers written differently are the same', { timeout }, () => {
 
 test('servers with any other meaning differ', { timeout }, () => {
   areDifferent(keyOfServer, [
-    ['tcp:80', 'tcp:81', 'tcp6:80', 'tcp:80:127.0.0.1', 'tcp:80:backlog=51', 'tcp:80:idle=1', 'tcp:80:proxy=accept', 'ssl:80', 'tls:a:80'],
+    [
+      'tcp:80',
+      'tcp:81',
+      'tcp6:80',
+      'tcp:80:127.0.0.1',
+      'tcp:80:backlog=51',
+      'tcp:80:idle=1',
+      'tcp:80:proxy=accept',
+      'ssl:80',
+      'tls:a:80',
+    ],
     ['tcp:80:localhost', 'tcp6:80:interface=localhost'],
     ['unix:/a', 'unix:/b', 'unix:/a:mode=600', 'unix:/a:lockfile=0', 'unix:abstract=/a', 'unix:/A'],
     ['ssl:443', 'ssl:443:sslmethod=TLSv1_2_METHOD', 'ssl:443:alpn=h2', 'ssl:443:privateKey=a'],
@@ -53,8 +63,23 @@ test('clients written differently are the same', { timeout }, () => {
 
 test('clients with any other meaning differ', { timeout }, () => {
   areDifferent(keyOfClient, [
-    ['tcp:h:80', 'tcp:h:81', 'tcp:i:80', 'tcp:h:80:timeout=5', 'tcp:h:80:proxy=v1', 'tcp:h:80:retry=1', 'tls:h:80', 'tcp:h:80:keepalive=no'],
-    ['tls:h:443', 'tls:h:443:insecure=yes', 'tls:h:443:serverName=x', 'tls:h:443:endpoint=unix\\:/s', 'tls:h:443:trustRoots=d'],
+    [
+      'tcp:h:80',
+      'tcp:h:81',
+      'tcp:i:80',
+      'tcp:h:80:timeout=5',
+      'tcp:h:80:proxy=v1',
+      'tcp:h:80:retry=1',
+      'tls:h:80',
+      'tcp:h:80:keepalive=no',
+    ],
+    [
+      'tls:h:443',
+      'tls:h:443:insecure=yes',
+      'tls:h:443:serverName=x',
+      'tls:h:443:endpoint=unix\\:/s',
+      'tls:h:443:trustRoots=d',
+    ],
     ['unix:/a', 'unix:/b', 'unix:abstract=/a'],
   ]);
 });
@@ -66,10 +91,15 @@ test('where a server listens does not depend on its other parameters', { timeout
     ['systemd:index=0', 'fd:3', 'systemd:INET:0'],
     ['systemd:name=web', 'systemd:INET:name=web'],
   ]);
-  areDifferent(keyOfListening, [['tcp:80', 'tcp:81', 'tcp6:80', 'tcp:80:127.0.0.1', 'unix:80', 'fd:80', 'systemd:name=80', 'stdio']]);
+  areDifferent(keyOfListening, [
+    ['tcp:80', 'tcp:81', 'tcp6:80', 'tcp:80:127.0.0.1', 'unix:80', 'fd:80', 'systemd:name=80', 'stdio'],
+  ]);
 });
 
 test('port 0 of two endpoints that differ is two places, and of the same one a single place', { timeout }, () => {
   areDifferent(keyOfListening, [['tcp:0', 'tcp:0:backlog=7', 'ssl:0:privateKey=a.pem']]);
-  areEqual(keyOfListening, [['tcp:0', 'tcp:port=0'], ['tcp:9000', 'tcp:9000:backlog=7', 'ssl:9000:privateKey=a.pem']]);
+  areEqual(keyOfListening, [
+    ['tcp:0', 'tcp:port=0'],
+    ['tcp:9000', 'tcp:9000:backlog=7', 'ssl:9000:privateKey=a.pem'],
+  ]);
 });

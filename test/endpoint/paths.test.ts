@@ -22,7 +22,10 @@ test('every path of a server becomes absolute', { timeout }, () => {
 
 test('every path of a client becomes absolute, those of nested endpoints too', { timeout }, () => {
   assert.equal(client('unix:s'), 'unix:/cwd/s');
-  assert.equal(client('ssl:h:1:certKey=c:privateKey=k:caCertsDir=d'), 'ssl:h:1:caCertsDir=/cwd/d:certKey=/cwd/c:privateKey=/cwd/k');
+  assert.equal(
+    client('ssl:h:1:certKey=c:privateKey=k:caCertsDir=d'),
+    'ssl:h:1:caCertsDir=/cwd/d:certKey=/cwd/c:privateKey=/cwd/k',
+  );
   assert.equal(
     client('tls:h:1:certificate=c:trustRoots=t:endpoint=unix\\:s'),
     'tls:h:1:trustRoots=/cwd/t:certificate=/cwd/c:endpoint=unix\\:/cwd/s',
@@ -30,7 +33,14 @@ test('every path of a client becomes absolute, those of nested endpoints too', {
 });
 
 test('absolute paths, abstract names and what is not a path stay', { timeout }, () => {
-  for (const text of ['unix:/s', 'unix:abstract=s', 'tcp:80:interface=localhost', 'systemd:name=web', 'fd:3', 'stdio:']) {
+  for (const text of [
+    'unix:/s',
+    'unix:abstract=s',
+    'tcp:80:interface=localhost',
+    'systemd:name=web',
+    'fd:3',
+    'stdio:',
+  ]) {
     assert.equal(server(text), text);
   }
   for (const text of ['unix:abstract=s', 'tcp:host:80', 'tls:h:1:serverName=n']) assert.equal(client(text), text);

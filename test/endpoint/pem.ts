@@ -44,8 +44,17 @@ export function makePemFiles(): PemFiles {
   makeCertificate(dir, { name: 'middle', subject: 'Test Intermediate', extensions: [authority], issuer: 'root' });
   const names = 'subjectAltName=DNS:www.example.com,DNS:*.example.org,IP:127.0.0.1,IP:::1';
   const noAuthority = 'basicConstraints=critical,CA:FALSE';
-  makeCertificate(dir, { name: 'leaf', subject: 'www.example.com', extensions: [noAuthority, names], issuer: 'middle' });
-  makeCertificate(dir, { name: 'other', subject: 'other.example', extensions: [noAuthority, 'subjectAltName=DNS:other.example'] });
+  makeCertificate(dir, {
+    name: 'leaf',
+    subject: 'www.example.com',
+    extensions: [noAuthority, names],
+    issuer: 'middle',
+  });
+  makeCertificate(dir, {
+    name: 'other',
+    subject: 'other.example',
+    extensions: [noAuthority, 'subjectAltName=DNS:other.example'],
+  });
   openssl(['pkey', '-in', file('leaf.key'), '-aes128', '-passout', 'pass:secret', '-out', file('encrypted.key')]);
   openssl(['genpkey', '-genparam', '-algorithm', 'DH', '-pkeyopt', 'group:ffdhe2048', '-out', file('dh.txt')]);
   writeFileSync(file('junk.txt'), 'not PEM\n');
@@ -87,13 +96,27 @@ export type CertificateRequest = {
 };
 
 /** Make `NAME.key` and `NAME.crt` in a directory. */
-export function makeCertificate(dir: string, { name, subject, extensions, issuer, keepKey = false, days = 30 }: CertificateRequest): void {
+export function makeCertificate(
+  dir: string,
+  { name, subject, extensions, issuer, keepKey = false, days = 30 }: CertificateRequest,
+): void {
   const key = join(dir, `${name}.key`);
   if (!keepKey) openssl(['genpkey', '-algorithm', 'EC', '-pkeyopt', 'ec_paramgen_curve:P-256', '-out', key]);
   const signer = issuer === undefined ? [] : ['-CA', join(dir, `${issuer}.crt`), '-CAkey', join(dir, `${issuer}.key`)];
   openssl([
-    'req', '-x509', '-new', '-key', key, '-subj', `/CN=${subject}`, '-days', `${days}`, '-out', join(dir, `${name}.crt`),
-    ...extensions.flatMap((extension) => ['-addext', extension]), ...signer,
+    'req',
+    '-x509',
+    '-new',
+    '-key',
+    key,
+    '-subj',
+    `/CN=${subject}`,
+    '-days',
+    `${days}`,
+    '-out',
+    join(dir, `${name}.crt`),
+    ...extensions.flatMap((extension) => ['-addext', extension]),
+    ...signer,
   ]);
 }
 

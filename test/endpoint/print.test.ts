@@ -41,7 +41,8 @@ test('what is printed of every known string is read as the same endpoint', { tim
   for (const { kind, description, expect, better = expect } of readEndpointCases()) {
     if ('error' in better && better['error'] !== undefined) continue;
     if ('error' in expect) continue;
-    if (kind === 'server') assert.deepEqual(parseServer(printServer(parseServer(description))), parseServer(description));
+    if (kind === 'server')
+      assert.deepEqual(parseServer(printServer(parseServer(description))), parseServer(description));
     else assert.deepEqual(parseClient(printClient(parseClient(description))), parseClient(description));
   }
 });

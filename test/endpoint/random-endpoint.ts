@@ -3,7 +3,16 @@ import type { Random } from '../random.ts';
 
 /** Text that is hard to quote. */
 const hardParts = ['a', 'Z', '0', '/', ':', '=', '\\', '[', ']', '::1', ' ', '.', '..', '✓', '🙂', ',', '%', "'", '\n'];
-const hosts = ['example.com', 'my_host', '127.0.0.1', '::1', 'fe80::1%eth0', '2001:db8::7', 'bücher.example', 'EXAMPLE.com.'];
+const hosts = [
+  'example.com',
+  'my_host',
+  '127.0.0.1',
+  '::1',
+  'fe80::1%eth0',
+  '2001:db8::7',
+  'bücher.example',
+  'EXAMPLE.com.',
+];
 const addresses = ['', '127.0.0.1', '::', '::1', 'localhost', 'a=b', '\\'];
 const durations = [1, 500, 1000, 90_000, 7_200_000];
 
@@ -26,23 +35,53 @@ export function randomServer(random: Random): ServerEndpoint {
       return { type: 'tcp6', ...listening, interface: random.pick(['::', '::1', 'localhost']), ...extras, ...proxy };
     case 2:
       return {
-        type: 'ssl', ...listening, interface: random.pick(addresses),
-        privateKey: random.pick(['server.pem', randomPath(random)]), certKey: random.pick(['server.pem', randomPath(random)]),
+        type: 'ssl',
+        ...listening,
+        interface: random.pick(addresses),
+        privateKey: random.pick(['server.pem', randomPath(random)]),
+        certKey: random.pick(['server.pem', randomPath(random)]),
         sslmethod: random.pick([null, 'TLSv1_2_METHOD']),
-        extraCertChain: maybePath(random), dhParameters: maybePath(random),
-        ...tls, ...(random.chance(0.3) && { sni: randomPath(random) }), ...extras, ...proxy,
+        extraCertChain: maybePath(random),
+        dhParameters: maybePath(random),
+        ...tls,
+        ...(random.chance(0.3) && { sni: randomPath(random) }),
+        ...extras,
+        ...proxy,
       };
     case 3:
-      return { type: 'tls', path: randomPath(random), ...listening, interface: random.pick(addresses), ...tls, ...extras, ...proxy };
+      return {
+        type: 'tls',
+        path: randomPath(random),
+        ...listening,
+        interface: random.pick(addresses),
+        ...tls,
+        ...extras,
+        ...proxy,
+      };
     case 4: {
       const backlog = listening.backlog;
-      if (random.chance(0.3)) return { type: 'unix', address: `\0${randomPath(random)}`, mode: '666', backlog, lockfile: false, ...extras };
-      return { type: 'unix', address: randomPath(random), mode: random.pick(['666', '600', '0']), backlog, lockfile: random.chance(0.5), ...extras, ...proxy };
+      if (random.chance(0.3))
+        return { type: 'unix', address: `\0${randomPath(random)}`, mode: '666', backlog, lockfile: false, ...extras };
+      return {
+        type: 'unix',
+        address: randomPath(random),
+        mode: random.pick(['666', '600', '0']),
+        backlog,
+        lockfile: random.chance(0.5),
+        ...extras,
+        ...proxy,
+      };
     }
     case 5: {
       const byIndex = random.chance(0.5);
       const domain = random.pick([null, 'INET', 'INET6', 'UNIX'] as const);
-      return { type: 'systemd', domain, index: byIndex ? random.below(9) : null, name: byIndex ? null : random.pick(['web', 'a=b', '\\']), ...extras };
+      return {
+        type: 'systemd',
+        domain,
+        index: byIndex ? random.below(9) : null,
+        name: byIndex ? null : random.pick(['web', 'a=b', '\\']),
+        ...extras,
+      };
     }
     case 6:
       return { type: 'fd', fd: random.below(100), ...extras, ...proxy };
@@ -68,28 +107,48 @@ export function randomClient(random: Random): ClientEndpoint {
   const insecure = random.chance(0.2);
   switch (random.below(4)) {
     case 0:
-      return { type: 'tcp', ...target, host: 'localhost', bindAddress: random.pick([null, '::1', '127.0.0.1']), ...extras, ...keepalive };
+      return {
+        type: 'tcp',
+        ...target,
+        host: 'localhost',
+        bindAddress: random.pick([null, '::1', '127.0.0.1']),
+        ...extras,
+        ...keepalive,
+      };
     case 1: {
       const certKey = maybePath(random);
       return {
-        type: 'ssl', ...target,
-        hostname: insecure ? null : random.pick([null, ...hosts]), caCertsDir: insecure ? null : maybePath(random),
-        certKey, privateKey: certKey === null ? null : maybePath(random),
-        ...(insecure && { insecure: true as const }), ...alpn, ...extras, ...keepalive,
+        type: 'ssl',
+        ...target,
+        hostname: insecure ? null : random.pick([null, ...hosts]),
+        caCertsDir: insecure ? null : maybePath(random),
+        certKey,
+        privateKey: certKey === null ? null : maybePath(random),
+        ...(insecure && { insecure: true as const }),
+        ...alpn,
+        ...extras,
+        ...keepalive,
       };
     }
     case 2: {
       const certificate = maybePath(random);
       const endpoint = random.chance(0.5) ? randomClient(random) : null;
       return {
-        type: 'tls', ...target, endpoint,
-        certificate, privateKey: certificate === null ? null : maybePath(random), trustRoots: insecure ? null : maybePath(random),
+        type: 'tls',
+        ...target,
+        endpoint,
+        certificate,
+        privateKey: certificate === null ? null : maybePath(random),
+        trustRoots: insecure ? null : maybePath(random),
         ...(random.chance(0.3) && { serverName: random.pick(hosts) }),
-        ...(insecure && { insecure: true as const }), ...alpn, ...(endpoint === null && extras),
+        ...(insecure && { insecure: true as const }),
+        ...alpn,
+        ...(endpoint === null && extras),
       };
     }
     default:
-      if (random.chance(0.3)) return { type: 'unix', path: `\0${randomPath(random)}`, timeout, lockfile: false, ...extras };
+      if (random.chance(0.3))
+        return { type: 'unix', path: `\0${randomPath(random)}`, timeout, lockfile: false, ...extras };
       return { type: 'unix', path: randomPath(random), timeout, lockfile: random.chance(0.5), ...extras };
   }
 }

@@ -18,7 +18,10 @@ test('the host is checked and sent, unless another name is given', { timeout }, 
 });
 
 test('a name is sent in its xn-- form and without a dot at its end', { timeout }, () => {
-  assert.deepEqual(namesOf('tls:bücher.example.:443'), { checked: 'xn--bcher-kva.example', sent: 'xn--bcher-kva.example' });
+  assert.deepEqual(namesOf('tls:bücher.example.:443'), {
+    checked: 'xn--bcher-kva.example',
+    sent: 'xn--bcher-kva.example',
+  });
 });
 
 test('an address is checked and not sent', { timeout }, () => {

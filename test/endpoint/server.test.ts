@@ -40,7 +40,10 @@ test('an address that can be none is refused', { timeout }, () => {
 
 test('unescaped colons of an address get a hint with both right spellings', { timeout }, () => {
   const { hint } = refusalOf(parseServer, 'tcp6:9000:interface=fe80::1:backlog=5');
-  assert.match(hint ?? '', /'tcp6:9000:interface=fe80\\:\\:1:backlog=5' or 'tcp6:9000:interface=\[fe80::1\]:backlog=5'/);
+  assert.match(
+    hint ?? '',
+    /'tcp6:9000:interface=fe80\\:\\:1:backlog=5' or 'tcp6:9000:interface=\[fe80::1\]:backlog=5'/,
+  );
 });
 
 test('the hint of other errors says how the type is written, or what its arguments are', { timeout }, () => {
@@ -65,8 +68,15 @@ test('an argument given twice is refused, and the second one is shown', { timeou
 
 test('ssl has its files by default in server.pem, and certKey where privateKey is', { timeout }, () => {
   assert.deepEqual(parseServer('ssl:443'), {
-    type: 'ssl', port: 443, privateKey: 'server.pem', certKey: 'server.pem', sslmethod: null, interface: '', backlog: 4096,
-    extraCertChain: null, dhParameters: null,
+    type: 'ssl',
+    port: 443,
+    privateKey: 'server.pem',
+    certKey: 'server.pem',
+    sslmethod: null,
+    interface: '',
+    backlog: 4096,
+    extraCertChain: null,
+    dhParameters: null,
   });
 });
 
@@ -84,13 +94,23 @@ test('ssl takes the method names that still make sense', { timeout }, () => {
 
 test('tls takes a directory, and port 443 and every address by default', { timeout }, () => {
   assert.deepEqual(parseServer('tls:certs'), { type: 'tls', path: 'certs', port: 443, backlog: 4096, interface: '::' });
-  assert.deepEqual(parseServer('tls:certs:8443:9:[::1]'), { type: 'tls', path: 'certs', port: 8443, backlog: 9, interface: '::1' });
+  assert.deepEqual(parseServer('tls:certs:8443:9:[::1]'), {
+    type: 'tls',
+    path: 'certs',
+    port: 8443,
+    backlog: 9,
+    interface: '::1',
+  });
   refuses(parseServer, { tls: /missing argument: path/, 'tls:': /empty/, 'tls:certs:sni=more': /unknown argument/ });
 });
 
 test('unix takes octal permissions, and 0 and 1, true and false for its lock', { timeout }, () => {
   assert.deepEqual(parseServer('unix:/s:mode=0640:lockfile=false'), {
-    type: 'unix', address: '/s', mode: '640', backlog: 4096, lockfile: false,
+    type: 'unix',
+    address: '/s',
+    mode: '640',
+    backlog: 4096,
+    lockfile: false,
   });
   refuses(parseServer, {
     'unix:/s:mode=': /not an octal number/,
@@ -117,7 +137,12 @@ test('an abstract socket has a name of its own, and neither lock nor mode', { ti
 
 test('systemd chooses a socket by index or by name', { timeout }, () => {
   assert.deepEqual(parseServer('systemd:index=1'), { type: 'systemd', domain: null, index: 1, name: null });
-  assert.deepEqual(parseServer('systemd:name=web:domain=unix'), { type: 'systemd', domain: 'UNIX', index: null, name: 'web' });
+  assert.deepEqual(parseServer('systemd:name=web:domain=unix'), {
+    type: 'systemd',
+    domain: 'UNIX',
+    index: null,
+    name: 'web',
+  });
   refuses(parseServer, {
     'systemd:INET': /missing argument: index or name/,
     systemd: /missing argument: index or name/,
@@ -132,7 +157,12 @@ test('systemd chooses a socket by index or by name', { timeout }, () => {
 test('fd takes the number of a descriptor', { timeout }, () => {
   assert.deepEqual(parseServer('fd:3'), { type: 'fd', fd: 3 });
   assert.deepEqual(parseServer('fd:fd=0'), { type: 'fd', fd: 0 });
-  refuses(parseServer, { 'fd:': /not a number/, 'fd:-1': /out of range/, fd: /missing argument/, 'fd:3:4': /too many/ });
+  refuses(parseServer, {
+    'fd:': /not a number/,
+    'fd:-1': /out of range/,
+    fd: /missing argument/,
+    'fd:3:4': /too many/,
+  });
 });
 
 test('stdio takes no arguments', { timeout }, () => {
@@ -141,7 +171,10 @@ test('stdio takes no arguments', { timeout }, () => {
 });
 
 test('haproxy wraps an endpoint as it is written, once', { timeout }, () => {
-  assert.deepEqual(parseServer('haproxy:unix:/tmp/a\\=b\\:c'), { type: 'haproxy', endpoint: parseServer('unix:/tmp/a\\=b\\:c') });
+  assert.deepEqual(parseServer('haproxy:unix:/tmp/a\\=b\\:c'), {
+    type: 'haproxy',
+    endpoint: parseServer('unix:/tmp/a\\=b\\:c'),
+  });
   refuses(parseServer, {
     'haproxy:haproxy:tcp:80': /cannot be nested/,
     'haproxy:stdio:': /stdio/,
@@ -153,10 +186,22 @@ test('haproxy wraps an endpoint as it is written, once', { timeout }, () => {
 
 test('our own parameters appear only when given', { timeout }, () => {
   assert.deepEqual(parseServer('tcp:80:maxconn=100:idle=5m:proxy=accept'), {
-    type: 'tcp', port: 80, interface: '', backlog: 4096, maxconn: 100, idle: 300_000, proxy: 'accept',
+    type: 'tcp',
+    port: 80,
+    interface: '',
+    backlog: 4096,
+    maxconn: 100,
+    idle: 300_000,
+    proxy: 'accept',
   });
   const endpoint = parseServer('ssl:443:alpn=h2,http/1.1:sni=certs:clientCA=ca.pem:idle=500ms');
-  assert.deepEqual(endpoint, { ...parseServer('ssl:443'), alpn: ['h2', 'http/1.1'], sni: 'certs', clientCA: 'ca.pem', idle: 500 });
+  assert.deepEqual(endpoint, {
+    ...parseServer('ssl:443'),
+    alpn: ['h2', 'http/1.1'],
+    sni: 'certs',
+    clientCA: 'ca.pem',
+    idle: 500,
+  });
   refuses(parseServer, {
     'tcp:80:maxconn=0': /out of range/,
     'tcp:80:idle=0': /no time at all/,

@@ -43,8 +43,16 @@ test('a short form means what its long form means', () => {
 });
 
 test('what is written with a type has no long form', () => {
-  for (const text of ['tcp:8080', 'unix:///run/app.sock', 'tls:/etc/certs:443', 'tls://etc/certs:443', 'systemd:name=web']) assert.equal(longForm(text, 'server'), null);
-  for (const text of ['tcp:host:80', 'unix:/run/app.sock', 'ssl:host:443']) assert.equal(longForm(text, 'client'), null);
+  for (const text of [
+    'tcp:8080',
+    'unix:///run/app.sock',
+    'tls:/etc/certs:443',
+    'tls://etc/certs:443',
+    'systemd:name=web',
+  ])
+    assert.equal(longForm(text, 'server'), null);
+  for (const text of ['tcp:host:80', 'unix:/run/app.sock', 'ssl:host:443'])
+    assert.equal(longForm(text, 'client'), null);
 });
 
 test('what can be read in two ways is refused with both', () => {
@@ -66,14 +74,22 @@ test('the hint of a wrong endpoint has it as it should be', () => {
     ['tcp:8080:interfce=127.0.0.1', 'tcp:8080:interface=127.0.0.1'],
     ['8080:interfce=127.0.0.1', '8080:interface=127.0.0.1'],
     ['http://127.0.0.1:8080/', ':8080'],
-  ] as const) assert.ok(refusal(() => parseServer(text)).hint?.includes(`'${right}'`), `${text}: ${refusal(() => parseServer(text)).hint}`);
+  ] as const)
+    assert.ok(
+      refusal(() => parseServer(text)).hint?.includes(`'${right}'`),
+      `${text}: ${refusal(() => parseServer(text)).hint}`,
+    );
   for (const [text, right] of [
     ['tcp:9001', 'tcp:127.0.0.1:9001'],
     ['tcp:9001:interface=10.0.0.1', 'tcp:10.0.0.1:9001'],
     ['tcp:host:9001:timout=5', 'tcp:host:9001:timeout=5'],
     ['haproxy:9001', 'tcp:haproxy:9001'],
     ['https://example.com/a', 'tls://example.com:443'],
-  ] as const) assert.ok(refusal(() => parseClient(text)).hint?.includes(`'${right}'`), `${text}: ${refusal(() => parseClient(text)).hint}`);
+  ] as const)
+    assert.ok(
+      refusal(() => parseClient(text)).hint?.includes(`'${right}'`),
+      `${text}: ${refusal(() => parseClient(text)).hint}`,
+    );
 });
 
 test('an error of a short form shows the place in what was typed', () => {
@@ -93,8 +109,12 @@ function refusal(read: () => unknown): EndpointError {
 
 test('a host alone is told what is missing, on either side', { timeout: 60_000 }, () => {
   const hintOf = (read: (text: string) => unknown, text: string) => refusalOf(read, text).hint;
-  assert.equal(hintOf(parseClient, 'example.com'), "the port is missing: 'example.com:80' for HTTP, 'tls://example.com:443' for HTTPS");
+  assert.equal(
+    hintOf(parseClient, 'example.com'),
+    "the port is missing: 'example.com:80' for HTTP, 'tls://example.com:443' for HTTPS",
+  );
   assert.match(hintOf(parseClient, '10.0.0.1') ?? '', /'10\.0\.0\.1:80'/);
-  for (const text of ['example.com', 'localhost', '127.0.0.1']) assert.match(hintOf(parseServer, text) ?? '', /^where to listen is a port or a path, as in '8080'/);
+  for (const text of ['example.com', 'localhost', '127.0.0.1'])
+    assert.match(hintOf(parseServer, text) ?? '', /^where to listen is a port or a path, as in '8080'/);
   assert.match(hintOf(parseClient, 'quic') ?? '', /^the client types are/);
 });

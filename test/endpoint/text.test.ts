@@ -5,7 +5,9 @@ import { escaped, pieceOf, placeOf, splitFields, textOf } from '../../src/endpoi
 
 /** Fields as `value` or `name=value` in a form that shows what was escaped. */
 function fieldsOf(text: string): (string | [string, string])[] {
-  return splitFields(pieceOf(text)).map(({ name, value }) => (name === null ? textOf(value) : [textOf(name), textOf(value)]));
+  return splitFields(pieceOf(text)).map(({ name, value }) =>
+    name === null ? textOf(value) : [textOf(name), textOf(value)],
+  );
 }
 
 test('fields end at colons, and positional and keyword fields mix', { timeout: 60_000 }, () => {
@@ -15,7 +17,10 @@ test('fields end at colons, and positional and keyword fields mix', { timeout: 6
 test('empty fields count', { timeout: 60_000 }, () => {
   assert.deepEqual(fieldsOf(''), ['']);
   assert.deepEqual(fieldsOf('a::'), ['a', '', '']);
-  assert.deepEqual(fieldsOf('=:a='), [['', ''], ['a', '']]);
+  assert.deepEqual(fieldsOf('=:a='), [
+    ['', ''],
+    ['a', ''],
+  ]);
 });
 
 test('a backslash takes the next character literally, whatever it is', { timeout: 60_000 }, () => {
@@ -40,12 +45,15 @@ test('brackets around anything else are ordinary text', { timeout: 60_000 }, () 
 });
 
 test('a lone backslash at the end is refused, and shown', { timeout: 60_000 }, () => {
-  assert.throws(() => fieldsOf('tcp:✓\\'), (error) => {
-    assert.ok(error instanceof EndpointError);
-    assert.deepEqual(error.place, { start: 5, end: 6 });
-    assert.match(error.message, /trailing backslash, at character 6$/);
-    return true;
-  });
+  assert.throws(
+    () => fieldsOf('tcp:✓\\'),
+    (error) => {
+      assert.ok(error instanceof EndpointError);
+      assert.deepEqual(error.place, { start: 5, end: 6 });
+      assert.match(error.message, /trailing backslash, at character 6$/);
+      return true;
+    },
+  );
 });
 
 test('places count code points and include escapes', { timeout: 60_000 }, () => {

@@ -20,66 +20,120 @@ export function countSuite(openEngine: OpenEngine): void {
   const pem = pemFiles();
 
   for (const seed of [1, 2, Date.now() % 1_000_000]) {
-    test(`whatever clients and upstreams do, every connection is counted until it has ended (seed ${seed})`, { timeout: 60_000 }, async () => {
-      pem();
-      const before = descriptors();
-      {
-        const random = seededRandom(seed);
-        await using rig = new Rig(openEngine, { lookMs: 10 });
-        await using tcp = await openBackend();
-        await using unix = await openBackend({ path: rig.path() });
-        using full = await openFullBackend();
-        for (const backend of [tcp, unix]) void misbehave(backend, random);
-        const refusing = { path: rig.path() };
-        const targets = [to(tcp), to(tcp), to(unix), to(refusing), to(refusing, { retry: 100 }), to(full.address, { timeout: 0.1 })];
-        const upstreams = targets.map((target) => rig.upstream(target));
-        const [first = to(tcp)] = targets;
-        const plain = await rig.forward({ to: first });
-        const local = await rig.forward({ to: first, on: 'unix' });
-        const secure = await rig.forward({ to: first, from: sslFrom(pem()) });
-        const forwards = [plain, local, secure];
-        const clients: Socket[] = [];
-        const pending: Promise<unknown>[] = [];
+    test(
+      `whatever clients and upstreams do, every connection is counted until it has ended (seed ${seed})`,
+      { timeout: 60_000 },
+      async () => {
+        pem();
+        const before = descriptors();
+        {
+          const random = seededRandom(seed);
+          await using rig = new Rig(openEngine, { lookMs: 10 });
+          await using tcp = await openBackend();
+          await using unix = await openBackend({ path: rig.path() });
+          using full = await openFullBackend();
+          for (const backend of [tcp, unix]) void misbehave(backend, random);
+          const refusing = { path: rig.path() };
+          const targets = [
+            to(tcp),
+            to(tcp),
+            to(unix),
+            to(refusing),
+            to(refusing, { retry: 100 }),
+            to(full.address, { timeout: 0.1 }),
+          ];
+          const upstreams = targets.map((target) => rig.upstream(target));
+          const [first = to(tcp)] = targets;
+          const plain = await rig.forward({ to: first });
+          const local = await rig.forward({ to: first, on: 'unix' });
+          const secure = await rig.forward({ to: first, from: sslFrom(pem()) });
+          const forwards = [plain, local, secure];
+          const clients: Socket[] = [];
+          const pending: Promise<unknown>[] = [];
 
-        const connect = async () => {
-          const forward = random.pick(forwards);
-          const client = forward === secure && random.chance(0.7)
-            ? await connectTls(secure.address, { ca: read(pem().root) }).catch(() => null)
-            : await forward.connect();
-          if (client === null) return;
-          client.resume();
-          clients.push(client);
-        };
-        for (let step = 0; step < steps; step++) {
-          const client = clients[random.below(clients.length)];
-          switch (random.pick(['connect', 'connect', 'connect', 'write', 'end', 'reset', 'destroy', 'route', 'wait', 'kill'] as const)) {
-            case 'connect': pending.push(connect()); break;
-            case 'write': client?.write(Buffer.alloc(random.below(200_000), 'w')); break;
-            case 'end': client?.end(); break;
-            case 'reset': if (client) leave(client); break;
-            case 'destroy': client?.destroy(); break;
-            case 'route': random.pick(forwards).frontend.route(random.pick(upstreams)); break;
-            case 'wait': await new Promise((resolve) => setImmediate(resolve)); break;
-            case 'kill': if (random.chance(0.1)) random.pick(upstreams).destroy(); break;
+          const connect = async () => {
+            const forward = random.pick(forwards);
+            const client =
+              forward === secure && random.chance(0.7)
+                ? await connectTls(secure.address, { ca: read(pem().root) }).catch(() => null)
+                : await forward.connect();
+            if (client === null) return;
+            client.resume();
+            clients.push(client);
+          };
+          for (let step = 0; step < steps; step++) {
+            const client = clients[random.below(clients.length)];
+            switch (
+              random.pick([
+                'connect',
+                'connect',
+                'connect',
+                'write',
+                'end',
+                'reset',
+                'destroy',
+                'route',
+                'wait',
+                'kill',
+              ] as const)
+            ) {
+              case 'connect':
+                pending.push(connect());
+                break;
+              case 'write':
+                client?.write(Buffer.alloc(random.below(200_000), 'w'));
+                break;
+              case 'end':
+                client?.end();
+                break;
+              case 'reset':
+                if (client) leave(client);
+                break;
+              case 'destroy':
+                client?.destroy();
+                break;
+              case 'route':
+                random.pick(forwards).frontend.route(random.pick(upstreams));
+                break;
+              case 'wait':
+                await new Promise((resolve) => setImmediate(resolve));
+                break;
+              case 'kill':
+                if (random.chance(0.1)) random.pick(upstreams).destroy();
+                break;
+            }
+            for (const upstream of upstreams) assertSane(upstream);
           }
-          for (const upstream of upstreams) assertSane(upstream);
+          await Promise.all(pending);
+          for (const client of clients) client.destroy();
+          await Promise.all(clients.map(closed));
+          // Those that still waited in a queue are accepted, if only to find that they have gone.
+          await until(
+            () => `${rig.ends.length} ends of ${clients.length} clients`,
+            () => rig.ends.length >= clients.length,
+            { limitMs: 40_000 },
+          );
+          const all = [...upstreams, ...forwards.map(({ upstream }) => upstream)];
+          await Promise.all(all.map((upstream) => upstream.drained()));
+          for (const upstream of all)
+            assert.deepEqual(
+              { ...upstream.stats(), bytesIn: 0, bytesOut: 0 },
+              { connections: 0, dialing: 0, bytesIn: 0, bytesOut: 0 },
+            );
+          const moved = (name: 'bytesIn' | 'bytesOut') =>
+            all.reduce((sum, upstream) => sum + upstream.stats()[name], 0);
+          const ended = (name: 'bytesIn' | 'bytesOut') => rig.ends.reduce((sum, end) => sum + end[name], 0);
+          const sums = () => [ended('bytesIn'), ended('bytesOut'), moved('bytesIn'), moved('bytesOut')];
+          // A thread tells of an end after it has counted it.
+          await until(
+            () => `of the ended and of all: ${sums().join(', ')} bytes`,
+            () => ended('bytesIn') === moved('bytesIn') && ended('bytesOut') === moved('bytesOut'),
+            { limitMs: 40_000 },
+          );
         }
-        await Promise.all(pending);
-        for (const client of clients) client.destroy();
-        await Promise.all(clients.map(closed));
-        // Those that still waited in a queue are accepted, if only to find that they have gone.
-        await until(() => `${rig.ends.length} ends of ${clients.length} clients`, () => rig.ends.length >= clients.length, { limitMs: 40_000 });
-        const all = [...upstreams, ...forwards.map(({ upstream }) => upstream)];
-        await Promise.all(all.map((upstream) => upstream.drained()));
-        for (const upstream of all) assert.deepEqual({ ...upstream.stats(), bytesIn: 0, bytesOut: 0 }, { connections: 0, dialing: 0, bytesIn: 0, bytesOut: 0 });
-        const moved = (name: 'bytesIn' | 'bytesOut') => all.reduce((sum, upstream) => sum + upstream.stats()[name], 0);
-        const ended = (name: 'bytesIn' | 'bytesOut') => rig.ends.reduce((sum, end) => sum + end[name], 0);
-        const sums = () => [ended('bytesIn'), ended('bytesOut'), moved('bytesIn'), moved('bytesOut')];
-        // A thread tells of an end after it has counted it.
-        await until(() => `of the ended and of all: ${sums().join(', ')} bytes`, () => ended('bytesIn') === moved('bytesIn') && ended('bytesOut') === moved('bytesOut'), { limitMs: 40_000 });
-      }
-      await sameDescriptors(before);
-    });
+        await sameDescriptors(before);
+      },
+    );
   }
 }
 
@@ -93,11 +147,23 @@ async function misbehave(backend: Backend, random: Random): Promise<void> {
   for (;;) {
     const socket = await backend.next();
     switch (random.pick(['echo', 'echo', 'end', 'reset', 'sink', 'answer'] as const)) {
-      case 'echo': socket.pipe(socket); break;
-      case 'end': socket.end(); socket.resume(); break;
-      case 'reset': reset(socket); break;
-      case 'sink': socket.resume().once('end', () => socket.end()); break;
-      case 'answer': socket.end(Buffer.alloc(100_000, 'a')); socket.resume(); break;
+      case 'echo':
+        socket.pipe(socket);
+        break;
+      case 'end':
+        socket.end();
+        socket.resume();
+        break;
+      case 'reset':
+        reset(socket);
+        break;
+      case 'sink':
+        socket.resume().once('end', () => socket.end());
+        break;
+      case 'answer':
+        socket.end(Buffer.alloc(100_000, 'a'));
+        socket.resume();
+        break;
     }
   }
 }
@@ -111,19 +177,25 @@ function leave(client: Socket): void {
 /** The descriptors of this process and what they are, sorted. */
 function descriptors(): string[] {
   if (process.platform !== 'linux') return [];
-  return readdirSync('/proc/self/fd').flatMap((fd) => {
-    try {
-      const target = readlinkSync(`/proc/self/fd/${fd}`);
-      // Of a socket, the number says which it is.
-      return target.startsWith('socket:') ? [`socket ${target}`] : [];
-    } catch {
-      return [];
-    }
-  }).sort();
+  return readdirSync('/proc/self/fd')
+    .flatMap((fd) => {
+      try {
+        const target = readlinkSync(`/proc/self/fd/${fd}`);
+        // Of a socket, the number says which it is.
+        return target.startsWith('socket:') ? [`socket ${target}`] : [];
+      } catch {
+        return [];
+      }
+    })
+    .sort();
 }
 
 /** Resolves when the process has no socket that it did not have before. */
 async function sameDescriptors(before: readonly string[]): Promise<void> {
   const left = () => descriptors().filter((each) => !before.includes(each));
-  await until(() => `${left().join(', ')} are left`, () => left().length === 0, { limitMs: 20_000 });
+  await until(
+    () => `${left().join(', ')} are left`,
+    () => left().length === 0,
+    { limitMs: 20_000 },
+  );
 }

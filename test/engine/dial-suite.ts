@@ -14,82 +14,102 @@ import { Rig, to } from './rig.ts';
 import type { OpenEngine } from './rig.ts';
 
 export function dialSuite(openEngine: OpenEngine): void {
-  test('a client whose upstream is being dialled is counted, and nothing is read from it', { timeout: 60_000 }, async () => {
-    await using rig = new Rig(openEngine);
-    using full = await openFullBackend();
-    const { connect, upstream } = await rig.forward({ to: to(full.address) });
-    const client = await connect();
-    client.write('12345');
-    await dialing(upstream, 1);
-    assert.equal(await unreadByEngine(client), 5);
-    assert.deepEqual(upstream.stats(), { connections: 1, dialing: 1, bytesIn: 0, bytesOut: 0 });
-    assert.equal(upstream.destroy(), 1);
-    await upstream.drained();
-    assert.equal(upstream.stats().connections, 0);
-  });
+  test(
+    'a client whose upstream is being dialled is counted, and nothing is read from it',
+    { timeout: 60_000 },
+    async () => {
+      await using rig = new Rig(openEngine);
+      using full = await openFullBackend();
+      const { connect, upstream } = await rig.forward({ to: to(full.address) });
+      const client = await connect();
+      client.write('12345');
+      await dialing(upstream, 1);
+      assert.equal(await unreadByEngine(client), 5);
+      assert.deepEqual(upstream.stats(), { connections: 1, dialing: 1, bytesIn: 0, bytesOut: 0 });
+      assert.equal(upstream.destroy(), 1);
+      await upstream.drained();
+      assert.equal(upstream.stats().connections, 0);
+    },
+  );
 
   for (const on of ['tcp', 'unix'] as const) {
-    test(`a ${on} client that gives up while its upstream is dialled is not counted any more`, { timeout: 60_000 }, async (t) => {
-      if (on === 'unix' && 'Deno' in globalThis) return t.skip('Deno does not tell');
-      await using rig = new Rig(openEngine, { lookMs: 20 });
-      using full = await openFullBackend();
-      const { connect, upstream } = await rig.forward({ to: to(full.address), on });
-      const client = await connect();
-      await dialing(upstream, 1);
-      // Over TCP only a reset tells that nobody waits there any more.
-      if (on === 'tcp') reset(client);
-      else client.destroy();
-      await upstream.drained();
-      const [end] = await rig.endedConnections(1);
-      assert.equal(end?.stage, 'dial');
-      assert.equal(end.error, null);
-    });
+    test(
+      `a ${on} client that gives up while its upstream is dialled is not counted any more`,
+      { timeout: 60_000 },
+      async (t) => {
+        if (on === 'unix' && 'Deno' in globalThis) return t.skip('Deno does not tell');
+        await using rig = new Rig(openEngine, { lookMs: 20 });
+        using full = await openFullBackend();
+        const { connect, upstream } = await rig.forward({ to: to(full.address), on });
+        const client = await connect();
+        await dialing(upstream, 1);
+        // Over TCP only a reset tells that nobody waits there any more.
+        if (on === 'tcp') reset(client);
+        else client.destroy();
+        await upstream.drained();
+        const [end] = await rig.endedConnections(1);
+        assert.equal(end?.stage, 'dial');
+        assert.equal(end.error, null);
+      },
+    );
   }
 
-  test('a client that sent something and was reset while its upstream is dialled is not counted any more', { timeout: 60_000 }, async () => {
-    await using rig = new Rig(openEngine, { lookMs: 20 });
-    using full = await openFullBackend();
-    const { connect, upstream } = await rig.forward({ to: to(full.address) });
-    const client = await connect();
-    client.write('12345');
-    await unreadByEngine(client);
-    reset(client);
-    await upstream.drained();
-    assert.equal((await rig.endedConnections(1))[0]?.error, null);
-  });
+  test(
+    'a client that sent something and was reset while its upstream is dialled is not counted any more',
+    { timeout: 60_000 },
+    async () => {
+      await using rig = new Rig(openEngine, { lookMs: 20 });
+      using full = await openFullBackend();
+      const { connect, upstream } = await rig.forward({ to: to(full.address) });
+      const client = await connect();
+      client.write('12345');
+      await unreadByEngine(client);
+      reset(client);
+      await upstream.drained();
+      assert.equal((await rig.endedConnections(1))[0]?.error, null);
+    },
+  );
 
-  test('what a client sent before it ended is delivered when its upstream comes up, and the answer reaches it', { timeout: 60_000 }, async () => {
-    await using rig = new Rig(openEngine, { lookMs: 10 });
-    const path = rig.path();
-    const { connect, upstream } = await rig.forward({ to: to({ path }, { retry: 40_000 }) });
-    const client = await connect();
-    client.end('request');
-    await dialing(upstream, 1);
-    await using backend = await openBackend({ path });
-    const peer = await backend.next();
-    assert.equal(await readAll(peer), 'request');
-    peer.end('answer');
-    assert.equal(await readAll(client), 'answer');
-  });
+  test(
+    'what a client sent before it ended is delivered when its upstream comes up, and the answer reaches it',
+    { timeout: 60_000 },
+    async () => {
+      await using rig = new Rig(openEngine, { lookMs: 10 });
+      const path = rig.path();
+      const { connect, upstream } = await rig.forward({ to: to({ path }, { retry: 40_000 }) });
+      const client = await connect();
+      client.end('request');
+      await dialing(upstream, 1);
+      await using backend = await openBackend({ path });
+      const peer = await backend.next();
+      assert.equal(await readAll(peer), 'request');
+      peer.end('answer');
+      assert.equal(await readAll(client), 'answer');
+    },
+  );
 
-  test('a client that has nothing to say, and says so at once, gets what the server says, however late it comes up', { timeout: 60_000 }, async () => {
-    await using rig = new Rig(openEngine, { lookMs: 10 });
-    const path = rig.path();
-    const { connect, upstream } = await rig.forward({ to: to({ path }, { retry: 40_000 }) });
-    const client = await connect();
-    client.end();
-    await dialing(upstream, 1);
-    // One that ends with a reset is noticed after several looks: by then the other has been looked at as often.
-    const other = await connect();
-    await dialing(upstream, 2);
-    reset(other);
-    await rig.endedConnections(1);
-    await using backend = await openBackend({ path });
-    const peer = await backend.next();
-    assert.equal(await readAll(peer), '');
-    peer.end('greeting');
-    assert.equal(await readAll(client), 'greeting');
-  });
+  test(
+    'a client that has nothing to say, and says so at once, gets what the server says, however late it comes up',
+    { timeout: 60_000 },
+    async () => {
+      await using rig = new Rig(openEngine, { lookMs: 10 });
+      const path = rig.path();
+      const { connect, upstream } = await rig.forward({ to: to({ path }, { retry: 40_000 }) });
+      const client = await connect();
+      client.end();
+      await dialing(upstream, 1);
+      // One that ends with a reset is noticed after several looks: by then the other has been looked at as often.
+      const other = await connect();
+      await dialing(upstream, 2);
+      reset(other);
+      await rig.endedConnections(1);
+      await using backend = await openBackend({ path });
+      const peer = await backend.next();
+      assert.equal(await readAll(peer), '');
+      peer.end('greeting');
+      assert.equal(await readAll(client), 'greeting');
+    },
+  );
 
   test('a refused connect is tried again for as long as retry says', { timeout: 60_000 }, async () => {
     await using rig = new Rig(openEngine);
@@ -118,7 +138,10 @@ export function dialSuite(openEngine: OpenEngine): void {
     assert.equal(await endingOf(client), 'reset');
     const [end] = await rig.endedConnections(1);
     assert.equal(end?.stage, 'dial');
-    assert.equal(end.error?.message, `cannot connect to tcp:127.0.0.1:${backend.port}: connection refused (ECONNREFUSED)`);
+    assert.equal(
+      end.error?.message,
+      `cannot connect to tcp:127.0.0.1:${backend.port}: connection refused (ECONNREFUSED)`,
+    );
     unaffected.end('still here');
     assert.equal(await readAll(unaffected), 'still here');
   });
@@ -130,7 +153,10 @@ export function dialSuite(openEngine: OpenEngine): void {
     const client = await connect();
     assert.equal(await endingOf(client), 'reset');
     const [end] = await rig.endedConnections(1);
-    assert.match(end?.error?.message ?? '', /^cannot connect to tcp:127\.0\.0\.1:[0-9]+: timed out, no answer within 0\.15 s$/);
+    assert.match(
+      end?.error?.message ?? '',
+      /^cannot connect to tcp:127\.0\.0\.1:[0-9]+: timed out, no answer within 0\.15 s$/,
+    );
   });
 
   test('a Unix socket whose queue is full is waited for', { timeout: 60_000 }, async () => {
@@ -149,22 +175,32 @@ export function dialSuite(openEngine: OpenEngine): void {
   test('a name is resolved when a client comes, and every address of it is tried', { timeout: 60_000 }, async () => {
     await using rig = new Rig(openEngine);
     await using backend = await openEcho();
-    const { connect } = await rig.forward({ to: { type: 'tcp', host: 'localhost', port: backend.port, timeout: 5, bindAddress: null } });
+    const { connect } = await rig.forward({
+      to: { type: 'tcp', host: 'localhost', port: backend.port, timeout: 5, bindAddress: null },
+    });
     const client = await connect();
     client.end('hello');
     assert.equal(await readAll(client), 'hello');
     await backend.close();
     await endingOf(await connect());
     const [, end] = await rig.endedConnections(2);
-    assert.match(end?.error?.message ?? '', /^cannot connect to tcp:localhost:[0-9]+: .*127\.0\.0\.1: connection refused \(ECONNREFUSED\)/);
+    assert.match(
+      end?.error?.message ?? '',
+      /^cannot connect to tcp:localhost:[0-9]+: .*127\.0\.0\.1: connection refused \(ECONNREFUSED\)/,
+    );
   });
 
   test('a name that does not exist is said to be the trouble', { timeout: 60_000 }, async () => {
     await using rig = new Rig(openEngine);
-    const { connect } = await rig.forward({ to: { type: 'tcp', host: 'nobody.invalid', port: 80, timeout: 5, bindAddress: null } });
+    const { connect } = await rig.forward({
+      to: { type: 'tcp', host: 'nobody.invalid', port: 80, timeout: 5, bindAddress: null },
+    });
     assert.equal(await endingOf(await connect()), 'reset');
     const [end] = await rig.endedConnections(1);
-    assert.match(end?.error?.message ?? '', /^cannot connect to tcp:nobody\.invalid:80: the name cannot be resolved \(E/);
+    assert.match(
+      end?.error?.message ?? '',
+      /^cannot connect to tcp:nobody\.invalid:80: the name cannot be resolved \(E/,
+    );
   });
 
   test('IPv6 is listened on and connected to', { timeout: 60_000 }, async () => {
@@ -206,7 +242,10 @@ export function dialSuite(openEngine: OpenEngine): void {
     const { connect, upstream } = await rig.forward({ to: to(backend) });
     await upstream.drained();
     const client = await connect();
-    await once(client.setEncoding('latin1').on('data', () => {}), client.write('x') ? 'data' : 'drain');
+    await once(
+      client.setEncoding('latin1').on('data', () => {}),
+      client.write('x') ? 'data' : 'drain',
+    );
     const controller = new AbortController();
     const aborted = upstream.drained({ signal: controller.signal });
     controller.abort(new Error('enough'));
@@ -224,7 +263,10 @@ export function dialSuite(openEngine: OpenEngine): void {
     await rig.engine.probe(to(backend), { signal });
     assert.equal(await endingOf(await backend.next()), 'end');
     await backend.close();
-    await assert.rejects(rig.engine.probe(to(backend), { signal }), { name: 'GraceError', message: /connection refused \(ECONNREFUSED\)$/ });
+    await assert.rejects(rig.engine.probe(to(backend), { signal }), {
+      name: 'GraceError',
+      message: /connection refused \(ECONNREFUSED\)$/,
+    });
     using full = await openFullBackend();
     const controller = new AbortController();
     const probing = rig.engine.probe(to(full.address), { signal: controller.signal });
@@ -234,27 +276,34 @@ export function dialSuite(openEngine: OpenEngine): void {
 
   for (const on of ['tcp', 'tcp6', 'unix'] as const) {
     for (const version of ['v1', 'v2'] as const) {
-      test(`a destination with proxy=${version} is told of a client of ${on} before all else, and bytes come after it`, { timeout: 60_000 }, async () => {
-        await using rig = new Rig(openEngine);
-        await using backend = await openBackend();
-        const { connect, address, upstream } = await rig.forward({ to: to(backend, { proxy: version }), on });
-        for (let round = 0; round < 2; round++) {
-          const client = await connect();
-          client.write('first bytes');
-          const peer = await backend.next();
-          const ends = 'port' in address ? { client: { host: address.host, port: client.localPort! }, accepted: address } : 'unknown';
-          const header = Buffer.from(proxyHeader(version, ends)).toString('latin1');
-          assert.equal(await readBytes(peer, header.length + 11), `${header}first bytes`);
-          peer.write('answer');
-          assert.equal(await readBytes(client, 6), 'answer');
-          client.end('last');
-          assert.equal(await readAll(peer), 'last');
-          peer.end();
-          assert.equal(await readAll(client), '');
-        }
-        await upstream.drained();
-        assert.deepEqual([upstream.stats().bytesIn, upstream.stats().bytesOut], [30, 12]); // it is none of the client's bytes
-      });
+      test(
+        `a destination with proxy=${version} is told of a client of ${on} before all else, and bytes come after it`,
+        { timeout: 60_000 },
+        async () => {
+          await using rig = new Rig(openEngine);
+          await using backend = await openBackend();
+          const { connect, address, upstream } = await rig.forward({ to: to(backend, { proxy: version }), on });
+          for (let round = 0; round < 2; round++) {
+            const client = await connect();
+            client.write('first bytes');
+            const peer = await backend.next();
+            const ends =
+              'port' in address
+                ? { client: { host: address.host, port: client.localPort! }, accepted: address }
+                : 'unknown';
+            const header = Buffer.from(proxyHeader(version, ends)).toString('latin1');
+            assert.equal(await readBytes(peer, header.length + 11), `${header}first bytes`);
+            peer.write('answer');
+            assert.equal(await readBytes(client, 6), 'answer');
+            client.end('last');
+            assert.equal(await readAll(peer), 'last');
+            peer.end();
+            assert.equal(await readAll(client), '');
+          }
+          await upstream.drained();
+          assert.deepEqual([upstream.stats().bytesIn, upstream.stats().bytesOut], [30, 12]); // it is none of the client's bytes
+        },
+      );
     }
   }
 
@@ -268,22 +317,26 @@ export function dialSuite(openEngine: OpenEngine): void {
     }
   });
 
-  test('an upstream that is switched to an abstract Unix socket is reached', { timeout: 60_000, skip: process.platform !== 'linux' }, async () => {
-    await using rig = new Rig(openEngine);
-    const name = `\0grace-engine-${process.pid}-${Math.random()}`;
-    const listener = await openListener({ kind: 'unix', path: name, mode: 0, backlog: 5 }, { name: 'abstract' });
-    const { connect, upstream } = await rig.forward({ to: to({ path: name }) });
-    const client = await connect();
-    client.write('x');
-    const server = net.createServer();
-    server.listen({ fd: listener.dup() });
-    const [peer] = (await once(server, 'connection')) as [Socket];
-    assert.equal(await readBytes(peer, 1), 'x');
-    assert.equal(upstream.stats().dialing, 0);
-    server.close();
-    peer.destroy();
-    listener.close();
-  });
+  test(
+    'an upstream that is switched to an abstract Unix socket is reached',
+    { timeout: 60_000, skip: process.platform !== 'linux' },
+    async () => {
+      await using rig = new Rig(openEngine);
+      const name = `\0grace-engine-${process.pid}-${Math.random()}`;
+      const listener = await openListener({ kind: 'unix', path: name, mode: 0, backlog: 5 }, { name: 'abstract' });
+      const { connect, upstream } = await rig.forward({ to: to({ path: name }) });
+      const client = await connect();
+      client.write('x');
+      const server = net.createServer();
+      server.listen({ fd: listener.dup() });
+      const [peer] = (await once(server, 'connection')) as [Socket];
+      assert.equal(await readBytes(peer, 1), 'x');
+      assert.equal(upstream.stats().dialing, 0);
+      server.close();
+      peer.destroy();
+      listener.close();
+    },
+  );
 }
 
 /** Resolves when so many clients of an upstream are being dialled. */
@@ -297,7 +350,12 @@ async function unreadByEngine({ localAddress, localPort, remoteAddress, remotePo
   using diagnosis = openTcpDiagnosis();
   for (;;) {
     // The engine's end: its local address is our remote one.
-    const state = diagnosis?.stateOf({ localAddress: remoteAddress, localPort: remotePort, remoteAddress: localAddress, remotePort: localPort });
+    const state = diagnosis?.stateOf({
+      localAddress: remoteAddress,
+      localPort: remotePort,
+      remoteAddress: localAddress,
+      remotePort: localPort,
+    });
     if (state && state.unread > 0) return state.unread;
     await new Promise((resolve) => setImmediate(resolve));
   }

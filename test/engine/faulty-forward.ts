@@ -8,7 +8,14 @@ import type { ClientEndpoint } from '../../src/endpoint/model.ts';
 import type { EngineName, UpstreamStats } from '../../src/engine/engine.ts';
 import { until } from '../until.ts';
 
-type Line = { address?: { host: string; port: number }; pid?: number; paused?: string; resumed?: true; error?: string; stats?: UpstreamStats };
+type Line = {
+  address?: { host: string; port: number };
+  pid?: number;
+  paused?: string;
+  resumed?: true;
+  error?: string;
+  stats?: UpstreamStats;
+};
 
 export type ForwardOptions = {
   /** With how many threads, if it is the native one and they are not one. */
@@ -30,7 +37,12 @@ export class FaultyForward implements AsyncDisposable {
   readonly #lines: AsyncIterator<Line>;
   readonly #tracers: ChildProcess[] = [];
 
-  private constructor(child: ChildProcess, engine: ForwardOptions['engine'], lines: AsyncIterator<Line>, { address = { host: '', port: 0 }, pid = 0 }: Line) {
+  private constructor(
+    child: ChildProcess,
+    engine: ForwardOptions['engine'],
+    lines: AsyncIterator<Line>,
+    { address = { host: '', port: 0 }, pid = 0 }: Line,
+  ) {
     this.#child = child;
     this.#engine = engine;
     this.#lines = lines;
@@ -38,14 +50,25 @@ export class FaultyForward implements AsyncDisposable {
     this.pid = pid;
   }
 
-  static async start({ engine, to, path = 'tcp', before = 'true', under = '' }: ForwardOptions): Promise<FaultyForward> {
+  static async start({
+    engine,
+    to,
+    path = 'tcp',
+    before = 'true',
+    under = '',
+  }: ForwardOptions): Promise<FaultyForward> {
     const script = new URL('fixtures/forward.ts', import.meta.url).pathname;
     // Deno rewrites commands that have its own path in them, but not one that comes from a variable.
-    const run = 'Deno' in globalThis ? '"$RUNTIME" run -A --no-check' : '"$RUNTIME" --disable-warning=ExperimentalWarning';
-    const child = spawn('sh', ['-c', `${before} && exec ${under} ${run} "$0" "$@"`, script, engine, JSON.stringify([to].flat()), path], {
-      stdio: ['pipe', 'pipe', 'inherit'],
-      env: { ...process.env, RUNTIME: process.execPath },
-    });
+    const run =
+      'Deno' in globalThis ? '"$RUNTIME" run -A --no-check' : '"$RUNTIME" --disable-warning=ExperimentalWarning';
+    const child = spawn(
+      'sh',
+      ['-c', `${before} && exec ${under} ${run} "$0" "$@"`, script, engine, JSON.stringify([to].flat()), path],
+      {
+        stdio: ['pipe', 'pipe', 'inherit'],
+        env: { ...process.env, RUNTIME: process.execPath },
+      },
+    );
     const lines = parsed(createInterface({ input: child.stdout! }));
     const { value } = await lines.next();
     if (value === undefined) throw new Error('the forwarding process did not come up');
@@ -63,7 +86,11 @@ export class FaultyForward implements AsyncDisposable {
    */
   async trace(...expressions: string[]): Promise<(() => string[]) | null> {
     const threads = await this.#threadIds();
-    const tracer = spawn('strace', [...threads.flatMap((tid) => ['-p', tid]), ...expressions.flatMap((each) => ['-e', each])], { stdio: ['ignore', 'ignore', 'pipe'] });
+    const tracer = spawn(
+      'strace',
+      [...threads.flatMap((tid) => ['-p', tid]), ...expressions.flatMap((each) => ['-e', each])],
+      { stdio: ['ignore', 'ignore', 'pipe'] },
+    );
     this.#tracers.push(tracer);
     const calls: string[] = [];
     let attachments = 0;
@@ -81,7 +108,8 @@ export class FaultyForward implements AsyncDisposable {
   async #threadIds(): Promise<string[]> {
     if (this.#engine === 'portable') return [String(this.pid)];
     const count = Number(this.#engine.split(':')[1] ?? 1);
-    const isOurs = (tid: string) => readFileSync(`/proc/${this.pid}/task/${tid}/comm`, 'latin1').startsWith('grace-bytes');
+    const isOurs = (tid: string) =>
+      readFileSync(`/proc/${this.pid}/task/${tid}/comm`, 'latin1').startsWith('grace-bytes');
     const ours = () => readdirSync(`/proc/${this.pid}/task`).filter(isOurs);
     await until(`${count} threads have their names`, () => ours().length === count);
     return ours();
@@ -131,4 +159,5 @@ export function ownNetwork(setup: string): string | null {
   return null;
 }
 
-export const hasStrace: boolean = process.platform === 'linux' && spawnSync('strace', ['-V'], { stdio: 'ignore' }).status === 0;
+export const hasStrace: boolean =
+  process.platform === 'linux' && spawnSync('strace', ['-V'], { stdio: 'ignore' }).status === 0;

@@ -14,9 +14,10 @@ export type FullBackend = Disposable & {
 };
 
 export async function openFullBackend(path?: string): Promise<FullBackend> {
-  const spec = path === undefined
-    ? ({ kind: 'tcp', host: '127.0.0.1', port: 0, backlog: 1 } as const)
-    : ({ kind: 'unix', path, mode: 0o600, backlog: 1 } as const);
+  const spec =
+    path === undefined
+      ? ({ kind: 'tcp', host: '127.0.0.1', port: 0, backlog: 1 } as const)
+      : ({ kind: 'unix', path, mode: 0o600, backlog: 1 } as const);
   const listener = await openListener(spec, { name: 'full' });
   const address = addressOf(listener);
   // Linux takes one more than the backlog.

@@ -4,7 +4,14 @@ import type { StartWorker } from '../../src/engine/native/threads.ts';
 import { until } from '../until.ts';
 
 /** What a thread does as soon as it wakes. */
-export const illnesses = ['healthy', 'throws', 'runs out of memory', 'ends by itself', 'loops', 'blocks in a system call'] as const;
+export const illnesses = [
+  'healthy',
+  'throws',
+  'runs out of memory',
+  'ends by itself',
+  'loops',
+  'blocks in a system call',
+] as const;
 export type Illness = (typeof illnesses)[number];
 
 /** Longest that a thread blocks in a system call, in milliseconds. */

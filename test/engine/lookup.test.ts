@@ -47,7 +47,10 @@ test('an address resolves to itself, and a name to addresses of the family that 
 test('an abort ends the wait for an answer', async () => {
   const controller = new AbortController();
   const resolver = new Resolver();
-  const waiting = new Names({ ask: resolver.ask }).resolve('dead.test', { bindAddress: null, signal: controller.signal });
+  const waiting = new Names({ ask: resolver.ask }).resolve('dead.test', {
+    bindAddress: null,
+    signal: controller.signal,
+  });
   controller.abort(new Error('enough'));
   await assert.rejects(waiting, /enough/);
 });
@@ -57,7 +60,10 @@ test('all who ask for a name at once share one lookup', async () => {
   const names = new Names({ ask: resolver.ask });
   const both = Promise.all([names.resolve('a.test', any), names.resolve('a.test', any)]);
   resolver.answer('a.test', '127.0.0.1', '127.0.0.2', '::1');
-  assert.deepEqual(await both, [['127.0.0.1', '::1', '127.0.0.2'], ['127.0.0.1', '::1', '127.0.0.2']]);
+  assert.deepEqual(await both, [
+    ['127.0.0.1', '::1', '127.0.0.2'],
+    ['127.0.0.1', '::1', '127.0.0.2'],
+  ]);
   assert.deepEqual(resolver.asked, ['a.test']);
 });
 
@@ -69,7 +75,9 @@ test('names that no server answers for hold up no name of the hosts file, and wh
   const resolver = new Resolver();
   const names = new Names({ ask: resolver.ask, hostsFile });
   const controller = new AbortController();
-  const dead = Array.from({ length: 30 }, (_, number) => names.resolve(`dead${number}.test`, { bindAddress: null, signal: controller.signal }).catch(() => {}));
+  const dead = Array.from({ length: 30 }, (_, number) =>
+    names.resolve(`dead${number}.test`, { bindAddress: null, signal: controller.signal }).catch(() => {}),
+  );
   const good = names.resolve('good.test', any);
   resolver.answer('good.test', '127.0.0.1');
   assert.deepEqual(await good, ['127.0.0.1']);

@@ -27,15 +27,24 @@ function failed(code: string): Error {
 
 for (const engine of ['native', 'portable'] as const) {
   const options = { timeout: 60_000, skip: engine === 'native' && process.platform !== 'linux' };
-  const openRig = (names: Names) => new Rig(({ lookMs } = {}) => (engine === 'native' ? engines.native({ names }) : engines.portable({ names, ...(lookMs !== undefined && { lookMs }) })), { lookMs: 20 });
+  const openRig = (names: Names) =>
+    new Rig(
+      ({ lookMs } = {}) =>
+        engine === 'native'
+          ? engines.native({ names })
+          : engines.portable({ names, ...(lookMs !== undefined && { lookMs }) }),
+      { lookMs: 20 },
+    );
 
   for (const code of ['ENOTFOUND', 'EAI_AGAIN', 'EAI_FAIL']) {
     test(`${engine}: retry waits for a name that is away for a moment (${code})`, options, async () => {
       let lookups = 0;
-      await using rig = openRig(namesFrom(async () => {
-        if (++lookups < 4) throw failed(code);
-        return ['127.0.0.1'];
-      }));
+      await using rig = openRig(
+        namesFrom(async () => {
+          if (++lookups < 4) throw failed(code);
+          return ['127.0.0.1'];
+        }),
+      );
       await using backend = await openEcho();
       const { connect } = await rig.forward({ to: toName('web.test', backend.port, { retry: 30_000 }) });
       const client = await connect();
@@ -45,31 +54,40 @@ for (const engine of ['native', 'portable'] as const) {
     });
   }
 
-  test(`${engine}: a lookup without an answer ends with the time of the attempt, and retry asks again`, options, async () => {
-    await using rig = openRig(namesFrom(() => new Promise(() => {})));
-    const ends = [
-      { retry: 0, leastMs: 100 },
-      { retry: 300, leastMs: 300 },
-    ];
-    for (const [index, { retry, leastMs }] of ends.entries()) {
-      const { connect } = await rig.forward({ to: toName(`dead${index}.test`, 80, { timeout: 0.1, retry }) });
-      const begin = performance.now();
-      assert.equal(await endingOf(await connect()), 'reset');
-      assert.ok(performance.now() - begin >= leastMs);
-      const end = (await rig.endedConnections(index + 1))[index];
-      assert.equal(end?.error?.message, `cannot connect to tcp:dead${index}.test:80: the name cannot be resolved: no answer within 0.1 s`);
-    }
-  });
+  test(
+    `${engine}: a lookup without an answer ends with the time of the attempt, and retry asks again`,
+    options,
+    async () => {
+      await using rig = openRig(namesFrom(() => new Promise(() => {})));
+      const ends = [
+        { retry: 0, leastMs: 100 },
+        { retry: 300, leastMs: 300 },
+      ];
+      for (const [index, { retry, leastMs }] of ends.entries()) {
+        const { connect } = await rig.forward({ to: toName(`dead${index}.test`, 80, { timeout: 0.1, retry }) });
+        const begin = performance.now();
+        assert.equal(await endingOf(await connect()), 'reset');
+        assert.ok(performance.now() - begin >= leastMs);
+        const end = (await rig.endedConnections(index + 1))[index];
+        assert.equal(
+          end?.error?.message,
+          `cannot connect to tcp:dead${index}.test:80: the name cannot be resolved: no answer within 0.1 s`,
+        );
+      }
+    },
+  );
 
   test(`${engine}: a lookup that waits for its turn is not begun for clients that have left`, options, async () => {
     const asked = new Set<string>();
     const slots: PromiseWithResolvers<readonly string[]>[] = [];
-    await using rig = openRig(namesFrom((host) => {
-      asked.add(host);
-      const slot = Promise.withResolvers<readonly string[]>();
-      slots.push(slot);
-      return slot.promise;
-    }));
+    await using rig = openRig(
+      namesFrom((host) => {
+        asked.add(host);
+        const slot = Promise.withResolvers<readonly string[]>();
+        slots.push(slot);
+        return slot.promise;
+      }),
+    );
     const names = Array.from({ length: 40 }, (_, number) => `dead${number}.test`);
     const clients = [];
     for (const name of names) {
@@ -106,16 +124,25 @@ for (const engine of ['native', 'portable'] as const) {
     assert.deepEqual(tried, ['127.0.0.1', '127.0.0.3', '127.0.0.2']);
   });
 
-  test(`${engine}: an address to connect from that is elsewhere is said at once, and retry waits for it`, options, async () => {
-    await using rig = openRig(new Names());
-    await using backend = await openBackend();
-    for (const [index, retry] of [0, 200].entries()) {
-      const { connect } = await rig.forward({ to: toName('127.0.0.1', backend.port, { bindAddress: '192.0.2.1', retry }) });
-      const begin = performance.now();
-      assert.equal(await endingOf(await connect()), 'reset');
-      const tookMs = performance.now() - begin;
-      assert.ok(tookMs >= retry && tookMs < 4000, `${tookMs} ms`);
-      assert.match((await rig.endedConnections(index + 1))[index]?.error?.message ?? '', /: address not available \(EADDRNOTAVAIL\)$/);
-    }
-  });
+  test(
+    `${engine}: an address to connect from that is elsewhere is said at once, and retry waits for it`,
+    options,
+    async () => {
+      await using rig = openRig(new Names());
+      await using backend = await openBackend();
+      for (const [index, retry] of [0, 200].entries()) {
+        const { connect } = await rig.forward({
+          to: toName('127.0.0.1', backend.port, { bindAddress: '192.0.2.1', retry }),
+        });
+        const begin = performance.now();
+        assert.equal(await endingOf(await connect()), 'reset');
+        const tookMs = performance.now() - begin;
+        assert.ok(tookMs >= retry && tookMs < 4000, `${tookMs} ms`);
+        assert.match(
+          (await rig.endedConnections(index + 1))[index]?.error?.message ?? '',
+          /: address not available \(EADDRNOTAVAIL\)$/,
+        );
+      }
+    },
+  );
 }

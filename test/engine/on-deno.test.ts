@@ -10,13 +10,27 @@ import { test } from 'node:test';
 const here = dirname(fileURLToPath(import.meta.url));
 const deno = join(dirname(createRequire(import.meta.url).resolve('deno/package.json')), 'bin.cjs');
 // Not native/death: a thread that loops cannot be ended there, and would run beside all that follows.
-const files = ['native/plain', 'native/threads', 'native/move', 'native/kernel', 'native/first-flight', 'open', 'faults', 'soak', 'http-check'];
+const files = [
+  'native/plain',
+  'native/threads',
+  'native/move',
+  'native/kernel',
+  'native/first-flight',
+  'open',
+  'faults',
+  'soak',
+  'http-check',
+];
 
 for (const file of files) {
   test(`${file}.test.ts passes on Deno`, { timeout: 180_000, skip: process.platform !== 'linux' }, async (t) => {
-    const child = spawn(process.execPath, [deno, 'test', '-A', '--no-check', join(here, `${file}.test.ts`)], { env: { ...process.env, NO_COLOR: '1' }, signal: t.signal });
+    const child = spawn(process.execPath, [deno, 'test', '-A', '--no-check', join(here, `${file}.test.ts`)], {
+      env: { ...process.env, NO_COLOR: '1' },
+      signal: t.signal,
+    });
     let output = '';
-    for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text: string) => (output += text));
+    for (const stream of [child.stdout, child.stderr])
+      stream.setEncoding('utf8').on('data', (text: string) => (output += text));
     const [code] = await once(child, 'close');
     assert.equal(code, 0, output);
     t.diagnostic(/^ok \| .*$/m.exec(output)?.[0] ?? '');

@@ -11,11 +11,27 @@ async function whichEngine(args: string[]): Promise<string> {
   return stdout.trim();
 }
 
-test('where the system can be called the native engine is chosen', { timeout: 60_000, skip: process.platform !== 'linux' }, async () => {
-  assert.equal(await whichEngine(isDeno ? ['run', '-A', '--no-check'] : ['--disable-warning=ExperimentalWarning']), 'native: 1 thread');
-});
+test(
+  'where the system can be called the native engine is chosen',
+  { timeout: 60_000, skip: process.platform !== 'linux' },
+  async () => {
+    assert.equal(
+      await whichEngine(isDeno ? ['run', '-A', '--no-check'] : ['--disable-warning=ExperimentalWarning']),
+      'native: 1 thread',
+    );
+  },
+);
 
-test('where C cannot be called the portable engine is chosen, and the reason said', { timeout: 60_000, skip: process.platform !== 'linux' }, async () => {
-  const without = isDeno ? ['run', '--deny-ffi', '--allow-read', '--allow-env', '--allow-sys', '--allow-net', '--no-prompt', '--no-check'] : ['--no-experimental-ffi'];
-  assert.match(await whichEngine(without), /^portable: the native one cannot run here: .*(foreign function interface|--allow-ffi)/);
-});
+test(
+  'where C cannot be called the portable engine is chosen, and the reason said',
+  { timeout: 60_000, skip: process.platform !== 'linux' },
+  async () => {
+    const without = isDeno
+      ? ['run', '--deny-ffi', '--allow-read', '--allow-env', '--allow-sys', '--allow-net', '--no-prompt', '--no-check']
+      : ['--no-experimental-ffi'];
+    assert.match(
+      await whichEngine(without),
+      /^portable: the native one cannot run here: .*(foreign function interface|--allow-ffi)/,
+    );
+  },
+);

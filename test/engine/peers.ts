@@ -47,11 +47,12 @@ export async function openBackend(where: { host?: string; port?: number } | { pa
   return {
     address: 'path' in where ? where : { host: where.host ?? '127.0.0.1', port },
     port,
-    next: () => new Promise((resolve) => {
-      const socket = ready.shift();
-      if (socket) resolve(socket);
-      else asking.push(resolve);
-    }),
+    next: () =>
+      new Promise((resolve) => {
+        const socket = ready.shift();
+        if (socket) resolve(socket);
+        else asking.push(resolve);
+      }),
     get accepted() {
       return accepted;
     },
@@ -97,7 +98,10 @@ export function readAll(socket: Socket): Promise<string> {
 /** Everything until the peer is gone, in whatever way; the socket is closed. */
 export async function readToClose(socket: Socket): Promise<string> {
   const chunks: Buffer[] = [];
-  socket.on('data', (chunk: Buffer) => chunks.push(chunk)).once('end', () => socket.destroy()).resume();
+  socket
+    .on('data', (chunk: Buffer) => chunks.push(chunk))
+    .once('end', () => socket.destroy())
+    .resume();
   await new Promise((resolve) => socket.once('close', resolve));
   return Buffer.concat(chunks).toString('latin1');
 }

@@ -17,9 +17,13 @@ test('what is written is read, cut anywhere, with data after it', () => {
     for (const subject of [ends, ends6, 'unknown', 'local'] as const) {
       const header = proxyHeader(version, subject);
       const bytes = Buffer.concat([header, Buffer.from('PROXY data')]);
-      for (let cut = 0; cut < header.length; cut++) assert.equal(readProxyHeader(bytes.subarray(0, cut)), null, `${version} cut at ${cut}`);
+      for (let cut = 0; cut < header.length; cut++)
+        assert.equal(readProxyHeader(bytes.subarray(0, cut)), null, `${version} cut at ${cut}`);
       for (let cut = header.length; cut <= bytes.length; cut++) {
-        assert.deepEqual(readProxyHeader(bytes.subarray(0, cut)), { length: header.length, ends: typeof subject === 'string' ? null : subject });
+        assert.deepEqual(readProxyHeader(bytes.subarray(0, cut)), {
+          length: header.length,
+          ends: typeof subject === 'string' ? null : subject,
+        });
       }
     }
   }
@@ -33,7 +37,10 @@ test('fields after the addresses are passed over, and a checksum has to be right
   summed.writeUInt32BE(crc32c(summed), summed.length - 4);
   assert.deepEqual(readProxyHeader(summed), { length: 41, ends });
   summed[40]! ^= 1;
-  assert.throws(() => readProxyHeader(summed), { name: 'GraceError', message: 'no PROXY header: its checksum is wrong' });
+  assert.throws(() => readProxyHeader(summed), {
+    name: 'GraceError',
+    message: 'no PROXY header: its checksum is wrong',
+  });
 });
 
 test('what is no header is refused as soon as that is clear', () => {
@@ -61,7 +68,12 @@ test('what is no header is refused as soon as that is clear', () => {
 test('no bytes of whatever kind crash it or take long', () => {
   let state = 12_345;
   const next = () => (state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0) >>> 24;
-  const starts = [[], [...Buffer.from('PROXY ')], [...proxyHeader('v2', 'local')].slice(0, 12), [...proxyHeader('v2', ends)]];
+  const starts = [
+    [],
+    [...Buffer.from('PROXY ')],
+    [...proxyHeader('v2', 'local')].slice(0, 12),
+    [...proxyHeader('v2', ends)],
+  ];
   for (let round = 0; round < 20_000; round++) {
     const start = starts[next() & 3]!;
     const bytes = Buffer.from([...start, ...Array.from({ length: next() }, next)]);

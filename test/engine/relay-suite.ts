@@ -22,7 +22,18 @@ export function relaySuite(openEngine: OpenEngine): void {
         client.end(sent);
         assert.equal(digest(await received), digest(sent.toString('latin1')));
         const [end] = await rig.endedConnections(1);
-        assert.deepEqual({ ...end, peer: '', durationMs: 0 }, { peer: '', upstream, stage: 'relay', error: null, bytesIn: sent.length, bytesOut: sent.length, durationMs: 0 });
+        assert.deepEqual(
+          { ...end, peer: '', durationMs: 0 },
+          {
+            peer: '',
+            upstream,
+            stage: 'relay',
+            error: null,
+            bytesIn: sent.length,
+            bytesOut: sent.length,
+            durationMs: 0,
+          },
+        );
         assert.deepEqual(upstream.stats(), { connections: 0, dialing: 0, bytesIn: sent.length, bytesOut: sent.length });
       });
     }
@@ -72,18 +83,22 @@ export function relaySuite(openEngine: OpenEngine): void {
     assert.equal((await rig.endedConnections(1))[0]?.error, null);
   });
 
-  test('a reset by the upstream becomes a reset of the client, after what was sent before', { timeout: 60_000 }, async () => {
-    await using rig = new Rig(openEngine);
-    await using backend = await openBackend();
-    const { connect } = await rig.forward({ to: to(backend) });
-    const client = await connect();
-    const peer = await backend.next();
-    peer.write('answer');
-    assert.equal(await readBytes(client, 6), 'answer');
-    reset(peer);
-    assert.equal(await endingOf(client), 'reset');
-    assert.equal((await rig.endedConnections(1))[0]?.error, null);
-  });
+  test(
+    'a reset by the upstream becomes a reset of the client, after what was sent before',
+    { timeout: 60_000 },
+    async () => {
+      await using rig = new Rig(openEngine);
+      await using backend = await openBackend();
+      const { connect } = await rig.forward({ to: to(backend) });
+      const client = await connect();
+      const peer = await backend.next();
+      peer.write('answer');
+      assert.equal(await readBytes(client, 6), 'answer');
+      reset(peer);
+      assert.equal(await endingOf(client), 'reset');
+      assert.equal((await rig.endedConnections(1))[0]?.error, null);
+    },
+  );
 
   for (const on of ['tcp', 'unix'] as const) {
     test(`what a peer sent before it closed with bytes unread arrives, over ${on}`, { timeout: 60_000 }, async () => {
@@ -133,28 +148,35 @@ export function relaySuite(openEngine: OpenEngine): void {
   });
 
   for (const reader of ['client', 'upstream'] as const) {
-    test(`a stalled ${reader} stops its peer, costs bounded memory, and gets everything in the end`, { timeout: 60_000 }, async () => {
-      await using rig = new Rig(openEngine);
-      await using backend = await openBackend();
-      const { connect, upstream } = await rig.forward({ to: to(backend) });
-      const client = await connect();
-      const peer = await backend.next();
-      const [from, into] = reader === 'client' ? [peer, client] : [client, peer];
-      const moved = () => upstream.stats().bytesIn + upstream.stats().bytesOut;
-      const total = 100_000_000;
-      const before = process.memoryUsage();
-      writeMuch(from, total);
-      await stalled(moved);
-      const after = process.memoryUsage();
-      // What was moved sits in the queues of the kernel; of the rest there is one buffer or two.
-      assert.ok(moved() < total / 2, `${moved()} bytes were moved`);
-      // Buffers of what has been moved may not be collected yet, and how much the queues take is the machine's to say.
-      assert.ok(after.arrayBuffers - before.arrayBuffers < moved() + 8_000_000, `${after.arrayBuffers - before.arrayBuffers} bytes are kept`);
-      assert.equal(await countAll(into), total);
-      into.end();
-      from.resume();
-      await rig.endedConnections(1);
-    });
+    test(
+      `a stalled ${reader} stops its peer, costs bounded memory, and gets everything in the end`,
+      { timeout: 60_000 },
+      async () => {
+        await using rig = new Rig(openEngine);
+        await using backend = await openBackend();
+        const { connect, upstream } = await rig.forward({ to: to(backend) });
+        const client = await connect();
+        const peer = await backend.next();
+        const [from, into] = reader === 'client' ? [peer, client] : [client, peer];
+        const moved = () => upstream.stats().bytesIn + upstream.stats().bytesOut;
+        const total = 100_000_000;
+        const before = process.memoryUsage();
+        writeMuch(from, total);
+        await stalled(moved);
+        const after = process.memoryUsage();
+        // What was moved sits in the queues of the kernel; of the rest there is one buffer or two.
+        assert.ok(moved() < total / 2, `${moved()} bytes were moved`);
+        // Buffers of what has been moved may not be collected yet, and how much the queues take is the machine's to say.
+        assert.ok(
+          after.arrayBuffers - before.arrayBuffers < moved() + 8_000_000,
+          `${after.arrayBuffers - before.arrayBuffers} bytes are kept`,
+        );
+        assert.equal(await countAll(into), total);
+        into.end();
+        from.resume();
+        await rig.endedConnections(1);
+      },
+    );
   }
 
   test('a stalled connection does not hold up another one', { timeout: 60_000 }, async () => {
@@ -222,7 +244,10 @@ export function relaySuite(openEngine: OpenEngine): void {
     await upstream.drained();
     assert.equal(upstream.destroy(), 0);
     const ends = await rig.endedConnections(2);
-    assert.deepEqual(ends.map(({ error }) => error), [null, null]);
+    assert.deepEqual(
+      ends.map(({ error }) => error),
+      [null, null],
+    );
   });
 
   test('bytes that a client sent before it ended and closed at once arrive', { timeout: 60_000 }, async () => {

@@ -61,10 +61,18 @@ export class Rig implements AsyncDisposable {
     const listener = typeof on === 'string' ? await this.listen(on) : on;
     const upstream = this.upstream(to);
     const endpoint = { type: 'tcp', port: 0, interface: '', backlog: 50, ...from } as BindableServer;
-    const frontend = this.engine.openFrontend({ listener, endpoint, upstream, observer: { connectionEnded: (end) => this.#ended(end), ...observer } });
+    const frontend = this.engine.openFrontend({
+      listener,
+      endpoint,
+      upstream,
+      observer: { connectionEnded: (end) => this.#ended(end), ...observer },
+    });
     const address = addressOf(listener);
     const forward: Forward = {
-      listener, frontend, upstream, address,
+      listener,
+      frontend,
+      upstream,
+      address,
       connect: async (options) => {
         const client = await connectTo(address, options);
         this.#clients.add(client);
@@ -77,9 +85,10 @@ export class Rig implements AsyncDisposable {
   }
 
   listen(on: 'tcp' | 'tcp6' | 'unix'): Promise<Listener> {
-    const spec = on === 'unix'
-      ? ({ kind: 'unix', path: this.path(), mode: 0o600, backlog: 50 } as const)
-      : ({ kind: 'tcp', host: on === 'tcp' ? '127.0.0.1' : '::1', port: 0, backlog: 50 } as const);
+    const spec =
+      on === 'unix'
+        ? ({ kind: 'unix', path: this.path(), mode: 0o600, backlog: 50 } as const)
+        : ({ kind: 'tcp', host: on === 'tcp' ? '127.0.0.1' : '::1', port: 0, backlog: 50 } as const);
     return openListener(spec, { name: 'test' });
   }
 

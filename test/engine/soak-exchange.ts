@@ -8,7 +8,15 @@ import { randomNumbers } from '../random.ts';
 import type { Address } from './peers.ts';
 import { Checker, pattern, seedsOf } from './soak-streams.ts';
 
-export const kinds = ['both at once', 'answer after the end', 'end before the end', 'client stalls', 'server stalls', 'client resets', 'server resets'] as const;
+export const kinds = [
+  'both at once',
+  'answer after the end',
+  'end before the end',
+  'client stalls',
+  'server stalls',
+  'client resets',
+  'server resets',
+] as const;
 export type Kind = (typeof kinds)[number];
 
 export type Exchange = { id: number; kind: Kind; bytesUp: number; bytesDown: number; stallMs: number };
@@ -17,7 +25,13 @@ export type Exchange = { id: number; kind: Kind; bytesUp: number; bytesDown: num
 export function planExchange(seed: number, id: number): Exchange {
   const random = randomNumbers(Math.imul(seed, 1_000_003) + id);
   const size = () => Math.floor(2 ** (random() * 21));
-  return { id, kind: kinds[Math.floor(random() * kinds.length)]!, bytesUp: size(), bytesDown: size(), stallMs: Math.floor(random() * 300) };
+  return {
+    id,
+    kind: kinds[Math.floor(random() * kinds.length)]!,
+    bytesUp: size(),
+    bytesDown: size(),
+    stallMs: Math.floor(random() * 300),
+  };
 }
 
 /** What one side saw. */
@@ -36,18 +50,25 @@ function encode({ id, kind, bytesUp, bytesDown, stallMs }: Exchange): Buffer {
 }
 
 function decode(head: Buffer): Exchange {
-  return { id: head.readUInt32BE(0), bytesUp: head.readUInt32BE(4), bytesDown: head.readUInt32BE(8), stallMs: head.readUInt16BE(12), kind: kinds[head.readUInt8(14)]! };
+  return {
+    id: head.readUInt32BE(0),
+    bytesUp: head.readUInt32BE(4),
+    bytesDown: head.readUInt32BE(8),
+    stallMs: head.readUInt16BE(12),
+    kind: kinds[head.readUInt8(14)]!,
+  };
 }
 
 /** Send so many bytes of a seed's stream, no faster than they are taken. */
 async function send(socket: net.Socket, seed: number, bytes: number): Promise<void> {
   const source = pattern(seed);
   const period = source.length / 2;
-  for (let sent = 0; sent < bytes && socket.writable; ) {
+  for (let sent = 0; sent < bytes && socket.writable;) {
     const start = sent % period;
     const piece = source.subarray(start, Math.min(start + 60_000, start + bytes - sent));
     sent += piece.length;
-    if (!socket.write(piece)) await new Promise<void>((resolve) => socket.once('drain', resolve).once('close', resolve));
+    if (!socket.write(piece))
+      await new Promise<void>((resolve) => socket.once('drain', resolve).once('close', resolve));
   }
 }
 
@@ -104,7 +125,8 @@ export async function openExchangeServer(): Promise<ExchangeServer> {
     const { up, down } = seedsOf(id);
     const checked = check(socket, new Checker(up));
     if (kind === 'server stalls') void stall(socket, stallMs);
-    if (kind === 'answer after the end') await new Promise<void>((resolve) => socket.once('end', resolve).once('close', resolve));
+    if (kind === 'answer after the end')
+      await new Promise<void>((resolve) => socket.once('end', resolve).once('close', resolve));
     if (kind === 'server resets') {
       await send(socket, down, bytesDown >> 1);
       socket.resetAndDestroy();
@@ -113,7 +135,8 @@ export async function openExchangeServer(): Promise<ExchangeServer> {
       socket.end();
     }
     const side = await checked;
-    if (kind !== 'server resets' && side.received < bytesUp) await new Promise<void>((resolve) => (socket.closed ? resolve() : socket.once('close', () => resolve())));
+    if (kind !== 'server resets' && side.received < bytesUp)
+      await new Promise<void>((resolve) => (socket.closed ? resolve() : socket.once('close', () => resolve())));
     sideOf(id).resolve(side);
   };
   server.listen({ host: '127.0.0.1', port: 0, backlog: 4096 });
@@ -139,7 +162,8 @@ export async function carryOut(exchange: Exchange, address: Address, server: Exc
   const first = new Promise<void>((resolve) => socket.once('data', () => resolve()).once('close', resolve));
   const checked = check(socket, new Checker(down));
   if (kind === 'client stalls') void stall(socket, stallMs);
-  if (kind === 'end before the end') await new Promise<void>((resolve) => socket.once('end', resolve).once('close', resolve));
+  if (kind === 'end before the end')
+    await new Promise<void>((resolve) => socket.once('end', resolve).once('close', resolve));
   if (kind === 'client resets') {
     // Not before the server has the connection: it would never come there.
     await Promise.all([first, send(socket, up, bytesUp >> 1)]);

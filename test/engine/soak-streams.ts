@@ -47,10 +47,11 @@ export class Checker {
     const now = performance.now();
     this.worstGapMs = Math.max(this.worstGapMs, now - this.lastAt);
     this.lastAt = now;
-    for (let at = 0; at < data.length; ) {
+    for (let at = 0; at < data.length;) {
       const start = this.received % PERIOD;
       const part = data.subarray(at, at + PERIOD);
-      if (this.wrongAt === -1 && part.compare(this.#pattern, start, start + part.length) !== 0) this.wrongAt = this.received;
+      if (this.wrongAt === -1 && part.compare(this.#pattern, start, start + part.length) !== 0)
+        this.wrongAt = this.received;
       at += part.length;
       this.received += part.length;
     }
@@ -142,7 +143,8 @@ export async function openStreamServer(address: Address = { host: '127.0.0.1', p
   await once(server, 'listening');
   const bound = server.address();
   return {
-    address: typeof bound === 'string' || bound === null ? { path: String(bound) } : { host: '127.0.0.1', port: bound.port },
+    address:
+      typeof bound === 'string' || bound === null ? { path: String(bound) } : { host: '127.0.0.1', port: bound.port },
     async close() {
       for (const socket of sockets) socket.destroy();
       server.close();
@@ -166,7 +168,10 @@ export type Stream = {
 };
 
 /** A client of the server above. */
-export async function openStream(address: Address, { id, piece = 4096, pauseMs = 20 }: { id: number; piece?: number; pauseMs?: number }): Promise<Stream> {
+export async function openStream(
+  address: Address,
+  { id, piece = 4096, pauseMs = 20 }: { id: number; piece?: number; pauseMs?: number },
+): Promise<Stream> {
   const socket = net.connect({ ...address, allowHalfOpen: true, noDelay: true });
   await once(socket, 'connect');
   const head = Buffer.alloc(8);
@@ -204,15 +209,22 @@ export async function openStream(address: Address, { id, piece = 4096, pauseMs =
     },
     async finish() {
       const sent = sender.end();
-      if (!socket.readableEnded && !socket.destroyed) await Promise.race([once(socket, 'end'), once(socket, 'close')]).catch(() => {}); // `error` has it
+      if (!socket.readableEnded && !socket.destroyed)
+        await Promise.race([once(socket, 'end'), once(socket, 'close')]).catch(() => {}); // `error` has it
       socket.destroy();
-      const [serverSent, serverReceived, serverWrongAt] = tail.length === 24 ? [0, 8, 16].map((at) => tail.readDoubleBE(at)) : [-1, -1, -1];
-      const problem = error ? error.message
-        : serverSent !== checker.received ? `${serverSent} bytes were sent down and ${checker.received} came`
-        : serverReceived !== sent ? `${sent} bytes were sent up and ${serverReceived} came`
-        : checker.wrongAt !== -1 ? `wrong byte at ${checker.wrongAt} on the way down`
-        : serverWrongAt !== -1 ? `wrong byte at ${serverWrongAt} on the way up`
-        : null;
+      const [serverSent, serverReceived, serverWrongAt] =
+        tail.length === 24 ? [0, 8, 16].map((at) => tail.readDoubleBE(at)) : [-1, -1, -1];
+      const problem = error
+        ? error.message
+        : serverSent !== checker.received
+          ? `${serverSent} bytes were sent down and ${checker.received} came`
+          : serverReceived !== sent
+            ? `${sent} bytes were sent up and ${serverReceived} came`
+            : checker.wrongAt !== -1
+              ? `wrong byte at ${checker.wrongAt} on the way down`
+              : serverWrongAt !== -1
+                ? `wrong byte at ${serverWrongAt} on the way up`
+                : null;
       return { bytesUp: sent, bytesDown: checker.received, worstGapMs: checker.worstGapMs, problem };
     },
   };

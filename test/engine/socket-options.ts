@@ -17,13 +17,15 @@ export function socketOptionsOfPeers({ localPort, remotePort }: Socket): { noDel
 }
 
 function openSockets(): { fd: number; local: number; peer: number }[] {
-  return readdirSync('/proc/self/fd').map(Number).flatMap((fd) => {
-    try {
-      const [local, peer] = [socketName(fd), peerName(fd)];
-      return local.family === 'unix' || peer.family === 'unix' ? [] : [{ fd, local: local.port, peer: peer.port }];
-    } catch {
-      // Not a socket, or not connected.
-      return [];
-    }
-  });
+  return readdirSync('/proc/self/fd')
+    .map(Number)
+    .flatMap((fd) => {
+      try {
+        const [local, peer] = [socketName(fd), peerName(fd)];
+        return local.family === 'unix' || peer.family === 'unix' ? [] : [{ fd, local: local.port, peer: peer.port }];
+      } catch {
+        // Not a socket, or not connected.
+        return [];
+      }
+    });
 }

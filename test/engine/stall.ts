@@ -17,7 +17,7 @@ export function writeMuch(socket: Socket, bytes: number): void {
 
 /** Resolves when a counter that went up has stayed the same over many turns of the loop. */
 export async function stalled(counter: () => number): Promise<void> {
-  for (let last = -1, quiet = 0; quiet < 12 || last <= 0; ) {
+  for (let last = -1, quiet = 0; quiet < 12 || last <= 0;) {
     await new Promise((resolve) => setTimeout(resolve, 10)); // that nothing comes any more, only time can tell
     quiet = counter() === last ? quiet + 1 : 0;
     last = counter();

@@ -26,7 +26,18 @@ export function read(path: string): string {
 
 /** A source that presents the certificate for www.example.com with its chain. */
 export function sslFrom(pem: PemFiles, extras: Partial<SslServer> = {}): Partial<SslServer> {
-  return { type: 'ssl', port: 0, privateKey: pem.key, certKey: pem.fullChain, sslmethod: null, interface: '', backlog: 50, extraCertChain: null, dhParameters: null, ...extras };
+  return {
+    type: 'ssl',
+    port: 0,
+    privateKey: pem.key,
+    certKey: pem.fullChain,
+    sslmethod: null,
+    interface: '',
+    backlog: 50,
+    extraCertChain: null,
+    dhParameters: null,
+    ...extras,
+  };
 }
 
 export function tlsFrom(path: string, extras: Partial<TlsServer> = {}): Partial<TlsServer> {
@@ -35,11 +46,33 @@ export function tlsFrom(path: string, extras: Partial<TlsServer> = {}): Partial<
 
 /** A destination that trusts the test's root. */
 export function sslTo(port: number, pem: PemFiles, extras: Partial<SslClient> = {}): SslClient {
-  return { type: 'ssl', host: '127.0.0.1', port, timeout: 5, bindAddress: null, hostname: null, certKey: null, privateKey: null, caCertsDir: pem.caDir, ...extras };
+  return {
+    type: 'ssl',
+    host: '127.0.0.1',
+    port,
+    timeout: 5,
+    bindAddress: null,
+    hostname: null,
+    certKey: null,
+    privateKey: null,
+    caCertsDir: pem.caDir,
+    ...extras,
+  };
 }
 
 export function tlsTo(port: number, pem: PemFiles, extras: Partial<TlsClient> = {}): TlsClient {
-  return { type: 'tls', host: '127.0.0.1', port, timeout: 5, bindAddress: null, certificate: null, privateKey: null, trustRoots: pem.caDir, endpoint: null, ...extras };
+  return {
+    type: 'tls',
+    host: '127.0.0.1',
+    port,
+    timeout: 5,
+    bindAddress: null,
+    certificate: null,
+    privateKey: null,
+    trustRoots: pem.caDir,
+    endpoint: null,
+    ...extras,
+  };
 }
 
 /** Connect and shake hands; rejects when that fails. Both directions end on their own. */
@@ -50,7 +83,10 @@ export async function connectTls(address: Address, options: tls.ConnectionOption
   const { stream, gate } = openGate(plainLeg(carrier));
   const socket = tls.connect({ socket: stream, servername: 'www.example.com', ...options });
   await new Promise<void>((resolve, reject) => {
-    socket.once('secureConnect', resolve).once('error', reject).once('close', () => reject(new Error('closed during the handshake')));
+    socket
+      .once('secureConnect', resolve)
+      .once('error', reject)
+      .once('close', () => reject(new Error('closed during the handshake')));
   });
   socket.on('error', () => {});
   carriers.set(socket, carrier);
@@ -107,11 +143,12 @@ export async function openTlsBackend(options: tls.TlsOptions): Promise<TlsBacken
   await once(server, 'listening');
   return {
     port: (server.address() as net.AddressInfo).port,
-    next: () => new Promise((resolve) => {
-      const socket = ready.shift();
-      if (socket) resolve(socket);
-      else asking.push(resolve);
-    }),
+    next: () =>
+      new Promise((resolve) => {
+        const socket = ready.shift();
+        if (socket) resolve(socket);
+        else asking.push(resolve);
+      }),
     async [Symbol.asyncDispose]() {
       for (const socket of sockets) socket.destroy();
       server.close();

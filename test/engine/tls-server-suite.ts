@@ -11,7 +11,17 @@ import type { Address } from './peers.ts';
 import { Rig, to } from './rig.ts';
 import type { OpenEngine } from './rig.ts';
 import { stalled, writeMuch } from './stall.ts';
-import { connectTls, pemFiles, read, resetTls, resumeTls, sslFrom, stallTls, tlsFrom, truncateTls } from './tls-peers.ts';
+import {
+  connectTls,
+  pemFiles,
+  read,
+  resetTls,
+  resumeTls,
+  sslFrom,
+  stallTls,
+  tlsFrom,
+  truncateTls,
+} from './tls-peers.ts';
 
 const isDeno = 'Deno' in globalThis;
 const run = promisify(execFile);
@@ -19,19 +29,23 @@ const run = promisify(execFile);
 export function tlsServerSuite(openEngine: OpenEngine): void {
   const pem = pemFiles();
 
-  test('a TLS client is served with the certificate and its chain, every byte both ways', { timeout: 60_000 }, async () => {
-    await using rig = new Rig(openEngine);
-    await using echo = await openEcho();
-    const { address, upstream } = await rig.forward({ to: to(echo), from: sslFrom(pem()) });
-    const client = await connectTls(address, { ca: read(pem().root) });
-    const sent = randomBytes(3_000_000);
-    const received = readAll(client);
-    client.end(sent);
-    assert.ok((await received) === sent.toString('latin1'));
-    const [end] = await rig.endedConnections(1);
-    assert.deepEqual([end?.stage, end?.error], ['relay', null]);
-    assert.deepEqual(upstream.stats(), { connections: 0, dialing: 0, bytesIn: sent.length, bytesOut: sent.length });
-  });
+  test(
+    'a TLS client is served with the certificate and its chain, every byte both ways',
+    { timeout: 60_000 },
+    async () => {
+      await using rig = new Rig(openEngine);
+      await using echo = await openEcho();
+      const { address, upstream } = await rig.forward({ to: to(echo), from: sslFrom(pem()) });
+      const client = await connectTls(address, { ca: read(pem().root) });
+      const sent = randomBytes(3_000_000);
+      const received = readAll(client);
+      client.end(sent);
+      assert.ok((await received) === sent.toString('latin1'));
+      const [end] = await rig.endedConnections(1);
+      assert.deepEqual([end?.stage, end?.error], ['relay', null]);
+      assert.deepEqual(upstream.stats(), { connections: 0, dialing: 0, bytesIn: sent.length, bytesOut: sent.length });
+    },
+  );
 
   test('the end of a TLS client is passed on, and the upstream goes on sending', { timeout: 60_000 }, async () => {
     await using rig = new Rig(openEngine);
@@ -80,43 +94,83 @@ export function tlsServerSuite(openEngine: OpenEngine): void {
     await using echo = await openEcho();
     const { address } = await rig.forward({ to: to(echo), from: sslFrom(pem()) });
     for (const version of ['-tls1_2', '-tls1_3']) {
-      const child = run('openssl', ['s_client', '-connect', textOf(address), version, '-quiet', '-no_ign_eof', '-servername', 'www.example.com',
-        '-verify_hostname', 'www.example.com', '-CAfile', pem().root, '-verify_return_error']);
+      const child = run('openssl', [
+        's_client',
+        '-connect',
+        textOf(address),
+        version,
+        '-quiet',
+        '-no_ign_eof',
+        '-servername',
+        'www.example.com',
+        '-verify_hostname',
+        'www.example.com',
+        '-CAfile',
+        pem().root,
+        '-verify_return_error',
+      ]);
       child.child.stdin?.write('hello openssl\n');
       child.child.stdout?.once('data', () => child.child.stdin?.end());
       assert.equal((await child).stdout, 'hello openssl\n');
     }
   });
 
-  test('no CBC, CCM, ARIA and static RSA, and no renegotiation by clients', { timeout: 60_000, skip: isDeno }, async () => {
-    await using rig = new Rig(openEngine);
-    await using echo = await openEcho();
-    const { address } = await rig.forward({ to: to(echo), from: sslFrom(pem()) });
-    const tls12 = ['s_client', '-connect', textOf(address), '-tls1_2'];
-    for (const cipher of ['ECDHE-ECDSA-AES128-SHA', 'ECDHE-ECDSA-AES256-SHA384', 'ECDHE-ECDSA-AES128-CCM', 'ECDHE-ECDSA-ARIA128-GCM-SHA256']) {
-      await assert.rejects(run('openssl', [...tls12, '-cipher', cipher]), /alert handshake failure/);
-    }
-    const child = run('openssl', [...tls12, '-cipher', 'ECDHE-ECDSA-AES128-GCM-SHA256', '-CAfile', pem().root]);
-    child.child.stdin?.write('R\n');
-    await assert.rejects(child, /no renegotiation/);
-  });
+  test(
+    'no CBC, CCM, ARIA and static RSA, and no renegotiation by clients',
+    { timeout: 60_000, skip: isDeno },
+    async () => {
+      await using rig = new Rig(openEngine);
+      await using echo = await openEcho();
+      const { address } = await rig.forward({ to: to(echo), from: sslFrom(pem()) });
+      const tls12 = ['s_client', '-connect', textOf(address), '-tls1_2'];
+      for (const cipher of [
+        'ECDHE-ECDSA-AES128-SHA',
+        'ECDHE-ECDSA-AES256-SHA384',
+        'ECDHE-ECDSA-AES128-CCM',
+        'ECDHE-ECDSA-ARIA128-GCM-SHA256',
+      ]) {
+        await assert.rejects(run('openssl', [...tls12, '-cipher', cipher]), /alert handshake failure/);
+      }
+      const child = run('openssl', [...tls12, '-cipher', 'ECDHE-ECDSA-AES128-GCM-SHA256', '-CAfile', pem().root]);
+      child.child.stdin?.write('R\n');
+      await assert.rejects(child, /no renegotiation/);
+    },
+  );
 
-  test('HTTP on a TLS port is answered in HTTP, and protocols that do not meet with the alert for it', { timeout: 60_000, skip: isDeno }, async () => {
-    await using rig = new Rig(openEngine);
-    await using echo = await openEcho();
-    const { address, connect } = await rig.forward({ to: to(echo), from: sslFrom(pem(), { alpn: ['h2'] }) });
-    const client = await connect();
-    client.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
-    assert.match(await readAll(client), /^HTTP\/1\.1 400 Bad Request\r\n[^]*speaks HTTPS, not HTTP\.\n$/);
-    await assert.rejects(run('openssl', ['s_client', '-connect', textOf(address), '-alpn', 'spdy/1']), /alert no application protocol/);
-    assert.equal((await rig.endedConnections(2)).every(({ stage }) => stage === 'handshake'), true);
-  });
+  test(
+    'HTTP on a TLS port is answered in HTTP, and protocols that do not meet with the alert for it',
+    { timeout: 60_000, skip: isDeno },
+    async () => {
+      await using rig = new Rig(openEngine);
+      await using echo = await openEcho();
+      const { address, connect } = await rig.forward({ to: to(echo), from: sslFrom(pem(), { alpn: ['h2'] }) });
+      const client = await connect();
+      client.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
+      assert.match(await readAll(client), /^HTTP\/1\.1 400 Bad Request\r\n[^]*speaks HTTPS, not HTTP\.\n$/);
+      await assert.rejects(
+        run('openssl', ['s_client', '-connect', textOf(address), '-alpn', 'spdy/1']),
+        /alert no application protocol/,
+      );
+      assert.equal(
+        (await rig.endedConnections(2)).every(({ stage }) => stage === 'handshake'),
+        true,
+      );
+    },
+  );
 
   test('TLS 1.1 is refused, and TLSv1_2_METHOD offers nothing newer than 1.2', { timeout: 60_000 }, async () => {
     await using rig = new Rig(openEngine);
     await using echo = await openEcho();
     const { address } = await rig.forward({ to: to(echo), from: sslFrom(pem(), { sslmethod: 'TLSv1_2_METHOD' }) });
-    const old = run('openssl', ['s_client', '-connect', textOf(address), '-tls1_1', '-cipher', 'DEFAULT@SECLEVEL=0', '-quiet']);
+    const old = run('openssl', [
+      's_client',
+      '-connect',
+      textOf(address),
+      '-tls1_1',
+      '-cipher',
+      'DEFAULT@SECLEVEL=0',
+      '-quiet',
+    ]);
     old.child.stdin?.end();
     await assert.rejects(old);
     const client = await connectTls(address, { ca: read(pem().root) });
@@ -124,40 +178,77 @@ export function tlsServerSuite(openEngine: OpenEngine): void {
     client.destroy();
   });
 
-  test('dhParameters offers finite-field Diffie-Hellman', { timeout: 60_000, skip: isDeno && 'its TLS has none' }, async () => {
-    await using rig = new Rig(openEngine);
-    await using echo = await openEcho();
-    const both = join(rig.dir, 'rsa.pem');
-    execFileSync('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-subj', '/CN=rsa', '-keyout', join(rig.dir, 'rsa.key'), '-out', join(rig.dir, 'rsa.crt')], { stdio: 'pipe' });
-    writeFileSync(both, read(join(rig.dir, 'rsa.key')) + read(join(rig.dir, 'rsa.crt')));
-    const { address } = await rig.forward({ to: to(echo), from: sslFrom(pem(), { privateKey: both, certKey: both, dhParameters: pem().dh }) });
-    const client = await connectTls(address, { rejectUnauthorized: false, maxVersion: 'TLSv1.2', ciphers: 'DHE-RSA-AES256-GCM-SHA384' });
-    assert.equal(client.getCipher().name, 'DHE-RSA-AES256-GCM-SHA384');
-    client.destroy();
-  });
-
-  test('a directory of certificates is chosen from by the name that the client sends', { timeout: 60_000 }, async () => {
-    await using rig = new Rig(openEngine);
-    await using echo = await openEcho();
-    const dir = rig.dir;
-    for (const [from, name] of [[pem().otherKey, 'a-other.key.pem'], [pem().otherCert, 'a-other.pem'], [pem().both, 'b-www.pem'], [pem().intermediate, 'c-middle.pem']] as const) copyFileSync(from, join(dir, name));
-    const directory = await rig.forward({ to: to(echo), from: tlsFrom(dir) });
-    const single = await rig.forward({ to: to(echo), from: sslFrom(pem(), { sni: dir }) });
-    const nameFrom = async (address: Address, servername: string) => {
-      const client = await connectTls(address, { rejectUnauthorized: false, servername });
-      const { CN } = client.getPeerCertificate().subject;
+  test(
+    'dhParameters offers finite-field Diffie-Hellman',
+    { timeout: 60_000, skip: isDeno && 'its TLS has none' },
+    async () => {
+      await using rig = new Rig(openEngine);
+      await using echo = await openEcho();
+      const both = join(rig.dir, 'rsa.pem');
+      execFileSync(
+        'openssl',
+        [
+          'req',
+          '-x509',
+          '-newkey',
+          'rsa:2048',
+          '-nodes',
+          '-subj',
+          '/CN=rsa',
+          '-keyout',
+          join(rig.dir, 'rsa.key'),
+          '-out',
+          join(rig.dir, 'rsa.crt'),
+        ],
+        { stdio: 'pipe' },
+      );
+      writeFileSync(both, read(join(rig.dir, 'rsa.key')) + read(join(rig.dir, 'rsa.crt')));
+      const { address } = await rig.forward({
+        to: to(echo),
+        from: sslFrom(pem(), { privateKey: both, certKey: both, dhParameters: pem().dh }),
+      });
+      const client = await connectTls(address, {
+        rejectUnauthorized: false,
+        maxVersion: 'TLSv1.2',
+        ciphers: 'DHE-RSA-AES256-GCM-SHA384',
+      });
+      assert.equal(client.getCipher().name, 'DHE-RSA-AES256-GCM-SHA384');
       client.destroy();
-      return CN;
-    };
-    assert.equal(await nameFrom(directory.address, 'other.example'), 'other.example');
-    assert.equal(await nameFrom(directory.address, 'www.example.com'), 'www.example.com');
-    assert.equal(await nameFrom(directory.address, 'any.example.org'), 'www.example.com');
-    assert.equal(await nameFrom(directory.address, 'unknown.example'), 'other.example');
-    assert.equal(await nameFrom(single.address, 'other.example'), 'other.example');
-    assert.equal(await nameFrom(single.address, 'unknown.example'), 'www.example.com');
-    const verified = await connectTls(directory.address, { ca: read(pem().root) });
-    verified.destroy();
-  });
+    },
+  );
+
+  test(
+    'a directory of certificates is chosen from by the name that the client sends',
+    { timeout: 60_000 },
+    async () => {
+      await using rig = new Rig(openEngine);
+      await using echo = await openEcho();
+      const dir = rig.dir;
+      for (const [from, name] of [
+        [pem().otherKey, 'a-other.key.pem'],
+        [pem().otherCert, 'a-other.pem'],
+        [pem().both, 'b-www.pem'],
+        [pem().intermediate, 'c-middle.pem'],
+      ] as const)
+        copyFileSync(from, join(dir, name));
+      const directory = await rig.forward({ to: to(echo), from: tlsFrom(dir) });
+      const single = await rig.forward({ to: to(echo), from: sslFrom(pem(), { sni: dir }) });
+      const nameFrom = async (address: Address, servername: string) => {
+        const client = await connectTls(address, { rejectUnauthorized: false, servername });
+        const { CN } = client.getPeerCertificate().subject;
+        client.destroy();
+        return CN;
+      };
+      assert.equal(await nameFrom(directory.address, 'other.example'), 'other.example');
+      assert.equal(await nameFrom(directory.address, 'www.example.com'), 'www.example.com');
+      assert.equal(await nameFrom(directory.address, 'any.example.org'), 'www.example.com');
+      assert.equal(await nameFrom(directory.address, 'unknown.example'), 'other.example');
+      assert.equal(await nameFrom(single.address, 'other.example'), 'other.example');
+      assert.equal(await nameFrom(single.address, 'unknown.example'), 'www.example.com');
+      const verified = await connectTls(directory.address, { ca: read(pem().root) });
+      verified.destroy();
+    },
+  );
 
   test('a protocol is agreed on by alpn', { timeout: 60_000 }, async () => {
     await using rig = new Rig(openEngine);
@@ -172,8 +263,16 @@ export function tlsServerSuite(openEngine: OpenEngine): void {
     await using rig = new Rig(openEngine);
     await using echo = await openEcho();
     copyFileSync(pem().both, join(rig.dir, 'www.pem'));
-    const { address, upstream } = await rig.forward({ to: to(echo), from: sslFrom(pem(), { clientCA: pem().chain, sni: rig.dir }) });
-    const good = await connectTls(address, { ca: read(pem().root), rejectUnauthorized: false, key: read(pem().key), cert: read(pem().fullChain) });
+    const { address, upstream } = await rig.forward({
+      to: to(echo),
+      from: sslFrom(pem(), { clientCA: pem().chain, sni: rig.dir }),
+    });
+    const good = await connectTls(address, {
+      ca: read(pem().root),
+      rejectUnauthorized: false,
+      key: read(pem().key),
+      cert: read(pem().fullChain),
+    });
     good.end('let me in');
     assert.equal(await readAll(good), 'let me in');
     await rig.endedConnections(1);
@@ -184,7 +283,10 @@ export function tlsServerSuite(openEngine: OpenEngine): void {
       if (client) await endingOf(client);
     }
     await rig.endedConnections(3);
-    assert.deepEqual(rig.ends.slice(1).map(({ stage, error }) => [stage, error?.name]), bad.map(() => ['handshake', 'GraceError']));
+    assert.deepEqual(
+      rig.ends.slice(1).map(({ stage, error }) => [stage, error?.name]),
+      bad.map(() => ['handshake', 'GraceError']),
+    );
     assert.equal(echo.accepted, 1);
     assert.equal(upstream.stats().connections, 0);
   });
@@ -236,39 +338,55 @@ export function tlsServerSuite(openEngine: OpenEngine): void {
     (await connect()).end();
     reset(await connect());
     await rig.endedConnections(2);
-    assert.deepEqual(rig.ends.map(({ stage, error }) => [stage, error]), [['handshake', null], ['handshake', null]]);
+    assert.deepEqual(
+      rig.ends.map(({ stage, error }) => [stage, error]),
+      [
+        ['handshake', null],
+        ['handshake', null],
+      ],
+    );
     assert.equal(upstream.stats().connections, 0);
   });
 
-  test('reload presents new certificates, and keeps the old ones when the new are unusable', { timeout: 60_000 }, async () => {
-    await using rig = new Rig(openEngine);
-    await using echo = await openEcho();
-    const [key, cert] = [join(rig.dir, 'key'), join(rig.dir, 'cert')];
-    copyFileSync(pem().key, key);
-    copyFileSync(pem().cert, cert);
-    const { address, frontend } = await rig.forward({ to: to(echo), from: sslFrom(pem(), { privateKey: key, certKey: cert }) });
-    const nameNow = async () => {
-      const client = await connectTls(address, { rejectUnauthorized: false });
-      const { CN } = client.getPeerCertificate().subject;
-      client.destroy();
-      return CN;
-    };
-    const before = await connectTls(address, { rejectUnauthorized: false });
-    copyFileSync(pem().otherCert, cert);
-    assert.throws(() => frontend.reload(), { name: 'EndpointError', message: /key does not match certificate/ });
-    assert.equal(await nameNow(), 'www.example.com');
-    copyFileSync(pem().otherKey, key);
-    frontend.reload();
-    assert.equal(await nameNow(), 'other.example');
-    before.end('still open');
-    assert.equal(await readAll(before), 'still open');
-  });
+  test(
+    'reload presents new certificates, and keeps the old ones when the new are unusable',
+    { timeout: 60_000 },
+    async () => {
+      await using rig = new Rig(openEngine);
+      await using echo = await openEcho();
+      const [key, cert] = [join(rig.dir, 'key'), join(rig.dir, 'cert')];
+      copyFileSync(pem().key, key);
+      copyFileSync(pem().cert, cert);
+      const { address, frontend } = await rig.forward({
+        to: to(echo),
+        from: sslFrom(pem(), { privateKey: key, certKey: cert }),
+      });
+      const nameNow = async () => {
+        const client = await connectTls(address, { rejectUnauthorized: false });
+        const { CN } = client.getPeerCertificate().subject;
+        client.destroy();
+        return CN;
+      };
+      const before = await connectTls(address, { rejectUnauthorized: false });
+      copyFileSync(pem().otherCert, cert);
+      assert.throws(() => frontend.reload(), { name: 'EndpointError', message: /key does not match certificate/ });
+      assert.equal(await nameNow(), 'www.example.com');
+      copyFileSync(pem().otherKey, key);
+      frontend.reload();
+      assert.equal(await nameNow(), 'other.example');
+      before.end('still open');
+      assert.equal(await readAll(before), 'still open');
+    },
+  );
 
   test('a missing certificate is said when the frontend is opened', { timeout: 60_000 }, async () => {
     await using rig = new Rig(openEngine);
     await using echo = await openEcho();
     const listener = await rig.listen('tcp');
-    await assert.rejects(rig.forward({ to: to(echo), on: listener, from: sslFrom(pem(), { certKey: pem().missing }) }), { name: 'EndpointError', message: /missing\.txt/ });
+    await assert.rejects(
+      rig.forward({ to: to(echo), on: listener, from: sslFrom(pem(), { certKey: pem().missing }) }),
+      { name: 'EndpointError', message: /missing\.txt/ },
+    );
     listener.close();
   });
 
@@ -290,7 +408,10 @@ export function tlsServerSuite(openEngine: OpenEngine): void {
     resetTls(two);
     assert.equal(await endingOf(twoPeer), 'reset');
     await rig.endedConnections(2);
-    assert.deepEqual(rig.ends.map(({ error }) => error), [null, null]);
+    assert.deepEqual(
+      rig.ends.map(({ error }) => error),
+      [null, null],
+    );
   });
 
   test('an end without the closing alert of TLS is an end', { timeout: 60_000 }, async () => {
@@ -307,41 +428,55 @@ export function tlsServerSuite(openEngine: OpenEngine): void {
     await upstream.drained();
   });
 
-  test('a TLS client that gives up while its upstream is dialled is not counted any more', { timeout: 60_000 }, async () => {
-    await using rig = new Rig(openEngine, { lookMs: 20 });
-    using full = await openFullBackend();
-    const { address, upstream } = await rig.forward({ to: to(full.address), from: sslFrom(pem()) });
-    // Of TLS 1.2, a client's handshake ends after the server's.
-    const one = await connectTls(address, { ca: read(pem().root), maxVersion: 'TLSv1.2' });
-    const two = await connectTls(address, { ca: read(pem().root), maxVersion: 'TLSv1.2' });
-    while (upstream.stats().dialing < 2) await new Promise((resolve) => setImmediate(resolve));
-    resetTls(one);
-    resetTls(two);
-    await rig.endedConnections(2);
-    assert.equal(upstream.stats().connections, 0);
-    assert.deepEqual(rig.ends.map(({ stage, error }) => [stage, error]), [['dial', null], ['dial', null]]);
-  });
+  test(
+    'a TLS client that gives up while its upstream is dialled is not counted any more',
+    { timeout: 60_000 },
+    async () => {
+      await using rig = new Rig(openEngine, { lookMs: 20 });
+      using full = await openFullBackend();
+      const { address, upstream } = await rig.forward({ to: to(full.address), from: sslFrom(pem()) });
+      // Of TLS 1.2, a client's handshake ends after the server's.
+      const one = await connectTls(address, { ca: read(pem().root), maxVersion: 'TLSv1.2' });
+      const two = await connectTls(address, { ca: read(pem().root), maxVersion: 'TLSv1.2' });
+      while (upstream.stats().dialing < 2) await new Promise((resolve) => setImmediate(resolve));
+      resetTls(one);
+      resetTls(two);
+      await rig.endedConnections(2);
+      assert.equal(upstream.stats().connections, 0);
+      assert.deepEqual(
+        rig.ends.map(({ stage, error }) => [stage, error]),
+        [
+          ['dial', null],
+          ['dial', null],
+        ],
+      );
+    },
+  );
 
   for (const how of ['with the alert of TLS', 'by the connection alone']) {
-    test(`a TLS client that has nothing to say, and says so ${how}, gets what the server says, however late it comes up`, { timeout: 60_000 }, async () => {
-      await using rig = new Rig(openEngine, { lookMs: 10 });
-      const path = rig.path();
-      const { address, upstream } = await rig.forward({ to: to({ path }, { retry: 40_000 }), from: sslFrom(pem()) });
-      const client = await connectTls(address, { ca: read(pem().root), maxVersion: 'TLSv1.2' });
-      if (how === 'with the alert of TLS') client.end();
-      else truncateTls(client);
-      while (upstream.stats().dialing < 1) await new Promise((resolve) => setImmediate(resolve));
-      // One that leaves is noticed after several looks: by then the other has been looked at as often.
-      const other = await connectTls(address, { ca: read(pem().root), maxVersion: 'TLSv1.2' });
-      while (upstream.stats().dialing < 2) await new Promise((resolve) => setImmediate(resolve));
-      resetTls(other);
-      await rig.endedConnections(1);
-      await using backend = await openBackend({ path });
-      const peer = await backend.next();
-      assert.equal(await readAll(peer), '');
-      peer.end('greeting');
-      assert.equal(await readAll(client), 'greeting');
-    });
+    test(
+      `a TLS client that has nothing to say, and says so ${how}, gets what the server says, however late it comes up`,
+      { timeout: 60_000 },
+      async () => {
+        await using rig = new Rig(openEngine, { lookMs: 10 });
+        const path = rig.path();
+        const { address, upstream } = await rig.forward({ to: to({ path }, { retry: 40_000 }), from: sslFrom(pem()) });
+        const client = await connectTls(address, { ca: read(pem().root), maxVersion: 'TLSv1.2' });
+        if (how === 'with the alert of TLS') client.end();
+        else truncateTls(client);
+        while (upstream.stats().dialing < 1) await new Promise((resolve) => setImmediate(resolve));
+        // One that leaves is noticed after several looks: by then the other has been looked at as often.
+        const other = await connectTls(address, { ca: read(pem().root), maxVersion: 'TLSv1.2' });
+        while (upstream.stats().dialing < 2) await new Promise((resolve) => setImmediate(resolve));
+        resetTls(other);
+        await rig.endedConnections(1);
+        await using backend = await openBackend({ path });
+        const peer = await backend.next();
+        assert.equal(await readAll(peer), '');
+        peer.end('greeting');
+        assert.equal(await readAll(client), 'greeting');
+      },
+    );
   }
 
   test('a stalled TLS client stops its upstream and gets everything in the end', { timeout: 60_000 }, async () => {

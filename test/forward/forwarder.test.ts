@@ -22,7 +22,13 @@ function rule(src: string, dst: string): RuleSpec {
 const a = 'tcp:127.0.0.1:7500';
 const b = 'tcp:127.0.0.1:7600';
 
-function setUp(overrides: { save?: (rules: readonly RuleSpec[]) => Promise<void>; open?: () => Promise<Listener>; describe?: () => void } = {}) {
+function setUp(
+  overrides: {
+    save?: (rules: readonly RuleSpec[]) => Promise<void>;
+    open?: () => Promise<Listener>;
+    describe?: () => void;
+  } = {},
+) {
   const engine = new FakeEngine();
   const changes = new Changes();
   const listeners = new Map<string, Listener>();
@@ -37,11 +43,15 @@ function setUp(overrides: { save?: (rules: readonly RuleSpec[]) => Promise<void>
     },
     closeListener: (_, listener) => listener.close(),
     ...(overrides.describe && { describeListener: overrides.describe }),
-    save: overrides.save ?? (async (rules) => void saved.push(rules.map(({ src, dst }) => `${src.typed} ${dst.typed}`))),
+    save:
+      overrides.save ?? (async (rules) => void saved.push(rules.map(({ src, dst }) => `${src.typed} ${dst.typed}`))),
     observe: () => ({}),
   });
   const connect = (spec: RuleSpec) => engine.accept(listeners.get(spec.src.key)!);
-  const table = () => forwarder.views().map(({ destination, isCurrent }) => [destination.spec.typed, destination.stats().connections, isCurrent]);
+  const table = () =>
+    forwarder
+      .views()
+      .map(({ destination, isCurrent }) => [destination.spec.typed, destination.stats().connections, isCurrent]);
   return { engine, forwarder, connect, table, saved, listeners, changes };
 }
 
@@ -74,7 +84,10 @@ test('a switch sends new connections elsewhere and leaves the open ones', async 
   connect(rule('tcp:9000', a));
   assert.equal(await forwarder.switch(rule('tcp:9000', b).src, rule('tcp:9000', b).dst), true);
   connect(rule('tcp:9000', b));
-  assert.deepEqual(table(), [[b, 1, true], [a, 1, false]]);
+  assert.deepEqual(table(), [
+    [b, 1, true],
+    [a, 1, false],
+  ]);
 });
 
 test('an earlier destination is gone from the table when its last connection has ended', async () => {
@@ -109,7 +122,10 @@ test('the same rule again changes nothing, however it is written', async () => {
 test('a source that is forwarded elsewhere is refused, with a word about switch', async () => {
   const { forwarder } = setUp();
   await forwarder.start(rule('tcp:9000', a));
-  await assert.rejects(forwarder.start(rule('tcp:9000', b)), (error: GraceError) => /already forwarded/.test(error.message) && /grace switch/.test(error.hint ?? ''));
+  await assert.rejects(
+    forwarder.start(rule('tcp:9000', b)),
+    (error: GraceError) => /already forwarded/.test(error.message) && /grace switch/.test(error.hint ?? ''),
+  );
 });
 
 test('a rule gets the name that it had none of, and another in place of one only when that is asked for', async () => {
@@ -120,7 +136,10 @@ test('a rule gets the name that it had none of, and another in place of one only
   };
   await forwarder.start(rule('tcp:9000', a));
   assert.equal(await forwarder.start(named('web')), true);
-  await assert.rejects(forwarder.start(named('api')), { message: 'tcp:9000 has the name web already', hint: 'to give it the name api instead, add --switch' });
+  await assert.rejects(forwarder.start(named('api')), {
+    message: 'tcp:9000 has the name web already',
+    hint: 'to give it the name api instead, add --switch',
+  });
   assert.equal(forwarder.named('web').typed, 'tcp:9000');
   assert.equal(await forwarder.start(named('api'), { isUpsert: true }), true);
   assert.equal(forwarder.named('api').typed, 'tcp:9000');
@@ -136,9 +155,11 @@ test('a rule that cannot be stored does not start, and its listener is closed', 
 
 test('a switch that cannot be stored does not happen', async () => {
   let isFull = false;
-  const { forwarder, table } = setUp({ save: async () => {
-    if (isFull) throw new GraceError('disk full');
-  } });
+  const { forwarder, table } = setUp({
+    save: async () => {
+      if (isFull) throw new GraceError('disk full');
+    },
+  });
   const spec = rule('tcp:9000', a);
   await forwarder.start(spec);
   isFull = true;
@@ -148,10 +169,12 @@ test('a switch that cannot be stored does not happen', async () => {
 
 test('two starts of one source at once open one listener', async () => {
   let opened = 0;
-  const { forwarder } = setUp({ open: () => {
-    opened++;
-    return new Promise((resolve) => setImmediate(() => resolve(fakeListener())));
-  } });
+  const { forwarder } = setUp({
+    open: () => {
+      opened++;
+      return new Promise((resolve) => setImmediate(() => resolve(fakeListener())));
+    },
+  });
   const outcomes = await Promise.all([forwarder.start(rule('tcp:9000', a)), forwarder.start(rule('tcp:9000', a))]);
   assert.deepEqual(outcomes, [true, false]);
   assert.equal(opened, 1);
@@ -159,13 +182,18 @@ test('two starts of one source at once open one listener', async () => {
 
 test('changes of different rules at once are all stored', async () => {
   const saved: string[][] = [];
-  const { forwarder } = setUp({ save: async (rules) => {
-    await new Promise((resolve) => setImmediate(resolve));
-    saved.push(rules.map(({ src }) => src.typed));
-  } });
+  const { forwarder } = setUp({
+    save: async (rules) => {
+      await new Promise((resolve) => setImmediate(resolve));
+      saved.push(rules.map(({ src }) => src.typed));
+    },
+  });
   const sources = ['tcp:9000', 'tcp:9001', 'tcp:9002'];
   await Promise.all(sources.map((source) => forwarder.start(rule(source, a))));
-  await Promise.all([forwarder.stop(rule('tcp:9000', a).src), forwarder.switch(rule('tcp:9001', b).src, rule('tcp:9001', b).dst)]);
+  await Promise.all([
+    forwarder.stop(rule('tcp:9000', a).src),
+    forwarder.switch(rule('tcp:9001', b).src, rule('tcp:9001', b).dst),
+  ]);
   assert.deepEqual(saved.at(2)?.sort(), sources);
   assert.deepEqual(saved.at(-1)?.sort(), ['tcp:9001', 'tcp:9002']);
 });
@@ -297,7 +325,10 @@ test('what is stored is as it was when a rule that was stored cannot be served a
   };
   await assert.rejects(forwarder.start(rule('tcp:9001', a)), /no key/);
   assert.deepEqual(saved.at(-1), [`tcp:9000 ${a}`]);
-  assert.deepEqual([...listeners.values()].map(({ isOpen }) => isOpen), [true, false]);
+  assert.deepEqual(
+    [...listeners.values()].map(({ isOpen }) => isOpen),
+    [true, false],
+  );
 });
 
 test('rules that cannot be held in time go on changing', async () => {
@@ -316,7 +347,10 @@ test('rules that cannot be held in time go on changing', async () => {
 test('who names a source that is not forwarded is told of those that are, or of the nearest', async () => {
   const { forwarder } = setUp();
   const hint = async (typed: string) => {
-    const error: unknown = await forwarder.stop(rule(typed, a).src).then(() => null, (reason: unknown) => reason);
+    const error: unknown = await forwarder.stop(rule(typed, a).src).then(
+      () => null,
+      (reason: unknown) => reason,
+    );
     assert.ok(error instanceof GraceError);
     assert.equal(error.message, `${typed} is not forwarded`);
     return error.hint;
@@ -368,12 +402,18 @@ for (const fails of ['the socket refuses it', 'it cannot be stored']) {
     const breakWhen = (what: string) => {
       if (isBroken && fails === what) throw new GraceError('not so');
     };
-    const { forwarder, engine, listeners } = setUp({ describe: () => breakWhen('the socket refuses it'), save: async () => breakWhen('it cannot be stored') });
+    const { forwarder, engine, listeners } = setUp({
+      describe: () => breakWhen('the socket refuses it'),
+      save: async () => breakWhen('it cannot be stored'),
+    });
     const before = rule('tcp:9000', a);
     await forwarder.start(before);
     isBroken = true;
     await assert.rejects(forwarder.start(rule('tcp:9000:backlog=9', a), { isUpsert: true }), /not so/);
     assert.equal(engine.accept(listeners.get(before.src.key)!).connections, 1);
-    assert.deepEqual(forwarder.specs.map(({ src }) => src.typed), ['tcp:9000']);
+    assert.deepEqual(
+      forwarder.specs.map(({ src }) => src.typed),
+      ['tcp:9000'],
+    );
   });
 }

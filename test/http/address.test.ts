@@ -18,14 +18,41 @@ test('addresses in all their forms', () => {
     ['unix:x', { path: 'x' }],
     ['@name', { path: '\0name' }],
     [{ port: 1 }, { port: 1 }],
-    [{ path: 'x', mode: 0o600 }, { path: 'x', mode: 0o600 }],
+    [
+      { path: 'x', mode: 0o600 },
+      { path: 'x', mode: 0o600 },
+    ],
   ];
   for (const [address, parsed] of cases) assert.deepEqual(parseAddress(address), parsed);
 });
 
 test('what is no address is refused with the text and the forms that are', () => {
-  for (const address of ['', 'host', 'host:', ':http', '::1:80', ':65536', ':-1', '[::1]', '[:::]:80', '999.0.0.1:80', 'a b:80', 'user@host:80', 'unix:', '@', 65536, -1, 1.5, { port: NaN }, { path: '' }]) {
-    assert.throws(() => parseAddress(address), /^GraceError: cannot parse address ".*": expected a port, HOST:PORT/, String(address));
+  for (const address of [
+    '',
+    'host',
+    'host:',
+    ':http',
+    '::1:80',
+    ':65536',
+    ':-1',
+    '[::1]',
+    '[:::]:80',
+    '999.0.0.1:80',
+    'a b:80',
+    'user@host:80',
+    'unix:',
+    '@',
+    65536,
+    -1,
+    1.5,
+    { port: NaN },
+    { path: '' },
+  ]) {
+    assert.throws(
+      () => parseAddress(address),
+      /^GraceError: cannot parse address ".*": expected a port, HOST:PORT/,
+      String(address),
+    );
   }
 });
 
@@ -43,6 +70,10 @@ test('endpoints and URLs are refused with what they are as addresses', () => {
     ['file:///run/x.sock', /"\/run\/x\.sock"$/],
   ];
   for (const [address, hint] of cases) {
-    assert.throws(() => parseAddress(address), (error) => error instanceof GraceError && error.code === 'ERR_GRACE_ADDRESS' && hint.test(error.hint ?? ''), address);
+    assert.throws(
+      () => parseAddress(address),
+      (error) => error instanceof GraceError && error.code === 'ERR_GRACE_ADDRESS' && hint.test(error.hint ?? ''),
+      address,
+    );
   }
 });

@@ -46,7 +46,11 @@ test('the example for http runs on Deno, with the permissions that the manual na
   const manual = readPage('src/http/README.md');
   const [, permissions] = /deno run (\S+) server\.ts/.exec(manual) ?? [];
   assert.ok(permissions !== undefined, 'the manual names the permissions');
-  await using program = run(path.join(root, 'src/http/examples/http.js'), ['127.0.0.1:0'], [deno, ['run', permissions]]);
+  await using program = run(
+    path.join(root, 'src/http/examples/http.js'),
+    ['127.0.0.1:0'],
+    [deno, ['run', permissions]],
+  );
   await walk(program);
 });
 
@@ -114,7 +118,10 @@ for (const { page, code } of samples) {
     t.after(() => fs.rmSync(directory, { recursive: true }));
     const file = path.join(directory, 'server.ts');
     // Any free port, and not as long.
-    fs.writeFileSync(file, code.replace("':8080'", "'127.0.0.1:0'").replace('port: 9000', 'port: 0').replace('10_000', '1000'));
+    fs.writeFileSync(
+      file,
+      code.replace("':8080'", "'127.0.0.1:0'").replace('port: 9000', 'port: 0').replace('10_000', '1000'),
+    );
     await using program = run(file, []);
     if (code.includes('grace/http')) await walk(program);
     else await walkListeners(program);
@@ -122,5 +129,8 @@ for (const { page, code } of samples) {
 }
 
 test('the pages of the library and the first one have samples', () => {
-  assert.deepEqual(samples.map(({ page }) => page), ['README.md', 'src/http/README.md', 'src/net/README.md']);
+  assert.deepEqual(
+    samples.map(({ page }) => page),
+    ['README.md', 'src/http/README.md', 'src/net/README.md'],
+  );
 });

@@ -27,20 +27,24 @@ async function isRefused(port: number): Promise<boolean> {
 }
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-  test(`told to stop by ${signal} while a successor starts, the service stops, the successor included`, options, async () => {
-    await using program = new Program('troubled-server.ts', ['hangs']);
-    const [, port, pid] = await program.line(SERVING);
-    const exited = once(program.first, 'exit');
-    process.kill(Number(pid), 'SIGUSR2');
-    const [, successor] = await program.line(/^Hanging with pid (\d+)$/);
-    process.kill(Number(pid), signal);
-    await program.line(new RegExp(`^Exiting pid ${pid}\\.$`));
-    await program.ended; // of every process that holds the output
-    assert.deepEqual(await exited, [0, null]);
-    assert.throws(() => process.kill(Number(successor), 0), { code: 'ESRCH' });
-    assert.ok(await isRefused(Number(port)));
-    assert.doesNotMatch(program.output, /Cannot restart|did not end in time/);
-  });
+  test(
+    `told to stop by ${signal} while a successor starts, the service stops, the successor included`,
+    options,
+    async () => {
+      await using program = new Program('troubled-server.ts', ['hangs']);
+      const [, port, pid] = await program.line(SERVING);
+      const exited = once(program.first, 'exit');
+      process.kill(Number(pid), 'SIGUSR2');
+      const [, successor] = await program.line(/^Hanging with pid (\d+)$/);
+      process.kill(Number(pid), signal);
+      await program.line(new RegExp(`^Exiting pid ${pid}\\.$`));
+      await program.ended; // of every process that holds the output
+      assert.deepEqual(await exited, [0, null]);
+      assert.throws(() => process.kill(Number(successor), 0), { code: 'ESRCH' });
+      assert.ok(await isRefused(Number(port)));
+      assert.doesNotMatch(program.output, /Cannot restart|did not end in time/);
+    },
+  );
 }
 
 test('told to stop before the hook has returned, no successor is started', options, async () => {
@@ -72,7 +76,10 @@ test('one signal more to a process that has handed over does not cut off what it
   process.kill(Number(pid), 'SIGUSR2');
   const [, , , newPid] = await program.line(/^Serving \S+:(\d+), \S+:(\d+) with pid (\d+)\.$/);
   await program.line(/^Graceful handoff/);
-  await until('the old process no longer takes clients', async () => (await get({ host: '127.0.0.1', port: Number(port) })) === newPid);
+  await until(
+    'the old process no longer takes clients',
+    async () => (await get({ host: '127.0.0.1', port: Number(port) })) === newPid,
+  );
   // As `systemctl stop` does, to every process of the service.
   process.kill(Number(pid), 'SIGTERM');
   let rest = '';
@@ -86,51 +93,75 @@ test('one signal more to a process that has handed over does not cut off what it
   assert.doesNotMatch(program.output, /did not end in time/);
 });
 
-test('the file of an inherited Unix socket that the new version does not use is removed, and that of a stopped server', options, async () => {
-  using temp = makeTempDir();
-  const socketPath = temp.file('kept');
-  await using program = new Program('mixed-server.ts', [socketPath], { env: { OTHERS: temp.file('dropped') } });
-  const [, pid] = await program.line(/^Serving .* with pid (\d+)\.$/);
-  assert.deepEqual(fs.readdirSync(temp.path).sort(), ['dropped', 'kept']);
-  process.kill(Number(pid), 'SIGUSR2');
-  await program.line(new RegExp(`^Closed the inherited socket ${temp.file('dropped')}: no server has that address\\.$`));
-  const [, newPid] = await program.line(/^Serving .* with pid (\d+)\.$/);
-  await program.line(new RegExp(`^Exiting pid ${pid}\\.$`));
-  assert.deepEqual(fs.readdirSync(temp.path), ['kept']);
-  assert.equal(await get({ socketPath }), newPid);
-  process.kill(Number(newPid), 'SIGTERM');
-  await program.ended;
-  assert.deepEqual(fs.readdirSync(temp.path), []);
-});
+test(
+  'the file of an inherited Unix socket that the new version does not use is removed, and that of a stopped server',
+  options,
+  async () => {
+    using temp = makeTempDir();
+    const socketPath = temp.file('kept');
+    await using program = new Program('mixed-server.ts', [socketPath], { env: { OTHERS: temp.file('dropped') } });
+    const [, pid] = await program.line(/^Serving .* with pid (\d+)\.$/);
+    assert.deepEqual(fs.readdirSync(temp.path).sort(), ['dropped', 'kept']);
+    process.kill(Number(pid), 'SIGUSR2');
+    await program.line(
+      new RegExp(`^Closed the inherited socket ${temp.file('dropped')}: no server has that address\\.$`),
+    );
+    const [, newPid] = await program.line(/^Serving .* with pid (\d+)\.$/);
+    await program.line(new RegExp(`^Exiting pid ${pid}\\.$`));
+    assert.deepEqual(fs.readdirSync(temp.path), ['kept']);
+    assert.equal(await get({ socketPath }), newPid);
+    process.kill(Number(newPid), 'SIGTERM');
+    await program.ended;
+    assert.deepEqual(fs.readdirSync(temp.path), []);
+  },
+);
 
 const namespaces = spawnSync('unshare', ['--pid', '--fork', '--mount-proc', 'true']);
 const canUnshare = namespaces.error === undefined && namespaces.status === 0;
 
-test('as process 1 of a container it refuses to restart, and says what to do', { ...onLinux, skip: !canUnshare && 'no namespaces here' }, async () => {
-  const [runtime, args] = runFile('tell-server.ts');
-  await using program = new Program('tell-server.ts', [], { command: ['unshare', ['--pid', '--fork', '--mount-proc', '--kill-child', runtime, ...args]] });
-  const [, port] = await program.line(/^Serving \S+:(\d+), \S+ with pid 1\.$/);
-  const [outside] = fs.readFileSync(`/proc/${program.first.pid}/task/${program.first.pid}/children`, 'utf8').trim().split(' ');
-  process.kill(Number(outside), 'SIGUSR2');
-  await program.line(/^Cannot restart: this process is process 1 of a container, which ends with it: start a new container, or let `grace daemon` /);
-  assert.equal(await get({ host: '127.0.0.1', port: Number(port) }), '1');
-  process.kill(Number(outside), 'SIGTERM');
-  await program.ended;
-});
+test(
+  'as process 1 of a container it refuses to restart, and says what to do',
+  { ...onLinux, skip: !canUnshare && 'no namespaces here' },
+  async () => {
+    const [runtime, args] = runFile('tell-server.ts');
+    await using program = new Program('tell-server.ts', [], {
+      command: ['unshare', ['--pid', '--fork', '--mount-proc', '--kill-child', runtime, ...args]],
+    });
+    const [, port] = await program.line(/^Serving \S+:(\d+), \S+ with pid 1\.$/);
+    const [outside] = fs
+      .readFileSync(`/proc/${program.first.pid}/task/${program.first.pid}/children`, 'utf8')
+      .trim()
+      .split(' ');
+    process.kill(Number(outside), 'SIGUSR2');
+    await program.line(
+      /^Cannot restart: this process is process 1 of a container, which ends with it: start a new container, or let `grace daemon` /,
+    );
+    assert.equal(await get({ host: '127.0.0.1', port: Number(port) }), '1');
+    process.kill(Number(outside), 'SIGTERM');
+    await program.ended;
+  },
+);
 
 const tini = spawnSync('tini', ['--version']).error === undefined;
 
-test('as the child of a container\'s init, which ends with it, it refuses too', { ...onLinux, skip: !(canUnshare && tini) && 'no namespaces, or tini is not installed' }, async () => {
-  const [runtime, args] = runFile('tell-server.ts');
-  await using program = new Program('tell-server.ts', [], { command: ['unshare', ['--pid', '--fork', '--mount-proc', '--kill-child', 'tini', '--', runtime, ...args]] });
-  await program.line(/^Serving .* with pid 2\.$/);
-  const childOf = (pid: number): number => Number.parseInt(fs.readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8'), 10);
-  const server = childOf(childOf(program.first.pid!));
-  process.kill(server, 'SIGUSR2');
-  await program.line(/^Cannot restart: this process is all that process 1 \(tini\) of a container waits for, /);
-  process.kill(server, 'SIGTERM');
-  await program.ended;
-});
+test(
+  "as the child of a container's init, which ends with it, it refuses too",
+  { ...onLinux, skip: !(canUnshare && tini) && 'no namespaces, or tini is not installed' },
+  async () => {
+    const [runtime, args] = runFile('tell-server.ts');
+    await using program = new Program('tell-server.ts', [], {
+      command: ['unshare', ['--pid', '--fork', '--mount-proc', '--kill-child', 'tini', '--', runtime, ...args]],
+    });
+    await program.line(/^Serving .* with pid 2\.$/);
+    const childOf = (pid: number): number =>
+      Number.parseInt(fs.readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8'), 10);
+    const server = childOf(childOf(program.first.pid!));
+    process.kill(server, 'SIGUSR2');
+    await program.line(/^Cannot restart: this process is all that process 1 \(tini\) of a container waits for, /);
+    process.kill(server, 'SIGTERM');
+    await program.ended;
+  },
+);
 
 test('what is no container does not keep from restarting', onLinux, () => {
   assert.equal(findRestartObstacle(), null);

@@ -95,9 +95,14 @@ test('answers that are ready behind a slow one are not lost when it says nothing
   await ended;
 });
 
-for (const [kind, makeServer] of [['without TLS', () => http2.createServer()], ['with TLS', () => http2.createSecureServer(certificate)]] as const) {
+for (const [kind, makeServer] of [
+  ['without TLS', () => http2.createServer()],
+  ['with TLS', () => http2.createSecureServer(certificate)],
+] as const) {
   const open = (port: number): http2.ClientHttp2Session =>
-    http2.connect(`http${kind === 'with TLS' ? 's' : ''}://127.0.0.1:${port}`, { ca: certificate.cert }).on('error', () => {});
+    http2
+      .connect(`http${kind === 'with TLS' ? 's' : ''}://127.0.0.1:${port}`, { ca: certificate.cert })
+      .on('error', () => {});
 
   test(`streams that come together at a stop are all answered (HTTP/2 ${kind})`, options, async () => {
     const server = makeServer().on('request', hello);
@@ -131,7 +136,9 @@ for (const [kind, makeServer] of [['without TLS', () => http2.createServer()], [
     const session = open(port);
     const streams = Array.from({ length: 5 }, () => session.request({ ':path': '/' }));
     await Promise.all(streams.map((stream) => once(stream, 'response')));
-    const failures = streams.map(async (stream) => ((await once(stream.resume(), 'error')) as [NodeJS.ErrnoException])[0].code);
+    const failures = streams.map(
+      async (stream) => ((await once(stream.resume(), 'error')) as [NodeJS.ErrnoException])[0].code,
+    );
     stop();
     assert.deepEqual(await Promise.all(failures), Array(5).fill('ERR_HTTP2_STREAM_ERROR'));
     await ended;
@@ -155,20 +162,32 @@ test('one stop ends servers of every kind, each with a client', options, async (
   ];
   const controller = new AbortController();
   const listening = Promise.withResolvers<number[]>();
-  const ended = serve(servers.map((server) => ({ server, address: '127.0.0.1:0' })), {
-    net: new Net({ env: {} }),
-    signal: controller.signal,
-    idleGrace: 0,
-    endConnection: (socket) => void socket.end(),
-    onListening: ({ listeners }) => listening.resolve(listeners.map(({ address }) => (address.family === 'unix' ? 0 : address.port))),
-  });
+  const ended = serve(
+    servers.map((server) => ({ server, address: '127.0.0.1:0' })),
+    {
+      net: new Net({ env: {} }),
+      signal: controller.signal,
+      idleGrace: 0,
+      endConnection: (socket) => void socket.end(),
+      onListening: ({ listeners }) =>
+        listening.resolve(listeners.map(({ address }) => (address.family === 'unix' ? 0 : address.port))),
+    },
+  );
   const [plain, secure, session, secureSession, raw, rawTls] = await listening.promise;
   const clients = [await connect(plain!), await connectTls(secure!), await connect(raw!), await connectTls(rawTls!)];
   for (const client of clients.slice(0, 2)) client.write(ask);
   await Promise.all(clients.map((client) => read(client, /hello/)));
-  const sessions = [http2.connect(`http://127.0.0.1:${session}`), http2.connect(`https://127.0.0.1:${secureSession}`, { ca: certificate.cert })];
+  const sessions = [
+    http2.connect(`http://127.0.0.1:${session}`),
+    http2.connect(`https://127.0.0.1:${secureSession}`, { ca: certificate.cert }),
+  ];
   assert.deepEqual(await Promise.all(sessions.map(answer)), ['hello', 'hello']);
-  const closed = [...clients, ...sessions].map((client) => once(client.on('end', () => 'end' in client && client.end()), 'close'));
+  const closed = [...clients, ...sessions].map((client) =>
+    once(
+      client.on('end', () => 'end' in client && client.end()),
+      'close',
+    ),
+  );
   controller.abort();
   await Promise.all([ended, ...closed]);
 });

@@ -10,7 +10,9 @@ import { fileURLToPath } from 'node:url';
 /** The command line that runs a TypeScript file with the runtime of the test. */
 export function runFile(file: string): [string, string[]] {
   const program = fileURLToPath(new URL(`./fixtures/${file}`, import.meta.url));
-  return 'Deno' in globalThis ? [process.execPath, ['run', '-A', '--no-check', program]] : [process.execPath, [program]];
+  return 'Deno' in globalThis
+    ? [process.execPath, ['run', '-A', '--no-check', program]]
+    : [process.execPath, [program]];
 }
 
 export type ProgramOptions = {
@@ -28,7 +30,12 @@ const LINE_TIMEOUT_MS = 50_000;
 export class Program implements AsyncDisposable {
   readonly first: ChildProcess;
   readonly #lines: string[] = [];
-  readonly #waiting: { pattern: RegExp; from: number; resolve: (match: RegExpExecArray) => void; reject: (error: Error) => void }[] = [];
+  readonly #waiting: {
+    pattern: RegExp;
+    from: number;
+    resolve: (match: RegExpExecArray) => void;
+    reject: (error: Error) => void;
+  }[] = [];
   readonly #ended: Promise<void>;
   /** Types stripped once, not in every process: that is most of the time that one takes to start. */
   readonly #cache = fs.mkdtempSync(path.join(os.tmpdir(), 'grace-test-'));
@@ -36,7 +43,10 @@ export class Program implements AsyncDisposable {
 
   constructor(file: string, args: readonly string[], { env = {}, command, inherited = [] }: ProgramOptions = {}) {
     const [program, before] = command ?? runFile(file);
-    this.first = spawn(program, [...before, ...args], { stdio: ['ignore', 'pipe', 'inherit', ...inherited], env: { ...process.env, NODE_COMPILE_CACHE: this.#cache, ...env } });
+    this.first = spawn(program, [...before, ...args], {
+      stdio: ['ignore', 'pipe', 'inherit', ...inherited],
+      env: { ...process.env, NODE_COMPILE_CACHE: this.#cache, ...env },
+    });
     const lines = createInterface({ input: this.first.stdout! });
     lines.on('line', (line) => {
       this.#lines.push(line);

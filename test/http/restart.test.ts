@@ -41,7 +41,9 @@ test('fifty restarts fail no request of keep-alive, closing and HTTP/2 clients',
   const agent = new http.Agent({ keepAlive: true });
   let session: http2.ClientHttp2Session | undefined;
   const clients = [
-    ...[1, 2, 3].map(() => askOverAndOver(load.keepAlive, stop.signal, () => get({ port: Number(port), host: '127.0.0.1' }, '/', agent))),
+    ...[1, 2, 3].map(() =>
+      askOverAndOver(load.keepAlive, stop.signal, () => get({ port: Number(port), host: '127.0.0.1' }, '/', agent)),
+    ),
     askOverAndOver(load.closing, stop.signal, () => get({ port: Number(port), host: '127.0.0.1' })),
     askOverAndOver(load.http2, stop.signal, () => {
       if (session === undefined || session.closed || session.destroyed) {

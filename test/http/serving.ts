@@ -7,7 +7,10 @@ import type { ServeOptions } from '../../src/http/index.ts';
 import { Net } from '../../src/net/net.ts';
 
 /** A server under serve(), which `stop` stops as a signal would; `ended` is serve's promise. */
-export async function start(server: Server, serveOptions: ServeOptions = {}): Promise<{ port: number; stop: () => void; ended: Promise<void> }> {
+export async function start(
+  server: Server,
+  serveOptions: ServeOptions = {},
+): Promise<{ port: number; stop: () => void; ended: Promise<void> }> {
   const controller = new AbortController();
   const listening = Promise.withResolvers<number>();
   const ended = serve(server, {

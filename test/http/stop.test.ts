@@ -15,21 +15,25 @@ import { ask, connect, read, start } from './serving.ts';
 const options = { timeout: 60_000 };
 const certificate = makeCertificate('localhost');
 
-test('a request under way is finished, says that it is the last, and new connections are refused', options, async () => {
-  const server = http.createServer();
-  const { port, stop, ended } = await start(server);
-  const client = await connect(port);
-  client.write(ask);
-  const [, response] = (await once(server, 'request')) as [unknown, http.ServerResponse];
-  stop();
-  await new Promise((resolve) => setImmediate(resolve));
-  const [error] = (await once(net.connect(port, '127.0.0.1'), 'error')) as [NodeJS.ErrnoException];
-  assert.equal(error.code, 'ECONNREFUSED');
-  response.end('done');
-  assert.match(await read(client, /done$/), /^HTTP\/1\.1 200 OK\r\n[^]*Connection: close\r\n/i);
-  await once(client, 'end');
-  await ended;
-});
+test(
+  'a request under way is finished, says that it is the last, and new connections are refused',
+  options,
+  async () => {
+    const server = http.createServer();
+    const { port, stop, ended } = await start(server);
+    const client = await connect(port);
+    client.write(ask);
+    const [, response] = (await once(server, 'request')) as [unknown, http.ServerResponse];
+    stop();
+    await new Promise((resolve) => setImmediate(resolve));
+    const [error] = (await once(net.connect(port, '127.0.0.1'), 'error')) as [NodeJS.ErrnoException];
+    assert.equal(error.code, 'ECONNREFUSED');
+    response.end('done');
+    assert.match(await read(client, /done$/), /^HTTP\/1\.1 200 OK\r\n[^]*Connection: close\r\n/i);
+    await once(client, 'end');
+    await ended;
+  },
+);
 
 test('a response that is being streamed is sent to its end', options, async () => {
   const server = http.createServer();
@@ -50,7 +54,10 @@ test('a response that is being streamed is sent to its end', options, async () =
 });
 
 test('an idle connection is closed at once', options, async () => {
-  const { port, stop, ended } = await start(http.createServer((_, response) => void response.end('hello')), { idleGrace: 0 });
+  const { port, stop, ended } = await start(
+    http.createServer((_, response) => void response.end('hello')),
+    { idleGrace: 0 },
+  );
   const client = await connect(port);
   client.write(ask);
   await read(client, /hello/);
@@ -60,7 +67,10 @@ test('an idle connection is closed at once', options, async () => {
 });
 
 test('a connection that had its answer a moment ago may ask once more', options, async () => {
-  const { port, stop, ended } = await start(http.createServer((_, response) => void response.end('hello')), { idleGrace: 5000 });
+  const { port, stop, ended } = await start(
+    http.createServer((_, response) => void response.end('hello')),
+    { idleGrace: 5000 },
+  );
   const client = await connect(port);
   client.write(ask);
   assert.match(await read(client, /hello/), /Connection: keep-alive/i);
@@ -72,7 +82,10 @@ test('a connection that had its answer a moment ago may ask once more', options,
 });
 
 test('a request that came while the process was not run is answered, however long that was', options, async () => {
-  const { port, stop, ended } = await start(http.createServer((_, response) => void response.end('hello')), { idleGrace: 50 });
+  const { port, stop, ended } = await start(
+    http.createServer((_, response) => void response.end('hello')),
+    { idleGrace: 50 },
+  );
   const client = await connect(port);
   client.write(ask);
   await read(client, /hello/);
@@ -113,24 +126,28 @@ test('a connection that never asks does not hold up the end', options, async () 
   await ended;
 });
 
-test('a TLS handshake that never ends does not hold up the end, and an HTTPS request under way is finished', options, async () => {
-  const server = https.createServer(certificate);
-  const { port, stop, ended } = await start(server, { idleGrace: 20 });
-  const silent = await connect(port);
-  silent.resume();
-  const client = tls.connect({ port, host: '127.0.0.1', ca: certificate.cert });
-  await once(client, 'secureConnect');
-  client.write(ask);
-  const [, response] = (await once(server, 'request')) as [unknown, http.ServerResponse];
-  stop();
-  await new Promise((resolve) => setImmediate(resolve));
-  response.end('done');
-  assert.match(await read(client, /done/), /Connection: close/i);
-  await Promise.all([once(client, 'close'), once(silent, 'close')]);
-  await ended;
-});
+test(
+  'a TLS handshake that never ends does not hold up the end, and an HTTPS request under way is finished',
+  options,
+  async () => {
+    const server = https.createServer(certificate);
+    const { port, stop, ended } = await start(server, { idleGrace: 20 });
+    const silent = await connect(port);
+    silent.resume();
+    const client = tls.connect({ port, host: '127.0.0.1', ca: certificate.cert });
+    await once(client, 'secureConnect');
+    client.write(ask);
+    const [, response] = (await once(server, 'request')) as [unknown, http.ServerResponse];
+    stop();
+    await new Promise((resolve) => setImmediate(resolve));
+    response.end('done');
+    assert.match(await read(client, /done/), /Connection: close/i);
+    await Promise.all([once(client, 'close'), once(silent, 'close')]);
+    await ended;
+  },
+);
 
-test('upgraded connections are the application\'s to end', options, async () => {
+test("upgraded connections are the application's to end", options, async () => {
   const server = http.createServer();
   server.on('upgrade', (_, socket: Duplex) => void socket.write('HTTP/1.1 101 Switching Protocols\r\n\r\n'));
   const told: (string | undefined)[] = [];
@@ -175,7 +192,9 @@ test('an upgrade handler that is added later is heard, and without one requests 
 test('connections of a net server end by themselves, or the application ends them', options, async () => {
   const server = net.createServer((socket) => socket.write('hello'));
   const told: unknown[] = [];
-  const { port, stop, ended } = await start(server, { endConnection: (socket, request) => void told.push(request, socket.end('bye').writable) });
+  const { port, stop, ended } = await start(server, {
+    endConnection: (socket, request) => void told.push(request, socket.end('bye').writable),
+  });
   const client = await connect(port);
   await read(client, /hello/);
   stop();
@@ -187,7 +206,10 @@ test('connections of a net server end by themselves, or the application ends the
 
 test('what does not end in time is closed', options, async () => {
   const lines: string[] = [];
-  const { port, stop, ended } = await start(net.createServer((socket) => socket.write('hello')), { stopTimeout: 20, log: (line) => lines.push(line) });
+  const { port, stop, ended } = await start(
+    net.createServer((socket) => socket.write('hello')),
+    { stopTimeout: 20, log: (line) => lines.push(line) },
+  );
   const client = await connect(port);
   await read(client, /hello/);
   stop();
@@ -225,7 +247,10 @@ test('an idle HTTP/2 session is closed', options, async () => {
 });
 
 test('an HTTP/1 client of an HTTP/2 server is treated as one', options, async () => {
-  const server = http2.createSecureServer({ ...certificate, allowHTTP1: true }, (_, response) => void response.end('hello'));
+  const server = http2.createSecureServer(
+    { ...certificate, allowHTTP1: true },
+    (_, response) => void response.end('hello'),
+  );
   const { port, stop, ended } = await start(server, { idleGrace: 0 });
   const client = tls.connect({ port, host: '127.0.0.1', ca: certificate.cert, ALPNProtocols: ['http/1.1'] });
   client.write(ask);
@@ -240,17 +265,26 @@ test('an address that cannot be listened on is an error, and nothing is left ope
   await once(taken, 'listening');
   const { port } = taken.address() as net.AddressInfo;
   const servers = [http.createServer(), http.createServer()];
-  const ended = serve([
-    { server: servers[0]!, address: '127.0.0.1:0' },
-    { server: servers[1]!, address: `127.0.0.1:${port}` },
-  ], { net: new Net({ env: {} }) });
+  const ended = serve(
+    [
+      { server: servers[0]!, address: '127.0.0.1:0' },
+      { server: servers[1]!, address: `127.0.0.1:${port}` },
+    ],
+    { net: new Net({ env: {} }) },
+  );
   await assert.rejects(ended, new RegExp(`cannot listen on tcp:127\\.0\\.0\\.1:${port}: address already in use`));
-  assert.deepEqual(servers.map(({ listening }) => listening), [false, false]);
+  assert.deepEqual(
+    servers.map(({ listening }) => listening),
+    [false, false],
+  );
   taken.close();
 });
 
 test('a single server needs an address, if none is inherited', options, async () => {
-  await assert.rejects(serve(http.createServer(), { net: new Net({ env: {} }) }), /^GraceError: cannot serve: the server has no address/);
+  await assert.rejects(
+    serve(http.createServer(), { net: new Net({ env: {} }) }),
+    /^GraceError: cannot serve: the server has no address/,
+  );
 });
 
 test('an error of a server is the result, after the rest has ended', options, async () => {

@@ -29,7 +29,12 @@ test('install.sh installs grace in a minimal Debian, and it serves there', { tim
   const server = await openReleaseServer(t);
   await server.publishFile('0.1.0', executable);
   const minimal = await makeDebianRoot(t);
-  assert.deepEqual(readdirSync(join(minimal.directory, 'usr/lib'), { recursive: true }).filter((name) => `${name}`.includes('libatomic')), []);
+  assert.deepEqual(
+    readdirSync(join(minimal.directory, 'usr/lib'), { recursive: true }).filter((name) =>
+      `${name}`.includes('libatomic'),
+    ),
+    [],
+  );
   addDownloader(minimal);
   copyFileSync(join(server.directory, 'install.sh'), join(minimal.directory, 'tmp/install.sh'));
   const installed = await minimal.run('sh /tmp/install.sh');
@@ -41,30 +46,39 @@ test('install.sh installs grace in a minimal Debian, and it serves there', { tim
   assert.match(stdout, /^Started\nblue\nSwitched\ngreen\nRestarted: .*\ngreen\nStopped\n/m);
 });
 
-test('where a library is missing, install.sh names its package before it touches anything', { timeout, skip }, async (t) => {
-  const server = await openReleaseServer(t);
-  await server.publish('0.1.0');
-  const minimal = await makeDebianRoot(t);
-  addDownloader(minimal);
-  copyFileSync(join(server.directory, 'install.sh'), join(minimal.directory, 'tmp/install.sh'));
-  const libraries = join(minimal.directory, `usr/lib/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu`);
-  for (const name of readdirSync(libraries).filter((each) => each.startsWith('libstdc++'))) rmSync(join(libraries, name));
-  const old = join(minimal.directory, 'usr/local/bin/grace');
-  writeFileSync(old, '#!/bin/sh\necho grace 0.0.9\n', { mode: 0o755 });
-  const requests: string[] = [];
-  server.onRequest = (path) => void requests.push(path);
-  const attempt = (tool: string) => {
-    for (const name of ['apt-get', 'dnf', 'apk']) rmSync(join(minimal.directory, 'usr/local/bin', name), { force: true });
-    writeFileSync(join(minimal.directory, 'usr/local/bin', tool), '#!/bin/sh\n', { mode: 0o755 });
-    return minimal.run('ldconfig; sh /tmp/install.sh');
-  };
-  const { status, stderr } = await attempt('apt-get');
-  assert.equal(status, 1);
-  assert.equal(stderr, 'install.sh: grace needs libstdc++.so.6, which is not here\nhint: apt-get install libstdc++6\n');
-  assert.match((await attempt('dnf')).stderr, /hint: dnf install libstdc\+\+\n/);
-  assert.deepEqual(requests, []);
-  assert.equal((await minimal.run('grace')).stdout, 'grace 0.0.9\n');
-});
+test(
+  'where a library is missing, install.sh names its package before it touches anything',
+  { timeout, skip },
+  async (t) => {
+    const server = await openReleaseServer(t);
+    await server.publish('0.1.0');
+    const minimal = await makeDebianRoot(t);
+    addDownloader(minimal);
+    copyFileSync(join(server.directory, 'install.sh'), join(minimal.directory, 'tmp/install.sh'));
+    const libraries = join(minimal.directory, `usr/lib/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu`);
+    for (const name of readdirSync(libraries).filter((each) => each.startsWith('libstdc++')))
+      rmSync(join(libraries, name));
+    const old = join(minimal.directory, 'usr/local/bin/grace');
+    writeFileSync(old, '#!/bin/sh\necho grace 0.0.9\n', { mode: 0o755 });
+    const requests: string[] = [];
+    server.onRequest = (path) => void requests.push(path);
+    const attempt = (tool: string) => {
+      for (const name of ['apt-get', 'dnf', 'apk'])
+        rmSync(join(minimal.directory, 'usr/local/bin', name), { force: true });
+      writeFileSync(join(minimal.directory, 'usr/local/bin', tool), '#!/bin/sh\n', { mode: 0o755 });
+      return minimal.run('ldconfig; sh /tmp/install.sh');
+    };
+    const { status, stderr } = await attempt('apt-get');
+    assert.equal(status, 1);
+    assert.equal(
+      stderr,
+      'install.sh: grace needs libstdc++.so.6, which is not here\nhint: apt-get install libstdc++6\n',
+    );
+    assert.match((await attempt('dnf')).stderr, /hint: dnf install libstdc\+\+\n/);
+    assert.deepEqual(requests, []);
+    assert.equal((await minimal.run('grace')).stdout, 'grace 0.0.9\n');
+  },
+);
 
 test('in a system with musl install.sh says one clear sentence', { timeout, skip }, async (t) => {
   const musl = await makeMuslRoot(t);
@@ -74,6 +88,9 @@ test('in a system with musl install.sh says one clear sentence', { timeout, skip
   copyFileSync(join(server.directory, 'install.sh'), join(musl.directory, 'tmp/install.sh'));
   const { status, stderr } = await musl.run('sh /tmp/install.sh');
   assert.equal(status, 1);
-  assert.match(stderr, /^install\.sh: grace needs a system with glibc, and this one has musl\nhint: in a container use an image with glibc, debian:12-slim for one\n$/);
+  assert.match(
+    stderr,
+    /^install\.sh: grace needs a system with glibc, and this one has musl\nhint: in a container use an image with glibc, debian:12-slim for one\n$/,
+  );
   assert.equal(existsSync(join(musl.directory, 'usr/local/bin/grace')), false);
 });

@@ -1,18 +1,51 @@
 /** Root directories with next to nothing in them, made of files of this machine's Debian packages. */
 import { execFile, execFileSync, spawnSync } from 'node:child_process';
-import { chmodSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 
 /** What `debootstrap --variant=minbase` has of programs and libraries that anything of grace or install.sh could touch. */
-const minbase = ['base-files', 'base-passwd', 'bash', 'coreutils', 'dash', 'debianutils', 'diffutils', 'dpkg', 'findutils', 'grep', 'gzip', 'hostname', 'libc-bin', 'mawk', 'ncurses-bin', 'perl-base', 'sed', 'tar', 'util-linux', 'libstdc++6'];
+const minbase = [
+  'base-files',
+  'base-passwd',
+  'bash',
+  'coreutils',
+  'dash',
+  'debianutils',
+  'diffutils',
+  'dpkg',
+  'findutils',
+  'grep',
+  'gzip',
+  'hostname',
+  'libc-bin',
+  'mawk',
+  'ncurses-bin',
+  'perl-base',
+  'sed',
+  'tar',
+  'util-linux',
+  'libstdc++6',
+];
 
 /** Why there can be no such root here, or false. */
 export function noRoot(): string | false {
-  if (process.platform !== 'linux' || process.getuid?.() !== 0) return 'it takes root on Linux to change the root directory';
-  if (spawnSync('dpkg-query', ['--version']).error) return 'the files of a minimal system come from packages of Debian, which are not here';
-  if (spawnSync('unshare', ['--mount', '--pid', '--fork', 'true']).status !== 0) return 'no namespaces can be made here';
+  if (process.platform !== 'linux' || process.getuid?.() !== 0)
+    return 'it takes root on Linux to change the root directory';
+  if (spawnSync('dpkg-query', ['--version']).error)
+    return 'the files of a minimal system come from packages of Debian, which are not here';
+  if (spawnSync('unshare', ['--mount', '--pid', '--fork', 'true']).status !== 0)
+    return 'no namespaces can be made here';
   return false;
 }
 
@@ -33,11 +66,18 @@ export function makeDebianRoot(t: TestContext): Promise<Root> {
     symlinkSync(`usr/${name}`, join(directory, name));
   }
   const files = installed.flatMap((name) => execFileSync('dpkg-query', ['-L', name], { encoding: 'utf8' }).split('\n'));
-  const wanted = [...new Set(files)].filter((file) => file.startsWith('/') && !/^\/usr\/share\/(doc|man|locale|info|lintian|bug)|^\/\.$/.test(file) && existsSync(file));
-  execFileSync('tar', ['-C', '/', '--no-recursion', '-cf', join(directory, 'files.tar'), '-T', '-'], { input: wanted.map((file) => file.slice(1)).join('\n'), stdio: ['pipe', 'ignore', 'ignore'] });
+  const wanted = [...new Set(files)].filter(
+    (file) =>
+      file.startsWith('/') && !/^\/usr\/share\/(doc|man|locale|info|lintian|bug)|^\/\.$/.test(file) && existsSync(file),
+  );
+  execFileSync('tar', ['-C', '/', '--no-recursion', '-cf', join(directory, 'files.tar'), '-T', '-'], {
+    input: wanted.map((file) => file.slice(1)).join('\n'),
+    stdio: ['pipe', 'ignore', 'ignore'],
+  });
   execFileSync('tar', ['-C', directory, '--keep-directory-symlink', '-xf', join(directory, 'files.tar')]);
   rmSync(join(directory, 'files.tar'));
-  for (const name of ['passwd', 'group']) copyFileSync(join(directory, `usr/share/base-passwd/${name}.master`), join(directory, 'etc', name));
+  for (const name of ['passwd', 'group'])
+    copyFileSync(join(directory, `usr/share/base-passwd/${name}.master`), join(directory, 'etc', name));
   if (!existsSync(join(directory, 'bin/sh'))) symlinkSync('dash', join(directory, 'bin/sh'));
   if (!existsSync(join(directory, 'usr/bin/awk'))) symlinkSync('mawk', join(directory, 'usr/bin/awk'));
   return openRoot(directory, ['ldconfig']);
@@ -49,7 +89,8 @@ export function makeMuslRoot(t: TestContext): Promise<Root> | null {
   const library = process.arch === 'arm64' ? '/lib/aarch64-linux-musl/libc.so' : '/lib/x86_64-linux-musl/libc.so';
   if (!existsSync(library) || spawnSync('busybox', ['--list']).error) return null;
   const directory = emptyRoot(t);
-  for (const name of ['bin', 'lib', 'usr/local/bin', 'usr/bin', 'sbin']) mkdirSync(join(directory, name), { recursive: true });
+  for (const name of ['bin', 'lib', 'usr/local/bin', 'usr/bin', 'sbin'])
+    mkdirSync(join(directory, name), { recursive: true });
   copyFileSync(library, join(directory, 'lib', loader));
   copyFileSync(execFileSync('which', ['busybox'], { encoding: 'utf8' }).trim(), join(directory, 'bin/busybox'));
   writeFileSync(join(directory, 'etc/alpine-release'), '3.22.0\n');
@@ -60,7 +101,9 @@ export function makeMuslRoot(t: TestContext): Promise<Root> | null {
 /** Neither minbase nor a slim image has curl or wget: somebody has put one there. */
 export function addDownloader({ directory }: Root): void {
   mkdirSync(join(directory, 'usr/local/bin'), { recursive: true });
-  writeFileSync(join(directory, 'usr/local/bin/wget'), `#!/bin/bash
+  writeFileSync(
+    join(directory, 'usr/local/bin/wget'),
+    `#!/bin/bash
 # wget -q [options] -O FILE URL, of http alone
 url=\${@: -1} file=\${@: -2:1}
 host=\${url#http://} path=/\${host#*/} host=\${host%%/*}
@@ -69,14 +112,16 @@ printf 'GET %s HTTP/1.0\\r\\n\\r\\n' "$path" >&3
 IFS= read -r status <&3
 while IFS= read -r line <&3 && [ "$line" != $'\\r' ]; do :; done
 case $status in *" 200 "*) cat <&3 >"$file" ;; *) exit 1 ;; esac
-`);
+`,
+  );
   chmodSync(join(directory, 'usr/local/bin/wget'), 0o755);
 }
 
 function emptyRoot(t: TestContext): string {
   const directory = mkdtempSync(join(tmpdir(), 'grace-root-'));
   t.after(() => rmSync(directory, { recursive: true, force: true }));
-  for (const name of ['dev', 'etc', 'proc', 'root', 'tmp', 'run', 'var/lib']) mkdirSync(join(directory, name), { recursive: true });
+  for (const name of ['dev', 'etc', 'proc', 'root', 'tmp', 'run', 'var/lib'])
+    mkdirSync(join(directory, name), { recursive: true });
   return directory;
 }
 
@@ -87,7 +132,12 @@ async function openRoot(directory: string, prepare: readonly string[]): Promise<
   const env = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', HOME: '/root' };
   const enterAndRun = (words: readonly string[]): Promise<Outcome> =>
     new Promise((resolve) => {
-      const child = execFile('unshare', ['--mount', '--pid', '--fork', '--kill-child', 'sh', '-c', enter, 'sh', directory, ...words], { env, timeout: 60_000, killSignal: 'SIGKILL' }, (_, stdout, stderr) => resolve({ status: child.exitCode, stdout, stderr }));
+      const child = execFile(
+        'unshare',
+        ['--mount', '--pid', '--fork', '--kill-child', 'sh', '-c', enter, 'sh', directory, ...words],
+        { env, timeout: 60_000, killSignal: 'SIGKILL' },
+        (_, stdout, stderr) => resolve({ status: child.exitCode, stdout, stderr }),
+      );
     });
   await enterAndRun(prepare);
   return { directory, run: (script, ...args) => enterAndRun(['/bin/sh', '-c', script, 'sh', ...args]) };
@@ -96,7 +146,9 @@ async function openRoot(directory: string, prepare: readonly string[]): Promise<
 /** Names of installed packages, with all that they depend on. */
 function withDependencies(names: readonly string[]): string[] {
   const known = new Map<string, string[]>();
-  const list = execFileSync('dpkg-query', ['-W', '-f=${Package}\t${Provides}\t${Pre-Depends}, ${Depends}\n'], { encoding: 'utf8' });
+  const list = execFileSync('dpkg-query', ['-W', '-f=${Package}\t${Provides}\t${Pre-Depends}, ${Depends}\n'], {
+    encoding: 'utf8',
+  });
   const providers = new Map<string, string>();
   const plain = (word: string) => word.trim().replace(/[ :(].*/, '');
   for (const line of list.trim().split('\n')) {
@@ -108,7 +160,12 @@ function withDependencies(names: readonly string[]): string[] {
   const add = (word: string): void => {
     const name = known.has(word) ? word : providers.get(word);
     // Packages that ask questions bring more than a library would need.
-    if (name === undefined || found.has(name) || /^(debconf|perl|python3?|systemd|init-system-helpers|tzdata|adduser)$/.test(name)) return;
+    if (
+      name === undefined ||
+      found.has(name) ||
+      /^(debconf|perl|python3?|systemd|init-system-helpers|tzdata|adduser)$/.test(name)
+    )
+      return;
     found.add(name);
     known.get(name)!.forEach(add);
   };

@@ -93,9 +93,26 @@ export async function openReleaseServer(t: TestContext): Promise<ReleaseServer> 
       mkdirSync(directory, { recursive: true });
       writeFileSync(file, program);
       chmodSync(file, 0o755);
-      await packRelease({ root, version, executables: new Map([[machine, file]]), outdir: directory, key: signingKey, releaseUrl: url, level: 1 });
+      await packRelease({
+        root,
+        version,
+        executables: new Map([[machine, file]]),
+        outdir: directory,
+        key: signingKey,
+        releaseUrl: url,
+        level: 1,
+      });
     },
-    publishFile: async (version, file) => void (await packRelease({ root, version, executables: new Map([[machine, file]]), outdir: directory, key: null, releaseUrl: url, level: 1 })),
+    publishFile: async (version, file) =>
+      void (await packRelease({
+        root,
+        version,
+        executables: new Map([[machine, file]]),
+        outdir: directory,
+        key: null,
+        releaseUrl: url,
+        level: 1,
+      })),
     spoil: (pattern, answer) => void spoiled.push({ pattern, answer }),
   };
   return release;

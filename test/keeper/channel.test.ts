@@ -41,7 +41,10 @@ test('the last words are heard before the end', { timeout }, async () => {
   speaker.close();
   speaker.send('too late');
   await ended;
-  assert.deepEqual(heard.map(({ message }) => message), ['goodbye']);
+  assert.deepEqual(
+    heard.map(({ message }) => message),
+    ['goodbye'],
+  );
 });
 
 test('any number of named descriptors is split into messages that fit', { timeout }, async () => {
@@ -62,7 +65,10 @@ test('any number of named descriptors is split into messages that fit', { timeou
   const all = Array.from({ length: 300 }, (_, index) => [`rule-${index}`, 1] as const);
   speaker.sendAll(all, (some) => some);
   await promise;
-  assert.deepEqual(names, all.map(([name]) => name));
+  assert.deepEqual(
+    names,
+    all.map(([name]) => name),
+  );
   speaker.close();
   hearer.close();
 });
@@ -111,20 +117,30 @@ function stoppedPair() {
   return { speaker, hear };
 }
 
-test('to an end that does not read, nothing blocks and nothing is lost, descriptors included', { timeout }, async (t) => {
-  const { speaker, hear } = stoppedPair();
-  const most = 2000;
-  const began = performance.now();
-  for (let number = 0; number < most; number++) speaker.send(number, number % 500 === 0 ? [0] : []);
-  assert.ok(speaker.isBehind);
-  t.diagnostic(`${most} messages in ${Math.round(performance.now() - began)} ms`);
-  assert.ok(performance.now() - began < 1000);
-  const { heard, inodes } = await hear(most - 1);
-  assert.deepEqual(heard, Array.from({ length: most }, (_, number) => number));
-  assert.deepEqual(inodes, Array.from({ length: 4 }, () => inodeOf(0)));
-  assert.equal(speaker.isBehind, false);
-  speaker.close();
-});
+test(
+  'to an end that does not read, nothing blocks and nothing is lost, descriptors included',
+  { timeout },
+  async (t) => {
+    const { speaker, hear } = stoppedPair();
+    const most = 2000;
+    const began = performance.now();
+    for (let number = 0; number < most; number++) speaker.send(number, number % 500 === 0 ? [0] : []);
+    assert.ok(speaker.isBehind);
+    t.diagnostic(`${most} messages in ${Math.round(performance.now() - began)} ms`);
+    assert.ok(performance.now() - began < 1000);
+    const { heard, inodes } = await hear(most - 1);
+    assert.deepEqual(
+      heard,
+      Array.from({ length: most }, (_, number) => number),
+    );
+    assert.deepEqual(
+      inodes,
+      Array.from({ length: 4 }, () => inodeOf(0)),
+    );
+    assert.equal(speaker.isBehind, false);
+    speaker.close();
+  },
+);
 
 test('what is said of a moment is what is so when the other end reads again', { timeout }, async () => {
   const { speaker, hear } = stoppedPair();
@@ -135,7 +151,10 @@ test('what is said of a moment is what is so when the other end reads again', { 
   speaker.send('end');
   state = 'late';
   const { heard } = await hear('end');
-  assert.deepEqual(heard.filter((message) => message !== 'filling'), ['late', 'end']);
+  assert.deepEqual(
+    heard.filter((message) => message !== 'filling'),
+    ['late', 'end'],
+  );
   speaker.close();
 });
 
@@ -168,32 +187,36 @@ test('last words are heard although the end that hears them answers what came be
   assert.deepEqual(heard, ['question', 'the end']);
 });
 
-test('a message whose handling fails keeps neither the next one nor the end from being told, and its error is nobody else\'s', { timeout }, async () => {
-  const [a, b] = openChannel();
-  const heard: unknown[] = [];
-  const { promise: ended, resolve } = Promise.withResolvers<void>();
-  const errors: string[] = [];
-  const listener = (error: Error) => void errors.push(error.message);
-  const others = process.listeners('uncaughtException');
-  process.removeAllListeners('uncaughtException').on('uncaughtException', listener);
-  try {
-    const hearer = new Channel<never, unknown>(b, {
-      onMessage(message) {
-        heard.push(message);
-        if (message !== 'last') throw new Error(`no ${String(message)}`);
-      },
-      onEnd: resolve,
-    });
-    hearer.ref();
-    const speaker = new Channel<unknown, never>(a, { onMessage() {}, onEnd() {} });
-    for (const message of ['first', 'second', 'last']) speaker.send(message);
-    speaker.close();
-    await ended;
-    await new Promise((done) => setImmediate(done));
-  } finally {
-    process.removeListener('uncaughtException', listener);
-    for (const other of others) process.on('uncaughtException', other);
-  }
-  assert.deepEqual(heard, ['first', 'second', 'last']);
-  assert.deepEqual(errors, ['no first', 'no second']);
-});
+test(
+  "a message whose handling fails keeps neither the next one nor the end from being told, and its error is nobody else's",
+  { timeout },
+  async () => {
+    const [a, b] = openChannel();
+    const heard: unknown[] = [];
+    const { promise: ended, resolve } = Promise.withResolvers<void>();
+    const errors: string[] = [];
+    const listener = (error: Error) => void errors.push(error.message);
+    const others = process.listeners('uncaughtException');
+    process.removeAllListeners('uncaughtException').on('uncaughtException', listener);
+    try {
+      const hearer = new Channel<never, unknown>(b, {
+        onMessage(message) {
+          heard.push(message);
+          if (message !== 'last') throw new Error(`no ${String(message)}`);
+        },
+        onEnd: resolve,
+      });
+      hearer.ref();
+      const speaker = new Channel<unknown, never>(a, { onMessage() {}, onEnd() {} });
+      for (const message of ['first', 'second', 'last']) speaker.send(message);
+      speaker.close();
+      await ended;
+      await new Promise((done) => setImmediate(done));
+    } finally {
+      process.removeListener('uncaughtException', listener);
+      for (const other of others) process.on('uncaughtException', other);
+    }
+    assert.deepEqual(heard, ['first', 'second', 'last']);
+    assert.deepEqual(errors, ['no first', 'no second']);
+  },
+);

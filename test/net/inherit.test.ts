@@ -23,7 +23,11 @@ test('zero sockets are no error', () => {
 });
 
 test('a variable that is empty is none', () => {
-  for (const env of [{ LISTEN_FDS: '' }, { LISTEN_FDS: '', LISTEN_PID: '', LISTEN_FDNAMES: '' }, { LISTEN_FDS: '0', LISTEN_PID: '' }] as Environment[]) {
+  for (const env of [
+    { LISTEN_FDS: '' },
+    { LISTEN_FDS: '', LISTEN_PID: '', LISTEN_FDNAMES: '' },
+    { LISTEN_FDS: '0', LISTEN_PID: '' },
+  ] as Environment[]) {
     assert.deepEqual(takeInherited(env), { listeners: [], others: [] });
     assert.deepEqual(env, {});
   }

@@ -21,7 +21,11 @@ function deploy(temp: { file(name: string): string }): void {
   fs.symlinkSync('releases/1', temp.file('current'));
 }
 
-async function invoke(file: string, args: string[], { cwd, env = {} }: { cwd: string; env?: Record<string, string> }): Promise<Invocation> {
+async function invoke(
+  file: string,
+  args: string[],
+  { cwd, env = {} }: { cwd: string; env?: Record<string, string> },
+): Promise<Invocation> {
   const { stdout } = await promisify(execFile)(file, args, { cwd, env: { ...process.env, PWD: cwd, ...env } });
   return JSON.parse(stdout) as Invocation;
 }
@@ -36,7 +40,7 @@ test('a script is started by its path, with the links in it', options, async () 
   assert.equal(cwd, temp.path);
 });
 
-test('a relative script is started by the directory\'s name, not by what a link in it leads to', options, async () => {
+test("a relative script is started by the directory's name, not by what a link in it leads to", options, async () => {
   using temp = makeTempDir();
   deploy(temp);
   const { args, cwd } = await invoke(process.execPath, [...run, 'program.mjs'], { cwd: temp.file('current') });
@@ -47,7 +51,10 @@ test('a relative script is started by the directory\'s name, not by what a link 
 test('a PWD that is not the directory is not believed', options, async () => {
   using temp = makeTempDir();
   deploy(temp);
-  const { cwd } = await invoke(process.execPath, [...run, temp.file('current/program.mjs')], { cwd: temp.file('releases'), env: { PWD: temp.path } });
+  const { cwd } = await invoke(process.execPath, [...run, temp.file('current/program.mjs')], {
+    cwd: temp.file('releases'),
+    env: { PWD: temp.path },
+  });
   assert.equal(cwd, fs.realpathSync(temp.file('releases')));
 });
 
@@ -59,14 +66,18 @@ test('the options of the runtime are kept', { ...options, skip: isDeno && 'Deno 
   assert.deepEqual(args, ['--no-warnings', script]);
 });
 
-test('a runtime that was called by a link is called by it again, found on PATH if it has no slash', options, async () => {
-  using temp = makeTempDir();
-  deploy(temp);
-  const link = temp.file('runtime');
-  fs.symlinkSync(process.execPath, link);
-  const script = temp.file('current/program.mjs');
-  assert.equal((await invoke(link, [...run, script], { cwd: temp.path })).file, link);
-  assert.equal((await invoke('./runtime', [...run, script], { cwd: temp.path })).file, link);
-  const PATH = `/nonexistent:${temp.path}:${path.dirname(process.execPath)}`;
-  assert.equal((await invoke('runtime', [...run, script], { cwd: temp.path, env: { PATH } })).file, link);
-});
+test(
+  'a runtime that was called by a link is called by it again, found on PATH if it has no slash',
+  options,
+  async () => {
+    using temp = makeTempDir();
+    deploy(temp);
+    const link = temp.file('runtime');
+    fs.symlinkSync(process.execPath, link);
+    const script = temp.file('current/program.mjs');
+    assert.equal((await invoke(link, [...run, script], { cwd: temp.path })).file, link);
+    assert.equal((await invoke('./runtime', [...run, script], { cwd: temp.path })).file, link);
+    const PATH = `/nonexistent:${temp.path}:${path.dirname(process.execPath)}`;
+    assert.equal((await invoke('runtime', [...run, script], { cwd: temp.path, env: { PATH } })).file, link);
+  },
+);

@@ -17,7 +17,11 @@ export function makeManager(address: string): Manager {
   const kept: number[] = [];
   const receive: Manager['receive'] = ({ keep = false } = {}) => {
     const received: { text: string; fds: number[] }[] = [];
-    for (let message = receiveMessage(fd, { size: 4096, maxFds: 253 }); message !== null; message = receiveMessage(fd, { size: 4096, maxFds: 253 })) {
+    for (
+      let message = receiveMessage(fd, { size: 4096, maxFds: 253 });
+      message !== null;
+      message = receiveMessage(fd, { size: 4096, maxFds: 253 })
+    ) {
       received.push({ text: new TextDecoder().decode(message.data), fds: message.fds });
       if (!keep) kept.push(...message.fds);
     }

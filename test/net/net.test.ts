@@ -29,7 +29,10 @@ type Told = {
   args: string[];
 };
 
-async function startTelling(net: Net, processOptions: ProcessOptions = {}): Promise<{ told: Told; child: ChildProcess }> {
+async function startTelling(
+  net: Net,
+  processOptions: ProcessOptions = {},
+): Promise<{ told: Told; child: ChildProcess }> {
   const child = await net.startProcess({
     file: process.execPath,
     args: [...program, 'one', 'two'],
@@ -59,27 +62,35 @@ test('the successor gets the very sockets, by name, in order, and nothing in its
       { fd: 4, name: temp.file('s'), address: unix.address, inode: unix.inode },
     ],
   );
-  if (process.platform === 'linux') assert.deepEqual(told.listeners.map(({ backlog }) => backlog), [33, 44]);
+  if (process.platform === 'linux')
+    assert.deepEqual(
+      told.listeners.map(({ backlog }) => backlog),
+      [33, 44],
+    );
   assert.deepEqual(told.environment, []);
   assert.equal(told.parent, process.pid);
   assert.deepEqual(told.args, ['one', 'two']);
   net.close({ removePaths: 'service' });
 });
 
-test('the successor gets no other descriptor of ours', { ...options, skip: process.platform !== 'linux' && 'Linux only' }, async () => {
-  const net = new Net();
-  const given = await net.listenTCP({ host: '127.0.0.1', port: 0 });
-  const kept = await new Net().listenTCP({ host: '127.0.0.1', port: 0 });
-  const file = openFd('/etc/passwd', { flags: 0 });
-  const { told } = await startTelling(net);
-  const links = Object.values(told.links);
-  assert.equal(links.filter((link) => link === `socket:[${given.inode}]`).length, 1);
-  assert.equal(links.filter((link) => link === `socket:[${kept.inode}]`).length, 0);
-  assert.equal(links.includes('/etc/passwd'), false);
-  closeFd(file);
-  kept.close();
-  given.close();
-});
+test(
+  'the successor gets no other descriptor of ours',
+  { ...options, skip: process.platform !== 'linux' && 'Linux only' },
+  async () => {
+    const net = new Net();
+    const given = await net.listenTCP({ host: '127.0.0.1', port: 0 });
+    const kept = await new Net().listenTCP({ host: '127.0.0.1', port: 0 });
+    const file = openFd('/etc/passwd', { flags: 0 });
+    const { told } = await startTelling(net);
+    const links = Object.values(told.links);
+    assert.equal(links.filter((link) => link === `socket:[${given.inode}]`).length, 1);
+    assert.equal(links.filter((link) => link === `socket:[${kept.inode}]`).length, 0);
+    assert.equal(links.includes('/etc/passwd'), false);
+    closeFd(file);
+    kept.close();
+    given.close();
+  },
+);
 
 test('a listener that was passed to a successor still does not block', options, async () => {
   const net = new Net();
@@ -95,18 +106,27 @@ test('a listener that was passed to a successor still does not block', options, 
 
 test('a closed listener is not handed on', options, async () => {
   const net = new Net();
-  const [closed, open] = [await net.listenTCP({ host: '127.0.0.1', port: 0 }), await net.listenTCP({ host: '127.0.0.1', port: 0 })];
+  const [closed, open] = [
+    await net.listenTCP({ host: '127.0.0.1', port: 0 }),
+    await net.listenTCP({ host: '127.0.0.1', port: 0 }),
+  ];
   closed.close();
   assert.deepEqual(net.activeListeners(), [open]);
   const { told } = await startTelling(net);
-  assert.deepEqual(told.listeners.map(({ inode }) => inode), [open.inode]);
+  assert.deepEqual(
+    told.listeners.map(({ inode }) => inode),
+    [open.inode],
+  );
   open.close();
 });
 
 test('the file of a socket that the successor was not given is removed, as nobody else will', options, async () => {
   using temp = makeTempDir();
   const net = new Net();
-  const [closed] = [await net.listenUnix({ path: temp.file('closed') }), await net.listenUnix({ path: temp.file('passed') })];
+  const [closed] = [
+    await net.listenUnix({ path: temp.file('closed') }),
+    await net.listenUnix({ path: temp.file('passed') }),
+  ];
   closed.close();
   await once(await net.startProcess({ file: 'true', args: [] }), 'exit');
   await net.listenUnix({ path: temp.file('late') });
@@ -114,23 +134,27 @@ test('the file of a socket that the successor was not given is removed, as nobod
   assert.deepEqual(fs.readdirSync(temp.path), ['passed']);
 });
 
-test('a successor gives notice before it signals, and only a predecessor that waits for it', { ...options, skip: process.platform !== 'linux' && 'Linux only' }, async () => {
-  const net = new Net();
-  const notice = openServingNotice();
-  const child = await net.startProcess({ file: 'sleep', args: ['60'], notice });
-  assert.equal(notice.hasCome(), false);
-  const environment = fs.readFileSync(`/proc/${child.pid}/environ`, 'utf8').split('\0');
-  assert.ok(environment.includes('GRACE_SERVING_FD=3') && environment.includes('LISTEN_FDS=0'));
-  child.kill('SIGKILL');
-  await once(child, 'exit');
-  // Its end is no notice.
-  assert.equal(notice.hasCome(), false);
-  notice.close();
-  const other = await net.startProcess({ file: 'sleep', args: ['60'] });
-  assert.doesNotMatch(fs.readFileSync(`/proc/${other.pid}/environ`, 'utf8'), /GRACE_SERVING_FD/);
-  other.kill('SIGKILL');
-  await once(other, 'exit');
-});
+test(
+  'a successor gives notice before it signals, and only a predecessor that waits for it',
+  { ...options, skip: process.platform !== 'linux' && 'Linux only' },
+  async () => {
+    const net = new Net();
+    const notice = openServingNotice();
+    const child = await net.startProcess({ file: 'sleep', args: ['60'], notice });
+    assert.equal(notice.hasCome(), false);
+    const environment = fs.readFileSync(`/proc/${child.pid}/environ`, 'utf8').split('\0');
+    assert.ok(environment.includes('GRACE_SERVING_FD=3') && environment.includes('LISTEN_FDS=0'));
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+    // Its end is no notice.
+    assert.equal(notice.hasCome(), false);
+    notice.close();
+    const other = await net.startProcess({ file: 'sleep', args: ['60'] });
+    assert.doesNotMatch(fs.readFileSync(`/proc/${other.pid}/environ`, 'utf8'), /GRACE_SERVING_FD/);
+    other.kill('SIGKILL');
+    await once(other, 'exit');
+  },
+);
 
 test('other descriptors can be passed along under a name', options, async () => {
   const net = new Net();
@@ -138,13 +162,16 @@ test('other descriptors can be passed along under a name', options, async () => 
   const file = openFd('/dev/null', { flags: 0 });
   const { told } = await startTelling(net, { extras: [{ fd: file, name: 'lock' }] });
   assert.deepEqual(told.others, [{ fd: 4, name: 'lock' }]);
-  assert.deepEqual(told.listeners.map(({ name }) => name), ['web']);
+  assert.deepEqual(
+    told.listeners.map(({ name }) => name),
+    ['web'],
+  );
   assert.notEqual(inodeOf(file), 0);
   closeFd(file);
   listener.close();
 });
 
-test('descriptors that have the numbers of one another\'s places arrive in their own', options, async () => {
+test("descriptors that have the numbers of one another's places arrive in their own", options, async () => {
   using temp = makeTempDir();
   const files = Array.from({ length: 60 }, (_, index) => temp.file(String(index)));
   for (const file of files) fs.writeFileSync(file, '');
@@ -176,7 +203,10 @@ test('an inherited socket is found by its address, whatever the spelling of the 
   const net = inheritor(opened.dup());
   const other = await net.listenTCP({ host: '127.0.0.1', port: 0 });
   assert.notEqual(other.inode, opened.inode);
-  assert.deepEqual(net.closeUnused().map(({ inode }) => inode), [opened.inode]);
+  assert.deepEqual(
+    net.closeUnused().map(({ inode }) => inode),
+    [opened.inode],
+  );
   net.close({ removePaths: 'none' });
   opened.close();
 });
@@ -195,24 +225,31 @@ function inheritor(fd: number, name = 'unknown'): Net {
   return new Net({ inherited: { listeners: [adoptFd(fd, { name })], others: [] } });
 }
 
-test('listeners that were closed are forgotten, unless they left a file', { ...options, skip: 'Deno' in globalThis && 'no way to collect garbage' }, async () => {
-  exposeCollect();
-  using temp = makeTempDir();
-  const net = new Net({ env: {} });
-  const closed = await Promise.all(Array.from({ length: 20 }, async () => new WeakRef(await openAndClose(net))));
-  const removed = await net.listenUnix({ path: temp.file('removed') });
-  removed.close();
-  fs.rmSync(temp.file('removed'));
-  const left = await net.listenUnix({ path: temp.file('left') });
-  left.close();
-  await net.listenTCP({ host: '127.0.0.1', port: 0 });
-  await setImmediate();
-  collectGarbage();
-  assert.deepEqual(closed.filter((each) => each.deref() !== undefined), []);
-  // The file is of no use to anybody.
-  net.close({ removePaths: 'service' });
-  assert.deepEqual(fs.readdirSync(temp.path), []);
-});
+test(
+  'listeners that were closed are forgotten, unless they left a file',
+  { ...options, skip: 'Deno' in globalThis && 'no way to collect garbage' },
+  async () => {
+    exposeCollect();
+    using temp = makeTempDir();
+    const net = new Net({ env: {} });
+    const closed = await Promise.all(Array.from({ length: 20 }, async () => new WeakRef(await openAndClose(net))));
+    const removed = await net.listenUnix({ path: temp.file('removed') });
+    removed.close();
+    fs.rmSync(temp.file('removed'));
+    const left = await net.listenUnix({ path: temp.file('left') });
+    left.close();
+    await net.listenTCP({ host: '127.0.0.1', port: 0 });
+    await setImmediate();
+    collectGarbage();
+    assert.deepEqual(
+      closed.filter((each) => each.deref() !== undefined),
+      [],
+    );
+    // The file is of no use to anybody.
+    net.close({ removePaths: 'service' });
+    assert.deepEqual(fs.readdirSync(temp.path), []);
+  },
+);
 
 async function openAndClose(net: Net): Promise<Listener> {
   const listener = await net.listenTCP({ host: '127.0.0.1', port: 0 });

@@ -8,7 +8,8 @@ import { makeTempDir } from './temp-dir.ts';
 const options = { skip: process.platform !== 'linux' && 'Linux only', timeout: 60_000 };
 
 test('without NOTIFY_SOCKET there is nobody to notify', () => {
-  for (const NOTIFY_SOCKET of [undefined, '', 'relative', '@', '/']) assert.equal(openNotifier({ NOTIFY_SOCKET }), null);
+  for (const NOTIFY_SOCKET of [undefined, '', 'relative', '@', '/'])
+    assert.equal(openNotifier({ NOTIFY_SOCKET }), null);
 });
 
 test('the manager hears every state, on a path and on an abstract name', options, () => {
@@ -55,12 +56,15 @@ test('descriptors are stored under a name, many in more than one message', optio
   notifier?.storeFds(Array<number>(300).fill(file), { name: 'many' });
   notifier?.removeFds({ name: 'web' });
   const received = manager.receive();
-  assert.deepEqual(received.map(({ text, fds }) => [text, fds.length]), [
-    ['FDSTORE=1\nFDNAME=web', 1],
-    ['FDSTORE=1\nFDNAME=many', 253],
-    ['FDSTORE=1\nFDNAME=many', 47],
-    ['FDSTOREREMOVE=1\nFDNAME=web', 0],
-  ]);
+  assert.deepEqual(
+    received.map(({ text, fds }) => [text, fds.length]),
+    [
+      ['FDSTORE=1\nFDNAME=web', 1],
+      ['FDSTORE=1\nFDNAME=many', 253],
+      ['FDSTORE=1\nFDNAME=many', 47],
+      ['FDSTOREREMOVE=1\nFDNAME=web', 0],
+    ],
+  );
   assert.ok(received.every(({ fds }) => fds.every((fd) => inodeOf(fd) === inodeOf(file))));
   closeFd(file);
 });
@@ -93,7 +97,8 @@ test('a manager that does not answer a barrier is waited for until the time has 
 });
 
 test('the watchdog wants half its time, and only of the process it names', () => {
-  const interval = (env: Record<string, string>): number | null | undefined => openNotifier({ NOTIFY_SOCKET: '/x', ...env })?.watchdogIntervalMs;
+  const interval = (env: Record<string, string>): number | null | undefined =>
+    openNotifier({ NOTIFY_SOCKET: '/x', ...env })?.watchdogIntervalMs;
   assert.equal(interval({}), null);
   assert.equal(interval({ WATCHDOG_USEC: '30000000' }), 15_000);
   assert.equal(interval({ WATCHDOG_USEC: '30000000', WATCHDOG_PID: String(process.pid) }), 15_000);

@@ -29,7 +29,10 @@ function portOf({ address }: Listener): number {
 }
 
 async function failure(spec: ListenSpec): Promise<GraceError> {
-  const error = await openListener(spec, { name: 'test' }).then((listener) => listener.close(), (reason: unknown) => reason);
+  const error = await openListener(spec, { name: 'test' }).then(
+    (listener) => listener.close(),
+    (reason: unknown) => reason,
+  );
   assert.ok(error instanceof GraceError);
   return error;
 }
@@ -67,22 +70,30 @@ test('an empty host is every IPv4 address, and a name is resolved', options, asy
   });
 });
 
-test('an IPv6 address makes an IPv6 listener, and the wildcard takes IPv4 too', { ...options, skip: !hasIPv6 && 'no IPv6' }, async () => {
-  await withListener({ kind: 'tcp', host: '::1', port: 0, backlog: 50 }, ({ address }) => {
-    assert.ok(address.family === 'inet6' && address.host === '::1');
-  });
-  await withListener({ kind: 'tcp', host: '::', port: 0, backlog: 50 }, async (listener) => {
-    const client = net.connect(portOf(listener), '127.0.0.1');
-    await once(client, 'connect');
-    client.destroy();
-  });
-});
+test(
+  'an IPv6 address makes an IPv6 listener, and the wildcard takes IPv4 too',
+  { ...options, skip: !hasIPv6 && 'no IPv6' },
+  async () => {
+    await withListener({ kind: 'tcp', host: '::1', port: 0, backlog: 50 }, ({ address }) => {
+      assert.ok(address.family === 'inet6' && address.host === '::1');
+    });
+    await withListener({ kind: 'tcp', host: '::', port: 0, backlog: 50 }, async (listener) => {
+      const client = net.connect(portOf(listener), '127.0.0.1');
+      await once(client, 'connect');
+      client.destroy();
+    });
+  },
+);
 
 test('a port in use is an error that names address, reason and holder', options, async () => {
   await withListener({ kind: 'tcp', host: '127.0.0.1', port: 0, backlog: 50 }, async (listener) => {
     const error = await failure({ kind: 'tcp', host: '127.0.0.1', port: portOf(listener), backlog: 50 });
-    assert.equal(error.message, `cannot listen on tcp:127.0.0.1:${portOf(listener)}: address already in use (EADDRINUSE)`);
-    if (process.platform === 'linux') assert.match(error.hint ?? '', new RegExp(`\\(pid ${process.pid}\\) listens there$`));
+    assert.equal(
+      error.message,
+      `cannot listen on tcp:127.0.0.1:${portOf(listener)}: address already in use (EADDRINUSE)`,
+    );
+    if (process.platform === 'linux')
+      assert.match(error.hint ?? '', new RegExp(`\\(pid ${process.pid}\\) listens there$`));
   });
 });
 
@@ -100,12 +111,28 @@ test('a port that was in use a moment ago can be listened on', options, async ()
 
 test('what cannot be had is said', options, async () => {
   const cases: [ListenSpec, RegExp, RegExp | undefined][] = [
-    [{ kind: 'tcp', host: '192.0.2.1', port: 80, backlog: 1 }, /^cannot listen on tcp:192\.0\.2\.1:80: .* \(EADDRNOTAVAIL\)$/, /no interface/],
+    [
+      { kind: 'tcp', host: '192.0.2.1', port: 80, backlog: 1 },
+      /^cannot listen on tcp:192\.0\.2\.1:80: .* \(EADDRNOTAVAIL\)$/,
+      /no interface/,
+    ],
     [{ kind: 'tcp', host: '127.0.0.1', port: 70000, backlog: 1 }, /: port 70000 is not one of 0 to 65535$/, undefined],
-    [{ kind: 'tcp', host: 'name.invalid', port: 80, backlog: 1 }, /^cannot listen on tcp:name\.invalid:80: the name cannot be resolved/, undefined],
+    [
+      { kind: 'tcp', host: 'name.invalid', port: 80, backlog: 1 },
+      /^cannot listen on tcp:name\.invalid:80: the name cannot be resolved/,
+      undefined,
+    ],
     [{ kind: 'unix', path: '', mode: 0o600, backlog: 1 }, /the path is empty/, undefined],
-    [{ kind: 'unix', path: `/tmp/${'x'.repeat(120)}`, mode: 0o600, backlog: 1 }, /its path is 125 bytes long, the system takes 10[37] at most/, /shorter/],
-    [{ kind: 'unix', path: '/nonexistent/x', mode: 0o600, backlog: 1 }, /^cannot listen on unix:\/nonexistent\/x: .*\(ENOENT\)/, /directory/],
+    [
+      { kind: 'unix', path: `/tmp/${'x'.repeat(120)}`, mode: 0o600, backlog: 1 },
+      /its path is 125 bytes long, the system takes 10[37] at most/,
+      /shorter/,
+    ],
+    [
+      { kind: 'unix', path: '/nonexistent/x', mode: 0o600, backlog: 1 },
+      /^cannot listen on unix:\/nonexistent\/x: .*\(ENOENT\)/,
+      /directory/,
+    ],
   ];
   for (const [spec, message, hint] of cases) {
     const error = await failure(spec);
@@ -139,13 +166,22 @@ test('an abstract name has no file', { ...options, skip: process.platform !== 'l
     const client = net.connect(path);
     await once(client, 'connect');
     client.destroy();
-    assert.match((await failure({ kind: 'unix', path, mode: 0o600, backlog: 5 })).message, /unix:@grace-open-\d+: .*\(EADDRINUSE\)/);
+    assert.match(
+      (await failure({ kind: 'unix', path, mode: 0o600, backlog: 5 })).message,
+      /unix:@grace-open-\d+: .*\(EADDRINUSE\)/,
+    );
   });
-  assert.match((await failure({ kind: 'unix', path, mode: 0o600, backlog: 5, lockfile: true })).message, /no file to lock/);
+  assert.match(
+    (await failure({ kind: 'unix', path, mode: 0o600, backlog: 5, lockfile: true })).message,
+    /no file to lock/,
+  );
 });
 
 test('a name that LISTEN_FDNAMES cannot carry is refused', options, async () => {
   for (const name of ['a:b', 'ü', 'x'.repeat(256), 'a\nb']) {
-    await assert.rejects(openListener({ kind: 'tcp', host: '127.0.0.1', port: 0, backlog: 5 }, { name }), /name of a listener/);
+    await assert.rejects(
+      openListener({ kind: 'tcp', host: '127.0.0.1', port: 0, backlog: 5 }, { name }),
+      /name of a listener/,
+    );
   }
 });

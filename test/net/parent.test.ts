@@ -14,7 +14,8 @@ function startTime(pid: number): string {
 
 test('a process that nobody of us started has no parent', () => {
   assert.equal(takeParent({}), null);
-  for (const GRACE_PARENT of ['', '1', ':', '0:1', '-1:1', '1:x', '1:1 ']) assert.equal(takeParent({ GRACE_PARENT }), null);
+  for (const GRACE_PARENT of ['', '1', ':', '0:1', '-1:1', '1:x', '1:1 '])
+    assert.equal(takeParent({ GRACE_PARENT }), null);
 });
 
 test('the claim is removed from the environment', () => {

@@ -28,7 +28,10 @@ function cases(): Case[] {
   const hello: http.RequestListener = (_, response) => void response.end('hello');
   const httpGet = (get: typeof http.get, more: object) => (port: number) =>
     new Promise<string>((resolve, reject) => {
-      get({ port, host: '127.0.0.1', agent: false, ...more }, (response) => resolve(readAll(response))).on('error', reject);
+      get({ port, host: '127.0.0.1', agent: false, ...more }, (response) => resolve(readAll(response))).on(
+        'error',
+        reject,
+      );
     });
   const http2Get = (scheme: string) => async (port: number) => {
     const session = http2.connect(`${scheme}://127.0.0.1:${port}`, { ca: certificate.cert });
@@ -37,16 +40,28 @@ function cases(): Case[] {
     return text;
   };
   return [
-    { name: 'net', server: net.createServer((socket) => socket.end('hello')), ask: (port) => readAll(net.connect(port, '127.0.0.1')) },
+    {
+      name: 'net',
+      server: net.createServer((socket) => socket.end('hello')),
+      ask: (port) => readAll(net.connect(port, '127.0.0.1')),
+    },
     {
       name: 'tls',
       server: tls.createServer(certificate, (socket) => socket.end('hello')),
       ask: (port) => readAll(tls.connect({ port, host: '127.0.0.1', ca: certificate.cert })),
     },
     { name: 'http', server: http.createServer(hello), ask: httpGet(http.get, {}) },
-    { name: 'https', server: https.createServer(certificate, hello), ask: httpGet(https.get, { ca: certificate.cert }) },
+    {
+      name: 'https',
+      server: https.createServer(certificate, hello),
+      ask: httpGet(https.get, { ca: certificate.cert }),
+    },
     { name: 'http2', server: http2.createServer((_, response) => void response.end('hello')), ask: http2Get('http') },
-    { name: 'http2 over TLS', server: http2.createSecureServer(certificate, (_, response) => void response.end('hello')), ask: http2Get('https') },
+    {
+      name: 'http2 over TLS',
+      server: http2.createSecureServer(certificate, (_, response) => void response.end('hello')),
+      ask: http2Get('https'),
+    },
   ];
 }
 
@@ -57,7 +72,8 @@ for (const { name, server, ask } of cases()) {
     assert.ok(listener.address.family !== 'unix');
     const { port } = listener.address;
     assert.equal(await ask(port), 'hello');
-    if (process.platform === 'linux') assert.equal(listenQueueLength(listener.fd, { family: 'inet', inode: listener.inode }), 50);
+    if (process.platform === 'linux')
+      assert.equal(listenQueueLength(listener.fd, { family: 'inet', inode: listener.inode }), 50);
     const closed = once(server, 'close');
     server.close();
     assert.equal(listener.isOpen, false);

@@ -39,7 +39,13 @@ test('an accept does not hang while a child makes the socket blocking', options,
 test('modes are as before even when nothing was started', options, async () => {
   const listener = await openListener({ kind: 'tcp', host: '127.0.0.1', port: 0, backlog: 5 }, { name: '' });
   const file = openFd('/dev/null', { flags: 0 });
-  assert.throws(() => keepModes({ listeners: [listener.fd], others: [file] }, () => { throw new Error('no such program'); }), /no such program/);
+  assert.throws(
+    () =>
+      keepModes({ listeners: [listener.fd], others: [file] }, () => {
+        throw new Error('no such program');
+      }),
+    /no such program/,
+  );
   assert.deepEqual([isNonBlocking(listener.fd), isNonBlocking(file), receiveTimeout(listener.fd)], [true, false, 0]);
   closeFd(file);
   listener.close();

@@ -27,7 +27,10 @@ test('a socket that is listened on is in use, and stays', options, async () => {
   using temp = makeTempDir();
   const path = temp.file('s');
   const listener = await open(path);
-  await assert.rejects(open(path), /^GraceError: cannot listen on unix:.*: address already in use \(EADDRINUSE\): a process answers there$/);
+  await assert.rejects(
+    open(path),
+    /^GraceError: cannot listen on unix:.*: address already in use \(EADDRINUSE\): a process answers there$/,
+  );
   const client = net.connect(path);
   await once(client, 'connect');
   client.destroy();
@@ -118,7 +121,7 @@ test('of many that find a stale socket at the same time, one gets it', options, 
   winners[0]!.close();
 });
 
-test('the file is removed if it still is the listener\'s', options, async () => {
+test("the file is removed if it still is the listener's", options, async () => {
   using temp = makeTempDir();
   const path = temp.file('s');
   const listener = await open(path, { lockfile: true });

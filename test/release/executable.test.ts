@@ -41,12 +41,23 @@ test('a release has sums of everything, and a signature that openssl verifies', 
   const key = readSigningKey(privateKey.export({ type: 'pkcs8', format: 'pem' }).toString());
   const outdir = join(directory.path, 'release');
   const executables = new Map([['linux-x64', join(root, 'package.json')]]);
-  const packing = { root, version: '1.2.3', executables, outdir, key, releaseUrl: 'https://example.com/grace', level: 1 };
+  const packing = {
+    root,
+    version: '1.2.3',
+    executables,
+    outdir,
+    key,
+    releaseUrl: 'https://example.com/grace',
+    level: 1,
+  };
   const sizes = await packRelease(packing);
   const file = (name: string) => readFileSync(join(outdir, 'latest/download', name));
   const sums = file('SHA256SUMS').toString();
   const names = [...sizes.keys()].filter((name) => !name.startsWith('SHA256SUMS'));
-  assert.deepEqual(sums.trimEnd().split('\n'), names.map((name) => `${sha256(file(name))}  ${name}`).sort((a, b) => (a.slice(66) < b.slice(66) ? -1 : 1)));
+  assert.deepEqual(
+    sums.trimEnd().split('\n'),
+    names.map((name) => `${sha256(file(name))}  ${name}`).sort((a, b) => (a.slice(66) < b.slice(66) ? -1 : 1)),
+  );
   assert.ok(verify(null, file('SHA256SUMS'), key.publicPem, file('SHA256SUMS.sig')));
   const script = file('install.sh').toString();
   assert.match(script, /^default_url='https:\/\/example\.com\/grace'$/m);
@@ -59,7 +70,11 @@ test('a release has sums of everything, and a signature that openssl verifies', 
   if (error || !stderr.includes('rawin')) return t.diagnostic('there is no openssl 3');
   const keyFile = ['-pubin', '-inkey', join(directory.path, 'key.pem')];
   writeFileSync(keyFile.at(-1)!, key.publicPem);
-  const { status, stdout } = spawnSync('openssl', ['pkeyutl', '-verify', ...keyFile, '-rawin', '-in', 'SHA256SUMS', '-sigfile', 'SHA256SUMS.sig'], { cwd: join(outdir, 'latest/download'), encoding: 'utf8' });
+  const { status, stdout } = spawnSync(
+    'openssl',
+    ['pkeyutl', '-verify', ...keyFile, '-rawin', '-in', 'SHA256SUMS', '-sigfile', 'SHA256SUMS.sig'],
+    { cwd: join(outdir, 'latest/download'), encoding: 'utf8' },
+  );
   assert.equal(status, 0, stdout);
 });
 
@@ -73,5 +88,8 @@ test('a bundle knows the keys and the place that it was made with', { timeout },
 
 test('a key of another kind signs no release', () => {
   const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  assert.throws(() => readSigningKey(privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()), /must be ed25519/);
+  assert.throws(
+    () => readSigningKey(privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()),
+    /must be ed25519/,
+  );
 });

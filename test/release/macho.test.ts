@@ -14,7 +14,12 @@ function makeFile(linkEditSize: number): Buffer {
   file.writeUInt32LE(0xfeedfacf, 0);
   file.writeUInt32LE(2, 16);
   file.writeUInt32LE(144, 20);
-  for (const [index, [name, offset, size]] of ([['__TEXT', 0, textSize], ['__LINKEDIT', textSize, linkEditSize]] as const).entries()) {
+  for (const [index, [name, offset, size]] of (
+    [
+      ['__TEXT', 0, textSize],
+      ['__LINKEDIT', textSize, linkEditSize],
+    ] as const
+  ).entries()) {
     const at = 32 + index * 72;
     file.writeUInt32LE(LC_SEGMENT_64, at);
     file.writeUInt32LE(72, at + 4);
@@ -41,12 +46,19 @@ function verify(file: Buffer): Buffer {
   assert.equal(signature.readUInt32BE(0), 0xfade0cc0);
   const directory = signature.subarray(signature.readUInt32BE(16));
   assert.equal(directory.readUInt32BE(0), 0xfade0c02);
-  const [hashesAt, nameAt, slots, limit] = [16, 20, 28, 32].map((at) => directory.readUInt32BE(at)) as [number, number, number, number];
+  const [hashesAt, nameAt, slots, limit] = [16, 20, 28, 32].map((at) => directory.readUInt32BE(at)) as [
+    number,
+    number,
+    number,
+    number,
+  ];
   assert.equal(directory.toString('latin1', nameAt, directory.indexOf(0, nameAt)), 'grace');
   assert.equal(limit, offset);
   assert.equal(slots, Math.ceil(offset / 4096));
   for (let page = 0; page < slots; page++) {
-    const hash = createHash('sha256').update(file.subarray(page * 4096, Math.min((page + 1) * 4096, limit))).digest();
+    const hash = createHash('sha256')
+      .update(file.subarray(page * 4096, Math.min((page + 1) * 4096, limit)))
+      .digest();
     assert.deepEqual(directory.subarray(hashesAt + page * 32, hashesAt + page * 32 + 32), hash, `page ${page}`);
   }
   return file.subarray(0, offset);

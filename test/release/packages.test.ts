@@ -18,9 +18,15 @@ test('the packages for dpkg and rpm are installed, run, and go', { timeout, skip
   const minimal = await makeDebianRoot(t);
   const outdir = join(minimal.directory, 'tmp');
   const [deb, rpm] = await makePackages({ root, version: '0.1.0', machine, executable, outdir, isSmall: false });
-  const files = ['/usr/bin/grace', '/usr/lib/systemd/system/grace.service', '/etc/logrotate.d/grace', '/usr/share/man/man1/grace.1.gz'];
+  const files = [
+    '/usr/bin/grace',
+    '/usr/lib/systemd/system/grace.service',
+    '/etc/logrotate.d/grace',
+    '/usr/share/man/man1/grace.1.gz',
+  ];
   mkdirSync(join(minimal.directory, 'var/lib/dpkg/updates'), { recursive: true });
-  for (const name of ['info', 'triggers', 'alternatives', 'parts']) mkdirSync(join(minimal.directory, 'var/lib/dpkg', name), { recursive: true });
+  for (const name of ['info', 'triggers', 'alternatives', 'parts'])
+    mkdirSync(join(minimal.directory, 'var/lib/dpkg', name), { recursive: true });
   // What is installed is known to dpkg by the list alone.
   copyFileSync('/var/lib/dpkg/status', join(minimal.directory, 'var/lib/dpkg/status'));
   const { status, stdout, stderr } = await minimal.run(`
@@ -32,7 +38,10 @@ test('the packages for dpkg and rpm are installed, run, and go', { timeout, skip
   if (rpm === undefined) return t.diagnostic('rpmbuild is not installed');
   const listed = execFileSync('rpm', ['-qpl', join(outdir, rpm)], { encoding: 'utf8' });
   for (const file of files) assert.ok(listed.includes(`${file}\n`), file);
-  assert.match(execFileSync('rpm', ['-qp', '--requires', join(outdir, rpm)], { encoding: 'utf8' }), /^libc\.so\.6\(GLIBC_2\.28\)\(64bit\)\nlibgcc_s.*\nlibstdc\+\+\.so\.6\(CXXABI_1\.3\.11\)\(64bit\)$/m);
+  assert.match(
+    execFileSync('rpm', ['-qp', '--requires', join(outdir, rpm)], { encoding: 'utf8' }),
+    /^libc\.so\.6\(GLIBC_2\.28\)\(64bit\)\nlibgcc_s.*\nlibstdc\+\+\.so\.6\(CXXABI_1\.3\.11\)\(64bit\)$/m,
+  );
   const unpacked = mkdtempSync(join(tmpdir(), 'grace-rpm-'));
   t.after(() => rmSync(unpacked, { recursive: true, force: true }));
   execFileSync('rpm', ['--root', unpacked, '--nodeps', '--noscripts', '-i', join(outdir, rpm)], { stdio: 'ignore' });
@@ -68,5 +77,8 @@ test('the image of the Dockerfile is built and forwards as process 1', { timeout
       grace start tcp:0:interface=127.0.0.1 tcp:127.0.0.1:9; grace restart; grace ls; cat /var/lib/grace/grace.pid; kill -TERM 1; } &
     exec ${entry.join(' ')}`);
   assert.equal(status, 0, `${stdout}${stderr}`);
-  assert.match(stdout, /^Started\n(note: .*\n)?Restarted: pid .*\n(Moved .*\n)?src .*\ntcp:0:interface=127\.0\.0\.1 .*\n1$/m);
+  assert.match(
+    stdout,
+    /^Started\n(note: .*\n)?Restarted: pid .*\n(Moved .*\n)?src .*\ntcp:0:interface=127\.0\.0\.1 .*\n1$/m,
+  );
 });

@@ -41,7 +41,10 @@ test('too little room is told, for descriptors and for data', () => {
   sendMessage(a, new Uint8Array(100), { fds: [a, b] });
   const message = receiveMessage(b, { size: 10 });
   assert.ok(message !== null);
-  assert.deepEqual([message.data.length, message.fds.length, message.fdsTruncated, message.dataTruncated], [10, 0, true, true]);
+  assert.deepEqual(
+    [message.data.length, message.fds.length, message.fdsTruncated, message.dataTruncated],
+    [10, 0, true, true],
+  );
 });
 
 test('nothing to read is null, the end is empty, and a peer that is gone is EPIPE', () => {

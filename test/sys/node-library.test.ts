@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 const skip = 'Deno' in globalThis && 'Deno has no such warning';
 const libc = new URL('../../src/sys/libc.ts', import.meta.url).href;
 
-test('calling C prints no warning of its own, and hides nobody else\'s', { skip, timeout: 60_000 }, async () => {
+test("calling C prints no warning of its own, and hides nobody else's", { skip, timeout: 60_000 }, async () => {
   const script = `
     const { libc } = await import(${JSON.stringify(libc)});
     process.emitWarning('an earlier one', 'ExperimentalWarning');
@@ -22,6 +22,11 @@ test('without a foreign function interface the error says what to use', { skip, 
   const script = `
     const { libc } = await import(${JSON.stringify(libc)});
     try { libc(); } catch (error) { console.log(error.name, error.hint); }`;
-  const { stdout } = await promisify(execFile)(process.execPath, ['--no-experimental-ffi', '--input-type=module', '-e', script]);
+  const { stdout } = await promisify(execFile)(process.execPath, [
+    '--no-experimental-ffi',
+    '--input-type=module',
+    '-e',
+    script,
+  ]);
   assert.match(stdout, /^GraceError use Node 26/);
 });

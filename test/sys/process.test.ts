@@ -28,15 +28,19 @@ test('there is no child to reap where none has ended', () => {
   assert.equal(reapChild(process.pid), null);
 });
 
-test('a process is signalled through its descriptor, and not when it has ended', { ...onLinux, timeout: 60_000 }, async () => {
-  const child = spawn('cat', { stdio: ['pipe', 'ignore', 'ignore'] });
-  await once(child, 'spawn');
-  const processFd = openProcess(child.pid!);
-  assert.ok(processFd !== null);
-  signalProcess(processFd, 15);
-  const [, signal] = await once(child, 'exit');
-  assert.equal(signal, 'SIGTERM');
-  assert.throws(() => signalProcess(processFd, 15), { code: 'ESRCH' });
-  closeFd(processFd);
-  assert.equal(openProcess(child.pid!), null);
-});
+test(
+  'a process is signalled through its descriptor, and not when it has ended',
+  { ...onLinux, timeout: 60_000 },
+  async () => {
+    const child = spawn('cat', { stdio: ['pipe', 'ignore', 'ignore'] });
+    await once(child, 'spawn');
+    const processFd = openProcess(child.pid!);
+    assert.ok(processFd !== null);
+    signalProcess(processFd, 15);
+    const [, signal] = await once(child, 'exit');
+    assert.equal(signal, 'SIGTERM');
+    assert.throws(() => signalProcess(processFd, 15), { code: 'ESRCH' });
+    closeFd(processFd);
+    assert.equal(openProcess(child.pid!), null);
+  },
+);

@@ -5,7 +5,16 @@ import { test } from 'node:test';
 import { closeFd, inodeOf, isCloseOnExec, openFd } from '../../src/sys/descriptor.ts';
 import { listenQueueLength } from '../../src/sys/listen-queue.ts';
 import {
-  acceptSocket, bindSocket, connectSocket, isListeningStream, listenSocket, openSocket, openSocketPair, peerCredentials, peerName, socketName,
+  acceptSocket,
+  bindSocket,
+  connectSocket,
+  isListeningStream,
+  listenSocket,
+  openSocket,
+  openSocketPair,
+  peerCredentials,
+  peerName,
+  socketName,
 } from '../../src/sys/socket.ts';
 import { SystemError } from '../../src/sys/system-error.ts';
 
@@ -50,7 +59,8 @@ test('an error has the name, the number and the call', () => {
   try {
     assert.throws(
       () => bindSocket(fd, { family: 'inet', host: '127.0.0.1', port: listener.port }),
-      (error) => error instanceof SystemError && error.code === 'EADDRINUSE' && error.errno < 0 && error.syscall === 'bind',
+      (error) =>
+        error instanceof SystemError && error.code === 'EADDRINUSE' && error.errno < 0 && error.syscall === 'bind',
     );
   } finally {
     closeFd(fd);
@@ -79,7 +89,9 @@ test('the kernel tells the length of an accept queue', { skip: process.platform 
 test('a connect to nobody is refused', { skip: process.platform !== 'linux' && 'Linux only' }, () => {
   const fd = openSocket('unix');
   try {
-    assert.throws(() => connectSocket(fd, { family: 'unix', path: `\0nobody-${process.pid}` }), { code: 'ECONNREFUSED' });
+    assert.throws(() => connectSocket(fd, { family: 'unix', path: `\0nobody-${process.pid}` }), {
+      code: 'ECONNREFUSED',
+    });
   } finally {
     closeFd(fd);
   }

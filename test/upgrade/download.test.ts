@@ -27,8 +27,14 @@ test('a download does not follow where http does not lead, nor in circles', { ti
   await server.publish('0.1.0');
   server.spoil(/grace\.1$/, { redirect: 'file:///etc/passwd' });
   server.spoil(/grace\.fish$/, { redirect: '/latest/download/grace.fish' });
-  await assert.rejects(downloadBytes(new URL(`${server.url}/latest/download/grace.1`), bounds), /cannot download .*: it leads to file:.*, which is not secure/);
-  await assert.rejects(downloadBytes(new URL(`${server.url}/latest/download/grace.fish`), bounds), /more than 5 redirects/);
+  await assert.rejects(
+    downloadBytes(new URL(`${server.url}/latest/download/grace.1`), bounds),
+    /cannot download .*: it leads to file:.*, which is not secure/,
+  );
+  await assert.rejects(
+    downloadBytes(new URL(`${server.url}/latest/download/grace.fish`), bounds),
+    /more than 5 redirects/,
+  );
 });
 
 test('a download ends at its limits of size, silence and time, and when it is cut off', { timeout }, async (t) => {
@@ -42,7 +48,10 @@ test('a download ends at its limits of size, silence and time, and when it is cu
   server.spoil(/grace\.bash$/, 'truncated');
   await assert.rejects(downloadBytes(url('grace.bash'), bounds), /cannot download/);
   await assert.rejects(downloadBytes(url('none'), bounds), NotFoundError);
-  await assert.rejects(downloadBytes(new URL('http://127.0.0.1:1/'), bounds), /cannot download .*ECONNREFUSED|bad port/);
+  await assert.rejects(
+    downloadBytes(new URL('http://127.0.0.1:1/'), bounds),
+    /cannot download .*ECONNREFUSED|bad port/,
+  );
 });
 
 test('a download that is given up rejects with the reason of the signal', { timeout }, async (t) => {
@@ -51,7 +60,10 @@ test('a download that is given up rejects with the reason of the signal', { time
   server.spoil(/grace\.1$/, 'silent');
   const aborter = new AbortController();
   const file = join(makeTempDir(t), 'file');
-  const downloading = downloadFile(new URL(`${server.url}/latest/download/grace.1`), file, { ...bounds, signal: aborter.signal });
+  const downloading = downloadFile(new URL(`${server.url}/latest/download/grace.1`), file, {
+    ...bounds,
+    signal: aborter.signal,
+  });
   aborter.abort(new Error('interrupted'));
   await assert.rejects(downloading, /interrupted/);
   assert.equal(existsSync(file), false);

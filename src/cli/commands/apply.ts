@@ -23,7 +23,8 @@ export async function run(context: Context, input: Input): Promise<number> {
     await bringAbout(file, context, input);
     return 0;
   }
-  if (file === '-') throw new GraceError('--watch follows a file, and - is standard input', { code: 'ERR_GRACE_USAGE' });
+  if (file === '-')
+    throw new GraceError('--watch follows a file, and - is standard input', { code: 'ERR_GRACE_USAGE' });
   const path = resolve(context.cwd, file);
   for (;;) {
     const seen = stampOf(path);
@@ -52,8 +53,22 @@ async function bringAbout(file: string, context: Context, input: Input): Promise
   const print = (change: Change) => void (input.has('json') || printLine(stdout, describe(change)));
   if (input.has('dry-run')) changes.forEach(print);
   else await applyAll(changes, { context, check: !input.has('no-check'), timeoutMs, print });
-  if (input.has('json')) printJson(context, { changes: changes.map(({ verb, rule }) => ({ change: verb, src: rule.src.typed, ...(verb === 'stop' ? {} : { dst: rule.dst.typed }) })), isDryRun: input.has('dry-run') });
-  else printLine(stdout, changes.length === 0 ? 'No changes' : `${input.has('dry-run') ? 'Would apply' : 'Applied'} ${changes.length} changes`);
+  if (input.has('json'))
+    printJson(context, {
+      changes: changes.map(({ verb, rule }) => ({
+        change: verb,
+        src: rule.src.typed,
+        ...(verb === 'stop' ? {} : { dst: rule.dst.typed }),
+      })),
+      isDryRun: input.has('dry-run'),
+    });
+  else
+    printLine(
+      stdout,
+      changes.length === 0
+        ? 'No changes'
+        : `${input.has('dry-run') ? 'Would apply' : 'Applied'} ${changes.length} changes`,
+    );
 }
 
 async function read(file: string, { cwd, readStdin }: Context): Promise<string> {
@@ -66,12 +81,17 @@ async function read(file: string, { cwd, readStdin }: Context): Promise<string> 
 
 /** The least that makes the one of the other: what is stopped makes room first. */
 function changesTo(wanted: readonly FileRule[], present: readonly FileRule[]): Change[] {
-  const change = (verb: Change['verb']) => (rule: FileRule): Change => ({ verb, rule });
+  const change =
+    (verb: Change['verb']) =>
+    (rule: FileRule): Change => ({ verb, rule });
   const counterpart = (rule: FileRule) => present.find((each) => each.listenKey === rule.listenKey);
   const isOther = (rule: FileRule) => {
     const before = counterpart(rule);
     // A name that the file does not speak of stays.
-    return before !== undefined && (before.key !== rule.key || (rule.src.name !== undefined && rule.src.name !== before.src.name));
+    return (
+      before !== undefined &&
+      (before.key !== rule.key || (rule.src.name !== undefined && rule.src.name !== before.src.name))
+    );
   };
   return [
     ...present.filter((rule) => !wanted.some((each) => each.listenKey === rule.listenKey)).map(change('stop')),
@@ -91,18 +111,28 @@ async function applyAll(changes: readonly Change[], { context, check, timeoutMs,
   /** Connections of rules that were stopped finish beside all the rest. */
   const stops: Promise<unknown>[] = [];
   for (const [done, change] of changes.entries()) {
-    const { verb, rule: { src, dst } } = change;
+    const {
+      verb,
+      rule: { src, dst },
+    } = change;
     try {
       if (verb === 'stop') stops.push((await stopListening(context, { src, timeoutMs })).ended);
       else {
         const isUpsert = verb === 'switch';
-        const { notes } = await call(dir, { command: 'start', src, dst, ...(isUpsert ? { switch: true, check } : {}) }, { signal });
+        const { notes } = await call(
+          dir,
+          { command: 'start', src, dst, ...(isUpsert ? { switch: true, check } : {}) },
+          { signal },
+        );
         for (const note of notes) printNote(context, note);
       }
     } catch (error) {
       await Promise.allSettled(stops);
       const { hint, code } = error instanceof GraceError ? error : { hint: undefined, code: undefined };
-      throw new GraceError(`${describe(change)}: ${errorMessage(error)} (${done} of ${changes.length} changes were made)`, { hint, code, cause: error });
+      throw new GraceError(
+        `${describe(change)}: ${errorMessage(error)} (${done} of ${changes.length} changes were made)`,
+        { hint, code, cause: error },
+      );
     }
     print(change);
   }
@@ -110,7 +140,10 @@ async function applyAll(changes: readonly Change[], { context, check, timeoutMs,
 }
 
 /** Resolves when nobody is accepted any more, with what then waits for the connections. */
-async function stopListening({ dir, signal }: Context, { src, timeoutMs }: { src: FileRule['src']; timeoutMs: number }): Promise<{ ended: Promise<unknown> }> {
+async function stopListening(
+  { dir, signal }: Context,
+  { src, timeoutMs }: { src: FileRule['src']; timeoutMs: number },
+): Promise<{ ended: Promise<unknown> }> {
   const { promise: hasStopped, resolve: stopped } = Promise.withResolvers<void>();
   const { name: _, ...source } = src;
   const ended = call(dir, { command: 'stop', src: source, timeoutMs }, { signal, onProgress: () => stopped() });

@@ -13,7 +13,10 @@ import { readDestination, readSource } from '../endpoint-text.ts';
 export async function run({ dir, programs, cwd, env }: Context, input: Input): Promise<number> {
   return await programs.daemon({
     dir,
-    rules: readRules(input.args.flatMap((text) => text ?? []), cwd),
+    rules: readRules(
+      input.args.flatMap((text) => text ?? []),
+      cwd,
+    ),
     keeper: input.has('no-keeper') ? false : undefined,
     log: readLog(input.value('log') ?? env[logVariable], cwd),
     settings: readSettings(input.value),
@@ -27,7 +30,10 @@ function readRules(texts: readonly string[], cwd: string): GivenRule[] {
   const places = rules.map(({ src }) => listenKey(parseServer(src.absolute)));
   const second = places.findIndex((place, index) => places.indexOf(place) !== index);
   if (second === -1) return rules;
-  throw new GraceError(`${quoted(texts[places.indexOf(places[second]!)]!)} and ${quoted(texts[second]!)} are for the same address`, { hint: 'a source has one destination', code: 'ERR_GRACE_USAGE' });
+  throw new GraceError(
+    `${quoted(texts[places.indexOf(places[second]!)]!)} and ${quoted(texts[second]!)} are for the same address`,
+    { hint: 'a source has one destination', code: 'ERR_GRACE_USAGE' },
+  );
 }
 
 /** `SRC=DST`, which is taken apart at the one "=" that has an endpoint on either side. */
@@ -45,9 +51,18 @@ function readRule(text: string, cwd: string): GivenRule {
     else found.push({ src, dst });
   }
   const [rule, other] = found;
-  if (!rule && why) throw new GraceError(`${quoted(text)} is no rule: ${why.message}`, { hint: why.hint, code: 'ERR_GRACE_USAGE' });
-  if (!rule) throw new GraceError(`${quoted(text)} is no rule`, { hint: 'a rule is SRC=DST, as in 8080=app:9001 or tcp:8080:interface=127.0.0.1=tcp:app:9001; see: grace help endpoints', code: 'ERR_GRACE_USAGE' });
-  if (other) throw new GraceError(`${quoted(text)} can be read in two ways: from ${quoted(rule.src.typed)} to ${quoted(rule.dst.typed)}, or from ${quoted(other.src.typed)} to ${quoted(other.dst.typed)}`, { hint: 'start it with: grace start SRC DST', code: 'ERR_GRACE_USAGE' });
+  if (!rule && why)
+    throw new GraceError(`${quoted(text)} is no rule: ${why.message}`, { hint: why.hint, code: 'ERR_GRACE_USAGE' });
+  if (!rule)
+    throw new GraceError(`${quoted(text)} is no rule`, {
+      hint: 'a rule is SRC=DST, as in 8080=app:9001 or tcp:8080:interface=127.0.0.1=tcp:app:9001; see: grace help endpoints',
+      code: 'ERR_GRACE_USAGE',
+    });
+  if (other)
+    throw new GraceError(
+      `${quoted(text)} can be read in two ways: from ${quoted(rule.src.typed)} to ${quoted(rule.dst.typed)}, or from ${quoted(other.src.typed)} to ${quoted(other.dst.typed)}`,
+      { hint: 'start it with: grace start SRC DST', code: 'ERR_GRACE_USAGE' },
+    );
   return rule;
 }
 

@@ -39,13 +39,23 @@ function longRow(text: string, side: Side): Explanation[] {
   return long === null ? [] : [{ name: 'endpoint', value: long, meaning: 'the long form' }];
 }
 
-type Meaning = { endpoint: ServerEndpoint | ClientEndpoint; warnings: readonly string[]; advice: readonly string[]; rows: readonly Explanation[] };
+type Meaning = {
+  endpoint: ServerEndpoint | ClientEndpoint;
+  warnings: readonly string[];
+  advice: readonly string[];
+  rows: readonly Explanation[];
+};
 
 function readServer(text: string, { cwd, env }: Context): Meaning {
   const endpoint = parseServer(text);
   // The sockets of systemd are for the process that is going to serve, which this one is not.
   const advice: string[] = [];
-  const warnings = checkServer(resolvePaths(endpoint, cwd), { text, env, isServing: false, advise: (each) => void advice.push(each) });
+  const warnings = checkServer(resolvePaths(endpoint, cwd), {
+    text,
+    env,
+    isServing: false,
+    advise: (each) => void advice.push(each),
+  });
   return { endpoint, warnings, advice, rows: explainServer(endpoint) };
 }
 
@@ -60,5 +70,10 @@ function readClient(text: string, { cwd }: Context): Meaning {
 function formatExplanation(rows: readonly Explanation[]): string {
   const nameWidth = Math.max(...rows.map(({ name }) => name.length));
   const valueWidth = Math.min(24, Math.max(...rows.map(({ value }) => visible(value).length)));
-  return rows.map(({ name, value, meaning }) => `${name.padEnd(nameWidth)}  ${visible(value).padEnd(valueWidth)}  ${visible(meaning)}`).join('\n');
+  return rows
+    .map(
+      ({ name, value, meaning }) =>
+        `${name.padEnd(nameWidth)}  ${visible(value).padEnd(valueWidth)}  ${visible(meaning)}`,
+    )
+    .join('\n');
 }

@@ -47,14 +47,21 @@ async function copyFile({ signal }: Context, path: string, { follow }: Choice, p
 }
 
 /** journalctl reads the journal, and knows how to go on. What concerns one SRC is picked out of what it prints. */
-async function copyJournal({ signal }: Context, { unit, ofUser }: { unit: string; ofUser: boolean }, { src, last, sinceMs, follow }: Choice, printer: LogPrinter): Promise<number> {
+async function copyJournal(
+  { signal }: Context,
+  { unit, ofUser }: { unit: string; ofUser: boolean },
+  { src, last, sinceMs, follow }: Choice,
+  printer: LogPrinter,
+): Promise<number> {
   const args = ['--no-pager', '--quiet', '--output=short-iso', ...(ofUser ? ['--user'] : []), '--unit', unit];
   if (sinceMs !== null) args.push(`--since=@${Math.floor(sinceMs / 1000)}`);
   args.push(`--lines=${last === null || src !== null ? 'all' : last}`, ...(follow ? ['--follow'] : []));
   const child = spawn('journalctl', args, { stdio: ['ignore', 'pipe', 'inherit'], signal });
   const failed = once(child, 'error').then(([error]) => {
     signal.throwIfAborted();
-    throw new GraceError(`cannot run journalctl: ${(error as Error).message}`, { hint: `the log is in the journal of ${unit}` });
+    throw new GraceError(`cannot run journalctl: ${(error as Error).message}`, {
+      hint: `the log is in the journal of ${unit}`,
+    });
   });
   const copied = (async () => {
     for await (const bytes of child.stdout) {
@@ -70,7 +77,8 @@ async function copyJournal({ signal }: Context, { unit, ofUser }: { unit: string
 
 function readCount(text: string | undefined): number | null {
   if (text === undefined) return null;
-  if (!/^[0-9]{1,9}$/.test(text)) throw new GraceError(`-n takes a number of lines, not "${text}"`, { code: 'ERR_GRACE_USAGE' });
+  if (!/^[0-9]{1,9}$/.test(text))
+    throw new GraceError(`-n takes a number of lines, not "${text}"`, { code: 'ERR_GRACE_USAGE' });
   return Number(text);
 }
 
@@ -79,6 +87,9 @@ function readSince(text: string | undefined): number | null {
   if (text === undefined) return null;
   const date = /^[0-9]{4}-/.test(text) ? Date.parse(text) : Number.NaN;
   if (!Number.isNaN(date)) return date;
-  if (/^[0-9]{4}-/.test(text)) throw new GraceError(`cannot read --since "${text}": expected a time as 2026-01-31T12:00 or a duration as 10m`, { code: 'ERR_GRACE_USAGE' });
+  if (/^[0-9]{4}-/.test(text))
+    throw new GraceError(`cannot read --since "${text}": expected a time as 2026-01-31T12:00 or a duration as 10m`, {
+      code: 'ERR_GRACE_USAGE',
+    });
   return Date.now() - parseDuration(text, '--since');
 }

@@ -22,11 +22,16 @@ export async function run(context: Context, input: Input): Promise<number> {
 }
 
 /** What a restart has done: a line of the processes, one of what moved, one of what stays and why. `dir`: of which of several daemons. */
-export function describeRestart({ oldPid, newPid, oldVersion, newVersion, moved = 0, movedTls = 0, draining, why }: Result<'restart'>, dir?: string): string {
+export function describeRestart(
+  { oldPid, newPid, oldVersion, newVersion, moved = 0, movedTls = 0, draining, why }: Result<'restart'>,
+  dir?: string,
+): string {
   return [
     `Restarted${dir === undefined ? '' : ` ${dir}`}: pid ${oldPid} (${oldVersion}) -> pid ${newPid} (${newVersion})`,
     ...(moved > 0 ? [`Moved ${counted(moved, 'connection')} (${movedTls} with TLS)`] : []),
-    ...(draining > 0 ? [`${counted(draining, 'open connection')} will finish in the old process${why === undefined ? '' : `: ${why}`}`] : []),
+    ...(draining > 0
+      ? [`${counted(draining, 'open connection')} will finish in the old process${why === undefined ? '' : `: ${why}`}`]
+      : []),
   ].join('\n');
 }
 
@@ -35,7 +40,10 @@ function executableAt(file: string): Invocation {
     if (!statSync(file).isFile()) throw new GraceError('it is not a file');
     accessSync(file, constants.X_OK);
   } catch (error) {
-    throw new GraceError(`cannot restart with ${file}: ${reasonOf(error)}`, { hint: 'nothing was changed; name an executable with --exec PATH', cause: error });
+    throw new GraceError(`cannot restart with ${file}: ${reasonOf(error)}`, {
+      hint: 'nothing was changed; name an executable with --exec PATH',
+      cause: error,
+    });
   }
   return { file, args: [] };
 }

@@ -21,7 +21,8 @@ export async function run(context: Context, input: Input): Promise<number> {
   const { src, dst } = readPair({ command: 'start', src: argument(input, 0), dst: argument(input, 1), cwd });
   const name = readName(input);
   const isSwitch = input.has('switch');
-  if (input.has('no-check') && !isSwitch) throw new GraceError('--no-check is for --switch, and there is no --switch', { code: 'ERR_GRACE_USAGE' });
+  if (input.has('no-check') && !isSwitch)
+    throw new GraceError('--no-check is for --switch, and there is no --switch', { code: 'ERR_GRACE_USAGE' });
   const check = readCheck(input);
   const onNote = (note: string) => printNote(context, note);
   let isLaunched = false;
@@ -30,20 +31,48 @@ export async function run(context: Context, input: Input): Promise<number> {
     checkServer(parseServer(src.absolute), { text: src.typed, isServing: false });
     checkClient(parseClient(dst.absolute), { text: dst.typed });
   };
-  const answer = startWithDaemon({ dir, self, onNote, beforeLaunch, onLaunch, request: { command: 'start', src: name === undefined ? src : { ...src, name }, dst, ...(isSwitch ? { switch: true, check } : {}), ...(typeof check === 'object' ? { check } : {}) } });
-  const { changed, notes, ofDestination = [] } = await answer.catch(async (error: unknown) => {
-    if (isLaunched && (await servesRules(context))) onNote(`a daemon was started in the background all the same, and serves the rules that are kept in ${dir}`);
+  const answer = startWithDaemon({
+    dir,
+    self,
+    onNote,
+    beforeLaunch,
+    onLaunch,
+    request: {
+      command: 'start',
+      src: name === undefined ? src : { ...src, name },
+      dst,
+      ...(isSwitch ? { switch: true, check } : {}),
+      ...(typeof check === 'object' ? { check } : {}),
+    },
+  });
+  const {
+    changed,
+    notes,
+    ofDestination = [],
+  } = await answer.catch(async (error: unknown) => {
+    if (isLaunched && (await servesRules(context)))
+      onNote(`a daemon was started in the background all the same, and serves the rules that are kept in ${dir}`);
     throw error;
   });
   notes.forEach(onNote);
   // A script that starts the rule before the server knows; a person may have mistyped it.
   if (isTTY) ofDestination.forEach(onNote);
-  if (input.has('json')) printJson(context, { src: src.typed, dst: dst.typed, ...(name === undefined ? {} : { name }), changed, notes: [...notes, ...ofDestination] });
+  if (input.has('json'))
+    printJson(context, {
+      src: src.typed,
+      dst: dst.typed,
+      ...(name === undefined ? {} : { name }),
+      changed,
+      notes: [...notes, ...ofDestination],
+    });
   else printLine(stdout, 'Started');
-  if (isLaunched && input.value('dir') === undefined && dir !== serviceDir && hasDaemon(serviceDir)) onNote(`this is a daemon of its own, in ${dir}; the service's is another: grace -d ${serviceDir} …`);
+  if (isLaunched && input.value('dir') === undefined && dir !== serviceDir && hasDaemon(serviceDir))
+    onNote(`this is a daemon of its own, in ${dir}; the service's is another: grace -d ${serviceDir} …`);
   else if (isTTY && isLaunched) onNote(`a daemon was started in the background, with the state dir ${dir}`);
   if (isTTY && changed && listensEverywhere(parseServer(src.absolute))) {
-    onNote(`${src.typed} takes connections from every network of this machine; add :interface=127.0.0.1 for this machine only`);
+    onNote(
+      `${src.typed} takes connections from every network of this machine; add :interface=127.0.0.1 for this machine only`,
+    );
   }
   return 0;
 }
@@ -60,7 +89,10 @@ async function servesRules({ dir, signal }: Context): Promise<boolean> {
 function readName(input: Input): string | undefined {
   const name = input.value('name');
   if (name === undefined || isRuleName(name)) return name;
-  throw new GraceError(`--name takes a word of letters, digits, ".", "-" and "_" that begins with a letter and is no type of endpoint, not ${quoted(name)}`, { code: 'ERR_GRACE_USAGE' });
+  throw new GraceError(
+    `--name takes a word of letters, digits, ".", "-" and "_" that begins with a letter and is no type of endpoint, not ${quoted(name)}`,
+    { code: 'ERR_GRACE_USAGE' },
+  );
 }
 
 /** The default of `tcp` and `ssl`, which is easily meant otherwise; an address that was written was meant. */

@@ -29,11 +29,28 @@ export async function run(context: Context, input: Input): Promise<number> {
 async function mustBeHealthy({ dir, signal }: Context): Promise<void> {
   const { rows } = await call(dir, { command: 'ls' }, { signal });
   const failed = rows.flatMap(({ src, error }) => (error === undefined ? [] : [`${src}: ${error}`]));
-  if (failed.length > 0) throw new GraceError(`${counted(failed.length, 'rule')} cannot be served: ${failed.join('; ')}`, { hint: 'it is tried again and again; see: grace ls' });
+  if (failed.length > 0)
+    throw new GraceError(`${counted(failed.length, 'rule')} cannot be served: ${failed.join('; ')}`, {
+      hint: 'it is tried again and again; see: grace ls',
+    });
 }
 
 async function describe(context: Context, result: StatusResult): Promise<string> {
-  const { pid, version, uptimeMs, engine, engineReason, dir, log, rules, connections, keeper, generations, problems = [], warnings = [] } = result;
+  const {
+    pid,
+    version,
+    uptimeMs,
+    engine,
+    engineReason,
+    dir,
+    log,
+    rules,
+    connections,
+    keeper,
+    generations,
+    problems = [],
+    warnings = [],
+  } = result;
   const facts = [
     ['status', paint(context, 'green', 'running')],
     ['pid', String(pid)],
@@ -45,7 +62,10 @@ async function describe(context: Context, result: StatusResult): Promise<string>
     ...(log === undefined ? [] : [['log', log === '-' ? 'standard error' : visible(log)] as const]),
     ['rules', String(rules)],
     ['connections', String(connections)],
-    ['generations', generations.length > 1 ? `1 serving, ${counted(generations.length - 1, 'older one')} draining` : '1'],
+    [
+      'generations',
+      generations.length > 1 ? `1 serving, ${counted(generations.length - 1, 'older one')} draining` : '1',
+    ],
     ...problems.map((problem) => ['problem', visible(problem)] as const),
     ...warnings.map((warning) => ['warning', visible(warning)] as const),
   ] as const;
@@ -56,7 +76,12 @@ async function describe(context: Context, result: StatusResult): Promise<string>
 
 function generationTable(generations: StatusResult['generations']): Promise<string> {
   return formatTable(
-    [{ title: 'pid', align: 'right' }, { title: 'version' }, { title: 'connections', align: 'right' }, { title: 'since' }],
+    [
+      { title: 'pid', align: 'right' },
+      { title: 'version' },
+      { title: 'connections', align: 'right' },
+      { title: 'since' },
+    ],
     generations.map(({ pid, version, connections, since }) => [String(pid), version, String(connections), since]),
   );
 }

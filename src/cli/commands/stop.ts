@@ -17,10 +17,14 @@ export async function run(context: Context, input: Input): Promise<number> {
   const [typed] = input.args;
   const timeoutMs = parseDuration(input.value('timeout') ?? '30s', '--timeout');
   const announce = input.value('announce');
-  if (announce !== undefined && typed !== undefined) throw new GraceError('--announce is for the whole daemon, and SRC names a rule', { code: 'ERR_GRACE_USAGE' });
+  if (announce !== undefined && typed !== undefined)
+    throw new GraceError('--announce is for the whole daemon, and SRC names a rule', { code: 'ERR_GRACE_USAGE' });
   const announceMs = announce === undefined ? {} : { announceMs: parseDuration(announce, '--announce') };
   const request = { command: 'stop', timeoutMs: input.has('now') ? 0 : timeoutMs, ...announceMs } as const;
-  const { closed, pids } = await callWithStatusLine(context, typed === undefined ? request : { ...request, src: readSource(typed, cwd) });
+  const { closed, pids } = await callWithStatusLine(
+    context,
+    typed === undefined ? request : { ...request, src: readSource(typed, cwd) },
+  );
   if (typed === undefined) await waitUntilGone(pids, { dir, signal });
   if (input.has('json')) {
     printJson(context, { ...(typed === undefined ? {} : { src: typed }), closed, pids });
@@ -28,12 +32,18 @@ export async function run(context: Context, input: Input): Promise<number> {
   }
   printLine(stdout, 'Stopped');
   if (closed > 0) {
-    printLine(stdout, `${counted(closed, 'connection')} closed${request.timeoutMs > 0 ? ` after ${formatExactly(request.timeoutMs)}` : ''}`);
+    printLine(
+      stdout,
+      `${counted(closed, 'connection')} closed${request.timeoutMs > 0 ? ` after ${formatExactly(request.timeoutMs)}` : ''}`,
+    );
   }
   return 0;
 }
 
-async function callWithStatusLine(context: Context, request: Parameters<typeof call<'stop'>>[1]): ReturnType<typeof call<'stop'>> {
+async function callWithStatusLine(
+  context: Context,
+  request: Parameters<typeof call<'stop'>>[1],
+): ReturnType<typeof call<'stop'>> {
   using line = new StatusLine(context);
   return await call<'stop'>(context.dir, request, {
     signal: context.signal,
@@ -42,12 +52,17 @@ async function callWithStatusLine(context: Context, request: Parameters<typeof c
 }
 
 /** A daemon answers just before its process ends; who starts the next one at once must not meet the old one. */
-async function waitUntilGone(pids: readonly number[], { dir, signal }: { dir: string; signal: AbortSignal }): Promise<void> {
+async function waitUntilGone(
+  pids: readonly number[],
+  { dir, signal }: { dir: string; signal: AbortSignal },
+): Promise<void> {
   const deadline = performance.now() + goneTimeoutMs;
   for (const pid of pids) {
     while (isRunning(pid)) {
       if (performance.now() > deadline) {
-        throw new GraceError(`the daemon in ${dir} said that it stops, but its process ${pid} still runs`, { hint: 'see: grace logs' });
+        throw new GraceError(`the daemon in ${dir} said that it stops, but its process ${pid} still runs`, {
+          hint: 'see: grace logs',
+        });
       }
       await delay(5, undefined, { signal }); // the end of a process that is no child has no event to wait for
     }

@@ -15,12 +15,19 @@ export async function run(context: Context, input: Input): Promise<number> {
   const timeout = input.value('timeout');
   const isForAnswer = input.value('check-http') !== undefined;
   if (timeout !== undefined && !input.has('wait') && !isForAnswer) {
-    throw new GraceError('--timeout limits --wait and --check-http, and there is neither', { hint: 'to wait until earlier destinations have no connection left, add --wait', code: 'ERR_GRACE_USAGE' });
+    throw new GraceError('--timeout limits --wait and --check-http, and there is neither', {
+      hint: 'to wait until earlier destinations have no connection left, add --wait',
+      code: 'ERR_GRACE_USAGE',
+    });
   }
   const timeoutMs = timeout === undefined ? null : parseDuration(timeout, '--timeout');
   // With both, the time is the wait's, which may be long; the answer to a check is not waited for longer because of it.
-  const answerMs = timeoutMs === null ? answerTimeoutMs : input.has('wait') ? Math.min(timeoutMs, answerTimeoutMs) : timeoutMs;
-  const check = readCheck(input, { timeoutMs: answerMs, ...(timeoutMs !== null && !input.has('wait') && { limitMs: timeoutMs }) });
+  const answerMs =
+    timeoutMs === null ? answerTimeoutMs : input.has('wait') ? Math.min(timeoutMs, answerTimeoutMs) : timeoutMs;
+  const check = readCheck(input, {
+    timeoutMs: answerMs,
+    ...(timeoutMs !== null && !input.has('wait') && { limitMs: timeoutMs }),
+  });
   const { changed, notes } = await call(dir, { command: 'switch', src, dst, check }, { signal });
   for (const note of notes) printNote(context, note);
   if (!input.has('json')) printLine(stdout, 'Switched');

@@ -15,10 +15,17 @@ export function run(context: Context, input: Input): number {
   if (!isExecutable) stderr.write(`note: this grace is no executable; the file is for ${defaultPaths.executable}\n`);
   const executable = isExecutable ? self.file : defaultPaths.executable;
   for (const path of [executable, dir]) {
-    if (/[^\w/.,+@:-]/.test(path)) throw new GraceError(`cannot put "${path}" into a file for ${kind}: it has a character that such files take for something else`, { hint: 'use a path of letters, digits and / . , + @ : _ -' });
+    if (/[^\w/.,+@:-]/.test(path))
+      throw new GraceError(
+        `cannot put "${path}" into a file for ${kind}: it has a character that such files take for something else`,
+        { hint: 'use a path of letters, digits and / . , + @ : _ -' },
+      );
   }
   const group = input.value('socket-group') ?? null;
-  if (group !== null && !/^([A-Za-z_][\w.-]*|[0-9]+)$/.test(group)) throw new GraceError(`--socket-group takes the name or number of a group, not ${quoted(group)}`, { code: 'ERR_GRACE_USAGE' });
+  if (group !== null && !/^([A-Za-z_][\w.-]*|[0-9]+)$/.test(group))
+    throw new GraceError(`--socket-group takes the name or number of a group, not ${quoted(group)}`, {
+      code: 'ERR_GRACE_USAGE',
+    });
   stdout.write(unitText(kind, { executable, dir }, group));
   return 0;
 }

@@ -23,23 +23,42 @@ export async function run(context: Context, input: Input): Promise<number> {
   const timeoutMs = parseDuration(input.value('timeout') ?? '10s', '--timeout');
   const place = releasePlace(context, input);
   if (!input.has('check') && self.args.length > 0) {
-    throw new GraceError('cannot upgrade: grace runs from its source here', { hint: 'an upgrade replaces the executable that "npm run build" makes' });
+    throw new GraceError('cannot upgrade: grace runs from its source here', {
+      hint: 'an upgrade replaces the executable that "npm run build" makes',
+    });
   }
   prepareDownloads(context.env);
   const release = await findRelease(place, wanted, signal);
   const order = compareVersions(release.version, version);
   const isCheck = input.has('check');
   if (order === 0 || (order < 0 && wanted === null) || isCheck) {
-    if (input.has('json')) printJson(context, { version, available: release.version, isNewer: order > 0, changed: false });
+    if (input.has('json'))
+      printJson(context, { version, available: release.version, isNewer: order > 0, changed: false });
     else printLine(stdout, compared({ release, version, isWanted: wanted !== null }));
     return isCheck && order > 0 ? newerExitCode : 0;
   }
-  const { target, restarted, others } = await withStatusLine(context, (onStep) => upgrade({ place, release, dir, self, version, timeoutMs, signal, onStep }));
-  const failed = others.flatMap(({ dir: other, outcome }) => (outcome instanceof GraceError ? [`the daemon in ${other} was not restarted: ${outcome.message}; to do it: grace -d ${other} restart`] : []));
+  const { target, restarted, others } = await withStatusLine(context, (onStep) =>
+    upgrade({ place, release, dir, self, version, timeoutMs, signal, onStep }),
+  );
+  const failed = others.flatMap(({ dir: other, outcome }) =>
+    outcome instanceof GraceError
+      ? [`the daemon in ${other} was not restarted: ${outcome.message}; to do it: grace -d ${other} restart`]
+      : [],
+  );
   const notes = [...failed, ...(await refreshShared(target))];
   if (input.has('json')) {
-    const done = others.flatMap(({ dir: other, outcome }) => (outcome instanceof GraceError ? [] : [{ dir: other, ...outcome }]));
-    printJson(context, { version, available: release.version, isNewer: order > 0, changed: true, target, restarted: [...(restarted ? [{ dir, ...restarted }] : []), ...done], notes });
+    const done = others.flatMap(({ dir: other, outcome }) =>
+      outcome instanceof GraceError ? [] : [{ dir: other, ...outcome }],
+    );
+    printJson(context, {
+      version,
+      available: release.version,
+      isNewer: order > 0,
+      changed: true,
+      target,
+      restarted: [...(restarted ? [{ dir, ...restarted }] : []), ...done],
+      notes,
+    });
   } else {
     printLine(stdout, `${order < 0 ? 'Downgraded' : 'Upgraded'} ${target}: ${version} -> ${release.version}`);
     if (restarted) printLine(stdout, describeRestart(restarted));
@@ -64,18 +83,33 @@ function compared({ release, version, isWanted }: { release: Release; version: s
 function releasePlace({ env, cwd }: Context, input: Input): ReleasePlace {
   const named = input.value('from') ?? (env['GRACE_RELEASE_URL'] || undefined);
   const base = named ?? releaseUrl;
-  if (base === null) throw new GraceError('this build of grace does not know where releases are', { hint: 'name the place with --from URL', code: 'ERR_GRACE_USAGE' });
+  if (base === null)
+    throw new GraceError('this build of grace does not know where releases are', {
+      hint: 'name the place with --from URL',
+      code: 'ERR_GRACE_USAGE',
+    });
   const keyFile = input.value('key');
   const pem = keyFile === undefined ? publicKeys : readKeyFile(resolve(cwd, keyFile));
-  if (pem === null) throw new GraceError('this build of grace trusts no key', { hint: 'name the file of a public key with --key FILE', code: 'ERR_GRACE_USAGE' });
-  return { base: readBase(base, { isExplicit: named !== undefined }), keys: readPublicKeys(pem), machine: machineName(process.platform, process.arch) };
+  if (pem === null)
+    throw new GraceError('this build of grace trusts no key', {
+      hint: 'name the file of a public key with --key FILE',
+      code: 'ERR_GRACE_USAGE',
+    });
+  return {
+    base: readBase(base, { isExplicit: named !== undefined }),
+    keys: readPublicKeys(pem),
+    machine: machineName(process.platform, process.arch),
+  };
 }
 
 function readKeyFile(file: string): string {
   try {
     return readFileSync(file, 'utf8');
   } catch (error) {
-    throw new GraceError(`cannot read the key ${file}: ${describeError(error)}`, { code: 'ERR_GRACE_USAGE', cause: error });
+    throw new GraceError(`cannot read the key ${file}: ${describeError(error)}`, {
+      code: 'ERR_GRACE_USAGE',
+      cause: error,
+    });
   }
 }
 

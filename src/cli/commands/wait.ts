@@ -26,7 +26,10 @@ export async function run(context: Context, input: Input): Promise<number> {
  * Resolves when no earlier destination has a connection left; shows on a terminal what it waits for.
  * Rejects with GraceError: exit code 124 when `timeoutMs` passes, 3 when no daemon runs.
  */
-export async function waitUntilDrained(context: Context, { src, timeoutMs }: { src: EndpointText | null; timeoutMs: number | null }): Promise<void> {
+export async function waitUntilDrained(
+  context: Context,
+  { src, timeoutMs }: { src: EndpointText | null; timeoutMs: number | null },
+): Promise<void> {
   let waiting: readonly DestinationRow[] | null = null;
   const expiry = new AbortController();
   const timedOut = () => {

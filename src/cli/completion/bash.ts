@@ -42,7 +42,12 @@ ${commands.map((command) => `        ${patterns(namesOf(command))}) _grace_words
   case $command:$args in
     :*) ${offer({ kind: 'command' })} ;;
 ${commands
-  .flatMap((command) => command.args.map((argument, index) => `    ${patterns(namesOf(command).map((name) => `${name}:${index}`))}) ${offer(placeOfArgument(command, argument))} ;;`))
+  .flatMap((command) =>
+    command.args.map(
+      (argument, index) =>
+        `    ${patterns(namesOf(command).map((name) => `${name}:${index}`))}) ${offer(placeOfArgument(command, argument))} ;;`,
+    ),
+  )
   .join('\n')}
   esac
 }

@@ -6,7 +6,11 @@ import type { Place } from './words.ts';
 /** Completion for fish, as a file `grace.fish` of a completions directory. */
 export function fishCompletion(): string {
   const lines = [
-    ...commands.flatMap((command) => namesOf(command).map((name) => `complete -c grace -n __grace_has_no_command -a ${name} -d ${quote(command.summary)}`)),
+    ...commands.flatMap((command) =>
+      namesOf(command).map(
+        (name) => `complete -c grace -n __grace_has_no_command -a ${name} -d ${quote(command.summary)}`,
+      ),
+    ),
     ...globalOptions.map((option) => optionLine('true', option)),
     ...commands.flatMap((command) => [
       ...command.options.map((option) => optionLine(`__grace_at ${namesOf(command).join(' ')}`, option)),
@@ -65,8 +69,12 @@ ${lines.join('\n')}
 }
 
 function valuedSpellings(): string[] {
-  const options = [...globalOptions, ...commands.flatMap((command) => command.options)].filter((option) => option.value !== undefined);
-  return [...new Set(options.flatMap(({ name, short }) => [...(short === undefined ? [] : [`-${short}`]), `--${name}`]))];
+  const options = [...globalOptions, ...commands.flatMap((command) => command.options)].filter(
+    (option) => option.value !== undefined,
+  );
+  return [
+    ...new Set(options.flatMap(({ name, short }) => [...(short === undefined ? [] : [`-${short}`]), `--${name}`])),
+  ];
 }
 
 function optionLine(condition: string, option: OptionDefinition): string {

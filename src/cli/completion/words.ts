@@ -3,7 +3,8 @@ import { commands, globalOptions } from '../../control/commands.ts';
 import type { ArgumentDefinition, CommandDefinition, OptionDefinition } from '../../control/commands.ts';
 
 /** `source`: a SRC that is forwarded now. `none`: something that only the user knows. */
-export type Place = { kind: 'directory' | 'file' | 'source' | 'command' | 'none' } | { kind: 'choice'; choices: readonly string[] };
+export type Place =
+  { kind: 'directory' | 'file' | 'source' | 'command' | 'none' } | { kind: 'choice'; choices: readonly string[] };
 
 /** What may stand in the place of an argument. */
 export function placeOfArgument(command: CommandDefinition, { name, choices }: ArgumentDefinition): Place {

@@ -19,7 +19,13 @@ ${globalOptions.map((option) => `    ${specOf(option)} \\`).join('\n')}
   case $words[1] in
 ${commands
   .map((command) => {
-    const specs = [...optionsOf(command).map(specOf), ...command.args.map((argument) => `'${argument.required ? '' : ':'}:${argument.name.toLowerCase()}:${actionOf(placeOfArgument(command, argument))}'`)];
+    const specs = [
+      ...optionsOf(command).map(specOf),
+      ...command.args.map(
+        (argument) =>
+          `'${argument.required ? '' : ':'}:${argument.name.toLowerCase()}:${actionOf(placeOfArgument(command, argument))}'`,
+      ),
+    ];
     return `    ${namesOf(command).join('|')}) _arguments -s -S ${specs.join(' ')} ;;`;
   })
   .join('\n')}

@@ -28,7 +28,15 @@ export class Generations {
   readonly #reports = new Map<number, GenerationReport>();
   readonly #following = new Map<number, AbortController>();
 
-  constructor({ paths, changes, onEnded }: { paths: StatePaths; changes: Changes; onEnded: (last: GenerationReport) => void }) {
+  constructor({
+    paths,
+    changes,
+    onEnded,
+  }: {
+    paths: StatePaths;
+    changes: Changes;
+    onEnded: (last: GenerationReport) => void;
+  }) {
     this.#paths = paths;
     this.#onEnded = onEnded;
     this.#changes = changes;
@@ -42,7 +50,11 @@ export class Generations {
   /** Find the generations that live, and follow each until it ends. Sockets that nobody serves are removed. */
   async discover(): Promise<void> {
     const pids = readdirSync(this.#paths.dir).map(generationPid);
-    await Promise.all(pids.filter((pid) => pid !== null && pid !== process.pid && !this.#following.has(pid)).map((pid) => this.#follow(pid!)));
+    await Promise.all(
+      pids
+        .filter((pid) => pid !== null && pid !== process.pid && !this.#following.has(pid))
+        .map((pid) => this.#follow(pid!)),
+    );
   }
 
   /** Whether this generation lives, as far as is known. */
@@ -55,7 +67,12 @@ export class Generations {
     await Promise.all(
       [...this.#following.keys()].map(async (pid) => {
         try {
-          const report = await callOnce(this.#paths.generationSocket(pid), { command: 'generation-report' }, { signal: AbortSignal.timeout(answerTimeoutMs) }, this.#paths.dir);
+          const report = await callOnce(
+            this.#paths.generationSocket(pid),
+            { command: 'generation-report' },
+            { signal: AbortSignal.timeout(answerTimeoutMs) },
+            this.#paths.dir,
+          );
           if (this.#following.has(pid)) this.#reports.set(pid, report);
         } catch (error) {
           // One that has ended has no connections, whatever it said last; of one that hangs that has to do.
@@ -95,7 +112,8 @@ export class Generations {
     const report = this.#reports.get(pid);
     try {
       // The number could be another process's by now.
-      if (readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').includes(this.#paths.dir)) process.kill(pid, 'SIGKILL');
+      if (readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').includes(this.#paths.dir))
+        process.kill(pid, 'SIGKILL');
     } catch {
       // It has ended.
     }
@@ -112,7 +130,12 @@ export class Generations {
       this.#changes.notify();
       resolve();
     };
-    callOnce(this.#paths.generationSocket(pid), { command: 'generation-follow' }, { signal: follower.signal, onProgress }, this.#paths.dir)
+    callOnce(
+      this.#paths.generationSocket(pid),
+      { command: 'generation-follow' },
+      { signal: follower.signal, onProgress },
+      this.#paths.dir,
+    )
       .then((last) => void (this.#following.get(pid) === follower && this.#reports.set(pid, last)))
       .catch((error: unknown) => {
         if (isNoDaemon(error)) rmSync(this.#paths.generationSocket(pid), { force: true });

@@ -74,7 +74,18 @@ export const handoverSchema = v.object({
 });
 
 /** What a generation said of itself, as far as it has to be looked at here. */
-const report = v.custom<GenerationReport>((value) => v.is(v.looseObject({ pid: v.number(), since: v.string(), rows: v.array(v.looseObject({ srcKey: v.string(), dstKey: v.string() })) }), value), 'no report of a generation');
+const report = v.custom<GenerationReport>(
+  (value) =>
+    v.is(
+      v.looseObject({
+        pid: v.number(),
+        since: v.string(),
+        rows: v.array(v.looseObject({ srcKey: v.string(), dstKey: v.string() })),
+      }),
+      value,
+    ),
+  'no report of a generation',
+);
 
 const goSchema = v.object({
   go: v.literal(true),
@@ -87,7 +98,9 @@ const goSchema = v.object({
 /** The old process accepts no more. */
 export type GoMessage = v.InferOutput<typeof goSchema>;
 
-const readySchema = v.object({ ready: v.object({ pid: v.number(), version: v.string(), move: v.optional(v.number()) }) });
+const readySchema = v.object({
+  ready: v.object({ pid: v.number(), version: v.string(), move: v.optional(v.number()) }),
+});
 
 /** The new process has everything open; `move`: how it takes connections, absent when it takes none. */
 export type ReadyMessage = v.InferOutput<typeof readySchema>;
@@ -106,7 +119,12 @@ const moveSchemas = {
   batch: v.object({ batch: v.object({ id: v.number(), ...place }) }),
   keep: v.object({ keep: v.number() }),
   drop: v.object({ drop: v.number() }),
-  moved: v.object({ moved: v.object({ totals: v.array(v.object({ ...place, bytesIn: v.number(), bytesOut: v.number() })), ended: v.optional(v.array(report)) }) }),
+  moved: v.object({
+    moved: v.object({
+      totals: v.array(v.object({ ...place, bytesIn: v.number(), bytesOut: v.number() })),
+      ended: v.optional(v.array(report)),
+    }),
+  }),
 };
 const moveAnswerSchemas = {
   received: v.object({ received: v.number() }),
@@ -136,7 +154,9 @@ function read<S extends Schemas>(schemas: S, value: unknown, sender: string): In
     if (!(kind in value)) continue;
     const parsed = v.safeParse(schema, value);
     if (parsed.success) return parsed.output as Infer<S>;
-    throw new GraceError(`cannot understand what ${sender} says ("${kind}"): ${v.getDotPath(parsed.issues[0])}: ${parsed.issues[0].message}`);
+    throw new GraceError(
+      `cannot understand what ${sender} says ("${kind}"): ${v.getDotPath(parsed.issues[0])}: ${parsed.issues[0].message}`,
+    );
   }
   return null;
 }
@@ -171,7 +191,10 @@ export function parseHandover(message: unknown): Handover {
   const parsed = v.safeParse(handoverSchema, message);
   if (parsed.success) return parsed.output;
   const { format, version } = (typeof message === 'object' && message !== null ? message : {}) as Partial<Handover>;
-  const why = format === 1 ? parsed.issues[0].message : `what version ${version} hands over has format ${format}, and this version reads format 1`;
+  const why =
+    format === 1
+      ? parsed.issues[0].message
+      : `what version ${version} hands over has format ${format}, and this version reads format 1`;
   throw new GraceError(`this version cannot take over from the running daemon: ${why}`, {
     hint: 'stop the daemon and start it with this version, or restart with a version that is nearer to it',
   });

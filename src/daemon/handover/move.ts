@@ -59,7 +59,10 @@ type Totals = Extract<MoveMessage, { moved: unknown }>['moved']['totals'][number
 type OldService = Pick<Service, 'engine' | 'log'> & Partial<Pick<Service, 'endedGenerations'>>;
 
 /** In the old process: move what can be moved of these destinations. Resolves with how many connections were; never rejects. */
-export async function moveOut({ engine, log, endedGenerations }: OldService, { channel, socket, movable, batchTimeoutMs = defaultBatchTimeoutMs, told = [] }: MoveOutOptions): Promise<number> {
+export async function moveOut(
+  { engine, log, endedGenerations }: OldService,
+  { channel, socket, movable, batchTimeoutMs = defaultBatchTimeoutMs, told = [] }: MoveOutOptions,
+): Promise<number> {
   const { mover } = engine;
   if (!mover) return 0;
   let moved = 0;
@@ -91,7 +94,17 @@ export async function moveOut({ engine, log, endedGenerations }: OldService, { c
 }
 
 /** What the new process goes on with is not counted here any more. One of a version that does not say which knows the rules' current destinations. */
-function handOverTotals({ movable, totals, told, known }: { movable: readonly DestinationView[]; totals: readonly Totals[]; told: HandedCounters; known: readonly number[] | undefined }): void {
+function handOverTotals({
+  movable,
+  totals,
+  told,
+  known,
+}: {
+  movable: readonly DestinationView[];
+  totals: readonly Totals[];
+  told: HandedCounters;
+  known: readonly number[] | undefined;
+}): void {
   for (const [index, { destination, isCurrent }] of movable.entries()) {
     if (known ? !known.includes(index) : !isCurrent) continue;
     const before = told.find((each) => each.destination === destination);
@@ -100,7 +113,15 @@ function handOverTotals({ movable, totals, told, known }: { movable: readonly De
   }
 }
 
-type Batch = { mover: Mover; channel: MoveChannel; socket: number; id: number; place: Place; connections: readonly MovedConnection[]; batchTimeoutMs: number };
+type Batch = {
+  mover: Mover;
+  channel: MoveChannel;
+  socket: number;
+  id: number;
+  place: Place;
+  connections: readonly MovedConnection[];
+  batchTimeoutMs: number;
+};
 
 async function moveBatch({ mover, channel, socket, id, place, connections, batchTimeoutMs }: Batch): Promise<void> {
   // From before the successor can know of it: it gives up sooner than this process would count, if this one is stopped in between.
@@ -109,7 +130,8 @@ async function moveBatch({ mover, channel, socket, id, place, connections, batch
     sendBatch(socket, id, connections);
     channel.send({ batch: { id, ...place } });
     const answer = readMoveAnswer(await withinTime(batchTimeoutMs, channel.receive(), startMs));
-    if (!('received' in answer) || answer.received !== id) throw new GraceError('reason' in answer ? answer.reason : 'the new process talks about something else');
+    if (!('received' in answer) || answer.received !== id)
+      throw new GraceError('reason' in answer ? answer.reason : 'the new process talks about something else');
   } catch (error) {
     channel.send({ drop: id });
     mover.thaw(connections);
@@ -140,10 +162,18 @@ export type MoveInOptions = {
   silenceMs?: number | undefined;
 };
 
-type MovingService = { engine: Service['engine']; log: Service['log']; forwarder: { adoption: Pick<Service['forwarder']['adoption'], 'receive' | 'carry'> }; endedGenerations?: Service['endedGenerations'] };
+type MovingService = {
+  engine: Service['engine'];
+  log: Service['log'];
+  forwarder: { adoption: Pick<Service['forwarder']['adoption'], 'receive' | 'carry'> };
+  endedGenerations?: Service['endedGenerations'];
+};
 
 /** In the new process: take what comes, until the old one has no more or is gone. Resolves with how many connections came. */
-export async function moveIn(service: MovingService, { channel, socket, isDead, silenceMs = defaultSilenceMs }: MoveInOptions): Promise<number> {
+export async function moveIn(
+  service: MovingService,
+  { channel, socket, isDead, silenceMs = defaultSilenceMs }: MoveInOptions,
+): Promise<number> {
   let came = 0;
   let waiting: { id: number; spec: RuleSpec; since: string; connections: MovedConnection[] } | null = null;
   const keep = () => {
@@ -171,7 +201,8 @@ export async function moveIn(service: MovingService, { channel, socket, isDead, 
     if ('batch' in message) {
       const { id, src, dst, since } = message.batch;
       try {
-        if (!service.engine.mover?.canAdopt) throw new GraceError('the engine of the new process cannot take connections over');
+        if (!service.engine.mover?.canAdopt)
+          throw new GraceError('the engine of the new process cannot take connections over');
         waiting = { id, spec: readRule({ src, dst }), since, connections: receiveBatch(socket, id) };
         channel.send({ received: id });
       } catch (error) {
@@ -183,7 +214,9 @@ export async function moveIn(service: MovingService, { channel, socket, isDead, 
       waiting = null;
     } else if ('moved' in message) {
       const { totals, ended = [] } = message.moved;
-      const known = totals.map(({ src, dst, ...carried }) => service.forwarder.adoption.carry(readRule({ src, dst }), carried));
+      const known = totals.map(({ src, dst, ...carried }) =>
+        service.forwarder.adoption.carry(readRule({ src, dst }), carried),
+      );
       for (const report of ended) service.endedGenerations?.ended(report);
       channel.send({ counted: true, known: [...known.keys()].filter((index) => known[index]) });
       return came;
@@ -192,17 +225,24 @@ export async function moveIn(service: MovingService, { channel, socket, isDead, 
 }
 
 /** Returns how many connections there are now. */
-function adopt({ forwarder, engine, log }: MovingService, { spec, since, connections }: { spec: RuleSpec; since: string; connections: MovedConnection[] }): number {
+function adopt(
+  { forwarder, engine, log }: MovingService,
+  { spec, since, connections }: { spec: RuleSpec; since: string; connections: MovedConnection[] },
+): number {
   try {
     forwarder.adoption.receive(spec, since, (options) => engine.mover!.adopt(connections, options));
     return connections.length;
   } catch (error) {
-    log.error({ src: spec.src.typed, dst: spec.dst.typed, connections: connections.length, error: errorMessage(error) }, 'connections of the replaced process are lost');
+    log.error(
+      { src: spec.src.typed, dst: spec.dst.typed, connections: connections.length, error: errorMessage(error) },
+      'connections of the replaced process are lost',
+    );
     closeAll(connections);
     return 0;
   }
 }
 
 function closeAll(connections: readonly MovedConnection[]): void {
-  for (const { client, server } of connections) for (const leg of server === null ? [client] : [client, server]) closeFd(leg.fd);
+  for (const { client, server } of connections)
+    for (const leg of server === null ? [client] : [client, server]) closeFd(leg.fd);
 }

@@ -19,7 +19,9 @@ export async function attachToPredecessor(): Promise<Launcher> {
     return value;
   };
   const first = await receive();
-  const parsed = parseOrFail(typeof first === 'object' && first !== null && 'handover' in first ? first.handover : undefined);
+  const parsed = parseOrFail(
+    typeof first === 'object' && first !== null && 'handover' in first ? first.handover : undefined,
+  );
   const predecessor: Launcher = {
     kind: 'predecessor',
     handover: parsed,

@@ -19,7 +19,10 @@ import { Successor } from './successor.ts';
  * Replace this daemon by a new process of `exec`. Any failure before the new one serves leaves this
  * one as it was; the error says why.
  */
-export async function replaceDaemon(service: Service, { exec, timeoutMs }: Pick<Request<'restart'>, 'exec' | 'timeoutMs'>): Promise<Result<'restart'>> {
+export async function replaceDaemon(
+  service: Service,
+  { exec, timeoutMs }: Pick<Request<'restart'>, 'exec' | 'timeoutMs'>,
+): Promise<Result<'restart'>> {
   const { forwarder, log, supervisor, handover: state } = service;
   if (service.phase === 'serving' && state.isMoving) throw new GraceError('a restart is already under way');
   if (service.phase === 'serving') checkExecutable(exec);
@@ -46,8 +49,13 @@ export async function replaceDaemon(service: Service, { exec, timeoutMs }: Pick<
   } catch (error) {
     await successor?.end();
     rollback(service, held, { isPaused });
-    log.error({ error: errorMessage(error), hint: error instanceof GraceError ? error.hint : undefined }, 'restart failed; going on as before');
-    throw error instanceof GraceError ? error : new GraceError(`cannot restart: ${describeError(error)}`, { hint: limitHint(error), cause: error });
+    log.error(
+      { error: errorMessage(error), hint: error instanceof GraceError ? error.hint : undefined },
+      'restart failed; going on as before',
+    );
+    throw error instanceof GraceError
+      ? error
+      : new GraceError(`cannot restart: ${describeError(error)}`, { hint: limitHint(error), cause: error });
   } finally {
     state.endCancelling();
     deadline.clear();
@@ -81,7 +89,11 @@ function handOver(service: Service, told: HandedCounters): void {
 
 /** What the successor must know once this process accepts nobody any more. */
 function goMessage({ forwarder, generations }: Service): GoMessage {
-  return { go: true, connections: forwarder.rules.map(({ seats }) => seats?.taken ?? 0), generations: generations.reports };
+  return {
+    go: true,
+    connections: forwarder.rules.map(({ slots }) => slots?.taken ?? 0),
+    generations: generations.reports,
+  };
 }
 
 type Replaced = { held: Held; successor: Successor; ready: ReadyMessage['ready'] };
@@ -123,10 +135,19 @@ function whyTheyStay({ engine }: Service, { move }: Replaced['ready']): string {
 }
 
 /** The open connections go to the successor. Returns how many did. */
-async function moveConnections(service: Service, successor: Successor, movable: readonly DestinationView[]): Promise<number> {
+async function moveConnections(
+  service: Service,
+  successor: Successor,
+  movable: readonly DestinationView[],
+): Promise<number> {
   service.handover.beginMoving();
   try {
-    return await moveOut(service, { channel: successor.moving, socket: successor.moveSocket, movable, told: service.handover.handedOver?.told ?? [] });
+    return await moveOut(service, {
+      channel: successor.moving,
+      socket: successor.moveSocket,
+      movable,
+      told: service.handover.handedOver?.told ?? [],
+    });
   } finally {
     service.handover.endMoving();
   }

@@ -19,9 +19,23 @@ export function takeSnapshot(service: Service): { handover: Handover; listeners:
   });
   const served = service.forwarder.rules.map((rule, index): HandedRule => {
     const { bytesIn, bytesOut } = told[index]!;
-    return { src: textOf(rule.src), dst: textOf(rule.current.spec), listener: indexOf(rule.listener), bytesIn, bytesOut, since: rule.current.since };
+    return {
+      src: textOf(rule.src),
+      dst: textOf(rule.current.spec),
+      listener: indexOf(rule.listener),
+      bytesIn,
+      bytesOut,
+      since: rule.current.since,
+    };
   });
-  const broken = service.forwarder.broken.map(({ spec }): HandedRule => ({ src: textOf(spec.src), dst: textOf(spec.dst), listener: null, bytesIn: 0, bytesOut: 0, since: '' }));
+  const broken = service.forwarder.broken.map(({ spec }): HandedRule => ({
+    src: textOf(spec.src),
+    dst: textOf(spec.dst),
+    listener: null,
+    bytesIn: 0,
+    bytesOut: 0,
+    since: '',
+  }));
   const handover: Handover = {
     format: 1,
     version: service.version,

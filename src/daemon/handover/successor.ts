@@ -36,7 +36,10 @@ export class Successor {
   /** This process's end of the socket pair by which connections move. */
   readonly moveSocket: number;
 
-  private constructor(child: ChildProcess, { file, moveSocket, input }: { file: string; moveSocket: number; input: Writable | null }) {
+  private constructor(
+    child: ChildProcess,
+    { file, moveSocket, input }: { file: string; moveSocket: number; input: Writable | null },
+  ) {
     this.#child = child;
     this.#input = input ?? child.stdin!;
     this.#file = file;
@@ -54,7 +57,11 @@ export class Successor {
   }
 
   /** Start `exec` with these listeners, in this order. Rejects with GraceError when that cannot be. */
-  static async start(exec: Invocation, { paths, lock, listeners: { net }, flags, supervisor, logOutput }: Service, listeners: readonly Listener[]): Promise<Successor> {
+  static async start(
+    exec: Invocation,
+    { paths, lock, listeners: { net }, flags, supervisor, logOutput }: Service,
+    listeners: readonly Listener[],
+  ): Promise<Successor> {
     const supervised = supervisor.prepareSuccessor({ firstFd: LISTEN_FDS_START + listeners.length + 1 });
     let pair: [ours: number, theirs: number] | null = null;
     let inputs: [ours: number, theirs: number] | null = null;
@@ -70,15 +77,26 @@ export class Successor {
         stdio: [inputs ? inputs[1] : 'pipe', 'pipe', 'pipe'],
         listeners,
         areNamed: false, // the hand-over says which is which, by their order
-        extras: [{ fd: lock.fd, name: lockName }, ...supervised.fds, { fd: moveSocketOfSuccessor, name: moveSocketName }, { fd: logOutput.kind === 'console' ? logOutput.fd : logOutput.spare, name: consoleName }],
+        extras: [
+          { fd: lock.fd, name: lockName },
+          ...supervised.fds,
+          { fd: moveSocketOfSuccessor, name: moveSocketName },
+          { fd: logOutput.kind === 'console' ? logOutput.fd : logOutput.spare, name: consoleName },
+        ],
         detached: true,
       });
-      return new Successor(child, { file: exec.file, moveSocket, input: inputs && new Socket({ fd: inputs[0], readable: false, writable: true }) });
+      return new Successor(child, {
+        file: exec.file,
+        moveSocket,
+        input: inputs && new Socket({ fd: inputs[0], readable: false, writable: true }),
+      });
     } catch (error) {
       if (pair) closeFd(pair[0]);
       if (inputs) closeFd(inputs[0]);
       const why = error instanceof GraceError ? whyNotRunnable(exec.file, error.cause) : null;
-      throw why === null ? error : new GraceError(`cannot restart: ${errorMessage(error)}`, { hint: why, cause: error });
+      throw why === null
+        ? error
+        : new GraceError(`cannot restart: ${errorMessage(error)}`, { hint: why, cause: error });
     } finally {
       if (pair) closeFd(pair[1]);
       if (inputs) closeFd(inputs[1]);
@@ -97,12 +115,14 @@ export class Successor {
     const { value } = await this.#messages.next().catch(() => ({ value: undefined }));
     const message = readSuccessorMessage(value);
     if (message && kind in message) return message as Extract<SuccessorMessage, Record<K, unknown>>;
-    if (message && 'failed' in message) throw new GraceError(`cannot restart: ${message.failed.message}`, { hint: message.failed.hint });
+    if (message && 'failed' in message)
+      throw new GraceError(`cannot restart: ${message.failed.message}`, { hint: message.failed.hint });
     // It closed its output, or talks about something else: then its end is all there is to wait for.
     await within(this.#end, lingerMs, { onLate: () => killGroup(this.#child) });
     const how = await this.#end;
     const why = whyNotRunnable(this.#file);
-    if (why !== null) throw new GraceError(`cannot restart: ${why}`, { hint: 'name another executable with --exec PATH' });
+    if (why !== null)
+      throw new GraceError(`cannot restart: ${why}`, { hint: 'name another executable with --exec PATH' });
     throw new GraceError(`cannot restart: the new process ${how} before it served`, { hint: lastWords(this.#said) });
   }
 

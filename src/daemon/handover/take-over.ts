@@ -20,11 +20,15 @@ export async function takeOverAlone({ supervisor, log }: Service, launcher: Laun
 /** Until the connections have come: what the predecessor had counts for the limits of its rules. */
 export function reservePlaces({ forwarder }: Service, { rules }: Handover, connections: readonly number[]): void {
   const counts = new Map(rules.map((rule, index) => [rule.src.absolute, connections[index]]));
-  for (const { src, seats } of forwarder.rules) seats?.reserve(counts.get(src.absolute) ?? seats.limit);
+  for (const { src, slots } of forwarder.rules) slots?.reserve(counts.get(src.absolute) ?? slots.limit);
 }
 
 /** Take over the open connections of the process that this one succeeds. Its socket is closed in any case. */
-export async function receiveConnections(service: Service, { moving, isDead }: Launcher, socket: number): Promise<void> {
+export async function receiveConnections(
+  service: Service,
+  { moving, isDead }: Launcher,
+  socket: number,
+): Promise<void> {
   const { log } = service;
   try {
     if (!moving) return;

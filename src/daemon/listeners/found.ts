@@ -18,7 +18,9 @@ export function bareListeners(taken: readonly Listener[]): Set<number> {
 
 function openDescriptors(): number[] {
   try {
-    return readdirSync('/proc/self/fd').map(Number).filter((fd) => fd > 2);
+    return readdirSync('/proc/self/fd')
+      .map(Number)
+      .filter((fd) => fd > 2);
   } catch {
     return Array.from({ length: 61 }, (_, index) => index + 3); // no /proc on this system
   }

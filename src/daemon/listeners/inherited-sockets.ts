@@ -26,9 +26,15 @@ export function chooseSocket(endpoint: SystemdServer, { given, users, mustBeOne 
   const wanted = index === null ? `named "${name}"` : `with index ${index}`;
   const [any] = given.filter((socket) => isMeant({ ...endpoint, domain: null }, socket));
   const meant = given.filter((socket) => isMeant(endpoint, socket));
-  if (!any) throw new GraceError(`no socket ${wanted} was passed to the daemon`, { hint: 'systemd sockets are passed to: grace daemon, run by a service with a socket unit' });
+  if (!any)
+    throw new GraceError(`no socket ${wanted} was passed to the daemon`, {
+      hint: 'systemd sockets are passed to: grace daemon, run by a service with a socket unit',
+    });
   const [first] = meant;
-  if (!first) throw new GraceError(`the socket ${wanted} is of the family ${any.listener.address.family.toUpperCase()}, not ${domain}`);
+  if (!first)
+    throw new GraceError(
+      `the socket ${wanted} is of the family ${any.listener.address.family.toUpperCase()}, not ${domain}`,
+    );
   if (meant.length > 1 && mustBeOne) throw severalSockets(wanted, meant);
   const free = meant.find(({ listener }) => !users.has(listener));
   if (!free) throw alreadyUsed(`the socket ${wanted}`, users.get(first.listener));
@@ -36,14 +42,19 @@ export function chooseSocket(endpoint: SystemdServer, { given, users, mustBeOne 
 }
 
 /** Whether an endpoint speaks of a socket that was passed. */
-export function isMeant({ domain, index, name }: Pick<SystemdServer, 'domain' | 'index' | 'name'>, socket: GivenSocket): boolean {
+export function isMeant(
+  { domain, index, name }: Pick<SystemdServer, 'domain' | 'index' | 'name'>,
+  socket: GivenSocket,
+): boolean {
   if (domain !== null && domain !== socket.listener.address.family.toUpperCase()) return false;
   return index === null ? socket.name === name : socket.index === index;
 }
 
 function severalSockets(wanted: string, sockets: readonly GivenSocket[]): GraceError {
   const list = sockets.map(({ index, listener }) => `${formatAddress(listener.address)} (index ${index})`).join(', ');
-  return new GraceError(`${sockets.length} sockets ${wanted} were passed to the daemon: ${list}`, { hint: `take one, in a rule of its own: systemd:index=${sockets[0]!.index}; or give each a FileDescriptorName= of its own` });
+  return new GraceError(`${sockets.length} sockets ${wanted} were passed to the daemon: ${list}`, {
+    hint: `take one, in a rule of its own: systemd:index=${sockets[0]!.index}; or give each a FileDescriptorName= of its own`,
+  });
 }
 
 /** Clients would come to the one rule or the other, as it happens. */

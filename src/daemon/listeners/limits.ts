@@ -2,7 +2,8 @@
 import { GraceError, errorCode } from '../../error.ts';
 import { fdLimit } from '../../sys/process.ts';
 
-const hint = 'raise the limit of open files (ulimit -n, or LimitNOFILE= of a systemd unit) for the daemon, and start it anew';
+const hint =
+  'raise the limit of open files (ulimit -n, or LimitNOFILE= of a systemd unit) for the daemon, and start it anew';
 
 /** How many descriptors rules leave to connections and to a restart: so many, or a quarter of a very small limit. */
 const reserve = { count: 64n, share: 4n };

@@ -59,12 +59,16 @@ export class Listeners {
     // Now, before this process opens any of its own.
     this.#bare = handover ? new Set() : bareListeners(listeners);
     this.#inherited = handover ? listeners : [];
-    this.given = handover ? handover.sockets.map(({ listener, fd, index, name }) => ({ listener: this.#at(listener), fd, index, name })) : [];
+    this.given = handover
+      ? handover.sockets.map(({ listener, fd, index, name }) => ({ listener: this.#at(listener), fd, index, name }))
+      : [];
     if (!handover) {
-      for (const listener of listeners) this.#sort(listener, { fd: listener.fd, index: listener.fd - LISTEN_FDS_START, name: listener.name });
+      for (const listener of listeners)
+        this.#sort(listener, { fd: listener.fd, index: listener.fd - LISTEN_FDS_START, name: listener.name });
       this.#takeKept();
     }
-    for (const socket of this.given) supervisor.keep(storeNames.inherited(socket), socket.listener.fd, { isHeld: true });
+    for (const socket of this.given)
+      supervisor.keep(storeNames.inherited(socket), socket.listener.fd, { isHeld: true });
   }
 
   /** Of what systemd passes, some is what an earlier daemon put into its store. */
@@ -147,7 +151,10 @@ export class Listeners {
   async open(src: SourceSpec): Promise<Listener> {
     const endpoint = plain(src.endpoint);
     if (endpoint.type === 'systemd' || endpoint.type === 'fd') {
-      const given = endpoint.type === 'fd' ? this.#giveFd(endpoint.fd) : chooseSocket(endpoint, { given: this.given, users: this.#sources, mustBeOne: this.#isSettled });
+      const given =
+        endpoint.type === 'fd'
+          ? this.#giveFd(endpoint.fd)
+          : chooseSocket(endpoint, { given: this.given, users: this.#sources, mustBeOne: this.#isSettled });
       this.turnedAway.release(given);
       this.#remember(src, given);
       return given;
@@ -172,7 +179,9 @@ export class Listeners {
 
   async #openWithRoom(src: SourceSpec, spec: ListenSpec): Promise<Listener> {
     const listener = await this.#openFor(src, spec).catch((error: unknown) => {
-      throw error instanceof GraceError && error.hint === undefined ? new GraceError(error.message, { hint: limitHint(error.cause), cause: error.cause }) : error;
+      throw error instanceof GraceError && error.hint === undefined
+        ? new GraceError(error.message, { hint: limitHint(error.cause), cause: error.cause })
+        : error;
     });
     try {
       mustLeaveRoom(listener.fd);
@@ -180,16 +189,26 @@ export class Listeners {
     } catch (error) {
       removeSocketPath(listener);
       listener.close();
-      throw error instanceof GraceError ? new GraceError(`cannot listen on ${src.typed}: ${error.message}`, { hint: error.hint, cause: error }) : error;
+      throw error instanceof GraceError
+        ? new GraceError(`cannot listen on ${src.typed}: ${error.message}`, { hint: error.hint, cause: error })
+        : error;
     }
   }
 
   /** Who is in the way may be another rule, which the system knows as this process. */
   #explain(error: unknown, spec: ListenSpec): unknown {
     if (!(error instanceof GraceError) || errorCode(error.cause) !== 'EADDRINUSE' || spec.kind !== 'tcp') return error;
-    const [other] = [...this.#sources].find(([listener]) => listener.isOpen && listener.address.family !== 'unix' && listener.address.port === spec.port)?.slice(1) ?? [];
+    const [other] =
+      [...this.#sources]
+        .find(
+          ([listener]) => listener.isOpen && listener.address.family !== 'unix' && listener.address.port === spec.port,
+        )
+        ?.slice(1) ?? [];
     if (other === undefined) return error;
-    return new GraceError(error.message, { hint: `${other} is forwarded and has that port; to stop it: grace stop ${other}`, cause: error.cause });
+    return new GraceError(error.message, {
+      hint: `${other} is forwarded and has that port; to stop it: grace stop ${other}`,
+      cause: error.cause,
+    });
   }
 
   /** With `port 0`, the port of last time if it is free. */
@@ -238,8 +257,12 @@ export class Listeners {
   describe(listener: Listener, { from, to }: { from: SourceSpec; to: SourceSpec }): void {
     const [before, after] = [plain(from.endpoint), plain(to.endpoint)];
     if (before.type === 'unix' && after.type === 'unix') {
-      if (before.lockfile !== after.lockfile) throw new GraceError(`lockfile of ${from.typed} cannot change while it listens`, { hint: `first: grace stop ${from.typed}` });
-      if (before.mode !== after.mode && !after.address.startsWith('\0')) chmodSync(after.address, Number.parseInt(after.mode, 8));
+      if (before.lockfile !== after.lockfile)
+        throw new GraceError(`lockfile of ${from.typed} cannot change while it listens`, {
+          hint: `first: grace stop ${from.typed}`,
+        });
+      if (before.mode !== after.mode && !after.address.startsWith('\0'))
+        chmodSync(after.address, Number.parseInt(after.mode, 8));
     }
     if ('backlog' in before && 'backlog' in after && before.backlog !== after.backlog) {
       listener.backlog = after.backlog;
@@ -274,15 +297,22 @@ export class Listeners {
   /** Sockets of the protocol that no rule uses; one that could not be served yet counts. */
   unused(waiting: readonly SourceSpec[]): GivenSocket[] {
     const endpoints = waiting.map(({ endpoint }) => plain(endpoint));
-    const isAwaited = (socket: GivenSocket) => endpoints.some((endpoint) => endpoint.type === 'systemd' && isMeant(endpoint, socket));
-    return this.given.filter((socket) => socket.index !== null && !this.#sources.has(socket.listener) && !isAwaited(socket));
+    const isAwaited = (socket: GivenSocket) =>
+      endpoints.some((endpoint) => endpoint.type === 'systemd' && isMeant(endpoint, socket));
+    return this.given.filter(
+      (socket) => socket.index !== null && !this.#sources.has(socket.listener) && !isAwaited(socket),
+    );
   }
 
   #giveFd(fd: number): Listener {
     const known = this.given.find((socket) => socket.fd === fd);
-    if (known && this.#sources.has(known.listener)) throw alreadyUsed(`descriptor ${fd}`, this.#sources.get(known.listener));
+    if (known && this.#sources.has(known.listener))
+      throw alreadyUsed(`descriptor ${fd}`, this.#sources.get(known.listener));
     if (known) return known.listener;
-    if (!this.#bare.has(fd)) throw new GraceError(`descriptor ${fd} is no listening socket that the daemon was started with`, { hint: 'pass it to: grace daemon' });
+    if (!this.#bare.has(fd))
+      throw new GraceError(`descriptor ${fd} is no listening socket that the daemon was started with`, {
+        hint: 'pass it to: grace daemon',
+      });
     const listener = adoptFd(fd, { name: `fd-${fd}` });
     this.given.push({ listener, fd, index: null, name: listener.name });
     return listener;

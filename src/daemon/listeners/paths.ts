@@ -25,11 +25,15 @@ export function watchPaths(service: Service): void {
   look();
 }
 
-async function repair({ forwarder, log }: Service, { rule: { src }, why, told }: { rule: Rule; why: string; told: Set<string> }): Promise<void> {
+async function repair(
+  { forwarder, log }: Service,
+  { rule: { src }, why, told }: { rule: Rule; why: string; told: Set<string> },
+): Promise<void> {
   try {
     if (await forwarder.restoration.repair(src)) log.warn({ src: src.typed }, `${why}: it was made again`);
   } catch (error) {
-    if (!told.has(src.key)) log.error({ src: src.typed, error: errorMessage(error) }, `${why}: clients do not come to this rule`);
+    if (!told.has(src.key))
+      log.error({ src: src.typed, error: errorMessage(error) }, `${why}: clients do not come to this rule`);
     told.add(src.key);
   }
 }

@@ -9,7 +9,11 @@ import type { ListenSpec } from '../../net/open.ts';
 export function isAt(address: ListenerAddress, spec: ListenSpec): boolean {
   if (spec.kind === 'unix') return address.family === 'unix' && address.path === spec.path;
   if (address.family === 'unix') return false;
-  return spec.port !== 0 && address.port === spec.port && (address.host === spec.host || (spec.host === '' && ['0.0.0.0', '::'].includes(address.host)));
+  return (
+    spec.port !== 0 &&
+    address.port === spec.port &&
+    (address.host === spec.host || (spec.host === '' && ['0.0.0.0', '::'].includes(address.host)))
+  );
 }
 
 /** The endpoint that is listened on, within those that wrap it. Throws GraceError for one that no daemon can listen on. */
@@ -33,5 +37,12 @@ export function listenSpec(endpoint: Exclude<BindableServer, { type: 'systemd' |
   }
   const { type, interface: host, port, backlog, freebind } = endpoint;
   if (type === 'tcp6') return { kind: 'tcp', host, port, backlog, freebind, family: 'inet6' };
-  return { kind: 'tcp', host, port, backlog, freebind, ...(type === 'tls' || host.includes(':') ? {} : { family: 'inet' as const }) };
+  return {
+    kind: 'tcp',
+    host,
+    port,
+    backlog,
+    freebind,
+    ...(type === 'tls' || host.includes(':') ? {} : { family: 'inet' as const }),
+  };
 }

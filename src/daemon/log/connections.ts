@@ -29,10 +29,14 @@ export function logConnections(log: Log, src: SourceSpec): EngineObserver {
       if (!event.error) return log.debug(context, 'connection ended');
       const more = isNews(`${event.stage} ${event.error.message}`);
       if (more === null) return;
-      log.warn({ ...context, error: event.error.message, ...(more > 0 ? { alsoSinceLastLine: more } : {}) }, troubleOf(event));
+      log.warn(
+        { ...context, error: event.error.message, ...(more > 0 ? { alsoSinceLastLine: more } : {}) },
+        troubleOf(event),
+      );
     },
     acceptPaused({ error, retryInMs }) {
-      if (isNews('accept') !== null) log.error({ src: src.typed, error: error.message, retryInMs }, 'accepting paused; clients wait in the queue');
+      if (isNews('accept') !== null)
+        log.error({ src: src.typed, error: error.message, retryInMs }, 'accepting paused; clients wait in the queue');
     },
     acceptResumed() {
       log.info({ src: src.typed }, 'accepting again');

@@ -14,8 +14,7 @@ export type LogFormat = 'text' | 'json';
 /** Where the lines go: a file, or a descriptor that is somebody's standard error. */
 export type LogOutput =
   /** `spare` is used where the file cannot be. */
-  | { kind: 'file'; path: string; spare: number }
-  | { kind: 'console'; fd: number };
+  { kind: 'file'; path: string; spare: number } | { kind: 'console'; fd: number };
 
 /** A log, and what can be done with its file. */
 export type OpenedLog = {
@@ -45,7 +44,13 @@ export type LogOptions = {
 export function openLog({ output, format, generation, env, level = 'info' }: LogOptions): OpenedLog {
   const sink = new Sink(output);
   const inJournal = output.kind === 'console' && isJournal(output.fd, env);
-  const prettify = pretty.prettyFactory({ colorize: false, singleLine: true, translateTime: 'SYS:yyyy-mm-dd HH:MM:ss.l o', ignore: inJournal ? 'hostname,time,pid,level' : 'hostname', errorLikeObjectKeys: [] });
+  const prettify = pretty.prettyFactory({
+    colorize: false,
+    singleLine: true,
+    translateTime: 'SYS:yyyy-mm-dd HH:MM:ss.l o',
+    ignore: inJournal ? 'hostname,time,pid,level' : 'hostname',
+    errorLikeObjectKeys: [],
+  });
   const stream = {
     // pino sets it before each line for a stream that wants to know.
     [Symbol.for('pino.metadata')]: true,
@@ -55,7 +60,11 @@ export function openLog({ output, format, generation, env, level = 'info' }: Log
       sink.write(inJournal ? `<${priorityOf(this.lastLevel)}>${text}` : text);
     },
   };
-  const forMachines = { base: { pid: process.pid, generation }, timestamp: pino.stdTimeFunctions.isoTime, formatters: { level: (label: string) => ({ level: label }) } };
+  const forMachines = {
+    base: { pid: process.pid, generation },
+    timestamp: pino.stdTimeFunctions.isoTime,
+    formatters: { level: (label: string) => ({ level: label }) },
+  };
   const log = pino({ level, ...(format === 'json' ? forMachines : { base: { pid: process.pid } }) }, stream);
   return {
     log,

@@ -11,7 +11,10 @@ import { describeError } from '../../sys/system-error.ts';
 /** Throws GraceError where it cannot be told who asks. */
 export function mustTellPeers(group: number | null): void {
   if (group === null || (hasLinuxCalls && !('Deno' in globalThis))) return;
-  throw new GraceError('--socket-group needs Linux and the executable: elsewhere it cannot be told who commands the daemon', { code: 'ERR_GRACE_USAGE' });
+  throw new GraceError(
+    '--socket-group needs Linux and the executable: elsewhere it cannot be told who commands the daemon',
+    { code: 'ERR_GRACE_USAGE' },
+  );
 }
 
 const ofOwner = 0o700;
@@ -42,7 +45,10 @@ function share(path: string, group: number, mode: number): void {
     chmodSync(path, mode);
   } catch (error) {
     throw new GraceError(`cannot give ${path} to the group ${group} (--socket-group): ${describeError(error)}`, {
-      hint: errorCode(error) === 'EPERM' ? 'the user that the daemon runs as must be a member of that group, or root' : undefined,
+      hint:
+        errorCode(error) === 'EPERM'
+          ? 'the user that the daemon runs as must be a member of that group, or root'
+          : undefined,
       cause: error,
     });
   }
@@ -62,13 +68,22 @@ type Commanded = { self: Invocation; socketGroup: number | null };
 export function mustBeAllowed(request: Asked, peer: Peer | null, { self, socketGroup }: Commanded): void {
   if (isOwner(peer, socketGroup)) return;
   const refused = (what: string) =>
-    new GraceError(`${what} is for root and the daemon's own user alone, not for ${peer === null ? 'a user whom the system does not tell' : `the user with id ${peer.uid}`}`, { hint: 'what members of its group may do is in the manual, under "--socket-group"' });
-  if (request.command === 'keeper' || request.command === 'generation-stop') throw refused(`the request "${request.command}"`);
-  if (request.command === 'restart' && request.exec && !isSameFile(request.exec.file, self.file)) throw refused(`a restart with another executable than ${self.file}`);
+    new GraceError(
+      `${what} is for root and the daemon's own user alone, not for ${peer === null ? 'a user whom the system does not tell' : `the user with id ${peer.uid}`}`,
+      { hint: 'what members of its group may do is in the manual, under "--socket-group"' },
+    );
+  if (request.command === 'keeper' || request.command === 'generation-stop')
+    throw refused(`the request "${request.command}"`);
+  if (request.command === 'restart' && request.exec && !isSameFile(request.exec.file, self.file))
+    throw refused(`a restart with another executable than ${self.file}`);
 }
 
 /** What the daemon is restarted with: its own way of starting when a member of the group asks. */
-export function executableFor(request: Request<'restart'>, peer: Peer | null, { self, socketGroup }: Commanded): Invocation {
+export function executableFor(
+  request: Request<'restart'>,
+  peer: Peer | null,
+  { self, socketGroup }: Commanded,
+): Invocation {
   return isOwner(peer, socketGroup) ? request.exec : self;
 }
 
@@ -89,11 +104,23 @@ function isSameFile(a: string, b: string): boolean {
 /** An error that says permission denied, for a client who may have it: with who has not. */
 export function withUser(error: unknown, peer: Peer | null): unknown {
   const uid = process.geteuid?.();
-  if (!(error instanceof GraceError) || error.hint !== undefined || peer === null || peer.uid === uid || uid === undefined) return error;
+  if (
+    !(error instanceof GraceError) ||
+    error.hint !== undefined ||
+    peer === null ||
+    peer.uid === uid ||
+    uid === undefined
+  )
+    return error;
   if (!/\((EACCES|EPERM)\)|permission denied/i.test(error.message)) return error;
   const runtimeDir = process.env['RUNTIME_DIRECTORY']?.split(':')[0];
-  const place = runtimeDir !== undefined && /unix:/.test(error.message) ? `; a place for its sockets is ${runtimeDir}` : '';
-  return new GraceError(error.message, { hint: `the daemon runs as the user ${nameOf(uid)}, whom it is denied to${place}`, code: error.code, cause: error });
+  const place =
+    runtimeDir !== undefined && /unix:/.test(error.message) ? `; a place for its sockets is ${runtimeDir}` : '';
+  return new GraceError(error.message, {
+    hint: `the daemon runs as the user ${nameOf(uid)}, whom it is denied to${place}`,
+    code: error.code,
+    cause: error,
+  });
 }
 
 function nameOf(uid: number): string {

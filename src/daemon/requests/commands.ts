@@ -19,7 +19,11 @@ import type { Service } from '../service.ts';
 import { readRule, readSource, readTarget, textOf } from '../rules/specs.ts';
 
 /** Answers one kind of request: resolves with its result, rejects with GraceError. */
-type Handler<C extends Command> = (service: Service, request: Request<C>, context: RequestContext<C>) => Result<C> | Promise<Result<C>>;
+type Handler<C extends Command> = (
+  service: Service,
+  request: Request<C>,
+  context: RequestContext<C>,
+) => Result<C> | Promise<Result<C>>;
 
 /** Who answers which request. */
 const handlers: { [C in Command]: Handler<C> } = {
@@ -27,10 +31,16 @@ const handlers: { [C in Command]: Handler<C> } = {
   switch: whenSettled(switchRule),
   ls: whenSettled(ls),
   wait: whenSettled(wait),
-  stop: whenSettled((service, request, context) => (request.src ? stopRule(service, request.src, request, context) : tellWhile(stopDaemon(service, request), { service, srcKey: null, progress: context.progress }))),
+  stop: whenSettled((service, request, context) =>
+    request.src
+      ? stopRule(service, request.src, request, context)
+      : tellWhile(stopDaemon(service, request), { service, srcKey: null, progress: context.progress }),
+  ),
   restart: whenSettled(restart),
   status: whenSettled(status),
-  export: whenSettled(({ forwarder }) => ({ rules: forwarder.specs.map(({ src, dst }) => ({ src: textOf(src), dst: textOf(dst) })) })),
+  export: whenSettled(({ forwarder }) => ({
+    rules: forwarder.specs.map(({ src, dst }) => ({ src: textOf(src), dst: textOf(dst) })),
+  })),
   keeper: whenSettled((service, { path }) => {
     service.supervisor.attach(path);
     return {};
@@ -41,7 +51,11 @@ const handlers: { [C in Command]: Handler<C> } = {
 };
 
 /** Answers requests of clients, and of the daemon that serves when this one has been replaced. */
-export async function handleRequest<C extends Command>(service: Service, request: Request<C>, context: RequestContext<C>): Promise<Result<C>> {
+export async function handleRequest<C extends Command>(
+  service: Service,
+  request: Request<C>,
+  context: RequestContext<C>,
+): Promise<Result<C>> {
   mustBeAllowed(request, context.peer, service);
   const handle: Handler<C> = handlers[request.command];
   try {
@@ -70,7 +84,11 @@ function mustServe({ phase }: Service): void {
  */
 async function settled(service: Service, signal: AbortSignal): Promise<void> {
   mustServe(service);
-  while (service.phase === 'starting' || service.handover.isMoving || (service.phase === 'restarting' && service.handover.handedOver !== null)) {
+  while (
+    service.phase === 'starting' ||
+    service.handover.isMoving ||
+    (service.phase === 'restarting' && service.handover.handedOver !== null)
+  ) {
     await service.changes.next(signal);
     mustServe(service);
   }
@@ -90,7 +108,11 @@ async function ls(service: Service, request: Request<'ls'>): Promise<Result<'ls'
   return { rows: rowsOf(service, request) };
 }
 
-async function restart(service: Service, request: Request<'restart'>, { peer }: RequestContext<'restart'>): Promise<Result<'restart'>> {
+async function restart(
+  service: Service,
+  request: Request<'restart'>,
+  { peer }: RequestContext<'restart'>,
+): Promise<Result<'restart'>> {
   await restoreKeeper(service);
   return await replaceDaemon(service, { ...request, exec: executableFor(request, peer, service) });
 }
@@ -108,7 +130,11 @@ function sourceIn({ forwarder }: Service, text: EndpointText): SourceSpec {
   return isRuleName(text.absolute) ? forwarder.named(text.absolute) : forwarder.find(readSource(text));
 }
 
-async function start(service: Service, request: Request<'start'>, { signal }: RequestContext<'start'>): Promise<Result<'start'>> {
+async function start(
+  service: Service,
+  request: Request<'start'>,
+  { signal }: RequestContext<'start'>,
+): Promise<Result<'start'>> {
   mustNotStop(service);
   const rule = readRule(request);
   checkPath(rule.dst.endpoint);
@@ -116,9 +142,11 @@ async function start(service: Service, request: Request<'start'>, { signal }: Re
   const before = isUpsert ? service.forwarder.rules.find(({ src }) => src.listenKey === rule.src.listenKey) : undefined;
   if (before && before.src.key !== rule.src.key) checkServer(rule.src.endpoint);
   // Whoever asks over HTTP wants to know, also of a rule that is new, or there already.
-  const isChecked = typeof request.check === 'object' || (before !== undefined && before.current.spec.key !== rule.dst.key);
+  const isChecked =
+    typeof request.check === 'object' || (before !== undefined && before.current.spec.key !== rule.dst.key);
   try {
-    if (isChecked) await mustPass(service, rule, { check: request.check ?? false, verb: before ? 'switch' : 'start', signal });
+    if (isChecked)
+      await mustPass(service, rule, { check: request.check ?? false, verb: before ? 'switch' : 'start', signal });
     mustServe(service);
     await restoreKeeper(service);
     const changed = await service.forwarder.start(rule, { isUpsert });
@@ -128,7 +156,11 @@ async function start(service: Service, request: Request<'start'>, { signal }: Re
     return { changed, notes, ofDestination };
   } catch (error) {
     service.log.warn({ src: rule.src.typed, dst: rule.dst.typed, error: errorMessage(error) }, 'rule not started');
-    const isUnused = service.phase === 'serving' && !service.forwarder.hasRules && !service.forwarder.isChanging && service.unread.length === 0;
+    const isUnused =
+      service.phase === 'serving' &&
+      !service.forwarder.hasRules &&
+      !service.forwarder.isChanging &&
+      service.unread.length === 0;
     if (request.startedForIt && isUnused && service.generations.reports.length === 0) {
       service.lifecycle.ends();
     }
@@ -145,7 +177,11 @@ async function restoreKeeper({ supervisor, log }: Service): Promise<void> {
   }
 }
 
-async function switchRule(service: Service, request: Request<'switch'>, { signal }: RequestContext<'switch'>): Promise<Result<'switch'>> {
+async function switchRule(
+  service: Service,
+  request: Request<'switch'>,
+  { signal }: RequestContext<'switch'>,
+): Promise<Result<'switch'>> {
   mustNotStop(service);
   const src = sourceIn(service, request.src);
   const dst = readTarget(request.dst);
@@ -160,7 +196,11 @@ async function switchRule(service: Service, request: Request<'switch'>, { signal
   return { changed, notes: changed ? [...service.certificates.look({ src, dst })] : [] };
 }
 
-async function wait(service: Service, request: Request<'wait'>, { signal, progress }: RequestContext<'wait'>): Promise<Result<'wait'>> {
+async function wait(
+  service: Service,
+  request: Request<'wait'>,
+  { signal, progress }: RequestContext<'wait'>,
+): Promise<Result<'wait'>> {
   if (request.src && !isRuleName(request.src.absolute)) readSource(request.src);
   await service.generations.refresh();
   const srcKey = request.src ? keyOfWaited(service, request.src) : null;
@@ -181,14 +221,22 @@ function keyOfWaited(service: Service, text: EndpointText): string {
   return service.forwarder.find(src).key;
 }
 
-async function stopRule(service: Service, text: EndpointText, { timeoutMs }: Request<'stop'>, { progress }: RequestContext<'stop'>): Promise<Result<'stop'>> {
+async function stopRule(
+  service: Service,
+  text: EndpointText,
+  { timeoutMs }: Request<'stop'>,
+  { progress }: RequestContext<'stop'>,
+): Promise<Result<'stop'>> {
   // Its rules are not forwarded any more, and kept: none of them can be taken away now.
   mustNotStop(service);
   const src = sourceIn(service, text);
   const destinations = await service.forwarder.stop(src);
   await service.supervisor.settled();
   service.log.info({ src: src.typed }, 'rule stopped');
-  const drained = Promise.all([drain(destinations, timeoutMs), service.generations.stop({ srcKey: src.key, timeoutMs })]);
+  const drained = Promise.all([
+    drain(destinations, timeoutMs),
+    service.generations.stop({ srcKey: src.key, timeoutMs }),
+  ]);
   const [own, older] = await tellWhile(drained, { service, srcKey: src.key, progress });
   return { closed: own + older, pids: [] };
 }
@@ -214,7 +262,10 @@ async function tellWhile<T>(work: Promise<T>, { service, srcKey, progress }: Tel
 }
 
 /** Stop every rule and every generation; the process ends when this is answered. The rules stay kept. */
-export async function stopDaemon(service: Service, { timeoutMs, announceMs = 0 }: { timeoutMs: number; announceMs?: number | undefined }): Promise<Result<'stop'>> {
+export async function stopDaemon(
+  service: Service,
+  { timeoutMs, announceMs = 0 }: { timeoutMs: number; announceMs?: number | undefined },
+): Promise<Result<'stop'>> {
   service.handover.cancel('the daemon is to stop');
   while (service.phase === 'restarting') await service.changes.next();
   mustServe(service);
@@ -233,15 +284,30 @@ export async function stopDaemon(service: Service, { timeoutMs, announceMs = 0 }
 }
 
 /** Let go of the connections of one source, or all, of a process that may have been replaced. */
-export async function stopOwn({ forwarder }: Service, { srcKey, timeoutMs }: { srcKey?: string | undefined; timeoutMs: number }): Promise<{ closed: number }> {
-  const destinations = forwarder.views().filter(({ src, isCurrent }) => !isCurrent && (srcKey === undefined || src.key === srcKey));
-  return { closed: await drain(destinations.map(({ destination }) => destination), timeoutMs) };
+export async function stopOwn(
+  { forwarder }: Service,
+  { srcKey, timeoutMs }: { srcKey?: string | undefined; timeoutMs: number },
+): Promise<{ closed: number }> {
+  const destinations = forwarder
+    .views()
+    .filter(({ src, isCurrent }) => !isCurrent && (srcKey === undefined || src.key === srcKey));
+  return {
+    closed: await drain(
+      destinations.map(({ destination }) => destination),
+      timeoutMs,
+    ),
+  };
 }
 
-async function follow(service: Service, _request: unknown, { signal, progress }: RequestContext<'generation-follow'>): Promise<GenerationReport> {
+async function follow(
+  service: Service,
+  _request: unknown,
+  { signal, progress }: RequestContext<'generation-follow'>,
+): Promise<GenerationReport> {
   for (;;) {
     progress(reportOf(service));
-    if (service.phase === 'replaced' && !service.handover.isMoving && service.forwarder.connections === 0) return reportOf(service);
+    if (service.phase === 'replaced' && !service.handover.isMoving && service.forwarder.connections === 0)
+      return reportOf(service);
     await service.changes.next(signal);
   }
 }
@@ -250,7 +316,11 @@ async function follow(service: Service, _request: unknown, { signal, progress }:
 function problemsOf({ troubles, logProblem, self }: Service): string[] {
   const log = logProblem();
   const executable = problemOfExecutable(self);
-  return [...(log === null ? [] : [`the log goes to standard error: ${log}`]), ...troubles.texts, ...(executable === null ? [] : [executable])];
+  return [
+    ...(log === null ? [] : [`the log goes to standard error: ${log}`]),
+    ...troubles.texts,
+    ...(executable === null ? [] : [executable]),
+  ];
 }
 
 async function status(service: Service): Promise<Result<'status'>> {

@@ -32,12 +32,23 @@ export type ControlSocketOptions = {
  * Serve the control protocol. The socket is bound under the generation's own name, which it keeps
  * for as long as the process lives; the public name grace.sock is a second link to it.
  */
-export async function openControlSocket({ paths, group, kept, handle, onError }: ControlSocketOptions): Promise<ControlSocket> {
+export async function openControlSocket({
+  paths,
+  group,
+  kept,
+  handle,
+  onError,
+}: ControlSocketOptions): Promise<ControlSocket> {
   const own = paths.generationSocket(process.pid);
   let listener: Listener;
   try {
     rmSync(own, { force: true }); // of a process that had this pid and crashed
-    listener = (kept && adoptNames(kept, { paths, own })) ?? (await openListener({ kind: 'unix', path: own, mode: 0o600, backlog: 511, lockfile: false }, { name: 'control' }));
+    listener =
+      (kept && adoptNames(kept, { paths, own })) ??
+      (await openListener(
+        { kind: 'unix', path: own, mode: 0o600, backlog: 511, lockfile: false },
+        { name: 'control' },
+      ));
     shareSocket(own, group);
   } catch (error) {
     // Clients of the daemon that crashed are answered all the same, and forwarding goes on in any case.
@@ -71,7 +82,10 @@ export async function openControlSocket({ paths, group, kept, handle, onError }:
 }
 
 /** The state dir takes no new name (it is read-only, or full): the socket has the public one still, and keeps it. */
-async function serveNameless(listener: Listener, { handle, onError }: Pick<ControlSocketOptions, 'handle' | 'onError'>): Promise<ControlSocket> {
+async function serveNameless(
+  listener: Listener,
+  { handle, onError }: Pick<ControlSocketOptions, 'handle' | 'onError'>,
+): Promise<ControlSocket> {
   const server = await serveControl(listener, handle, onError);
   return {
     fd: listener.fd,

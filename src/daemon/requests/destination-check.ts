@@ -19,19 +19,33 @@ const noteTimeoutMs = 300;
 export type PassOptions = { check: Check; verb: 'start' | 'switch'; signal: AbortSignal };
 
 /** Rejects with GraceError (exit code 5) unless the destination accepts a connection, and answers over it where that is asked for. */
-export async function mustPass({ engine, version }: Service, { src, dst }: RuleSpec, { check, verb, signal }: PassOptions): Promise<void> {
+export async function mustPass(
+  { engine, version }: Service,
+  { src, dst }: RuleSpec,
+  { check, verb, signal }: PassOptions,
+): Promise<void> {
   if (check === false) return;
   const http = check === true ? undefined : { ...check.http, userAgent: `grace/${version}` };
   const limitMs = http?.limitMs ?? checkTimeoutMs + (http?.timeoutMs ?? 0);
   try {
     // An answer that is late by itself is told of as that.
-    await engine.probe(dst.endpoint, { signal: AbortSignal.any([signal, AbortSignal.timeout(limitMs + tellLateMs)]), http });
+    await engine.probe(dst.endpoint, {
+      signal: AbortSignal.any([signal, AbortSignal.timeout(limitMs + tellLateMs)]),
+      http,
+    });
   } catch (error) {
     const isLate = error instanceof Error && error.name === 'TimeoutError';
     const why = isLate ? `no answer within ${limitMs / 1000} s` : errorMessage(error);
     const { hint, code } = error instanceof GraceError ? error : { hint: undefined, code: undefined };
-    const otherwise = http || verb === 'start' ? `nothing was ${verb === 'start' ? 'started' : 'changed'}` : 'nothing was changed; --no-check switches all the same';
-    throw new GraceError(`cannot ${verb} ${src.typed} to ${dst.typed}: ${why}`, { hint: [...(hint ? [hint] : []), otherwise].join('; '), code: exitCodeOf(error) === 2 ? code : 'ERR_GRACE_NOT_ACCEPTED', cause: error });
+    const otherwise =
+      http || verb === 'start'
+        ? `nothing was ${verb === 'start' ? 'started' : 'changed'}`
+        : 'nothing was changed; --no-check switches all the same';
+    throw new GraceError(`cannot ${verb} ${src.typed} to ${dst.typed}: ${why}`, {
+      hint: [...(hint ? [hint] : []), otherwise].join('; '),
+      code: exitCodeOf(error) === 2 ? code : 'ERR_GRACE_NOT_ACCEPTED',
+      cause: error,
+    });
   }
 }
 
@@ -44,6 +58,10 @@ export async function notesOn({ engine }: Service, dst: DestinationSpec, signal:
     const isLate = error instanceof Error && (error.name === 'TimeoutError' || error.name === 'AbortError');
     if (isLate) return [];
     const why = errorMessage(error);
-    return [/\((?:ECONNREFUSED|ENOENT)\)/.test(why) ? `nobody serves ${dst.typed} yet: ${why}` : `connections to ${dst.typed} fail at the moment: ${why}`];
+    return [
+      /\((?:ECONNREFUSED|ENOENT)\)/.test(why)
+        ? `nobody serves ${dst.typed} yet: ${why}`
+        : `connections to ${dst.typed} fail at the moment: ${why}`,
+    ];
   }
 }

@@ -5,22 +5,44 @@ import { formatAddress } from '../../net/listener.ts';
 import type { Service } from '../service.ts';
 
 /** The destinations of this process. `active` is only right in the process that serves. */
-export function ownRows({ forwarder, listeners, certificates }: Pick<Service, 'forwarder' | 'listeners' | 'certificates'>): KeyedRow[] {
+export function ownRows({
+  forwarder,
+  listeners,
+  certificates,
+}: Pick<Service, 'forwarder' | 'listeners' | 'certificates'>): KeyedRow[] {
   const served = forwarder.views().map((view) => {
     const warnings = view.isCurrent ? certificates.of({ src: view.src, dst: view.destination.spec }) : [];
-    return keyedRow(view, { lost: view.isCurrent && view.listener ? listeners.whyLost(view.listener) : null, warnings });
+    return keyedRow(view, {
+      lost: view.isCurrent && view.listener ? listeners.whyLost(view.listener) : null,
+      warnings,
+    });
   });
   const broken = forwarder.broken.map(({ spec, error, since }): KeyedRow => ({
     srcKey: spec.src.key,
     dstKey: spec.dst.key,
-    row: { src: spec.src.typed, ...nameOf(spec.src), dst: spec.dst.typed, connections: 0, active: false, pid: process.pid, bytesIn: 0, bytesOut: 0, since, listening: '', error: error.message },
+    row: {
+      src: spec.src.typed,
+      ...nameOf(spec.src),
+      dst: spec.dst.typed,
+      connections: 0,
+      active: false,
+      pid: process.pid,
+      bytesIn: 0,
+      bytesOut: 0,
+      since,
+      listening: '',
+      error: error.message,
+    },
   }));
   return [...served, ...broken];
 }
 
 type RowOptions = { lost?: string | null; warnings?: readonly string[] };
 
-function keyedRow({ src, destination, isCurrent, listener }: DestinationView, { lost = null, warnings = [] }: RowOptions = {}): KeyedRow {
+function keyedRow(
+  { src, destination, isCurrent, listener }: DestinationView,
+  { lost = null, warnings = [] }: RowOptions = {},
+): KeyedRow {
   const { connections, bytesIn, bytesOut } = destination.stats();
   const row: DestinationRow = {
     src: src.typed,
@@ -44,26 +66,37 @@ function nameOf({ name }: SourceSpec): { name?: string } {
 }
 
 /** All rows: those of this process, then those of the older generations that still have connections. */
-export function allRows(service: Pick<Service, 'forwarder' | 'generations' | 'listeners' | 'certificates'>): KeyedRow[] {
+export function allRows(
+  service: Pick<Service, 'forwarder' | 'generations' | 'listeners' | 'certificates'>,
+): KeyedRow[] {
   const current = new Set(service.forwarder.specs.map(({ src, dst }) => pairKey(src.key, dst.key)));
   const { reports } = service.generations;
   const older = reports
     .flatMap((report) => report.rows)
     .filter(({ row }) => row.connections > 0)
     .map((keyed) => ({ ...keyed, row: { ...keyed.row, active: current.has(pairKey(keyed.srcKey, keyed.dstKey)) } }));
-  const drained = reports.filter(({ isRest }) => isRest).flatMap((report) => report.rows).filter(({ row }) => row.connections === 0);
+  const drained = reports
+    .filter(({ isRest }) => isRest)
+    .flatMap((report) => report.rows)
+    .filter(({ row }) => row.connections === 0);
   return inRuleOrder([...ownRows(service).map((keyed) => withBytes(keyed, drained)), ...older]);
 }
 
 /** What an older generation moved for a destination that has drained there has no row of its own. */
 function withBytes(keyed: KeyedRow, drained: readonly KeyedRow[]): KeyedRow {
   const same = drained.filter(({ srcKey, dstKey }) => srcKey === keyed.srcKey && dstKey === keyed.dstKey);
-  const row = same.reduce((sum, each) => ({ ...sum, bytesIn: sum.bytesIn + each.row.bytesIn, bytesOut: sum.bytesOut + each.row.bytesOut }), keyed.row);
+  const row = same.reduce(
+    (sum, each) => ({ ...sum, bytesIn: sum.bytesIn + each.row.bytesIn, bytesOut: sum.bytesOut + each.row.bytesOut }),
+    keyed.row,
+  );
   return { ...keyed, row };
 }
 
 /** Rows that get no new connections and still have some: what `grace wait` waits for. */
-export function drainingRows(service: Pick<Service, 'forwarder' | 'generations' | 'listeners' | 'certificates'>, srcKey: string | null): DestinationRow[] {
+export function drainingRows(
+  service: Pick<Service, 'forwarder' | 'generations' | 'listeners' | 'certificates'>,
+  srcKey: string | null,
+): DestinationRow[] {
   return allRows(service)
     .filter((keyed) => !keyed.row.active && keyed.row.connections > 0 && (srcKey === null || keyed.srcKey === srcKey))
     .map(({ row }) => row);
@@ -71,10 +104,16 @@ export function drainingRows(service: Pick<Service, 'forwarder' | 'generations' 
 
 /** What this process says of itself to the daemon that serves, and to a successor. */
 export function reportOf(service: Service): GenerationReport {
-  const { version, processStartedAt: since, handover: { handedOver } } = service;
+  const {
+    version,
+    processStartedAt: since,
+    handover: { handedOver },
+  } = service;
   const own = ownRows(service);
   if (handedOver === null) return { pid: process.pid, version, since, rows: own };
-  const drained = handedOver.views.map((view) => keyedRow(view)).filter(({ srcKey, dstKey }) => !own.some((each) => each.srcKey === srcKey && each.dstKey === dstKey));
+  const drained = handedOver.views
+    .map((view) => keyedRow(view))
+    .filter(({ srcKey, dstKey }) => !own.some((each) => each.srcKey === srcKey && each.dstKey === dstKey));
   // While connections move it is open what the successor goes on with.
   return { pid: process.pid, version, since, rows: [...own, ...drained], isRest: !service.handover.isMoving };
 }

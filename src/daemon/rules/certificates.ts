@@ -57,7 +57,10 @@ function keyOf({ src, dst }: RuleSpec): string {
 
 function warningsOf({ src, dst }: RuleSpec): string[] {
   const { type } = innerEndpoint(src.endpoint);
-  return [...(type === 'ssl' || type === 'tls' ? lookAt(() => checkServer(src.endpoint)) : []), ...lookAt(() => checkClient(dst.endpoint))];
+  return [
+    ...(type === 'ssl' || type === 'tls' ? lookAt(() => checkServer(src.endpoint)) : []),
+    ...lookAt(() => checkClient(dst.endpoint)),
+  ];
 }
 
 function lookAt(check: () => string[]): string[] {

@@ -25,7 +25,10 @@ export async function mustNotLoop(rule: Hop, others: readonly Hop[], resolve: Re
   if (circle === null) return;
   const [first, ...rest] = circle;
   const { src, dst } = rule;
-  const over = rest.length === 0 ? 'it is where this rule itself listens' : `it leads back here over ${rest.map((hop) => hop.src.typed).join(' and ')}`;
+  const over =
+    rest.length === 0
+      ? 'it is where this rule itself listens'
+      : `it leads back here over ${rest.map((hop) => hop.src.typed).join(' and ')}`;
   throw new GraceError(`${first?.src.typed ?? src.typed} cannot lead to ${dst.typed}: ${over}`, {
     hint: 'every client would be forwarded in a circle until no descriptor is left; name the server behind it',
   });
@@ -50,7 +53,8 @@ async function findCircle(rule: Hop, hops: readonly Hop[], resolve: Resolve): Pr
 /** The rules that listen where this one leads. */
 async function followers({ dst }: Hop, hops: readonly Hop[], resolve: Resolve): Promise<Hop[]> {
   const target = innermost(dst.endpoint);
-  if (target.type === 'unix') return hops.filter(({ address }) => address.family === 'unix' && isSamePath(address.path, target.path));
+  if (target.type === 'unix')
+    return hops.filter(({ address }) => address.family === 'unix' && isSamePath(address.path, target.path));
   const onPort = hops.filter(({ address }) => address.family !== 'unix' && address.port === target.port);
   if (onPort.length === 0) return [];
   const hosts = isIP(target.host) === 0 ? await resolve(target.host) : [target.host];
@@ -75,7 +79,9 @@ function reaches(host: string, listening: string): boolean {
 
 function isOwnAddress(address: string): boolean {
   if (address === '::1' || address.startsWith('127.')) return true;
-  return Object.values(networkInterfaces()).some((addresses) => addresses?.some((each) => canonical(each.address) === address));
+  return Object.values(networkInterfaces()).some((addresses) =>
+    addresses?.some((each) => canonical(each.address) === address),
+  );
 }
 
 /** One spelling for each address: without zone, IPv4 inside IPv6 as IPv4. */

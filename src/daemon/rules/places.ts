@@ -6,12 +6,17 @@ import type { Service } from '../service.ts';
 const askMs = 1000;
 
 /** Keep the places of all rules up to date until the signal comes. Rejects with its reason. */
-export async function followPlaces({ forwarder, generations, changes }: Pick<Service, 'forwarder' | 'generations' | 'changes'>, signal: AbortSignal): Promise<never> {
+export async function followPlaces(
+  { forwarder, generations, changes }: Pick<Service, 'forwarder' | 'generations' | 'changes'>,
+  signal: AbortSignal,
+): Promise<never> {
   for (;;) {
     await generations.refresh();
     signal.throwIfAborted();
     const rows = generations.reports.flatMap((report) => report.rows);
-    forwarder.adoption.reserve(({ key }) => rows.filter(({ srcKey }) => srcKey === key).reduce((sum, { row }) => sum + row.connections, 0));
+    forwarder.adoption.reserve(({ key }) =>
+      rows.filter(({ srcKey }) => srcKey === key).reduce((sum, { row }) => sum + row.connections, 0),
+    );
     const next = new AbortController();
     const change = changes.next(AbortSignal.any([signal, next.signal]));
     try {

@@ -20,10 +20,15 @@ import type { StoredRule, LoadedState } from '../state/rules-file.ts';
 const retryMs: PauseRange = { first: 500, max: 30_000 };
 
 /** Serve the kept rules. One that cannot be served now is told of, kept, and tried again. Returns what older generations had said when counters were last written down. */
-export async function restoreRules(service: Service, given: readonly GivenRule[], note: (text: string) => void): Promise<readonly GenerationReport[]> {
+export async function restoreRules(
+  service: Service,
+  given: readonly GivenRule[],
+  note: (text: string) => void,
+): Promise<readonly GenerationReport[]> {
   const state = loadRules(service);
   if (state.note) note(state.note);
-  if (state.isPart) await saveState(service.paths.state, state.rules).catch((error: unknown) => note(errorMessage(error)));
+  if (state.isPart)
+    await saveState(service.paths.state, state.rules).catch((error: unknown) => note(errorMessage(error)));
   const counters = loadCounters(service.paths.counters);
   for (const kept of await withGiven(service, state.rules, given)) {
     const rule = tryToRead(service, kept, note);
@@ -36,7 +41,11 @@ export async function restoreRules(service: Service, given: readonly GivenRule[]
 }
 
 /** The kept rules with those that the command line names, which are kept as well. A given one stands in place of a kept one on its address. */
-async function withGiven({ paths }: Service, kept: readonly StoredRule[], given: readonly GivenRule[]): Promise<readonly StoredRule[]> {
+async function withGiven(
+  { paths }: Service,
+  kept: readonly StoredRule[],
+  given: readonly GivenRule[],
+): Promise<readonly StoredRule[]> {
   if (given.length === 0) return kept;
   const taken = new Set(given.map((rule) => readRule(rule).src.listenKey));
   const rules = [...kept.filter((rule) => !taken.has(placeOf(rule))), ...given];
@@ -56,7 +65,10 @@ function placeOf({ src }: StoredRule): string {
 function loadRules({ paths, listeners }: Service): LoadedState {
   const inMemory = listeners.rulesCopy;
   if (inMemory === null) return loadState(paths.state);
-  const fromMemory = (why: string): LoadedState => ({ rules: [...inMemory], note: `${why}; the rules that were served before the crash are served` });
+  const fromMemory = (why: string): LoadedState => ({
+    rules: [...inMemory],
+    note: `${why}; the rules that were served before the crash are served`,
+  });
   try {
     const state = loadState(paths.state);
     return state.isMissing && inMemory.length > 0 ? { ...fromMemory(`${paths.state} is gone`), isPart: true } : state;
@@ -86,7 +98,8 @@ export function adoptRules(service: Service, handover: Handover): void {
     checkClient(rule.dst.endpoint, { paths: false }); // one that is too long is told to each client, as before
   }
   for (const { rule, listener, src: _src, dst: _dst, ...carried } of rules) {
-    if (listener === null) service.forwarder.restoration.addBroken(rule, new GraceError('it could not be served before the restart'));
+    if (listener === null)
+      service.forwarder.restoration.addBroken(rule, new GraceError('it could not be served before the restart'));
     else service.forwarder.adoption.adoptRule(rule, service.listeners.inherited(rule.src, listener), carried);
   }
 }
@@ -100,7 +113,16 @@ function speaksTls(endpoint: ServerEndpoint): boolean {
 export function retryBroken(service: Service): () => void {
   const end = new AbortController();
   // Replaced or stopping, there is nothing left to try.
-  void retryWhile(service, end.signal).catch((error: unknown) => void (end.signal.aborted || service.log.error({ error: errorMessage(error) }, 'internal error; rules that could not be served are not tried again')));
+  void retryWhile(service, end.signal).catch(
+    (error: unknown) =>
+      void (
+        end.signal.aborted ||
+        service.log.error(
+          { error: errorMessage(error) },
+          'internal error; rules that could not be served are not tried again',
+        )
+      ),
+  );
   return () => end.abort();
 }
 
@@ -114,7 +136,8 @@ async function retryWhile(service: Service, signal: AbortSignal): Promise<never>
     await delay(pauseMs, undefined, { signal });
     for (const { spec } of forwarder.broken) {
       if (service.phase !== 'serving') break;
-      if (await forwarder.restoration.retry(spec)) log.info({ src: spec.src.typed, dst: spec.dst.typed }, 'rule is served again');
+      if (await forwarder.restoration.retry(spec))
+        log.info({ src: spec.src.typed, dst: spec.dst.typed }, 'rule is served again');
     }
   }
 }

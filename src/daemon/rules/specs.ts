@@ -10,9 +10,19 @@ import { GraceError } from '../../error.ts';
 export function readSource({ typed, absolute, name }: EndpointText): SourceSpec {
   const endpoint = parseServer(absolute);
   if (endpoint.type === 'stdio') {
-    throw new GraceError('stdio: cannot be the source of a rule: a daemon has no standard input and output of its own', { code: 'ERR_GRACE_ENDPOINT' });
+    throw new GraceError(
+      'stdio: cannot be the source of a rule: a daemon has no standard input and output of its own',
+      { code: 'ERR_GRACE_ENDPOINT' },
+    );
   }
-  return { typed, absolute, key: serverKey(endpoint), listenKey: listenKey(endpoint), endpoint, ...(name === undefined ? {} : { name }) };
+  return {
+    typed,
+    absolute,
+    key: serverKey(endpoint),
+    listenKey: listenKey(endpoint),
+    endpoint,
+    ...(name === undefined ? {} : { name }),
+  };
 }
 
 /** What the text of a destination means. Throws EndpointError. */

@@ -19,7 +19,9 @@ const keyedRow = v.object({ srcKey: v.string(), dstKey: v.string(), row: v.loose
 const fileSchema = v.object({
   format: v.literal(1),
   rules: v.array(v.object({ srcKey: v.string(), dstKey: v.string(), ...counted })),
-  generations: v.array(v.looseObject({ pid: v.number(), since: v.string(), isRest: v.optional(v.boolean()), rows: v.array(keyedRow) })),
+  generations: v.array(
+    v.looseObject({ pid: v.number(), since: v.string(), isRest: v.optional(v.boolean()), rows: v.array(keyedRow) }),
+  ),
 });
 
 /** Counters of a daemon that has ended. */

@@ -20,9 +20,14 @@ function takeLock(paths: StatePaths): Lock {
   try {
     lock = lockFile(paths.lock);
   } catch (error) {
-    throw new GraceError(`cannot write in the state dir ${paths.dir}: ${paths.lock}: ${describeError(error)}`, { hint: limitHint(error) ?? 'choose another with -d DIR', cause: error });
+    throw new GraceError(`cannot write in the state dir ${paths.dir}: ${paths.lock}: ${describeError(error)}`, {
+      hint: limitHint(error) ?? 'choose another with -d DIR',
+      cause: error,
+    });
   }
   if (lock) return lock;
   const pid = readPidFile(paths.pid);
-  throw new GraceError(`a daemon already runs in ${paths.dir}${pid === null ? '' : ` (pid ${pid})`}`, { hint: 'replace it with: grace restart, or end it with: grace stop' });
+  throw new GraceError(`a daemon already runs in ${paths.dir}${pid === null ? '' : ` (pid ${pid})`}`, {
+    hint: 'replace it with: grace restart, or end it with: grace stop',
+  });
 }

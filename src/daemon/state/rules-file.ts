@@ -18,7 +18,12 @@ export const ruleSchema = v.object({ src: endpointText, dst: endpointText, port:
 const stateSchema = v.object({ format: v.literal(stateFormat), rules: v.array(v.unknown()) });
 
 /** The rules that were kept. */
-export type LoadedState = { rules: StoredRule[]; /** What the user must be told, if anything. */ note: string | null; /** The file has more in it, which is kept elsewhere: write it anew. */ isPart?: true; /** There is no file. */ isMissing?: true };
+export type LoadedState = {
+  rules: StoredRule[];
+  /** What the user must be told, if anything. */ note: string | null;
+  /** The file has more in it, which is kept elsewhere: write it anew. */ isPart?: true;
+  /** There is no file. */ isMissing?: true;
+};
 
 /**
  * Read the kept rules. A file of which not all can be understood is kept under another name, which the
@@ -40,7 +45,10 @@ export function loadState(path: string): LoadedState {
   } catch (error) {
     if (error instanceof GraceError) throw error;
     const aside = setAside(path);
-    return { rules: [], note: `${path} is damaged (${errorMessage(error)}); it is kept as ${aside}, and no rule of it is served` };
+    return {
+      rules: [],
+      note: `${path} is damaged (${errorMessage(error)}); it is kept as ${aside}, and no rule of it is served`,
+    };
   }
 }
 
@@ -56,7 +64,11 @@ function readRules(path: string, all: readonly unknown[]): LoadedState {
   if (bad.length === 0) return { rules, note: null };
   const aside = nameAside(path);
   copyFileSync(path, aside);
-  return { rules, isPart: true, note: `${path} is damaged (${bad.join('; ')}); it is kept as ${aside}, and what is damaged in it is not served` };
+  return {
+    rules,
+    isPart: true,
+    note: `${path} is damaged (${bad.join('; ')}); it is kept as ${aside}, and what is damaged in it is not served`,
+  };
 }
 
 /** A rule that cannot be read, as far as people can tell which one it is. */
@@ -85,9 +97,12 @@ export function checkStateFormat(path: string): void {
 function mustBeReadable(path: string, state: unknown): void {
   const format = typeof state === 'object' && state !== null && 'format' in state ? state.format : undefined;
   if (typeof format !== 'number' || format === stateFormat) return;
-  throw new GraceError(`cannot read the rules in ${path}: they have format ${format}, and this version reads format ${stateFormat}`, {
-    hint: 'use the version that wrote them, or move the file away',
-  });
+  throw new GraceError(
+    `cannot read the rules in ${path}: they have format ${format}, and this version reads format ${stateFormat}`,
+    {
+      hint: 'use the version that wrote them, or move the file away',
+    },
+  );
 }
 
 function setAside(path: string): string {
@@ -117,7 +132,10 @@ export async function saveState(path: string, rules: readonly StoredRule[]): Pro
     await rename(half, path);
     syncDir(dirname(path));
   } catch (error) {
-    throw new GraceError(`cannot keep the rules in ${path}: ${describeError(error)}`, { hint: 'nothing was changed', cause: error });
+    throw new GraceError(`cannot keep the rules in ${path}: ${describeError(error)}`, {
+      hint: 'nothing was changed',
+      cause: error,
+    });
   }
 }
 

@@ -56,7 +56,10 @@ export class RulesCopy {
   #leave(rules: readonly StoredRule[]): void {
     const text = new TextEncoder().encode(JSON.stringify(rules));
     const before = this.#fd;
-    this.#fd = openMemoryFile('grace-rules', Buffer.concat([Buffer.from(String(text.length).padStart(headSize, '0')), text]));
+    this.#fd = openMemoryFile(
+      'grace-rules',
+      Buffer.concat([Buffer.from(String(text.length).padStart(headSize, '0')), text]),
+    );
     this.#supervisor.keep(this.#name, this.#fd);
     if (before !== null) closeFd(before);
   }

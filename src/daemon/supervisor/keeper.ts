@@ -153,7 +153,12 @@ export class KeeperSupervisor implements Supervisor {
     const { self, dir, flags, env } = this.#options;
     const rest: NodeJS.ProcessEnv = { ...env, [launchVariable]: '1' };
     for (const name of variablesOfThisProcess) delete rest[name];
-    const child = spawn(self.file, [...self.args, '-d', dir, 'daemon', ...flags], { cwd: '/', detached: true, stdio: ['ignore', 'inherit', 'inherit'], env: rest });
+    const child = spawn(self.file, [...self.args, '-d', dir, 'daemon', ...flags], {
+      cwd: '/',
+      detached: true,
+      stdio: ['ignore', 'inherit', 'inherit'],
+      env: rest,
+    });
     child.unref();
     const failure = once(child, 'exit').then(([code]) => {
       throw new GraceError(`the new keeper ended with code ${code}`);
@@ -246,5 +251,7 @@ export class KeeperSupervisor implements Supervisor {
 }
 
 function alreadyRuns(dir: string, pid: number): GraceError {
-  return new GraceError(`a daemon already runs in ${dir} (pid ${pid})`, { hint: 'replace it with: grace restart, or end it with: grace stop' });
+  return new GraceError(`a daemon already runs in ${dir} (pid ${pid})`, {
+    hint: 'replace it with: grace restart, or end it with: grace stop',
+  });
 }

@@ -29,7 +29,11 @@ export type Supervisor = {
   /** A restart begins, which may take so long. */
   restarting(options: { timeoutMs: number }): void;
   /** What a successor needs to be watched in its turn. It inherits the descriptors; the caller closes them. */
-  prepareSuccessor(options: { firstFd: number }): { fds: { fd: number; name: string }[]; env: Record<string, string>; close(): void };
+  prepareSuccessor(options: { firstFd: number }): {
+    fds: { fd: number; name: string }[];
+    env: Record<string, string>;
+    close(): void;
+  };
   /** The restart came to nothing. */
   rollback(): void;
   /** A successor serves; this process finishes its connections. `isStopping`: it is to be stopped at once. */

@@ -27,7 +27,10 @@ export function superviseBySystemd(notifier: Notifier): Supervisor {
     ...unsupervised,
     keepsOverStop: true,
     // Its main process is to be its own child. Deno, whose spawn does not pass descriptors on as they are, starts it as ours.
-    prepareSuccessor: (options) => ({ ...unsupervised.prepareSuccessor(options), env: 'Deno' in globalThis ? {} : { [asideVariable]: '1' } }),
+    prepareSuccessor: (options) => ({
+      ...unsupervised.prepareSuccessor(options),
+      env: 'Deno' in globalThis ? {} : { [asideVariable]: '1' },
+    }),
     keep(name, fd, { isHeld = false } = {}) {
       if (isHeld || !isStored(name)) return;
       notifier.removeFds({ name }); // the store holds any number of sockets under one name

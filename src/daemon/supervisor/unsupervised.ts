@@ -23,7 +23,9 @@ export const unsupervised: Supervisor = {
   ended() {},
   restore: () => Promise.resolve(),
   attach() {
-    throw new GraceError(`a daemon already runs there (pid ${process.pid})`, { hint: 'replace it with: grace restart, or end it with: grace stop' });
+    throw new GraceError(`a daemon already runs there (pid ${process.pid})`, {
+      hint: 'replace it with: grace restart, or end it with: grace stop',
+    });
   },
   watch() {},
 };

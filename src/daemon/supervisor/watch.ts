@@ -9,8 +9,14 @@ export function watchKeeper(service: Service, stop: (times: number) => void): vo
       if (!service.lifecycle.isServing) return;
       // Before the pid file says so, the log does: whoever sees the one finds the other.
       if (keeper) log.info({ keeper: keeper.pid, version: keeper.version }, 'kept');
-      else log.warn({ pidFile: process.pid }, 'the keeper is gone; the daemon goes on without, and the next start or restart brings another');
-      service.troubles.attempt('the pid file cannot be written', () => writePidFile(paths.pid, keeper?.pid ?? process.pid));
+      else
+        log.warn(
+          { pidFile: process.pid },
+          'the keeper is gone; the daemon goes on without, and the next start or restart brings another',
+        );
+      service.troubles.attempt('the pid file cannot be written', () =>
+        writePidFile(paths.pid, keeper?.pid ?? process.pid),
+      );
     },
     note: (text) => log.warn(text),
     stop,

@@ -6,7 +6,7 @@ import { Descriptors } from './descriptors.ts';
 import { KIND_LISTENER } from './connection-table.ts';
 import type { FrontendPlan } from './messages.ts';
 import { CLOSED_ROUTE, Route } from './route.ts';
-import { Seats } from '../seats.ts';
+import { Slots } from '../slots.ts';
 import type { Thread, ThreadFrontend } from './thread.ts';
 import { tuneClient } from './tune.ts';
 
@@ -36,10 +36,19 @@ export class Acceptor {
   open(plan: FrontendPlan): void {
     const { frontends, kernel, now } = this.#thread;
     const { id, fd, isUnix } = plan;
-    const seats = plan.seats && new Seats(plan.seats);
+    const slots = plan.slots && new Slots(plan.slots);
     const frontend: ThreadFrontend = {
-      plan, route: new Route(plan.route), seats,
-      connections: 0, isWatched: false, burst: 1, isClosed: false, resumeAt: 0, pauseMs: 0, tuneUntil: 0, nextLookAt: 0,
+      plan,
+      route: new Route(plan.route),
+      slots,
+      connections: 0,
+      isWatched: false,
+      burst: 1,
+      isClosed: false,
+      resumeAt: 0,
+      pauseMs: 0,
+      tuneUntil: 0,
+      nextLookAt: 0,
     };
     frontends.set(id, frontend);
     if (fd === -1) return;
@@ -60,7 +69,7 @@ export class Acceptor {
     frontend.isClosed = true;
     this.#thread.send({ type: 'frontend-closed', frontend: id });
     // A place that became free before this was heard of is another's.
-    if (frontend.seats && !isFull(frontend)) this.#thread.send({ type: 'room', frontend: id });
+    if (frontend.slots && !isFull(frontend)) this.#thread.send({ type: 'room', frontend: id });
     this.forgetIfDone(frontend);
   }
 
@@ -159,8 +168,9 @@ export class Acceptor {
   /** A connection of a frontend has ended. */
   left(frontend: ThreadFrontend): void {
     frontend.connections--;
-    const madeRoom = frontend.seats?.release() ?? false;
-    if (madeRoom && (frontend.isClosed || frontend.plan.fd === -1)) this.#thread.send({ type: 'room', frontend: frontend.plan.id });
+    const madeRoom = frontend.slots?.release() ?? false;
+    if (madeRoom && (frontend.isClosed || frontend.plan.fd === -1))
+      this.#thread.send({ type: 'room', frontend: frontend.plan.id });
     this.forgetIfDone(frontend);
     if (frontend.resumeAt > 0) this.#ease(frontend);
     this.#watchIfRoom(frontend);
@@ -173,7 +183,14 @@ export class Acceptor {
   }
 
   #watchIfRoom(frontend: ThreadFrontend): void {
-    if (!frontend.isWatched && !frontend.isClosed && frontend.plan.fd !== -1 && frontend.resumeAt === 0 && !isFull(frontend)) this.#watch(frontend);
+    if (
+      !frontend.isWatched &&
+      !frontend.isClosed &&
+      frontend.plan.fd !== -1 &&
+      frontend.resumeAt === 0 &&
+      !isFull(frontend)
+    )
+      this.#watch(frontend);
   }
 
   #pause(frontend: ThreadFrontend, errno: number): void {
@@ -215,6 +232,6 @@ export class Acceptor {
   }
 }
 
-function isFull({ seats }: ThreadFrontend): boolean {
-  return seats !== null && seats.isFull;
+function isFull({ slots }: ThreadFrontend): boolean {
+  return slots !== null && slots.isFull;
 }

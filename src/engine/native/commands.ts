@@ -4,7 +4,10 @@ import type { ThreadCommand } from './messages.ts';
 import type { Roles } from './roles.ts';
 
 /** Carry out a command; `stop` is the loop's own. */
-export function executeCommand({ thread, upstreams, dialer, acceptor, connections, freezer, idle }: Roles, command: Exclude<ThreadCommand, { type: 'stop' }>): void {
+export function executeCommand(
+  { thread, upstreams, dialer, acceptor, connections, freezer, idle }: Roles,
+  command: Exclude<ThreadCommand, { type: 'stop' }>,
+): void {
   switch (command.type) {
     case 'open-upstream':
       return upstreams.open(command.plan);
@@ -24,7 +27,11 @@ export function executeCommand({ thread, upstreams, dialer, acceptor, connection
     case 'close-frontend':
       return acceptor.close(command.frontend);
     case 'freeze':
-      return thread.send({ type: 'frozen', upstream: command.upstream, connections: freezer.freeze(command.upstream, command) });
+      return thread.send({
+        type: 'frozen',
+        upstream: command.upstream,
+        connections: freezer.freeze(command.upstream, command),
+      });
     case 'thaw':
       return freezer.thaw(command.clients);
     case 'release':

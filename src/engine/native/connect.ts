@@ -15,7 +15,12 @@ const IP_BIND_ADDRESS_NO_PORT = 24;
  * those who connect, it may give out that very port, and TCP lets a socket connect to itself (RFC 9293,
  * section 3.5, simultaneous open).
  */
-export function isConnectedToItself({ kernel }: Thread, fd: number, { pinned }: PinnedAddress, { plan }: ThreadUpstream): boolean {
+export function isConnectedToItself(
+  { kernel }: Thread,
+  fd: number,
+  { pinned }: PinnedAddress,
+  { plan }: ThreadUpstream,
+): boolean {
   return plan.mayMeetItself && kernel.isLocalAddress(fd, pinned.bytes);
 }
 
@@ -28,7 +33,11 @@ export function areAllPortsTaken({ pinned, length }: PinnedAddress, { plan }: Th
 }
 
 /** Returns the descriptor, whose leg is CONNECTING unless it is connected already; or the negative errno. */
-export function startConnect(thread: Thread, address: PinnedAddress, { upstream, firstFlight }: { upstream: ThreadUpstream; firstFlight: FirstFlight }): number {
+export function startConnect(
+  thread: Thread,
+  address: PinnedAddress,
+  { upstream, firstFlight }: { upstream: ThreadUpstream; firstFlight: FirstFlight },
+): number {
   const { kernel, table } = thread;
   const family = address.pinned.bytes[0]!;
   const fd = kernel.socket(family);
@@ -43,7 +52,11 @@ export function startConnect(thread: Thread, address: PinnedAddress, { upstream,
 }
 
 /** What a socket needs before it connects. Returns a negative errno when it cannot have it. */
-function prepare({ kernel }: Thread, fd: number, { family, upstream, firstFlight }: { family: number; upstream: ThreadUpstream; firstFlight: FirstFlight }): number {
+function prepare(
+  { kernel }: Thread,
+  fd: number,
+  { family, upstream, firstFlight }: { family: number; upstream: ThreadUpstream; firstFlight: FirstFlight },
+): number {
   if (family === C.AF_UNIX) return 0;
   setNoDelay(kernel, fd);
   firstFlight.beforeConnect(fd, upstream);

@@ -10,7 +10,18 @@ import type { ProxySubject } from '../proxy-header.ts';
 import { peerName, socketName } from '../../sys/socket.ts';
 import type { MovedConnection, MovedLeg } from '../transfer.ts';
 import type { Acceptor } from './accept.ts';
-import { BROKEN, DOOMED, ENDED, FROZEN, IS_UNIX, KIND_CLIENT, KIND_SERVER, READABLE, READ_TO_END, SHUT } from './connection-table.ts';
+import {
+  BROKEN,
+  DOOMED,
+  ENDED,
+  FROZEN,
+  IS_UNIX,
+  KIND_CLIENT,
+  KIND_SERVER,
+  READABLE,
+  READ_TO_END,
+  SHUT,
+} from './connection-table.ts';
 import type { Dialer } from './dial.ts';
 import type { FirstFlight } from './first-flight.ts';
 import type { IdleWatch } from './idle.ts';
@@ -22,7 +33,16 @@ import type { EndOptions, Thread, ThreadFrontend } from './thread.ts';
 import type { ThreadUpstreams } from './thread-upstreams.ts';
 import type { KeepAlive } from './tune.ts';
 
-type Others = { relay: Relay; dialer: Dialer; acceptor: Acceptor; upstreams: ThreadUpstreams; keepAlive: KeepAlive; firstFlight: FirstFlight; idle: IdleWatch; mailbox: Mailbox };
+type Others = {
+  relay: Relay;
+  dialer: Dialer;
+  acceptor: Acceptor;
+  upstreams: ThreadUpstreams;
+  keepAlive: KeepAlive;
+  firstFlight: FirstFlight;
+  idle: IdleWatch;
+  mailbox: Mailbox;
+};
 
 /** The connections of one thread. */
 export class Connections {
@@ -62,7 +82,7 @@ export class Connections {
     table.assign(client, upstream, frontend.plan.id);
     table.setStarted(client, Date.now());
     frontend.connections++;
-    frontend.seats?.take();
+    frontend.slots?.take();
     if (watched < 0) {
       this.end(client, { stage: 'dial', reason: { failures: [{ address: -1, errno: -watched }] }, reset: true });
       return false;
@@ -96,7 +116,11 @@ export class Connections {
 
   #openLeg({ fd, isUnix, hasEnded, isShut, isBroken, bytes }: MovedLeg, kind: number): void {
     const { table, number } = this.#thread;
-    table.open(fd, number, kind | FROZEN | (isUnix ? IS_UNIX : 0) | (hasEnded ? ENDED : 0) | (isShut ? SHUT : 0) | (isBroken ? BROKEN : 0));
+    table.open(
+      fd,
+      number,
+      kind | FROZEN | (isUnix ? IS_UNIX : 0) | (hasEnded ? ENDED : 0) | (isShut ? SHUT : 0) | (isBroken ? BROKEN : 0),
+    );
     table.addBytes(fd, bytes);
     this.#thread.fdBound = Math.max(this.#thread.fdBound, fd + 1);
   }
@@ -129,7 +153,8 @@ export class Connections {
     // A Unix client that sent all and closed hangs up too, and what it sent is to be delivered.
     const isUnix = table.has(client, IS_UNIX);
     const hasLeft = isUnix && (mask & EPOLLHUP) !== 0 && kernel.peek(client) <= 0;
-    if (hasLeft || mask & (isUnix ? EPOLLERR : EPOLLERR | EPOLLHUP)) return this.end(client, { stage: 'dial', reason: null, reset: true });
+    if (hasLeft || mask & (isUnix ? EPOLLERR : EPOLLERR | EPOLLHUP))
+      return this.end(client, { stage: 'dial', reason: null, reset: true });
     if (mask & EPOLLIN) table.set(client, READABLE);
     // One that has ended its direction may have nothing to say and wait for what the server says: TCP does not tell.
     if (mask & (EPOLLRDHUP | EPOLLHUP)) table.set(client, READABLE | READ_TO_END);

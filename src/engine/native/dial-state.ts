@@ -41,15 +41,28 @@ export type Dial = {
 };
 
 /** A dial that begins now; `sinceMs` ago, if another process began it. */
-export function openDial(client: number, upstream: ThreadUpstream, { now, sinceMs }: { now: number; sinceMs: number }): Dial {
+export function openDial(
+  client: number,
+  upstream: ThreadUpstream,
+  { now, sinceMs }: { now: number; sinceMs: number },
+): Dial {
   return {
-    client, upstream,
+    client,
+    upstream,
     beganAt: now - sinceMs,
     attemptAt: now,
     retryUntil: now + upstream.plan.retryMs - sinceMs,
-    addresses: [], first: 0, next: 0, tries: [], failures: NO_FAILURES, lookupFailure: null,
-    deadline: 0, wakeAt: Infinity, isResting: false,
-    pauseMs: RETRY_PAUSE_MS.first, fullQueuePauseMs: FULL_QUEUE_PAUSE_MS.first,
+    addresses: [],
+    first: 0,
+    next: 0,
+    tries: [],
+    failures: NO_FAILURES,
+    lookupFailure: null,
+    deadline: 0,
+    wakeAt: Infinity,
+    isResting: false,
+    pauseMs: RETRY_PAUSE_MS.first,
+    fullQueuePauseMs: FULL_QUEUE_PAUSE_MS.first,
   };
 }
 
@@ -57,7 +70,13 @@ export function openDial(client: number, upstream: ThreadUpstream, { now, sinceM
 export function setAddresses(dial: Dial, addresses: readonly PinnedAddress[]): void {
   const { answeredLast } = dial.upstream;
   dial.addresses = addresses;
-  dial.first = addresses.length < 2 || answeredLast === null ? 0 : Math.max(0, addresses.findIndex((each) => isSame(each, answeredLast)));
+  dial.first =
+    addresses.length < 2 || answeredLast === null
+      ? 0
+      : Math.max(
+          0,
+          addresses.findIndex((each) => isSame(each, answeredLast)),
+        );
 }
 
 /** Index of the address that is tried next. */

@@ -1,6 +1,15 @@
 /** Connecting accepted clients to their destination. The mirror image of accept.ts. */
 import { nextPause } from '../../waiting.ts';
-import { errnosOf, FULL_QUEUE_PAUSE_MS, HEAD_START_MS, NAME_FRESH_MS, REFUSALS, RETRY_PAUSE_MS, SHORTAGE_PAUSE_MS, SHORTAGES } from '../policy.ts';
+import {
+  errnosOf,
+  FULL_QUEUE_PAUSE_MS,
+  HEAD_START_MS,
+  NAME_FRESH_MS,
+  REFUSALS,
+  RETRY_PAUSE_MS,
+  SHORTAGE_PAUSE_MS,
+  SHORTAGES,
+} from '../policy.ts';
 import type { DialAge } from '../transfer.ts';
 import { areAllPortsTaken, isConnectedToItself, startConnect } from './connect.ts';
 import type { FirstFlight } from './first-flight.ts';
@@ -56,7 +65,8 @@ export class Dialer {
   #attempt(dial: Dial, agedMs = 0): void {
     const { now } = this.#thread;
     const { plan, resolved } = dial.upstream;
-    const addresses = dial.upstream.addresses ?? (resolved !== null && now < resolved.until ? resolved.addresses : null);
+    const addresses =
+      dial.upstream.addresses ?? (resolved !== null && now < resolved.until ? resolved.addresses : null);
     dial.isResting = false;
     dial.failures = NO_FAILURES;
     dial.lookupFailure = null;
@@ -181,8 +191,10 @@ export class Dialer {
   #attemptFailed(dial: Dial): void {
     const { now } = this.#thread;
     const { lookupFailure } = dial;
-    const isWorthIt = lookupFailure?.isPassing === true || dial.failures.some(({ errno }) => REFUSAL_ERRNOS.includes(errno));
-    if (!isWorthIt || now >= dial.retryUntil) return this.#giveUp(dial, lookupFailure ? { text: lookupFailure.text } : { failures: dial.failures });
+    const isWorthIt =
+      lookupFailure?.isPassing === true || dial.failures.some(({ errno }) => REFUSAL_ERRNOS.includes(errno));
+    if (!isWorthIt || now >= dial.retryUntil)
+      return this.#giveUp(dial, lookupFailure ? { text: lookupFailure.text } : { failures: dial.failures });
     dial.isResting = true;
     dial.deadline = Infinity;
     dial.wakeAt = Math.min(now + dial.pauseMs, dial.retryUntil);
@@ -213,7 +225,11 @@ export class Dialer {
     const { id } = dial.upstream.plan;
     const waiting = this.#resolving.get(id);
     if (!waiting?.includes(dial)) return;
-    if (waiting.length > 1) return void this.#resolving.set(id, waiting.filter((each) => each !== dial));
+    if (waiting.length > 1)
+      return void this.#resolving.set(
+        id,
+        waiting.filter((each) => each !== dial),
+      );
     this.#resolving.delete(id);
     this.#thread.send({ type: 'resolve-no-more', upstream: id });
   }

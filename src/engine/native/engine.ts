@@ -29,7 +29,7 @@ import { endError } from './reason.ts';
 import { CLOSED_ROUTE, Route } from './route.ts';
 import { Threads } from './threads.ts';
 import type { ThreadsOptions } from './threads.ts';
-import { seatsOf } from '../seats.ts';
+import { slotsOf } from '../slots.ts';
 import { NativeUpstream } from './upstream.ts';
 
 /** What the engine runs with. */
@@ -68,7 +68,13 @@ export class NativeEngine implements Engine {
   #lastId = 0;
   #hasFailed = false;
 
-  constructor({ threads: count = 1, names = new Names(), portable = openPortableEngine({ names }), onFailure, ...forThreads }: NativeEngineOptions) {
+  constructor({
+    threads: count = 1,
+    names = new Names(),
+    portable = openPortableEngine({ names }),
+    onFailure,
+    ...forThreads
+  }: NativeEngineOptions) {
     this.#portable = portable;
     this.#names = names;
     this.#onFailure = onFailure;
@@ -78,7 +84,11 @@ export class NativeEngine implements Engine {
       onReport: (thread, report) => this.#receive(thread, report),
       onDeath: (thread, error) => this.#loseThread(thread, error),
     });
-    this.mover = new NativeMover({ threads: this.#threads, isUsable: () => !this.#hasFailed, openShadow: (options, members) => this.#openShadow(options, members) });
+    this.mover = new NativeMover({
+      threads: this.#threads,
+      isUsable: () => !this.#hasFailed,
+      openShadow: (options, members) => this.#openShadow(options, members),
+    });
   }
 
   get name(): EngineName {
@@ -107,10 +117,12 @@ export class NativeEngine implements Engine {
     return upstream;
   }
 
-  openFrontend({ listener, endpoint, upstream, observer, seats }: FrontendOptions): NativeFrontend {
+  openFrontend({ listener, endpoint, upstream, observer, slots }: FrontendOptions): NativeFrontend {
     return new NativeFrontend({
-      listener, endpoint, observer,
-      seats: seatsOf(endpoint, seats),
+      listener,
+      endpoint,
+      observer,
+      slots: slotsOf(endpoint, slots),
       upstream: own(upstream),
       threads: this.#threads,
       portable: this.#portable,
@@ -174,7 +186,7 @@ export class NativeEngine implements Engine {
       case 'upstream-forgotten':
         return this.#forgotten(thread, report.upstream);
       case 'room':
-        return this.#owners.get(report.frontend)?.seats?.notify();
+        return this.#owners.get(report.frontend)?.slots?.notify();
       case 'paused': {
         const error = new SystemError(report.errno, 'accept');
         return this.#owners.get(report.frontend)?.observer.acceptPaused?.({ error, retryInMs: report.retryInMs });
@@ -190,12 +202,19 @@ export class NativeEngine implements Engine {
     }
   }
 
-  #openShadow({ observer, idleMs, seats = null }: Pick<AdoptOptions, 'observer' | 'idleMs' | 'seats'>, members: readonly number[]): number {
+  #openShadow(
+    { observer, idleMs, slots = null }: Pick<AdoptOptions, 'observer' | 'idleMs' | 'slots'>,
+    members: readonly number[],
+  ): number {
     const id = ++this.#lastId;
-    this.#owners.add(id, { observer, seats }, members);
+    this.#owners.add(id, { observer, slots }, members);
     const route = Route.open(CLOSED_ROUTE, { threads: 0 });
     const reportsOrderly = observer.connectionEnded !== undefined && observer.wantsOrderlyEnds !== false;
-    for (const thread of members) this.#threads.send(thread, { type: 'open-frontend', plan: { id, fd: -1, isUnix: false, route: route.memory, seats: seats?.plan ?? null, idleMs, reportsOrderly } });
+    for (const thread of members)
+      this.#threads.send(thread, {
+        type: 'open-frontend',
+        plan: { id, fd: -1, isUnix: false, route: route.memory, slots: slots?.plan ?? null, idleMs, reportsOrderly },
+      });
     return id;
   }
 
@@ -226,7 +245,9 @@ export class NativeEngine implements Engine {
     const { peer, stage, bytesIn, bytesOut, durationMs } = end;
     if (!upstream) return;
     const error = endError(end, upstream.endpoint, upstream.lastAddresses);
-    this.#owners.get(end.frontend)?.observer.connectionEnded?.({ peer, upstream, stage, error, bytesIn, bytesOut, durationMs });
+    this.#owners
+      .get(end.frontend)
+      ?.observer.connectionEnded?.({ peer, upstream, stage, error, bytesIn, bytesOut, durationMs });
   }
 
   /** A thread died. What it left open is closed, so that no peer waits for it; accepting goes on without threads. */
@@ -234,7 +255,8 @@ export class NativeEngine implements Engine {
     const isFirst = !this.#hasFailed;
     this.#hasFailed = true;
     const { table } = this.#threads;
-    for (const client of table.owned(thread, KIND_CLIENT, table.capacity)) this.#owners.get(table.frontend(client))?.seats?.release();
+    for (const client of table.owned(thread, KIND_CLIENT, table.capacity))
+      this.#owners.get(table.frontend(client))?.slots?.release();
     this.mover.lost(thread);
     for (const fd of table.owned(thread, KIND_CLIENT | KIND_SERVER | KIND_OWN, table.capacity)) {
       const isLeg = !table.has(fd, KIND_OWN);

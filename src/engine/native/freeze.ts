@@ -7,7 +7,19 @@ import type { DialAge, MovedConnection, MovedLeg } from '../transfer.ts';
 import type { Connections } from './connection.ts';
 import type { Dialer } from './dial.ts';
 import { EPOLLOUT, TCP_EVENTS, UNIX_EVENTS } from './kernel.ts';
-import { BLOCKED, BROKEN, CODED, DOOMED, ENDED, FROZEN, IS_UNIX, KIND_CLIENT, READABLE, READ_TO_END, SHUT } from './connection-table.ts';
+import {
+  BLOCKED,
+  BROKEN,
+  CODED,
+  DOOMED,
+  ENDED,
+  FROZEN,
+  IS_UNIX,
+  KIND_CLIENT,
+  READABLE,
+  READ_TO_END,
+  SHUT,
+} from './connection-table.ts';
 import { peerOf } from './peer.ts';
 import type { IdleWatch } from './idle.ts';
 import type { Relay } from './relay.ts';
@@ -23,7 +35,10 @@ export class Freezer {
   /** How long those that were being dialled had been, for when they go on here. */
   readonly #ages = new Map<number, DialAge>();
 
-  constructor(thread: Thread, { relay, dialer, connections, idle }: { relay: Relay; dialer: Dialer; connections: Connections; idle: IdleWatch }) {
+  constructor(
+    thread: Thread,
+    { relay, dialer, connections, idle }: { relay: Relay; dialer: Dialer; connections: Connections; idle: IdleWatch },
+  ) {
     this.#thread = thread;
     this.#relay = relay;
     this.#dialer = dialer;
@@ -100,7 +115,11 @@ export class Freezer {
       const failed = watched.find((result) => result < 0);
       if (failed !== undefined) {
         // Of what is not watched nobody would hear again.
-        this.#thread.end(client, { stage: 'relay', reason: { failures: [{ address: -1, errno: -failed }] }, reset: true });
+        this.#thread.end(client, {
+          stage: 'relay',
+          reason: { failures: [{ address: -1, errno: -failed }] },
+          reset: true,
+        });
         continue;
       }
       if (server === -1) this.#dialer.begin(client, age);
@@ -122,7 +141,8 @@ export class Freezer {
     const { table } = this.#thread;
     for (const client of clients) {
       this.#ages.delete(client);
-      if (table.has(client, FROZEN)) this.#thread.end(client, { stage: 'relay', reason: null, reset: false, isSilent: true });
+      if (table.has(client, FROZEN))
+        this.#thread.end(client, { stage: 'relay', reason: null, reset: false, isSilent: true });
     }
   }
 

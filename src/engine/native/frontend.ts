@@ -2,7 +2,7 @@ import { closeFd, setNonBlocking } from '../../sys/descriptor.ts';
 import type { Listener } from '../../net/listener.ts';
 import type { ServerEndpoint, ServerExtras } from '../../endpoint/model.ts';
 import type { Engine, EngineObserver, Frontend, Upstream } from '../engine.ts';
-import type { Seats } from '../seats.ts';
+import type { Slots } from '../slots.ts';
 import type { ThreadCommand } from './messages.ts';
 import { isPlainServer } from './plan.ts';
 import { Route } from './route.ts';
@@ -22,7 +22,7 @@ export type NativeFrontendOptions = {
   /** The destination that an upstream of the portable engine stands for. */
   originalOf: (portable: Upstream) => Upstream;
   /** Null: no limit. */
-  seats: Seats | null;
+  slots: Slots | null;
   /** Whether the threads may be used. */
   isUsable: boolean;
 };
@@ -31,7 +31,10 @@ export type NativeFrontendOptions = {
 const RETRY_MS = 200;
 
 /** Who accepts at the moment. */
-type Accepting = { by: 'threads'; id: number; members: readonly number[]; fds: number[]; route: Route } | { by: 'portable'; frontend: Frontend } | { by: 'nobody' };
+type Accepting =
+  | { by: 'threads'; id: number; members: readonly number[]; fds: number[]; route: Route }
+  | { by: 'portable'; frontend: Frontend }
+  | { by: 'nobody' };
 
 /**
  * Accepting on one listener: in the threads while both sides are plain, else in the portable engine.
@@ -39,7 +42,7 @@ type Accepting = { by: 'threads'; id: number; members: readonly number[]; fds: n
  */
 export class NativeFrontend implements Frontend {
   readonly observer: EngineObserver;
-  readonly seats: Seats | null;
+  readonly slots: Slots | null;
   readonly #options: NativeFrontendOptions;
   #upstream: NativeUpstream;
   #isUsable: boolean;
@@ -57,16 +60,17 @@ export class NativeFrontend implements Frontend {
     this.#options = options;
     this.#upstream = options.upstream;
     this.#isUsable = options.isUsable && isPlainServer(options.endpoint);
-    this.seats = options.seats;
+    this.slots = options.slots;
     this.#accepting = this.#suits(options.upstream) ? this.#openInThreads() : this.#openPortable();
-    this.#endWatch = this.seats?.onRoom(() => this.#lookForRoom()) ?? null;
+    this.#endWatch = this.slots?.onRoom(() => this.#lookForRoom()) ?? null;
   }
 
   /** Somebody else who serves clients of this source has one less. */
   #lookForRoom(): void {
     const accepting = this.#accepting;
     if (accepting.by !== 'threads') return;
-    for (const thread of accepting.members) this.#options.threads.send(thread, { type: 'look-for-room', frontend: accepting.id });
+    for (const thread of accepting.members)
+      this.#options.threads.send(thread, { type: 'look-for-room', frontend: accepting.id });
   }
 
   #suits({ isPlain }: NativeUpstream): boolean {
@@ -100,7 +104,7 @@ export class NativeFrontend implements Frontend {
 
   /** Whether a limit makes one thread serve all its clients. */
   get isInOneThread(): boolean {
-    return this.seats !== null;
+    return this.slots !== null;
   }
 
   /** A thread is gone, and the others are not to be relied on any more. */
@@ -118,7 +122,10 @@ export class NativeFrontend implements Frontend {
       this.#replace(this.#openPortable());
       if (isRetry) this.observer.acceptResumed?.();
     } catch (error) {
-      this.observer.acceptPaused?.({ error: error instanceof Error ? error : new Error(String(error)), retryInMs: RETRY_MS });
+      this.observer.acceptPaused?.({
+        error: error instanceof Error ? error : new Error(String(error)),
+        retryInMs: RETRY_MS,
+      });
       setTimeout(() => this.#leaveThreads({ isRetry: true }), RETRY_MS);
     }
   }
@@ -142,7 +149,7 @@ export class NativeFrontend implements Frontend {
     const route = Route.open(this.#upstream.id, { threads: threads.count });
     const reportsOrderly = observer.connectionEnded !== undefined && observer.wantsOrderlyEnds !== false;
     // A limit is one for all threads: where there is one, a single thread accepts.
-    const members = this.seats === null ? threads.alive : threads.alive.slice(0, 1);
+    const members = this.slots === null ? threads.alive : threads.alive.slice(0, 1);
     // A descriptor for each: the state of one is a single thread's.
     const fds: number[] = [];
     try {
@@ -156,7 +163,15 @@ export class NativeFrontend implements Frontend {
     const id = register(this, members);
     const command = (fd: number): ThreadCommand => ({
       type: 'open-frontend',
-      plan: { id, fd, isUnix: listener.address.family === 'unix', route: route.memory, seats: this.seats?.plan ?? null, idleMs, reportsOrderly },
+      plan: {
+        id,
+        fd,
+        isUnix: listener.address.family === 'unix',
+        route: route.memory,
+        slots: this.slots?.plan ?? null,
+        idleMs,
+        reportsOrderly,
+      },
     });
     members.forEach((thread, index) => threads.send(thread, command(fds[index]!)));
     return { by: 'threads', id, members, fds, route };
@@ -170,7 +185,16 @@ export class NativeFrontend implements Frontend {
         connectionEnded: (event) => observer.connectionEnded?.({ ...event, upstream: originalOf(event.upstream) }),
       }),
     };
-    return { by: 'portable', frontend: portable.openFrontend({ listener, endpoint, upstream: this.#upstream.portable, observer: named, seats: this.seats }) };
+    return {
+      by: 'portable',
+      frontend: portable.openFrontend({
+        listener,
+        endpoint,
+        upstream: this.#upstream.portable,
+        observer: named,
+        slots: this.slots,
+      }),
+    };
   }
 
   async #close(accepting: Accepting): Promise<void> {

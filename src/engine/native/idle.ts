@@ -15,7 +15,8 @@ export class IdleWatch {
 
   /** Start to look at the connections of a frontend. */
   add(frontend: { idleMs: number | null }): void {
-    if (frontend.idleMs !== null) this.wakeAt = Math.min(this.wakeAt, this.#thread.now + frontend.idleMs / LOOKS_PER_IDLE);
+    if (frontend.idleMs !== null)
+      this.wakeAt = Math.min(this.wakeAt, this.#thread.now + frontend.idleMs / LOOKS_PER_IDLE);
   }
 
   /** For how long a connection has been quiet, in milliseconds; 0 where nobody looks. */

@@ -117,7 +117,25 @@ export function checkKernel(): void {
 /** Bind the calls for the calling thread. Throws GraceError when the runtime cannot call C. */
 export function openKernel() {
   const { functions, memory } = openFunctions(table);
-  const { epoll_ctl, epoll_wait, accept4, socket, bind, connect, getsockname, recv, send, splice, shutdown, close, setsockopt, getsockopt, fcntl, read, pipe2 } = functions;
+  const {
+    epoll_ctl,
+    epoll_wait,
+    accept4,
+    socket,
+    bind,
+    connect,
+    getsockname,
+    recv,
+    send,
+    splice,
+    shutdown,
+    close,
+    setsockopt,
+    getsockopt,
+    fcntl,
+    read,
+    pipe2,
+  } = functions;
   const errno = memory.int32At(functions.__errno_location());
 
   const pin = (size: number): Pinned => {
@@ -179,7 +197,8 @@ export function openKernel() {
       return { pinned, length: BigInt(sockaddr.length) };
     },
     bind: (fd: number, { pinned, length }: PinnedAddress): number => answer(bind(word(fd), pinned.address, length)),
-    connect: (fd: number, { pinned, length }: PinnedAddress): number => answer(connect(word(fd), pinned.address, length)),
+    connect: (fd: number, { pinned, length }: PinnedAddress): number =>
+      answer(connect(word(fd), pinned.address, length)),
     setOption(fd: number, level: number, option: number, setting: number): number {
       value.ints[0] = setting;
       return answer(setsockopt(word(fd), word(level), word(option), value.address, 4n));
@@ -188,14 +207,17 @@ export function openKernel() {
     takeError(fd: number): number {
       valueLength.ints[0] = 4;
       value.ints[0] = 0;
-      return getsockopt(word(fd), SOL_SOCKET, SO_ERROR, value.address, valueLength.address) === -1 ? errno() : value.ints[0]!;
+      return getsockopt(word(fd), SOL_SOCKET, SO_ERROR, value.address, valueLength.address) === -1
+        ? errno()
+        : value.ints[0]!;
     },
 
     /** Whether a socket's own address and port are those that a `struct sockaddr` leads to; that of no host leads to this machine. */
     isLocalAddress(fd: number, sockaddr: Uint8Array): boolean {
       valueLength.ints[0] = SOCKADDR_SIZE;
       if (getsockname(word(fd), own.address, valueLength.address) === -1) return false;
-      const isSame = (from: number, to: number) => own.bytes.subarray(from, to).every((byte, index) => byte === sockaddr[from + index]);
+      const isSame = (from: number, to: number) =>
+        own.bytes.subarray(from, to).every((byte, index) => byte === sockaddr[from + index]);
       const [from, to] = sockaddr[0] === AF_INET ? [4, 8] : [8, 24];
       return isSame(0, 4) && (isSame(from, to) || isUnspecified(sockaddr, from, to));
     },
@@ -207,9 +229,11 @@ export function openKernel() {
     /** Send the first so many bytes of `input`. */
     sendInput: (fd: number, length: number): number => answer(send(word(fd), inputAddress, word(length), MSG_NOSIGNAL)),
     /** The same, when `endSending` or `close` follows at once: the last bytes and the end share a packet. */
-    sendLastInput: (fd: number, length: number): number => answer(send(word(fd), inputAddress, word(length), MSG_NOSIGNAL_MORE)),
+    sendLastInput: (fd: number, length: number): number =>
+      answer(send(word(fd), inputAddress, word(length), MSG_NOSIGNAL_MORE)),
     /** Send other bytes, which must be the whole or a part of an array buffer of their own. */
-    send: (fd: number, bytes: Uint8Array): number => answer(send(word(fd), memory.addressOf(bytes), word(bytes.length), MSG_NOSIGNAL)),
+    send: (fd: number, bytes: Uint8Array): number =>
+      answer(send(word(fd), memory.addressOf(bytes), word(bytes.length), MSG_NOSIGNAL)),
 
     /** A pipe, non-blocking; its size is what the system allows up to PIPE_SIZE. */
     pipe(): { input: number; output: number } | null {
@@ -219,7 +243,8 @@ export function openKernel() {
       return { input: writeEnd, output };
     },
     /** Move bytes between a socket and a pipe without copying them. */
-    splice: (from: number, to: number, length: number): number => answer(splice(word(from), 0n, word(to), 0n, word(length), SPLICE_F_MOVE_NONBLOCK)),
+    splice: (from: number, to: number, length: number): number =>
+      answer(splice(word(from), 0n, word(to), 0n, word(length), SPLICE_F_MOVE_NONBLOCK)),
     /** read(2) into `input`. */
     read: (fd: number): number => answer(read(word(fd), inputAddress, READ_SIZE_WORD)),
 

@@ -1,7 +1,7 @@
 /** What the main thread and the threads that move bytes say to each other. */
 import type { ProxyVersion } from '../proxy-header.ts';
 import type { MessagePort } from 'node:worker_threads';
-import type { SeatsPlan } from '../seats.ts';
+import type { SlotsPlan } from '../slots.ts';
 import type { MovedConnection } from '../transfer.ts';
 
 /** A destination as a thread needs it. */
@@ -31,8 +31,8 @@ export type FrontendPlan = {
   isUnix: boolean;
   /** See route.ts. */
   route: SharedArrayBuffer;
-  /** See seats.ts; null: no limit. */
-  seats: SeatsPlan | null;
+  /** See slots.ts; null: no limit. */
+  slots: SlotsPlan | null;
   idleMs: number | null;
   /** Whether somebody wants to hear of connections that ended in order. */
   reportsOrderly: boolean;
@@ -44,7 +44,12 @@ export type ThreadCommand =
   /** Nobody will name it again; it is remembered for the connections that it has. */
   | { type: 'forget-upstream'; upstream: number }
   /** The addresses of a name, or why it has none, and whether that may pass. */
-  | { type: 'resolved'; upstream: number; addresses: Uint8Array[]; failure: { text: string; isPassing: boolean } | null }
+  | {
+      type: 'resolved';
+      upstream: number;
+      addresses: Uint8Array[];
+      failure: { text: string; isPassing: boolean } | null;
+    }
   /** Say `drained` when no connection of this upstream is left here. */
   | { type: 'watch'; upstream: number }
   | { type: 'destroy'; upstream: number }

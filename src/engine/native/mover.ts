@@ -14,7 +14,7 @@ export type NativeMoverOptions = {
   threads: Threads;
   isUsable: () => boolean;
   /** Make known in these threads what stands for a frontend that is no more; returns its number. */
-  openShadow: (options: Pick<AdoptOptions, 'observer' | 'idleMs' | 'seats'>, threads: readonly number[]) => number;
+  openShadow: (options: Pick<AdoptOptions, 'observer' | 'idleMs' | 'slots'>, threads: readonly number[]) => number;
 };
 
 /** Freezes and adopts connections of the threads, and knows for each whose it is meanwhile. */
@@ -101,22 +101,34 @@ export class NativeMover implements Mover {
     return taken;
   }
 
-  adopt(connections: readonly MovedConnection[], { upstream, frontend, observer, idleMs, seats = null }: AdoptOptions): void {
+  adopt(
+    connections: readonly MovedConnection[],
+    { upstream, frontend, observer, idleMs, slots = null }: AdoptOptions,
+  ): void {
     const { threads, openShadow } = this.#options;
     const alive = threads.alive;
     if (!(upstream instanceof NativeUpstream) || !upstream.isPlain || !this.canAdopt) {
       throw new GraceError('connections of threads cannot be taken over by the portable engine');
     }
-    if (connections.flatMap(legsOf).some(({ fd }) => !threads.table.fits(fd))) throw new GraceError('descriptors of these connections are beyond what the threads can count');
+    if (connections.flatMap(legsOf).some(({ fd }) => !threads.table.fits(fd)))
+      throw new GraceError('descriptors of these connections are beyond what the threads can count');
     const own = frontend instanceof NativeFrontend ? frontend : null;
     const members = own?.isInOneThread ? alive.slice(0, 1) : alive;
-    const all = members.map((thread, index) => ({ thread, share: connections.filter((_, at) => (at + this.#next) % members.length === index) }));
+    const all = members.map((thread, index) => ({
+      thread,
+      share: connections.filter((_, at) => (at + this.#next) % members.length === index),
+    }));
     const shares = all.filter(({ share }) => share.length > 0);
     this.#next++;
     const idOfOwn = own?.idInThreads ?? null;
-    const id = idOfOwn ?? openShadow({ observer, idleMs, seats }, shares.map(({ thread }) => thread));
+    const id =
+      idOfOwn ??
+      openShadow(
+        { observer, idleMs, slots },
+        shares.map(({ thread }) => thread),
+      );
     // Now, and not when a thread hears of them: nobody is to be accepted in their places.
-    seats?.take(connections.length);
+    slots?.take(connections.length);
     for (const { thread, share } of shares) {
       upstream.countAdopted(thread, share.length);
       // From here on they are closed with what the thread has, should it die before it hears of them.

@@ -16,7 +16,8 @@ export function readPeer({ table, ipv6Peers }: PeerTable, client: number, sockad
   const port = (sockaddr[2]! << 8) | sockaddr[3]!;
   if (family === C.AF_INET) return table.setPeer(client, hostAt(sockaddr, 4), port);
   if (family !== C.AF_INET6) return table.setPeer(client, 0, UNIX);
-  if (IPV4_IN_IPV6.every((byte, index) => sockaddr[8 + index] === byte)) return table.setPeer(client, hostAt(sockaddr, 20), port);
+  if (IPV4_IN_IPV6.every((byte, index) => sockaddr[8 + index] === byte))
+    return table.setPeer(client, hostAt(sockaddr, 20), port);
   const address = decodeSockaddr(sockaddr, 28);
   if (address.family !== 'inet6') return;
   table.setPeer(client, 0, IPV6);

@@ -26,7 +26,13 @@ export function isPlainServer(endpoint: ServerEndpoint): boolean {
 /** What a thread needs to connect to this endpoint; null when it is not for the native engine. */
 export function planUpstream(endpoint: ClientEndpoint): Omit<UpstreamPlan, 'id' | 'counters'> | null {
   const { retry: retryMs = 0, keepalive: keepAliveMs = KEEP_ALIVE.idleMs, timeout } = endpoint;
-  const common = { proxy: endpoint.proxy ?? null, retryMs, keepAliveMs, timeoutMs: timeout * 1000, mayMeetItself: 'port' in endpoint && givesOutPort(endpoint.port) };
+  const common = {
+    proxy: endpoint.proxy ?? null,
+    retryMs,
+    keepAliveMs,
+    timeoutMs: timeout * 1000,
+    mayMeetItself: 'port' in endpoint && givesOutPort(endpoint.port),
+  };
   switch (endpoint.type) {
     case 'unix':
       // The lock beside the path is the portable engine's matter.
@@ -40,9 +46,13 @@ export function planUpstream(endpoint: ClientEndpoint): Omit<UpstreamPlan, 'id' 
   }
 }
 
-function planTcp({ host, port, bindAddress }: TcpClient, common: Pick<UpstreamPlan, 'proxy' | 'retryMs' | 'keepAliveMs' | 'timeoutMs' | 'mayMeetItself'>) {
+function planTcp(
+  { host, port, bindAddress }: TcpClient,
+  common: Pick<UpstreamPlan, 'proxy' | 'retryMs' | 'keepAliveMs' | 'timeoutMs' | 'mayMeetItself'>,
+) {
   // Zones, and names to connect from, are rare enough to be left to the portable engine.
-  if (host.includes('%') || (bindAddress !== null && (isIP(bindAddress) === 0 || bindAddress.includes('%')))) return null;
+  if (host.includes('%') || (bindAddress !== null && (isIP(bindAddress) === 0 || bindAddress.includes('%'))))
+    return null;
   return {
     ...common,
     addresses: isIP(host) === 0 ? null : [tcpSockaddr(host, port)],

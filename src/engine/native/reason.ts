@@ -8,7 +8,11 @@ import { OUT_OF_TIME } from './messages.ts';
 import type { EndReason, EndReport } from './messages.ts';
 
 /** @param addresses those that the endpoint's host had when it was last looked up */
-export function endError({ stage, reason }: Pick<EndReport, 'stage' | 'reason'>, endpoint: ClientEndpoint, addresses: readonly string[]): GraceError | null {
+export function endError(
+  { stage, reason }: Pick<EndReport, 'stage' | 'reason'>,
+  endpoint: ClientEndpoint,
+  addresses: readonly string[],
+): GraceError | null {
   if (reason === null) return null;
   if (stage === 'relay') return relayError(reason);
   const attempt = `cannot connect to ${placeOf(endpoint)}`;
@@ -17,7 +21,12 @@ export function endError({ stage, reason }: Pick<EndReport, 'stage' | 'reason'>,
   const isNamed = endpoint.type !== 'unix' && isIP(endpoint.host) === 0;
   const causes = reason.failures.map(({ address, errno }) => {
     const where = isNamed && addresses[address] !== undefined ? `${addresses[address]}: ` : '';
-    return where + (errno === OUT_OF_TIME ? describeLateAnswer(endpoint.timeout) : describeFailureCode(new SystemError(errno, 'connect').code));
+    return (
+      where +
+      (errno === OUT_OF_TIME
+        ? describeLateAnswer(endpoint.timeout)
+        : describeFailureCode(new SystemError(errno, 'connect').code))
+    );
   });
   const [first] = reason.failures;
   const cause = first && first.errno !== OUT_OF_TIME ? new SystemError(first.errno, 'connect') : undefined;

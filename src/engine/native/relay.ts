@@ -1,7 +1,32 @@
 /** Bytes both ways, until both directions have ended. */
 import { ENDINGS, errnosOf } from '../policy.ts';
-import { EAGAIN, EINTR, ENOBUFS, ENOMEM, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP, READ_SIZE, UNIX_EVENTS } from './kernel.ts';
-import { BLOCKED, BROKEN, CODED, ENDED, FROZEN, IS_UNIX, KIND_CLIENT, READABLE, READ_TO_END, SHUT, SPLICING } from './connection-table.ts';
+import {
+  EAGAIN,
+  EINTR,
+  ENOBUFS,
+  ENOMEM,
+  EPOLLERR,
+  EPOLLHUP,
+  EPOLLIN,
+  EPOLLOUT,
+  EPOLLPRI,
+  EPOLLRDHUP,
+  READ_SIZE,
+  UNIX_EVENTS,
+} from './kernel.ts';
+import {
+  BLOCKED,
+  BROKEN,
+  CODED,
+  ENDED,
+  FROZEN,
+  IS_UNIX,
+  KIND_CLIENT,
+  READABLE,
+  READ_TO_END,
+  SHUT,
+  SPLICING,
+} from './connection-table.ts';
 import { COPY_AFTER, Pipes, SPLICE_AFTER } from './pipes.ts';
 import type { PipePart } from './pipes.ts';
 import type { Thread } from './thread.ts';
@@ -58,7 +83,8 @@ export class Relay {
       this.#flush(fd);
       if (table.generation(fd) !== generation) return;
     }
-    if (table.has(fd, READABLE)) this.pump(fd, { endsAfter: (mask & END_EVENTS) === EPOLLRDHUP && !table.has(fd, IS_UNIX | CODED) });
+    if (table.has(fd, READABLE))
+      this.pump(fd, { endsAfter: (mask & END_EVENTS) === EPOLLRDHUP && !table.has(fd, IS_UNIX | CODED) });
   }
 
   /** Whether an error of this leg would not be found by reading from it. */
@@ -167,7 +193,8 @@ export class Relay {
   #shut(to: number): void {
     const { table, kernel } = this.#thread;
     const from = table.other(to);
-    if (table.has(to, ENDED) && !table.has(from, BLOCKED)) return this.#thread.end(table.clientOf(to), { stage: 'relay', reason: null, reset: false });
+    if (table.has(to, ENDED) && !table.has(from, BLOCKED))
+      return this.#thread.end(table.clientOf(to), { stage: 'relay', reason: null, reset: false });
     kernel.endSending(to); // ENOTCONN: it was reset, of which its own event tells
   }
 
@@ -188,7 +215,8 @@ export class Relay {
   #askForRoom(fd: number, isWanted: boolean): void {
     const { table, kernel } = this.#thread;
     // Setting the events anew gives one at once if there is room by now.
-    if (table.has(fd, IS_UNIX)) kernel.rewatch(fd, isWanted ? UNIX_EVENTS | EPOLLOUT : UNIX_EVENTS, table.generation(fd));
+    if (table.has(fd, IS_UNIX))
+      kernel.rewatch(fd, isWanted ? UNIX_EVENTS | EPOLLOUT : UNIX_EVENTS, table.generation(fd));
   }
 
   /** A leg takes bytes again. */

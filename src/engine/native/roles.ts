@@ -30,7 +30,10 @@ export type Roles = {
 };
 
 /** Open what the calling thread needs. `execute` carries out the commands that come to its mailbox. Throws GraceError when the runtime cannot call C. */
-export function openRoles({ number, table: memory, ...forMailbox }: ThreadData, execute: (command: ThreadCommand) => void): Roles {
+export function openRoles(
+  { number, table: memory, ...forMailbox }: ThreadData,
+  execute: (command: ThreadCommand) => void,
+): Roles {
   const kernel = openKernel();
   const table = new ConnectionTable(memory);
   // Before anything can go wrong: of a thread that dies, what is noted there is closed.
@@ -58,7 +61,16 @@ export function openRoles({ number, table: memory, ...forMailbox }: ThreadData, 
   const dialer = new Dialer(thread, { firstFlight });
   const acceptor = new Acceptor(thread);
   const upstreams = new ThreadUpstreams(thread, { dialer });
-  const connections = new Connections(thread, { relay, dialer, acceptor, upstreams, keepAlive, firstFlight, idle, mailbox });
+  const connections = new Connections(thread, {
+    relay,
+    dialer,
+    acceptor,
+    upstreams,
+    keepAlive,
+    firstFlight,
+    idle,
+    mailbox,
+  });
   const freezer = new Freezer(thread, { relay, dialer, connections, idle });
   return { thread, mailbox, upstreams, acceptor, dialer, relay, connections, freezer, keepAlive, firstFlight, idle };
 }

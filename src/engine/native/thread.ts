@@ -3,7 +3,7 @@ import type { Counters } from './counters.ts';
 import type { PinnedAddress, Kernel } from './kernel.ts';
 import type { ConnectionTable } from './connection-table.ts';
 import type { EndReason, FrontendPlan, Report, UpstreamPlan } from './messages.ts';
-import type { Seats } from '../seats.ts';
+import type { Slots } from '../slots.ts';
 import type { Route } from './route.ts';
 
 /** A destination, as a thread knows it. */
@@ -29,7 +29,7 @@ export type ThreadUpstream = {
 export type ThreadFrontend = {
   readonly plan: FrontendPlan;
   readonly route: Route;
-  readonly seats: Seats | null;
+  readonly slots: Slots | null;
   /** Connections of it that are open in this thread. */
   connections: number;
   /** Whether the listener is watched at the moment. */

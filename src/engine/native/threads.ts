@@ -65,7 +65,9 @@ export class Threads {
   readonly #atExit = (code: number) => {
     this.sendToAll({ type: 'stop' });
     const until = performance.now() + this.#stopTimeoutMs;
-    const haveStopped = this.#members.map(({ heartbeat }) => heartbeat.waitForStop(Math.max(0, until - performance.now())));
+    const haveStopped = this.#members.map(({ heartbeat }) =>
+      heartbeat.waitForStop(Math.max(0, until - performance.now())),
+    );
     if (haveStopped.includes(false)) exitAtOnce(code);
   };
 
@@ -130,7 +132,13 @@ export class Threads {
     let worker: Worker;
     try {
       for (const fd of wakeFds) setNonBlocking(fd, true);
-      const data: ThreadData = { number, table: this.table.memory, port: port2, wakeFd: wakeFds[1], heartbeat: heartbeat.memory };
+      const data: ThreadData = {
+        number,
+        table: this.table.memory,
+        port: port2,
+        wakeFd: wakeFds[1],
+        heartbeat: heartbeat.memory,
+      };
       worker = (this.#options.startWorker ?? openWorker)(data, port2);
     } catch (error) {
       port1.close();
@@ -198,7 +206,12 @@ function abandon(worker: Worker): void {
 }
 
 function openWorker(data: ThreadData, port: MessagePort): Worker {
-  const options = { workerData: data, transferList: [port], trackUnmanagedFds: false, resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB } };
+  const options = {
+    workerData: data,
+    transferList: [port],
+    trackUnmanagedFds: false,
+    resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
+  };
   if (typeof GRACE_NATIVE_WORKER === 'string') return new Worker(GRACE_NATIVE_WORKER, { ...options, eval: true });
   return new Worker(new URL('./worker.ts', import.meta.url), options);
 }

@@ -63,7 +63,8 @@ export class Wire {
    * errno, and the rest is to be had with `rest`. With `isLast` the end of the direction follows at once.
    */
   send(fd: number, length: number, isLast: boolean): number {
-    if (this.#thread.table.has(fd, CODED)) return this.#sendEncoded(fd, this.#codecs.get(fd)!.encode(this.#kernel.input.subarray(0, length)), length);
+    if (this.#thread.table.has(fd, CODED))
+      return this.#sendEncoded(fd, this.#codecs.get(fd)!.encode(this.#kernel.input.subarray(0, length)), length);
     return isLast ? this.#kernel.sendLastInput(fd, length) : this.#kernel.sendInput(fd, length);
   }
 

@@ -38,7 +38,8 @@ export class AcceptBackoff {
 
   /** Look before accepting another client. */
   check(): void {
-    if (!this.isOn && !this.#descriptors.hasRoom()) this.apply(new GraceError('too many open files: no descriptors are left for more connections (EMFILE)'));
+    if (!this.isOn && !this.#descriptors.hasRoom())
+      this.apply(new GraceError('too many open files: no descriptors are left for more connections (EMFILE)'));
   }
 
   /** Accepting failed, or is going to. */

@@ -30,7 +30,10 @@ export type ConnectOptions = { port: number; bindAddress: string | null; signal:
  *
  * @throws AttemptsError when all failed or the time was up; the signal's reason.
  */
-export function connectAny(addresses: readonly string[], { port, bindAddress, signal }: ConnectOptions): Promise<{ socket: Socket; address: string }> {
+export function connectAny(
+  addresses: readonly string[],
+  { port, bindAddress, signal }: ConnectOptions,
+): Promise<{ socket: Socket; address: string }> {
   return new Promise((resolve, reject) => {
     const waiting = [...addresses];
     const trying = new Map<Socket, string>();
@@ -53,7 +56,10 @@ export function connectAny(addresses: readonly string[], { port, bindAddress, si
       const address = waiting.shift();
       if (address === undefined) return;
       const socket = net.connect({
-        host: address, port, allowHalfOpen: true, autoSelectFamily: false,
+        host: address,
+        port,
+        allowHalfOpen: true,
+        autoSelectFamily: false,
         ...(bindAddress === null ? {} : { localAddress: bindAddress }),
       });
       trying.set(socket, address);
@@ -61,7 +67,10 @@ export function connectAny(addresses: readonly string[], { port, bindAddress, si
       socket.on('error', ignoreError);
       const fail = (error: Error) => {
         trying.delete(socket);
-        failed.push({ address, error: isAddressAway(error) ? new SystemError(constants.errno.EADDRNOTAVAIL, 'bind') : error });
+        failed.push({
+          address,
+          error: isAddressAway(error) ? new SystemError(constants.errno.EADDRNOTAVAIL, 'bind') : error,
+        });
         if (waiting.length > 0) tryNext();
         else if (trying.size === 0) {
           settle();

@@ -39,7 +39,7 @@ export function readClientHello(bytes: Buffer): ClientHello | 'more' | null {
 /** The handshake bytes of whole records and of the one that has begun; null when the first bytes are none. */
 function joinRecords(bytes: Buffer): Buffer | null {
   const parts: Buffer[] = [];
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     if (bytes[at] !== HANDSHAKE_RECORD) return parts.length === 0 ? null : Buffer.concat(parts);
     if (bytes.length < at + RECORD_HEADER_SIZE) break;
     const end = at + RECORD_HEADER_SIZE + bytes.readUInt16BE(at + 3);
@@ -120,7 +120,10 @@ const SCHEMES: Readonly<Record<string, readonly number[]>> = {
   ed25519: [0x0807],
   ed448: [0x0808],
 };
-const SCHEMES_OF_TLS12: Readonly<Record<string, readonly number[]>> = { ec: [0x0203], rsa: [0x0401, 0x0501, 0x0601, 0x0201] };
+const SCHEMES_OF_TLS12: Readonly<Record<string, readonly number[]>> = {
+  ec: [0x0203],
+  rsa: [0x0401, 0x0501, 0x0601, 0x0201],
+};
 
 /** Kinds of keys as node:crypto names them, the cheapest for the server first. */
 export const KEY_TYPES: readonly string[] = ['ec', 'ed25519', 'ed448', 'rsa', 'rsa-pss'];

@@ -30,7 +30,9 @@ export function openDialer(endpoint: ClientEndpoint, names: Names): Dialer {
     try {
       const { retry: forMs = 0, timeout } = endpoint;
       const attempt = () => withinTime(timeout * 1000, signal, (limit) => connect(limit, subject));
-      return await withRetries({ forMs, signal, isWorthIt: isPassing }, () => withRetries({ forMs: SHORTAGE_PATIENCE_MS, signal, isWorthIt: isShortage }, attempt));
+      return await withRetries({ forMs, signal, isWorthIt: isPassing }, () =>
+        withRetries({ forMs: SHORTAGE_PATIENCE_MS, signal, isWorthIt: isShortage }, attempt),
+      );
     } catch (error) {
       signal.throwIfAborted();
       throw dialError(endpoint, error);
@@ -45,7 +47,12 @@ function openConnect(endpoint: ClientEndpoint, names: Names): Connect {
     case 'tcp':
       return openTcpConnect(endpoint, names);
     case 'unix':
-      return async (signal, subject) => introduced(plainLeg(await connectUnix(endpoint.path, { lockfile: endpoint.lockfile, signal })), endpoint, subject);
+      return async (signal, subject) =>
+        introduced(
+          plainLeg(await connectUnix(endpoint.path, { lockfile: endpoint.lockfile, signal })),
+          endpoint,
+          subject,
+        );
     case 'ssl':
     case 'tls':
       return openTlsConnect(endpoint, names);
@@ -74,9 +81,14 @@ function openTcpConnect(endpoint: TcpClient | SslClient | TlsClient, names: Name
   let answeredLast: string | undefined;
   return async (signal, subject) => {
     const addresses = await names.resolve(host, { bindAddress, signal }).catch((error: unknown) => {
-      throw error instanceof TimeLimitError ? new GraceError(describeLateLookup(error.limitMs / 1000), { code: 'EAI_AGAIN' }) : error;
+      throw error instanceof TimeLimitError
+        ? new GraceError(describeLateLookup(error.limitMs / 1000), { code: 'EAI_AGAIN' })
+        : error;
     });
-    const inOrder = answeredLast !== undefined && addresses.includes(answeredLast) ? [answeredLast, ...addresses.filter((each) => each !== answeredLast)] : addresses;
+    const inOrder =
+      answeredLast !== undefined && addresses.includes(answeredLast)
+        ? [answeredLast, ...addresses.filter((each) => each !== answeredLast)]
+        : addresses;
     const { socket, address } = await connectAny(inOrder, { port, bindAddress, signal });
     answeredLast = address;
     tuneSocket(socket, keepalive === undefined ? undefined : { idleMs: keepalive });
@@ -109,5 +121,7 @@ function causeOf(endpoint: ClientEndpoint, error: unknown): string {
   if (!(error instanceof AttemptsError)) return describeFailure(error);
   // An address that the endpoint itself names need not be said again.
   const isNamed = endpoint.type !== 'unix' && isIP(endpoint.host) === 0;
-  return error.attempts.map((attempt) => (isNamed ? `${attempt.address}: ` : '') + describeFailure(attempt.error)).join('; ');
+  return error.attempts
+    .map((attempt) => (isNamed ? `${attempt.address}: ` : '') + describeFailure(attempt.error))
+    .join('; ');
 }

@@ -18,7 +18,7 @@ import type { DescriptorOptions } from './descriptors.ts';
 import { openDialer } from './dial.ts';
 import { ownUpstream, PortableFrontend } from './frontend.ts';
 import { endpointForHttp } from './http-check.ts';
-import { seatsOf } from '../seats.ts';
+import { slotsOf } from '../slots.ts';
 import { probe } from './probe.ts';
 import { headerReaderOf } from './proxied.ts';
 import { openTerminator } from './terminate.ts';
@@ -28,10 +28,12 @@ import { PeerMonitor } from './peer-monitor.ts';
 import type { PeerMonitorOptions } from './peer-monitor.ts';
 
 /** Limits of the engine; the defaults are those of policy.ts. */
-export type PortableEngineOptions = Partial<TerminatorOptions> & PeerMonitorOptions & DescriptorOptions & {
-  /** Looks names up. Default: one of its own. */
-  names?: Names;
-};
+export type PortableEngineOptions = Partial<TerminatorOptions> &
+  PeerMonitorOptions &
+  DescriptorOptions & {
+    /** Looks names up. Default: one of its own. */
+    names?: Names;
+  };
 
 /** Open the engine. `close` it when its frontends are stopped and its connections gone. */
 export function openPortableEngine(options: PortableEngineOptions = {}): Engine {
@@ -41,10 +43,19 @@ export function openPortableEngine(options: PortableEngineOptions = {}): Engine 
   return {
     name: 'portable',
     openUpstream: (endpoint) => new PortableUpstream(endpoint, openDialer(endpoint, names)),
-    openFrontend({ listener, endpoint, upstream, observer, seats }) {
+    openFrontend({ listener, endpoint, upstream, observer, slots }) {
       const bindable = supportedServer(endpoint);
       const terminator = terminatorOf(bindable, { handshakeTimeoutMs, handshakeLimit });
-      return new PortableFrontend({ listener, endpoint: bindable, upstream: ownUpstream(upstream), headerReader: headerReaderOf(endpoint), terminator, observer, seats: seatsOf(endpoint, seats), shared });
+      return new PortableFrontend({
+        listener,
+        endpoint: bindable,
+        upstream: ownUpstream(upstream),
+        headerReader: headerReaderOf(endpoint),
+        terminator,
+        observer,
+        slots: slotsOf(endpoint, slots),
+        shared,
+      });
     },
     probe: async (endpoint, options) => {
       const dialed = options.http ? endpointForHttp(endpoint) : endpoint;
@@ -63,6 +74,9 @@ function terminatorOf(endpoint: BindableServer, options: TerminatorOptions): Ter
 
 function supportedServer(endpoint: ServerEndpoint): BindableServer {
   const inner = innerEndpoint(endpoint);
-  if (inner.type === 'stdio') throw new GraceError('cannot accept on stdio: a service has no standard input to serve', { code: 'ERR_GRACE_ENDPOINT' });
+  if (inner.type === 'stdio')
+    throw new GraceError('cannot accept on stdio: a service has no standard input to serve', {
+      code: 'ERR_GRACE_ENDPOINT',
+    });
   return inner;
 }

@@ -2,7 +2,7 @@
 import type { Socket } from 'node:net';
 import type { BindableServer } from '../../endpoint/model.ts';
 import type { ConnectionEnd, EngineObserver, Frontend, Upstream } from '../engine.ts';
-import type { Seats } from '../seats.ts';
+import type { Slots } from '../slots.ts';
 import type { Listener } from '../../net/listener.ts';
 import { openAcceptor } from './acceptor.ts';
 import type { Acceptor } from './acceptor.ts';
@@ -28,7 +28,7 @@ export type PortableFrontendOptions = {
   terminator: Terminator | null;
   observer: EngineObserver;
   /** Null: no limit. */
-  seats: Seats | null;
+  slots: Slots | null;
   shared: Shared;
 };
 
@@ -55,11 +55,11 @@ export class PortableFrontend implements Frontend, Pausable {
       shared.backoff.remove(this);
       throw error;
     }
-    this.#endWatch = options.seats?.onRoom(() => this.#admitNext()) ?? null;
+    this.#endWatch = options.slots?.onRoom(() => this.#admitNext()) ?? null;
   }
 
   get #isFull(): boolean {
-    return this.#options.seats?.isFull ?? false;
+    return this.#options.slots?.isFull ?? false;
   }
 
   route(upstream: Upstream): void {
@@ -132,9 +132,9 @@ export class PortableFrontend implements Frontend, Pausable {
   }
 
   async #serve(client: Socket): Promise<void> {
-    const { headerReader, terminator, observer, seats, shared } = this.#options;
+    const { headerReader, terminator, observer, slots, shared } = this.#options;
     const { descriptors, backoff, peerMonitor } = shared;
-    seats?.take();
+    slots?.take();
     descriptors.accepted();
     backoff.check();
     if (this.#isFull) void this.#pause();
@@ -143,8 +143,15 @@ export class PortableFrontend implements Frontend, Pausable {
       wasDialing = false;
       descriptors.connected();
     };
-    const end: ConnectionEnd = await serveClient(client, { upstream: this.#upstream, headerReader, terminator, peerMonitor, idleMs: this.#idleMs, connected });
-    seats?.release();
+    const end: ConnectionEnd = await serveClient(client, {
+      upstream: this.#upstream,
+      headerReader,
+      terminator,
+      peerMonitor,
+      idleMs: this.#idleMs,
+      connected,
+    });
+    slots?.release();
     descriptors.released({ wasDialing });
     backoff.ease();
     observer.connectionEnded?.(end);

@@ -31,14 +31,24 @@ export function endpointForHttp(endpoint: ClientEndpoint): ClientEndpoint {
 }
 
 /** Ask, and read the head of the answer. Rejects with GraceError that says what came instead of the wanted status, or with the signal's reason. */
-export async function askHttp(leg: Leg, endpoint: ClientEndpoint, question: HttpQuestion, { signal }: { signal: AbortSignal }): Promise<void> {
+export async function askHttp(
+  leg: Leg,
+  endpoint: ClientEndpoint,
+  question: HttpQuestion,
+  { signal }: { signal: AbortSignal },
+): Promise<void> {
   const { path, least, most, timeoutMs } = question;
-  const status = await withinTime(timeoutMs, signal, (limit) => readStatus(leg, requestOf(endpoint, question), limit)).catch((error: unknown) => {
+  const status = await withinTime(timeoutMs, signal, (limit) =>
+    readStatus(leg, requestOf(endpoint, question), limit),
+  ).catch((error: unknown) => {
     signal.throwIfAborted();
-    throw new GraceError(`GET ${path}: ${error instanceof TimeLimitError ? `no answer in ${timeoutMs / 1000}s` : describeFailure(error)}`, {
-      hint: error instanceof GraceError ? error.hint : undefined,
-      cause: error,
-    });
+    throw new GraceError(
+      `GET ${path}: ${error instanceof TimeLimitError ? `no answer in ${timeoutMs / 1000}s` : describeFailure(error)}`,
+      {
+        hint: error instanceof GraceError ? error.hint : undefined,
+        cause: error,
+      },
+    );
   });
   if (status >= least && status <= most) return;
   throw new GraceError(`GET ${path}: answered ${status}, not ${least === most ? least : `${least}-${most}`}`);
@@ -75,7 +85,8 @@ function readStatus(leg: Leg, request: string, signal: AbortSignal): Promise<num
       const { status, isHttp, rest } = statusOf(head.slice(0, Math.max(0, MAX_HEAD_BYTES - (bytes - head.length))));
       if (status !== null) over(() => resolve(status));
       else if (!isHttp) fail(notHttp(head));
-      else if (bytes > MAX_HEAD_BYTES) fail(new GraceError(`the head of the answer is longer than ${MAX_HEAD_BYTES / 1024} kB`));
+      else if (bytes > MAX_HEAD_BYTES)
+        fail(new GraceError(`the head of the answer is longer than ${MAX_HEAD_BYTES / 1024} kB`));
       else head = rest;
     };
     const onEnd = () => fail(closedEarly(head, { isOfHandshake: isTls13(leg) }));
@@ -92,7 +103,7 @@ function readStatus(leg: Leg, request: string, signal: AbortSignal): Promise<num
 type Read = { status: number | null; isHttp: boolean; /** What is still to be read. */ rest: string };
 
 function statusOf(head: string): Read {
-  for (let rest = head; ; ) {
+  for (let rest = head; ;) {
     const line = /^HTTP\/1\.[0-9] ([1-9][0-9][0-9])(?: [^\r\n]*)?\r?\n/.exec(rest);
     if (!line) {
       const end = rest.indexOf('\n');
@@ -110,14 +121,18 @@ const start = 'HTTP/1.';
 
 function notHttp(text: string): GraceError {
   // The first frame of an HTTP/2 server is SETTINGS, of stream 0 (RFC 9113, section 3.4).
-  if (text.startsWith('\0\0') && text.slice(3, 9) === '\x04\0\0\0\0\0') return new GraceError('it speaks HTTP/2 alone, and the check HTTP/1.1');
+  if (text.startsWith('\0\0') && text.slice(3, 9) === '\x04\0\0\0\0\0')
+    return new GraceError('it speaks HTTP/2 alone, and the check HTTP/1.1');
   const [line = ''] = text.split(/\r?\n/, 1);
   return new GraceError(`not HTTP: ${shown(line === '' ? text : line)}`);
 }
 
 /** Of TLS 1.3 the reason may be our certificate, which some servers do not say. */
 function closedEarly(head: string, { isOfHandshake }: { isOfHandshake: boolean }): GraceError {
-  if (head === '') return new GraceError('it closed the connection without an answer', { hint: isOfHandshake ? CERTIFICATE_HINT : undefined });
+  if (head === '')
+    return new GraceError('it closed the connection without an answer', {
+      hint: isOfHandshake ? CERTIFICATE_HINT : undefined,
+    });
   return new GraceError(`it closed the connection within the head of the answer, after ${shown(head)}`);
 }
 

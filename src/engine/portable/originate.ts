@@ -19,7 +19,11 @@ export type TlsClientStart = (inner: Leg, signal: AbortSignal) => Promise<Leg>;
 export function openTlsClient(endpoint: SslClient | TlsClient): TlsClientStart {
   const { checked, sent } = serverNameOf(endpoint);
   const options: ConnectionOptions = {
-    secureContext: nodeTls().createSecureContext({ minVersion: 'TLSv1.2', ...trustOf(endpoint), ...readClientIdentity(endpoint) }),
+    secureContext: nodeTls().createSecureContext({
+      minVersion: 'TLSv1.2',
+      ...trustOf(endpoint),
+      ...readClientIdentity(endpoint),
+    }),
     servername: sent ?? '',
     checkServerIdentity: (_, certificate) => nodeTls().checkServerIdentity(checked, certificate),
     rejectUnauthorized: endpoint.insecure !== true,
@@ -34,7 +38,10 @@ function trustOf(endpoint: SslClient | TlsClient): { ca?: string[] } {
   return authorities === undefined ? {} : { ca: authorities };
 }
 
-function startTls(inner: Leg, { options, checked, signal }: { options: ConnectionOptions; checked: string; signal: AbortSignal }): Promise<Leg> {
+function startTls(
+  inner: Leg,
+  { options, checked, signal }: { options: ConnectionOptions; checked: string; signal: AbortSignal },
+): Promise<Leg> {
   return new Promise((resolve, reject) => {
     const { stream, gate } = openGate(inner);
     const socket = nodeTls().connect({ ...options, socket: stream });
@@ -66,21 +73,28 @@ function startTls(inner: Leg, { options, checked, signal }: { options: Connectio
 function tlsError(error: Error, name: string): GraceError {
   const code = errorCode(error) ?? '';
   if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') {
-    return new GraceError(`its certificate is not for ${name}`, { hint: 'serverName=NAME says which name it has', cause: error });
+    return new GraceError(`its certificate is not for ${name}`, {
+      hint: 'serverName=NAME says which name it has',
+      cause: error,
+    });
   }
   if (isCertificateCode(code)) {
     const [what] = errorMessage(error).split(';');
     return new GraceError(`its certificate is not trusted: ${what} (${code})`, { hint: TRUST_HINT, cause: error });
   }
-  if (code === 'ECONNRESET') return new GraceError('the connection was closed during the TLS handshake', { cause: error });
+  if (code === 'ECONNRESET')
+    return new GraceError('the connection was closed during the TLS handshake', { cause: error });
   return new GraceError(`TLS handshake failed: ${shortened(error)}`, { cause: error });
 }
 
-const TRUST_HINT = 'caCertsDir=DIR (in tls: trustRoots=DIR) says which authorities to trust; insecure=yes turns the check off';
+const TRUST_HINT =
+  'caCertsDir=DIR (in tls: trustRoots=DIR) says which authorities to trust; insecure=yes turns the check off';
 
 /** The codes that OpenSSL's verification has, X509_V_ERR_… without that beginning. */
 function isCertificateCode(code: string): boolean {
-  return /CERT|CRL|ISSUER|SELF_SIGNED|UNABLE_TO|_CA$|PURPOSE|HOSTNAME_MISMATCH/.test(code) && !code.startsWith('ERR_SSL');
+  return (
+    /CERT|CRL|ISSUER|SELF_SIGNED|UNABLE_TO|_CA$|PURPOSE|HOSTNAME_MISMATCH/.test(code) && !code.startsWith('ERR_SSL')
+  );
 }
 
 /** OpenSSL's own line is `number:error:number:library:function:reason:file:line:`; the reason is what matters. */

@@ -9,7 +9,8 @@ export async function peek(socket: Socket, isEnough: (bytes: Buffer) => boolean,
   let bytes: Buffer = Buffer.alloc(0);
   const { promise, resolve } = Promise.withResolvers<void>();
   const look = () => {
-    for (let chunk: Buffer | null; (chunk = socket.read() as Buffer | null) !== null; ) bytes = Buffer.concat([bytes, chunk]);
+    for (let chunk: Buffer | null; (chunk = socket.read() as Buffer | null) !== null;)
+      bytes = Buffer.concat([bytes, chunk]);
     if (isEnough(bytes)) resolve();
   };
   const end = () => resolve();

@@ -55,7 +55,15 @@ export class PeerMonitor {
 
   /** Call back once when the peer is gone, or have its socket fail. Returns what ends the watch. */
   watch(leg: Leg, going: Going, gone: () => void): () => void {
-    const watched: Watched = { leg, going, gone, sinceMs: performance.now(), addresses: null, wasKnown: false, suspicions: 0 };
+    const watched: Watched = {
+      leg,
+      going,
+      gone,
+      sinceMs: performance.now(),
+      addresses: null,
+      wasKnown: false,
+      suspicions: 0,
+    };
     this.#watched.add(watched);
     this.#schedule(this.#lookMs);
     return () => this.#watched.delete(watched);
@@ -117,6 +125,7 @@ function poke({ socket, carrier }: Leg): void {
 }
 
 function addressesOf({ carrier: { localAddress, localPort, remoteAddress, remotePort } }: Leg): TcpAddresses | null {
-  if (localAddress === undefined || localPort === undefined || remoteAddress === undefined || remotePort === undefined) return null;
+  if (localAddress === undefined || localPort === undefined || remoteAddress === undefined || remotePort === undefined)
+    return null;
   return { localAddress, localPort, remoteAddress, remotePort };
 }

@@ -19,7 +19,11 @@ export async function probe(dial: Dialer, endpoint: ClientEndpoint, { signal, ht
   const { min, max, ofDialing } = VERDICT_MS;
   try {
     if (http) await askHttp(leg, endpoint, http, { signal });
-    else await heardVerdict(leg, { signal, limitMs: Math.min(max, Math.max(min, ofDialing * (performance.now() - began))) });
+    else
+      await heardVerdict(leg, {
+        signal,
+        limitMs: Math.min(max, Math.max(min, ofDialing * (performance.now() - began))),
+      });
   } finally {
     closeLeg(leg);
     await closedLeg(leg);

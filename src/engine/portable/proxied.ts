@@ -18,7 +18,11 @@ export function headerReaderOf(endpoint: ServerEndpoint): HeaderReader | null {
   if (inner.type === 'stdio' || (endpoint.type !== 'haproxy' && inner.proxy === undefined)) return null;
   const trusted = trustedBy(inner);
   return async (client, signal) => {
-    if (trusted !== null && !trusted(client)) throw new GraceError(`a client at ${client.remoteAddress ?? 'a Unix socket'} may not send a PROXY header (proxyFrom)`, { code: 'ERR_GRACE_PROXY' });
+    if (trusted !== null && !trusted(client))
+      throw new GraceError(
+        `a client at ${client.remoteAddress ?? 'a Unix socket'} may not send a PROXY header (proxyFrom)`,
+        { code: 'ERR_GRACE_PROXY' },
+      );
     return await readHeader(client, signal);
   };
 }
@@ -58,7 +62,10 @@ async function readHeader(client: Socket, signal: AbortSignal): Promise<ReadHead
   if (failure !== null) throw failure;
   const found = header as ReadHeader | null;
   if (found === null) {
-    if (late.aborted) throw new GraceError(`no PROXY header came within ${PROXY_HEADER_TIMEOUT_MS / 1000} s`, { code: 'ERR_GRACE_PROXY' });
+    if (late.aborted)
+      throw new GraceError(`no PROXY header came within ${PROXY_HEADER_TIMEOUT_MS / 1000} s`, {
+        code: 'ERR_GRACE_PROXY',
+      });
     throw null; // it went away
   }
   client.read(found.length);

@@ -36,7 +36,11 @@ export type RelayOptions = {
  *
  * An end of TLS without its closing alert counts as an end, as nearly every peer of TLS has it.
  */
-export async function relay(near: Leg, far: Leg, { movedIn, movedOut, idleMs, signal, peerMonitor }: RelayOptions): Promise<Error | null> {
+export async function relay(
+  near: Leg,
+  far: Leg,
+  { movedIn, movedOut, idleMs, signal, peerMonitor }: RelayOptions,
+): Promise<Error | null> {
   let trouble: Error | null = null;
   let bytesMoved = 0;
   let isClosing = false;
@@ -58,7 +62,7 @@ export async function relay(near: Leg, far: Leg, { movedIn, movedOut, idleMs, si
     if (isClosing || isGone(other)) return;
     const hasEnded = leg.socket.readableEnded && !cutOff.has(leg);
     // What it sent while the other one was busy.
-    for (let chunk: Buffer | null; (chunk = leg.socket.read() as Buffer | null) !== null; ) other.socket.write(chunk);
+    for (let chunk: Buffer | null; (chunk = leg.socket.read() as Buffer | null) !== null;) other.socket.write(chunk);
     lingerOn(other, { hasEnded, done: () => (hasEnded ? destroyLeg(other) : resetLeg(other)) });
   };
   const watch = (leg: Leg, other: Leg) => {
@@ -77,7 +81,10 @@ export async function relay(near: Leg, far: Leg, { movedIn, movedOut, idleMs, si
     });
   };
   const abort = () => close(null);
-  const stopIdle = idleMs === null ? null : whenIdle({ idleMs, bytesMoved: () => bytesMoved, idle: () => close(new GraceError(describeIdle(idleMs))) });
+  const stopIdle =
+    idleMs === null
+      ? null
+      : whenIdle({ idleMs, bytesMoved: () => bytesMoved, idle: () => close(new GraceError(describeIdle(idleMs))) });
   watch(near, far);
   watch(far, near);
   signal.addEventListener('abort', abort);
@@ -113,7 +120,12 @@ export async function relay(near: Leg, far: Leg, { movedIn, movedOut, idleMs, si
   return trouble;
 }
 
-type PumpOptions = { moved: (bytes: number) => void; hasSent?: () => void; isCutOff: () => boolean; peerMonitor: PeerMonitor };
+type PumpOptions = {
+  moved: (bytes: number) => void;
+  hasSent?: () => void;
+  isCutOff: () => boolean;
+  peerMonitor: PeerMonitor;
+};
 
 function pump(from: Leg, to: Leg, { moved, hasSent, isCutOff, peerMonitor }: PumpOptions): void {
   const source = from.socket;
@@ -159,11 +171,14 @@ type IdleOptions = { idleMs: number; bytesMoved: () => number; idle: () => void 
 function whenIdle({ idleMs, bytesMoved, idle }: IdleOptions): () => void {
   let last = -1;
   let quietLooks = 0;
-  const timer = setInterval(() => {
-    const moved = bytesMoved();
-    quietLooks = moved === last ? quietLooks + 1 : 0;
-    last = moved;
-    if (quietLooks >= LOOKS_PER_IDLE) idle();
-  }, Math.max(1, idleMs / LOOKS_PER_IDLE));
+  const timer = setInterval(
+    () => {
+      const moved = bytesMoved();
+      quietLooks = moved === last ? quietLooks + 1 : 0;
+      last = moved;
+      if (quietLooks >= LOOKS_PER_IDLE) idle();
+    },
+    Math.max(1, idleMs / LOOKS_PER_IDLE),
+  );
   return () => clearInterval(timer);
 }

@@ -35,7 +35,11 @@ export class TimeLimitError extends Error {
  *
  * @throws TimeLimitError when the time was up; whatever `run` throws
  */
-export async function withinTime<T>(limitMs: number, signal: AbortSignal, run: (signal: AbortSignal) => Promise<T>): Promise<T> {
+export async function withinTime<T>(
+  limitMs: number,
+  signal: AbortSignal,
+  run: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
   const controller = new AbortController();
   const abort = () => controller.abort(signal.reason);
   signal.throwIfAborted();

@@ -29,7 +29,10 @@ export type ServeOptions = {
  * closed; it is counted all the while. Nothing is read from it before its upstream is connected, but
  * the handshake of TLS. A client whose upstream cannot be reached is reset. Never rejects.
  */
-export async function serveClient(client: Socket, { upstream, headerReader, terminator, peerMonitor, idleMs, connected }: ServeOptions): Promise<ConnectionEnd> {
+export async function serveClient(
+  client: Socket,
+  { upstream, headerReader, terminator, peerMonitor, idleMs, connected }: ServeOptions,
+): Promise<ConnectionEnd> {
   const connection = upstream.admit();
   const { signal } = connection;
   let peer = peerOf(client);
@@ -90,6 +93,7 @@ export async function serveClient(client: Socket, { upstream, headerReader, term
 
 /** Whom the upstream has to do with, while the client is still there. */
 function subjectOf({ remoteAddress, remotePort, localAddress, localPort }: Socket): ProxySubject {
-  if (remoteAddress === undefined || remotePort === undefined || localAddress === undefined || localPort === undefined) return 'unknown';
+  if (remoteAddress === undefined || remotePort === undefined || localAddress === undefined || localPort === undefined)
+    return 'unknown';
   return { client: { host: remoteAddress, port: remotePort }, accepted: { host: localAddress, port: localPort } };
 }

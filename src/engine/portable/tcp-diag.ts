@@ -37,7 +37,10 @@ const TCP_LISTEN = 10;
 export function openTcpDiagnosis(): TcpDiagnosis | null {
   const diagnosis = openSockDiag();
   if (diagnosis === null) return null;
-  return { stateOf: (addresses) => readAnswer(diagnosis.ask(encodeRequest(addresses))), [Symbol.dispose]: () => diagnosis[Symbol.dispose]() };
+  return {
+    stateOf: (addresses) => readAnswer(diagnosis.ask(encodeRequest(addresses))),
+    [Symbol.dispose]: () => diagnosis[Symbol.dispose](),
+  };
 }
 
 function encodeRequest({ localAddress, localPort, remoteAddress, remotePort }: TcpAddresses): Uint8Array {
@@ -68,5 +71,9 @@ function readAnswer(answer: DataView | null): TcpState | null {
   if (answer === null || answer.byteLength < ANSWER_SIZE) return null;
   const state = answer.getUint8(STATE_AT);
   // Of a connection that is none any more, the kernel finds the socket that would take a new one.
-  return { isGone: state === TCP_LISTEN, hasPeerEnded: state === TCP_CLOSE_WAIT, unread: answer.getUint32(UNREAD_AT, true) };
+  return {
+    isGone: state === TCP_LISTEN,
+    hasPeerEnded: state === TCP_CLOSE_WAIT,
+    unread: answer.getUint32(UNREAD_AT, true),
+  };
 }

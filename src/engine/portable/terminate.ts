@@ -44,10 +44,20 @@ type Handshake = {
 };
 
 /** What a browser sees that was sent to a TLS port with http://. */
-const PLAIN_HTTP_ANSWER = ['HTTP/1.1 400 Bad Request', 'Content-Type: text/plain', 'Content-Length: 34', 'Connection: close', '', 'This port speaks HTTPS, not HTTP.\n'].join('\r\n');
+const PLAIN_HTTP_ANSWER = [
+  'HTTP/1.1 400 Bad Request',
+  'Content-Type: text/plain',
+  'Content-Length: 34',
+  'Connection: close',
+  '',
+  'This port speaks HTTPS, not HTTP.\n',
+].join('\r\n');
 
 /** Read the certificates of an endpoint. Throws GraceError when one is missing or unusable. */
-export function openTerminator(endpoint: SslServer | TlsServer, { handshakeTimeoutMs, handshakeLimit }: TerminatorOptions): Terminator {
+export function openTerminator(
+  endpoint: SslServer | TlsServer,
+  { handshakeTimeoutMs, handshakeLimit }: TerminatorOptions,
+): Terminator {
   /** Handshakes under way by the client's address, oldest first. */
   const pending = new Map<string, Handshake>();
 
@@ -106,7 +116,8 @@ export function openTerminator(endpoint: SslServer | TlsServer, { handshakeTimeo
         };
         const refuse = (error: Error, reason: Error | null) => {
           settle();
-          if (errorCode(error) === 'ERR_SSL_HTTP_REQUEST' && !client.carrier.destroyed) client.carrier.write(PLAIN_HTTP_ANSWER);
+          if (errorCode(error) === 'ERR_SSL_HTTP_REQUEST' && !client.carrier.destroyed)
+            client.carrier.write(PLAIN_HTTP_ANSWER);
           // A reset could overtake the alert or the answer.
           setImmediate(() => destroyLeg(client));
           reject(reason);
@@ -173,7 +184,11 @@ function destroyedOne(pending: ReadonlyMap<string, Handshake>): Handshake | unde
 function handshakeError(error: Error, socket: TLSSocket): Error | null {
   // What the check of a client certificate found is kept apart from the error that it leads to.
   const { authorizationError } = socket;
-  if (authorizationError) return new GraceError(`TLS handshake failed: the client's certificate is not trusted (${String(authorizationError)})`, { cause: error });
+  if (authorizationError)
+    return new GraceError(
+      `TLS handshake failed: the client's certificate is not trusted (${String(authorizationError)})`,
+      { cause: error },
+    );
   const code = errorCode(error);
   if (code === 'ECONNRESET' || code === 'EPIPE') return null;
   return new GraceError(`TLS handshake failed: ${shortened(error)}`, { cause: error });
@@ -192,14 +207,19 @@ type ServerFiles = {
  */
 function readServer(endpoint: SslServer | TlsServer): ServerFiles {
   const ca = readClientCA(endpoint);
-  const common = { ...serverDefaults, ...(endpoint.type === 'ssl' ? tlsVersions(endpoint.sslmethod) : tlsVersions(null)), ...(ca === null ? {} : { ca }) };
+  const common = {
+    ...serverDefaults,
+    ...(endpoint.type === 'ssl' ? tlsVersions(endpoint.sslmethod) : tlsVersions(null)),
+    ...(ca === null ? {} : { ca }),
+  };
   const named = readNamed(endpoint);
   const own: ServerIdentity | undefined = endpoint.type === 'ssl' ? readServerIdentity(endpoint) : undefined;
   const contexts = new Map<string, SecureContext>();
   const contextFor = (identities: readonly NamedIdentity[], usable: readonly string[]) => {
     const identity = bestOf(identities, usable)!;
     const key = String(named.indexOf(identity));
-    const context = contexts.get(key) ?? nodeTls().createSecureContext({ ...common, key: identity.key, cert: identity.cert });
+    const context =
+      contexts.get(key) ?? nodeTls().createSecureContext({ ...common, key: identity.key, cert: identity.cert });
     contexts.set(key, context);
     return context;
   };
@@ -240,5 +260,7 @@ function pairsOf(identities: readonly ServerIdentity[]): { key: string | string[
 
 function readNamed(endpoint: SslServer | TlsServer): NamedIdentity[] {
   const named = endpoint.type === 'tls' ? readServerDirectory(endpoint) : [];
-  return endpoint.sni === undefined ? named : [...named, ...readServerDirectory({ path: endpoint.sni }, { parameter: 'sni' })];
+  return endpoint.sni === undefined
+    ? named
+    : [...named, ...readServerDirectory({ path: endpoint.sni }, { parameter: 'sni' })];
 }

@@ -14,7 +14,10 @@ import { pause } from './retry.ts';
  *
  * @throws the system's error; GraceError when `lockfile` asks for a live owner and there is none; the signal's reason.
  */
-export async function connectUnix(path: string, { lockfile, signal }: { lockfile: boolean; signal: AbortSignal }): Promise<Socket> {
+export async function connectUnix(
+  path: string,
+  { lockfile, signal }: { lockfile: boolean; signal: AbortSignal },
+): Promise<Socket> {
   if (lockfile) checkLock(path);
   for (let pauseMs = FULL_QUEUE_PAUSE_MS.first; ; pauseMs = nextPause(pauseMs, FULL_QUEUE_PAUSE_MS)) {
     try {
@@ -53,8 +56,12 @@ function connectOnce(path: string, signal: AbortSignal): Promise<Socket> {
 /** Twisted's rule for `lockfile=1`: no connection unless a live process holds the lock beside the path. */
 function checkLock(path: string): void {
   const pid = pathLockTarget(path);
-  if (pid === null) throw new GraceError(`no process holds ${path}.lock`, { hint: 'start the server, or use lockfile=0' });
-  if (!isAlive(pid)) throw new GraceError(`process ${pid}, which held ${path}.lock, is gone`, { hint: 'start the server, or use lockfile=0' });
+  if (pid === null)
+    throw new GraceError(`no process holds ${path}.lock`, { hint: 'start the server, or use lockfile=0' });
+  if (!isAlive(pid))
+    throw new GraceError(`process ${pid}, which held ${path}.lock, is gone`, {
+      hint: 'start the server, or use lockfile=0',
+    });
 }
 
 function isAlive(pid: number): boolean {

@@ -39,7 +39,12 @@ export class PortableUpstream implements Upstream {
   }
 
   stats(): UpstreamStats {
-    return { connections: this.#connections.size, dialing: this.#dialing, bytesIn: this.#bytesIn, bytesOut: this.#bytesOut };
+    return {
+      connections: this.#connections.size,
+      dialing: this.#dialing,
+      bytesIn: this.#bytesIn,
+      bytesOut: this.#bytesOut,
+    };
   }
 
   drained({ signal }: { signal?: AbortSignal | undefined } = {}): Promise<void> {

@@ -5,7 +5,9 @@ import { EndedGenerations } from '../../../src/daemon/generations/ended.ts';
 
 function setUp() {
   const counted: [key: string, bytesIn: number][] = [];
-  const ended = new EndedGenerations({ add: ({ srcKey, dstKey }, { bytesIn }) => void counted.push([`${srcKey} ${dstKey}`, bytesIn]) });
+  const ended = new EndedGenerations({
+    add: ({ srcKey, dstKey }, { bytesIn }) => void counted.push([`${srcKey} ${dstKey}`, bytesIn]),
+  });
   return { counted, ended };
 }
 
@@ -20,7 +22,10 @@ test('what a generation moved that no successor counts is counted once', () => {
   ended.ended(report(1, 10));
   ended.ended(report(1, 10));
   ended.ended(report(2, 5));
-  assert.deepEqual(counted, [['a b', 10], ['a b', 5]]);
+  assert.deepEqual(counted, [
+    ['a b', 10],
+    ['a b', 5],
+  ]);
 });
 
 test('bytes that the successor counts already are not counted again', () => {

@@ -16,14 +16,31 @@ import { until } from '../../until.ts';
 const timeout = 20_000;
 
 function reportOf(pid: number, connections: number, since = '2026-01-02T03:04:05.678Z'): GenerationReport {
-  const row = { src: 'tcp:9000', dst: 'tcp:9', connections, active: false, pid, bytesIn: 1, bytesOut: 2, since, listening: '' };
+  const row = {
+    src: 'tcp:9000',
+    dst: 'tcp:9',
+    connections,
+    active: false,
+    pid,
+    bytesIn: 1,
+    bytesOut: 2,
+    since,
+    listening: '',
+  };
   return { pid, version: '1.2.3', since, rows: [{ srcKey: 'a', dstKey: 'b', row }], isRest: true };
 }
 
 type Asked = { command: string; srcKey?: string };
 
 /** An older generation: what it says when it is followed, and to anything else. */
-async function openGeneration(dir: string, { pid, connections, answer }: { pid: number; connections: number; answer?: (asked: Asked, socket: Socket) => unknown }) {
+async function openGeneration(
+  dir: string,
+  {
+    pid,
+    connections,
+    answer,
+  }: { pid: number; connections: number; answer?: (asked: Asked, socket: Socket) => unknown },
+) {
   const followers: Socket[] = [];
   const server = createServer((socket) => {
     socket.on('error', () => {});
@@ -55,7 +72,11 @@ function setUp(t: TestContext) {
   const temp = makeTempDir();
   t.after(() => temp[Symbol.dispose]());
   const ended: GenerationReport[] = [];
-  const generations = new Generations({ paths: statePaths(temp.path), changes: new Changes(), onEnded: (last) => ended.push(last) });
+  const generations = new Generations({
+    paths: statePaths(temp.path),
+    changes: new Changes(),
+    onEnded: (last) => ended.push(last),
+  });
   t.after(() => generations.close());
   return { dir: temp.path, generations, ended };
 }
@@ -116,7 +137,9 @@ test('a stop is for every generation, and says how many connections were closed'
     asked.push(each);
     return { closed: 3 };
   };
-  const both = await Promise.all([1_000_001, 1_000_002].map((pid) => openGeneration(dir, { pid, connections: 5, answer })));
+  const both = await Promise.all(
+    [1_000_001, 1_000_002].map((pid) => openGeneration(dir, { pid, connections: 5, answer })),
+  );
   t.after(() => both.forEach((each) => each.die()));
   await generations.discover();
   assert.equal(await generations.stop({ srcKey: 'a', timeoutMs: 10 }), 6);

@@ -13,7 +13,10 @@ test('what comes in time is what the wait brings, a failure too', async () => {
 
 test('time that is up is told as what was late, now and for each later wait', async () => {
   const deadline = new Deadline(20);
-  await assert.rejects(deadline.bound(never, 'the new process did not come up'), { name: 'GraceError', message: 'cannot restart: the new process did not come up within 0.02 s' });
+  await assert.rejects(deadline.bound(never, 'the new process did not come up'), {
+    name: 'GraceError',
+    message: 'cannot restart: the new process did not come up within 0.02 s',
+  });
   await assert.rejects(deadline.bound(never, 'accepting did not stop'), { message: /accepting did not stop/ });
   assert.ok(deadline.signal.aborted);
 });
@@ -27,7 +30,7 @@ test('a restart that is cancelled ends with the first reason', async () => {
   deadline.clear();
 });
 
-test('a failure that comes when time was up is nobody\'s', async () => {
+test("a failure that comes when time was up is nobody's", async () => {
   const deadline = new Deadline(60_000);
   const late = Promise.withResolvers<void>();
   const wait = deadline.bound(late.promise, 'it did not come');
@@ -40,6 +43,9 @@ test('a failure that comes when time was up is nobody\'s', async () => {
 
 test('a limit of 24 days and more is no limit of a millisecond', async () => {
   const deadline = new Deadline(2 ** 40);
-  assert.equal(await deadline.bound(new Promise((resolve) => setTimeout(resolve, 5, 'came')), 'it did not come'), 'came');
+  assert.equal(
+    await deadline.bound(new Promise((resolve) => setTimeout(resolve, 5, 'came')), 'it did not come'),
+    'came',
+  );
   deadline.clear();
 });

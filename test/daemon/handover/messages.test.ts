@@ -1,6 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseHandover, readGo, readMoveAnswer, readMoveMessage, readSuccessorMessage } from '../../../src/daemon/handover/messages.ts';
+import {
+  parseHandover,
+  readGo,
+  readMoveAnswer,
+  readMoveMessage,
+  readSuccessorMessage,
+} from '../../../src/daemon/handover/messages.ts';
 import type { Handover } from '../../../src/daemon/handover/messages.ts';
 
 const text = (endpoint: string) => ({ typed: endpoint, absolute: endpoint });
@@ -13,7 +19,14 @@ const whole: Handover = {
   uptimeMs: 60_000,
   generation: 3,
   rules: [
-    { src: { ...text('tcp:9000'), name: 'web' }, dst: text('unix:/run/a'), listener: 1, bytesIn: 10, bytesOut: 20, since: '2026-01-02T03:04:06.000Z' },
+    {
+      src: { ...text('tcp:9000'), name: 'web' },
+      dst: text('unix:/run/a'),
+      listener: 1,
+      bytesIn: 10,
+      bytesOut: 20,
+      since: '2026-01-02T03:04:06.000Z',
+    },
     { src: text('tcp:9001'), dst: text('tcp:9'), listener: null, bytesIn: 0, bytesOut: 0, since: '' },
   ],
   sockets: [{ listener: 0, fd: 5, index: 2, name: 'web' }],
@@ -31,13 +44,17 @@ test('a predecessor of an earlier version says less', () => {
 });
 
 test('what a later version says besides is passed over', () => {
-  assert.deepEqual(parseHandover({ ...whole, colour: 'green', rules: whole.rules.map((rule) => ({ ...rule, weight: 3 })) }), whole);
+  assert.deepEqual(
+    parseHandover({ ...whole, colour: 'green', rules: whole.rules.map((rule) => ({ ...rule, weight: 3 })) }),
+    whole,
+  );
 });
 
 test('another format is refused with both versions and what to do', () => {
   assert.throws(() => parseHandover({ ...whole, format: 2, version: '9.9' }), {
     name: 'GraceError',
-    message: 'this version cannot take over from the running daemon: what version 9.9 hands over has format 2, and this version reads format 1',
+    message:
+      'this version cannot take over from the running daemon: what version 9.9 hands over has format 2, and this version reads format 1',
     hint: /stop the daemon and start it with this version/,
   });
 });
@@ -54,12 +71,19 @@ for (const [what, message] of [
 }
 
 test('a message of the other process is what its schema says, or is told of by its kind', () => {
-  assert.deepEqual(readSuccessorMessage({ ready: { pid: 7, version: '1', move: 1 } }), { ready: { pid: 7, version: '1', move: 1 } });
+  assert.deepEqual(readSuccessorMessage({ ready: { pid: 7, version: '1', move: 1 } }), {
+    ready: { pid: 7, version: '1', move: 1 },
+  });
   assert.equal(readSuccessorMessage('Usage: something else'), null);
   assert.equal(readSuccessorMessage({ other: true }), null);
-  assert.throws(() => readSuccessorMessage({ ready: { version: '1' } }), { name: 'GraceError', message: /^cannot understand what the new process says \("ready"\): ready\.pid: / });
+  assert.throws(() => readSuccessorMessage({ ready: { version: '1' } }), {
+    name: 'GraceError',
+    message: /^cannot understand what the new process says \("ready"\): ready\.pid: /,
+  });
   assert.deepEqual(readGo({ go: true }), { go: true });
-  assert.throws(() => readGo({ batch: { id: 1 } }), { message: 'the daemon that is to be replaced did not say that it is' });
+  assert.throws(() => readGo({ batch: { id: 1 } }), {
+    message: 'the daemon that is to be replaced did not say that it is',
+  });
   assert.deepEqual(readMoveMessage({ keep: 3 }), { keep: 3 });
   assert.equal(readMoveMessage({ later: 3 }), null);
   assert.throws(() => readMoveMessage({ batch: { id: 1 } }), /the old process says \("batch"\): batch\.src: /);

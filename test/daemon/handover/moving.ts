@@ -8,12 +8,27 @@ import type { Upstream } from '../../../src/engine/engine.ts';
 import type { DestinationView } from '../../../src/forward/table.ts';
 
 const ignore = () => {};
-export const silentLog: Service['log'] = { trace: ignore, debug: ignore, info: ignore, warn: ignore, error: ignore, fatal: ignore } as unknown as Service['log'];
+export const silentLog: Service['log'] = {
+  trace: ignore,
+  debug: ignore,
+  info: ignore,
+  warn: ignore,
+  error: ignore,
+  fatal: ignore,
+} as unknown as Service['log'];
 
 /** A rule to this destination, opened in an engine. */
 export function movableTo(engine: NativeEngine, dst: string): DestinationView {
-  const { src, dst: target } = readRule({ src: { typed: 'tcp:1', absolute: 'tcp:1' }, dst: { typed: dst, absolute: dst } });
-  return { src, destination: new Destination(target, engine.openUpstream(target.endpoint)), isCurrent: true, listener: null };
+  const { src, dst: target } = readRule({
+    src: { typed: 'tcp:1', absolute: 'tcp:1' },
+    dst: { typed: dst, absolute: dst },
+  });
+  return {
+    src,
+    destination: new Destination(target, engine.openUpstream(target.endpoint)),
+    isCurrent: true,
+    listener: null,
+  };
 }
 
 type NewService = Parameters<typeof moveIn>[0] & { upstreams: Upstream[] };

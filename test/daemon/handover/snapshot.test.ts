@@ -11,24 +11,52 @@ import { Forwarder } from '../../../src/forward/forwarder.ts';
 import type { Listener } from '../../../src/net/listener.ts';
 import { FakeEngine } from '../../forward/fake-engine.ts';
 
-const text = (endpoint: string, name?: string) => ({ typed: endpoint, absolute: endpoint, ...(name === undefined ? {} : { name }) });
+const text = (endpoint: string, name?: string) => ({
+  typed: endpoint,
+  absolute: endpoint,
+  ...(name === undefined ? {} : { name }),
+});
 const ruleOf = (src: string, dst: string, name?: string) => readRule({ src: text(src, name), dst: text(dst) });
 const since = '2026-01-02T03:04:05.678Z';
-const listenerOf = (name: string) => ({ fd: -1, name, address: { family: 'inet', host: '127.0.0.1', port: 9000 }, isOpen: true }) as Listener;
+const listenerOf = (name: string) =>
+  ({ fd: -1, name, address: { family: 'inet', host: '127.0.0.1', port: 9000 }, isOpen: true }) as Listener;
 
-const [first, second, passed, unused] = ['first', 'second', 'passed', 'unused'].map(listenerOf) as [Listener, Listener, Listener, Listener];
+const [first, second, passed, unused] = ['first', 'second', 'passed', 'unused'].map(listenerOf) as [
+  Listener,
+  Listener,
+  Listener,
+  Listener,
+];
 
 /** A daemon that serves these rules; `passed` and `unused` are sockets that it was started with. */
 function serviceWith(rules: [src: string, dst: string, listener: Listener][], more: object = {}) {
   const engine = new FakeEngine();
   const refuse = () => Promise.reject(new Error('nothing is opened or written'));
-  const forwarder = new Forwarder({ engine, changes: new Changes(), openListener: refuse, closeListener: () => {}, save: refuse, observe: () => ({}) });
-  for (const [src, dst, listener] of rules) forwarder.adoption.adoptRule(ruleOf(src, dst, 'web'), listener, { bytesIn: 10, bytesOut: 20, since });
+  const forwarder = new Forwarder({
+    engine,
+    changes: new Changes(),
+    openListener: refuse,
+    closeListener: () => {},
+    save: refuse,
+    observe: () => ({}),
+  });
+  for (const [src, dst, listener] of rules)
+    forwarder.adoption.adoptRule(ruleOf(src, dst, 'web'), listener, { bytesIn: 10, bytesOut: 20, since });
   const given = [
     { listener: unused, fd: 3, index: 0, name: 'unused' },
     { listener: passed, fd: 4, index: 1, name: 'passed' },
   ];
-  const parts = { forwarder, engine, listeners: { given }, unread: [], version: '1.2.3', startedAt: since, uptimeMs: () => 60_000, generation: 2, ...more };
+  const parts = {
+    forwarder,
+    engine,
+    listeners: { given },
+    unread: [],
+    version: '1.2.3',
+    startedAt: since,
+    uptimeMs: () => 60_000,
+    generation: 2,
+    ...more,
+  };
   return { service: parts as unknown as Service, forwarder, engine };
 }
 
@@ -40,8 +68,18 @@ test('each rule goes with its listener, sockets that were passed first, each of 
   ]);
   const { handover, listeners } = takeSnapshot(service);
   assert.deepEqual(listeners, [unused, passed, first, second]);
-  assert.deepEqual(handover.rules.map(({ src, listener }) => [src.typed, listener]), [['tcp:9000', 2], ['systemd:domain=INET:name=passed', 1], ['tcp:9001', 3]]);
-  assert.deepEqual(handover.sockets, [{ listener: 0, fd: 3, index: 0, name: 'unused' }, { listener: 1, fd: 4, index: 1, name: 'passed' }]);
+  assert.deepEqual(
+    handover.rules.map(({ src, listener }) => [src.typed, listener]),
+    [
+      ['tcp:9000', 2],
+      ['systemd:domain=INET:name=passed', 1],
+      ['tcp:9001', 3],
+    ],
+  );
+  assert.deepEqual(handover.sockets, [
+    { listener: 0, fd: 3, index: 0, name: 'unused' },
+    { listener: 1, fd: 4, index: 1, name: 'passed' },
+  ]);
 });
 
 test('counters are those of the moment, and known as what the successor was told', () => {
@@ -58,14 +96,20 @@ test('a rule that cannot be served, and one of another version, go along', () =>
   const { service, forwarder } = serviceWith([], { unread });
   forwarder.restoration.addBroken(ruleOf('tcp:9000', 'tcp:127.0.0.1:1'), new GraceError('in use'));
   const { handover } = takeSnapshot(service);
-  assert.deepEqual(handover.rules.map(({ src, listener }) => [src.typed, listener]), [['tcp:9000', null]]);
+  assert.deepEqual(
+    handover.rules.map(({ src, listener }) => [src.typed, listener]),
+    [['tcp:9000', null]],
+  );
   assert.deepEqual(handover.unread, unread);
 });
 
 test('who it is, since when, and whether it can move connections is in it', () => {
   const { handover } = takeSnapshot(serviceWith([]).service);
   const { format, version, pid, startedAt, uptimeMs, generation } = handover;
-  assert.deepEqual([format, version, pid, startedAt, uptimeMs, generation], [1, '1.2.3', process.pid, since, 60_000, 2]);
+  assert.deepEqual(
+    [format, version, pid, startedAt, uptimeMs, generation],
+    [1, '1.2.3', process.pid, since, 60_000, 2],
+  );
   assert.deepEqual(['move' in handover, 'unread' in handover], [false, false]);
   const { handover: moving } = takeSnapshot(serviceWith([], { engine: { mover: {} } }).service);
   assert.equal(typeof moving.move, 'number');

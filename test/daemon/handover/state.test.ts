@@ -24,7 +24,7 @@ test('a restart is cancelled until the successor has come up', () => {
   assert.throws(() => state.begin(() => {}), { name: 'GraceError', message: 'a restart is already under way' });
 });
 
-test('after a rollback the counters are this process\'s, and the next restart begins anew', () => {
+test("after a rollback the counters are this process's, and the next restart begins anew", () => {
   const { state, lifecycle } = setUp();
   const told = [{ destination: {} as Destination, bytesIn: 1, bytesOut: 2 }];
   state.begin(() => {});

@@ -17,7 +17,10 @@ const web6 = socket(1, 'web', 'inet6');
 const other = socket(2, 'other', 'inet');
 const given = [web, web6, other];
 
-function choose(text: string, { used = [], mustBeOne = true }: { used?: GivenSocket[]; mustBeOne?: boolean } = {}): Listener {
+function choose(
+  text: string,
+  { used = [], mustBeOne = true }: { used?: GivenSocket[]; mustBeOne?: boolean } = {},
+): Listener {
   const users = new Map(used.map(({ listener, name }) => [listener, `systemd:name=${name}`]));
   return chooseSocket(parseServer(text) as SystemdServer, { given, users, mustBeOne });
 }
@@ -29,10 +32,18 @@ test('a socket is found by its name, its index, its family', () => {
 });
 
 for (const [text, message, hint] of [
-  ['systemd:domain=INET:name=missing', 'no socket named "missing" was passed to the daemon', /grace daemon, run by a service/],
+  [
+    'systemd:domain=INET:name=missing',
+    'no socket named "missing" was passed to the daemon',
+    /grace daemon, run by a service/,
+  ],
   ['systemd:domain=INET:index=7', 'no socket with index 7 was passed to the daemon', /socket unit/],
   ['systemd:domain=INET6:name=other', 'the socket named "other" is of the family INET, not INET6', undefined],
-  ['systemd:name=web', '2 sockets named "web" were passed to the daemon: 127.0.0.1:9000 (index 0), [::1]:9001 (index 1)', /systemd:index=0/],
+  [
+    'systemd:name=web',
+    '2 sockets named "web" were passed to the daemon: 127.0.0.1:9000 (index 0), [::1]:9001 (index 1)',
+    /systemd:index=0/,
+  ],
 ] as const) {
   test(`${text} names no socket, and is told why`, () => {
     assert.throws(() => choose(text), { name: 'GraceError', message, ...(hint ? { hint } : {}) });
@@ -40,7 +51,10 @@ for (const [text, message, hint] of [
 }
 
 test('a socket has one rule', () => {
-  assert.throws(() => choose('systemd:domain=INET:name=other', { used: [other] }), { message: 'the socket named "other" is used by systemd:name=other already', hint: /grace stop systemd:name=other/ });
+  assert.throws(() => choose('systemd:domain=INET:name=other', { used: [other] }), {
+    message: 'the socket named "other" is used by systemd:name=other already',
+    hint: /grace stop systemd:name=other/,
+  });
 });
 
 test('a rule that was kept before names had to be clear gets the first that is free', () => {

@@ -15,7 +15,8 @@ function setUp() {
     const parts: Buffer[] = [];
     const part = Buffer.alloc(65_536);
     try {
-      for (let length = readSync(reader, part); length > 0; length = readSync(reader, part)) parts.push(Buffer.from(part.subarray(0, length)));
+      for (let length = readSync(reader, part); length > 0; length = readSync(reader, part))
+        parts.push(Buffer.from(part.subarray(0, length)));
     } catch {
       // EAGAIN: that is all for now.
     }

@@ -9,7 +9,8 @@ import { makeTempDir } from '../../net/temp-dir.ts';
 function setUp({ format = 'text' as LogFormat, name = 'grace.log' } = {}) {
   const temp = makeTempDir();
   const spare = openSync(temp.file('stderr'), 'a');
-  const open = () => openLog({ output: { kind: 'file', path: temp.file(name), spare }, format, generation: 3, env: {} });
+  const open = () =>
+    openLog({ output: { kind: 'file', path: temp.file(name), spare }, format, generation: 3, env: {} });
   const read = (file: string) => readFileSync(temp.file(file), 'utf8');
   return {
     temp,
@@ -25,7 +26,10 @@ function setUp({ format = 'text' as LogFormat, name = 'grace.log' } = {}) {
 test('an event is a line with its fields and the pid, in a file for the owner alone', () => {
   using parts = setUp();
   parts.open().log.info({ src: 'tcp:9000' }, 'rule started');
-  assert.match(parts.read('grace.log'), new RegExp(`^\\[[-0-9]+ [^\\]]*\\] INFO \\(${process.pid}\\): rule started.*"src":"tcp:9000".*\\n$`));
+  assert.match(
+    parts.read('grace.log'),
+    new RegExp(`^\\[[-0-9]+ [^\\]]*\\] INFO \\(${process.pid}\\): rule started.*"src":"tcp:9000".*\\n$`),
+  );
   assert.equal(statSync(parts.temp.file('grace.log')).mode & 0o777, 0o600);
 });
 

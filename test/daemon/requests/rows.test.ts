@@ -8,7 +8,11 @@ import { Destination } from '../../../src/forward/destination.ts';
 import { GraceError } from '../../../src/error.ts';
 import { FakeUpstream } from '../../forward/fake-engine.ts';
 
-const text = (endpoint: string, name?: string) => ({ typed: endpoint, absolute: endpoint, ...(name === undefined ? {} : { name }) });
+const text = (endpoint: string, name?: string) => ({
+  typed: endpoint,
+  absolute: endpoint,
+  ...(name === undefined ? {} : { name }),
+});
 const since = '2026-01-02T03:04:05.678Z';
 const listener = { address: { family: 'inet', host: '127.0.0.1', port: 9000 } };
 
@@ -29,7 +33,9 @@ function serviceWith(reports: GenerationReport[], more: object = {}): Service {
     { ...current, isCurrent: true, listener },
     { ...earlier, isCurrent: false, listener: null },
   ];
-  const broken = [{ spec: readRule({ src: text('tcp:9001'), dst: text('tcp:127.0.0.1:9') }), error: new GraceError('in use'), since }];
+  const broken = [
+    { spec: readRule({ src: text('tcp:9001'), dst: text('tcp:127.0.0.1:9') }), error: new GraceError('in use'), since },
+  ];
   const parts = {
     forwarder: { views: () => views, broken, specs: [{ src: current.src, dst: current.destination.spec }] },
     listeners: { whyLost: () => null },
@@ -44,27 +50,59 @@ function serviceWith(reports: GenerationReport[], more: object = {}): Service {
 }
 
 /** What an older generation says of one of the destinations above. */
-function older(of: typeof current, { connections, bytesIn = 0, isRest = true }: { connections: number; bytesIn?: number; isRest?: boolean }): GenerationReport {
-  const row = { src: 'tcp:9000', dst: of.destination.spec.typed, connections, active: true, pid: 1, bytesIn, bytesOut: 0, since, listening: '' };
+function older(
+  of: typeof current,
+  { connections, bytesIn = 0, isRest = true }: { connections: number; bytesIn?: number; isRest?: boolean },
+): GenerationReport {
+  const row = {
+    src: 'tcp:9000',
+    dst: of.destination.spec.typed,
+    connections,
+    active: true,
+    pid: 1,
+    bytesIn,
+    bytesOut: 0,
+    since,
+    listening: '',
+  };
   return { pid: 1, version: '1', since, isRest, rows: [{ srcKey: of.src.key, dstKey: of.destination.spec.key, row }] };
 }
 
-const plain = ({ row: { dst, connections, active, pid } }: { row: { dst: string; connections: number; active: boolean; pid: number } }) => [dst, connections, active, pid === process.pid ? 'own' : 'older'];
+const plain = ({
+  row: { dst, connections, active, pid },
+}: {
+  row: { dst: string; connections: number; active: boolean; pid: number };
+}) => [dst, connections, active, pid === process.pid ? 'own' : 'older'];
 
 test('a rule has a row for its destination and each earlier one, and one that cannot be served says why', () => {
   const rows = ownRows(serviceWith([])).map(({ row }) => row);
-  assert.deepEqual(rows.map((row) => plain({ row })), [
-    ['tcp:127.0.0.1:1', 2, true, 'own'],
-    ['tcp:127.0.0.1:2', 1, false, 'own'],
-    ['tcp:127.0.0.1:9', 0, false, 'own'],
-  ]);
-  assert.deepEqual([rows[0]?.name, rows[0]?.listening, rows[0]?.bytesIn, rows[0]?.bytesOut, rows[0]?.since], ['web', '127.0.0.1:9000', 20, 7, since]);
+  assert.deepEqual(
+    rows.map((row) => plain({ row })),
+    [
+      ['tcp:127.0.0.1:1', 2, true, 'own'],
+      ['tcp:127.0.0.1:2', 1, false, 'own'],
+      ['tcp:127.0.0.1:9', 0, false, 'own'],
+    ],
+  );
+  assert.deepEqual(
+    [rows[0]?.name, rows[0]?.listening, rows[0]?.bytesIn, rows[0]?.bytesOut, rows[0]?.since],
+    ['web', '127.0.0.1:9000', 20, 7, since],
+  );
   assert.deepEqual([rows[1]?.listening, rows[2]?.error], ['', 'in use']);
 });
 
 test('what is to be said of a rule is said of its current destination alone', () => {
-  const rows = ownRows(serviceWith([], { listeners: { whyLost: () => 'the file is gone' }, certificates: { of: () => ['it expires'] } }));
-  assert.deepEqual(rows.map(({ row }) => [row.error, row.warnings]), [['the file is gone', ['it expires']], [undefined, undefined], ['in use', undefined]]);
+  const rows = ownRows(
+    serviceWith([], { listeners: { whyLost: () => 'the file is gone' }, certificates: { of: () => ['it expires'] } }),
+  );
+  assert.deepEqual(
+    rows.map(({ row }) => [row.error, row.warnings]),
+    [
+      ['the file is gone', ['it expires']],
+      [undefined, undefined],
+      ['in use', undefined],
+    ],
+  );
 });
 
 test('rows of older generations stand beside those of their rule, active where the rule leads now', () => {
@@ -87,7 +125,10 @@ test('an older generation that has drained has no row, and its bytes are of the 
 test('wait is for connections to earlier destinations, here and in older generations', () => {
   const service = serviceWith([older(current, { connections: 5 }), older(gone, { connections: 3 })]);
   const waiting = (key: string | null) => drainingRows(service, key).map(({ dst, connections }) => [dst, connections]);
-  assert.deepEqual(waiting(null), [['tcp:127.0.0.1:2', 1], ['tcp:127.0.0.1:3', 3]]);
+  assert.deepEqual(waiting(null), [
+    ['tcp:127.0.0.1:2', 1],
+    ['tcp:127.0.0.1:3', 3],
+  ]);
   assert.deepEqual(waiting(current.src.key), waiting(null));
   assert.deepEqual(waiting('another rule'), []);
 });
@@ -95,7 +136,13 @@ test('wait is for connections to earlier destinations, here and in older generat
 test('a process that was replaced tells of its destinations also when they have drained', () => {
   const own = reportOf(serviceWith([]));
   assert.equal(own.isRest, undefined);
-  const handedOver = { told: [], views: [{ ...current, isCurrent: true, listener }, { ...gone, isCurrent: true, listener }] };
+  const handedOver = {
+    told: [],
+    views: [
+      { ...current, isCurrent: true, listener },
+      { ...gone, isCurrent: true, listener },
+    ],
+  };
   const report = reportOf(serviceWith([], { handover: { handedOver, isMoving: false } }));
   assert.deepEqual([report.pid, report.isRest, report.rows.length], [process.pid, true, own.rows.length + 1]);
   assert.deepEqual(report.rows.map(plain).at(-1), ['tcp:127.0.0.1:3', 0, true, 'own']);

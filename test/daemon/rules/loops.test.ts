@@ -14,12 +14,24 @@ function hop(src: string, dst: string, address: ListenerAddress): Hop {
 
 const everywhere = (port: number): ListenerAddress => ({ family: 'inet', host: '0.0.0.0', port });
 const here = (port: number): ListenerAddress => ({ family: 'inet', host: '127.0.0.1', port });
-const resolve = async (host: string) => ({ localhost: ['::1', '127.0.0.1'], 'elsewhere.test': ['192.0.2.1'] })[host] ?? [];
+const resolve = async (host: string) =>
+  ({ localhost: ['::1', '127.0.0.1'], 'elsewhere.test': ['192.0.2.1'] })[host] ?? [];
 
-for (const dst of ['tcp:127.0.0.1:9000', 'tcp:127.0.0.9:9000', 'tcp:localhost:9000', 'tcp:0.0.0.0:9000', 'tcp:[\\:\\:ffff\\:127.0.0.1]:9000', 'ssl:localhost:9000', 'tls:localhost:9000']) {
+for (const dst of [
+  'tcp:127.0.0.1:9000',
+  'tcp:127.0.0.9:9000',
+  'tcp:localhost:9000',
+  'tcp:0.0.0.0:9000',
+  'tcp:[\\:\\:ffff\\:127.0.0.1]:9000',
+  'ssl:localhost:9000',
+  'tls:localhost:9000',
+]) {
   test(`a rule on every address cannot lead to itself as ${dst}`, async () => {
     const rule = hop('tcp:9000', dst.replace('[', '').replace(']', ''), everywhere(9000));
-    await assert.rejects(mustNotLoop(rule, [], resolve), /tcp:9000 cannot lead to .*: it is where this rule itself listens/);
+    await assert.rejects(
+      mustNotLoop(rule, [], resolve),
+      /tcp:9000 cannot lead to .*: it is where this rule itself listens/,
+    );
   });
 }
 
@@ -32,14 +44,23 @@ test('a rule may lead to the same port of another address or machine, and to ano
 });
 
 test('rules may not lead in a circle over others, and may lead to one another', async () => {
-  const rules = [hop('tcp:9001', 'tcp:localhost:9002', everywhere(9001)), hop('tcp:9002', 'tcp:localhost:9000', everywhere(9002))];
-  await assert.rejects(mustNotLoop(hop('tcp:9000', 'tcp:localhost:9001', everywhere(9000)), rules, resolve), /over tcp:9001 and tcp:9002/);
+  const rules = [
+    hop('tcp:9001', 'tcp:localhost:9002', everywhere(9001)),
+    hop('tcp:9002', 'tcp:localhost:9000', everywhere(9002)),
+  ];
+  await assert.rejects(
+    mustNotLoop(hop('tcp:9000', 'tcp:localhost:9001', everywhere(9000)), rules, resolve),
+    /over tcp:9001 and tcp:9002/,
+  );
   await mustNotLoop(hop('tcp:9003', 'tcp:localhost:9001', everywhere(9003)), rules, resolve);
   await mustNotLoop(hop('tcp:9002', 'tcp:localhost:80', everywhere(9002)), rules, resolve);
 });
 
 test('a circle among other rules is not followed for ever', async () => {
-  const rules = [hop('tcp:9001', 'tcp:localhost:9002', everywhere(9001)), hop('tcp:9002', 'tcp:localhost:9001', everywhere(9002))];
+  const rules = [
+    hop('tcp:9001', 'tcp:localhost:9002', everywhere(9001)),
+    hop('tcp:9002', 'tcp:localhost:9001', everywhere(9002)),
+  ];
   await mustNotLoop(hop('tcp:9000', 'tcp:localhost:9001', everywhere(9000)), rules, resolve);
 });
 
@@ -49,5 +70,8 @@ test('the path of a Unix socket is the same one behind a link', async (t) => {
   symlinkSync('.', join(dir, 'link'));
   const rule = hop(`unix:${dir}/a`, `unix:${dir}/link/a`, { family: 'unix', path: `${dir}/a` });
   await mustNotLoop(rule, [], resolve); // there is nothing yet
-  await assert.rejects(mustNotLoop({ ...rule, address: { family: 'unix', path: `${dir}/link/a` } }, [], resolve), /itself/);
+  await assert.rejects(
+    mustNotLoop({ ...rule, address: { family: 'unix', path: `${dir}/link/a` } }, [], resolve),
+    /itself/,
+  );
 });

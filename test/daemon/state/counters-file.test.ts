@@ -14,14 +14,27 @@ const since = '2026-01-02T03:04:05.678Z';
 const reports: GenerationReport[] = [{ pid: 7, version: '1.2.3', since, isRest: true, rows: [] }];
 
 function setUp(path: string) {
-  const destination = new Destination(rule.dst, new FakeUpstream(rule.dst.endpoint), { bytesIn: 5, bytesOut: 6, since });
-  const earlier = new Destination(rule.dst, new FakeUpstream(rule.dst.endpoint), { bytesIn: 1000, bytesOut: 1000, since });
+  const destination = new Destination(rule.dst, new FakeUpstream(rule.dst.endpoint), {
+    bytesIn: 5,
+    bytesOut: 6,
+    since,
+  });
+  const earlier = new Destination(rule.dst, new FakeUpstream(rule.dst.endpoint), {
+    bytesIn: 1000,
+    bytesOut: 1000,
+    since,
+  });
   const views = [
     { src: rule.src, destination: earlier, isCurrent: false, listener: null },
     { src: rule.src, destination, isCurrent: true, listener: null },
   ];
   const may = { write: true };
-  const counters = new CountersWriter({ path, forwarder: { views: () => views }, generations: { reports }, mayWrite: () => may.write });
+  const counters = new CountersWriter({
+    path,
+    forwarder: { views: () => views },
+    generations: { reports },
+    mayWrite: () => may.write,
+  });
   return { counters, destination, views, may, [Symbol.dispose]: () => counters.close() };
 }
 
@@ -87,7 +100,10 @@ for (const [what, contents] of [
   ['is missing', null],
   ['is cut off', '{"format":1,"rules":[{"srcKey"'],
   ['is of another format', '{"format":2,"rules":[],"generations":[]}'],
-  ['has a counter that is a text', '{"format":1,"rules":[{"srcKey":"a","dstKey":"b","bytesIn":"1","bytesOut":1,"since":""}],"generations":[]}'],
+  [
+    'has a counter that is a text',
+    '{"format":1,"rules":[{"srcKey":"a","dstKey":"b","bytesIn":"1","bytesOut":1,"since":""}],"generations":[]}',
+  ],
 ] as const) {
   test(`a file of counters that ${what} has none`, () => {
     using temp = makeTempDir();

@@ -26,7 +26,11 @@ test('no file means no rules', (t) => {
   assert.deepEqual(loadState(join(tempDir(t), 'state.json')), { rules: [], note: null, isMissing: true });
 });
 
-for (const [what, text] of [['half a file', '{"format":1,"rules":[{'], ['another shape', '{"format":1,"rules":{"src":1}}'], ['nothing', '']]) {
+for (const [what, text] of [
+  ['half a file', '{"format":1,"rules":[{'],
+  ['another shape', '{"format":1,"rules":{"src":1}}'],
+  ['nothing', ''],
+]) {
   test(`a file with ${what} is kept aside, and said so`, (t) => {
     const dir = tempDir(t);
     const path = join(dir, 'state.json');
@@ -43,14 +47,18 @@ for (const [what, text] of [['half a file', '{"format":1,"rules":[{'], ['another
 test('of a file with a bad rule the good ones are read, the bad one is named, and all of it is kept aside', (t) => {
   const dir = tempDir(t);
   const path = join(dir, 'state.json');
-  const text = JSON.stringify({ format: 1, rules: [rule, { ...rule, src: { typed: 'tcp:"9001"' } }, 7, { ...rule, port: 3 }] });
+  const text = JSON.stringify({
+    format: 1,
+    rules: [rule, { ...rule, src: { typed: 'tcp:"9001"' } }, 7, { ...rule, port: 3 }],
+  });
   writeFileSync(path, text);
   const { rules, note, isPart } = loadState(path);
   assert.deepEqual(rules, [rule, { ...rule, port: 3 }]);
   assert.equal(isPart, true);
   const aside = readdirSync(dir).find((name) => name !== 'state.json');
   assert.equal(readFileSync(join(dir, aside!), 'utf8'), text);
-  for (const part of ['rule 2, "tcp:\\"9001\\""', 'rule 3, 7', aside!]) assert.ok(note?.includes(part), `${part} in ${note}`);
+  for (const part of ['rule 2, "tcp:\\"9001\\""', 'rule 3, 7', aside!])
+    assert.ok(note?.includes(part), `${part} in ${note}`);
   assert.equal(readFileSync(path, 'utf8'), text, 'a crash before it is written anew loses nothing');
 });
 

@@ -8,7 +8,10 @@ import { openMemoryFile } from '../../../src/sys/memory-file.ts';
 
 const skip = process.platform !== 'linux' && 'files in memory are of Linux';
 const text = (endpoint: string) => ({ typed: endpoint, absolute: endpoint });
-const rules = [{ src: { ...text('tcp:9000'), name: 'wäb' }, dst: text('unix:/run/a'), port: 9000 }, { src: text('tcp:9001'), dst: text('tcp:9') }];
+const rules = [
+  { src: { ...text('tcp:9000'), name: 'wäb' }, dst: text('unix:/run/a'), port: 9000 },
+  { src: text('tcp:9001'), dst: text('tcp:9') },
+];
 
 /** A keeper that holds copies, as the real one does. */
 function fakeKeeper(keeper: Supervisor['keeper'] = { pid: 1, version: '1' }) {

@@ -4,7 +4,17 @@
  */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { createConnection } from 'node:net';
 import { once } from 'node:events';
 import { until } from '../../until.ts';
@@ -19,13 +29,21 @@ type Output = { code: number | null; text: string };
 /** Clients and backend live in this process too, so nothing may block it. */
 function output(command: string, args: readonly string[]): Promise<Output> {
   return new Promise((resolve) => {
-    const child = execFile(command, args, (_, stdout, stderr) => resolve({ code: child.exitCode, text: `${stdout}${stderr}`.trimEnd() }));
+    const child = execFile(command, args, (_, stdout, stderr) =>
+      resolve({ code: child.exitCode, text: `${stdout}${stderr}`.trimEnd() }),
+    );
   });
 }
 
 async function attempt(command: string, ...args: string[]): Promise<Output> {
   const { code, text } = await output(command, args);
-  console.log([`# ${[command, ...args].join(' ')}`, ...(text === '' ? [] : [text]), ...(code === 0 ? [] : [`exit code ${code}`])].join('\n'));
+  console.log(
+    [
+      `# ${[command, ...args].join(' ')}`,
+      ...(text === '' ? [] : [text]),
+      ...(code === 0 ? [] : [`exit code ${code}`]),
+    ].join('\n'),
+  );
   return { code, text };
 }
 
@@ -39,19 +57,31 @@ async function run(command: string, ...args: string[]): Promise<string> {
   return text;
 }
 
-type Unit = Record<'MainPID' | 'ActiveState' | 'SubState' | 'StatusText' | 'NFileDescriptorStore' | 'Result' | 'NRestarts', string>;
+type Unit = Record<
+  'MainPID' | 'ActiveState' | 'SubState' | 'StatusText' | 'NFileDescriptorStore' | 'Result' | 'NRestarts',
+  string
+>;
 
 /** Properties of the unit; not part of the transcript. */
 async function show(): Promise<Unit> {
   const properties = 'MainPID,ActiveState,SubState,StatusText,NFileDescriptorStore,Result,NRestarts';
   const { text } = await output('systemctl', ['show', '-p', properties, 'grace']);
-  return Object.fromEntries(text.trim().split('\n').map((line) => line.split(/=(.*)/s, 2)));
+  return Object.fromEntries(
+    text
+      .trim()
+      .split('\n')
+      .map((line) => line.split(/=(.*)/s, 2)),
+  );
 }
 
 /** Wait for what systemd does in its own time. */
 async function untilUnit(what: string, isSo: (unit: Unit) => boolean): Promise<Unit> {
   let unit!: Unit;
-  await until(() => `${what}; ${JSON.stringify(unit)}`, async () => isSo((unit = await show())), { limitMs: 60_000 });
+  await until(
+    () => `${what}; ${JSON.stringify(unit)}`,
+    async () => isSo((unit = await show())),
+    { limitMs: 60_000 },
+  );
   return unit;
 }
 
@@ -79,7 +109,10 @@ async function startWithRule(): Promise<{ port: number; clients: (count?: number
 
 async function refuses(port: number): Promise<boolean> {
   const socket = createConnection({ port, host: '127.0.0.1' });
-  const isRefused = await Promise.race([once(socket, 'connect').then(() => false), new Promise<boolean>((resolve) => socket.once('error', () => resolve(true)))]);
+  const isRefused = await Promise.race([
+    once(socket, 'connect').then(() => false),
+    new Promise<boolean>((resolve) => socket.once('error', () => resolve(true))),
+  ]);
   socket.destroy();
   return isRefused;
 }
@@ -95,7 +128,10 @@ const scenarios: Record<string, () => Promise<void>> = {
     assert.equal(unit.NFileDescriptorStore, '2');
     await run('systemctl', 'status', '--no-pager', '-n', '0', 'grace');
     await run(executable, '-d', dir, 'stop', 'tcp:8080:interface=127.0.0.1');
-    unit = await untilUnit('the socket is no longer stored', ({ NFileDescriptorStore }) => NFileDescriptorStore === '1');
+    unit = await untilUnit(
+      'the socket is no longer stored',
+      ({ NFileDescriptorStore }) => NFileDescriptorStore === '1',
+    );
     assert.ok(await refuses(port));
     await run('systemctl', 'stop', 'grace');
     unit = await show();
@@ -112,7 +148,10 @@ const scenarios: Record<string, () => Promise<void>> = {
       const { pid } = await graceStatus();
       assert.ok(!pids.includes(pid));
       pids.push(pid);
-      const unit = await untilUnit('MainPID follows', ({ MainPID, SubState }) => Number(MainPID) === pid && SubState === 'running');
+      const unit = await untilUnit(
+        'MainPID follows',
+        ({ MainPID, SubState }) => Number(MainPID) === pid && SubState === 'running',
+      );
       assert.equal(unit.NRestarts, '0');
       assert.equal(unit.NFileDescriptorStore, '2');
     }
@@ -142,7 +181,10 @@ const scenarios: Record<string, () => Promise<void>> = {
       const { pid } = await graceStatus();
       const begin = performance.now();
       await run('systemctl', 'kill', '-s', 'KILL', 'grace');
-      await untilUnit('it is started again', ({ MainPID, ActiveState }) => ActiveState === 'active' && Number(MainPID) !== pid && MainPID !== '0');
+      await untilUnit(
+        'it is started again',
+        ({ MainPID, ActiveState }) => ActiveState === 'active' && Number(MainPID) !== pid && MainPID !== '0',
+      );
       console.log(`serves again after ${Math.round(performance.now() - begin)} ms`);
       await load.served(50);
     }
@@ -181,7 +223,10 @@ const scenarios: Record<string, () => Promise<void>> = {
     while (performance.now() - begin < 4500) await load.served(20);
     assert.equal((await show()).NRestarts, '0');
     process.kill(pid, 'SIGSTOP');
-    await untilUnit('it is ended and started again', ({ MainPID, ActiveState, NRestarts }) => NRestarts === '1' && ActiveState === 'active' && Number(MainPID) !== pid);
+    await untilUnit(
+      'it is ended and started again',
+      ({ MainPID, ActiveState, NRestarts }) => NRestarts === '1' && ActiveState === 'active' && Number(MainPID) !== pid,
+    );
     await load.served(20);
     const tally = await load.stop();
     console.log(`a daemon that hung was started again: ${JSON.stringify(tally)}`);
@@ -209,14 +254,25 @@ const scenarios: Record<string, () => Promise<void>> = {
     install();
     await run('groupadd', '--system', 'deploy');
     await run('useradd', '--system', '--user-group', '--no-create-home', 'grace');
-    for (const [user, group] of [['anna', 'deploy'], ['berta', 'users']] as const) await run('useradd', '--no-create-home', '--groups', group, user);
-    writeFileSync('/etc/systemd/system/grace.service', `${await run(executable, 'unit', 'systemd', '--socket-group', 'deploy')}\n`);
+    for (const [user, group] of [
+      ['anna', 'deploy'],
+      ['berta', 'users'],
+    ] as const)
+      await run('useradd', '--no-create-home', '--groups', group, user);
+    writeFileSync(
+      '/etc/systemd/system/grace.service',
+      `${await run(executable, 'unit', 'systemd', '--socket-group', 'deploy')}\n`,
+    );
     await run('systemctl', 'daemon-reload');
     await run('systemctl', 'start', 'grace');
-    const as = (user: string, ...args: string[]) => attempt('runuser', '-u', user, '--', executable, '-d', dir, ...args);
+    const as = (user: string, ...args: string[]) =>
+      attempt('runuser', '-u', user, '--', executable, '-d', dir, ...args);
     const greeter = await startGreeter();
     for (let round = 0; round < 2; round++) {
-      assert.equal((await as('anna', 'start', `tcp:${8080 + round}:interface=127.0.0.1`, `tcp:127.0.0.1:${greeter.port}`)).code, 0);
+      assert.equal(
+        (await as('anna', 'start', `tcp:${8080 + round}:interface=127.0.0.1`, `tcp:127.0.0.1:${greeter.port}`)).code,
+        0,
+      );
       assert.equal((await as('anna', 'ls')).code, 0);
       const refused = await as('berta', 'ls');
       assert.equal(refused.code, 1);
@@ -237,7 +293,10 @@ const scenarios: Record<string, () => Promise<void>> = {
     }
     // As an administrator has it who wants a file rather than the journal.
     mkdirSync('/etc/systemd/system/grace.service.d', { recursive: true });
-    writeFileSync('/etc/systemd/system/grace.service.d/log.conf', `[Service]\nEnvironment=GRACE_LOG=${dir}/grace.log\n`);
+    writeFileSync(
+      '/etc/systemd/system/grace.service.d/log.conf',
+      `[Service]\nEnvironment=GRACE_LOG=${dir}/grace.log\n`,
+    );
     await run('systemctl', 'daemon-reload');
     const { port } = await startWithRule();
     const config = '/tmp/grace.logrotate';
@@ -246,7 +305,10 @@ const scenarios: Record<string, () => Promise<void>> = {
     for (let round = 0; round < 2; round++) {
       const { ino } = statSync(`${dir}/grace.log`);
       await run('logrotate', '--force', '--state', '/tmp/logrotate.state', config);
-      await until('the log is a new file', () => (statSync(`${dir}/grace.log`, { throwIfNoEntry: false })?.ino ?? ino) !== ino);
+      await until(
+        'the log is a new file',
+        () => (statSync(`${dir}/grace.log`, { throwIfNoEntry: false })?.ino ?? ino) !== ino,
+      );
       await run('systemctl', 'reload', 'grace');
       await until('it is written to', () => readFileSync(`${dir}/grace.log`, 'utf8').includes('serving'));
     }

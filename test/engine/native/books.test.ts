@@ -12,29 +12,40 @@ import { addressOf, Rig, to } from '../rig.ts';
 const options = { timeout: 60_000, skip: process.platform !== 'linux' };
 
 for (const threads of [1, 2]) {
-  test(`when a route has changed, every client that was accepted before is counted (${threads} threads)`, options, async () => {
-    await using rig = new Rig(() => openNativeEngine({ threads }));
-    await using echo = await openEcho();
-    const { frontend, upstream: first, address } = await rig.forward({ to: to(echo) });
-    const upstreams = [first, rig.upstream(to(echo))];
-    const clients = [];
-    for (let round = 0; round < 300; round++) {
-      const [current, next] = [upstreams[round % 2]!, upstreams[(round + 1) % 2]!];
-      const client = connect(address);
-      clients.push(client);
-      // The call has been made by now, so that the client is accepted while the route changes; or a little before, or after.
-      await new Promise((resolve) => (round % 3 === 0 ? setImmediate(resolve) : resolve(null)));
-      frontend.route(next);
-      const counted = current.stats().connections;
-      const other = next.stats().connections;
-      if (client.connecting) await once(client, 'connect');
-      await until('the client is accepted', () => current.stats().connections + next.stats().connections === round + 1);
-      assert.equal(current.stats().connections, counted, `a client of round ${round} was counted after the route had changed`);
-      assert.ok(next.stats().connections - other <= 1);
-    }
-    for (const client of clients) client.destroy();
-    await Promise.all(clients.map((client) => client.closed || closed(client)));
-  });
+  test(
+    `when a route has changed, every client that was accepted before is counted (${threads} threads)`,
+    options,
+    async () => {
+      await using rig = new Rig(() => openNativeEngine({ threads }));
+      await using echo = await openEcho();
+      const { frontend, upstream: first, address } = await rig.forward({ to: to(echo) });
+      const upstreams = [first, rig.upstream(to(echo))];
+      const clients = [];
+      for (let round = 0; round < 300; round++) {
+        const [current, next] = [upstreams[round % 2]!, upstreams[(round + 1) % 2]!];
+        const client = connect(address);
+        clients.push(client);
+        // The call has been made by now, so that the client is accepted while the route changes; or a little before, or after.
+        await new Promise((resolve) => (round % 3 === 0 ? setImmediate(resolve) : resolve(null)));
+        frontend.route(next);
+        const counted = current.stats().connections;
+        const other = next.stats().connections;
+        if (client.connecting) await once(client, 'connect');
+        await until(
+          'the client is accepted',
+          () => current.stats().connections + next.stats().connections === round + 1,
+        );
+        assert.equal(
+          current.stats().connections,
+          counted,
+          `a client of round ${round} was counted after the route had changed`,
+        );
+        assert.ok(next.stats().connections - other <= 1);
+      }
+      for (const client of clients) client.destroy();
+      await Promise.all(clients.map((client) => client.closed || closed(client)));
+    },
+  );
 }
 
 test('an upstream that is forgotten serves the connections it has to their end', options, async () => {
@@ -65,7 +76,12 @@ test('nothing is remembered of upstreams and frontends that are over', options, 
     const observer: EngineObserver = { connectionEnded: () => {} };
     observers.push(new WeakRef(observer));
     const upstream = engine.openUpstream(to(echo));
-    const frontend = engine.openFrontend({ listener, endpoint: { type: 'tcp', port: 0, interface: '', backlog: 50 }, upstream, observer });
+    const frontend = engine.openFrontend({
+      listener,
+      endpoint: { type: 'tcp', port: 0, interface: '', backlog: 50 },
+      upstream,
+      observer,
+    });
     const client = await connectTo(addressOf(listener));
     client.write('x');
     await readBytes(client, 1);
@@ -81,6 +97,10 @@ test('nothing is remembered of upstreams and frontends that are over', options, 
     return observers.filter((observer) => observer.deref() !== undefined).length;
   };
   // The last one may still be referred to by what has just run.
-  await until(() => `${alive()} of 50 are remembered`, () => alive() <= 1, { limitMs: 20_000 });
+  await until(
+    () => `${alive()} of 50 are remembered`,
+    () => alive() <= 1,
+    { limitMs: 20_000 },
+  );
   await engine.close();
 });

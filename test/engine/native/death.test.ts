@@ -38,37 +38,41 @@ const deaths: { how: Illness | 'is terminated'; says: RegExp; onDeno?: false }[]
 ];
 
 for (const { how, says, onDeno } of deaths) {
-  test(`when a thread ${how} its connections end, nothing of it stays open, and the portable engine goes on`, { ...options, skip: options.skip || (isDeno && onDeno === false) }, async () => {
-    const before = openDescriptors();
-    {
-      const { rig, engine, ill, failure } = openPatient();
-      await using _rig = rig;
-      await using echo = await openEcho();
-      await using backend = await openBackend();
-      const { connect, upstream } = await rig.forward({ to: to(echo) });
-      const bulk = await rig.forward({ to: to(backend) });
-      const quiet = await connect();
-      quiet.write('x');
-      await readBytes(quiet, 1);
-      // Pipes full of bytes that nobody takes.
-      const stuck = await bulk.connect();
-      stuck.pause();
-      (await backend.next()).end(Buffer.alloc(20_000_000));
-      await stalled(() => bulk.upstream.stats().bytesOut);
-      assert.ok((openDescriptors()['pipe'] ?? 0) >= (before['pipe'] ?? 0) + 2);
+  test(
+    `when a thread ${how} its connections end, nothing of it stays open, and the portable engine goes on`,
+    { ...options, skip: options.skip || (isDeno && onDeno === false) },
+    async () => {
+      const before = openDescriptors();
+      {
+        const { rig, engine, ill, failure } = openPatient();
+        await using _rig = rig;
+        await using echo = await openEcho();
+        await using backend = await openBackend();
+        const { connect, upstream } = await rig.forward({ to: to(echo) });
+        const bulk = await rig.forward({ to: to(backend) });
+        const quiet = await connect();
+        quiet.write('x');
+        await readBytes(quiet, 1);
+        // Pipes full of bytes that nobody takes.
+        const stuck = await bulk.connect();
+        stuck.pause();
+        (await backend.next()).end(Buffer.alloc(20_000_000));
+        await stalled(() => bulk.upstream.stats().bytesOut);
+        assert.ok((openDescriptors()['pipe'] ?? 0) >= (before['pipe'] ?? 0) + 2);
 
-      if (how === 'is terminated') ill.terminate(0);
-      else ill.fallIll(0, how);
-      assert.match((await failure).message, says);
-      assert.deepEqual([await endingOf(quiet), await endingOf(stuck)], ['reset', 'reset']);
-      await Promise.all([upstream.drained(), bulk.upstream.drained()]);
-      assert.equal(engine.name, 'portable');
-      const next = await connect();
-      next.write('on');
-      assert.equal(await readBytes(next, 2), 'on');
-    }
-    await descriptorsAsBefore(before);
-  });
+        if (how === 'is terminated') ill.terminate(0);
+        else ill.fallIll(0, how);
+        assert.match((await failure).message, says);
+        assert.deepEqual([await endingOf(quiet), await endingOf(stuck)], ['reset', 'reset']);
+        await Promise.all([upstream.drained(), bulk.upstream.drained()]);
+        assert.equal(engine.name, 'portable');
+        const next = await connect();
+        next.write('on');
+        assert.equal(await readBytes(next, 2), 'on');
+      }
+      await descriptorsAsBefore(before);
+    },
+  );
 }
 
 test('a client that waits in the queue while a thread dies is served by the portable engine', options, async () => {
@@ -92,10 +96,12 @@ test('when one of two threads dies the connections of the other go on', options,
   await using echo = await openEcho();
   const { connect, upstream } = await rig.forward({ to: to(echo) });
   const clients = await Promise.all(Array.from({ length: 60 }, () => connect()));
-  await Promise.all(clients.map((client) => {
-    client.write('a');
-    return readBytes(client, 1);
-  }));
+  await Promise.all(
+    clients.map((client) => {
+      client.write('a');
+      return readBytes(client, 1);
+    }),
+  );
   ill.terminate(1);
   await failure;
   for (const client of clients) client.write('b');
@@ -127,7 +133,7 @@ for (const how of ['loops', 'blocks in a system call'] as const) {
   });
 }
 
-test('connections that were frozen when their thread died are the other process\'s still', options, async () => {
+test("connections that were frozen when their thread died are the other process's still", options, async () => {
   const { rig, engine, ill, failure } = openPatient();
   await using _rig = rig;
   const server = await openStreamServer();
@@ -202,17 +208,21 @@ test('connections on their way to a thread that dies before it has them are clos
 });
 
 for (const state of ['healthy', 'blocks in a system call'] as const) {
-  test(`a process whose thread ${state === 'healthy' ? 'waits for events' : state} ends when it is told to, with its code`, options, async (t) => {
-    const run = isDeno ? ['run', '-A', '--no-check'] : ['--disable-warning=ExperimentalWarning'];
-    const script = new URL('../fixtures/exit-with-thread.ts', import.meta.url).pathname;
-    const child = spawn(process.execPath, [...run, script, state], { stdio: ['pipe', 'pipe', 'inherit'] });
-    const exited = once(child, 'exit');
-    await once(createInterface({ input: child.stdout }), 'line');
-    const start = performance.now();
-    child.stdin.end();
-    assert.deepEqual(await exited, [3, null]);
-    const took = performance.now() - start;
-    t.diagnostic(`${Math.round(took)} ms`);
-    assert.ok(took < blockMs / 2, `${took} ms`);
-  });
+  test(
+    `a process whose thread ${state === 'healthy' ? 'waits for events' : state} ends when it is told to, with its code`,
+    options,
+    async (t) => {
+      const run = isDeno ? ['run', '-A', '--no-check'] : ['--disable-warning=ExperimentalWarning'];
+      const script = new URL('../fixtures/exit-with-thread.ts', import.meta.url).pathname;
+      const child = spawn(process.execPath, [...run, script, state], { stdio: ['pipe', 'pipe', 'inherit'] });
+      const exited = once(child, 'exit');
+      await once(createInterface({ input: child.stdout }), 'line');
+      const start = performance.now();
+      child.stdin.end();
+      assert.deepEqual(await exited, [3, null]);
+      const took = performance.now() - start;
+      t.diagnostic(`${Math.round(took)} ms`);
+      assert.ok(took < blockMs / 2, `${took} ms`);
+    },
+  );
 }

@@ -23,9 +23,25 @@ async function prepare(t: TestContext) {
   const kernel = openKernel();
   const table = new ConnectionTable(new SharedArrayBuffer(64 * 2048));
   const upstream: ThreadUpstream = {
-    plan: { id: 0, counters: allocateCounters(1), addresses: [], bindAddress: null, proxy: null, timeoutMs: 1000, retryMs: 0, keepAliveMs: 0, mayMeetItself: false },
+    plan: {
+      id: 0,
+      counters: allocateCounters(1),
+      addresses: [],
+      bindAddress: null,
+      proxy: null,
+      timeoutMs: 1000,
+      retryMs: 0,
+      keepAliveMs: 0,
+      mayMeetItself: false,
+    },
     counters: new Counters(allocateCounters(1), 0),
-    addresses: [], resolved: null, bindAddress: null, answeredLast: null, isWatched: false, isForgotten: false, eagerness: UNKNOWN_EAGERNESS,
+    addresses: [],
+    resolved: null,
+    bindAddress: null,
+    answeredLast: null,
+    isWatched: false,
+    isForgotten: false,
+    eagerness: UNKNOWN_EAGERNESS,
   };
   const firstFlight = new FirstFlight({ kernel, table, upstreams: new Map([[0, upstream]]) } as unknown as Thread);
   const server = listener.dup();
@@ -68,14 +84,18 @@ test('the acknowledgement of a handshake waits for the first bytes of the client
   assert.equal(upstream.eagerness, UNKNOWN_EAGERNESS + 1);
 });
 
-test('it is sent without them at the end of the round, and not held back again where clients are silent', options, async (t) => {
-  const { upstream, firstFlight, connect, accept } = await prepare(t);
-  const fd = connect();
-  firstFlight.connected(fd);
-  assert.equal(accept(), -EAGAIN);
-  firstFlight.endRound();
-  assert.ok(accept() >= 0);
-  assert.ok(upstream.eagerness < UNKNOWN_EAGERNESS);
-  connect();
-  assert.ok(accept() >= 0, 'acknowledged at once');
-});
+test(
+  'it is sent without them at the end of the round, and not held back again where clients are silent',
+  options,
+  async (t) => {
+    const { upstream, firstFlight, connect, accept } = await prepare(t);
+    const fd = connect();
+    firstFlight.connected(fd);
+    assert.equal(accept(), -EAGAIN);
+    firstFlight.endRound();
+    assert.ok(accept() >= 0);
+    assert.ok(upstream.eagerness < UNKNOWN_EAGERNESS);
+    connect();
+    assert.ok(accept() >= 0, 'acknowledged at once');
+  },
+);

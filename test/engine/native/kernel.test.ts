@@ -31,7 +31,12 @@ test('many events of one wait come with their descriptors, generations and masks
     expected.set(fd, [generation, index % 5 === 0 ? EPOLLIN | EPOLLOUT : EPOLLIN]);
   });
   const count = kernel.wait(0);
-  const events = new Map(Array.from({ length: count }, (_, index) => [kernel.eventFd(index), [kernel.eventGeneration(index), kernel.eventMask(index)]]));
+  const events = new Map(
+    Array.from({ length: count }, (_, index) => [
+      kernel.eventFd(index),
+      [kernel.eventGeneration(index), kernel.eventMask(index)],
+    ]),
+  );
   assert.deepEqual(events, expected);
   for (const fd of pairs.flat()) closeFd(fd);
   kernel.closeEpoll();

@@ -7,7 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Socket } from 'node:net';
 import { openNativeEngine } from '../../../src/engine/native/engine.ts';
 import type { NativeEngine } from '../../../src/engine/native/engine.ts';
-import { Seats } from '../../../src/engine/seats.ts';
+import { Slots } from '../../../src/engine/slots.ts';
 import type { Upstream } from '../../../src/engine/engine.ts';
 import type { ClientEndpoint } from '../../../src/endpoint/model.ts';
 import { IPPROTO_TCP } from '../../../src/sys/constants.ts';
@@ -23,20 +23,35 @@ const options = { timeout: 60_000, skip: process.platform !== 'linux' };
 const TCP_KEEPIDLE = 4;
 
 /** Move all connections of an upstream. Returns where they are then, and how many they were. */
-async function move(from: NativeEngine, upstream: Upstream, own: { engine: NativeEngine; upstream: Upstream }, { idleMs = null, seats = null }: { idleMs?: number | null; seats?: Seats | null } = {}): Promise<number> {
+async function move(
+  from: NativeEngine,
+  upstream: Upstream,
+  own: { engine: NativeEngine; upstream: Upstream },
+  { idleMs = null, slots = null }: { idleMs?: number | null; slots?: Slots | null } = {},
+): Promise<number> {
   const frozen = await from.mover.freeze(upstream, 100);
   // As over a process boundary: what is not written down is lost.
   const received = frozen.map((connection) => structuredClone(connection));
-  for (const { client, server } of received) for (const leg of server === null ? [client] : [client, server]) leg.fd = dupFd(leg.fd);
+  for (const { client, server } of received)
+    for (const leg of server === null ? [client] : [client, server]) leg.fd = dupFd(leg.fd);
   from.mover.release(frozen);
-  if (received.length > 0) own.engine.mover.adopt(received, { upstream: own.upstream, frontend: null, observer: {}, idleMs, seats });
+  if (received.length > 0)
+    own.engine.mover.adopt(received, { upstream: own.upstream, frontend: null, observer: {}, idleMs, slots });
   return received.length;
 }
 
 /** Move to and fro, again and again, until there is nothing to move. Rejects when that does not come about. */
-async function moveUntilOver(first: NativeEngine, upstream: Upstream, endpoint: ClientEndpoint, { everyMs, idleMs = null }: { everyMs: number; idleMs?: number | null }): Promise<number> {
+async function moveUntilOver(
+  first: NativeEngine,
+  upstream: Upstream,
+  endpoint: ClientEndpoint,
+  { everyMs, idleMs = null }: { everyMs: number; idleMs?: number | null },
+): Promise<number> {
   const second = openNativeEngine();
-  const [here, there] = [{ engine: first, upstream: first.openUpstream(endpoint) }, { engine: second, upstream: second.openUpstream(endpoint) }];
+  const [here, there] = [
+    { engine: first, upstream: first.openUpstream(endpoint) },
+    { engine: second, upstream: second.openUpstream(endpoint) },
+  ];
   let at: { engine: NativeEngine; upstream: Upstream } = { engine: first, upstream };
   try {
     for (let moves = 0; moves < 300; moves++) {
@@ -55,20 +70,24 @@ async function moveUntilOver(first: NativeEngine, upstream: Upstream, endpoint: 
   }
 }
 
-test('a quiet connection that moves more often than anybody looks is ended when its idle time is over, and not before', options, async () => {
-  const engine = openNativeEngine();
-  await using rig = new Rig(() => engine);
-  await using echo = await openEcho();
-  const idleMs = 1000;
-  const { connect, upstream } = await rig.forward({ to: to(echo), from: { idle: idleMs } });
-  const client = await connect();
-  client.write('x');
-  await readBytes(client, 1);
-  const quietSince = performance.now();
-  const moves = await moveUntilOver(engine, upstream, upstream.endpoint, { everyMs: 60, idleMs });
-  const quietMs = performance.now() - quietSince;
-  assert.ok(moves > 3 && quietMs >= idleMs - 20, `ended after ${moves} moves and ${Math.round(quietMs)} ms`);
-});
+test(
+  'a quiet connection that moves more often than anybody looks is ended when its idle time is over, and not before',
+  options,
+  async () => {
+    const engine = openNativeEngine();
+    await using rig = new Rig(() => engine);
+    await using echo = await openEcho();
+    const idleMs = 1000;
+    const { connect, upstream } = await rig.forward({ to: to(echo), from: { idle: idleMs } });
+    const client = await connect();
+    client.write('x');
+    await readBytes(client, 1);
+    const quietSince = performance.now();
+    const moves = await moveUntilOver(engine, upstream, upstream.endpoint, { everyMs: 60, idleMs });
+    const quietMs = performance.now() - quietSince;
+    assert.ok(moves > 3 && quietMs >= idleMs - 20, `ended after ${moves} moves and ${Math.round(quietMs)} ms`);
+  },
+);
 
 test('a dial is not given more time by moving: neither to retry nor to connect', options, async () => {
   const engine = openNativeEngine();
@@ -105,21 +124,24 @@ test('the times of keep-alive are set of a connection that moves when it is youn
 
 /** Seconds until the first probe of the other end of a test's socket, where they are not the system's. */
 function keepIdleOf({ localPort, remotePort }: Socket): number[] {
-  return readdirSync('/proc/self/fd').map(Number).flatMap((fd) => {
-    try {
-      const [local, peer] = [socketName(fd), peerName(fd)];
-      if (local.family === 'unix' || peer.family === 'unix' || local.port !== remotePort || peer.port !== localPort) return [];
-      const seconds = socketOption(fd, IPPROTO_TCP, TCP_KEEPIDLE);
-      return seconds === 7200 ? [] : [seconds];
-    } catch {
-      return []; // no socket, or closed by now
-    }
-  });
+  return readdirSync('/proc/self/fd')
+    .map(Number)
+    .flatMap((fd) => {
+      try {
+        const [local, peer] = [socketName(fd), peerName(fd)];
+        if (local.family === 'unix' || peer.family === 'unix' || local.port !== remotePort || peer.port !== localPort)
+          return [];
+        const seconds = socketOption(fd, IPPROTO_TCP, TCP_KEEPIDLE);
+        return seconds === 7200 ? [] : [seconds];
+      } catch {
+        return []; // no socket, or closed by now
+      }
+    });
 }
 
 const pem = pemFiles();
 
-test('a limit is the source\'s, whichever engine serves its clients', options, async () => {
+test("a limit is the source's, whichever engine serves its clients", options, async () => {
   await using rig = new Rig(() => openNativeEngine({ threads: 2 }));
   await using backend = await openBackend();
   await using secure = await openTlsBackend({ key: read(pem().key), cert: read(pem().fullChain) });
@@ -155,21 +177,25 @@ test('connections that are adopted have their places, and give them up when they
   await Promise.all(clients.map((client) => readBytes(client, 1)));
   const other = openNativeEngine({ threads: 2 });
   const own = other.openUpstream(upstream.endpoint);
-  const seats = new Seats({ limit: 2 });
-  seats.reserve(2);
+  const slots = new Slots({ limit: 2 });
+  slots.reserve(2);
   const rooms: number[] = [];
-  seats.onRoom(() => rooms.push(seats.taken));
-  assert.equal(await move(engine, upstream, { engine: other, upstream: own }, { seats }), 2);
-  assert.equal(seats.taken, 4);
-  seats.reserve(0);
-  assert.equal(seats.taken, 2);
+  slots.onRoom(() => rooms.push(slots.taken));
+  assert.equal(await move(engine, upstream, { engine: other, upstream: own }, { slots }), 2);
+  assert.equal(slots.taken, 4);
+  slots.reserve(0);
+  assert.equal(slots.taken, 2);
   rooms.length = 0;
   clients[0]!.end();
   await once(clients[0]!.resume(), 'end');
-  await until(() => `its place is free, and who waits is told: ${seats.taken}, ${rooms.join()}`, () => seats.taken === 1 && rooms.length > 0, { limitMs: 30_000 });
+  await until(
+    () => `its place is free, and who waits is told: ${slots.taken}, ${rooms.join()}`,
+    () => slots.taken === 1 && rooms.length > 0,
+    { limitMs: 30_000 },
+  );
   own.destroy();
   await own.drained();
-  assert.equal(seats.taken, 0);
+  assert.equal(slots.taken, 0);
   await until('nothing is kept of them', () => other.kept.frontends === 0);
   await other.close();
 });

@@ -81,35 +81,42 @@ for (const on of ['tcp', 'unix'] as const) {
     assert.equal(await returned.take(successor.engine, there, again), 60);
     await there.drained();
     const results = await Promise.all(streams.map((stream) => stream.finish()));
-    assert.deepEqual(results.map(({ problem }) => problem).filter((problem) => problem !== null), []);
+    assert.deepEqual(
+      results.map(({ problem }) => problem).filter((problem) => problem !== null),
+      [],
+    );
     await again.drained();
     assert.equal(back.stats().connections, 0);
     await server.close();
   });
 }
 
-test('bytes that a stalled reader has not taken move along, and so does a half-closed connection', options, async () => {
-  const { rig, engine } = openRig();
-  await using _rig = rig;
-  await using successor = new Successor();
-  await using backend = await openBackend();
-  const { connect, upstream } = await rig.forward({ to: to(backend) });
-  const client = await connect();
-  const peer = await backend.next();
-  client.pause();
-  const data = Buffer.alloc(12_000_000, 'abcdefg');
-  peer.end(data);
-  await stalled(() => upstream.stats().bytesOut);
+test(
+  'bytes that a stalled reader has not taken move along, and so does a half-closed connection',
+  options,
+  async () => {
+    const { rig, engine } = openRig();
+    await using _rig = rig;
+    await using successor = new Successor();
+    await using backend = await openBackend();
+    const { connect, upstream } = await rig.forward({ to: to(backend) });
+    const client = await connect();
+    const peer = await backend.next();
+    client.pause();
+    const data = Buffer.alloc(12_000_000, 'abcdefg');
+    peer.end(data);
+    await stalled(() => upstream.stats().bytesOut);
 
-  const own = successor.upstreamLike(upstream);
-  assert.equal(await successor.take(engine, upstream, own), 1);
-  await upstream.drained();
-  const all = readAll(client);
-  assert.equal(await all, data.toString());
-  client.end('bye');
-  assert.equal(await readAll(peer), 'bye');
-  await own.drained();
-});
+    const own = successor.upstreamLike(upstream);
+    assert.equal(await successor.take(engine, upstream, own), 1);
+    await upstream.drained();
+    const all = readAll(client);
+    assert.equal(await all, data.toString());
+    client.end('bye');
+    assert.equal(await readAll(peer), 'bye');
+    await own.drained();
+  },
+);
 
 test('an end that was passed on is not passed on again, and a reset is a reset still', options, async () => {
   const { rig, engine } = openRig();

@@ -18,10 +18,12 @@ test('two threads serve one listener, and what both do is counted', options, asy
   await using echo = await openEcho();
   const { connect, upstream } = await rig.forward({ to: to(echo) });
   const clients = await Promise.all(Array.from({ length: 60 }, () => connect()));
-  await Promise.all(clients.map(async (client) => {
-    client.write('hello');
-    assert.equal(await readBytes(client, 5), 'hello');
-  }));
+  await Promise.all(
+    clients.map(async (client) => {
+      client.write('hello');
+      assert.equal(await readBytes(client, 5), 'hello');
+    }),
+  );
   assert.deepEqual(upstream.stats(), { connections: 60, dialing: 0, bytesIn: 300, bytesOut: 300 });
   for (const client of clients) client.end();
   await upstream.drained();
@@ -115,7 +117,9 @@ function epollThatWatches(inode: number): number {
   for (const fd of readdirSync('/proc/self/fd').map(Number)) {
     try {
       if (readlinkSync(`/proc/self/fd/${fd}`) !== 'anon_inode:[eventpoll]') continue;
-      const inodes = [...readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8').matchAll(/ino:([0-9a-f]+)/g)].map(([, hex = '']) => parseInt(hex, 16));
+      const inodes = [...readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8').matchAll(/ino:([0-9a-f]+)/g)].map(
+        ([, hex = '']) => parseInt(hex, 16),
+      );
       if (inodes.includes(inode)) return fd;
     } catch {
       // closed meanwhile

@@ -14,10 +14,12 @@ test('connections go on, and new ones come, after the threads gave back memory',
   for (const round of [1, 2, 3]) {
     rig.engine.trimMemory?.();
     clients.push(await connect());
-    await Promise.all(clients.map(async (client) => {
-      client.write(`round ${round}`);
-      assert.equal(await readBytes(client, 7), `round ${round}`);
-    }));
+    await Promise.all(
+      clients.map(async (client) => {
+        client.write(`round ${round}`);
+        assert.equal(await readBytes(client, 7), `round ${round}`);
+      }),
+    );
   }
   assert.equal(upstream.stats().connections, 23);
   for (const client of clients) client.end();

@@ -6,7 +6,13 @@ import net from 'node:net';
 import type { AddressInfo, Socket } from 'node:net';
 import { test } from 'node:test';
 import { allocateCounters, Counters } from '../../../src/engine/native/counters.ts';
-import { BLOCKED, CODED, ConnectionTable, KIND_CLIENT, KIND_SERVER } from '../../../src/engine/native/connection-table.ts';
+import {
+  BLOCKED,
+  CODED,
+  ConnectionTable,
+  KIND_CLIENT,
+  KIND_SERVER,
+} from '../../../src/engine/native/connection-table.ts';
 import { openKernel, TCP_EVENTS } from '../../../src/engine/native/kernel.ts';
 import type { Kernel } from '../../../src/engine/native/kernel.ts';
 import { Relay } from '../../../src/engine/native/relay.ts';
@@ -102,7 +108,14 @@ class Bench implements AsyncDisposable {
 
   constructor() {
     const counters = new Counters(allocateCounters(1), 0);
-    this.#thread = { number: 0, kernel: this.kernel, table: this.table, upstreams: new Map([[0, { counters }]]), now: 0, end: (client: number, end: EndOptions) => this.#end(client, end) } as unknown as Thread;
+    this.#thread = {
+      number: 0,
+      kernel: this.kernel,
+      table: this.table,
+      upstreams: new Map([[0, { counters }]]),
+      now: 0,
+      end: (client: number, end: EndOptions) => this.#end(client, end),
+    } as unknown as Thread;
     this.relay = new Relay(this.#thread);
   }
 
@@ -133,7 +146,8 @@ class Bench implements AsyncDisposable {
       const count = this.kernel.wait(0);
       for (let index = 0; index < count; index++) {
         const fd = this.kernel.eventFd(index);
-        if (this.table.generation(fd) === this.kernel.eventGeneration(index)) this.relay.handle(fd, this.kernel.eventMask(index));
+        if (this.table.generation(fd) === this.kernel.eventGeneration(index))
+          this.relay.handle(fd, this.kernel.eventMask(index));
       }
       this.relay.runQueue();
       this.#timer = this.ended.length > 0 ? null : setImmediate(turn);
@@ -164,7 +178,10 @@ class Bench implements AsyncDisposable {
 function readToEnd(socket: Socket): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const parts: Buffer[] = [];
-    socket.on('data', (chunk: Buffer) => parts.push(chunk)).once('end', () => resolve(Buffer.concat(parts))).once('error', reject);
+    socket
+      .on('data', (chunk: Buffer) => parts.push(chunk))
+      .once('end', () => resolve(Buffer.concat(parts)))
+      .once('error', reject);
     socket.resume();
   });
 }
@@ -172,7 +189,8 @@ function readToEnd(socket: Socket): Promise<Buffer> {
 /** Sealed in records of different lengths, and the end. */
 function sealAll(bytes: Buffer): Buffer {
   const records: Uint8Array[] = [];
-  for (let at = 0, length = 1; at < bytes.length; at += length, length = Math.min(50_000, length * 3)) records.push(seal(bytes.subarray(at, at + length)));
+  for (let at = 0, length = 1; at < bytes.length; at += length, length = Math.min(50_000, length * 3))
+    records.push(seal(bytes.subarray(at, at + length)));
   return Buffer.concat([...records, seal(new Uint8Array(0))]);
 }
 
@@ -182,7 +200,10 @@ for (const coded of ['neither side', 'the server', 'the client', 'both sides'] a
     await bench.open();
     const { relay, kernel, client, server } = bench;
     const codecs: Records[] = [];
-    const [clientIsCoded, serverIsCoded] = [coded === 'the client' || coded === 'both sides', coded === 'the server' || coded === 'both sides'];
+    const [clientIsCoded, serverIsCoded] = [
+      coded === 'the client' || coded === 'both sides',
+      coded === 'the server' || coded === 'both sides',
+    ];
     for (const { fd } of [...(clientIsCoded ? [client] : []), ...(serverIsCoded ? [server] : [])]) {
       const codec = new Records(kernel, fd);
       codecs.push(codec);
@@ -224,20 +245,24 @@ test('a prelude is sent before all other bytes, also one that is not taken at on
   assert.deepEqual(bench.ended, [{ stage: 'relay', reason: null, reset: false }]);
 });
 
-test('a connection is over when what both sides are told before the end has been taken, not when both have been read', options, async () => {
-  await using bench = new Bench();
-  await bench.open();
-  const { relay, kernel, table, client, server } = bench;
-  const farewell = new Uint8Array(new ArrayBuffer(8_000_000)).fill(7);
-  relay.wire.attach(server.fd, new Records(kernel, server.fd, farewell));
-  assert.ok(table.has(server.fd, CODED));
-  bench.begin();
-  client.peer.end('bye');
-  server.peer.write(sealAll(Buffer.from('bye, too')));
-  assert.equal((await readToEnd(client.peer)).toString(), 'bye, too');
-  assert.ok(table.has(server.fd, BLOCKED));
-  assert.equal(bench.ended.length, 0);
-  const got = await readToEnd(server.peer);
-  assert.ok(got.equals(Buffer.concat([seal(Buffer.from('bye')), farewell])));
-  assert.deepEqual(bench.ended, [{ stage: 'relay', reason: null, reset: false }]);
-});
+test(
+  'a connection is over when what both sides are told before the end has been taken, not when both have been read',
+  options,
+  async () => {
+    await using bench = new Bench();
+    await bench.open();
+    const { relay, kernel, table, client, server } = bench;
+    const farewell = new Uint8Array(new ArrayBuffer(8_000_000)).fill(7);
+    relay.wire.attach(server.fd, new Records(kernel, server.fd, farewell));
+    assert.ok(table.has(server.fd, CODED));
+    bench.begin();
+    client.peer.end('bye');
+    server.peer.write(sealAll(Buffer.from('bye, too')));
+    assert.equal((await readToEnd(client.peer)).toString(), 'bye, too');
+    assert.ok(table.has(server.fd, BLOCKED));
+    assert.equal(bench.ended.length, 0);
+    const got = await readToEnd(server.peer);
+    assert.ok(got.equals(Buffer.concat([seal(Buffer.from('bye')), farewell])));
+    assert.deepEqual(bench.ended, [{ stage: 'relay', reason: null, reset: false }]);
+  },
+);

@@ -13,11 +13,17 @@ const timeout = 60_000;
 async function helloOf(options: tls.ConnectionOptions): Promise<Buffer> {
   const server = net.createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
-  const client = tls.connect({ port: (server.address() as AddressInfo).port, host: '127.0.0.1', servername: 'www.example.com', ...options });
+  const client = tls.connect({
+    port: (server.address() as AddressInfo).port,
+    host: '127.0.0.1',
+    servername: 'www.example.com',
+    ...options,
+  });
   client.on('error', () => {});
   const [socket] = (await once(server, 'connection')) as [net.Socket];
   let bytes = Buffer.alloc(0);
-  while (readClientHello(bytes) === 'more') bytes = Buffer.concat([bytes, ((await once(socket, 'data')) as [Buffer])[0]]);
+  while (readClientHello(bytes) === 'more')
+    bytes = Buffer.concat([bytes, ((await once(socket, 'data')) as [Buffer])[0]]);
   client.destroy();
   socket.destroy();
   server.close();
@@ -31,19 +37,29 @@ function keyTypesOf(bytes: Buffer): string[] {
 }
 
 test('the kinds of keys that a client can use are told from what it says first', { timeout }, async () => {
-  assert.deepEqual((await Promise.all([
-    helloOf({}),
-    helloOf({ sigalgs: 'RSA-PSS+SHA256' }),
-    helloOf({ sigalgs: 'ECDSA+SHA256' }),
-    helloOf({ maxVersion: 'TLSv1.2', ciphers: 'ECDHE-ECDSA-AES128-GCM-SHA256' }),
-    helloOf({ maxVersion: 'TLSv1.2', ciphers: 'ECDHE-RSA-AES128-GCM-SHA256' }),
-    helloOf({ maxVersion: 'TLSv1.2', sigalgs: 'RSA+SHA256:ECDSA+SHA256', ciphers: 'ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES128-GCM-SHA256' }),
-  ])).map((bytes) => keyTypesOf(bytes).filter((type) => type === 'ec' || type === 'rsa')), [['ec', 'rsa'], ['rsa'], ['ec'], ['ec'], ['rsa'], ['ec', 'rsa']]);
+  assert.deepEqual(
+    (
+      await Promise.all([
+        helloOf({}),
+        helloOf({ sigalgs: 'RSA-PSS+SHA256' }),
+        helloOf({ sigalgs: 'ECDSA+SHA256' }),
+        helloOf({ maxVersion: 'TLSv1.2', ciphers: 'ECDHE-ECDSA-AES128-GCM-SHA256' }),
+        helloOf({ maxVersion: 'TLSv1.2', ciphers: 'ECDHE-RSA-AES128-GCM-SHA256' }),
+        helloOf({
+          maxVersion: 'TLSv1.2',
+          sigalgs: 'RSA+SHA256:ECDSA+SHA256',
+          ciphers: 'ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES128-GCM-SHA256',
+        }),
+      ])
+    ).map((bytes) => keyTypesOf(bytes).filter((type) => type === 'ec' || type === 'rsa')),
+    [['ec', 'rsa'], ['rsa'], ['ec'], ['ec'], ['rsa'], ['ec', 'rsa']],
+  );
 });
 
 test('a ClientHello is waited for at every byte, in one record and in many', { timeout }, async () => {
   const whole = await helloOf({});
-  for (let end = 0; end < whole.length; end++) assert.equal(readClientHello(whole.subarray(0, end)), 'more', `${end} bytes`);
+  for (let end = 0; end < whole.length; end++)
+    assert.equal(readClientHello(whole.subarray(0, end)), 'more', `${end} bytes`);
   const message = whole.subarray(5);
   const records: Buffer[] = [];
   for (let at = 0; at < message.length; at += 7) {
@@ -53,17 +69,25 @@ test('a ClientHello is waited for at every byte, in one record and in many', { t
   assert.deepEqual(readClientHello(Buffer.concat(records)), readClientHello(whole));
 });
 
-test('what is no ClientHello is told at once, and nothing that is sent makes it throw or wait without end', { timeout }, async () => {
-  assert.equal(readClientHello(Buffer.from('GET / HTTP/1.1\r\n\r\n')), null);
-  assert.equal(readClientHello(Buffer.from([22, 3, 1, 0, 4, 2, 0, 0, 0])), null);
-  const endless = Buffer.concat([Buffer.from([22, 3, 1, 0, 4, 1, 2, 0, 0]), ...Array.from({ length: 40_000 }, () => Buffer.from([22, 3, 1, 0, 0]))]);
-  assert.equal(readClientHello(endless), null);
-  const whole = await helloOf({});
-  const random = seededRandom(7);
-  for (let round = 0; round < 5000; round++) {
-    const bytes = Buffer.from(whole);
-    for (let change = 0; change < 1 + random.below(4); change++) bytes[random.below(bytes.length)] = random.below(256);
-    const hello = readClientHello(bytes);
-    if (hello !== null && hello !== 'more') usableKeyTypes(hello);
-  }
-});
+test(
+  'what is no ClientHello is told at once, and nothing that is sent makes it throw or wait without end',
+  { timeout },
+  async () => {
+    assert.equal(readClientHello(Buffer.from('GET / HTTP/1.1\r\n\r\n')), null);
+    assert.equal(readClientHello(Buffer.from([22, 3, 1, 0, 4, 2, 0, 0, 0])), null);
+    const endless = Buffer.concat([
+      Buffer.from([22, 3, 1, 0, 4, 1, 2, 0, 0]),
+      ...Array.from({ length: 40_000 }, () => Buffer.from([22, 3, 1, 0, 0])),
+    ]);
+    assert.equal(readClientHello(endless), null);
+    const whole = await helloOf({});
+    const random = seededRandom(7);
+    for (let round = 0; round < 5000; round++) {
+      const bytes = Buffer.from(whole);
+      for (let change = 0; change < 1 + random.below(4); change++)
+        bytes[random.below(bytes.length)] = random.below(256);
+      const hello = readClientHello(bytes);
+      if (hello !== null && hello !== 'more') usableKeyTypes(hello);
+    }
+  },
+);

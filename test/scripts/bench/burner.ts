@@ -10,7 +10,7 @@ import { Worker, isMainThread } from 'node:worker_threads';
 const burnMs = 120;
 
 function burn(): void {
-  for (const { user, system } = process.threadCpuUsage(), limit = user + system + burnMs * 1000; ; ) {
+  for (const { user, system } = process.threadCpuUsage(), limit = user + system + burnMs * 1000; ;) {
     const now = process.threadCpuUsage();
     if (now.user + now.system >= limit) return;
   }

@@ -11,16 +11,41 @@ import { start } from '../../../scripts/bench/program.ts';
 import type { Section } from '../../../scripts/bench/sections.ts';
 
 const pipe = nodePipe(process.execPath);
-const dying: Peer = { ...pipe, name: 'dying', start: async ({ dir }) => start('/bin/sh', ['-c', 'echo out of luck; exit 7'], { output: join(dir, 'output') }) };
+const dying: Peer = {
+  ...pipe,
+  name: 'dying',
+  start: async ({ dir }) => start('/bin/sh', ['-c', 'echo out of luck; exit 7'], { output: join(dir, 'output') }),
+};
 const absent: Peer = { ...pipe, name: 'absent', program: 'a-program-that-nobody-has' };
 
 function stage(signal: AbortSignal) {
   const dir = mkdtempSync(join(tmpdir(), 'grace-bench-test-'));
   const notes: string[] = [];
-  return { dir, notes, note: (text: string) => void notes.push(text), showProgress: () => {}, tls: null, signal, seconds: 1, rounds: 2, warmsUpAll: true, [Symbol.dispose]: () => rmSync(dir, { recursive: true }) };
+  return {
+    dir,
+    notes,
+    note: (text: string) => void notes.push(text),
+    showProgress: () => {},
+    tls: null,
+    signal,
+    seconds: 1,
+    rounds: 2,
+    warmsUpAll: true,
+    [Symbol.dispose]: () => rmSync(dir, { recursive: true }),
+  };
 }
 
-const section: Section = { name: 'memory', title: '', backend: 'echo', isTls: false, tools: [], peers: [], reference: '', isAlone: true, measure: (peer, { signal }) => memory(peer, { count: 20, signal }) };
+const section: Section = {
+  name: 'memory',
+  title: '',
+  backend: 'echo',
+  isTls: false,
+  tools: [],
+  peers: [],
+  reference: '',
+  isAlone: true,
+  measure: (peer, { signal }) => memory(peer, { count: 20, signal }),
+};
 const isAlive = (pid: number) => {
   try {
     return process.kill(pid, 0);
@@ -29,15 +54,19 @@ const isAlive = (pid: number) => {
   }
 };
 
-test('a peer that dies is named with its last words, one that is not installed too, and the others are measured', { timeout: 60_000 }, async (t) => {
-  using on = stage(t.signal);
-  const rounds = await compare({ ...section, peers: [pipe, dying, absent], measure: async () => ({ x: 1 }) }, on);
-  assert.deepEqual(rounds.get(pipe.name), [{ x: 1 }, { x: 1 }]);
-  assert.deepEqual(rounds.get('dying'), [null, null]);
-  assert.ok(!rounds.has('absent'));
-  assert.match(on.notes[0]!, /absent is left out: a-program-that-nobody-has is not installed/);
-  assert.match(on.notes[1]!, /memory: dying failed in round 1: .*ended with code 7, said "out of luck"/);
-});
+test(
+  'a peer that dies is named with its last words, one that is not installed too, and the others are measured',
+  { timeout: 60_000 },
+  async (t) => {
+    using on = stage(t.signal);
+    const rounds = await compare({ ...section, peers: [pipe, dying, absent], measure: async () => ({ x: 1 }) }, on);
+    assert.deepEqual(rounds.get(pipe.name), [{ x: 1 }, { x: 1 }]);
+    assert.deepEqual(rounds.get('dying'), [null, null]);
+    assert.ok(!rounds.has('absent'));
+    assert.match(on.notes[0]!, /absent is left out: a-program-that-nobody-has is not installed/);
+    assert.match(on.notes[1]!, /memory: dying failed in round 1: .*ended with code 7, said "out of luck"/);
+  },
+);
 
 test('memory of idle connections is measured, and nothing is left running', { timeout: 60_000 }, async (t) => {
   using on = stage(t.signal);

@@ -14,12 +14,15 @@ test('each round starts with another peer, and each second one goes backwards', 
 test('a peer that fails in one round is named and leaves the rounds aligned', async () => {
   const failures: string[] = [];
   const rounds = await interleave({
-    peers, rounds: 3, signal,
+    peers,
+    rounds: 3,
+    signal,
     async measure({ name }, round) {
       if (name === 'b' && round === 1) throw new Error('gone');
       return { x: round };
     },
-    onFailure: ({ peer, round, error, isLast }) => void failures.push(`${peer.name} ${round} ${error.message} ${isLast}`),
+    onFailure: ({ peer, round, error, isLast }) =>
+      void failures.push(`${peer.name} ${round} ${error.message} ${isLast}`),
   });
   assert.deepEqual(failures, ['b 1 gone false']);
   assert.deepEqual(rounds.get('a'), [{ x: 0 }, { x: 1 }, { x: 2 }]);
@@ -30,7 +33,9 @@ test('a peer that fails twice is not tried again', async () => {
   let tries = 0;
   const last: boolean[] = [];
   await interleave({
-    peers: [{ name: 'a' }], rounds: 9, signal,
+    peers: [{ name: 'a' }],
+    rounds: 9,
+    signal,
     async measure() {
       tries++;
       throw new Error('no');
@@ -43,7 +48,9 @@ test('a peer that fails twice is not tried again', async () => {
 test('an interruption ends it, and is no failure of the peer', async () => {
   const interruption = new AbortController();
   const running = interleave({
-    peers, rounds: 3, signal: interruption.signal,
+    peers,
+    rounds: 3,
+    signal: interruption.signal,
     async measure() {
       interruption.abort(new Error('interrupted'));
       throw new Error('killed');

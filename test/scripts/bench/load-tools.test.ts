@@ -19,12 +19,21 @@ Transfer/sec:     10.85MB
 `;
 
 test('figures of wrk are read with their units', () => {
-  assert.deepEqual(parseWrk(wrkText('')), { requests: 71078, perSecond: 64623.3, p50Us: 534, p99Us: 4420, bytes: 11.93 * 2 ** 20 });
+  assert.deepEqual(parseWrk(wrkText('')), {
+    requests: 71078,
+    perSecond: 64623.3,
+    p50Us: 534,
+    p99Us: 4420,
+    bytes: 11.93 * 2 ** 20,
+  });
 });
 
 test('wrk may see few errors, but not many', () => {
   assert.equal(parseWrk(wrkText('  Socket errors: connect 0, read 700, write 0, timeout 3\n')).requests, 71078);
-  assert.throws(() => parseWrk(wrkText('  Socket errors: connect 0, read 700, write 20, timeout 3\n')), /723 socket errors/);
+  assert.throws(
+    () => parseWrk(wrkText('  Socket errors: connect 0, read 700, write 20, timeout 3\n')),
+    /723 socket errors/,
+  );
   assert.throws(() => parseWrk(wrkText('  Non-2xx or 3xx responses: 71078\n')), /71078 answers that were errors/);
   assert.throws(() => parseWrk('  0 requests in 1.04s, 0.00B read\nRequests/sec: 0.00\n'), /wrk had 0 answers/);
 });
@@ -37,11 +46,14 @@ test('iperf3 tells what arrived and in which time', () => {
 test('iperf3 that was not let in is told from one that was cut off', () => {
   const refused = parseIperf3('{"start":{"connected":[]},"end":{},"error":"the server is busy"}');
   assert.deepEqual([refused.bytes, refused.hasBegun, refused.error], [0, false, 'the server is busy']);
-  assert.ok(parseIperf3('{"start":{"connected":[{"socket":5}]},"end":{},"error":"control socket has closed"}').hasBegun);
+  assert.ok(
+    parseIperf3('{"start":{"connected":[{"socket":5}]},"end":{},"error":"control socket has closed"}').hasBegun,
+  );
 });
 
 test('handshakes count when they led to an answer', () => {
-  const text = '*****\n\n939 connections in 0.48s; 1956.25 connections/user sec, bytes read 136155\n939 connections in 2 real seconds, 145 bytes read per connection\n';
+  const text =
+    '*****\n\n939 connections in 0.48s; 1956.25 connections/user sec, bytes read 136155\n939 connections in 2 real seconds, 145 bytes read per connection\n';
   assert.equal(parseHandshakes(text), 939);
   assert.throws(() => parseHandshakes(text.replace('145 bytes', '0 bytes')), /no handshake/);
   assert.throws(() => parseHandshakes('ERROR'), /no handshake/);

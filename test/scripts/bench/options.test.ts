@@ -7,7 +7,10 @@ const parse = (...args: string[]) => parseOptions(args, { sections: ['requests',
 const here = fileURLToPath(import.meta.url);
 
 test('builds that are compared have a name and a file each, and run the native engine unless told otherwise', () => {
-  assert.deepEqual(parse('--binary', `old=${here}`, '--binary', `new=${here}`, 'requests').builds, [{ name: 'old', path: here }, { name: 'new', path: here }]);
+  assert.deepEqual(parse('--binary', `old=${here}`, '--binary', `new=${here}`, 'requests').builds, [
+    { name: 'old', path: here },
+    { name: 'new', path: here },
+  ]);
   assert.deepEqual(parse('--binary', `old=${here}`).engines, ['native']);
   assert.deepEqual(parse('--binary', `old=${here}`, '--engine', 'portable,native').engines, ['portable', 'native']);
   assert.deepEqual(parse().engines, ['native', 'portable']);

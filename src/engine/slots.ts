@@ -10,25 +10,25 @@ const TAKEN = 0;
 const LIMIT = 1;
 
 /** The places of a source: those that are given, or its own if it has a limit; null without one. */
-export function seatsOf(endpoint: ServerEndpoint, given?: Seats | null): Seats | null {
+export function slotsOf(endpoint: ServerEndpoint, given?: Slots | null): Slots | null {
   if (given !== undefined) return given;
   const inner = innerEndpoint(endpoint);
   const limit = inner.type === 'stdio' ? undefined : inner.maxconn;
-  return limit === undefined ? null : new Seats({ limit });
+  return limit === undefined ? null : new Slots({ limit });
 }
 
 /** What a thread needs to take part. */
-export type SeatsPlan = { memory: SharedArrayBuffer };
+export type SlotsPlan = { memory: SharedArrayBuffer };
 
 /** The places of one source. Counts in shared memory; whoever waits in the main thread is told when there is room. */
-export class Seats {
+export class Slots {
   readonly memory: SharedArrayBuffer;
   readonly #cells: Int32Array;
   readonly #waiting = new Set<() => void>();
   #reserved = 0;
 
   /** New ones with a limit, or in a thread those of its plan. */
-  constructor(from: { limit: number } | SeatsPlan) {
+  constructor(from: { limit: number } | SlotsPlan) {
     this.memory = 'memory' in from ? from.memory : new SharedArrayBuffer(8);
     this.#cells = new Int32Array(this.memory);
     if ('limit' in from) Atomics.store(this.#cells, LIMIT, from.limit);
@@ -44,7 +44,7 @@ export class Seats {
     if (!this.isFull) this.notify();
   }
 
-  get plan(): SeatsPlan {
+  get plan(): SlotsPlan {
     return { memory: this.memory };
   }
 
