@@ -61,6 +61,8 @@ export const statusResult = v.object({
   /** The log's file, or `-` for standard error; absent from daemons of before. */
   log: v.exactOptional(v.string()),
   rules: v.number(),
+  /** Of these, those that cannot be served at the moment; absent from earlier versions. */
+  failed: v.exactOptional(v.number()),
   connections: v.number(),
   /** The process that the pid file names and that starts the daemon again after a crash; null without one. */
   keeper: v.nullable(v.object({ pid: v.number(), version: v.string() })),

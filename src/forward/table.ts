@@ -151,8 +151,9 @@ const maxNamed = 5;
 
 function notForwarded({ typed }: Pick<SourceSpec, 'typed'>, specs: readonly RuleSpec[]): GraceError {
   const sources = specs.map(({ src }) => src.typed);
+  const named = specs.map(({ src }) => (src.name === undefined ? src.typed : `${src.name} (${src.typed})`));
   const guess = nearest(typed, [...specs.flatMap(({ src }) => src.name ?? []), ...sources]);
-  const few = sources.length <= maxNamed ? `forwarded: ${sources.join(', ')}` : 'see: grace ls';
+  const few = sources.length <= maxNamed ? `forwarded: ${named.join(', ')}` : 'see: grace ls';
   const hint = guess === undefined ? few : `did you mean ${guess}?`;
   return new GraceError(`${typed} is not forwarded`, {
     hint:

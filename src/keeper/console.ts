@@ -11,11 +11,24 @@ import { redirectToLog } from '../control/standard-streams.ts';
 export class KeeperConsole {
   readonly isBackground: boolean;
   readonly #log: string;
+  /** Whether lines are JSON, as those of the daemon's log. */
+  readonly #isJson: boolean;
   /** Whether a client waits to hear how the first daemon comes up. */
   #isAwaited: boolean;
 
   /** The variable that tells of a launch is removed. */
-  constructor({ dir, env, wasBackground }: { dir: string; env: NodeJS.ProcessEnv; wasBackground: boolean }) {
+  constructor({
+    dir,
+    env,
+    args,
+    wasBackground,
+  }: {
+    dir: string;
+    env: NodeJS.ProcessEnv;
+    args: readonly string[];
+    wasBackground: boolean;
+  }) {
+    this.#isJson = args[args.indexOf('--log-format') + 1] === 'json' && args.includes('--log-format');
     const log = env[logVariable];
     this.#log = log === undefined || log === standardError ? statePaths(dir).log : log;
     this.#isAwaited = env[launchVariable] !== undefined;
@@ -35,7 +48,10 @@ export class KeeperConsole {
 
   print(text: string): void {
     try {
-      writeSync(2, `grace: ${text}\n`);
+      const line = this.#isJson
+        ? JSON.stringify({ level: 'warn', time: new Date().toISOString(), pid: process.pid, msg: text })
+        : `grace: ${text}`;
+      writeSync(2, `${line}\n`);
     } catch {
       // Nobody reads it.
     }

@@ -96,7 +96,12 @@ class Keeper {
     const { env, dir, self } = options;
     this.#options = options;
     this.#programs = new Programs(self);
-    this.#console = new KeeperConsole({ dir, env, wasBackground: remembered?.isBackground === true });
+    this.#console = new KeeperConsole({
+      dir,
+      env,
+      args: options.args,
+      wasBackground: remembered?.isBackground === true,
+    });
     this.#store = new FdStore(remembered?.kept ?? takeInheritedSockets(env));
     this.#signals = new SignalRelay(() => this.#generations, remembered?.pendingSignals ?? []);
   }

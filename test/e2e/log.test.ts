@@ -142,3 +142,30 @@ test(
     }
   },
 );
+
+test(
+  'with --log-format json each line is JSON, a crash and what the keeper says of it included',
+  options,
+  async (t) => {
+    const grace = makeGrace(t);
+    const daemon = startDaemon(grace, ['--log-format', 'json']);
+    await isUp(grace);
+    await grace.ok('start', src, 'tcp:127.0.0.1:8');
+    await kill((await grace.status()).pid);
+    await until('it serves again', () => daemon.outcome().stderr.split('"serving"').length > 2);
+    await grace.ok('stop');
+    await daemon.ended;
+    const lines = daemon
+      .outcome()
+      .stderr.trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+    assert.ok(lines.some(({ msg }) => /was ended by SIGKILL; starting it again$/.test(String(msg))));
+    for (const line of lines)
+      assert.deepEqual(
+        [typeof line['time'], typeof line['level'], typeof line['pid'], typeof line['msg']],
+        ['string', 'string', 'number', 'string'],
+      );
+    for (const text of daemon.outcome().stderr.split('\n')) assert.ok(text.split('"generation"').length <= 2, text);
+  },
+);

@@ -48,6 +48,7 @@ async function describe(context: Context, result: StatusResult): Promise<string>
     connections,
     keeper,
     generations,
+    failed = 0,
     problems = [],
     warnings = [],
   } = result;
@@ -60,7 +61,7 @@ async function describe(context: Context, result: StatusResult): Promise<string>
     ['keeper', keeper ? `pid ${keeper.pid}${keeper.version === version ? '' : ` (${keeper.version})`}` : 'none'],
     ['state dir', visible(dir)],
     ...(log === undefined ? [] : [['log', log === '-' ? 'standard error' : visible(log)] as const]),
-    ['rules', String(rules)],
+    ['rules', failed > 0 ? `${rules}, ${failed} of them cannot be served: see grace ls` : String(rules)],
     ['connections', String(connections)],
     [
       'generations',

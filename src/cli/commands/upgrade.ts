@@ -5,6 +5,7 @@ import { compareVersions, machineName } from '../../upgrade/artifacts.ts';
 import { prepareDownloads } from '../../upgrade/download.ts';
 import { findRelease, readBase, readPublicKeys, readVersion } from '../../upgrade/release.ts';
 import type { Release, ReleasePlace } from '../../upgrade/release.ts';
+import { noteOnPackage } from '../../upgrade/package.ts';
 import { refreshShared } from '../../upgrade/shared.ts';
 import { upgrade } from '../../upgrade/upgrade.ts';
 import type { UpgradeOptions } from '../../upgrade/upgrade.ts';
@@ -45,7 +46,7 @@ export async function run(context: Context, input: Input): Promise<number> {
       ? [`the daemon in ${other} was not restarted: ${outcome.message}; to do it: grace -d ${other} restart`]
       : [],
   );
-  const notes = [...failed, ...(await refreshShared(target))];
+  const notes = [...failed, ...(await refreshShared(target)), ...[noteOnPackage(target)].flatMap((note) => note ?? [])];
   if (input.has('json')) {
     const done = others.flatMap(({ dir: other, outcome }) =>
       outcome instanceof GraceError ? [] : [{ dir: other, ...outcome }],

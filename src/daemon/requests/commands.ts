@@ -345,6 +345,7 @@ async function status(service: Service): Promise<Result<'status'>> {
     problems: problemsOf(service),
     warnings: ownRows(service).flatMap(({ row }) => (row.warnings ?? []).map((warning) => `${row.src}: ${warning}`)),
     rules: forwarder.specs.length,
+    failed: forwarder.broken.length,
     connections: [own, ...older].reduce((sum, { connections }) => sum + connections, 0),
     generations: [own, ...older],
   };
