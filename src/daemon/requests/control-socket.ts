@@ -53,20 +53,12 @@ export async function openControlSocket({
   } catch (error) {
     // Clients of the daemon that crashed are answered all the same, and forwarding goes on in any case.
     if (!kept?.isOpen) throw error;
-    return await serveNameless(kept, { handle, onError });
+    // The state dir takes no new name (it is read-only, or full): the socket has the public one still, and keeps it.
+    return Object.assign(await serve(kept, { handle, onError }), { takeOver() {}, removeNames() {} });
   }
-  const server = await serveControl(listener, handle, onError);
+  const served = await serve(listener, { handle, onError });
   const { ino } = statSync(own);
-  return {
-    fd: listener.fd,
-    get pending() {
-      return server.pending;
-    },
-    idle: () => server.idle(),
-    close() {
-      server.close();
-      listener.close();
-    },
+  return Object.assign(served, {
     takeOver() {
       const link = `${paths.socket}.${process.pid}`;
       rmSync(link, { force: true });
@@ -78,14 +70,15 @@ export async function openControlSocket({
       if (inodeAt(paths.socket) === ino) rmSync(paths.socket, { force: true });
       rmSync(own, { force: true });
     },
-  };
+  });
 }
 
-/** The state dir takes no new name (it is read-only, or full): the socket has the public one still, and keeps it. */
-async function serveNameless(
+type Served = Omit<ControlSocket, 'takeOver' | 'removeNames'>;
+
+async function serve(
   listener: Listener,
   { handle, onError }: Pick<ControlSocketOptions, 'handle' | 'onError'>,
-): Promise<ControlSocket> {
+): Promise<Served> {
   const server = await serveControl(listener, handle, onError);
   return {
     fd: listener.fd,
@@ -97,8 +90,6 @@ async function serveNameless(
       server.close();
       listener.close();
     },
-    takeOver() {},
-    removeNames() {},
   };
 }
 
