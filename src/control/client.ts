@@ -32,7 +32,7 @@ const silence = { askAfterMs: 1000, answerWithinMs: 3000 };
  * How long a daemon may go on closing connections without a word, in milliseconds: one that crashes or is replaced
  * answers again within it, one that has no descriptors (its runtime accepts and closes then) may never.
  */
-const maxWordlessMs = 5000;
+const maxWordlessMs = 4000;
 
 /** A connection that was open for so long was being served when it ended, in milliseconds. */
 const servedAfterMs = 1000;
