@@ -44,6 +44,22 @@ test(
   },
 );
 
+test('a daemon that is replaced while it announces its end has its successor end', options, async (t) => {
+  const grace = makeGrace(t);
+  const backend = await startBackend(t, 'backend');
+  const file = join(grace.dir, 'ready');
+  await grace.ok('start', src, backend.endpoint);
+  const { pid } = await grace.status();
+  const stopping = grace.spawn('stop', '--announce', '8s');
+  await until('it is announced', () => existsSync(file) && readFileSync(file, 'utf8') === '0\n');
+  await grace.ok('restart');
+  assert.notEqual((await grace.status()).pid, pid);
+  const { code, stdout, stderr } = await stopping.ended;
+  assert.deepEqual([code, stdout, stderr], [0, 'Stopped\n', '']);
+  assert.equal((await grace.run('status')).code, 3);
+  assert.doesNotMatch(grace.log(), /internal error/);
+});
+
 test('a rule that cannot be served takes the readiness away until it is', options, async (t) => {
   const grace = makeGrace(t);
   const backend = await startBackend(t, 'backend');

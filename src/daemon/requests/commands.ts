@@ -266,13 +266,14 @@ export async function stopDaemon(
   service: Service,
   { timeoutMs, announceMs = 0 }: { timeoutMs: number; announceMs?: number | undefined },
 ): Promise<Result<'stop'>> {
+  announceEnd(service);
+  // It serves on meanwhile, and may even be replaced.
+  if (announceMs > 0) await delay(announceMs);
   service.handover.cancel('the daemon is to stop');
   while (service.phase === 'restarting') await service.changes.next();
   mustServe(service);
   const { keeper } = service.supervisor;
   const pids = [process.pid, ...(keeper ? [keeper.pid] : []), ...service.generations.reports.map(({ pid }) => pid)];
-  announceEnd(service);
-  if (announceMs > 0) await delay(announceMs);
   service.supervisor.stopping({ timeoutMs });
   if (service.lifecycle.stops()) service.log.info({ timeoutMs }, 'stopping');
   service.counters.stopping();
