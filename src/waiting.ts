@@ -6,8 +6,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { isRunning } from './sys/process.ts';
 
-/** What a timer can hold; a longer one would fire at once. */
-const longestTimerMs = 2 ** 31 - 1;
+/** What a timer can hold, in milliseconds: 24 days. A longer one would fire at once. */
+export const maxTimerMs: number = 2 ** 31 - 1;
 
 /** Between two looks at a process: the end of one that is no child has no event. */
 const lookMs = 5;
@@ -44,7 +44,7 @@ export async function within<T, L = undefined>(
 ): Promise<T | L> {
   const late = Symbol('late');
   const { promise: expired, resolve } = Promise.withResolvers<typeof late>();
-  const timer = setTimeout(resolve, Math.min(timeoutMs, longestTimerMs), late);
+  const timer = setTimeout(resolve, Math.min(timeoutMs, maxTimerMs), late);
   if (!ref) timer.unref();
   try {
     const first = await Promise.race([work, expired]);
@@ -65,7 +65,7 @@ export class TimeLimit implements Disposable {
 
   /** `reason`: that of the signal when time is up. */
   constructor(timeoutMs: number, reason: Error = new Error('time is up')) {
-    this.#timer = setTimeout(() => this.#over.abort(reason), Math.min(timeoutMs, longestTimerMs));
+    this.#timer = setTimeout(() => this.#over.abort(reason), Math.min(timeoutMs, maxTimerMs));
   }
 
   get signal(): AbortSignal {

@@ -8,7 +8,7 @@ import { checkClient, checkServer } from '../endpoint/check.ts';
 import { parseClient } from '../endpoint/client.ts';
 import { clientKey, listenKey, serverKey } from '../endpoint/identity.ts';
 import { parseServer } from '../endpoint/server.ts';
-import { GraceError, errorMessage } from '../error.ts';
+import { GraceError } from '../error.ts';
 import { readDestination, readSource } from './endpoint-text.ts';
 
 const ruleSchema = v.strictObject({
@@ -120,5 +120,5 @@ function offsetOf(document: Document, path: readonly PropertyKey[]): number {
 }
 
 function usage(message: string, hint?: string): GraceError {
-  return new GraceError(errorMessage(message), { hint, code: 'ERR_GRACE_USAGE' });
+  return new GraceError(message, { hint, code: 'ERR_GRACE_USAGE' });
 }

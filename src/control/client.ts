@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { GraceError, errorCode } from '../error.ts';
 import { describeError } from '../sys/system-error.ts';
 import { limitHint } from '../sys/limit-hint.ts';
+import { unlessAborted } from '../waiting.ts';
 import { readLines, writeLine } from './lines.ts';
 import { errorOf, readReply } from './messages.ts';
 import type { Command, Progress, Request, Result } from './messages.ts';
@@ -85,7 +86,7 @@ export async function call<C extends Command>(
       if (error.isHandedOn || nowMs - startMs > servedAfterMs) wordlessSinceMs = null;
       else if (nowMs - (wordlessSinceMs ??= startMs) > maxWordlessMs) throw wordlessError(dir);
       // The next connect reaches the successor, or finds that there is none (exit code 3).
-      if (!error.isHandedOn) await delay(pauseMs, undefined, { signal: options.signal });
+      if (!error.isHandedOn) await unlessAborted(delay(pauseMs), options.signal);
     } finally {
       watch.stop();
     }

@@ -3,7 +3,7 @@
  * specification of HAProxy, versions 1 (a line of text) and 2 (binary), haproxy.org/download/3.2/doc/proxy-protocol.txt.
  */
 import { isIPv4, isIPv6 } from 'node:net';
-import { encodeSockaddr } from '../sys/sockaddr.ts';
+import { encodeSockaddr, unmapIPv4 } from '../sys/sockaddr.ts';
 
 /** Which form of the header a destination expects. */
 export type ProxyVersion = 'v1' | 'v2';
@@ -66,7 +66,7 @@ function portBytes({ port }: ProxyEnd): [high: number, low: number] {
 
 /** The header has one family for both: IPv4 if both are, in IPv6's form or their own. Null for what is no address. */
 function oneFamily(client: ProxyEnd, accepted: ProxyEnd): Ends | null {
-  const [from, to] = [plain(client.host), plain(accepted.host)];
+  const [from, to] = [plainHost(client.host), plainHost(accepted.host)];
   const both = (client_: string, accepted_: string) => ({
     client: { host: client_, port: client.port },
     accepted: { host: accepted_, port: accepted.port },
@@ -77,6 +77,6 @@ function oneFamily(client: ProxyEnd, accepted: ProxyEnd): Ends | null {
 }
 
 /** Without a zone, which means nothing elsewhere, and an IPv4 address as such. */
-function plain(host: string): string {
-  return host.replace(/%.*$/, '').replace(/^::ffff:(?=[0-9.]+$)/i, '');
+export function plainHost(host: string): string {
+  return unmapIPv4(host.replace(/%.*$/, ''));
 }

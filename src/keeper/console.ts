@@ -28,7 +28,8 @@ export class KeeperConsole {
     args: readonly string[];
     wasBackground: boolean;
   }) {
-    this.#isJson = args[args.indexOf('--log-format') + 1] === 'json' && args.includes('--log-format');
+    const format = args.indexOf('--log-format');
+    this.#isJson = format !== -1 && args[format + 1] === 'json';
     const log = env[logVariable];
     this.#log = log === undefined || log === standardError ? statePaths(dir).log : log;
     this.#isAwaited = env[launchVariable] !== undefined;

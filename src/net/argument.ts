@@ -1,8 +1,6 @@
 import { GraceError } from '../error.ts';
 import { nearest } from '../nearest.ts';
-
-/** Longest time that a timer takes, in milliseconds; a longer one would fire at once. */
-const MAX_MS = 2 ** 31 - 1;
+import { maxTimerMs } from '../waiting.ts';
 
 /**
  * What a caller passed is not what it can be: says which argument, what was expected and what came instead.
@@ -53,7 +51,7 @@ export function checkFunctions(where: string, options: object, names: readonly s
  * @throws GraceError when it is no time.
  */
 export function checkMilliseconds(where: string, value: unknown): number {
-  if (typeof value === 'number' && value >= 0) return Math.min(value, MAX_MS);
+  if (typeof value === 'number' && value >= 0) return Math.min(value, maxTimerMs);
   throw badArgument(where, 'a number of milliseconds', value);
 }
 

@@ -45,6 +45,11 @@ export function encodeSockaddr(address: SocketAddress): Uint8Array {
   }
 }
 
+/** An IPv4 address in IPv6's form (`::ffff:192.0.2.1`) as such; any other host as it is. */
+export function unmapIPv4(host: string): string {
+  return host.replace(/^::ffff:(?=[0-9.]+$)/i, '');
+}
+
 /** Read what getsockname(2) and the like left: `length` bytes, of which a longer address has more. */
 export function decodeSockaddr(bytes: Uint8Array, length: number): SocketAddress {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);

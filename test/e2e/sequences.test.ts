@@ -153,7 +153,7 @@ class World {
         socket.destroy();
         resolve(isServed);
       };
-      const timer = setTimeout(end, 60_000, false);
+      const timer = setTimeout(end, 60_000, false); // no pause: how long an answer may take at the most
       socket
         .on('data', () => end(true))
         .on('error', () => end(false))

@@ -40,8 +40,12 @@ export async function run(context: Context, input: Input): Promise<number> {
 
 /** Differs when the file has changed or is another. */
 function stampOf(path: string): string {
-  const stat = statSync(path, { throwIfNoEntry: false, bigint: true });
-  return stat ? [stat.dev, stat.ino, stat.size, stat.mtimeNs].join() : '';
+  try {
+    const { dev, ino, size, mtimeNs } = statSync(path, { bigint: true });
+    return [dev, ino, size, mtimeNs].join();
+  } catch {
+    return ''; // whoever reads it says why
+  }
 }
 
 async function bringAbout(file: string, context: Context, input: Input): Promise<void> {
@@ -84,18 +88,17 @@ function changesTo(wanted: readonly FileRule[], present: readonly FileRule[]): C
   const change =
     (verb: Change['verb']) =>
     (rule: FileRule): Change => ({ verb, rule });
-  const counterpart = (rule: FileRule) => present.find((each) => each.listenKey === rule.listenKey);
+  const kept = new Set(wanted.map(({ listenKey }) => listenKey));
+  const before = new Map(present.map((rule) => [rule.listenKey, rule]));
   const isOther = (rule: FileRule) => {
-    const before = counterpart(rule);
+    const known = before.get(rule.listenKey);
+    if (known === undefined) return false;
     // A name that the file does not speak of stays.
-    return (
-      before !== undefined &&
-      (before.key !== rule.key || (rule.src.name !== undefined && rule.src.name !== before.src.name))
-    );
+    return known.key !== rule.key || (rule.src.name !== undefined && rule.src.name !== known.src.name);
   };
   return [
-    ...present.filter((rule) => !wanted.some((each) => each.listenKey === rule.listenKey)).map(change('stop')),
-    ...wanted.filter((rule) => counterpart(rule) === undefined).map(change('start')),
+    ...present.filter(({ listenKey }) => !kept.has(listenKey)).map(change('stop')),
+    ...wanted.filter(({ listenKey }) => !before.has(listenKey)).map(change('start')),
     ...wanted.filter(isOther).map(change('switch')),
   ];
 }

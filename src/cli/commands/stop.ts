@@ -1,7 +1,6 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { call } from '../../control/client.ts';
 import { GraceError } from '../../error.ts';
-import { isRunning } from '../../sys/process.ts';
+import { goneWithin } from '../../waiting.ts';
 import type { Context, Input } from '../context.ts';
 import { formatExactly, parseDuration } from '../duration.ts';
 import { readSource } from '../endpoint-text.ts';
@@ -58,13 +57,9 @@ async function waitUntilGone(
 ): Promise<void> {
   const deadline = performance.now() + goneTimeoutMs;
   for (const pid of pids) {
-    while (isRunning(pid)) {
-      if (performance.now() > deadline) {
-        throw new GraceError(`the daemon in ${dir} said that it stops, but its process ${pid} still runs`, {
-          hint: 'see: grace logs',
-        });
-      }
-      await delay(5, undefined, { signal }); // the end of a process that is no child has no event to wait for
-    }
+    if (await goneWithin(pid, deadline - performance.now(), { signal })) continue;
+    throw new GraceError(`the daemon in ${dir} said that it stops, but its process ${pid} still runs`, {
+      hint: 'see: grace logs',
+    });
   }
 }

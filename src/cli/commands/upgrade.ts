@@ -46,7 +46,7 @@ export async function run(context: Context, input: Input): Promise<number> {
       ? [`the daemon in ${other} was not restarted: ${outcome.message}; to do it: grace -d ${other} restart`]
       : [],
   );
-  const notes = [...failed, ...(await refreshShared(target)), ...[noteOnPackage(target)].flatMap((note) => note ?? [])];
+  const notes = [...failed, ...(await refreshShared(target)), noteOnPackage(target) ?? []].flat();
   if (input.has('json')) {
     const done = others.flatMap(({ dir: other, outcome }) =>
       outcome instanceof GraceError ? [] : [{ dir: other, ...outcome }],

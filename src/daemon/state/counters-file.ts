@@ -3,8 +3,9 @@
  * shown every few seconds. They are worth no fsync, and no error: a file that is missing or cannot be
  * written costs nothing but the counters of the time before.
  */
-import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import * as v from 'valibot';
+import { replaceFile } from './replace-file.ts';
 import type { GenerationReport } from '../../control/shapes.ts';
 import type { CarriedStats } from '../../forward/destination.ts';
 import type { Forwarder } from '../../forward/forwarder.ts';
@@ -80,12 +81,8 @@ export class CountersWriter {
     });
     const text = `${JSON.stringify({ format: 1, rules, generations: generations.reports })}\n`;
     if (text === this.#written) return;
-    const half = `${path}.${process.pid}`;
     try {
-      // Exclusive: never through a link that somebody has put there.
-      rmSync(half, { force: true });
-      writeFileSync(half, text, { mode: 0o600, flag: 'wx' });
-      renameSync(half, path);
+      replaceFile(path, text);
       this.#written = text;
     } catch {
       // Disk full or read-only: the next one may succeed, and forwarding goes on all the same.

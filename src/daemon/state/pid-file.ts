@@ -1,12 +1,9 @@
-import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
+import { replaceFile } from './replace-file.ts';
 
 /** Replace the pid file atomically. */
 export function writePidFile(path: string, pid: number): void {
-  const half = `${path}.${process.pid}`;
-  // Exclusive: never through a link that somebody has put there.
-  rmSync(half, { force: true });
-  writeFileSync(half, `${pid}\n`, { flag: 'wx', mode: 0o600 });
-  renameSync(half, path);
+  replaceFile(path, `${pid}\n`);
 }
 
 /** The pid in the file, or null when there is none to be read. */

@@ -3,8 +3,9 @@
  * every rule is served, 0 while one is not or the daemon is about to stop. It stays over restarts, and is gone when
  * the daemon is.
  */
-import { renameSync, rmSync, writeFileSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import type { Service } from '../service.ts';
+import { replaceFile } from './replace-file.ts';
 
 const READY = 50;
 const NOT_READY = 0;
@@ -16,7 +17,7 @@ export async function followReadiness(service: Readied): Promise<void> {
   const { forwarder, lifecycle, changes } = service;
   let written: number | null = null;
   while (lifecycle.isServing) {
-    const value = forwarder.broken.length === 0 && !service.lifecycle.isAnnounced ? READY : NOT_READY;
+    const value = forwarder.broken.length === 0 && !lifecycle.isAnnounced ? READY : NOT_READY;
     if (value !== written) writeReadiness(service, (written = value));
     await changes.next();
   }
@@ -29,13 +30,7 @@ export function announceEnd(service: Pick<Service, 'paths' | 'troubles' | 'lifec
 }
 
 function writeReadiness({ paths, troubles }: Pick<Service, 'paths' | 'troubles'>, value: number): void {
-  troubles.attempt('the file "ready" cannot be written', () => {
-    const half = `${paths.ready}.${process.pid}`;
-    // Exclusive: never through a link that somebody has put there.
-    rmSync(half, { force: true });
-    writeFileSync(half, `${value}\n`, { flag: 'wx', mode: 0o600 });
-    renameSync(half, paths.ready);
-  });
+  troubles.attempt('the file "ready" cannot be written', () => replaceFile(paths.ready, `${value}\n`));
 }
 
 /** There is nobody left to serve. */

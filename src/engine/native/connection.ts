@@ -136,11 +136,10 @@ export class Connections {
    */
   pair(client: number, server: number): void {
     const { table, upstreams } = this.#thread;
-    const { proxy } = upstreams.get(table.upstream(client))!.plan;
+    const { proxy, keepAliveMs } = upstreams.get(table.upstream(client))!.plan;
     table.pair(client, server);
     if (proxy !== null) this.#relay.setPrelude(server, proxyHeader(proxy, subjectOf(client)));
     if (!table.has(server, IS_UNIX)) {
-      const { keepAliveMs } = upstreams.get(table.upstream(client))!.plan;
       if (keepAliveMs > 0) this.#keepAlive.add(server, keepAliveMs);
       this.#firstFlight.connected(server);
     }

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { unmapIPv4 } from '../../sys/sockaddr.ts';
 import { KEEP_ALIVE } from '../policy.ts';
 
 /** Stops and goes on with the reading of a leg, in place of its socket; see gate.ts. */
@@ -44,7 +45,7 @@ export function peerOf({ remoteAddress, remotePort }: Socket): string {
 
 /** `host:port`, or `[host]:port`; an IPv4 address in IPv6's form is one. */
 export function addressText({ host, port }: { host: string; port: number }): string {
-  const plain = host.replace(/^::ffff:(?=[0-9.]+$)/i, '');
+  const plain = unmapIPv4(host);
   return plain.includes(':') ? `[${plain}]:${port}` : `${plain}:${port}`;
 }
 

@@ -5,6 +5,7 @@ import type { BindableServer, ServerEndpoint } from '../../endpoint/model.ts';
 import { innerEndpoint } from '../../endpoint/inner.ts';
 import { GraceError } from '../../error.ts';
 import { PROXY_HEADER_TIMEOUT_MS } from '../policy.ts';
+import { plainHost } from '../proxy-header.ts';
 import { readProxyHeader } from '../proxy-parser.ts';
 import type { ReadHeader } from '../proxy-parser.ts';
 import { peek } from './peek.ts';
@@ -39,7 +40,7 @@ function trustedBy({ proxyFrom }: BindableServer): ((client: Socket) => boolean)
   return ({ remoteAddress }) => {
     // A Unix socket has its mode.
     if (remoteAddress === undefined) return true;
-    const host = remoteAddress.replace(/%.*$/, '').replace(/^::ffff:(?=[0-9.]+$)/i, '');
+    const host = plainHost(remoteAddress);
     return list.check(host, isIPv6(host) ? 'ipv6' : 'ipv4');
   };
 }

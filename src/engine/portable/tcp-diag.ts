@@ -1,7 +1,7 @@
 /** What Linux knows of a TCP connection, asked by its addresses (sock_diag(7)): what became of a peer, without reading from it. */
 import { isIPv4 } from 'node:net';
 import { C, IPPROTO_TCP } from '../../sys/constants.ts';
-import { encodeSockaddr } from '../../sys/sockaddr.ts';
+import { encodeSockaddr, unmapIPv4 } from '../../sys/sockaddr.ts';
 import { ALL_STATES, ANY_COOKIE, openSockDiag } from '../../sys/sock-diag.ts';
 
 /** Of one end of a connection: numeric addresses, and ports. */
@@ -61,7 +61,7 @@ function encodeRequest({ localAddress, localPort, remoteAddress, remotePort }: T
 
 /** In network order, a mapped IPv4 address as what it is. */
 function addressBytes(host: string): Uint8Array {
-  const [address = ''] = host.replace(/^::ffff:(?=[0-9.]+$)/i, '').split('%');
+  const [address = ''] = unmapIPv4(host).split('%');
   return isIPv4(address)
     ? encodeSockaddr({ family: 'inet', host: address, port: 0 }).subarray(4, 8)
     : encodeSockaddr({ family: 'inet6', host: address, port: 0 }).subarray(8, 24);

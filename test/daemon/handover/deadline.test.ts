@@ -44,6 +44,7 @@ test("a failure that comes when time was up is nobody's", async () => {
 test('a limit of 24 days and more is no limit of a millisecond', async () => {
   const deadline = new Deadline(2 ** 40);
   assert.equal(
+    // Time itself: a timer that takes so long a limit for one of 1 ms would have fired before.
     await deadline.bound(new Promise((resolve) => setTimeout(resolve, 5, 'came')), 'it did not come'),
     'came',
   );

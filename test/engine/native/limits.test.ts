@@ -153,7 +153,7 @@ test("a limit is the source's, whichever engine serves its clients", options, as
   const waiting = await connect();
   frontend.route(upstream);
   frontend.route(other);
-  await delay(50);
+  await delay(50); // that nobody is served beyond the limit, only time can tell
   assert.deepEqual([upstream.stats().connections, other.stats().connections], [2, 0]);
   // A place that a thread gives up is the portable engine's.
   clients[0]!.end();
