@@ -48,14 +48,20 @@ test('a daemon that is replaced while it announces its end has its successor end
   const grace = makeGrace(t);
   const backend = await startBackend(t, 'backend');
   const file = join(grace.dir, 'ready');
+  // Its connections stay with the predecessor, which so is there when it has waited.
+  const daemon = grace.spawn('daemon', '--engine', 'portable');
+  await until('it serves', async () => (await grace.run('status')).code === 0);
   await grace.ok('start', src, backend.endpoint);
+  const client = await openClient(t, { port: await grace.port(src), host: '127.0.0.1' });
+  assert.equal(await client.line(), 'backend');
   const { pid } = await grace.status();
-  const stopping = grace.spawn('stop', '--announce', '8s');
+  const stopping = grace.spawn('stop', '--announce', '5s', '--now');
   await until('it is announced', () => existsSync(file) && readFileSync(file, 'utf8') === '0\n');
   await grace.ok('restart');
   assert.notEqual((await grace.status()).pid, pid);
   const { code, stdout, stderr } = await stopping.ended;
-  assert.deepEqual([code, stdout, stderr], [0, 'Stopped\n', '']);
+  assert.deepEqual([code, stdout, stderr], [0, 'Stopped\n1 connection closed\n', '']);
+  await daemon.ended;
   assert.equal((await grace.run('status')).code, 3);
   assert.doesNotMatch(grace.log(), /internal error/);
 });
