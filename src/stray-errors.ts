@@ -11,7 +11,7 @@ export type StrayError = { message: string; stack: string | undefined };
  * or its keeper is at work: it is told, once a kind, and traffic goes on. Whatever threw is a mistake,
  * and no connection of any rule is to be cut for it. The handler itself never throws.
  */
-export function strayErrors(tell: (error: StrayError) => void): (error: unknown) => void {
+export function strayErrors(report: (error: StrayError) => void): (error: unknown) => void {
   const told = new Set<string>();
   return (error) => {
     try {
@@ -19,7 +19,7 @@ export function strayErrors(tell: (error: StrayError) => void): (error: unknown)
       if (told.has(message)) return;
       if (told.size >= maxKinds) told.clear();
       told.add(message);
-      tell({ message, stack: error instanceof Error ? error.stack : undefined });
+      report({ message, stack: error instanceof Error ? error.stack : undefined });
     } catch {
       // Not even that can be told.
     }

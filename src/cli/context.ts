@@ -20,7 +20,7 @@ export type Programs = {
 export type DaemonOptions = {
   /** State dir, absolute. */
   dir: string;
-  /** What the command line names; in place of kept rules with the same sources. */
+  /** What the command line names; in place of stored rules with the same sources. */
   rules: readonly GivenRule[];
   /** False for `--no-keeper`; undefined leaves it to the daemon. */
   keeper: boolean | undefined;

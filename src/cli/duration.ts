@@ -1,4 +1,4 @@
-import { longestDurationMs, parseDuration as readDuration } from '../endpoint/duration.ts';
+import { maxDurationMs, parseDuration as readDuration } from '../endpoint/duration.ts';
 import { quoted } from '../endpoint/error.ts';
 import { GraceError } from '../error.ts';
 
@@ -15,7 +15,7 @@ export function parseDuration(text: string, option: string): number {
       code: 'ERR_GRACE_USAGE',
     });
   }
-  if (durationMs > longestDurationMs) {
+  if (durationMs > maxDurationMs) {
     throw new GraceError(`cannot use ${option} ${quoted(text)}: the longest is 24 days`, { code: 'ERR_GRACE_USAGE' });
   }
   return durationMs;

@@ -323,7 +323,7 @@ const table = {
     examples: ['grace export > rules.yaml'],
     asks: {
       request: v.object({}),
-      /** The rules that are kept, those that cannot be served at the moment among them. */
+      /** The stored rules, those that cannot be served at the moment among them. */
       answer: v.object({ rules: v.array(v.object({ src: endpointText, dst: endpointText })) }),
       progress: v.never(),
     },

@@ -2,7 +2,7 @@ import { StringDecoder } from 'node:string_decoder';
 import type { Readable, Writable } from 'node:stream';
 
 /** Longest line that is taken from a peer, in characters; a longer one ends the conversation. */
-const longestLine = 4 * 1024 * 1024;
+const maxLine = 4 * 1024 * 1024;
 
 /** Write one message as a line of JSON. */
 export function writeLine(stream: Writable, message: unknown): void {
@@ -24,6 +24,6 @@ export async function* readLines(stream: Readable): AsyncGenerator<unknown, void
       rest = rest.slice(end + 1);
       end = rest.indexOf('\n');
     }
-    if (rest.length > longestLine) throw new RangeError('a message is too long');
+    if (rest.length > maxLine) throw new RangeError('a message is too long');
   }
 }

@@ -9,7 +9,7 @@ import { failureOf, readRequest } from './messages.ts';
 import type { Command, Failure, Progress, Request, Result } from './messages.ts';
 
 /** Longest request that is taken, in characters. */
-const longestRequest = 1024 * 1024;
+const maxRequest = 1024 * 1024;
 
 /** How long a client may be connected without asking anything, in milliseconds. */
 const silenceMs = 10_000;
@@ -153,7 +153,7 @@ function firstLine(socket: Socket, onEnd: () => void): Promise<string | null> {
       if (end >= 0) {
         isComplete = true;
         resolve(text.slice(0, end));
-      } else if (text.length > longestRequest) socket.destroy();
+      } else if (text.length > maxRequest) socket.destroy();
     });
     socket.on('end', () => {
       if (!isComplete) socket.destroy();

@@ -8,7 +8,7 @@ export const milliseconds = v.pipe(v.number(), v.minValue(0));
 export const endpointText = v.object({
   typed: v.string(),
   absolute: v.string(),
-  /** Of a source that is to be kept: the name of its rule. */
+  /** Of a source that is to be stored: the name of its rule. */
   name: v.optional(v.string()),
 });
 /** An endpoint as the user typed it and with its relative paths made absolute. */
@@ -37,7 +37,7 @@ export const destinationRow = v.object({
   since: v.string(),
   /** Where the rule really listens: `127.0.0.1:9000`, `[::]:9000`, a path; empty when it does not (any more). */
   listening: v.string(),
-  /** Why a kept rule cannot be served at the moment. */
+  /** Why a stored rule cannot be served at the moment. */
   error: v.exactOptional(v.string()),
   /** What is to be said of a rule that is served: a certificate that has expired or soon does, a sentence each. */
   warnings: v.exactOptional(v.array(v.string())),

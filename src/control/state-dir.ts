@@ -87,11 +87,11 @@ function checkOwner(dir: string): void {
   );
 }
 
-const longestPid = 4_194_304;
+const maxPid = 4_194_304;
 
 function checkLength(dir: string): void {
   const { socket, generationSocket } = statePaths(dir);
-  const length = Math.max(Buffer.byteLength(socket), Buffer.byteLength(generationSocket(longestPid)));
+  const length = Math.max(Buffer.byteLength(socket), Buffer.byteLength(generationSocket(maxPid)));
   if (length <= UNIX_PATH_MAX) return;
   throw new GraceError(
     `the path of the state dir ${dir} is too long: its control socket would have ${length} bytes, ${UNIX_PATH_MAX} are the most`,

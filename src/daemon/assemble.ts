@@ -89,9 +89,9 @@ export function assemble({
     isLost: (listener) => listeners.whyLost(listener) !== null,
     replaceListener: (before) => listeners.discard(before),
     save: async (rules) => {
-      const kept = [...rules.map((rule) => keep(rule, listeners)), ...unread];
-      await saveState(paths.state, kept);
-      rulesCopy.remember(kept);
+      const stored = [...rules.map((rule) => storedRule(rule, listeners)), ...unread];
+      await saveState(paths.state, stored);
+      rulesCopy.remember(stored);
     },
     observe: (src) => logConnections(log, src),
   });
@@ -141,6 +141,6 @@ export function assemble({
 }
 
 /** A rule as the state dir and the keeper have it. */
-export function keep({ src, dst }: RuleSpec, listeners: Listeners): StoredRule {
+export function storedRule({ src, dst }: RuleSpec, listeners: Listeners): StoredRule {
   return { src: textOf(src), dst: textOf(dst), port: listeners.chosenPort(src) };
 }

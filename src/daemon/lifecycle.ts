@@ -25,7 +25,7 @@ export class Lifecycle {
     return this.#phase;
   }
 
-  /** Clients find this process in the state dir, with its rules: those it serves, and those it keeps. */
+  /** Clients find this process in the state dir, with its rules: those it serves, and those that are only stored. */
   get isServing(): boolean {
     return this.#phase === 'serving' || this.#phase === 'restarting';
   }

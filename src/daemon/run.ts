@@ -5,7 +5,7 @@ import type { GenerationReport } from '../control/shapes.ts';
 import { statePaths } from '../control/paths.ts';
 import type { RequestHandler } from '../control/server.ts';
 import { makeStateDir } from '../control/state-dir.ts';
-import { assemble, keep } from './assemble.ts';
+import { assemble, storedRule } from './assemble.ts';
 import { moveSocketName } from './handover/move.ts';
 import { takeOverAlone, reservePlaces, receiveConnections } from './handover/take-over.ts';
 import { detectLauncher } from './detect-launcher.ts';
@@ -71,7 +71,7 @@ async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Sup
   shareStateDir(paths.dir, group);
   const listeners = new Listeners({ env: options.env, handover: launcher.handover, supervisor });
   const lock = findLock({ paths, launcher, listeners });
-  supervisor.keep(storeNames.lock, lock.fd);
+  supervisor.store(storeNames.lock, lock.fd);
   attempt(() => removeLeftovers(paths));
   const generation = (launcher.handover?.generation ?? 0) + 1;
   const output = outputOf(options.logPlace, { paths, launcher, listeners });
@@ -87,7 +87,7 @@ async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Sup
     );
 
   if (options.noKeeperBecause !== null)
-    tell(
+    warn(
       service,
       launcher,
       `no keeper, so that the pid changes with a restart and a crash is not repaired: ${options.noKeeperBecause}`,
@@ -100,19 +100,22 @@ async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Sup
     trimmer.disturb();
     return handleRequest(service, request, context);
   };
-  const control = await openControlSocket({ paths, group, kept: listeners.takeControl(), handle, onError: logError });
+  const control = await openControlSocket({ paths, group, stored: listeners.takeControl(), handle, onError: logError });
   const { stopByKeeper } = listenToSignals(service, { onSignal: options.onSignal, logFile, logError });
   let hasFailed = false;
   try {
     if (launcher.handover) checkStateFormat(paths.state);
-    service.endedGenerations.hold();
+    service.endedGenerations.defer();
     let older: readonly GenerationReport[] = [];
     if (launcher.handover) adoptRules(service, launcher.handover);
     else
       older = await restoreRules(service, supervisor.reason ? [] : readGivenRules(options.env), (note) =>
-        tell(service, launcher, note),
+        warn(service, launcher, note),
       );
-    service.rulesCopy.remember([...service.forwarder.specs.map((spec) => keep(spec, listeners)), ...service.unread]);
+    service.rulesCopy.remember([
+      ...service.forwarder.specs.map((spec) => storedRule(spec, listeners)),
+      ...service.unread,
+    ]);
     service.certificates.lookAtAll();
     listeners.dropUnused();
     const moveSocket = listeners.net.extras.find(({ name }) => name === moveSocketName)?.fd ?? null;
@@ -130,7 +133,7 @@ async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Sup
     }
     service.takeOver = () => {
       // Before clients come there: the keeper must not hold the socket of a daemon that they no longer reach.
-      supervisor.keep(storeNames.control, control.fd);
+      supervisor.store(storeNames.control, control.fd);
       control.takeOver();
       troubles.attempt('the pid file cannot be written', () =>
         writePidFile(paths.pid, supervisor.keeper?.pid ?? process.pid),
@@ -179,7 +182,7 @@ async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Sup
   } catch (error) {
     hasFailed = true;
     log.error({ error: errorMessage(error) }, 'cannot serve');
-    // A successor that fails must leave the predecessor what is its own: paths, and what its supervisor keeps.
+    // A successor that fails must leave the predecessor what is its own: paths, and what its supervisor has stored.
     if (launcher.handover) listeners.abandon();
     await service.forwarder.stopAll(new GraceError('the daemon could not start'));
     throw error;
@@ -218,7 +221,7 @@ function nameProcess(): void {
   if (hasLinuxCalls) setThreadName('grace');
 }
 
-function tell(service: Service, launcher: Launcher, note: string): void {
+function warn(service: Service, launcher: Launcher, note: string): void {
   service.log.warn(note);
   // Where the log is what the one who started it reads, once is enough, and in its form.
   if (launcher.kind !== 'foreground' || service.logOutput.kind === 'file') launcher.note(note);

@@ -6,11 +6,11 @@ import { describeError } from '../sys/system-error.ts';
  */
 export class Troubles {
   readonly #texts = new Map<string, string>();
-  readonly #tell: (text: string) => void;
+  readonly #report: (text: string) => void;
 
-  /** `tell` hears of each trouble once. */
-  constructor(tell: (text: string) => void) {
-    this.#tell = tell;
+  /** `report` hears of each trouble once. */
+  constructor(report: (text: string) => void) {
+    this.#report = report;
   }
 
   /** A sentence each, in the order in which they came. */
@@ -31,6 +31,6 @@ export class Troubles {
   add(what: string, text: string): void {
     const isNews = this.#texts.get(what) !== text;
     this.#texts.set(what, text);
-    if (isNews) this.#tell(text);
+    if (isNews) this.#report(text);
   }
 }

@@ -8,7 +8,7 @@ const units = new Map([
 ]);
 
 /** Longest duration, in ms: what the runtimes' timers can hold, nearly 25 days; setTimeout fires at once for anything longer. */
-export const longestDurationMs = 2 ** 31 - 1;
+export const maxDurationMs = 2 ** 31 - 1;
 
 const amount = String.raw`([0-9]+|[0-9]*\.[0-9]+)`;
 const bare = new RegExp(`^${amount}$`);

@@ -2,7 +2,7 @@
 import { isIP } from 'node:net';
 import { hostProblem, withoutBrackets } from './address.ts';
 import { type Reader, refusal } from './arguments.ts';
-import { longestDurationMs, parseDuration } from './duration.ts';
+import { maxDurationMs, parseDuration } from './duration.ts';
 
 /** A whole number in ASCII digits, nothing else. */
 export function integer({ min, max }: { min: number; max: number }): Reader<number> {
@@ -30,14 +30,14 @@ export const descriptor = integer({ min: 0, max: maxInt });
 /** How many of something: a C int, at least one. */
 export const count = integer({ min: 1, max: maxInt });
 /** Seconds; as many as a timer can hold. */
-export const timeoutSeconds = integer({ min: 1, max: Math.floor(longestDurationMs / 1000) });
+export const timeoutSeconds = integer({ min: 1, max: Math.floor(maxDurationMs / 1000) });
 
 /** Milliseconds of a duration longer than nothing. */
 export const duration: Reader<number> = (value) => {
   const ms = parseDuration(value.text);
   if (ms === null) throw refusal(value, 'is not a duration (use 500ms, 30s, 5m, 2h or a number of seconds)');
   if (ms === 0) throw refusal(value, 'is no time at all');
-  if (ms > longestDurationMs) throw refusal(value, 'is out of range (at most 596h)');
+  if (ms > maxDurationMs) throw refusal(value, 'is out of range (at most 596h)');
   return ms;
 };
 

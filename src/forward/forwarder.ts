@@ -11,19 +11,20 @@ import { Adoption } from './adoption.ts';
 import type { Destination, DestinationSpec } from './destination.ts';
 import { Draining } from './draining.ts';
 import { Gate } from './gate.ts';
-import { holdRules } from './held.ts';
-import type { Held } from './held.ts';
+
 import { RuleOpener } from './opener.ts';
 import type { ForwarderOptions } from './options.ts';
 import { redescribe } from './redescribe.ts';
 import { Restoration } from './restoration.ts';
+import { standStill } from './standstill.ts';
+import type { Standstill } from './standstill.ts';
 import { Rule } from './rule.ts';
 import type { RuleSpec, SourceSpec } from './rule.ts';
 import { RuleTable, alreadyForwarded } from './table.ts';
 import type { BrokenRule, DestinationView } from './table.ts';
 import { Transactions } from './transactions.ts';
 
-/** All rules of a daemon, and how they are changed: started, switched, stopped, held. */
+/** All rules of a daemon, and how they are changed: started, switched, stopped. */
 export class Forwarder {
   readonly adoption: Adoption;
   readonly restoration: Restoration;
@@ -219,8 +220,8 @@ export class Forwarder {
   }
 
   /** Hold changes back while a successor is made from the snapshot of all rules. Rejects with the signal's reason. */
-  hold(options: { signal?: AbortSignal } = {}): Promise<Held> {
-    return holdRules(
+  standStill(options: { signal?: AbortSignal } = {}): Promise<Standstill> {
+    return standStill(
       {
         gate: this.#gate,
         table: this.#table,

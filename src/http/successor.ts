@@ -34,11 +34,11 @@ export type Successors = {
   ended(): Promise<void>;
 };
 
-type Candidate = { child: ChildProcess; notice: ServingNotice };
+type Successor = { child: ChildProcess; notice: ServingNotice };
 
 /** One successor at a time: a request while one starts is answered with that one. */
 export function makeSuccessors({ net, preStartProcess, startTimeout }: SuccessorOptions): Successors {
-  let candidate: Candidate | null = null;
+  let successor: Successor | null = null;
   let starting: Promise<void> | null = null;
   let ended: Promise<unknown> = Promise.resolve();
   const released = new AbortController();
@@ -51,11 +51,11 @@ export function makeSuccessors({ net, preStartProcess, startTimeout }: Successor
     const notice = openServingNotice();
     try {
       const child = await net.startProcess({ notice });
-      candidate = { child, notice };
+      successor = { child, notice };
       if (released.signal.aborted) ended = kill(child);
       else await untilEnd(child);
     } finally {
-      if (!released.signal.aborted) candidate = null;
+      if (!released.signal.aborted) successor = null;
       notice.close();
     }
   };
@@ -92,11 +92,11 @@ export function makeSuccessors({ net, preStartProcess, startTimeout }: Successor
       return starting;
     },
     release() {
-      const serves = candidate !== null && isRunning(candidate.child) && candidate.notice.hasCome();
+      const serves = successor !== null && isRunning(successor.child) && successor.notice.hasCome();
       released.abort();
-      if (candidate === null) return null;
-      if (serves) return candidate.child.pid ?? null;
-      ended = kill(candidate.child);
+      if (successor === null) return null;
+      if (serves) return successor.child.pid ?? null;
+      ended = kill(successor.child);
       return null;
     },
     async ended() {

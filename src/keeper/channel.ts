@@ -206,18 +206,18 @@ export class Channel<Said, Heard> {
     this.#drain();
     const lines = `${this.#line}${text.replaceAll('\0', '')}`.split('\n');
     this.#line = lines.pop() ?? '';
-    for (const line of lines) if (this.#isOpen) this.#tell(line, []);
+    for (const line of lines) if (this.#isOpen) this.#deliver(line, []);
   }
 
   #drain(): void {
     this.#collect();
     for (let received = this.#inbox.shift(); received; received = this.#inbox.shift()) {
-      this.#tell(new TextDecoder().decode(received.data), received.fds);
+      this.#deliver(new TextDecoder().decode(received.data), received.fds);
     }
   }
 
   /** A handler that throws is a mistake, and one for whoever hears of those that nobody has caught: the next message, and the end, are told all the same. */
-  #tell(text: string, fds: number[]): void {
+  #deliver(text: string, fds: number[]): void {
     try {
       this.#events.onMessage(JSON.parse(text) as Heard, fds);
     } catch (error) {

@@ -19,7 +19,7 @@ export type DownloadOptions = {
   onBytes?: ((received: number, announced: number | null) => void) | undefined;
 };
 
-const mostRedirects = 5;
+const maxRedirects = 5;
 
 /** There is no such file on the server. */
 export class NotFoundError extends GraceError {}
@@ -80,7 +80,7 @@ async function download(
 
 async function followRedirects(start: URL, signal: AbortSignal): Promise<Response> {
   let url = start;
-  for (let redirects = 0; redirects <= mostRedirects; redirects++) {
+  for (let redirects = 0; redirects <= maxRedirects; redirects++) {
     const response = await fetch(url, { redirect: 'manual', signal, headers: { 'accept-encoding': 'identity' } });
     const location = response.headers.get('location');
     if (response.status >= 300 && response.status < 400 && location !== null) {
@@ -96,7 +96,7 @@ async function followRedirects(start: URL, signal: AbortSignal): Promise<Respons
     if (response.status === 404 || response.status === 410) throw new NotFoundError(`there is no ${start}`);
     throw new GraceError(`the server answered ${response.status} ${response.statusText}`.trim());
   }
-  throw new GraceError(`more than ${mostRedirects} redirects`);
+  throw new GraceError(`more than ${maxRedirects} redirects`);
 }
 
 async function* bounded(

@@ -231,15 +231,15 @@ test('a rule that cannot be served stays stored, and can be stopped', async () =
   assert.equal(forwarder.hasRules, false);
 });
 
-test('changes wait while rules are held, and fail with the reason when they are handed over', async () => {
+test('changes wait while rules stand still, and fail with the reason when they are handed over', async () => {
   const { forwarder, table, connect } = setUp();
   const spec = rule('tcp:9000', a);
   await forwarder.start(spec);
   connect(spec);
-  const held = await forwarder.hold();
+  const standstill = await forwarder.standStill();
   const started = assert.rejects(forwarder.start(rule('tcp:9001', a)), /replaced/);
-  await held.pause();
-  held.handOver(new GraceError('replaced'));
+  await standstill.pause();
+  standstill.handOver(new GraceError('replaced'));
   await started;
   assert.deepEqual(table(), [[a, 1, false]]);
 });
@@ -248,11 +248,11 @@ test('a forwarder whose successor failed accepts again, and changes that waited 
   const { forwarder, connect } = setUp();
   const spec = rule('tcp:9000', a);
   await forwarder.start(spec);
-  const held = await forwarder.hold();
+  const standstill = await forwarder.standStill();
   const started = forwarder.start(rule('tcp:9001', a));
-  await held.pause();
+  await standstill.pause();
   assert.throws(() => connect(spec), /nobody accepts/);
-  held.resume();
+  standstill.resume();
   assert.equal(await started, true);
   connect(spec);
 });
@@ -331,15 +331,15 @@ test('what is stored is as it was when a rule that was stored cannot be served a
   );
 });
 
-test('rules that cannot be held in time go on changing', async () => {
+test('rules that cannot stand still in time go on changing', async () => {
   const opening = Promise.withResolvers<Listener>();
   const { forwarder } = setUp({ open: () => opening.promise });
   const first = forwarder.start(rule('tcp:9000', a));
   const late = new AbortController();
-  const held = assert.rejects(forwarder.hold({ signal: late.signal }), /time is up/);
+  const standstill = assert.rejects(forwarder.standStill({ signal: late.signal }), /time is up/);
   const second = forwarder.start(rule('tcp:9001', a));
   late.abort(new GraceError('time is up'));
-  await held;
+  await standstill;
   opening.resolve(fakeListener());
   assert.deepEqual(await Promise.all([first, second]), [true, true]);
 });

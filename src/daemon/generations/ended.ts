@@ -5,11 +5,11 @@
 import type { GenerationReport } from '../../control/shapes.ts';
 import type { Adoption } from '../../forward/adoption.ts';
 
-/** The counts of processes of this daemon that have ended, added to the rules' own; held back while a restart decides who counts them. */
+/** The counts of processes of this daemon that have ended, added to the rules' own; put off while a restart decides who counts them. */
 export class EndedGenerations {
   readonly #adoption: Pick<Adoption, 'add'>;
   readonly #counted = new Set<string>();
-  #held: GenerationReport[] | null = null;
+  #deferred: GenerationReport[] | null = null;
 
   constructor(adoption: Pick<Adoption, 'add'>) {
     this.#adoption = adoption;
@@ -17,25 +17,25 @@ export class EndedGenerations {
 
   /** A generation has ended; this is the last that it said. */
   ended(report: GenerationReport): void {
-    if (this.#held) this.#held.push(report);
+    if (this.#deferred) this.#deferred.push(report);
     else this.#count(report);
   }
 
   /** Count nothing for the time being: it is not decided which process does. */
-  hold(): void {
-    this.#held ??= [];
+  defer(): void {
+    this.#deferred ??= [];
   }
 
   /** Those that ended since `hold`. */
-  get held(): readonly GenerationReport[] {
-    return this.#held ?? [];
+  get deferred(): readonly GenerationReport[] {
+    return this.#deferred ?? [];
   }
 
   /** This process counts them, and what ended meanwhile. */
   resume(): void {
-    const held = this.#held ?? [];
-    this.#held = null;
-    for (const report of held) this.#count(report);
+    const deferred = this.#deferred ?? [];
+    this.#deferred = null;
+    for (const report of deferred) this.#count(report);
   }
 
   #count(report: GenerationReport): void {

@@ -8,7 +8,7 @@ import { callOnce } from '../../control/client.ts';
 import type { GenerationReport } from '../../control/shapes.ts';
 import { generationPid } from '../../control/paths.ts';
 import type { StatePaths } from '../../control/paths.ts';
-import { longestDurationMs } from '../../endpoint/duration.ts';
+import { maxDurationMs } from '../../endpoint/duration.ts';
 import { within } from '../../waiting.ts';
 import { GraceError } from '../../error.ts';
 import { isNoDaemon } from '../../kinds.ts';
@@ -89,7 +89,7 @@ export class Generations {
       [...this.#following.keys()].map(async (pid) => {
         const request = { command: 'generation-stop' as const, timeoutMs, ...(srcKey === undefined ? {} : { srcKey }) };
         try {
-          const signal = AbortSignal.timeout(Math.min(timeoutMs + stopExtraMs, longestDurationMs));
+          const signal = AbortSignal.timeout(Math.min(timeoutMs + stopExtraMs, maxDurationMs));
           return (await callOnce(this.#paths.generationSocket(pid), request, { signal }, this.#paths.dir)).closed;
         } catch (error) {
           if (error instanceof GraceError) return 0; // it ended by itself, with no connection left

@@ -21,7 +21,7 @@ import type { StoredRule } from '../state/rules-file.ts';
 export type HandedRule = {
   src: EndpointText;
   dst: EndpointText;
-  /** Index of its listener in the inherited ones; null for a rule that is kept but not served. */
+  /** Index of its listener in the inherited ones; null for a rule that is stored but not served. */
   listener: number | null;
   bytesIn: number;
   bytesOut: number;

@@ -83,7 +83,7 @@ export async function moveOut(
       const [bytesIn, bytesOut] = [stats.bytesIn + (before?.bytesIn ?? 0), stats.bytesOut + (before?.bytesOut ?? 0)];
       return { src: textOf(src), dst: textOf(destination.spec), since: destination.since, bytesIn, bytesOut };
     });
-    channel.send({ moved: { totals, ended: [...(endedGenerations?.held ?? [])] } });
+    channel.send({ moved: { totals, ended: [...(endedGenerations?.deferred ?? [])] } });
     const value = await withinTime(batchTimeoutMs, channel.receive());
     const answer = value === null ? null : readMoveAnswer(value);
     if (answer !== null && 'counted' in answer) handOverTotals({ movable, totals, told, known: answer.known });

@@ -1,7 +1,7 @@
 import type { Request, Result } from '../../control/messages.ts';
 import { MovedError } from '../../control/server.ts';
 import { GraceError, errorMessage } from '../../error.ts';
-import type { Held } from '../../forward/held.ts';
+import type { Standstill } from '../../forward/standstill.ts';
 import type { DestinationView } from '../../forward/table.ts';
 import { takeOverSocketPath } from '../../net/unix-path.ts';
 import { describeError } from '../../sys/system-error.ts';
@@ -29,26 +29,29 @@ export async function replaceDaemon(
   state.begin((why) => deadline.cancel(why));
   log.info({ exec: exec.file }, 'restarting');
   const deadline = new Deadline(timeoutMs);
-  let held: Held | null = null;
+  let standstill: Standstill | null = null;
   let isPaused = false;
   let successor: Successor | null = null;
   let ready: ReadyMessage['ready'];
   try {
     supervisor.restarting({ timeoutMs });
-    held = await deadline.bound(forwarder.hold(deadline), 'a change of the rules that is under way did not end');
+    standstill = await deadline.bound(
+      forwarder.standStill(deadline),
+      'a change of the rules that is under way did not end',
+    );
     const { handover, listeners, told } = takeSnapshot(service);
     successor = await Successor.start(exec, service, listeners);
     successor.send({ handover });
     ({ ready } = await deadline.bound(successor.receive('ready'), 'the new process did not come up'));
     state.endCancelling();
     isPaused = true;
-    await deadline.bound(held.pause(), 'accepting did not stop');
+    await deadline.bound(standstill.pause(), 'accepting did not stop');
     handOver(service, told);
     successor.send(goMessage(service));
     await deadline.bound(successor.receive('serving'), 'the new process did not take over');
   } catch (error) {
     await successor?.end();
-    rollback(service, held, { isPaused });
+    rollback(service, standstill, { isPaused });
     log.error(
       { error: errorMessage(error), hint: error instanceof GraceError ? error.hint : undefined },
       'restart failed; going on as before',
@@ -60,20 +63,20 @@ export async function replaceDaemon(
     state.endCancelling();
     deadline.clear();
   }
-  return await release(service, { held, successor, ready });
+  return await release(service, { standstill, successor, ready });
 }
 
 /** The restart came to nothing: everything as it was. */
-function rollback(service: Service, held: Held | null, { isPaused }: { isPaused: boolean }): void {
+function rollback(service: Service, standstill: Standstill | null, { isPaused }: { isPaused: boolean }): void {
   const { forwarder, supervisor, log, endedGenerations } = service;
   for (const { destination, ...bytes } of service.handover.rollback()) destination.add(bytes);
   endedGenerations.resume();
   try {
-    if (held && isPaused) {
-      held.resume();
+    if (standstill && isPaused) {
+      standstill.resume();
       for (const { listener } of forwarder.rules) takeOverSocketPath(listener);
       service.takeOver();
-    } else held?.release();
+    } else standstill?.release();
   } catch (error) {
     log.error({ error: errorMessage(error) }, 'not everything is as it was before the restart');
   }
@@ -82,7 +85,7 @@ function rollback(service: Service, held: Held | null, { isPaused }: { isPaused:
 
 /** From here on nothing that is counted here is counted by the successor too. */
 function handOver(service: Service, told: HandedCounters): void {
-  service.endedGenerations.hold();
+  service.endedGenerations.defer();
   service.handover.handOver({ told, views: service.forwarder.views().filter(({ listener }) => listener !== null) });
   for (const { destination, ...bytes } of told) destination.handOver(bytes);
 }
@@ -96,15 +99,15 @@ function goMessage({ forwarder, generations }: Service): GoMessage {
   };
 }
 
-type Replaced = { held: Held; successor: Successor; ready: ReadyMessage['ready'] };
+type Replaced = { standstill: Standstill; successor: Successor; ready: ReadyMessage['ready'] };
 
 /** The successor serves, and there is no way back: whatever goes wrong here must not touch what is its own now. */
-async function release(service: Service, { held, successor, ready }: Replaced): Promise<Result<'restart'>> {
+async function release(service: Service, { standstill, successor, ready }: Replaced): Promise<Result<'restart'>> {
   const { forwarder, generations, log, supervisor } = service;
   service.handover.replaced();
   service.rulesCopy.forget(); // the successor has left its own
   const movable = forwarder.views().filter(({ listener }) => listener !== null);
-  held.handOver(new MovedError('this daemon was replaced by a newer one'));
+  standstill.handOver(new MovedError('this daemon was replaced by a newer one'));
   service.lock.release();
   try {
     supervisor.replaced({ pid: ready.pid, isStopping: service.handover.isStopWanted });

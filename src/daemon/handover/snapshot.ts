@@ -7,7 +7,7 @@ import type { HandedCounters } from './state.ts';
 
 /** What the successor needs to go on, and the listeners in the order in which it inherits them. */
 export function takeSnapshot(service: Service): { handover: Handover; listeners: Listener[]; told: HandedCounters } {
-  const sockets = service.listeners.given;
+  const sockets = service.listeners.inherited;
   const listeners: Listener[] = sockets.map(({ listener }) => listener);
   const indexOf = (listener: Listener): number => {
     const known = listeners.indexOf(listener);

@@ -1,9 +1,9 @@
-/** The listeners of the daemon: opened for rules, or given to its first generation by init. */
+/** The listeners of the daemon: opened for rules, or inherited from init by its first generation. */
 import { chmodSync } from 'node:fs';
 import type { Handover } from '../handover/messages.ts';
 import { takeAll, bareListeners } from './found.ts';
 import { alreadyUsed, chooseSocket, isMeant } from './inherited-sockets.ts';
-import type { GivenSocket } from './inherited-sockets.ts';
+import type { InheritedSocket } from './inherited-sockets.ts';
 import { limitHint, mustLeaveRoom } from './limits.ts';
 import { isListenerName, listenerName } from './name.ts';
 import { isAt, plain, isPortChosen, listenSpec } from './spec.ts';
@@ -32,16 +32,16 @@ export const consoleName = 'grace-console';
 /** Every listener of this daemon, by what it was opened for; a supervisor has copies of them. */
 export class Listeners {
   readonly net: Net;
-  /** Every socket that was given, whether a rule uses it or not; they are handed on as long as the daemon lives. */
-  readonly given: GivenSocket[];
+  /** Every inherited socket, whether a rule uses it or not; they are handed on as long as the daemon lives. */
+  readonly inherited: InheritedSocket[];
   readonly turnedAway = new UnusedSockets();
-  readonly #inherited: readonly Listener[];
+  readonly #passed: readonly Listener[];
   readonly #supervisor: Supervisor;
   /** What an earlier daemon listened on before it crashed, by name; waits for its rule. */
   #lockFd: number | null = null;
   #rulesCopy: StoredRule[] | null = null;
-  readonly #kept = new Map<string, Listener>();
-  /** The rules that were kept have their sockets. */
+  readonly #stored = new Map<string, Listener>();
+  /** The stored rules have their sockets. */
   #isSettled = false;
   #isLeaving = false;
   #isAbandoned = false;
@@ -58,27 +58,28 @@ export class Listeners {
     const listeners = takeAll(this.net);
     // Now, before this process opens any of its own.
     this.#bare = handover ? new Set() : bareListeners(listeners);
-    this.#inherited = handover ? listeners : [];
-    this.given = handover
+    this.#passed = handover ? listeners : [];
+    this.inherited = handover
       ? handover.sockets.map(({ listener, fd, index, name }) => ({ listener: this.#at(listener), fd, index, name }))
       : [];
     if (!handover) {
       for (const listener of listeners)
         this.#sort(listener, { fd: listener.fd, index: listener.fd - LISTEN_FDS_START, name: listener.name });
-      this.#takeKept();
+      this.#takeStored();
     }
-    for (const socket of this.given)
-      supervisor.keep(storeNames.inherited(socket), socket.listener.fd, { isHeld: true });
+    for (const socket of this.inherited)
+      supervisor.store(storeNames.inherited(socket), socket.listener.fd, { isStored: true });
   }
 
   /** Of what systemd passes, some is what an earlier daemon put into its store. */
-  #sort(listener: Listener, given: Omit<GivenSocket, 'listener'>): void {
-    if (isListenerName(listener.name) || listener.name === storeNames.control) this.#kept.set(listener.name, listener);
-    else this.given.push({ listener, ...given });
+  #sort(listener: Listener, place: Omit<InheritedSocket, 'listener'>): void {
+    if (isListenerName(listener.name) || listener.name === storeNames.control)
+      this.#stored.set(listener.name, listener);
+    else this.inherited.push({ listener, ...place });
   }
 
-  #takeKept(): void {
-    for (const [name, fd] of this.#supervisor.takeKept()) {
+  #takeStored(): void {
+    for (const [name, fd] of this.#supervisor.takeStored()) {
       if (isRulesCopy(name)) {
         this.#rulesCopy ??= readRulesCopy(fd);
         this.#supervisor.forget(name);
@@ -88,10 +89,10 @@ export class Listeners {
         this.#lockFd = fd;
         continue;
       }
-      const given = parseInherited(name);
-      const listener = adoptFd(fd, { name: given?.name ?? name });
-      if (given) this.given.push({ listener, ...given });
-      else this.#kept.set(name, listener);
+      const inherited = parseInherited(name);
+      const listener = adoptFd(fd, { name: inherited?.name ?? name });
+      if (inherited) this.inherited.push({ listener, ...inherited });
+      else this.#stored.set(name, listener);
     }
   }
 
@@ -102,20 +103,20 @@ export class Listeners {
 
   /** The control socket of a daemon that crashed, whose clients wait in its queue; null without one. */
   takeControl(): Listener | null {
-    const listener = this.#kept.get(storeNames.control) ?? null;
-    this.#kept.delete(storeNames.control);
+    const listener = this.#stored.get(storeNames.control) ?? null;
+    this.#stored.delete(storeNames.control);
     return listener;
   }
 
-  /** Close what was kept for rules that there are no more. To be called when all rules have been served that can be. */
+  /** Close what was stored for rules that there are no more. To be called when all rules have been served that can be. */
   dropUnused(): void {
     this.#isSettled = true;
-    for (const [name, listener] of this.#kept) {
+    for (const [name, listener] of this.#stored) {
       this.#supervisor.forget(name);
       removeSocketPath(listener);
       listener.close();
     }
-    this.#kept.clear();
+    this.#stored.clear();
   }
 
   /** From now on what is closed stays with the supervisor, for the next daemon. */
@@ -129,20 +130,20 @@ export class Listeners {
   }
 
   /** The listener of a rule that was handed over. */
-  inherited(src: SourceSpec, index: number): Listener {
+  handedOver(src: SourceSpec, index: number): Listener {
     const listener = this.#at(index);
     this.#remember(src, listener);
-    if (!this.#isGiven(listener)) this.#supervisor.keep(listenerName(src), listener.fd, { isHeld: true });
+    if (!this.#isInherited(listener)) this.#supervisor.store(listenerName(src), listener.fd, { isStored: true });
     return listener;
   }
 
-  /** Descriptor of the lock that was handed over, or that the keeper held; null without one. */
+  /** Descriptor of the lock that was handed over, or that the keeper had; null without one. */
   get lockFd(): number | null {
     return this.net.extras.find(({ name }) => name === lockName)?.fd ?? this.#lockFd;
   }
 
   #at(index: number): Listener {
-    const listener = this.#inherited[index];
+    const listener = this.#passed[index];
     if (!listener) throw new GraceError(`the daemon that is to be replaced did not pass listener ${index}`);
     return listener;
   }
@@ -151,28 +152,28 @@ export class Listeners {
   async open(src: SourceSpec): Promise<Listener> {
     const endpoint = plain(src.endpoint);
     if (endpoint.type === 'systemd' || endpoint.type === 'fd') {
-      const given =
+      const inherited =
         endpoint.type === 'fd'
-          ? this.#giveFd(endpoint.fd)
-          : chooseSocket(endpoint, { given: this.given, users: this.#sources, mustBeOne: this.#isSettled });
-      this.turnedAway.release(given);
-      this.#remember(src, given);
-      return given;
+          ? this.#inheritedFd(endpoint.fd)
+          : chooseSocket(endpoint, { inherited: this.inherited, users: this.#sources, mustBeOne: this.#isSettled });
+      this.turnedAway.release(inherited);
+      this.#remember(src, inherited);
+      return inherited;
     }
     const spec = listenSpec(endpoint);
-    const kept = this.#takeFor(src, spec);
-    const listener = kept ?? (await this.#openWithRoom(src, spec));
+    const stored = this.#takeFor(src, spec);
+    const listener = stored ?? (await this.#openWithRoom(src, spec));
     this.#remember(src, listener);
-    this.#supervisor.keep(listenerName(src), listener.fd, { isHeld: kept?.name === listenerName(src) });
+    this.#supervisor.store(listenerName(src), listener.fd, { isStored: stored?.name === listenerName(src) });
     return listener;
   }
 
   /** The socket that an earlier daemon had for this source: by name, or by address if that one was of a version with other names. */
   #takeFor(src: SourceSpec, spec: ListenSpec): Listener | null {
     const wanted = listenerName(src);
-    const listener = this.#kept.get(wanted) ?? [...this.#kept.values()].find(({ address }) => isAt(address, spec));
+    const listener = this.#stored.get(wanted) ?? [...this.#stored.values()].find(({ address }) => isAt(address, spec));
     if (!listener) return null;
-    this.#kept.delete(listener.name);
+    this.#stored.delete(listener.name);
     if (listener.name !== wanted) this.#supervisor.forget(listener.name);
     return listener;
   }
@@ -229,10 +230,10 @@ export class Listeners {
     }
   }
 
-  /** Nobody listens there any more. A socket that was given stays, for a later rule. */
+  /** Nobody listens there any more. An inherited socket stays, for a later rule. */
   close(src: SourceSpec, listener: Listener): void {
     this.#sources.delete(listener);
-    if (this.#isGiven(listener)) return this.#isLeaving ? undefined : this.turnedAway.takeBack(listener);
+    if (this.#isInherited(listener)) return this.#isLeaving ? undefined : this.turnedAway.takeBack(listener);
     if (!this.#isLeaving && !this.#isAbandoned) {
       this.#supervisor.forget(listenerName(src));
       removeSocketPath(listener);
@@ -241,16 +242,16 @@ export class Listeners {
     listener.close();
   }
 
-  /** The rule has another in its place, which is kept under the same name. */
+  /** The rule has another in its place, which is stored under the same name. */
   discard(listener: Listener): void {
     this.#sources.delete(listener);
     refuse(listener);
     listener.close();
   }
 
-  /** Why clients cannot find a listener any more, or null. One that was given is the giver's to look after. */
+  /** Why clients cannot find a listener any more, or null. An inherited one is for whoever opened it to look after. */
   whyLost(listener: Listener): string | null {
-    return this.#isGiven(listener) ? null : whyPathIsLost(listener);
+    return this.#isInherited(listener) ? null : whyPathIsLost(listener);
   }
 
   /** A listener goes on under another description. Throws GraceError for what a socket that is open cannot change. */
@@ -269,13 +270,13 @@ export class Listeners {
       listenSocket(listener.fd, after.backlog);
     }
     this.#sources.set(listener, to.typed);
-    if (this.#isGiven(listener)) return;
-    this.#supervisor.keep(listenerName(to), listener.fd, { isHeld: false });
+    if (this.#isInherited(listener)) return;
+    this.#supervisor.store(listenerName(to), listener.fd, { isStored: false });
     this.#supervisor.forget(listenerName(from));
   }
 
-  #isGiven(listener: Listener): boolean {
-    return this.given.some((socket) => socket.listener === listener);
+  #isInherited(listener: Listener): boolean {
+    return this.inherited.some((socket) => socket.listener === listener);
   }
 
   /** The port that the system chose for a source with `port 0`; undefined for any other. */
@@ -295,17 +296,17 @@ export class Listeners {
   }
 
   /** Sockets of the protocol that no rule uses; one that could not be served yet counts. */
-  unused(waiting: readonly SourceSpec[]): GivenSocket[] {
+  unused(waiting: readonly SourceSpec[]): InheritedSocket[] {
     const endpoints = waiting.map(({ endpoint }) => plain(endpoint));
-    const isAwaited = (socket: GivenSocket) =>
+    const isAwaited = (socket: InheritedSocket) =>
       endpoints.some((endpoint) => endpoint.type === 'systemd' && isMeant(endpoint, socket));
-    return this.given.filter(
+    return this.inherited.filter(
       (socket) => socket.index !== null && !this.#sources.has(socket.listener) && !isAwaited(socket),
     );
   }
 
-  #giveFd(fd: number): Listener {
-    const known = this.given.find((socket) => socket.fd === fd);
+  #inheritedFd(fd: number): Listener {
+    const known = this.inherited.find((socket) => socket.fd === fd);
     if (known && this.#sources.has(known.listener))
       throw alreadyUsed(`descriptor ${fd}`, this.#sources.get(known.listener));
     if (known) return known.listener;
@@ -314,7 +315,7 @@ export class Listeners {
         hint: 'pass it to: grace daemon',
       });
     const listener = adoptFd(fd, { name: `fd-${fd}` });
-    this.given.push({ listener, fd, index: null, name: listener.name });
+    this.inherited.push({ listener, fd, index: null, name: listener.name });
     return listener;
   }
 }

@@ -1,7 +1,7 @@
 import { createServer } from 'node:net';
 import type { Server } from 'node:net';
 import type { Listener } from '../../net/listener.ts';
-import type { GivenSocket } from './inherited-sockets.ts';
+import type { InheritedSocket } from './inherited-sockets.ts';
 
 /**
  * Sockets that were passed to the daemon and that no rule uses. They listen all the same, so clients
@@ -14,7 +14,7 @@ export class UnusedSockets {
   readonly #released = new Set<Listener>();
 
   /** Turn the clients of these away, and of no others. Returns those of which that is new. */
-  set(sockets: readonly GivenSocket[]): GivenSocket[] {
+  set(sockets: readonly InheritedSocket[]): InheritedSocket[] {
     const listeners = sockets.map(({ listener }) => listener);
     for (const listener of this.#servers.keys()) if (!listeners.includes(listener)) this.#stop(listener);
     this.#released.clear();

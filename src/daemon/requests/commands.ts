@@ -34,7 +34,7 @@ const handlers: { [C in Command]: Handler<C> } = {
   stop: whenSettled((service, request, context) =>
     request.src
       ? stopRule(service, request.src, request, context)
-      : tellWhile(stopDaemon(service, request), { service, srcKey: null, progress: context.progress }),
+      : reportWhile(stopDaemon(service, request), { service, srcKey: null, progress: context.progress }),
   ),
   restart: whenSettled(restart),
   status: whenSettled(status),
@@ -104,7 +104,7 @@ function stoppingError(): GraceError {
 
 async function ls(service: Service, request: Request<'ls'>): Promise<Result<'ls'>> {
   await service.generations.refresh();
-  service.counters.keep(); // what somebody has seen does not go back at a crash
+  service.counters.write(); // what somebody has seen does not go back at a crash
   return { rows: rowsOf(service, request) };
 }
 
@@ -227,7 +227,7 @@ async function stopRule(
   { timeoutMs }: Request<'stop'>,
   { progress }: RequestContext<'stop'>,
 ): Promise<Result<'stop'>> {
-  // Its rules are not forwarded any more, and kept: none of them can be taken away now.
+  // Its rules are not forwarded any more, and stored: none of them can be taken away now.
   mustNotStop(service);
   const src = sourceIn(service, text);
   const destinations = await service.forwarder.stop(src);
@@ -237,23 +237,23 @@ async function stopRule(
     drain(destinations, timeoutMs),
     service.generations.stop({ srcKey: src.key, timeoutMs }),
   ]);
-  const [own, older] = await tellWhile(drained, { service, srcKey: src.key, progress });
+  const [own, older] = await reportWhile(drained, { service, srcKey: src.key, progress });
   return { closed: own + older, pids: [] };
 }
 
-type TellOptions = { service: Service; srcKey: string | null; progress: RequestContext<'stop'>['progress'] };
+type ReportOptions = { service: Service; srcKey: string | null; progress: RequestContext<'stop'>['progress'] };
 
 /** Say what is still waited for, at the start and at every change, until the work is done. */
-async function tellWhile<T>(work: Promise<T>, { service, srcKey, progress }: TellOptions): Promise<T> {
+async function reportWhile<T>(work: Promise<T>, { service, srcKey, progress }: ReportOptions): Promise<T> {
   const over = new AbortController();
-  const tell = async () => {
+  const report = async () => {
     for (;;) {
       const waiting = drainingRows(service, srcKey);
       if (waiting.length > 0) progress({ waiting });
       await service.changes.next(over.signal);
     }
   };
-  void tell().catch(() => {}); // the work is done
+  void report().catch(() => {}); // the work is done
   try {
     return await work;
   } finally {
@@ -261,7 +261,7 @@ async function tellWhile<T>(work: Promise<T>, { service, srcKey, progress }: Tel
   }
 }
 
-/** Stop every rule and every generation; the process ends when this is answered. The rules stay kept. */
+/** Stop every rule and every generation; the process ends when this is answered. The rules stay stored. */
 export async function stopDaemon(
   service: Service,
   { timeoutMs, announceMs = 0 }: { timeoutMs: number; announceMs?: number | undefined },

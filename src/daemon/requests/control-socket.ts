@@ -23,7 +23,7 @@ export type ControlSocketOptions = {
   /** Whose members may connect; null: nobody but this user and root. */
   group: number | null;
   /** The socket of a daemon that crashed; requests wait in its queue. Closed here, as if it was opened here. */
-  kept: Listener | null;
+  stored: Listener | null;
   handle: RequestHandler;
   onError: (error: unknown) => void;
 };
@@ -35,7 +35,7 @@ export type ControlSocketOptions = {
 export async function openControlSocket({
   paths,
   group,
-  kept,
+  stored,
   handle,
   onError,
 }: ControlSocketOptions): Promise<ControlSocket> {
@@ -44,7 +44,7 @@ export async function openControlSocket({
   try {
     rmSync(own, { force: true }); // of a process that had this pid and crashed
     listener =
-      (kept && adoptNames(kept, { paths, own })) ??
+      (stored && adoptNames(stored, { paths, own })) ??
       (await openListener(
         { kind: 'unix', path: own, mode: 0o600, backlog: 511, lockfile: false },
         { name: 'control' },
@@ -52,9 +52,9 @@ export async function openControlSocket({
     shareSocket(own, group);
   } catch (error) {
     // Clients of the daemon that crashed are answered all the same, and forwarding goes on in any case.
-    if (!kept?.isOpen) throw error;
+    if (!stored?.isOpen) throw error;
     // The state dir takes no new name (it is read-only, or full): the socket has the public one still, and keeps it.
-    return Object.assign(await serve(kept, { handle, onError }), { takeOver() {}, removeNames() {} });
+    return Object.assign(await serve(stored, { handle, onError }), { takeOver() {}, removeNames() {} });
   }
   const served = await serve(listener, { handle, onError });
   const { ino } = statSync(own);
@@ -94,10 +94,10 @@ async function serve(
 }
 
 /** Give the socket of a daemon that crashed this generation's name, in place of that one's. Null when it has no name left. */
-function adoptNames(kept: Listener, { paths, own }: { paths: StatePaths; own: string }): Listener | null {
+function adoptNames(stored: Listener, { paths, own }: { paths: StatePaths; own: string }): Listener | null {
   const stat = lstatSync(paths.socket, { throwIfNoEntry: false });
   if (!stat?.isSocket()) {
-    kept.close();
+    stored.close();
     return null;
   }
   linkSync(paths.socket, own);
@@ -105,7 +105,7 @@ function adoptNames(kept: Listener, { paths, own }: { paths: StatePaths; own: st
     const path = join(paths.dir, name);
     if (generationPid(name) !== null && path !== own && inodeAt(path) === stat.ino) rmSync(path, { force: true });
   }
-  return kept;
+  return stored;
 }
 
 function inodeAt(path: string): number | null {

@@ -16,10 +16,10 @@ import { loadCounters } from '../state/counters-file.ts';
 import { loadState, saveState } from '../state/rules-file.ts';
 import type { StoredRule, LoadedState } from '../state/rules-file.ts';
 
-/** First and longest pause before a kept rule that could not be served is tried again. */
+/** First and longest pause before a stored rule that could not be served is tried again. */
 const retryMs: PauseRange = { first: 500, max: 30_000 };
 
-/** Serve the kept rules. One that cannot be served now is told of, kept, and tried again. Returns what older generations had said when counters were last written down. */
+/** Serve the stored rules. One that cannot be served now is told of, stays stored, and is tried again. Returns what older generations had said when counters were last written down. */
 export async function restoreRules(
   service: Service,
   given: readonly GivenRule[],
@@ -30,25 +30,25 @@ export async function restoreRules(
   if (state.isPart)
     await saveState(service.paths.state, state.rules).catch((error: unknown) => note(errorMessage(error)));
   const counters = loadCounters(service.paths.counters);
-  for (const kept of await withGiven(service, state.rules, given)) {
-    const rule = tryToRead(service, kept, note);
+  for (const stored of await withGiven(service, state.rules, given)) {
+    const rule = tryToRead(service, stored, note);
     if (!rule) continue;
-    service.listeners.prefer(rule.src, kept.port);
+    service.listeners.prefer(rule.src, stored.port);
     const problem = await service.forwarder.restoration.restore(rule, counters.of(rule));
     if (problem) note(`cannot forward ${rule.src.typed} to ${rule.dst.typed} for now: ${problem.message}`);
   }
   return counters.generations;
 }
 
-/** The kept rules with those that the command line names, which are kept as well. A given one stands in place of a kept one on its address. */
+/** The stored rules with those that the command line names, which are stored as well. A given one stands in place of a stored one on its address. */
 async function withGiven(
   { paths }: Service,
-  kept: readonly StoredRule[],
+  stored: readonly StoredRule[],
   given: readonly GivenRule[],
 ): Promise<readonly StoredRule[]> {
-  if (given.length === 0) return kept;
+  if (given.length === 0) return stored;
   const taken = new Set(given.map((rule) => readRule(rule).src.listenKey));
-  const rules = [...kept.filter((rule) => !taken.has(placeOf(rule))), ...given];
+  const rules = [...stored.filter((rule) => !taken.has(placeOf(rule))), ...given];
   await saveState(paths.state, rules);
   return rules;
 }
@@ -77,12 +77,12 @@ function loadRules({ paths, listeners }: Service): LoadedState {
   }
 }
 
-/** A rule that this version does not understand is kept as it is, for one that does, and told of. */
-function tryToRead(service: Service, kept: StoredRule, note: (text: string) => void): RuleSpec | null {
+/** A rule that this version does not understand stays as it is, for one that does, and told of. */
+function tryToRead(service: Service, stored: StoredRule, note: (text: string) => void): RuleSpec | null {
   try {
-    return readRule(kept);
+    return readRule(stored);
   } catch (error) {
-    service.unread.push(kept);
+    service.unread.push(stored);
     note(`a rule in ${service.paths.state} is not served: ${errorMessage(error)}`);
     return null;
   }
@@ -100,7 +100,7 @@ export function adoptRules(service: Service, handover: Handover): void {
   for (const { rule, listener, src: _src, dst: _dst, ...carried } of rules) {
     if (listener === null)
       service.forwarder.restoration.addBroken(rule, new GraceError('it could not be served before the restart'));
-    else service.forwarder.adoption.adoptRule(rule, service.listeners.inherited(rule.src, listener), carried);
+    else service.forwarder.adoption.adoptRule(rule, service.listeners.handedOver(rule.src, listener), carried);
   }
 }
 

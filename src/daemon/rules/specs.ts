@@ -36,7 +36,7 @@ export function readRule({ src, dst }: { src: EndpointText; dst: EndpointText })
   return { src: readSource(src), dst: readTarget(dst) };
 }
 
-/** The text of an endpoint, as it is kept and handed over. */
+/** The text of an endpoint, as it is stored and handed over. */
 export function textOf({ typed, absolute, name }: EndpointText): EndpointText {
   return { typed, absolute, ...(name === undefined ? {} : { name }) };
 }

@@ -67,11 +67,11 @@ export class CountersWriter {
 
   constructor(options: CountersWriterOptions) {
     this.#options = options;
-    this.#timer = setInterval(() => this.keep(), periodMs).unref();
+    this.#timer = setInterval(() => this.write(), periodMs).unref();
   }
 
   /** Write down what has changed. Never throws. */
-  keep(): void {
+  write(): void {
     const { path, forwarder, generations, mayWrite } = this.#options;
     if (!mayWrite()) return;
     if (!this.#isStopping) this.#views = forwarder.views().filter(({ isCurrent }) => isCurrent);
@@ -89,14 +89,14 @@ export class CountersWriter {
     }
   }
 
-  /** The rules are about to go; they stay kept, and so do their counters. */
+  /** The rules are about to go; they stay stored, and so do their counters. */
   stopping(): void {
-    this.keep();
+    this.write();
     this.#isStopping = true;
   }
 
   close(): void {
     clearInterval(this.#timer);
-    this.keep();
+    this.write();
   }
 }

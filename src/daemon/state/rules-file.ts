@@ -7,7 +7,7 @@ import type { EndpointText } from '../../control/shapes.ts';
 import { GraceError, errorCode, errorMessage } from '../../error.ts';
 import { describeError } from '../../sys/system-error.ts';
 
-/** A rule as it is kept: its endpoints, and where it listened last (`port 0` keeps the port it got). */
+/** A rule as it is stored: its endpoints, and where it listened last (`port 0` keeps the port it got). */
 export type StoredRule = { src: EndpointText; dst: EndpointText; port?: number | undefined };
 
 /** Of the file; a version that cannot read one says so and leaves it alone. */
@@ -17,7 +17,7 @@ const stateFormat = 1;
 export const ruleSchema = v.object({ src: endpointText, dst: endpointText, port: v.optional(v.number()) });
 const stateSchema = v.object({ format: v.literal(stateFormat), rules: v.array(v.unknown()) });
 
-/** The rules that were kept. */
+/** The stored rules. */
 export type LoadedState = {
   rules: StoredRule[];
   /** What the user must be told, if anything. */ note: string | null;
@@ -26,7 +26,7 @@ export type LoadedState = {
 };
 
 /**
- * Read the kept rules. A file of which not all can be understood is kept under another name, which the
+ * Read the stored rules. A file of which not all can be understood is kept under another name, which the
  * note says, so that nothing overwrites it; the rules in it that can are read. Throws GraceError when
  * it cannot be read at all, or is of another version.
  */
@@ -116,7 +116,7 @@ function nameAside(path: string): string {
   return `${path}.damaged-${stamp}-${process.pid}`;
 }
 
-/** Replace the kept rules: written to a temporary file, forced to disk, renamed. Throws GraceError; the old file then stays. */
+/** Replace the stored rules: written to a temporary file, forced to disk, renamed. Throws GraceError; the old file then stays. */
 export async function saveState(path: string, rules: readonly StoredRule[]): Promise<void> {
   const half = `${path}.${process.pid}`;
   try {

@@ -60,7 +60,7 @@ export class RulesCopy {
       'grace-rules',
       Buffer.concat([Buffer.from(String(text.length).padStart(headSize, '0')), text]),
     );
-    this.#supervisor.keep(this.#name, this.#fd);
+    this.#supervisor.store(this.#name, this.#fd);
     if (before !== null) closeFd(before);
   }
 

@@ -26,8 +26,8 @@ type Keeper = { pid: number; version: string };
 export class KeeperSupervisor implements Supervisor {
   readonly #options: SupervisorOptions;
   /** What a keeper is to hold: this process's own descriptors by their names. */
-  readonly #held = new Map<string, number>();
-  readonly #kept: [string, number][] = [];
+  readonly #stored = new Map<string, number>();
+  readonly #found: [string, number][] = [];
   readonly #pings = new Map<number, () => void>();
   #events: SupervisorEvents | null = null;
   /** What the keeper said before anybody watched. */
@@ -67,24 +67,24 @@ export class KeeperSupervisor implements Supervisor {
 
   readonly keepsOverStop = false;
 
-  takeKept(): [name: string, fd: number][] {
-    return this.#kept.splice(0);
+  takeStored(): [name: string, fd: number][] {
+    return this.#found.splice(0);
   }
 
-  keep(name: string, fd: number, { isHeld = false }: { isHeld?: boolean } = {}): void {
-    this.#held.set(name, fd);
-    if (!isHeld) this.#sayOf(name);
+  store(name: string, fd: number, { isStored = false }: { isStored?: boolean } = {}): void {
+    this.#stored.set(name, fd);
+    if (!isStored) this.#sayOf(name);
   }
 
   forget(name: string): void {
-    this.#held.delete(name);
+    this.#stored.delete(name);
     this.#sayOf(name);
   }
 
   /** What is so when the keeper hears it: by then a rule may have been stopped, and its socket closed. */
   #sayOf(name: string): void {
     this.#link?.sendCurrent(() => {
-      const fd = this.#held.get(name);
+      const fd = this.#stored.get(name);
       return fd === undefined ? { message: { forget: [name] }, fds: [] } : { message: { keep: [name] }, fds: [fd] };
     });
   }
@@ -184,7 +184,7 @@ export class KeeperSupervisor implements Supervisor {
       if (socket !== null) closeFd(socket);
       closeChannelEnd(theirs);
     }
-    this.#open(ours).sendAll(this.#held, (names) => ({ keep: names }));
+    this.#open(ours).sendAll(this.#stored, (names) => ({ keep: names }));
     this.#sayServing();
   }
 
@@ -206,7 +206,7 @@ export class KeeperSupervisor implements Supervisor {
     if ('kept' in message) {
       for (const [index, name] of message.kept.entries()) {
         const fd = fds[index];
-        if (fd !== undefined) this.#kept.push([name, fd]);
+        if (fd !== undefined) this.#found.push([name, fd]);
       }
     } else if ('hello' in message) {
       const { pid, version, reason } = message.hello;

@@ -11,13 +11,13 @@ export type Supervisor = {
   readonly keeper: { pid: number; version: string } | null;
   /** Why this daemon was started in place of one that crashed; null when it was not. */
   readonly reason: string | null;
-  /** What an earlier daemon had kept, by name. The descriptors are the caller's. */
-  takeKept(): [name: string, fd: number][];
-  /** Have a copy of a descriptor held. `isHeld`: an earlier daemon has seen to it. */
-  keep(name: string, fd: number, options?: { isHeld?: boolean }): void;
+  /** What an earlier daemon had stored, by name. The descriptors are the caller's. */
+  takeStored(): [name: string, fd: number][];
+  /** Have a copy of a descriptor in the fd store. `isStored`: an earlier daemon has seen to it. */
+  store(name: string, fd: number, options?: { isStored?: boolean }): void;
   /** The copy is to be closed: nobody listens there any more. */
   forget(name: string): void;
-  /** Resolves when what was to be kept and forgotten is. */
+  /** Resolves when what was to be stored and forgotten is. */
   settled(): Promise<void>;
   /** Whether it keeps the sockets while the daemon is stopped by a signal and started again. */
   readonly keepsOverStop: boolean;

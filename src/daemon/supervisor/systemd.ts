@@ -31,8 +31,8 @@ export function superviseBySystemd(notifier: Notifier): Supervisor {
       ...unsupervised.prepareSuccessor(options),
       env: 'Deno' in globalThis ? {} : { [asideVariable]: '1' },
     }),
-    keep(name, fd, { isHeld = false } = {}) {
-      if (isHeld || !isStored(name)) return;
+    store(name, fd, { isStored: isAlreadyStored = false } = {}) {
+      if (isAlreadyStored || !isStored(name)) return;
       notifier.removeFds({ name }); // the store holds any number of sockets under one name
       notifier.storeFds([fd], { name });
     },

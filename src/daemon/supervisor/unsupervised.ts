@@ -5,8 +5,8 @@ import type { Supervisor } from './supervisor.ts';
 export const unsupervised: Supervisor = {
   keeper: null,
   reason: null,
-  takeKept: () => [],
-  keep() {},
+  takeStored: () => [],
+  store() {},
   forget() {},
   settled: () => Promise.resolve(),
   keepsOverStop: false,

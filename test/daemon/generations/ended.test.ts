@@ -36,11 +36,11 @@ test('bytes that the successor counts already are not counted again', () => {
 
 test('what ends while it is undecided who counts is counted when this process goes on', () => {
   const { counted, ended } = setUp();
-  ended.hold();
+  ended.defer();
   ended.ended(report(1, 10));
-  ended.hold();
-  assert.deepEqual([ended.held.map(({ pid }) => pid), counted], [[1], []]);
+  ended.defer();
+  assert.deepEqual([ended.deferred.map(({ pid }) => pid), counted], [[1], []]);
   ended.resume();
   ended.resume();
-  assert.deepEqual([ended.held, counted], [[], [['a b', 10]]]);
+  assert.deepEqual([ended.deferred, counted], [[], [['a b', 10]]]);
 });

@@ -2,12 +2,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { chooseSocket } from '../../../src/daemon/listeners/inherited-sockets.ts';
-import type { GivenSocket } from '../../../src/daemon/listeners/inherited-sockets.ts';
+import type { InheritedSocket } from '../../../src/daemon/listeners/inherited-sockets.ts';
 import type { SystemdServer } from '../../../src/endpoint/model.ts';
 import { parseServer } from '../../../src/endpoint/server.ts';
 import type { Listener } from '../../../src/net/listener.ts';
 
-function socket(index: number, name: string, family: 'inet' | 'inet6'): GivenSocket {
+function socket(index: number, name: string, family: 'inet' | 'inet6'): InheritedSocket {
   const host = family === 'inet' ? '127.0.0.1' : '::1';
   return { fd: 3 + index, index, name, listener: { address: { family, host, port: 9000 + index } } as Listener };
 }
@@ -15,14 +15,14 @@ function socket(index: number, name: string, family: 'inet' | 'inet6'): GivenSoc
 const web = socket(0, 'web', 'inet');
 const web6 = socket(1, 'web', 'inet6');
 const other = socket(2, 'other', 'inet');
-const given = [web, web6, other];
+const inherited = [web, web6, other];
 
 function choose(
   text: string,
-  { used = [], mustBeOne = true }: { used?: GivenSocket[]; mustBeOne?: boolean } = {},
+  { used = [], mustBeOne = true }: { used?: InheritedSocket[]; mustBeOne?: boolean } = {},
 ): Listener {
   const users = new Map(used.map(({ listener, name }) => [listener, `systemd:name=${name}`]));
-  return chooseSocket(parseServer(text) as SystemdServer, { given, users, mustBeOne });
+  return chooseSocket(parseServer(text) as SystemdServer, { inherited, users, mustBeOne });
 }
 
 test('a socket is found by its name, its index, its family', () => {

@@ -41,7 +41,7 @@ function setUp(path: string) {
 test('what was counted is read again, for the current destination of each rule, and what older generations said', () => {
   using temp = makeTempDir();
   using parts = setUp(temp.file('counters.json'));
-  parts.counters.keep();
+  parts.counters.write();
   const loaded = loadCounters(temp.file('counters.json'));
   assert.deepEqual(loaded.of(rule), { bytesIn: 5, bytesOut: 6, since });
   assert.deepEqual(loaded.generations, reports);
@@ -52,12 +52,12 @@ test('what was counted is read again, for the current destination of each rule, 
 test('nothing is written as long as nothing has changed', () => {
   using temp = makeTempDir();
   using parts = setUp(temp.file('counters.json'));
-  parts.counters.keep();
+  parts.counters.write();
   const { ino } = statSync(temp.file('counters.json'));
-  parts.counters.keep();
+  parts.counters.write();
   assert.equal(statSync(temp.file('counters.json')).ino, ino);
   parts.destination.add({ bytesIn: 1, bytesOut: 0 });
-  parts.counters.keep();
+  parts.counters.write();
   assert.equal(loadCounters(temp.file('counters.json')).of(rule)?.bytesIn, 6);
 });
 
@@ -65,7 +65,7 @@ test('the file of another process is left alone', () => {
   using temp = makeTempDir();
   using parts = setUp(temp.file('counters.json'));
   parts.may.write = false;
-  parts.counters.keep();
+  parts.counters.write();
   parts.counters.close();
   assert.equal(existsSync(temp.file('counters.json')), false);
 });
@@ -85,7 +85,7 @@ test('a link in the place of the temporary file is not followed', () => {
   writeFileSync(temp.file('precious'), 'mine');
   symlinkSync(temp.file('precious'), temp.file(`counters.json.${process.pid}`));
   using parts = setUp(temp.file('counters.json'));
-  parts.counters.keep();
+  parts.counters.write();
   assert.equal(readFileSync(temp.file('precious'), 'utf8'), 'mine');
   assert.deepEqual(loadCounters(temp.file('counters.json')).generations, reports);
 });
@@ -93,7 +93,7 @@ test('a link in the place of the temporary file is not followed', () => {
 test('a directory that is gone is no error', () => {
   using temp = makeTempDir();
   using parts = setUp(temp.file('missing/counters.json'));
-  parts.counters.keep();
+  parts.counters.write();
 });
 
 for (const [what, contents] of [

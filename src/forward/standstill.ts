@@ -5,7 +5,7 @@ import type { RuleOpener } from './opener.ts';
 import type { RuleTable } from './table.ts';
 
 /** Rules that do not change while a successor is made from their snapshot, until one of the last three is called. */
-export type Held = {
+export type Standstill = {
   /** Stop accepting; a client that waits in a queue stays there. */
   pause(): Promise<void>;
   /** Nothing was paused: go on. */
@@ -17,13 +17,19 @@ export type Held = {
 };
 
 /** What has a part in it. */
-export type HoldOptions = { gate: Gate; table: RuleTable; opener: RuleOpener; draining: Draining; changes: Changes };
+export type StandstillOptions = {
+  gate: Gate;
+  table: RuleTable;
+  opener: RuleOpener;
+  draining: Draining;
+  changes: Changes;
+};
 
 /** Hold changes back, once those that run are through. Rejects with the signal's reason. */
-export async function holdRules(
-  { gate, table, opener, draining, changes }: HoldOptions,
+export async function standStill(
+  { gate, table, opener, draining, changes }: StandstillOptions,
   options: { signal?: AbortSignal },
-): Promise<Held> {
+): Promise<Standstill> {
   const open = await gate.shut(options);
   return {
     pause: async () => void (await Promise.all(table.rules.map((rule) => rule.pause()))),
