@@ -21,11 +21,11 @@ function fakeKeeper(keeper: Supervisor['keeper'] = { pid: 1, version: '1' }) {
     held.delete(name);
     if (fd !== undefined) closeFd(fd);
   };
-  const keep = (name: string, fd: number) => {
+  const store = (name: string, fd: number) => {
     forget(name);
     held.set(name, dupFd(fd));
   };
-  return { held, supervisor: { keeper, keep, forget } as Partial<Supervisor> as Supervisor };
+  return { held, supervisor: { keeper, store, forget } as Partial<Supervisor> as Supervisor };
 }
 
 test('the keeper holds the rules that were remembered last, and none once they are forgotten', { skip }, () => {
