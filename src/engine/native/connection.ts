@@ -5,8 +5,8 @@
  *
  * Its state is two rows of the connection table, and it is named by the descriptor of its client.
  */
-import { proxyHeader } from '../proxy-header.ts';
-import type { ProxySubject } from '../proxy-header.ts';
+import { encodePrelude } from '../prelude.ts';
+import type { PreludeSubject } from '../prelude.ts';
 import { peerName, socketName } from '../../sys/socket.ts';
 import type { MovedConnection, MovedLeg } from '../transfer.ts';
 import type { Acceptor } from './accept.ts';
@@ -136,9 +136,9 @@ export class Connections {
    */
   pair(client: number, server: number): void {
     const { table, upstreams } = this.#thread;
-    const { proxy, keepAliveMs } = upstreams.get(table.upstream(client))!.plan;
+    const { prelude, keepAliveMs } = upstreams.get(table.upstream(client))!.plan;
     table.pair(client, server);
-    if (proxy !== null) this.#relay.setPrelude(server, proxyHeader(proxy, subjectOf(client)));
+    if (prelude !== null) this.#relay.setPrelude(server, encodePrelude(prelude, subjectOf(client)));
     if (!table.has(server, IS_UNIX)) {
       if (keepAliveMs > 0) this.#keepAlive.add(server, keepAliveMs);
       this.#firstFlight.connected(server);
@@ -206,7 +206,7 @@ export class Connections {
 }
 
 /** Whom an upstream has to do with, by the system's word. */
-function subjectOf(client: number): ProxySubject {
+function subjectOf(client: number): PreludeSubject {
   try {
     const [from, at] = [peerName(client), socketName(client)];
     return from.family === 'unix' || at.family === 'unix' ? 'unknown' : { client: from, accepted: at };

@@ -1,5 +1,5 @@
 /** What the main thread and the threads that move bytes say to each other. */
-import type { ProxyVersion } from '../proxy-header.ts';
+import type { PreludePlan } from '../prelude.ts';
 import type { MessagePort } from 'node:worker_threads';
 import type { SlotsPlan } from '../slots.ts';
 import type { MovedConnection } from '../transfer.ts';
@@ -13,8 +13,8 @@ export type UpstreamPlan = {
   addresses: Uint8Array[] | null;
   /** `struct sockaddr` to connect from. */
   bindAddress: Uint8Array | null;
-  /** Which PROXY header it expects; null: none. */
-  proxy: ProxyVersion | null;
+  /** What it is told of a client before the client's own bytes; null: nothing. */
+  prelude: PreludePlan;
   timeoutMs: number;
   retryMs: number;
   /** Idle milliseconds before the first keep-alive probe; 0: none. */

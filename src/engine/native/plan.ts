@@ -2,6 +2,7 @@
 import { isIP, isIPv4 } from 'node:net';
 import type { ClientEndpoint, ServerEndpoint, TcpClient } from '../../endpoint/model.ts';
 import { KEEP_ALIVE } from '../policy.ts';
+import { planPrelude } from '../prelude.ts';
 import { givesOutPort } from '../../sys/local-ports.ts';
 import { encodeSockaddr } from '../../sys/sockaddr.ts';
 import type { UpstreamPlan } from './messages.ts';
@@ -27,7 +28,7 @@ export function isPlainServer(endpoint: ServerEndpoint): boolean {
 export function planUpstream(endpoint: ClientEndpoint): Omit<UpstreamPlan, 'id' | 'counters'> | null {
   const { retry: retryMs = 0, keepalive: keepAliveMs = KEEP_ALIVE.idleMs, timeout } = endpoint;
   const common = {
-    proxy: endpoint.proxy ?? null,
+    prelude: planPrelude(endpoint),
     retryMs,
     keepAliveMs,
     timeoutMs: timeout * 1000,
@@ -48,7 +49,7 @@ export function planUpstream(endpoint: ClientEndpoint): Omit<UpstreamPlan, 'id' 
 
 function planTcp(
   { host, port, bindAddress }: TcpClient,
-  common: Pick<UpstreamPlan, 'proxy' | 'retryMs' | 'keepAliveMs' | 'timeoutMs' | 'mayMeetItself'>,
+  common: Pick<UpstreamPlan, 'prelude' | 'retryMs' | 'keepAliveMs' | 'timeoutMs' | 'mayMeetItself'>,
 ) {
   // Zones, and names to connect from, are rare enough to be left to the portable engine.
   if (host.includes('%') || (bindAddress !== null && (isIP(bindAddress) === 0 || bindAddress.includes('%'))))

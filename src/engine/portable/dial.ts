@@ -4,8 +4,8 @@ import type { ClientEndpoint, SslClient, TcpClient, TlsClient } from '../../endp
 import { errorCode, GraceError } from '../../error.ts';
 import { REFUSALS, SHORTAGE_PATIENCE_MS, SHORTAGES } from '../policy.ts';
 import type { Names } from '../lookup.ts';
-import { proxyHeader } from '../proxy-header.ts';
-import type { ProxySubject } from '../proxy-header.ts';
+import { encodePrelude, planPrelude } from '../prelude.ts';
+import type { PreludeSubject } from '../prelude.ts';
 import { describeFailure, describeLateLookup, placeOf } from '../words.ts';
 import { AttemptsError, connectAny } from './addresses.ts';
 import { plainLeg, tuneSocket } from './leg.ts';
@@ -15,13 +15,13 @@ import { TimeLimitError, withinTime, withRetries } from './retry.ts';
 import { connectUnix } from './unix-connect.ts';
 
 /**
- * Connect once, and say for whom where the endpoint wants a PROXY header. The leg is the caller's. Rejects with
+ * Connect once, and say for whom where the endpoint wants to be told. The leg is the caller's. Rejects with
  * GraceError that names every address tried, or with the signal's reason.
  */
 export type Dialer = (options: DialOptions) => Promise<Leg>;
 
 /** For whom it is dialled. */
-export type DialOptions = { signal: AbortSignal; subject: ProxySubject };
+export type DialOptions = { signal: AbortSignal; subject: PreludeSubject };
 
 /** Prepare to connect to an endpoint: its certificates are read now. Throws GraceError when one is unusable. */
 export function openDialer(endpoint: ClientEndpoint, names: Names): Dialer {
@@ -40,7 +40,7 @@ export function openDialer(endpoint: ClientEndpoint, names: Names): Dialer {
   };
 }
 
-type Connect = (signal: AbortSignal, subject: ProxySubject) => Promise<Leg>;
+type Connect = (signal: AbortSignal, subject: PreludeSubject) => Promise<Leg>;
 
 function openConnect(endpoint: ClientEndpoint, names: Names): Connect {
   switch (endpoint.type) {
@@ -70,9 +70,10 @@ function openTlsConnect(endpoint: SslClient | TlsClient, names: Names): Connect 
   return async (signal, subject) => originate(await connect(signal, subject), signal);
 }
 
-/** The PROXY header goes before everything, TLS included. */
-function introduced(leg: Leg, { proxy }: ClientEndpoint, subject: ProxySubject): Leg {
-  if (proxy !== undefined) leg.socket.write(proxyHeader(proxy, subject));
+/** A prelude goes before everything, TLS included. */
+function introduced(leg: Leg, endpoint: ClientEndpoint, subject: PreludeSubject): Leg {
+  const prelude = planPrelude(endpoint);
+  if (prelude !== null) leg.socket.write(encodePrelude(prelude, subject));
   return leg;
 }
 

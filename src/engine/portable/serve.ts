@@ -3,7 +3,7 @@ import type { ConnectionEnd } from '../engine.ts';
 import { addressText, closedLeg, closeLeg, ignoreError, peerOf, plainLeg, resetLeg, tuneSocket } from './leg.ts';
 import type { Leg } from './leg.ts';
 import type { Socket } from 'node:net';
-import type { ProxySubject } from '../proxy-header.ts';
+import type { PreludeSubject } from '../prelude.ts';
 import { relay } from './relay.ts';
 import type { HeaderReader } from './proxied.ts';
 import type { Terminator } from './terminate.ts';
@@ -92,7 +92,7 @@ export async function serveClient(
 }
 
 /** Whom the upstream has to do with, while the client is still there. */
-function subjectOf({ remoteAddress, remotePort, localAddress, localPort }: Socket): ProxySubject {
+function subjectOf({ remoteAddress, remotePort, localAddress, localPort }: Socket): PreludeSubject {
   if (remoteAddress === undefined || remotePort === undefined || localAddress === undefined || localPort === undefined)
     return 'unknown';
   return { client: { host: remoteAddress, port: remotePort }, accepted: { host: localAddress, port: localPort } };

@@ -28,7 +28,7 @@ async function prepare(t: TestContext) {
       counters: allocateCounters(1),
       addresses: [],
       bindAddress: null,
-      proxy: null,
+      prelude: null,
       timeoutMs: 1000,
       retryMs: 0,
       keepAliveMs: 0,
