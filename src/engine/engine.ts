@@ -96,6 +96,8 @@ export type Upstream = {
   stats(): UpstreamStats;
   /** Resolves when `connections` is 0, at once if it is; rejects with the signal's reason. */
   drained(options?: { signal?: AbortSignal | undefined }): Promise<void>;
+  /** Hear of the end of each of its connections, of those in order too, until the returned function is called. Nothing is heard of before that. */
+  onEnd(listener: EndListener): () => void;
   /** Close every connection now; both peers see an end, bytes in flight are lost. Returns how many. */
   destroy(): number;
   /**
@@ -115,6 +117,9 @@ export type EngineObserver = {
   acceptPaused?(event: { error: Error; retryInMs: number }): void;
   acceptResumed?(): void;
 };
+
+/** Hears of the end of connections; must not throw and must be quick. */
+export type EndListener = (end: ConnectionEnd) => void;
 
 /** What is told of a connection that has ended. */
 export type ConnectionEnd = {

@@ -3,7 +3,7 @@ import { readdirSync, readlinkSync } from 'node:fs';
 import { test } from 'node:test';
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
-import type { Upstream } from '../../src/engine/engine.ts';
+import type { ConnectionEnd, Upstream } from '../../src/engine/engine.ts';
 import { openFullBackend } from './full-backend.ts';
 import { seededRandom } from '../random.ts';
 import type { Random } from '../random.ts';
@@ -18,6 +18,44 @@ const steps = 250;
 
 export function countSuite(openEngine: OpenEngine): void {
   const pem = pemFiles();
+
+  for (const on of ['tcp', 'tls'] as const)
+    test(
+      `whoever asks for it hears of every end of an upstream's connections, until asking no more (${on})`,
+      { timeout: 20_000 },
+      async () => {
+        await using rig = new Rig(openEngine);
+        await using backend = await openBackend();
+        const forward = await rig.forward({
+          to: to(backend),
+          ...(on === 'tls' && { from: sslFrom(pem()) }),
+          observer: { wantsOrderlyEnds: false },
+        });
+        const ends: ConnectionEnd[] = [];
+        const endHearing = forward.upstream.onEnd((end) => void ends.push(end));
+        const exchange = async (text: string) => {
+          const client =
+            on === 'tls' ? await connectTls(forward.address, { ca: read(pem().root) }) : await forward.connect();
+          const socket = await backend.next();
+          client.end(text);
+          socket.end('answer');
+          socket.resume();
+          await closed(client.resume());
+        };
+        await exchange('hello');
+        await until(
+          () => `${ends.length} ends are heard of`,
+          () => ends.length === 1,
+        );
+        const [{ stage, error, bytesIn, bytesOut, upstream } = assert.fail()] = ends;
+        assert.deepEqual([stage, error, bytesIn, bytesOut], ['relay', null, 5, 6]);
+        assert.equal(upstream, forward.upstream);
+        endHearing();
+        await exchange('again');
+        await forward.upstream.drained();
+        assert.equal(ends.length, 1);
+      },
+    );
 
   for (const seed of [1, 2, Date.now() % 1_000_000]) {
     test(

@@ -1,5 +1,6 @@
 import { GraceError } from '../../src/error.ts';
-import type { Engine, FrontendOptions, Upstream } from '../../src/engine/engine.ts';
+import { EndListeners } from '../../src/engine/end-listeners.ts';
+import type { ConnectionEnd, EndListener, Engine, FrontendOptions, Upstream } from '../../src/engine/engine.ts';
 import type { ClientEndpoint } from '../../src/endpoint/model.ts';
 import type { Listener } from '../../src/net/listener.ts';
 
@@ -25,6 +26,19 @@ export class FakeUpstream implements Upstream {
     this.connections -= count;
     if (this.connections > 0) return;
     for (const wake of this.#waiters.splice(0)) wake();
+  }
+
+  readonly #endListeners = new EndListeners();
+
+  onEnd(listener: EndListener): () => void {
+    return this.#endListeners.add(listener);
+  }
+
+  /** A connection of it ends so. */
+  tellEnd(end: Partial<ConnectionEnd>): void {
+    this.end();
+    const whole = { peer: '127.0.0.1:1', upstream: this, stage: 'relay', error: null } as const;
+    this.#endListeners.tell({ ...whole, bytesIn: 0, bytesOut: 0, durationMs: 0, ...end });
   }
 
   isForgotten = false;

@@ -166,7 +166,8 @@ export class Connections {
     const server = table.other(client);
     const upstream = table.upstream(client);
     const frontend = frontends.get(table.frontend(client));
-    if (!isSilent && (reason !== null || frontend?.plan.reportsOrderly)) this.#report(client, { stage, reason });
+    if (!isSilent && (reason !== null || frontend?.plan.reportsOrderly || this.#areEndsHeard(upstream)))
+      this.#report(client, { stage, reason });
     forgetPeer(this.#thread, client);
     for (const fd of server === -1 ? [client] : [client, server]) {
       this.#relay.forget(fd);
@@ -176,6 +177,10 @@ export class Connections {
     }
     this.#upstreams.left(upstream);
     if (frontend) this.#acceptor.left(frontend);
+  }
+
+  #areEndsHeard(upstream: number): boolean {
+    return this.#thread.upstreams.get(upstream)?.counters.areEndsHeard ?? false;
   }
 
   #report(client: number, { stage, reason }: Pick<EndOptions, 'stage' | 'reason'>): void {

@@ -1,5 +1,5 @@
 /**
- * Counters of one upstream: a row a thread in shared memory, which (but for one number) that thread alone writes and the
+ * Counters of one upstream: a row a thread in shared memory, which (but for two numbers) that thread alone writes and the
  * main thread adds up at any time. Aligned 64-bit numbers are read and written whole on x64 and arm64.
  */
 const ROW = 8;
@@ -8,8 +8,10 @@ const CLOSED = 1;
 const DIALING = 2;
 const BYTES_IN = 3;
 const BYTES_OUT = 4;
-/** Connections that the main thread gave to this one; the one number that the main thread writes. */
+/** Connections that the main thread gave to this one. Written by the main thread. */
 const ADOPTED = 5;
+/** Not 0: the main thread wants to hear of every end, also of those in order. Written by the main thread. */
+const ENDS_HEARD = 6;
 
 /** What all threads together have counted. */
 export type Totals = { connections: number; dialing: number; bytesIn: number; bytesOut: number };
@@ -66,6 +68,16 @@ export class Counters {
 
   addOut(bytes: number): void {
     this.#row[BYTES_OUT]! += bytes;
+  }
+
+  /** Whether every end of a connection is to be reported. */
+  get areEndsHeard(): boolean {
+    return this.#row[ENDS_HEARD] !== 0;
+  }
+
+  /** For the main thread: from the next connection that is routed there on, and for others soon. */
+  setEndsHeard(areHeard: boolean): void {
+    this.#row[ENDS_HEARD] = areHeard ? 1 : 0;
   }
 
   /** The thread is gone, and its connections with it. */

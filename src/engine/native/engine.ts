@@ -245,9 +245,10 @@ export class NativeEngine implements Engine {
     const { peer, stage, bytesIn, bytesOut, durationMs } = end;
     if (!upstream) return;
     const error = endError(end, upstream.endpoint, upstream.lastAddresses);
-    this.#owners
-      .get(end.frontend)
-      ?.observer.connectionEnded?.({ peer, upstream, stage, error, bytesIn, bytesOut, durationMs });
+    const event = { peer, upstream, stage, error, bytesIn, bytesOut, durationMs };
+    upstream.connectionEnded(event);
+    const observer = this.#owners.get(end.frontend)?.observer;
+    if (error !== null || observer?.wantsOrderlyEnds !== false) observer?.connectionEnded?.(event);
   }
 
   /** A thread died. What it left open is closed, so that no peer waits for it; accepting goes on without threads. */

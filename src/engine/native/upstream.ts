@@ -1,5 +1,6 @@
 import type { ClientEndpoint } from '../../endpoint/model.ts';
-import type { Upstream, UpstreamStats } from '../engine.ts';
+import { EndListeners } from '../end-listeners.ts';
+import type { ConnectionEnd, EndListener, Upstream, UpstreamStats } from '../engine.ts';
 import { allocateCounters, Counters, sumCounters } from './counters.ts';
 import type { UpstreamPlan } from './messages.ts';
 import type { Threads } from './threads.ts';
@@ -29,6 +30,9 @@ export class NativeUpstream implements Upstream {
   readonly #counters: readonly Counters[];
   readonly #openPortable: (original: NativeUpstream) => Upstream;
   readonly #onOver: (upstream: NativeUpstream) => void;
+  readonly #endListeners = new EndListeners((areHeard) => {
+    for (const counters of this.#counters) counters.setEndsHeard(areHeard);
+  });
   #portable: Upstream | null = null;
   #isForgotten = false;
   /** Called when a thread says that it has no connection of this upstream left. */
@@ -45,12 +49,27 @@ export class NativeUpstream implements Upstream {
     this.#counters = Array.from({ length: threads.count }, (_, thread) => new Counters(counters, thread));
     if (plan) threads.sendToAll({ type: 'open-upstream', plan: { ...plan, id, counters } });
     // Certificates are to be read now, so that one that is missing is found.
-    else this.#portable = openPortable(this);
+    else this.#startPortable();
   }
 
   /** The same destination in the portable engine. */
   get portable(): Upstream {
-    return (this.#portable ??= this.#openPortable(this));
+    return this.#portable ?? this.#startPortable();
+  }
+
+  #startPortable(): Upstream {
+    const portable = this.#openPortable(this);
+    portable.onEnd((end) => this.connectionEnded({ ...end, upstream: this }));
+    return (this.#portable = portable);
+  }
+
+  onEnd(listener: EndListener): () => void {
+    return this.#endListeners.add(listener);
+  }
+
+  /** One of its connections has ended. */
+  connectionEnded(end: ConnectionEnd): void {
+    this.#endListeners.tell(end);
   }
 
   stats(): UpstreamStats {

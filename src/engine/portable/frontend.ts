@@ -143,8 +143,9 @@ export class PortableFrontend implements Frontend, Pausable {
       wasDialing = false;
       descriptors.connected();
     };
+    const upstream = this.#upstream;
     const end: ConnectionEnd = await serveClient(client, {
-      upstream: this.#upstream,
+      upstream,
       headerReader,
       terminator,
       peerMonitor,
@@ -154,6 +155,7 @@ export class PortableFrontend implements Frontend, Pausable {
     slots?.release();
     descriptors.released({ wasDialing });
     backoff.ease();
+    upstream.connectionEnded(end);
     observer.connectionEnded?.(end);
     this.#admitNext();
   }

@@ -1,5 +1,6 @@
 import type { ClientEndpoint } from '../../endpoint/model.ts';
-import type { Upstream, UpstreamStats } from '../engine.ts';
+import { EndListeners } from '../end-listeners.ts';
+import type { ConnectionEnd, EndListener, Upstream, UpstreamStats } from '../engine.ts';
 import type { Dialer } from './dial.ts';
 
 /** Why a connection was ended from here, as the reason of its signal. */
@@ -29,6 +30,7 @@ export class PortableUpstream implements Upstream {
   readonly dial: Dialer;
   readonly #connections = new Set<Connection>();
   readonly #waiters = new Set<() => void>();
+  readonly #endListeners = new EndListeners();
   #dialing = 0;
   #bytesIn = 0;
   #bytesOut = 0;
@@ -72,6 +74,15 @@ export class PortableUpstream implements Upstream {
     const ended = [...this.#connections].filter(({ signal }) => !signal.aborted);
     for (const connection of ended) connection.end(new EndedHere('closed'));
     return ended.length;
+  }
+
+  onEnd(listener: EndListener): () => void {
+    return this.#endListeners.add(listener);
+  }
+
+  /** One of its connections has ended, and was released. */
+  connectionEnded(end: ConnectionEnd): void {
+    this.#endListeners.tell(end);
   }
 
   forget(): void {
