@@ -2,7 +2,7 @@
  * A daemon at rest gives back memory. Starting needs twice what serving does, and what a command or
  * a rush of connections needed is not needed afterwards.
  */
-import { slim } from '../sys/slim.ts';
+import { trimMemory } from '../sys/trim-memory.ts';
 import type { Service } from './service.ts';
 
 /** When a daemon counts as at rest; times in milliseconds. */
@@ -72,7 +72,7 @@ export function watchMemory({ forwarder, engine }: Pick<Service, 'forwarder' | '
         .join(),
     giveBack() {
       engine.trimMemory?.();
-      slim();
+      trimMemory();
     },
   });
 }

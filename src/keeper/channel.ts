@@ -152,7 +152,7 @@ export class Channel<Said, Heard> {
   /** Close this end; `onEnd` is not called. */
   close(): void {
     if (!this.#isOpen) return;
-    this.#letGo();
+    this.#release();
     this.#socket.destroy();
   }
 
@@ -244,11 +244,11 @@ export class Channel<Said, Heard> {
     if (!this.#isOpen) return;
     this.#drain();
     if (!this.#isOpen) return;
-    this.#letGo();
+    this.#release();
     this.#events.onEnd();
   }
 
-  #letGo(): void {
+  #release(): void {
     this.#isOpen = false;
     clearTimeout(this.#retryTimer);
     for (const { discard } of this.#waiting.splice(0)) discard();

@@ -28,7 +28,7 @@ import { Programs } from './programs.ts';
 import { Reaper } from './reaper.ts';
 import { Restarter } from './restarter.ts';
 import { strayErrors } from '../stray-errors.ts';
-import { slim } from '../sys/slim.ts';
+import { trimMemory } from '../sys/trim-memory.ts';
 import { SignalRelay, forwarded } from './signals.ts';
 import { KeeperConsole } from './console.ts';
 
@@ -232,7 +232,7 @@ class Keeper {
   /** Nothing happens for days on end: then memory is better given back. */
   #trimSoon(): void {
     clearTimeout(this.#trimTimer);
-    this.#trimTimer = setTimeout(slim, trimAfterMs);
+    this.#trimTimer = setTimeout(trimMemory, trimAfterMs);
   }
 
   #serves(generation: Generation, identity: DaemonIdentity): void {

@@ -19,6 +19,9 @@ const replaced: Readonly<Record<string, string>> = {
   goesOn: 'connection',
   meetParent: 'predecessor',
   meetSupervisor: 'supervisor',
+  letGo: 'release',
+  slim: 'trim memory',
+  GivenSocket: 'inherited sockets',
 };
 
 test('the words of the glossary are those of the source', () => {

@@ -73,16 +73,16 @@ export class KeeperSupervisor implements Supervisor {
 
   store(name: string, fd: number, { isStored = false }: { isStored?: boolean } = {}): void {
     this.#stored.set(name, fd);
-    if (!isStored) this.#sayOf(name);
+    if (!isStored) this.#sendEntry(name);
   }
 
   forget(name: string): void {
     this.#stored.delete(name);
-    this.#sayOf(name);
+    this.#sendEntry(name);
   }
 
   /** What is so when the keeper hears it: by then a rule may have been stopped, and its socket closed. */
-  #sayOf(name: string): void {
+  #sendEntry(name: string): void {
     this.#link?.sendCurrent(() => {
       const fd = this.#stored.get(name);
       return fd === undefined ? { message: { forget: [name] }, fds: [] } : { message: { keep: [name] }, fds: [fd] };
@@ -108,7 +108,7 @@ export class KeeperSupervisor implements Supervisor {
 
   serving(): void {
     this.#isServing = true;
-    this.#sayServing();
+    this.#sendServing();
   }
 
   status(): void {}
@@ -131,7 +131,7 @@ export class KeeperSupervisor implements Supervisor {
   }
 
   rollback(): void {
-    this.#sayServing();
+    this.#sendServing();
   }
 
   replaced(): void {
@@ -185,7 +185,7 @@ export class KeeperSupervisor implements Supervisor {
       closeChannelEnd(theirs);
     }
     this.#open(ours).sendAll(this.#stored, (names) => ({ keep: names }));
-    this.#sayServing();
+    this.#sendServing();
   }
 
   watch(events: SupervisorEvents): void {
@@ -195,14 +195,14 @@ export class KeeperSupervisor implements Supervisor {
 
   #open(end: ChannelEnd): Link {
     const link: Link = new Channel(end, {
-      onMessage: (message, fds) => this.#hear(message, fds),
+      onMessage: (message, fds) => this.#receive(message, fds),
       onEnd: () => this.#lose(link),
     });
     this.#link = link;
     return link;
   }
 
-  #hear(message: KeeperMessage, fds: number[]): void {
+  #receive(message: KeeperMessage, fds: number[]): void {
     if ('kept' in message) {
       for (const [index, name] of message.kept.entries()) {
         const fd = fds[index];
@@ -234,7 +234,7 @@ export class KeeperSupervisor implements Supervisor {
     this.#events?.keeperChanged(null);
   }
 
-  #sayServing(): void {
+  #sendServing(): void {
     this.#link?.send({ serving: this.#identity() });
   }
 

@@ -11,7 +11,7 @@ const maxHeap = 64 * 2 ** 20;
  * the pages of program files, which the kernel has anyhow and which come back when they are touched.
  * Linux with glibc; elsewhere less or nothing. Takes some 20 ms, in which nothing else runs here.
  */
-export function slim(): void {
+export function trimMemory(): void {
   // What this needs itself comes first, so that it is given back with the rest.
   const trim = prepareTrim();
   const giveBackPages = preparePages();

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { filePages } from '../../src/sys/slim.ts';
+import { filePages } from '../../src/sys/trim-memory.ts';
 
 const timeout = 60_000;
 
