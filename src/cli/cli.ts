@@ -6,16 +6,16 @@
 import { CAC } from 'cac';
 import { GraceError, errorCode, errorMessage } from '../error.ts';
 import { exitCodeOf } from '../kinds.ts';
-import type { Invocation } from '../control/shapes.ts';
+import type { Program } from '../control/shapes.ts';
 import { checkLine, readLine, valueFromCac, wordsForCac } from './arguments.ts';
 import { commands, globalOptions } from '../control/commands.ts';
 import type { CommandDefinition, OptionDefinition } from '../control/commands.ts';
 import { stateDir } from './context.ts';
-import type { Context, Input, Output, Programs } from './context.ts';
+import type { Context, Input, Output, Entrypoints } from './context.ts';
 import { commandHelp, generalHelp } from './help.ts';
 import { printError, printLine } from './output.ts';
 
-export type { DaemonOptions, DemoOptions, Programs } from './context.ts';
+export type { DaemonCommand, DemoCommand, Entrypoints } from './context.ts';
 
 /** The process as the command line sees it; tests give their own. */
 export type CliOptions = {
@@ -31,11 +31,11 @@ export type CliOptions = {
   /** Aborts when the user ends the command (Ctrl-C). */
   signal: AbortSignal;
   /** How this executable is started; a daemon is started the same way. */
-  self: Invocation;
+  self: Program;
   version: string;
   /** What `--version` tells below the version, a line each. */
   versionDetails?: (() => Promise<readonly string[]>) | undefined;
-  programs: Programs;
+  programs: Entrypoints;
 };
 
 /** What a file of commands/ exports; resolves with the exit code, rejects with GraceError. */

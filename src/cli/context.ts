@@ -3,21 +3,21 @@ import { resolve } from 'node:path';
 import { GraceError } from '../error.ts';
 import type { DaemonSettings } from '../control/daemon-options.ts';
 import type { GivenRule } from '../control/given-rules.ts';
-import type { Invocation } from '../control/shapes.ts';
+import type { Program } from '../control/shapes.ts';
 
 /** Where a command prints: stdout or stderr of the process, or a stream of a test. */
 export type Output = NodeJS.WritableStream & { columns?: number };
 
 /** What a command may want from the daemon's side of the executable; main.ts puts it in. */
-export type Programs = {
+export type Entrypoints = {
   /** Run the daemon in this process until it ends; resolves with the exit code. */
-  daemon(options: DaemonOptions): Promise<number>;
+  daemon(options: DaemonCommand): Promise<number>;
   /** Run the demo server of the library; resolves with the exit code. */
-  demo(options: DemoOptions): Promise<number>;
+  demo(options: DemoCommand): Promise<number>;
 };
 
 /** What `grace daemon` was told. */
-export type DaemonOptions = {
+export type DaemonCommand = {
   /** State dir, absolute. */
   dir: string;
   /** What the command line names; in place of stored rules with the same sources. */
@@ -32,7 +32,7 @@ export type DaemonOptions = {
 };
 
 /** What `grace demo` was told. */
-export type DemoOptions = {
+export type DemoCommand = {
   /** `HOST:PORT`, `:PORT` or a path each; undefined for the demo's own. */
   addresses: string[] | undefined;
   tlsAddresses: string[] | undefined;
@@ -56,9 +56,9 @@ export type Context = {
   /** Aborts on Ctrl-C, and when nobody reads stdout any more. */
   signal: AbortSignal;
   /** How this executable is started. */
-  self: Invocation;
+  self: Program;
   version: string;
-  programs: Programs;
+  programs: Entrypoints;
 };
 
 /** The arguments and options of one command, by the names of commands.ts. */

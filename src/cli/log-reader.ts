@@ -82,13 +82,13 @@ function nullWhenMissing(error: unknown): null {
 }
 
 /** Watches a file or its directory. */
-export type Changes = Disposable & {
+export type FileWatch = Disposable & {
   /** Resolves when something may have changed since the last call, at once if it has; rejects with the signal's reason. */
   next(): Promise<void>;
 };
 
 /** Tells of changes of a file, of its removal and of another that takes its name. */
-export function watchFile(path: string, signal: AbortSignal): Changes {
+export function watchFile(path: string, signal: AbortSignal): FileWatch {
   let hasChanged = false;
   let wake = () => {};
   const change = () => {

@@ -5,7 +5,7 @@
  */
 import * as v from 'valibot';
 import { daemonOptions } from './daemon-options.ts';
-import { check, destinationRow, endpointText, invocation, milliseconds, statusResult } from './shapes.ts';
+import { check, destinationRow, endpointText, program, milliseconds, statusResult } from './shapes.ts';
 
 /** An option of a command. */
 export type OptionDefinition = {
@@ -227,7 +227,7 @@ const table = {
     ],
     examples: ['grace restart', 'grace restart --exec /opt/grace-new/grace'],
     asks: {
-      request: v.object({ exec: invocation, timeoutMs: milliseconds }),
+      request: v.object({ exec: program, timeoutMs: milliseconds }),
       answer: v.object({
         oldPid: v.number(),
         newPid: v.number(),

@@ -14,7 +14,7 @@ import { lastWords } from './last-words.ts';
 import { readLines } from './lines.ts';
 import { errorOf } from './messages.ts';
 import type { Failure, Request, Result } from './messages.ts';
-import type { Invocation } from './shapes.ts';
+import type { Program } from './shapes.ts';
 import { statePaths } from './paths.ts';
 import { makeStateDir } from './state-dir.ts';
 
@@ -31,7 +31,7 @@ export type LaunchMessage = { note: string } | { ready: true } | { failed: Failu
 export type LaunchOptions = {
   dir: string;
   /** The program to start as the daemon. */
-  self: Invocation;
+  self: Program;
   /** Hears what the daemon has to tell at its start, a sentence each. */
   onNote: (note: string) => void;
   /** Called before anything is made for a daemon, the state dir included, as none runs; what it throws is the answer. */

@@ -14,10 +14,10 @@ export const endpointText = v.object({
 /** An endpoint as the user typed it and with its relative paths made absolute. */
 export type EndpointText = v.InferOutput<typeof endpointText>;
 
-/** Schema of an {@link Invocation}. */
-export const invocation = v.object({ file: v.string(), args: v.array(v.string()) });
+/** Schema of an {@link Program}. */
+export const program = v.object({ file: v.string(), args: v.array(v.string()) });
 /** How a program is started: the file and the arguments that come before grace's own. */
-export type Invocation = v.InferOutput<typeof invocation>;
+export type Program = v.InferOutput<typeof program>;
 
 /** Schema of a {@link DestinationRow}. */
 export const destinationRow = v.object({

@@ -4,13 +4,13 @@
  */
 import { spawn } from 'node:child_process';
 import { errorMessage } from '../error.ts';
-import type { Invocation } from './shapes.ts';
+import type { Program } from './shapes.ts';
 
 /** Variable that tells a process to start the one that is meant, in its own process group, and to end. */
 export const asideVariable = 'GRACE_STEP_ASIDE';
 
 /** Start the same program with the same arguments and every descriptor that was passed on (LISTEN_FDS), and end: the system gives it another parent. */
-export function stepAside({ file, args }: Invocation, ownArguments: readonly string[]): void {
+export function stepAside({ file, args }: Program, ownArguments: readonly string[]): void {
   const { [asideVariable]: _, ...env } = process.env;
   const descriptors = 3 + Number(env['LISTEN_FDS'] ?? 0);
   const child = spawn(file, [...args, ...ownArguments], {

@@ -1,5 +1,5 @@
 import { accessSync, closeSync, constants, existsSync, openSync, readSync, statSync } from 'node:fs';
-import type { Invocation } from '../control/shapes.ts';
+import type { Program } from '../control/shapes.ts';
 import { GraceError, errorCode } from '../error.ts';
 import { cutOff, whyNoProgram } from '../sys/program.ts';
 import { describeError } from '../sys/system-error.ts';
@@ -8,7 +8,7 @@ import { describeError } from '../sys/system-error.ts';
 const machines: Record<number, string> = { 3: 'x86', 40: 'arm', 62: 'x86-64', 183: 'arm64', 243: 'riscv64' };
 
 /** Throws GraceError when a file certainly cannot be executed. */
-export function checkExecutable({ file }: Invocation): void {
+export function checkExecutable({ file }: Program): void {
   try {
     if (!statSync(file).isFile()) throw new Error('it is not a file');
     accessSync(file, constants.X_OK);
@@ -22,7 +22,7 @@ export function checkExecutable({ file }: Invocation): void {
 }
 
 /** What is to be said of the executable on disk: a daemon that serves goes on without it, and a crash is followed by the image that the keeper runs. */
-export function problemOfExecutable({ file }: Invocation): string | null {
+export function problemOfExecutable({ file }: Program): string | null {
   const why = whyNoProgram(file);
   return why === null ? null : `the executable ${file} cannot be started: ${why}`;
 }

@@ -1,12 +1,12 @@
 import type { DaemonSettings } from '../control/daemon-options.ts';
-import type { Invocation } from '../control/shapes.ts';
+import type { Program } from '../control/shapes.ts';
 import type { OnSignal } from './signals.ts';
 
 /** How a daemon is started. */
 export type DaemonOptions = {
   dir: string;
   /** How this program was started, to start a successor at a signal. */
-  self: Invocation;
+  self: Program;
   version: string;
   /** A file's absolute path, or `-` for standard error. */
   logPlace: string;

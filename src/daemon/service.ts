@@ -1,5 +1,5 @@
 import type { StatePaths } from '../control/paths.ts';
-import type { Invocation } from '../control/shapes.ts';
+import type { Program } from '../control/shapes.ts';
 import type { Engine } from '../engine/engine.ts';
 import type { Certificates } from './rules/certificates.ts';
 import type { Changes } from '../forward/changes.ts';
@@ -29,7 +29,7 @@ export type Service = {
   readonly rulesCopy: RulesCopy;
   readonly version: string;
   /** How this daemon was started, to start a successor in the same way. */
-  readonly self: Invocation;
+  readonly self: Program;
   /** Number of the group whose members may command the daemon; null: its own user and root alone. */
   readonly socketGroup: number | null;
   /** When the first generation came up, ISO 8601. */

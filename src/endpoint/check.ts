@@ -5,7 +5,7 @@ import { UNIX_PATH_MAX } from '../sys/sockaddr.ts';
 import { readServerDirectory } from './directory.ts';
 import { EndpointError, quoted } from './error.ts';
 import { readClientCA, readClientIdentity, readClientTrust, readServerIdentity, trustOf } from './files.ts';
-import { checkAnnounced, checkDescriptor, type Environment } from './inherited.ts';
+import { checkAnnounced, checkDescriptor, type ReadonlyEnvironment } from './inherited.ts';
 import type { ClientEndpoint, ServerEndpoint } from './model.ts';
 import { printClient, printServer } from './print.ts';
 
@@ -13,7 +13,7 @@ import { printClient, printServer } from './print.ts';
 export type CheckServerOptions = {
   /** The endpoint as the user typed it, for messages. */
   text?: string;
-  env?: Environment;
+  env?: ReadonlyEnvironment;
   /**
    * Whether this very process is going to serve the endpoint (default). If not, sockets that are not
    * announced in `env` at all are no error, nor are those announced to another process.

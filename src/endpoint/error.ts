@@ -1,14 +1,14 @@
 import { GraceError } from '../error.ts';
 
 /** Where in an endpoint's text something stands, in code points from 0; `end` is the first one after it. */
-export type Place = { readonly start: number; readonly end: number };
+export type Span = { readonly start: number; readonly end: number };
 
 /** Where in an endpoint something is wrong, and what to do. */
 export type EndpointErrorOptions = {
   /** The whole endpoint, as the user typed it. */
   text: string;
   /** What the error is about; null when it is no single part of the text. */
-  place?: Place | null;
+  place?: Span | null;
   hint?: string | undefined;
   cause?: unknown;
 };
@@ -20,7 +20,7 @@ export type EndpointErrorOptions = {
 export class EndpointError extends GraceError {
   /** The whole endpoint, as the user typed it. */
   readonly text: string;
-  readonly place: Place | null;
+  readonly place: Span | null;
   /** The reason alone: `port "90x0" is not a number (use 0-65535)`. */
   readonly reason: string;
 

@@ -7,13 +7,13 @@ import { EndpointError, quoted } from './error.ts';
 import type { FdServer, SystemdServer } from './model.ts';
 
 /** As `process.env`: LISTEN_FDS and its companions are read from it. */
-export type Environment = Readonly<Record<string, string | undefined>>;
+export type ReadonlyEnvironment = Readonly<Record<string, string | undefined>>;
 
 /** What an error names, and where inherited sockets are looked up. */
 export type InheritedOptions = {
   /** The endpoint as the user typed it, for messages. */
   text: string;
-  env: Environment;
+  env: ReadonlyEnvironment;
   /** The process that LISTEN_PID must name; null when it does not matter who was meant. */
   pid: number | null;
   /** Whether missing variables are an error. They are not when another process is going to serve. */

@@ -9,7 +9,7 @@
  * address in brackets needs no escapes (`tcp:[::1]:80`).
  */
 import { isIPv6 } from 'node:net';
-import { EndpointError, type Place } from './error.ts';
+import { EndpointError, type Span } from './error.ts';
 
 /**
  * Some text, and where each of its code points stands in the endpoint as the user typed it, so that
@@ -45,7 +45,7 @@ export function textOf(piece: Piece): string {
 }
 
 /** Where a piece stands in the whole text, escapes included. */
-export function placeOf({ origins }: Piece): Place {
+export function placeOf({ origins }: Piece): Span {
   const start = origins[0] ?? 0;
   return { start, end: Math.max(start, origins.at(-1) ?? start) };
 }

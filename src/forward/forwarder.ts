@@ -10,7 +10,7 @@ import { GraceError } from '../error.ts';
 import { Adoption } from './adoption.ts';
 import type { Destination, DestinationSpec } from './destination.ts';
 import { Draining } from './draining.ts';
-import { Gate } from './gate.ts';
+import { ChangeGate } from './gate.ts';
 
 import { RuleOpener } from './opener.ts';
 import type { ForwarderOptions } from './options.ts';
@@ -29,7 +29,7 @@ export class Forwarder {
   readonly adoption: Adoption;
   readonly restoration: Restoration;
   readonly #options: ForwarderOptions;
-  readonly #gate = new Gate();
+  readonly #gate = new ChangeGate();
   readonly #table = new RuleTable();
   readonly #transactions: Transactions;
   readonly #opener: RuleOpener;

@@ -5,7 +5,7 @@ import { unlessAborted } from '../waiting.ts';
  * all while the gate is shut (a hand-over takes a snapshot of all rules that must stay true) or once
  * it is closed (nothing is to change any more).
  */
-export class Gate {
+export class ChangeGate {
   readonly #last = new Map<string, Promise<unknown>>();
   #shut: Promise<void> | null = null;
 

@@ -3,18 +3,18 @@ import { slotsOf } from '../engine/slots.ts';
 import type { Listener } from '../net/listener.ts';
 import { Destination } from './destination.ts';
 import type { CarriedStats, DestinationSpec } from './destination.ts';
-import type { Gate } from './gate.ts';
+import type { ChangeGate } from './gate.ts';
 import type { ForwarderOptions } from './options.ts';
 import { Rule } from './rule.ts';
 import type { RuleSpec } from './rule.ts';
 
 /** What rules are opened with; no rule is, once `gate` is closed. */
 export type RuleOpenerOptions = Pick<ForwarderOptions, 'engine' | 'openListener' | 'closeListener' | 'observe'> & {
-  gate: Gate;
+  gate: ChangeGate;
 };
 
 /** A rule, and the socket that it is served on. `isFull`: all its places are reserved for connections elsewhere. */
-export type ServeOptions = RuleSpec & { listener: Listener; carried?: CarriedStats; isFull?: boolean };
+export type ServedRule = RuleSpec & { listener: Listener; carried?: CarriedStats; isFull?: boolean };
 
 /** Puts a rule in service: opens its listener, its upstream and its frontend, or leaves nothing open. */
 export class RuleOpener {
@@ -48,7 +48,7 @@ export class RuleOpener {
   }
 
   /** Serve a rule on a listener, which stays the caller's when that throws. */
-  serve({ src, dst, listener, isFull = false, ...given }: ServeOptions): Rule {
+  serve({ src, dst, listener, isFull = false, ...given }: ServedRule): Rule {
     this.#options.gate.mustBeOpen(); // opening the listener may have taken long
     const key = pairKey({ src, dst });
     const destination = this.openDestination(dst, given.carried ?? this.#carried.get(key));

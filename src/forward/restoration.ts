@@ -1,5 +1,5 @@
 import type { CarriedStats } from './destination.ts';
-import type { Gate } from './gate.ts';
+import type { ChangeGate } from './gate.ts';
 import type { RuleOpener } from './opener.ts';
 import type { ForwarderOptions } from './options.ts';
 import type { Rule, RuleSpec, SourceSpec } from './rule.ts';
@@ -9,7 +9,7 @@ import type { RuleTable } from './table.ts';
 export type RestorationOptions = Pick<
   ForwarderOptions,
   'openListener' | 'closeListener' | 'isLost' | 'replaceListener' | 'changes'
-> & { gate: Gate; table: RuleTable; opener: RuleOpener };
+> & { gate: ChangeGate; table: RuleTable; opener: RuleOpener };
 
 /** Brings back what is stored and is not served as it should be: the rules of an earlier daemon, those that could not be served, and listeners that are lost. */
 export class Restoration {

@@ -1,6 +1,6 @@
 import type { Changes } from './changes.ts';
 import type { Draining } from './draining.ts';
-import type { Gate } from './gate.ts';
+import type { ChangeGate } from './gate.ts';
 import type { RuleOpener } from './opener.ts';
 import type { RuleTable } from './table.ts';
 
@@ -18,7 +18,7 @@ export type Standstill = {
 
 /** What has a part in it. */
 export type StandstillOptions = {
-  gate: Gate;
+  gate: ChangeGate;
   table: RuleTable;
   opener: RuleOpener;
   draining: Draining;

@@ -1,5 +1,5 @@
 import type { Changes } from './changes.ts';
-import type { Gate } from './gate.ts';
+import type { ChangeGate } from './gate.ts';
 import type { RuleSpec } from './rule.ts';
 
 /** What becomes of the stored rules; it may change the list that it gets. */
@@ -47,6 +47,6 @@ export class Transactions {
 export type TransactionsOptions = {
   save(rules: readonly RuleSpec[]): Promise<void>;
   changes: Changes;
-  gate: Gate;
+  gate: ChangeGate;
   specs(): RuleSpec[];
 };

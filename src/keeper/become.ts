@@ -1,9 +1,9 @@
 import { closeSync, openSync, readFileSync, rmSync, statSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Invocation } from '../control/shapes.ts';
+import type { Program } from '../control/shapes.ts';
 import { closeFd, fdDirectory, openFd, setCloseOnExec } from '../sys/descriptor.ts';
 import { environmentList, execute, holdSignals } from '../sys/exec.ts';
-import type { Phase } from './generations.ts';
+import type { GenerationPhase } from './generations.ts';
 import { keeperFormat, stateVariable } from './messages.ts';
 
 /** Words of phases in what is left: those that the first versions have for them, which may come to read it. */
@@ -29,14 +29,14 @@ export type Remembered = {
     stream: number;
     datagrams: number;
     pid: number | null;
-    phase: Phase;
+    phase: GenerationPhase;
     ended: number | null;
   }[];
 };
 
 /** What this process becomes, and what it must not lose. */
 export type BecomeOptions = {
-  program: Invocation;
+  program: Program;
   args: readonly string[];
   /** Where the file is written; it has no name there. */
   dir: string;
@@ -109,13 +109,13 @@ export function readRemembered(text: string): Remembered {
   return { ...others, generations: generations.map((each) => ({ ...each, phase: readPhase(each.phase) })) };
 }
 
-function readPhase(written: string): Phase {
-  const phases: readonly Phase[] = ['starting', 'serving', 'restarting', 'replaced'];
+function readPhase(written: string): GenerationPhase {
+  const phases: readonly GenerationPhase[] = ['starting', 'serving', 'restarting', 'replaced'];
   return phases.find((phase) => writtenPhases[phase] === written) ?? 'restarting'; // which says itself what it is
 }
 
 /** Whether a program is the very one that this process runs, started in the same way. */
-export function isThisProgram(program: Invocation, self: Invocation): boolean {
+export function isThisProgram(program: Program, self: Program): boolean {
   if (program.file !== self.file || program.args.join('\0') !== self.args.join('\0')) return false;
   try {
     const [a, b] = [statSync(program.file), statSync('/proc/self/exe')];

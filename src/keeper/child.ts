@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import type { Invocation } from '../control/shapes.ts';
+import type { Program } from '../control/shapes.ts';
 import { errorCode } from '../error.ts';
 import { closeChannelEnd } from './channel.ts';
 import type { ChannelEnd } from './channel.ts';
@@ -21,7 +21,7 @@ export type DaemonChild = {
 /** How a daemon is started. */
 export type SpawnDaemonOptions = {
   /** The first that can be started is taken. */
-  programs: readonly Invocation[];
+  programs: readonly Program[];
   args: readonly string[];
   /** Its end of the channel; closed here. */
   end: ChannelEnd;
@@ -65,10 +65,8 @@ export function isShortage(error: unknown): boolean {
   return ['EMFILE', 'ENFILE', 'EAGAIN', 'ENOMEM'].includes(errorCode(error) ?? '');
 }
 
-type Program = { file: string; args: readonly string[]; env: NodeJS.ProcessEnv };
-
 function trySpawn(
-  { file, args, env }: Program,
+  { file, args, env }: Program & { env: NodeJS.ProcessEnv },
   { stream, datagrams }: ChannelEnd,
   failed: (error: unknown) => void,
 ): ChildProcess | null {

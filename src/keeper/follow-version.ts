@@ -1,11 +1,11 @@
 /** When a keeper becomes the version that its daemon is replaced by, and what it takes along. */
-import type { Invocation } from '../control/shapes.ts';
+import type { Program } from '../control/shapes.ts';
 import { GraceError, errorMessage } from '../error.ts';
 import { become, isThisProgram } from './become.ts';
 import type { Remembered } from './become.ts';
 import type { KeeperConsole } from './console.ts';
 import type { FdStore } from './fd-store.ts';
-import type { Generation, Generations } from './generations.ts';
+import type { Generation, WatchedGenerations } from './generations.ts';
 import { keeperFormat } from './messages.ts';
 import type { DaemonIdentity } from './messages.ts';
 import { forwarded } from './signals.ts';
@@ -15,11 +15,11 @@ import type { SignalRelay } from './signals.ts';
 export type FollowOptions = {
   version: string;
   /** How this program was started. */
-  self: Invocation;
+  self: Program;
   dir: string;
   args: readonly string[];
   env: NodeJS.ProcessEnv;
-  generations: Generations;
+  generations: WatchedGenerations;
   store: FdStore;
   console: KeeperConsole;
   signals: SignalRelay;

@@ -6,13 +6,13 @@ import type { DaemonIdentity, DaemonMessage, KeeperMessage } from './messages.ts
  * What a daemon is: `starting` until it says that it serves; `restarting` when another one has said so after
  * it, and when it has just got this keeper, until it says whether it is `replaced` or serves (again).
  */
-export type Phase = 'starting' | 'serving' | 'restarting' | 'replaced';
+export type GenerationPhase = 'starting' | 'serving' | 'restarting' | 'replaced';
 
 /** A daemon that lives. */
 export type Generation = {
   channel: Channel<KeeperMessage, DaemonMessage>;
   pid: number | null;
-  phase: Phase;
+  phase: GenerationPhase;
   /** The exit code that it announced. */
   ended: number | null;
   stop?: ((times: number) => void) | undefined;
@@ -29,7 +29,7 @@ export type GenerationEvents = {
 };
 
 /** The daemons of this keeper that live, and the phase that each is in. */
-export class Generations implements Iterable<Generation> {
+export class WatchedGenerations implements Iterable<Generation> {
   readonly #events: GenerationEvents;
   readonly #all = new Set<Generation>();
 
@@ -45,7 +45,7 @@ export class Generations implements Iterable<Generation> {
   /** Listen to a daemon. Its channel keeps this process running. */
   add(
     end: ChannelEnd,
-    { phase, pid, ended = null }: { phase: Phase; pid: number | null; ended?: number | null },
+    { phase, pid, ended = null }: { phase: GenerationPhase; pid: number | null; ended?: number | null },
   ): Generation {
     const channel: Generation['channel'] = new Channel(end, {
       onMessage: (message, fds) => this.#events.onMessage(generation, message, fds),

@@ -7,7 +7,7 @@
  * It is loaded instead of the daemon, and imports as little as can be: it has to be small.
  */
 import { readFileSync, rmSync } from 'node:fs';
-import type { Invocation } from '../control/shapes.ts';
+import type { Program } from '../control/shapes.ts';
 import { statePaths } from '../control/paths.ts';
 import { errorMessage } from '../error.ts';
 import { closeFd } from '../sys/descriptor.ts';
@@ -20,7 +20,7 @@ import { openChannel } from './channel.ts';
 import { takeInheritedSockets } from './inherited.ts';
 import { FdStore } from './fd-store.ts';
 import { followVersion } from './follow-version.ts';
-import { Generations } from './generations.ts';
+import { WatchedGenerations } from './generations.ts';
 import type { Generation } from './generations.ts';
 import { keeperFormat } from './messages.ts';
 import type { DaemonIdentity, DaemonMessage } from './messages.ts';
@@ -36,7 +36,7 @@ import { KeeperConsole } from './console.ts';
 export type KeeperOptions = {
   dir: string;
   /** How this program was started. */
-  self: Invocation;
+  self: Program;
   /** The arguments after that: a daemon is started with the same. */
   args: readonly string[];
   version: string;
@@ -65,7 +65,7 @@ class Keeper {
   readonly #options: KeeperOptions;
   readonly #store: FdStore;
   readonly #console: KeeperConsole;
-  readonly #generations = new Generations({
+  readonly #generations = new WatchedGenerations({
     onMessage: (generation, message, fds) => this.#hear(generation, message, fds),
     onEnd: (generation) => this.#lose(generation),
   });

@@ -10,7 +10,7 @@
  *                       ended       I end, and this was meant to be
  *     keeper → daemon   kept, hello what the keeper holds, and who it is
  */
-import type { Invocation } from '../control/shapes.ts';
+import type { Program } from '../control/shapes.ts';
 
 /** Of this protocol and of what a keeper leaves to itself when it becomes another version. */
 export const keeperFormat = 1;
@@ -29,7 +29,7 @@ export type DaemonMessage =
   | { ping: number };
 
 /** `program` is how the daemon was started, and so is known to run; `hearsStop`, that it listens to `stop`, and needs no signal. */
-export type DaemonIdentity = { pid: number; version: string; format: number; program: Invocation; hearsStop?: boolean };
+export type DaemonIdentity = { pid: number; version: string; format: number; program: Program; hearsStop?: boolean };
 
 /** What a keeper says to its daemon. */
 export type KeeperMessage =

@@ -1,5 +1,5 @@
 /** Which program is started in place of a daemon that crashed. */
-import type { Invocation } from '../control/shapes.ts';
+import type { Program } from '../control/shapes.ts';
 import { isThisProgram } from './become.ts';
 
 /** This process's own image: the kernel keeps it for as long as it runs, whatever has become of the file. */
@@ -11,17 +11,17 @@ const ownImage = '/proc/self/exe';
  * did not come to serve is followed by the next.
  */
 export class Programs {
-  readonly #self: Invocation;
+  readonly #self: Program;
   /** How the daemon that served last was started. */
-  #program: Invocation;
+  #program: Program;
   #failures = 0;
 
-  constructor(self: Invocation) {
+  constructor(self: Program) {
     this.#self = self;
     this.#program = self;
   }
 
-  served(program: Invocation): void {
+  served(program: Program): void {
     this.#program = program;
     this.#failures = 0;
   }
@@ -32,7 +32,7 @@ export class Programs {
   }
 
   /** In the order in which they are to be tried. */
-  inTurn(): Invocation[] {
+  inTurn(): Program[] {
     const own = { file: ownImage, args: this.#self.args };
     const isKeepers =
       this.#program.file === this.#self.file && this.#program.args.join('\0') === this.#self.args.join('\0');

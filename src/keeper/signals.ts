@@ -1,13 +1,13 @@
 /** Which signals go through the keeper to a daemon, and to which one. */
-import type { Phase } from './generations.ts';
+import type { GenerationPhase } from './generations.ts';
 
 /** Passed on to the daemon that serves. */
 export const forwarded = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const;
 
 /** A daemon that signals may go to. */
-export type Target = {
+export type SignalTarget = {
   pid: number | null;
-  phase: Phase;
+  phase: GenerationPhase;
   /**
    * Notifies it that the keeper was told to stop for the so many-th time. Absent where it listens to signals only,
    * and cannot tell one that the keeper passes on from one that came to all processes at once.
@@ -17,14 +17,14 @@ export type Target = {
 
 /** Passes signals on to the daemon that serves, as soon as there is one. */
 export class SignalRelay {
-  readonly #daemons: () => Iterable<Target>;
+  readonly #daemons: () => Iterable<SignalTarget>;
   /** For the next daemon that serves. */
   readonly #pending: NodeJS.Signals[];
   /** How often this process was told to stop. */
   #stops = 0;
 
   /** `daemons` are those that live; `pending`, what an earlier image of this process had not passed on yet. */
-  constructor(daemons: () => Iterable<Target>, pending: readonly NodeJS.Signals[]) {
+  constructor(daemons: () => Iterable<SignalTarget>, pending: readonly NodeJS.Signals[]) {
     this.#daemons = daemons;
     this.#pending = [...pending];
   }

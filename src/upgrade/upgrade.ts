@@ -4,7 +4,7 @@
  */
 import { call } from '../control/client.ts';
 import type { Result } from '../control/messages.ts';
-import type { Invocation, StatusResult } from '../control/shapes.ts';
+import type { Program, StatusResult } from '../control/shapes.ts';
 import { GraceError, errorMessage } from '../error.ts';
 import { isNoDaemon } from '../kinds.ts';
 import { findStateDirs } from './daemons.ts';
@@ -19,7 +19,7 @@ export type UpgradeOptions = {
   /** State dir of the daemon to restart. */
   dir: string;
   /** How this executable was started. */
-  self: Invocation;
+  self: Program;
   version: string;
   /** Time for the new daemon to come up. */
   timeoutMs: number;

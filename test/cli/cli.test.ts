@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { test } from 'node:test';
 import { stateDir } from '../../src/cli/context.ts';
-import type { DaemonOptions } from '../../src/cli/context.ts';
+import type { DaemonCommand } from '../../src/cli/context.ts';
 import { destinationRow } from './destination-row.ts';
 import { openFakeDaemon } from './fake-daemon.ts';
 import { openTempDir, runWords } from './run-cli.ts';
@@ -135,9 +135,9 @@ for (const { argv, expected } of [
   },
 ] as const) {
   test(`grace ${argv.join(' ')} runs the daemon in this process with its options`, { timeout: 60_000 }, async () => {
-    const seen: DaemonOptions[] = [];
+    const seen: DaemonCommand[] = [];
     const programs = {
-      daemon: (options: DaemonOptions) => Promise.resolve(seen.push(options) + 6),
+      daemon: (options: DaemonCommand) => Promise.resolve(seen.push(options) + 6),
       demo: () => Promise.resolve(0),
     };
     const { exitCode } = await runWords(['-d', '/s', ...argv], { programs });

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { test } from 'node:test';
 import { SignalRelay } from '../../src/keeper/signals.ts';
-import type { Target } from '../../src/keeper/signals.ts';
+import type { SignalTarget } from '../../src/keeper/signals.ts';
 
 const timeout = 20_000;
 
@@ -12,7 +12,7 @@ test(
   'a signal waits for a daemon that serves, once, and what ends the daemon is not kept for the next',
   { timeout },
   async () => {
-    const daemons: Target[] = [{ pid: 1, phase: 'replaced' }];
+    const daemons: SignalTarget[] = [{ pid: 1, phase: 'replaced' }];
     const relay = new SignalRelay(() => daemons, []);
     assert.deepEqual([relay.pass('SIGHUP'), relay.pass('SIGHUP'), relay.pass('SIGTERM')], [true, true, false]);
     assert.deepEqual([relay.pending, relay.isStopping], [['SIGHUP'], true]);

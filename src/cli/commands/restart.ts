@@ -2,7 +2,7 @@ import { accessSync, constants, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { call } from '../../control/client.ts';
 import type { Result } from '../../control/messages.ts';
-import type { Invocation } from '../../control/shapes.ts';
+import type { Program } from '../../control/shapes.ts';
 import { GraceError, errorCode, errorMessage } from '../../error.ts';
 import type { Context, Input } from '../context.ts';
 import { parseDuration } from '../duration.ts';
@@ -35,7 +35,7 @@ export function describeRestart(
   ].join('\n');
 }
 
-function executableAt(file: string): Invocation {
+function executableAt(file: string): Program {
   try {
     if (!statSync(file).isFile()) throw new GraceError('it is not a file');
     accessSync(file, constants.X_OK);

@@ -1,6 +1,6 @@
 import { commands } from '../../control/commands.ts';
 import { everyOption, namesOf, optionsOf, placeOfArgument, placeOfValue, spellings } from './words.ts';
-import type { Place } from './words.ts';
+import type { CompletionPoint } from './words.ts';
 
 /**
  * Completion for bash 3.2 (macOS) and newer, with and without the bash-completion package. Endpoints
@@ -76,7 +76,7 @@ complete -F _grace grace
 `;
 }
 
-function offer(place: Place): string {
+function offer(place: CompletionPoint): string {
   switch (place.kind) {
     case 'directory':
       return '_grace_files -d';

@@ -1,7 +1,7 @@
 import { commands, globalOptions } from '../../control/commands.ts';
 import type { CommandDefinition, OptionDefinition } from '../../control/commands.ts';
 import { namesOf, placeOfArgument, placeOfValue } from './words.ts';
-import type { Place } from './words.ts';
+import type { CompletionPoint } from './words.ts';
 
 /** Completion for fish, as a file `grace.fish` of a completions directory. */
 export function fishCompletion(): string {
@@ -85,12 +85,12 @@ function optionLine(condition: string, option: OptionDefinition): string {
   return `complete -c grace -n '${condition}' -l ${name}${letter}${needsValue} -d ${quote(help)}`;
 }
 
-function argumentLine(command: CommandDefinition, place: Place, index: number): string[] {
+function argumentLine(command: CommandDefinition, place: CompletionPoint, index: number): string[] {
   if (place.kind === 'none') return [];
   return [`complete -c grace -n '__grace_at_argument ${index} ${namesOf(command).join(' ')}'${offer(place)}`];
 }
 
-function offer(place: Place): string {
+function offer(place: CompletionPoint): string {
   switch (place.kind) {
     case 'directory':
       return ` -a '(__fish_complete_directories)'`;

@@ -3,11 +3,11 @@ import { commands, globalOptions } from '../../control/commands.ts';
 import type { ArgumentDefinition, CommandDefinition, OptionDefinition } from '../../control/commands.ts';
 
 /** `source`: a SRC that is forwarded now. `none`: something that only the user knows. */
-export type Place =
+export type CompletionPoint =
   { kind: 'directory' | 'file' | 'source' | 'command' | 'none' } | { kind: 'choice'; choices: readonly string[] };
 
 /** What may stand in the place of an argument. */
-export function placeOfArgument(command: CommandDefinition, { name, choices }: ArgumentDefinition): Place {
+export function placeOfArgument(command: CommandDefinition, { name, choices }: ArgumentDefinition): CompletionPoint {
   if (choices !== undefined) return { kind: 'choice', choices };
   // What is started is not forwarded yet.
   if (name === 'SRC') return { kind: command.name === 'start' ? 'none' : 'source' };
@@ -15,7 +15,7 @@ export function placeOfArgument(command: CommandDefinition, { name, choices }: A
 }
 
 /** What the value of an option can be; for a switch, `none`. */
-export function placeOfValue({ value, choices }: OptionDefinition): Place {
+export function placeOfValue({ value, choices }: OptionDefinition): CompletionPoint {
   if (choices !== undefined) return { kind: 'choice', choices };
   if (value === 'DIR') return { kind: 'directory' };
   return { kind: value === 'PATH' || value === 'FILE' ? 'file' : 'none' };

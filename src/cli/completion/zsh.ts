@@ -1,7 +1,7 @@
 import { commands, globalOptions } from '../../control/commands.ts';
 import type { OptionDefinition } from '../../control/commands.ts';
 import { namesOf, optionsOf, placeOfArgument, placeOfValue, spellings } from './words.ts';
-import type { Place } from './words.ts';
+import type { CompletionPoint } from './words.ts';
 
 /** Completion for zsh: to be put into a directory of fpath as `_grace`, or to be read by eval. */
 export function zshCompletion(): string {
@@ -57,7 +57,7 @@ function specOf(option: OptionDefinition): string {
   return `${quote(`(${names.join(' ')})`)}{${names.join(',')}}${quote(`${text}${value}`)}`;
 }
 
-function actionOf(place: Place): string {
+function actionOf(place: CompletionPoint): string {
   switch (place.kind) {
     case 'directory':
       return '_directories';

@@ -6,7 +6,7 @@ import { readLines, writeLine } from '../../control/lines.ts';
 import { handoverVariable } from '../../control/launch.ts';
 import { asideVariable } from '../../control/step-aside.ts';
 import { lastWords } from '../../control/last-words.ts';
-import type { Invocation } from '../../control/shapes.ts';
+import type { Program } from '../../control/shapes.ts';
 import { GraceError, errorMessage } from '../../error.ts';
 import { LISTEN_FDS_START } from '../../net/inherit.ts';
 import type { Listener } from '../../net/listener.ts';
@@ -58,7 +58,7 @@ export class Successor {
 
   /** Start `exec` with these listeners, in this order. Rejects with GraceError when that cannot be. */
   static async start(
-    exec: Invocation,
+    exec: Program,
     { paths, lock, listeners: { net }, flags, supervisor, logOutput }: Service,
     listeners: readonly Listener[],
   ): Promise<Successor> {

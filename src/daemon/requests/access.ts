@@ -2,7 +2,7 @@
 import { chmodSync, chownSync, statSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import type { Command, Request } from '../../control/messages.ts';
-import type { Invocation } from '../../control/shapes.ts';
+import type { Program } from '../../control/shapes.ts';
 import type { Peer } from '../../control/server.ts';
 import { GraceError, errorCode } from '../../error.ts';
 import { hasLinuxCalls } from '../../sys/process.ts';
@@ -55,10 +55,10 @@ function share(path: string, group: number, mode: number): void {
 }
 
 /** A request as far as this is about it. */
-type Asked = { command: Command; exec?: Invocation };
+type Asked = { command: Command; exec?: Program };
 
 /** The daemon as far as this is about it. */
-type Commanded = { self: Invocation; socketGroup: number | null };
+type Commanded = { self: Program; socketGroup: number | null };
 
 /**
  * Throws GraceError when a request is not one for whoever asks. Members of the group may do everything with
@@ -83,7 +83,7 @@ export function executableFor(
   request: Request<'restart'>,
   peer: Peer | null,
   { self, socketGroup }: Commanded,
-): Invocation {
+): Program {
   return isOwner(peer, socketGroup) ? request.exec : self;
 }
 

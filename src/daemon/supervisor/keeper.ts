@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import type { Invocation } from '../../control/shapes.ts';
+import type { Program } from '../../control/shapes.ts';
 import { launchVariable, variablesOfThisProcess } from '../../control/launch.ts';
 import { GraceError } from '../../error.ts';
 import { Channel, closeChannelEnd, openChannel } from '../../keeper/channel.ts';
@@ -240,7 +240,7 @@ export class KeeperSupervisor implements Supervisor {
 
   #identity(): DaemonIdentity {
     const { version, self } = this.#options;
-    const program: Invocation = { file: self.file, args: self.args };
+    const program: Program = { file: self.file, args: self.args };
     return { pid: process.pid, version, format: keeperFormat, program, hearsStop: true };
   }
 

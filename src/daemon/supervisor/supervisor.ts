@@ -3,7 +3,7 @@
  * after a crash, and until then holds copies of the listening sockets, so that clients wait in their
  * queues and are not refused.
  */
-import type { Invocation } from '../../control/shapes.ts';
+import type { Program } from '../../control/shapes.ts';
 
 /** Whoever watches this daemon: see keeper.ts, systemd.ts, unsupervised.ts. */
 export type Supervisor = {
@@ -60,7 +60,7 @@ export type SupervisorEvents = {
 /** What a supervisor has to know of this daemon. */
 export type SupervisorOptions = {
   dir: string;
-  self: Invocation;
+  self: Program;
   /** Arguments of `grace daemon` that a new keeper must have too. */
   flags: readonly string[];
   version: string;

@@ -6,11 +6,11 @@ import type { ThreadUpstream } from './thread.ts';
 /** A connect under way, and the index of its address. */
 export type Try = { readonly fd: number; readonly address: number };
 /** The index of an address, and why it could not be connected. */
-export type Failure = { readonly address: number; readonly errno: number };
+export type FailedAttempt = { readonly address: number; readonly errno: number };
 /** Why a name has no addresses, and whether that may pass. */
 export type LookupFailure = { readonly text: string; readonly isPassing: boolean };
 /** What most dials end with. */
-export const NO_FAILURES: readonly Failure[] = [];
+export const NO_FAILURES: readonly FailedAttempt[] = [];
 
 /** One client whose upstream is not connected yet. */
 export type Dial = {
@@ -27,7 +27,7 @@ export type Dial = {
   next: number;
   /** Connects under way: mostly one. */
   tries: Try[];
-  failures: readonly Failure[];
+  failures: readonly FailedAttempt[];
   /** Why the name has no addresses; null: it has some, or was not looked up. */
   lookupFailure: LookupFailure | null;
   /** When the attempt is given up. */

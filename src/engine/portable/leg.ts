@@ -17,7 +17,7 @@ export type Leg = {
 };
 
 /** Keep-alive of a TCP socket; what is not said here is as in policy.ts. */
-export type KeepAlive = {
+export type KeepAliveOptions = {
   /** Idle milliseconds before the first probe; 0 turns it off. */
   idleMs: number;
 };
@@ -32,7 +32,7 @@ export function plainLeg(socket: Socket): Leg {
 }
 
 /** TCP_NODELAY and keep-alive; a Unix socket takes neither and does not mind. */
-export function tuneSocket(socket: Socket, { idleMs }: KeepAlive = KEEP_ALIVE): void {
+export function tuneSocket(socket: Socket, { idleMs }: KeepAliveOptions = KEEP_ALIVE): void {
   socket.setNoDelay(true);
   // Deno knows the first two arguments and leaves the others to the system.
   if (idleMs > 0) socket.setKeepAlive(true, idleMs, KEEP_ALIVE.intervalMs, KEEP_ALIVE.probes);

@@ -12,7 +12,7 @@ import type { PortableUpstream } from './upstream.ts';
 import type { Going, PeerMonitor } from './peer-monitor.ts';
 
 /** Where an accepted client goes, and how. */
-export type ServeOptions = {
+export type ServeClientOptions = {
   upstream: PortableUpstream;
   /** Null: the client sends no PROXY header. */
   headerReader: HeaderReader | null;
@@ -31,7 +31,7 @@ export type ServeOptions = {
  */
 export async function serveClient(
   client: Socket,
-  { upstream, headerReader, terminator, peerMonitor, idleMs, connected }: ServeOptions,
+  { upstream, headerReader, terminator, peerMonitor, idleMs, connected }: ServeClientOptions,
 ): Promise<ConnectionEnd> {
   const connection = upstream.admit();
   const { signal } = connection;
