@@ -7,7 +7,9 @@
  */
 import type { ClientEndpoint, ServerEndpoint } from '../endpoint/model.ts';
 import type { Listener } from '../net/listener.ts';
+import type { ClosingReason } from './closing-reason.ts';
 import type { Slots } from './slots.ts';
+import type { Tally } from './tally.ts';
 import type { MovedConnection } from './transfer.ts';
 
 /** What moves the bytes: `portable` runs anywhere, `native` on Linux. */
@@ -98,8 +100,10 @@ export type Upstream = {
   drained(options?: { signal?: AbortSignal | undefined }): Promise<void>;
   /** Hear of the end of each of its connections, of those in order too, until the returned function is called. Nothing is heard of before that. */
   onEnd(listener: EndListener): () => void;
-  /** Close every connection now; both peers see an end, bytes in flight are lost. Returns how many. */
-  destroy(): number;
+  /** All that was counted of its connections since it was opened; see tally.ts. The row is the caller's. */
+  tally(): Tally;
+  /** Close every connection now, for this reason (default: closed); both peers see an end, bytes in flight are lost. Returns how many. */
+  destroy(why?: ClosingReason): number;
   /**
    * Its owner routes no client there any more and never will again: the engine forgets it with its
    * last connection. What was asked of it before is still answered. Twice is fine.
@@ -123,15 +127,27 @@ export type EndListener = (end: ConnectionEnd) => void;
 
 /** What is told of a connection that has ended. */
 export type ConnectionEnd = {
-  /** The client's address, `host:port` or `unix`. */
+  /** The client's address, `host:port` or `unix`; where a proxy speaks for it by a PROXY header, what that says. */
   peer: string;
+  /** The address of that proxy; null without one. */
+  via: string | null;
   upstream: Upstream;
   /** `dial`: no upstream was reached; `handshake`: TLS or PROXY of the client failed; `relay`: after connecting. */
   stage: 'handshake' | 'dial' | 'relay';
   error: Error | null;
+  /** Why it ended: exactly one word for each connection. */
+  reason: ClosingReason;
   bytesIn: number;
   bytesOut: number;
+  /** When it was accepted, milliseconds since the epoch. */
+  startedMs: number;
+  /** From there until its destination was connected; null when it was not. */
+  connectMs: number | null;
   durationMs: number;
+  /** Of a client that speaks TLS: the version, and the name that it asked for. */
+  tls: { version: string; name: string | null } | null;
+  /** Which process of the daemon accepted it, where that was another one; null: this one. */
+  generation: number | null;
 };
 
 /** Where connections go on that come from another process. */

@@ -38,6 +38,10 @@ export type MovedConnection = {
   peer: string;
   /** For so long no byte had moved, as far as anybody looked. */
   quietMs?: number;
+  /** Milliseconds that connecting took, of one that is connected. Absent from earlier versions. */
+  connectMs?: number;
+  /** Which process of the daemon accepted it, where the one that sends it knows. */
+  generation?: number | undefined;
   /** Milliseconds since the dial began, and since its latest attempt did; of a connection that is being dialled. */
   dialing?: DialAge | undefined;
 };

@@ -52,7 +52,7 @@ export class Adoption {
     const { table, opener, draining, observe, changes } = this.#options;
     const rule = table.get(src);
     const known = table.destination({ src, dst });
-    const destination = known ?? opener.openDestination(dst, { since, bytesIn: 0, bytesOut: 0 });
+    const destination = known ?? opener.openDestination({ src, dst }, { since, bytesIn: 0, bytesOut: 0 });
     const { idle: idleMs = null } = extrasOf(src.endpoint);
     try {
       const slots = rule?.slots ?? null;
@@ -67,7 +67,7 @@ export class Adoption {
       // They have places of their own now.
       slots?.reserve(Math.max(0, slots.reserved - (destination.stats().connections - before)));
     } catch (error) {
-      if (!known) destination.upstream.forget();
+      if (!known) destination.forget();
       throw error;
     }
     if (!known && rule) rule.addEarlier(destination);

@@ -19,9 +19,16 @@ export class Destination {
   readonly spec: DestinationSpec;
   readonly upstream: Upstream;
   readonly since: string;
+  readonly #onForgotten: ((destination: Destination) => void) | undefined;
   #carried: { bytesIn: number; bytesOut: number };
 
-  constructor(spec: DestinationSpec, upstream: Upstream, carried?: CarriedStats) {
+  constructor(
+    spec: DestinationSpec,
+    upstream: Upstream,
+    carried?: CarriedStats,
+    onForgotten?: (destination: Destination) => void,
+  ) {
+    this.#onForgotten = onForgotten;
     this.spec = spec;
     this.upstream = upstream;
     const { since = new Date().toISOString(), bytesIn = 0, bytesOut = 0 } = carried ?? {};
@@ -42,6 +49,12 @@ export class Destination {
   /** A successor counts so much from now on: here, only what comes on top of it. */
   handOver({ bytesIn, bytesOut }: Pick<CarriedStats, 'bytesIn' | 'bytesOut'>): void {
     this.add({ bytesIn: -bytesIn, bytesOut: -bytesOut });
+  }
+
+  /** Nobody is sent there any more, and its last connection has ended. Twice is fine. */
+  forget(): void {
+    this.#onForgotten?.(this);
+    this.upstream.forget();
   }
 
   stats(): UpstreamStats {

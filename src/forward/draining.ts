@@ -34,7 +34,7 @@ export class Draining {
   watch(destination: Destination): void {
     const { table, changes } = this.#options;
     void destination.upstream.drained().then(() => {
-      if (destination.stats().connections === 0 && table.forget(destination)) destination.upstream.forget();
+      if (destination.stats().connections === 0 && table.forget(destination)) destination.forget();
       changes.notify();
     });
   }

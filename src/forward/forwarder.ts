@@ -12,6 +12,7 @@ import type { Destination, DestinationSpec } from './destination.ts';
 import { Draining } from './draining.ts';
 import { ChangeGate } from './gate.ts';
 
+import { Ledger } from './ledger.ts';
 import { RuleOpener } from './opener.ts';
 import type { ForwarderOptions } from './options.ts';
 import { redescribe } from './redescribe.ts';
@@ -33,10 +34,13 @@ export class Forwarder {
   readonly #table = new RuleTable();
   readonly #transactions: Transactions;
   readonly #opener: RuleOpener;
+  /** What this process counts of the connections of each source. */
+  readonly ledger: Ledger;
   readonly #draining: Draining;
 
   constructor(options: ForwarderOptions) {
-    const parts = { ...options, gate: this.#gate, table: this.#table };
+    const parts = { ...options, gate: this.#gate, table: this.#table, ledger: new Ledger() };
+    this.ledger = parts.ledger;
     this.#options = options;
     this.#transactions = new Transactions({ ...parts, specs: () => this.specs });
     this.#opener = new RuleOpener(parts);
@@ -176,7 +180,7 @@ export class Forwarder {
 
   async #route(rule: Rule, dst: DestinationSpec): Promise<void> {
     await this.#options.check?.({ src: rule.src, dst, listener: rule.listener }, this.rules);
-    const open = () => this.#opener.openDestination(dst);
+    const open = () => this.#opener.openDestination({ src: rule.src, dst });
     const fresh = rule.earlier(dst.key) ? null : open();
     const previous = rule.current;
     try {
@@ -186,7 +190,7 @@ export class Forwarder {
         () => rule.route(rule.earlier(dst.key) ?? fresh ?? open()),
       );
     } finally {
-      if (fresh && rule.current !== fresh) fresh.upstream.forget();
+      if (fresh && rule.current !== fresh) fresh.forget();
     }
     this.#draining.watch(previous);
   }

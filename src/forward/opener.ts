@@ -2,8 +2,9 @@ import type { Frontend } from '../engine/engine.ts';
 import { slotsOf } from '../engine/slots.ts';
 import type { Listener } from '../net/listener.ts';
 import { Destination } from './destination.ts';
-import type { CarriedStats, DestinationSpec } from './destination.ts';
+import type { CarriedStats } from './destination.ts';
 import type { ChangeGate } from './gate.ts';
+import type { Ledger } from './ledger.ts';
 import type { ForwarderOptions } from './options.ts';
 import { Rule } from './rule.ts';
 import type { RuleSpec } from './rule.ts';
@@ -11,6 +12,7 @@ import type { RuleSpec } from './rule.ts';
 /** What rules are opened with; no rule is, once `gate` is closed. */
 export type RuleOpenerOptions = Pick<ForwarderOptions, 'engine' | 'openListener' | 'closeListener' | 'observe'> & {
   gate: ChangeGate;
+  ledger: Ledger;
 };
 
 /** A rule, and the socket that it is served on. `isFull`: all its places are reserved for connections elsewhere. */
@@ -51,7 +53,7 @@ export class RuleOpener {
   serve({ src, dst, listener, isFull = false, ...given }: ServedRule): Rule {
     this.#options.gate.mustBeOpen(); // opening the listener may have taken long
     const key = pairKey({ src, dst });
-    const destination = this.openDestination(dst, given.carried ?? this.#carried.get(key));
+    const destination = this.openDestination({ src, dst }, given.carried ?? this.#carried.get(key));
     const slots = slotsOf(src.endpoint);
     if (isFull) slots?.reserve(slots.limit);
     try {
@@ -59,13 +61,16 @@ export class RuleOpener {
       this.#carried.delete(key);
       return new Rule({ src, listener, destination, slots, frontend });
     } catch (error) {
-      destination.upstream.forget();
+      destination.forget();
       throw error;
     }
   }
 
-  openDestination(dst: DestinationSpec, carried?: CarriedStats): Destination {
-    return new Destination(dst, this.#options.engine.openUpstream(dst.endpoint), carried);
+  openDestination({ src, dst }: RuleSpec, carried?: CarriedStats): Destination {
+    const { engine, ledger } = this.#options;
+    const destination = new Destination(dst, engine.openUpstream(dst.endpoint), carried, (each) => ledger.close(each));
+    ledger.open(src, destination);
+    return destination;
   }
 
   openFrontend({ src, listener, current, slots }: Pick<Rule, 'src' | 'listener' | 'current' | 'slots'>): Frontend {

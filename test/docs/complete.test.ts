@@ -6,6 +6,7 @@ import { test } from 'node:test';
 import { commands, globalOptions } from '../../src/control/commands.ts';
 import { clientShapes } from '../../src/endpoint/client.ts';
 import { serverShapes } from '../../src/endpoint/server-shapes.ts';
+import { closingReasons } from '../../src/engine/closing-reason.ts';
 import { readPage, root, sectionOf } from './page.ts';
 
 test('every command and option is in the reference', () => {
@@ -39,4 +40,13 @@ test('every variable of the environment is in the table', () => {
   const table = sectionOf(readPage('src/daemon/README.md'), 'Environment');
   assert.ok(names.length > 10, names.join(' '));
   assert.deepEqual(names.filter((name) => !table.includes(`\`${name}`)).sort(), []);
+});
+
+test('every reason for which a connection ends is in the table', () => {
+  const table = sectionOf(readPage('src/daemon/README.md'), 'Why connections end');
+  const named = [...table.matchAll(/^\|([^|]*)\|/gm)].flatMap(([, cell]) => cell!.match(/`[a-z-]+`/g) ?? []);
+  assert.deepEqual(
+    named,
+    closingReasons.map((reason) => `\`${reason}\``),
+  );
 });

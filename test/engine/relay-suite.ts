@@ -23,12 +23,18 @@ export function relaySuite(openEngine: OpenEngine): void {
         assert.equal(digest(await received), digest(sent.toString('latin1')));
         const [end] = await rig.endedConnections(1);
         assert.deepEqual(
-          { ...end, peer: '', durationMs: 0 },
+          { ...end, peer: '', startedMs: 0, connectMs: 0, durationMs: 0 },
           {
             peer: '',
+            via: null,
             upstream,
             stage: 'relay',
             error: null,
+            reason: 'finished',
+            startedMs: 0,
+            connectMs: 0,
+            tls: null,
+            generation: null,
             bytesIn: sent.length,
             bytesOut: sent.length,
             durationMs: 0,

@@ -3,6 +3,7 @@ import { acceptSuite } from './accept-suite.ts';
 import { countSuite } from './count-suite.ts';
 import { dialSuite } from './dial-suite.ts';
 import { relaySuite } from './relay-suite.ts';
+import { reasonSuite } from './reason-suite.ts';
 import type { OpenEngine } from './rig.ts';
 import { tlsClientSuite } from './tls-client-suite.ts';
 import { tlsServerSuite } from './tls-server-suite.ts';
@@ -12,6 +13,7 @@ export function plainSuite(openEngine: OpenEngine): void {
   dialSuite(openEngine);
   acceptSuite(openEngine);
   countSuite(openEngine);
+  reasonSuite(openEngine);
 }
 
 export function tlsSuite(openEngine: OpenEngine): void {

@@ -1,3 +1,4 @@
+import { emptyTally } from '../../src/engine/tally.ts';
 import { GraceError } from '../../src/error.ts';
 import { EndListeners } from '../../src/engine/end-listeners.ts';
 import type { ConnectionEnd, EndListener, Engine, FrontendOptions, Upstream } from '../../src/engine/engine.ts';
@@ -37,7 +38,18 @@ export class FakeUpstream implements Upstream {
   /** A connection of it ends so. */
   tellEnd(end: Partial<ConnectionEnd>): void {
     this.end();
-    const whole = { peer: '127.0.0.1:1', upstream: this, stage: 'relay', error: null } as const;
+    const whole = {
+      peer: '127.0.0.1:1',
+      via: null,
+      upstream: this,
+      stage: 'relay',
+      error: null,
+      reason: 'finished',
+      startedMs: 0,
+      connectMs: 0,
+      tls: null,
+      generation: null,
+    } as const;
     this.#endListeners.tell({ ...whole, bytesIn: 0, bytesOut: 0, durationMs: 0, ...end });
   }
 
@@ -45,6 +57,10 @@ export class FakeUpstream implements Upstream {
 
   forget(): void {
     this.isForgotten = true;
+  }
+
+  tally() {
+    return emptyTally();
   }
 
   destroy(): number {

@@ -44,8 +44,8 @@ export function logConnections(log: Log, src: SourceSpec): EngineObserver {
   };
 }
 
-function describe({ peer, bytesIn, bytesOut, durationMs }: ConnectionEnd): object {
-  return { peer, bytesIn, bytesOut, durationMs: Math.round(durationMs) };
+function describe({ peer, bytesIn, bytesOut, durationMs, reason }: ConnectionEnd): object {
+  return { peer, reason, bytesIn, bytesOut, durationMs: Math.round(durationMs) };
 }
 
 function troubleOf({ stage }: ConnectionEnd): string {

@@ -10,7 +10,7 @@ export async function drain(destinations: readonly Destination[], timeoutMs: num
     using limit = new TimeLimit(timeoutMs);
     await Promise.allSettled(destinations.map(({ upstream }) => upstream.drained({ signal: limit.signal })));
   }
-  const closed = destinations.reduce((sum, { upstream }) => sum + upstream.destroy(), 0);
+  const closed = destinations.reduce((sum, { upstream }) => sum + upstream.destroy('stopped'), 0);
   await Promise.all(destinations.map(({ upstream }) => upstream.drained()));
   return closed;
 }

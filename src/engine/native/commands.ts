@@ -18,7 +18,7 @@ export function executeCommand(
     case 'resolved':
       return dialer.resolved(command.upstream, command.addresses, command.failure);
     case 'destroy':
-      return connections.destroy(command.upstream);
+      return connections.destroy(command.upstream, command.why);
     case 'open-frontend':
       acceptor.open(command.plan);
       return idle.add(command.plan);

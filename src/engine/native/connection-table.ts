@@ -33,6 +33,8 @@ const WIDE_ROW = 8;
 const BYTES = 5;
 /** When the connection was accepted, milliseconds since the epoch; client's row. */
 const STARTED = 6;
+/** Upstream's row: milliseconds that connecting took. */
+const CONNECT = 6;
 /** Client's row, with an idle limit only: bytes that had moved at the last look. */
 const IDLE_MARK = 7;
 
@@ -208,6 +210,15 @@ export class ConnectionTable {
 
   setStarted(client: number, milliseconds: number): void {
     this.wide[client * WIDE_ROW + STARTED] = milliseconds;
+  }
+
+  /** Milliseconds that it took to connect this leg of an upstream. */
+  connectMs(server: number): number {
+    return this.wide[server * WIDE_ROW + CONNECT]!;
+  }
+
+  setConnectMs(server: number, milliseconds: number): void {
+    this.wide[server * WIDE_ROW + CONNECT] = milliseconds;
   }
 
   /** Look whether bytes moved since the last look. Returns for how many milliseconds none have, as far as looks tell. */

@@ -5,6 +5,7 @@
  *
  * Its state is two rows of the connection table, and it is named by the descriptor of its client.
  */
+import type { ClosingReason } from '../closing-reason.ts';
 import { encodePrelude } from '../prelude.ts';
 import type { PreludeSubject } from '../prelude.ts';
 import { peerName, socketName } from '../../sys/socket.ts';
@@ -55,6 +56,9 @@ export class Connections {
   readonly #firstFlight: FirstFlight;
   readonly #idle: IdleWatch;
   readonly #mailbox: Mailbox;
+  /** Of connections that another process accepted, which one. */
+  readonly #origins = new Map<number, number>();
+  readonly #doomed = new Map<number, ClosingReason>();
 
   constructor(thread: Thread, { relay, dialer, acceptor, upstreams, keepAlive, firstFlight, idle, mailbox }: Others) {
     this.#thread = thread;
@@ -84,7 +88,12 @@ export class Connections {
     frontend.connections++;
     frontend.slots?.take();
     if (watched < 0) {
-      this.end(client, { stage: 'dial', reason: { failures: [{ address: -1, errno: -watched }] }, reset: true });
+      this.end(client, {
+        stage: 'dial',
+        why: 'shortage',
+        reason: { failures: [{ address: -1, errno: -watched }] },
+        reset: true,
+      });
       return false;
     }
     this.#dialer.begin(client);
@@ -104,9 +113,11 @@ export class Connections {
     const entered = frontends.get(frontend);
     if (entered) entered.connections++;
     setPeer(this.#thread, client.fd, moved.peer);
+    if (moved.generation !== undefined) this.#origins.set(client.fd, moved.generation);
     if (server !== null) {
       this.#openLeg(server, KIND_SERVER);
       table.pair(client.fd, server.fd);
+      table.setConnectMs(server.fd, moved.connectMs ?? 0);
       this.#relay.setPrelude(client.fd, client.pending);
       this.#relay.setPrelude(server.fd, server.pending);
       this.#keepAliveOf(server, upstream);
@@ -153,21 +164,27 @@ export class Connections {
     const isUnix = table.has(client, IS_UNIX);
     const hasLeft = isUnix && (mask & EPOLLHUP) !== 0 && kernel.peek(client) <= 0;
     if (hasLeft || mask & (isUnix ? EPOLLERR : EPOLLERR | EPOLLHUP))
-      return this.end(client, { stage: 'dial', reason: null, reset: true });
+      return this.end(client, { stage: 'dial', why: 'client-gone', reason: null, reset: true });
     if (mask & EPOLLIN) table.set(client, READABLE);
     // One that has ended its direction may have nothing to say and wait for what the server says: TCP does not tell.
     if (mask & (EPOLLRDHUP | EPOLLHUP)) table.set(client, READABLE | READ_TO_END);
   }
 
   /** It is over: close both sides, tell who counts it, and report it. */
-  end(client: number, { stage, reason, reset, isSilent = false }: EndOptions): void {
-    const { table, kernel, frontends } = this.#thread;
+  end(client: number, { stage, why, reason, reset, isSilent = false }: EndOptions): void {
+    const { table, kernel, frontends, upstreams } = this.#thread;
     this.#dialer.abandon(client);
     const server = table.other(client);
     const upstream = table.upstream(client);
     const frontend = frontends.get(table.frontend(client));
-    if (!isSilent && (reason !== null || frontend?.plan.reportsOrderly || this.#areEndsHeard(upstream)))
-      this.#report(client, { stage, reason });
+    const durationMs = Math.max(0, Date.now() - table.started(client));
+    if (!isSilent) {
+      upstreams.get(upstream)!.counters.tally.countEnd(why, durationMs);
+      if (reason !== null || frontend?.plan.reportsOrderly || this.#areEndsHeard(upstream))
+        this.#report(client, { stage, why, reason, durationMs });
+    }
+    this.#origins.delete(client);
+    this.#doomed.delete(client);
     forgetPeer(this.#thread, client);
     for (const fd of server === -1 ? [client] : [client, server]) {
       this.#relay.forget(fd);
@@ -183,30 +200,44 @@ export class Connections {
     return this.#thread.upstreams.get(upstream)?.counters.areEndsHeard ?? false;
   }
 
-  #report(client: number, { stage, reason }: Pick<EndOptions, 'stage' | 'reason'>): void {
+  #report(client: number, end: Pick<EndOptions, 'stage' | 'why' | 'reason'> & { durationMs: number }): void {
     const { table } = this.#thread;
     const server = table.other(client);
     this.#mailbox.addEnd({
       upstream: table.upstream(client),
       frontend: table.frontend(client),
       peer: peerOf(this.#thread, client),
-      stage,
-      reason,
+      ...end,
+      startedMs: table.started(client),
+      connectMs: server === -1 ? null : table.connectMs(server),
+      generation: this.#origins.get(client) ?? null,
       bytesIn: table.bytes(client),
       bytesOut: server === -1 ? 0 : table.bytes(server),
-      durationMs: Math.max(0, Date.now() - table.started(client)),
     });
   }
 
   /** End all of an upstream; those that are frozen, as soon as they are it no longer. */
-  destroy(upstream: number): void {
+  destroy(upstream: number, why: ClosingReason): void {
     const { table, number, fdBound } = this.#thread;
     for (const client of table.owned(number, KIND_CLIENT, fdBound)) {
       if (table.upstream(client) !== upstream) continue;
       // The main thread is passing its descriptors on at this moment.
-      if (table.has(client, FROZEN)) table.set(client, DOOMED);
-      else this.end(client, { stage: table.other(client) === -1 ? 'dial' : 'relay', reason: null, reset: false });
+      if (table.has(client, FROZEN)) {
+        table.set(client, DOOMED);
+        this.#doomed.set(client, why);
+      } else
+        this.end(client, { stage: table.other(client) === -1 ? 'dial' : 'relay', why, reason: null, reset: false });
     }
+  }
+
+  /** Why one is to be ended that is doomed. */
+  doomOf(client: number): ClosingReason {
+    return this.#doomed.get(client) ?? 'closed';
+  }
+
+  /** Which process of the daemon accepted it; undefined: this one. */
+  originOf(client: number): number | undefined {
+    return this.#origins.get(client);
   }
 }
 

@@ -2,7 +2,10 @@
  * Counters of one upstream: a row a thread in shared memory, which (but for two numbers) that thread alone writes and the
  * main thread adds up at any time. Aligned 64-bit numbers are read and written whole on x64 and arm64.
  */
-const ROW = 8;
+import { addEnds, addHead, addTally, tallyFields, TallyRow } from '../tally.ts';
+import type { Tally } from '../tally.ts';
+
+const HEAD = 8;
 const OPENED = 0;
 const CLOSED = 1;
 const DIALING = 2;
@@ -12,6 +15,8 @@ const BYTES_OUT = 4;
 const ADOPTED = 5;
 /** Not 0: the main thread wants to hear of every end, also of those in order. Written by the main thread. */
 const ENDS_HEARD = 6;
+/** After the numbers above, those of tally.ts; a row fills whole cache lines. */
+const ROW = HEAD + 8 * Math.ceil(tallyFields.length / 8);
 
 /** What all threads together have counted. */
 export type Totals = { connections: number; dialing: number; bytesIn: number; bytesOut: number };
@@ -24,9 +29,12 @@ export function allocateCounters(threads: number): SharedArrayBuffer {
 /** One thread's row. */
 export class Counters {
   readonly #row: Float64Array;
+  /** How connections went. */
+  readonly tally: TallyRow;
 
   constructor(memory: SharedArrayBuffer, thread: number) {
-    this.#row = new Float64Array(memory, thread * ROW * 8, ROW);
+    this.#row = new Float64Array(memory, thread * ROW * 8, HEAD);
+    this.tally = new TallyRow(new Float64Array(memory, (thread * ROW + HEAD) * 8, tallyFields.length));
   }
 
   get connections(): number {
@@ -80,8 +88,16 @@ export class Counters {
     this.#row[ENDS_HEARD] = areHeard ? 1 : 0;
   }
 
+  /** Add all that this row has counted. */
+  addTo(sum: Tally): void {
+    addTally(sum, this.tally.cells);
+    const { bytesIn, bytesOut } = this;
+    addHead(sum, { accepted: this.#row[OPENED]!, moved: this.#row[ADOPTED]!, bytesIn, bytesOut });
+  }
+
   /** The thread is gone, and its connections with it. */
   forget(): void {
+    addEnds(this.tally.cells, 'error', this.connections);
     this.#row[CLOSED] = this.#row[OPENED]! + this.#row[ADOPTED]!;
     this.#row[DIALING] = 0;
   }

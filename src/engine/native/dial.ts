@@ -1,5 +1,8 @@
 /** Connecting accepted clients to their destination. The mirror image of accept.ts. */
+import { SystemError } from '../../sys/system-error.ts';
 import { nextPause } from '../../waiting.ts';
+import { dialReason, TIMED_OUT } from '../closing-reason.ts';
+import type { ClosingReason } from '../closing-reason.ts';
 import {
   errnosOf,
   FULL_QUEUE_PAUSE_MS,
@@ -176,6 +179,9 @@ export class Dialer {
     const { table } = this.#thread;
     const { client, upstream } = dial;
     upstream.answeredLast = address;
+    const connectMs = this.#thread.now - dial.beganAt;
+    upstream.counters.tally.countConnect(connectMs);
+    table.setConnectMs(fd, connectMs);
     this.#forget(dial);
     table.clear(fd, CONNECTING);
     this.#thread.pair(client, fd);
@@ -204,7 +210,7 @@ export class Dialer {
 
   #giveUp(dial: Dial, reason: EndReason): void {
     this.#forget(dial);
-    this.#thread.end(dial.client, { stage: 'dial', reason, reset: true });
+    this.#thread.end(dial.client, { stage: 'dial', why: whyGivenUp(dial), reason, reset: true });
   }
 
   /** Stop dialling for a client; it is the caller's again. */
@@ -279,4 +285,11 @@ export class Dialer {
     dial.next = dial.addresses.length;
     this.#attemptFailed(dial);
   }
+}
+
+function whyGivenUp({ lookupFailure, failures }: Dial): ClosingReason {
+  if (lookupFailure) return 'name-failed';
+  return dialReason(
+    failures.map(({ errno }) => (errno === OUT_OF_TIME ? TIMED_OUT : new SystemError(errno, 'connect').code)),
+  );
 }

@@ -242,12 +242,12 @@ export class NativeEngine implements Engine {
 
   #reportEnd(end: EndReport): void {
     const upstream = this.#upstream(end.upstream);
-    const { peer, stage, bytesIn, bytesOut, durationMs } = end;
     if (!upstream) return;
+    const { upstream: _, frontend, reason: __, why, ...told } = end;
     const error = endError(end, upstream.endpoint, upstream.lastAddresses);
-    const event = { peer, upstream, stage, error, bytesIn, bytesOut, durationMs };
+    const event = { ...told, upstream, error, reason: why, via: null, tls: null };
     upstream.connectionEnded(event);
-    const observer = this.#owners.get(end.frontend)?.observer;
+    const observer = this.#owners.get(frontend)?.observer;
     if (error !== null || observer?.wantsOrderlyEnds !== false) observer?.connectionEnded?.(event);
   }
 

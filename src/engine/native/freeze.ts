@@ -82,6 +82,8 @@ export class Freezer {
       startedMs: table.started(client),
       peer: peerOf(this.#thread, client),
       quietMs: this.#idle.quietMs(client),
+      ...(server !== -1 && { connectMs: table.connectMs(server) }),
+      generation: this.#connections.originOf(client),
       ...(age && { dialing: age }),
     };
   }
@@ -108,7 +110,12 @@ export class Freezer {
       const age = this.#ages.get(client);
       this.#ages.delete(client);
       if (table.has(client, DOOMED)) {
-        this.#thread.end(client, { stage: 'relay', reason: null, reset: false });
+        this.#thread.end(client, {
+          stage: 'relay',
+          why: this.#connections.doomOf(client),
+          reason: null,
+          reset: false,
+        });
         continue;
       }
       const watched = (server === -1 ? [client] : [client, server]).map((fd) => this.#watch(fd));
@@ -117,6 +124,7 @@ export class Freezer {
         // Of what is not watched nobody would hear again.
         this.#thread.end(client, {
           stage: 'relay',
+          why: 'shortage',
           reason: { failures: [{ address: -1, errno: -failed }] },
           reset: true,
         });
@@ -142,7 +150,7 @@ export class Freezer {
     for (const client of clients) {
       this.#ages.delete(client);
       if (table.has(client, FROZEN))
-        this.#thread.end(client, { stage: 'relay', reason: null, reset: false, isSilent: true });
+        this.#thread.end(client, { stage: 'relay', why: 'closed', reason: null, reset: false, isSilent: true });
     }
   }
 

@@ -58,7 +58,7 @@ export class IdleWatch {
       const idleMs = due.get(table.frontend(client));
       if (idleMs === undefined || table.other(client) === -1 || table.has(client, FROZEN)) continue;
       if (table.quietMs(client, now) < idleMs) continue;
-      this.#thread.end(client, { stage: 'relay', reason: { text: describeIdle(idleMs) }, reset: false });
+      this.#thread.end(client, { stage: 'relay', why: 'idle', reason: { text: describeIdle(idleMs) }, reset: false });
     }
   }
 }

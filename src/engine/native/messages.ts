@@ -1,5 +1,6 @@
 /** What the main thread and the threads that move bytes say to each other. */
 import type { PreludePlan } from '../prelude.ts';
+import type { ClosingReason } from '../closing-reason.ts';
 import type { MessagePort } from 'node:worker_threads';
 import type { SlotsPlan } from '../slots.ts';
 import type { MovedConnection } from '../transfer.ts';
@@ -52,7 +53,7 @@ export type ThreadCommand =
     }
   /** Say `drained` when no connection of this upstream is left here. */
   | { type: 'watch'; upstream: number }
-  | { type: 'destroy'; upstream: number }
+  | { type: 'destroy'; upstream: number; why: ClosingReason }
   | { type: 'open-frontend'; plan: FrontendPlan }
   /** Accept no more, answer `frontend-closed`. The descriptor is the main thread's to close. */
   | { type: 'close-frontend'; frontend: number }
@@ -82,7 +83,14 @@ export type EndReport = {
   frontend: number;
   peer: string;
   stage: 'dial' | 'relay';
+  why: ClosingReason;
   reason: EndReason;
+  /** When it was accepted, milliseconds since the epoch. */
+  startedMs: number;
+  /** Milliseconds until its destination was connected; null when it was not. */
+  connectMs: number | null;
+  /** Which process of the daemon accepted it, when it was another one; null: this one. */
+  generation: number | null;
   bytesIn: number;
   bytesOut: number;
   durationMs: number;

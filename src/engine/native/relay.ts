@@ -194,7 +194,7 @@ export class Relay {
     const { table, kernel } = this.#thread;
     const from = table.other(to);
     if (table.has(to, ENDED) && !table.has(from, BLOCKED))
-      return this.#thread.end(table.clientOf(to), { stage: 'relay', reason: null, reset: false });
+      return this.#thread.end(table.clientOf(to), { stage: 'relay', why: 'finished', reason: null, reset: false });
     kernel.endSending(to); // ENOTCONN: it was reset, of which its own event tells
   }
 
@@ -265,7 +265,14 @@ export class Relay {
   #abort(fd: number, errno: number): void {
     const isPeersEnding = errno === 0 || ENDING_ERRNOS.includes(errno);
     const reason = isPeersEnding ? null : { failures: [{ address: -1, errno }] };
-    this.#thread.end(this.#thread.table.clientOf(fd), { stage: 'relay', reason, reset: true });
+    const { table } = this.#thread;
+    const peersEnding = table.has(fd, KIND_CLIENT) ? 'client-reset' : 'upstream-reset';
+    this.#thread.end(table.clientOf(fd), {
+      stage: 'relay',
+      why: isPeersEnding ? peersEnding : 'error',
+      reason,
+      reset: true,
+    });
   }
 
   /** A write was not taken whole: an event tells when there is room, but not when there is memory. */

@@ -1,4 +1,5 @@
 /** What the roles of one thread share: the calls, the table of legs, and what is open. */
+import type { ClosingReason } from '../closing-reason.ts';
 import type { Counters } from './counters.ts';
 import type { PinnedAddress, Kernel } from './kernel.ts';
 import type { ConnectionTable } from './connection-table.ts';
@@ -78,6 +79,7 @@ export type Thread = {
 /** How a connection ends. */
 export type EndOptions = {
   stage: 'dial' | 'relay';
+  why: ClosingReason;
   reason: EndReason;
   reset: boolean;
   /** It did not end, it is another process's now: nobody is told. */

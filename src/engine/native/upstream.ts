@@ -1,6 +1,9 @@
 import type { ClientEndpoint } from '../../endpoint/model.ts';
 import { EndListeners } from '../end-listeners.ts';
 import type { ConnectionEnd, EndListener, Upstream, UpstreamStats } from '../engine.ts';
+import type { ClosingReason } from '../closing-reason.ts';
+import { emptyTally } from '../tally.ts';
+import type { Tally } from '../tally.ts';
 import { allocateCounters, Counters, sumCounters } from './counters.ts';
 import type { UpstreamPlan } from './messages.ts';
 import type { Threads } from './threads.ts';
@@ -144,9 +147,15 @@ export class NativeUpstream implements Upstream {
     });
   }
 
-  destroy(): number {
+  tally(): Tally {
+    const sum = this.#portable?.tally() ?? emptyTally();
+    for (const row of this.#counters) row.addTo(sum);
+    return sum;
+  }
+
+  destroy(why: ClosingReason = 'closed'): number {
     const own = sumCounters(this.#counters).connections;
-    if (own > 0) this.#threads.sendToAll({ type: 'destroy', upstream: this.id });
-    return own + (this.#portable?.destroy() ?? 0);
+    if (own > 0) this.#threads.sendToAll({ type: 'destroy', upstream: this.id, why });
+    return own + (this.#portable?.destroy(why) ?? 0);
   }
 }

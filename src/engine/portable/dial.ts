@@ -3,6 +3,7 @@ import { isIP } from 'node:net';
 import type { ClientEndpoint, SslClient, TcpClient, TlsClient } from '../../endpoint/model.ts';
 import { errorCode, GraceError } from '../../error.ts';
 import { REFUSALS, SHORTAGE_PATIENCE_MS, SHORTAGES } from '../policy.ts';
+import { TIMED_OUT } from '../closing-reason.ts';
 import type { Names } from '../lookup.ts';
 import { encodePrelude, planPrelude } from '../prelude.ts';
 import type { PreludeSubject } from '../prelude.ts';
@@ -111,6 +112,15 @@ function hasCode(error: unknown, codes: readonly string[]): boolean {
   if (error instanceof AttemptsError) return error.attempts.some((attempt) => hasCode(attempt.error, codes));
   if (error instanceof GraceError && error.cause !== undefined) return hasCode(error.cause, codes);
   return codes.includes(errorCode(error) ?? '');
+}
+
+/** The codes of what failed in a dial, one for each address that was tried. */
+export function codesOf(error: unknown): string[] {
+  if (error instanceof AttemptsError) return error.attempts.flatMap((attempt) => codesOf(attempt.error));
+  if (error instanceof TimeLimitError) return [TIMED_OUT];
+  const code = errorCode(error);
+  if (code === undefined && error instanceof GraceError && error.cause !== undefined) return codesOf(error.cause);
+  return [code ?? ''];
 }
 
 function dialError(endpoint: ClientEndpoint, error: unknown): GraceError {

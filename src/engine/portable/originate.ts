@@ -5,6 +5,7 @@ import type { SslClient, TlsClient } from '../../endpoint/model.ts';
 import { nodeTls } from '../../endpoint/node-tls.ts';
 import { serverNameOf } from '../../endpoint/server-name.ts';
 import { errorCode, errorMessage, GraceError } from '../../error.ts';
+import { TLS_FAILURE } from '../closing-reason.ts';
 import { openGate } from './gate.ts';
 import { destroyLeg, ignoreError } from './leg.ts';
 import type { Leg } from './leg.ts';
@@ -56,7 +57,8 @@ function startTls(
     };
     const abort = () => drop(signal.reason);
     const fail = (error: Error) => drop(tlsError(error, checked));
-    const close = () => drop(new GraceError('the connection was closed during the TLS handshake'));
+    const close = () =>
+      drop(new GraceError('the connection was closed during the TLS handshake', { code: TLS_FAILURE }));
     socket.on('error', ignoreError);
     socket.once('error', fail).once('close', close);
     signal.addEventListener('abort', abort);
@@ -75,16 +77,21 @@ function tlsError(error: Error, name: string): GraceError {
   if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') {
     return new GraceError(`its certificate is not for ${name}`, {
       hint: 'serverName=NAME says which name it has',
+      code: TLS_FAILURE,
       cause: error,
     });
   }
   if (isCertificateCode(code)) {
     const [what] = errorMessage(error).split(';');
-    return new GraceError(`its certificate is not trusted: ${what} (${code})`, { hint: TRUST_HINT, cause: error });
+    return new GraceError(`its certificate is not trusted: ${what} (${code})`, {
+      hint: TRUST_HINT,
+      code: TLS_FAILURE,
+      cause: error,
+    });
   }
   if (code === 'ECONNRESET')
-    return new GraceError('the connection was closed during the TLS handshake', { cause: error });
-  return new GraceError(`TLS handshake failed: ${shortened(error)}`, { cause: error });
+    return new GraceError('the connection was closed during the TLS handshake', { code: TLS_FAILURE, cause: error });
+  return new GraceError(`TLS handshake failed: ${shortened(error)}`, { code: TLS_FAILURE, cause: error });
 }
 
 const TRUST_HINT =

@@ -1,6 +1,7 @@
 /** Bytes both ways, until both directions have ended. */
 import { errorCode, GraceError } from '../../error.ts';
 import { LOOKS_PER_IDLE } from '../policy.ts';
+import type { ClosingReason } from '../closing-reason.ts';
 import { describeIdle, relayFailure } from '../words.ts';
 import { pauseLeg, resumeLeg } from './gate.ts';
 import { closedLeg, closeLeg, destroyLeg, resetLeg } from './leg.ts';
@@ -8,10 +9,14 @@ import type { Leg } from './leg.ts';
 import { lingerOn } from './linger.ts';
 import { promptAcks } from './prompt-acks.ts';
 import type { PeerMonitor } from './peer-monitor.ts';
+import { EndedHere } from './upstream.ts';
 import { catchWriteFailure, isPeersEnding } from './write-failure.ts';
 
 /** Deno 2.9 may show a reset as an end, and only the next write as failed, with EPIPE. */
 const takesResetsForEnds = 'Deno' in globalThis;
+
+/** Why a relay ended: as an error, where it was none of the ways in which peers end a connection; and as a word. */
+export type RelayEnd = { error: Error | null; why: ClosingReason };
 
 /** Who hears of the bytes of a connection, and what ends it. */
 export type RelayOptions = {
@@ -32,7 +37,7 @@ export type RelayOptions = {
  * that stalls stops the reading of its peer: what is kept for it is bounded by the high-water marks of
  * the two sockets, 64 KiB each, and one read.
  *
- * Returns why it ended, null for an orderly end, a reset by a peer, and the signal.
+ * Returns why it ended, without an error for an orderly end, a reset by a peer, and the signal.
  *
  * An end of TLS without its closing alert counts as an end, as nearly every peer of TLS has it.
  */
@@ -40,8 +45,9 @@ export async function relay(
   near: Leg,
   far: Leg,
   { movedIn, movedOut, idleMs, signal, peerMonitor }: RelayOptions,
-): Promise<Error | null> {
+): Promise<RelayEnd> {
   let trouble: Error | null = null;
+  let why: ClosingReason | null = null;
   let bytesMoved = 0;
   let isClosing = false;
   /** Legs that take no more bytes, and those of them whose end is no end but a reset. */
@@ -50,10 +56,11 @@ export async function relay(
   /** Whether a leg that is closed had ended in both directions. */
   const isOrderly = (leg: Leg) => leg.socket.readableEnded && leg.socket.writableFinished && !failed.has(leg);
 
-  const close = (reason: Error | null) => {
+  const close = (reason: Error | null, asWhat: ClosingReason) => {
     if (isClosing) return;
     isClosing = true;
     trouble ??= reason;
+    why ??= asWhat;
     closeLeg(near);
     closeLeg(far);
   };
@@ -65,32 +72,45 @@ export async function relay(
     for (let chunk: Buffer | null; (chunk = leg.socket.read() as Buffer | null) !== null;) other.socket.write(chunk);
     lingerOn(other, { hasEnded, done: () => (hasEnded ? destroyLeg(other) : resetLeg(other)) });
   };
-  const watch = (leg: Leg, other: Leg) => {
+  const watch = (leg: Leg, other: Leg, reset: ClosingReason) => {
     leg.socket.on('error', (error) => {
-      if (!isClosing) trouble ??= isPeersEnding(error) ? null : relayFailure(error);
+      if (isClosing) return;
+      why ??= isPeersEnding(error) ? reset : 'error';
+      trouble ??= isPeersEnding(error) ? null : relayFailure(error);
     });
     leg.socket.on('close', () => {
-      if (!isClosing && !isOrderly(leg)) pass(leg, other);
+      if (isClosing || isOrderly(leg)) return;
+      why ??= reset;
+      pass(leg, other);
     });
     catchWriteFailure(leg, (error) => {
       // A system tells of a reset once: reading then shows an end that was none, unless the peer had ended before.
       if (!leg.socket.readableEnded && (errorCode(error) !== 'EPIPE' || takesResetsForEnds)) cutOff.add(leg);
       failed.add(leg);
+      why ??= reset;
       if (leg.socket.readableEnded) destroyLeg(leg);
       else leg.socket.once('end', () => destroyLeg(leg));
     });
   };
-  const abort = () => close(null);
+  const abort = () => close(null, signal.reason instanceof EndedHere ? signal.reason.why : 'client-gone');
   const stopIdle =
     idleMs === null
       ? null
-      : whenIdle({ idleMs, bytesMoved: () => bytesMoved, idle: () => close(new GraceError(describeIdle(idleMs))) });
-  watch(near, far);
-  watch(far, near);
+      : whenIdle({
+          idleMs,
+          bytesMoved: () => bytesMoved,
+          idle: () => close(new GraceError(describeIdle(idleMs)), 'idle'),
+        });
+  watch(near, far, 'client-reset');
+  watch(far, near, 'upstream-reset');
   signal.addEventListener('abort', abort);
-  if (isGone(near)) resetLeg(far);
-  else if (isGone(far)) resetLeg(near);
-  else if (signal.aborted) abort();
+  if (isGone(near)) {
+    why = 'client-reset';
+    resetLeg(far);
+  } else if (isGone(far)) {
+    why = 'upstream-reset';
+    resetLeg(near);
+  } else if (signal.aborted) abort();
   else {
     let acknowledge = promptAcks(far);
     // The last flight of the handshake is written in this turn.
@@ -117,7 +137,7 @@ export async function relay(
   await Promise.all([closedLeg(near), closedLeg(far)]);
   stopIdle?.();
   signal.removeEventListener('abort', abort);
-  return trouble;
+  return { error: trouble, why: why ?? 'finished' };
 }
 
 type PumpOptions = {

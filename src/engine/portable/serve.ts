@@ -1,5 +1,11 @@
 /** The life of one client: handshake, dial, relay, end. */
+import type { TLSSocket } from 'node:tls';
+import { errorCode } from '../../error.ts';
+import { dialReason } from '../closing-reason.ts';
+import type { ClosingReason } from '../closing-reason.ts';
 import type { ConnectionEnd } from '../engine.ts';
+import { handshakeOutcome } from '../tally.ts';
+import { codesOf } from './dial.ts';
 import { addressText, closedLeg, closeLeg, ignoreError, peerOf, plainLeg, resetLeg, tuneSocket } from './leg.ts';
 import type { Leg } from './leg.ts';
 import type { Socket } from 'node:net';
@@ -35,7 +41,9 @@ export async function serveClient(
 ): Promise<ConnectionEnd> {
   const connection = upstream.admit();
   const { signal } = connection;
+  const acceptedMs = Date.now();
   let peer = peerOf(client);
+  const socketPeer = peer;
   let subject = subjectOf(client);
   const gone = () => connection.end(null);
   client.on('error', ignoreError);
@@ -55,6 +63,8 @@ export async function serveClient(
   let near = plainLeg(client);
   let stage: ConnectionEnd['stage'] = headerReader || terminator ? 'handshake' : 'dial';
   let error: Error | null;
+  let why: ClosingReason;
+  let tls: ConnectionEnd['tls'] = null;
   try {
     if (headerReader) {
       const ends = await watched(near, 'reset or end', () => headerReader(client, signal)).catch((reason: unknown) => {
@@ -63,32 +73,76 @@ export async function serveClient(
       });
       if (ends) [subject, peer] = [ends, addressText(ends.client)];
     }
-    if (terminator) near = await watched(near, 'reset or end', () => terminator.handshake(near, signal));
+    if (terminator) {
+      near = await watched(near, 'reset or end', () => terminator.handshake(near, signal)).catch((reason: unknown) => {
+        upstream.row.countHandshake('client', 'failed');
+        throw reason;
+      });
+      tls = tlsOf(near);
+      upstream.row.countHandshake('client', handshakeOutcome(tls?.version));
+    }
     stage = 'dial';
+    const dialedMs = performance.now();
     const far = await watched(near, 'reset', () => upstream.dial({ signal, subject }));
     stage = 'relay';
-    upstream.connected(connection);
+    const farTls = tlsOf(far);
+    if (farTls) upstream.row.countHandshake('upstream', handshakeOutcome(farTls.version));
+    upstream.connected(connection, performance.now() - dialedMs);
     connected();
     // From here on it is the relay that sees to the end of the client.
     client.off('close', gone);
-    error = await relay(near, far, {
+    ({ error, why } = await relay(near, far, {
       idleMs,
       signal,
       peerMonitor,
       movedIn: (bytes) => upstream.movedIn(connection, bytes),
       movedOut: (bytes) => upstream.movedOut(connection, bytes),
-    });
+    }));
   } catch (reason) {
     const isEndedHere = reason instanceof EndedHere;
     error = reason instanceof Error && !isEndedHere ? reason : null;
+    why = whyUnserved(stage, reason);
+    if (why === 'dial-tls-failed') upstream.row.countHandshake('upstream', 'failed');
     if (isEndedHere) closeLeg(near);
     // A handshake that failed has seen to its client itself: it may be about to get an alert.
     else if (stage !== 'handshake') resetLeg(near);
     await closedLeg(near);
   }
-  upstream.release(connection);
-  const { bytesIn, bytesOut, startedMs } = connection;
-  return { peer, upstream, stage, error, bytesIn, bytesOut, durationMs: performance.now() - startedMs };
+  upstream.release(connection, why);
+  const { bytesIn, bytesOut, startedMs, connectMs } = connection;
+  return {
+    peer,
+    via: peer === socketPeer ? null : socketPeer,
+    upstream,
+    stage,
+    error,
+    reason: why,
+    bytesIn,
+    bytesOut,
+    startedMs: acceptedMs,
+    connectMs,
+    durationMs: performance.now() - startedMs,
+    tls,
+    generation: null,
+  };
+}
+
+/** Why a client did not come to its destination. */
+function whyUnserved(stage: ConnectionEnd['stage'], reason: unknown): ClosingReason {
+  if (reason instanceof EndedHere) return reason.why;
+  if (!(reason instanceof Error)) return 'client-gone';
+  if (stage === 'dial') return dialReason(codesOf(reason));
+  if (stage === 'relay') return 'error';
+  return errorCode(reason) === 'ERR_GRACE_PROXY' ? 'proxy-refused' : 'handshake-failed';
+}
+
+function tlsOf({ socket }: Leg): ConnectionEnd['tls'] {
+  if (!('getProtocol' in socket)) return null;
+  const { servername } = socket as TLSSocket;
+  return {
+    version: (socket as TLSSocket).getProtocol?.() ?? 'unknown',
+    name: typeof servername === 'string' && servername !== '' ? servername : null,
+  };
 }
 
 /** Whom the upstream has to do with, while the client is still there. */

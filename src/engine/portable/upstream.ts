@@ -1,15 +1,27 @@
 import type { ClientEndpoint } from '../../endpoint/model.ts';
 import { EndListeners } from '../end-listeners.ts';
 import type { ConnectionEnd, EndListener, Upstream, UpstreamStats } from '../engine.ts';
+import type { ClosingReason } from '../closing-reason.ts';
+import { addHead, TallyRow } from '../tally.ts';
+import type { Tally } from '../tally.ts';
 import type { Dialer } from './dial.ts';
 
 /** Why a connection was ended from here, as the reason of its signal. */
-export class EndedHere extends Error {}
+export class EndedHere extends Error {
+  readonly why: ClosingReason;
+
+  constructor(why: ClosingReason) {
+    super(why);
+    this.why = why;
+  }
+}
 
 /** One accepted client as its upstream counts it. */
 export class Connection {
   readonly #controller = new AbortController();
   readonly startedMs = performance.now();
+  /** Milliseconds until its upstream was connected. */
+  connectMs: number | null = null;
   bytesIn = 0;
   bytesOut = 0;
   isDialing = true;
@@ -34,6 +46,9 @@ export class PortableUpstream implements Upstream {
   #dialing = 0;
   #bytesIn = 0;
   #bytesOut = 0;
+  #accepted = 0;
+  /** How connections went. */
+  readonly row = new TallyRow();
 
   constructor(endpoint: ClientEndpoint, dial: Dialer) {
     this.endpoint = endpoint;
@@ -70,9 +85,15 @@ export class PortableUpstream implements Upstream {
     });
   }
 
-  destroy(): number {
+  tally(): Tally {
+    const sum = this.row.cells.slice();
+    addHead(sum, { accepted: this.#accepted, moved: 0, bytesIn: this.#bytesIn, bytesOut: this.#bytesOut });
+    return sum;
+  }
+
+  destroy(why: ClosingReason = 'closed'): number {
     const ended = [...this.#connections].filter(({ signal }) => !signal.aborted);
-    for (const connection of ended) connection.end(new EndedHere('closed'));
+    for (const connection of ended) connection.end(new EndedHere(why));
     return ended.length;
   }
 
@@ -94,11 +115,18 @@ export class PortableUpstream implements Upstream {
     const connection = new Connection();
     this.#connections.add(connection);
     this.#dialing++;
+    this.#accepted++;
     return connection;
   }
 
-  /** The upstream of the connection is connected. */
-  connected(connection: Connection): void {
+  /** The upstream of the connection is connected, so many milliseconds after it was first dialled. */
+  connected(connection: Connection, connectMs: number): void {
+    connection.connectMs = connectMs;
+    this.row.countConnect(connectMs);
+    this.#endDialing(connection);
+  }
+
+  #endDialing(connection: Connection): void {
     if (!connection.isDialing) return;
     connection.isDialing = false;
     this.#dialing--;
@@ -115,8 +143,9 @@ export class PortableUpstream implements Upstream {
   }
 
   /** The connection is gone, its sockets are closed. */
-  release(connection: Connection): void {
-    this.connected(connection);
+  release(connection: Connection, why: ClosingReason): void {
+    this.#endDialing(connection);
+    this.row.countEnd(why, performance.now() - connection.startedMs);
     this.#connections.delete(connection);
     if (this.#connections.size > 0) return;
     for (const wake of this.#waiters) wake();

@@ -1,0 +1,71 @@
+/**
+ * What this process has counted of the connections of each source since it came up. Destinations come and go with
+ * switches; what was counted of one that is over stays, so that the sum of a source never goes back.
+ */
+import { addTally, emptyTally } from '../engine/tally.ts';
+import type { Tally } from '../engine/tally.ts';
+import type { Destination } from './destination.ts';
+import type { SourceSpec } from './rule.ts';
+
+/** What was counted of one source. */
+export type SourceTally = {
+  /** Equal for sources on the same address. */
+  key: string;
+  /** The source as it was typed last. */
+  src: string;
+  tally: Tally;
+  /** Connections that this process has open at the moment. */
+  connections: number;
+};
+
+/** Sources without a destination whose counts are kept; of more, the oldest are dropped. */
+const maxKept = 1000;
+
+/** The counts of all sources that this process serves or has served. */
+export class Ledger {
+  /** By what listens on the same address. */
+  readonly #accounts = new Map<string, { src: string; closed: Tally; open: Set<Destination> }>();
+  readonly #keys = new Map<Destination, string>();
+
+  /** A destination of a source was opened. */
+  open(src: SourceSpec, destination: Destination): void {
+    const account = this.#accounts.get(src.listenKey) ?? { src: src.typed, closed: emptyTally(), open: new Set() };
+    account.src = src.typed;
+    account.open.add(destination);
+    // Again at the end, as the newest.
+    this.#accounts.delete(src.listenKey);
+    this.#accounts.set(src.listenKey, account);
+    this.#keys.set(destination, src.listenKey);
+  }
+
+  /** Its last connection has ended, and none will come. Twice is fine. */
+  close(destination: Destination): void {
+    const key = this.#keys.get(destination);
+    const account = key === undefined ? undefined : this.#accounts.get(key);
+    if (!account) return;
+    this.#keys.delete(destination);
+    account.open.delete(destination);
+    addTally(account.closed, destination.upstream.tally());
+    if (this.#accounts.size > maxKept) this.#dropOldest();
+  }
+
+  #dropOldest(): void {
+    for (const [key, { open }] of this.#accounts) {
+      if (this.#accounts.size <= maxKept) return;
+      if (open.size === 0) this.#accounts.delete(key);
+    }
+  }
+
+  /** What has been counted until now, in the order in which sources were opened. */
+  get tallies(): SourceTally[] {
+    return [...this.#accounts].map(([key, { src, closed, open }]) => {
+      const tally = closed.slice();
+      let connections = 0;
+      for (const { upstream } of open) {
+        addTally(tally, upstream.tally());
+        connections += upstream.stats().connections;
+      }
+      return { key, src, tally, connections };
+    });
+  }
+}
