@@ -43,3 +43,13 @@ export function relayFailure(error: Error): GraceError {
   const message = errorCode(error) === 'ETIMEDOUT' ? 'the peer does not answer any more (ETIMEDOUT)' : error.message;
   return new GraceError(message, { cause: error });
 }
+
+/** What a browser sees that was sent to a TLS port with http://. */
+export const PLAIN_HTTP_ANSWER: string = [
+  'HTTP/1.1 400 Bad Request',
+  'Content-Type: text/plain',
+  'Content-Length: 34',
+  'Connection: close',
+  '',
+  'This port speaks HTTPS, not HTTP.\n',
+].join('\r\n');

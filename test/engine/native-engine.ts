@@ -6,6 +6,14 @@ import type { OpenEngine } from './rig.ts';
 export const openNative: OpenEngine = (options) =>
   openNativeEngine({ threads: 1, portable: openPortableEngine(options), onFailure });
 
+/** The same, but that TLS of clients is the threads' as well. */
+export const openNativeTls: OpenEngine = (options = {}) => {
+  const portable = openPortableEngine(options);
+  const engine = openNativeEngine({ ...options, threads: 1, tls: true, portable, onFailure });
+  if (!engine.speaksTls) throw new Error('the threads have no TLS');
+  return engine;
+};
+
 function onFailure(error: Error): never {
   throw error;
 }

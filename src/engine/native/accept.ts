@@ -73,6 +73,12 @@ export class Acceptor {
     this.forgetIfDone(frontend);
   }
 
+  /** Handshakes of clients to come are made with another SSL_CTX. */
+  setContext(id: number, context: number): void {
+    const frontend = this.#thread.frontends.get(id);
+    if (frontend?.plan.tls) frontend.plan = { ...frontend.plan, tls: { ...frontend.plan.tls, context } };
+  }
+
   /** A closed frontend is remembered for its last connection. */
   forgetIfDone({ plan, isClosed, connections }: ThreadFrontend): void {
     if (!isClosed || connections > 0) return;

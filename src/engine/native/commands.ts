@@ -5,7 +5,7 @@ import type { Roles } from './roles.ts';
 
 /** Carry out a command; `stop` is the loop's own. */
 export function executeCommand(
-  { thread, upstreams, dialer, acceptor, connections, freezer, idle }: Roles,
+  { thread, upstreams, dialer, acceptor, connections, freezer, idle, terminator }: Roles,
   command: Exclude<ThreadCommand, { type: 'stop' }>,
 ): void {
   switch (command.type) {
@@ -20,12 +20,17 @@ export function executeCommand(
     case 'destroy':
       return connections.destroy(command.upstream, command.why);
     case 'open-frontend':
+      terminator.open(command.plan);
       acceptor.open(command.plan);
       return idle.add(command.plan);
     case 'look-for-room':
       return acceptor.lookForRoom(command.frontend);
     case 'close-frontend':
       return acceptor.close(command.frontend);
+    case 'set-context':
+      return acceptor.setContext(command.frontend, command.context);
+    case 'end-handshakes':
+      return connections.endHandshakes();
     case 'freeze':
       return thread.send({
         type: 'frozen',

@@ -72,6 +72,10 @@ export const DOOMED = 16384;
 export const KIND_OWN = 32768;
 /** Between the relay and its socket there is a codec; see wire.ts. */
 export const CODED = 65536;
+/** No leg any more: it is read to its end, and what comes is thrown away. See linger.ts. */
+export const LINGERING = 131_072;
+/** Its TLS handshake is under way in a thread of its own, which has it for so long: no read, no write, no close here. */
+export const SHAKING = 262_144;
 
 /** Most descriptors that the table has rows for; memory is used for those in use only. */
 const CAPACITY = 1 << 20;

@@ -13,6 +13,7 @@ import type { MovedConnection, MovedLeg } from '../transfer.ts';
 import type { Acceptor } from './accept.ts';
 import {
   BROKEN,
+  CODED,
   DOOMED,
   ENDED,
   FROZEN,
@@ -21,6 +22,7 @@ import {
   KIND_SERVER,
   READABLE,
   READ_TO_END,
+  SHAKING,
   SHUT,
 } from './connection-table.ts';
 import type { Dialer } from './dial.ts';
@@ -30,6 +32,8 @@ import { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLRDHUP, TCP_EVENTS, UNIX_EVENTS } from
 import type { Mailbox } from './mailbox.ts';
 import { forgetPeer, peerOf, readPeer, setPeer } from './peer.ts';
 import type { Relay } from './relay.ts';
+import type { Linger } from './linger.ts';
+import type { Terminator } from './tls/terminate.ts';
 import type { EndOptions, Thread, ThreadFrontend } from './thread.ts';
 import type { ThreadUpstreams } from './thread-upstreams.ts';
 import type { KeepAlive } from './tune.ts';
@@ -43,6 +47,8 @@ type Others = {
   firstFlight: FirstFlight;
   idle: IdleWatch;
   mailbox: Mailbox;
+  terminator: Terminator;
+  linger: Linger;
 };
 
 /** The connections of one thread. */
@@ -59,8 +65,13 @@ export class Connections {
   /** Of connections that another process accepted, which one. */
   readonly #origins = new Map<number, number>();
   readonly #doomed = new Map<number, ClosingReason>();
+  readonly #terminator: Terminator;
+  readonly #linger: Linger;
 
-  constructor(thread: Thread, { relay, dialer, acceptor, upstreams, keepAlive, firstFlight, idle, mailbox }: Others) {
+  constructor(
+    thread: Thread,
+    { relay, dialer, acceptor, upstreams, keepAlive, firstFlight, idle, mailbox, terminator, linger }: Others,
+  ) {
     this.#thread = thread;
     this.#relay = relay;
     this.#dialer = dialer;
@@ -70,23 +81,30 @@ export class Connections {
     this.#firstFlight = firstFlight;
     this.#idle = idle;
     this.#mailbox = mailbox;
+    this.#terminator = terminator;
+    this.#linger = linger;
   }
 
   /**
-   * A client was accepted, whose address is in `kernel.peer` and which its upstream has counted already: dial for it.
+   * A client was accepted, whose address is in `kernel.peer` and which its upstream has counted already: dial for it,
+   * after its TLS handshake where there is one.
    * Returns false when it could not be watched, and has been ended.
    */
   admit(client: number, frontend: ThreadFrontend, upstream: number): boolean {
     const { kernel, table, number } = this.#thread;
-    const { isUnix } = frontend.plan;
-    const generation = table.open(client, number, KIND_CLIENT | (isUnix ? IS_UNIX : 0));
-    const watched = kernel.watch(client, isUnix ? UNIX_EVENTS : TCP_EVENTS, generation);
+    const { isUnix, tls } = frontend.plan;
+    const state = KIND_CLIENT | (isUnix ? IS_UNIX : 0) | (tls === null ? 0 : SHAKING);
+    const generation = table.open(client, number, state);
     this.#thread.fdBound = Math.max(this.#thread.fdBound, client + 1);
     readPeer(this.#thread, client, kernel.peer);
     table.assign(client, upstream, frontend.plan.id);
     table.setStarted(client, Date.now());
     frontend.connections++;
     frontend.slots?.take();
+    const watched =
+      tls === null
+        ? kernel.watch(client, isUnix ? UNIX_EVENTS : TCP_EVENTS, generation)
+        : this.#terminator.give(client, frontend.plan, generation);
     if (watched < 0) {
       this.end(client, {
         stage: 'dial',
@@ -96,8 +114,41 @@ export class Connections {
       });
       return false;
     }
-    this.#dialer.begin(client);
+    if (tls === null) this.#dialer.begin(client);
     return true;
+  }
+
+  /** A client has come back from its TLS handshake, which may have failed. */
+  shaken(client: number, mask: number): void {
+    const { table, frontends } = this.#thread;
+    const isDoomed = table.has(client, DOOMED);
+    table.clear(client, SHAKING | DOOMED);
+    const terminated = this.#terminator.take(client, frontends.get(table.frontend(client))?.plan.tls?.limit ?? 0);
+    if ('codec' in terminated) this.#relay.wire.attach(client, terminated.codec);
+    if (isDoomed) return this.end(client, { stage: 'handshake', why: this.doomOf(client), reason: null, reset: false });
+    if (!('codec' in terminated)) {
+      const { reason, wasTold } = terminated;
+      return this.end(client, {
+        stage: 'handshake',
+        why: reason === null ? 'client-gone' : 'handshake-failed',
+        reason: reason === null ? null : { text: reason },
+        reset: true,
+        lingers: wasTold,
+      });
+    }
+    if (mask & (EPOLLERR | EPOLLHUP))
+      return this.end(client, { stage: 'dial', why: 'client-gone', reason: null, reset: true });
+    table.set(client, READABLE | READ_TO_END);
+    this.#dialer.begin(client);
+  }
+
+  /** The thread of handshakes is gone. */
+  endHandshakes(): void {
+    const { table, number, fdBound } = this.#thread;
+    for (const client of table.owned(number, SHAKING, fdBound)) {
+      table.clear(client, SHAKING);
+      this.end(client, { stage: 'handshake', why: 'crash', reason: null, reset: true });
+    }
   }
 
   /**
@@ -171,7 +222,7 @@ export class Connections {
   }
 
   /** It is over: close both sides, tell who counts it, and report it. */
-  end(client: number, { stage, why, reason, reset, isSilent = false }: EndOptions): void {
+  end(client: number, { stage, why, reason, reset, isSilent = false, lingers = false }: EndOptions): void {
     const { table, kernel, frontends, upstreams } = this.#thread;
     this.#dialer.abandon(client);
     const server = table.other(client);
@@ -187,9 +238,11 @@ export class Connections {
     this.#doomed.delete(client);
     forgetPeer(this.#thread, client);
     for (const fd of server === -1 ? [client] : [client, server]) {
+      const isLingering = lingers || (table.has(fd, CODED) && !isSilent && this.#mayLinger(fd, { reset }));
       this.#relay.forget(fd);
       table.close(fd);
-      if (reset) kernel.closeWithReset(fd);
+      if (isLingering) this.#linger.begin(fd);
+      else if (reset) kernel.closeWithReset(fd);
       else kernel.close(fd);
     }
     this.#upstreams.left(upstream);
@@ -198,6 +251,12 @@ export class Connections {
 
   #areEndsHeard(upstream: number): boolean {
     return this.#thread.upstreams.get(upstream)?.counters.areEndsHeard ?? false;
+  }
+
+  /** Whether what a TLS peer was told last would be lost with whatever it still sends. */
+  #mayLinger(fd: number, { reset }: { reset: boolean }): boolean {
+    const { wire } = this.#relay;
+    return wire.mayHearMore(fd) && (!reset || wire.failureOf(fd) !== null);
   }
 
   #report(client: number, end: Pick<EndOptions, 'stage' | 'why' | 'reason'> & { durationMs: number }): void {
@@ -222,9 +281,11 @@ export class Connections {
     for (const client of table.owned(number, KIND_CLIENT, fdBound)) {
       if (table.upstream(client) !== upstream) continue;
       // The main thread is passing its descriptors on at this moment.
-      if (table.has(client, FROZEN)) {
+      if (table.has(client, FROZEN | SHAKING)) {
         table.set(client, DOOMED);
         this.#doomed.set(client, why);
+        // The thread that shakes hands with it sees the end, and gives it back.
+        if (table.has(client, SHAKING)) this.#thread.kernel.endBoth(client);
       } else
         this.end(client, { stage: table.other(client) === -1 ? 'dial' : 'relay', why, reason: null, reset: false });
     }

@@ -27,6 +27,8 @@ import { planUpstream, tcpSockaddr } from './plan.ts';
 import { describeFailure } from '../words.ts';
 import { endError } from './reason.ts';
 import { CLOSED_ROUTE, Route } from './route.ts';
+import { HandshakeService } from './tls/service.ts';
+import type { HandshakeLimits } from './tls/service.ts';
 import { Threads } from './threads.ts';
 import type { ThreadsOptions } from './threads.ts';
 import { slotsOf } from '../slots.ts';
@@ -40,9 +42,12 @@ export type NativeEngineOptions = {
   names?: Names;
   /** What serves everything that is not plain. It is closed with this engine. Default: one with its defaults. */
   portable?: Engine;
+  /** Whether TLS of clients is the threads' matter, where they can speak it. Default false: the portable engine has it. */
+  tls?: boolean;
   /** Threads failed: their connections are lost, and the portable engine accepts from now on. */
   onFailure?: ((error: Error) => void) | undefined;
-} & Pick<ThreadsOptions, 'answerTimeoutMs' | 'stopTimeoutMs' | 'startWorker'>;
+} & HandshakeLimits &
+  Pick<ThreadsOptions, 'answerTimeoutMs' | 'stopTimeoutMs' | 'startWorker'>;
 
 /** Start the native engine. Throws GraceError where it cannot run. */
 export function openNativeEngine(options: NativeEngineOptions = {}): NativeEngine {
@@ -67,17 +72,26 @@ export class NativeEngine implements Engine {
   readonly #originals = new WeakMap<Upstream, NativeUpstream>();
   #lastId = 0;
   #hasFailed = false;
+  readonly #wantsTls: boolean;
+  readonly #forHandshakes: HandshakeLimits & Pick<ThreadsOptions, 'answerTimeoutMs' | 'stopTimeoutMs' | 'startWorker'>;
+  /** Started with the first frontend that needs it; null: it cannot be had. */
+  #handshakes: HandshakeService | null | undefined = undefined;
 
   constructor({
     threads: count = 1,
     names = new Names(),
     portable = openPortableEngine({ names }),
     onFailure,
+    tls = false,
+    handshakeTimeoutMs,
+    handshakeLimit,
     ...forThreads
   }: NativeEngineOptions) {
     this.#portable = portable;
     this.#names = names;
     this.#onFailure = onFailure;
+    this.#wantsTls = tls;
+    this.#forHandshakes = { ...forThreads, handshakeTimeoutMs, handshakeLimit };
     this.#threads = new Threads({
       ...forThreads,
       count,
@@ -127,6 +141,7 @@ export class NativeEngine implements Engine {
       threads: this.#threads,
       portable: this.#portable,
       isUsable: !this.#hasFailed,
+      handshakes: () => this.#openHandshakes(),
       originalOf: (counterpart) => this.#originals.get(counterpart) ?? counterpart,
       register: (frontend, members) => {
         this.#owners.add(++this.#lastId, frontend, members);
@@ -135,16 +150,47 @@ export class NativeEngine implements Engine {
     });
   }
 
+  /** Whether TLS of clients is, or would be, the threads' matter. */
+  get speaksTls(): boolean {
+    return this.#openHandshakes() !== null;
+  }
+
+  #openHandshakes(): HandshakeService | null {
+    if (!this.#wantsTls || this.#hasFailed) return null;
+    if (this.#handshakes !== undefined) return this.#handshakes;
+    try {
+      this.#handshakes = new HandshakeService({
+        ...this.#forHandshakes,
+        threads: this.#threads,
+        onDeath: (_, error) => this.#loseHandshakes(error),
+      });
+    } catch {
+      this.#handshakes = null; // this runtime has no OpenSSL that can be called
+    }
+    return this.#handshakes;
+  }
+
+  /** Clients in the middle of their handshake are lost; all others go on, and TLS is the portable engine's from now on. */
+  #loseHandshakes(error: Error): void {
+    this.#handshakes = null;
+    this.#threads.sendToAll({ type: 'end-handshakes' });
+    for (const owner of this.#owners.all) owner.loseHandshakes?.();
+    this.#onFailure?.(error);
+  }
+
   probe(endpoint: ClientEndpoint, options: ProbeOptions): Promise<void> {
     return this.#portable.probe(endpoint, options);
   }
 
   trimMemory(): void {
     this.#threads.sendToAll({ type: 'trim-memory' });
+    this.#handshakes?.trimMemory();
   }
 
   async close(): Promise<void> {
     await Promise.all([this.#threads.close(), this.#portable.close()]);
+    // Last, since it has clients of the threads.
+    await this.#handshakes?.close();
   }
 
   #forget(id: number): void {
@@ -213,7 +259,16 @@ export class NativeEngine implements Engine {
     for (const thread of members)
       this.#threads.send(thread, {
         type: 'open-frontend',
-        plan: { id, fd: -1, isUnix: false, route: route.memory, slots: slots?.plan ?? null, idleMs, reportsOrderly },
+        plan: {
+          id,
+          fd: -1,
+          isUnix: false,
+          route: route.memory,
+          slots: slots?.plan ?? null,
+          idleMs,
+          reportsOrderly,
+          tls: null,
+        },
       });
     return id;
   }

@@ -18,6 +18,7 @@ import {
   KIND_CLIENT,
   READABLE,
   READ_TO_END,
+  SHAKING,
   SHUT,
 } from './connection-table.ts';
 import { peerOf } from './peer.ts';
@@ -51,18 +52,18 @@ export class Freezer {
     const { table, number, fdBound } = this.#thread;
     const frozen: MovedConnection[] = [];
     for (const client of table.owned(number, KIND_CLIENT, fdBound)) {
-      if (table.upstream(client) !== upstream || table.has(client, FROZEN) || this.#isCoded(client)) continue;
+      if (table.upstream(client) !== upstream || table.has(client, FROZEN) || this.#isBound(client)) continue;
       frozen.push(this.#freezeOne(client));
       if (frozen.length === limit) break;
     }
     return frozen;
   }
 
-  /** What a codec knows is not written down for another process. */
-  #isCoded(client: number): boolean {
+  /** What a codec knows is not written down for another process; and a handshake is finished where it was begun. */
+  #isBound(client: number): boolean {
     const { table } = this.#thread;
     const server = table.other(client);
-    return table.has(client, CODED) || (server !== -1 && table.has(server, CODED));
+    return table.has(client, CODED | SHAKING) || (server !== -1 && table.has(server, CODED));
   }
 
   #freezeOne(client: number): MovedConnection {

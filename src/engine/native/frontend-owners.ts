@@ -10,6 +10,10 @@ export type FrontendOwner = {
   closedIn?(thread: number, id: number): void;
   /** A thread is gone. */
   loseThread?(thread: number): void;
+  /** The thread of TLS handshakes is gone. */
+  loseHandshakes?(): void;
+  /** No thread has a connection of this number any more, nor will have. */
+  forgottenAs?(id: number): void;
 };
 
 type Row = { readonly owner: FrontendOwner; readonly threads: Set<number> };
@@ -37,12 +41,19 @@ export class FrontendOwners {
   /** A thread has forgotten a frontend. */
   forgotten(thread: number, id: number): void {
     const row = this.#rows.get(id);
-    if (row?.threads.delete(thread) && row.threads.size === 0) this.#rows.delete(id);
+    if (!row?.threads.delete(thread) || row.threads.size > 0) return;
+    this.#rows.delete(id);
+    row.owner.forgottenAs?.(id);
+  }
+
+  /** The owners that there are, each once. */
+  get all(): Set<FrontendOwner> {
+    return new Set([...this.#rows.values()].map(({ owner }) => owner));
   }
 
   /** A thread is gone. Returns the owners that there were, each once. */
   lost(thread: number): Set<FrontendOwner> {
-    const owners = new Set([...this.#rows.values()].map(({ owner }) => owner));
+    const owners = this.all;
     for (const id of this.#rows.keys()) this.forgotten(thread, id);
     return owners;
   }

@@ -4,7 +4,9 @@ import type { ServerEndpoint, ServerExtras } from '../../endpoint/model.ts';
 import type { Engine, EngineObserver, Frontend, Upstream } from '../engine.ts';
 import type { Slots } from '../slots.ts';
 import type { ThreadCommand } from './messages.ts';
-import { isPlainServer } from './plan.ts';
+import { isPlainServer, nativeTlsServer } from './plan.ts';
+import { ServerContexts } from './tls/server-contexts.ts';
+import type { HandshakeService } from './tls/service.ts';
 import { Route } from './route.ts';
 import type { Threads } from './threads.ts';
 import type { NativeUpstream } from './upstream.ts';
@@ -25,6 +27,8 @@ export type NativeFrontendOptions = {
   slots: Slots | null;
   /** Whether the threads may be used. */
   isUsable: boolean;
+  /** For clients that speak TLS. Null: the threads have none. */
+  handshakes: () => HandshakeService | null;
 };
 
 /** Pause before the portable engine is asked again to accept in the place of a thread that died. */
@@ -46,6 +50,8 @@ export class NativeFrontend implements Frontend {
   readonly #options: NativeFrontendOptions;
   #upstream: NativeUpstream;
   #isUsable: boolean;
+  /** What handshakes are made with; null: clients are plain, or the portable engine's. */
+  #tls: ServerContexts | null = null;
   #accepting: Accepting = { by: 'nobody' };
   readonly #endWatch: (() => void) | null;
   /** Acceptors that are on their way out. */
@@ -59,7 +65,8 @@ export class NativeFrontend implements Frontend {
     this.observer = options.observer;
     this.#options = options;
     this.#upstream = options.upstream;
-    this.#isUsable = options.isUsable && isPlainServer(options.endpoint);
+    this.#tls = options.isUsable ? openContexts(options) : null;
+    this.#isUsable = options.isUsable && (isPlainServer(options.endpoint) || this.#tls !== null);
     this.slots = options.slots;
     this.#accepting = this.#suits(options.upstream) ? this.#openInThreads() : this.#openPortable();
     this.#endWatch = this.slots?.onRoom(() => this.#lookForRoom()) ?? null;
@@ -115,6 +122,18 @@ export class NativeFrontend implements Frontend {
     this.#leaveThreads({ isRetry: false });
   }
 
+  /** The thread of TLS handshakes is gone. */
+  loseHandshakes(): void {
+    if (this.#tls === null) return;
+    this.#isUsable = false;
+    this.#leaveThreads({ isRetry: false });
+  }
+
+  /** No thread has a client any more that was accepted under this number. */
+  forgottenAs(id: number): void {
+    this.#tls?.left(id);
+  }
+
   /** Until the portable engine can accept, clients wait in the queue, or are accepted by the threads that are left. */
   #leaveThreads({ isRetry }: { isRetry: boolean }): void {
     if (this.#accepting.by !== 'threads') return;
@@ -161,6 +180,7 @@ export class NativeFrontend implements Frontend {
     }
     this.#routes.add(route);
     const id = register(this, members);
+    const tls = this.#tls?.enter(id) ?? null;
     const command = (fd: number): ThreadCommand => ({
       type: 'open-frontend',
       plan: {
@@ -171,6 +191,7 @@ export class NativeFrontend implements Frontend {
         slots: this.slots?.plan ?? null,
         idleMs,
         reportsOrderly,
+        tls,
       },
     });
     members.forEach((thread, index) => threads.send(thread, command(fds[index]!)));
@@ -224,12 +245,29 @@ export class NativeFrontend implements Frontend {
   }
 
   reload(): void {
-    if (this.#accepting.by === 'portable') this.#accepting.frontend.reload();
+    if (this.#accepting.by === 'portable') return this.#accepting.frontend.reload();
+    if (this.#accepting.by === 'nobody' || this.#tls === null) return;
+    const { id, members } = this.#accepting;
+    const context = this.#tls.reload();
+    for (const thread of members) this.#options.threads.send(thread, { type: 'set-context', frontend: id, context });
   }
 
   async stop(): Promise<void> {
     this.#endWatch?.();
     this.#replace({ by: 'nobody' });
+    this.#tls?.close();
     await Promise.all(this.#closing);
+  }
+}
+
+/** Null where the endpoint has no TLS that the threads speak; what is wrong with its files then is the portable engine's to say. */
+function openContexts({ endpoint, handshakes }: NativeFrontendOptions): ServerContexts | null {
+  const server = nativeTlsServer(endpoint);
+  const service = server === null ? null : handshakes();
+  if (server === null || service === null) return null;
+  try {
+    return new ServerContexts(service, server);
+  } catch {
+    return null;
   }
 }

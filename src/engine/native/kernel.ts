@@ -65,6 +65,7 @@ const SOL_SOCKET = 1n;
 const SO_ERROR = 4n;
 const SO_LINGER = 13n;
 const SHUT_WR = 1n;
+const SHUT_RDWR = 2n;
 const AF_INET = 2;
 
 /** A signal came first (errno(3), the numbers of Linux on x64 and arm64; so are those below). */
@@ -77,6 +78,8 @@ export const ENOMEM = 12;
 export const EINVAL = 22;
 /** This process has no descriptors left. */
 export const EMFILE = 24;
+/** What came does not follow its protocol. */
+export const EPROTO = 71;
 /** There is no address or no port to connect from. */
 export const EADDRNOTAVAIL = 99;
 /** A client was gone before it was accepted. */
@@ -114,8 +117,12 @@ export function checkKernel(): void {
   openFunctions(table);
 }
 
-/** Bind the calls for the calling thread. Throws GraceError when the runtime cannot call C. */
-export function openKernel() {
+/**
+ * Bind the calls for the calling thread. Throws GraceError when the runtime cannot call C.
+ *
+ * @param epollFd what `wait` waits on, which is this thread's from now on; default: a new one
+ */
+export function openKernel({ epollFd }: { epollFd?: number } = {}) {
   const { functions, memory } = openFunctions(table);
   const {
     epoll_ctl,
@@ -154,7 +161,7 @@ export function openKernel() {
   const reset = pin(8);
   reset.ints[0] = 1; // l_onoff, with l_linger 0: close() sends a reset
   const inputAddress = input.address;
-  const epoll = BigInt(functions.epoll_create1(0o2000000n));
+  const epoll = BigInt(epollFd ?? functions.epoll_create1(0o2000000n));
 
   // Descriptors and lengths as the calls take them: only the best compiled code makes one without allocating.
   const words: readonly bigint[] = Array.from({ length: 2048 }, (_, number) => BigInt(number));
@@ -162,12 +169,14 @@ export function openKernel() {
 
   const answer = (result: number): number => (result === -1 ? -errno() : result);
 
-  const control = (operation: bigint, fd: number, mask: number, generation: number): number => {
+  const controlOf = (set: bigint, operation: bigint, fd: number, mask: number, generation: number): number => {
     request.ints[0] = mask;
     request.ints[EVENT.dataAt] = fd;
     request.ints[EVENT.dataAt + 1] = generation;
-    return answer(epoll_ctl(epoll, operation, word(fd), request.address));
+    return answer(epoll_ctl(set, operation, word(fd), request.address));
   };
+  const control = (operation: bigint, fd: number, mask: number, generation: number): number =>
+    controlOf(epoll, operation, fd, mask, generation);
 
   return {
     /** What the last read left; overwritten by the next one. */
@@ -182,6 +191,9 @@ export function openKernel() {
     eventGeneration: (index: number): number => events.ints[index * EVENT.size + EVENT.dataAt + 1]!,
 
     watch: (fd: number, mask: number, generation: number): number => control(EPOLL_CTL_ADD, fd, mask, generation),
+    /** Have another thread, by its `epollFd`, hear of events. */
+    watchFrom: (set: number, fd: number, mask: number, generation: number): number =>
+      controlOf(word(set), EPOLL_CTL_ADD, fd, mask, generation),
     rewatch: (fd: number, mask: number, generation: number): number => control(EPOLL_CTL_MOD, fd, mask, generation),
     /** Needed before the close of a descriptor whose socket lives on in a copy: it would go on giving events. */
     unwatch: (fd: number): number => control(EPOLL_CTL_DEL, fd, 0, 0),
@@ -224,8 +236,14 @@ export function openKernel() {
 
     /** Read into `input`. */
     receive: (fd: number): number => answer(recv(word(fd), inputAddress, READ_SIZE_WORD, 0n)),
+    /** Read into other bytes, which must be the whole or a part of an array buffer of their own. */
+    receiveInto: (fd: number, bytes: Uint8Array): number =>
+      answer(recv(word(fd), memory.addressOf(bytes), word(bytes.length), 0n)),
     /** Look at the next byte without taking it: 1, 0 at the end, or the negative errno. */
     peek: (fd: number): number => answer(recv(word(fd), inputAddress, 1n, MSG_PEEK)),
+    /** The same without taking them. */
+    peekInto: (fd: number, bytes: Uint8Array): number =>
+      answer(recv(word(fd), memory.addressOf(bytes), word(bytes.length), MSG_PEEK)),
     /** Send the first so many bytes of `input`. */
     sendInput: (fd: number, length: number): number => answer(send(word(fd), inputAddress, word(length), MSG_NOSIGNAL)),
     /** The same, when `endSending` or `close` follows at once: the last bytes and the end share a packet. */
@@ -249,6 +267,8 @@ export function openKernel() {
     read: (fd: number): number => answer(read(word(fd), inputAddress, READ_SIZE_WORD)),
 
     endSending: (fd: number): number => answer(shutdown(word(fd), SHUT_WR)),
+    /** End both directions, whoever else has the socket: all of them see its end. */
+    endBoth: (fd: number): number => answer(shutdown(word(fd), SHUT_RDWR)),
     close: (fd: number): void => void close(word(fd)),
     /** Close so that a TCP peer sees a reset. */
     closeWithReset(fd: number): void {

@@ -1,5 +1,5 @@
 /** One thread's life: wait for events, give each to whom it concerns, do what time has made due. */
-import { CONNECTING, FROZEN, KIND_CLIENT, KIND_LISTENER } from './connection-table.ts';
+import { CONNECTING, FROZEN, KIND_CLIENT, KIND_LISTENER, LINGERING, SHAKING } from './connection-table.ts';
 import { executeCommand } from './commands.ts';
 import { EINTR, EPOLLIN } from './kernel.ts';
 import type { ThreadCommand, ThreadData } from './messages.ts';
@@ -20,7 +20,7 @@ export class Loop {
 
   /** Returns when the thread is told to stop. Throws when the system does not let it wait. */
   run(): void {
-    const { thread, mailbox, firstFlight, relay } = this.#roles;
+    const { thread, mailbox, firstFlight, relay, terminator } = this.#roles;
     const { kernel, table } = thread;
     kernel.watch(mailbox.wakeFd, EPOLLIN, 0);
     while (!this.#isStopped) {
@@ -34,6 +34,7 @@ export class Loop {
       this.#runDue();
     }
     relay.close();
+    terminator.close();
     table.close(kernel.epollFd);
     kernel.closeEpoll();
   }
@@ -44,25 +45,26 @@ export class Loop {
   }
 
   #waitMs(): number {
-    const { thread, dialer, acceptor, relay, keepAlive, idle } = this.#roles;
+    const { thread, dialer, acceptor, relay, keepAlive, idle, linger } = this.#roles;
     if (relay.hasQueue) return 0;
-    const next = Math.min(dialer.wakeAt, acceptor.wakeAt, relay.wakeAt, keepAlive.wakeAt, idle.wakeAt);
+    const next = Math.min(dialer.wakeAt, acceptor.wakeAt, relay.wakeAt, keepAlive.wakeAt, idle.wakeAt, linger.wakeAt);
     if (next === Infinity) return MAX_WAIT_MS;
     return Math.min(Math.max(0, Math.ceil(next - thread.now)), MAX_WAIT_MS);
   }
 
   #runDue(): void {
-    const { dialer, acceptor, relay, keepAlive, idle, mailbox } = this.#roles;
+    const { dialer, acceptor, relay, keepAlive, idle, mailbox, linger } = this.#roles;
     relay.runQueue();
     dialer.runDue();
     acceptor.runDue();
     keepAlive.runDue();
     idle.runDue();
+    linger.runDue();
     mailbox.flush();
   }
 
   #handle(fd: number, generation: number, mask: number): void {
-    const { thread, mailbox, acceptor, dialer, connections, relay } = this.#roles;
+    const { thread, mailbox, acceptor, dialer, connections, relay, linger } = this.#roles;
     if (fd === mailbox.wakeFd) return thread.readMailbox();
     const { table } = thread;
     // The descriptor was closed, and perhaps opened anew, earlier in this round.
@@ -70,6 +72,8 @@ export class Loop {
     const state = table.state(fd);
     if (state & FROZEN) return;
     if (state & KIND_LISTENER) return acceptor.handle(fd);
+    if (state & SHAKING) return connections.shaken(fd, mask);
+    if (state & LINGERING) return linger.handle(fd);
     if (state & CONNECTING && !dialer.handle(fd, mask)) return;
     // It may have ended as soon as it began.
     if (table.generation(fd) !== generation) return;

@@ -37,6 +37,20 @@ export type FrontendPlan = {
   idleMs: number | null;
   /** Whether somebody wants to hear of connections that ended in order. */
   reportsOrderly: boolean;
+  /** How its clients shake hands; null: they speak no TLS. */
+  tls: TlsPlan | null;
+};
+
+/** What a thread needs to have handshakes made for its clients; see tls/service.ts. */
+export type TlsPlan = {
+  /** What the thread of handshakes waits on. */
+  epollFd: number;
+  /** See tls/key-table.ts. */
+  keys: SharedArrayBuffer;
+  /** Address of the SSL_CTX that handshakes are made with. */
+  context: number;
+  /** Most handshakes of the frontend at once. */
+  limit: number;
 };
 
 /** What the main thread sends; each is carried out in the order in which it was sent. */
@@ -57,6 +71,10 @@ export type ThreadCommand =
   | { type: 'open-frontend'; plan: FrontendPlan }
   /** Accept no more, answer `frontend-closed`. The descriptor is the main thread's to close. */
   | { type: 'close-frontend'; frontend: number }
+  /** Handshakes of its clients to come are made with another SSL_CTX. */
+  | { type: 'set-context'; frontend: number; context: number }
+  /** The thread of handshakes is gone: so are the clients that it had. */
+  | { type: 'end-handshakes' }
   /** There is room for clients again. */
   | { type: 'look-for-room'; frontend: number }
   /** Freeze up to so many connections of an upstream for a hand-over; answer `frozen`. */
@@ -82,7 +100,7 @@ export type EndReport = {
   upstream: number;
   frontend: number;
   peer: string;
-  stage: 'dial' | 'relay';
+  stage: 'handshake' | 'dial' | 'relay';
   why: ClosingReason;
   reason: EndReason;
   /** When it was accepted, milliseconds since the epoch. */
@@ -114,6 +132,18 @@ export type Report =
   | { type: 'frontend-forgotten'; frontend: number }
   | { type: 'frozen'; upstream: number; connections: MovedConnection[] };
 
+/** What the thread of handshakes is started with. */
+export type HandshakeSettings = {
+  /** What it waits on, which is there before the thread is: clients may come before. */
+  epollFd: number;
+  /** See tls/key-table.ts. */
+  keys: SharedArrayBuffer;
+  /** Longest handshake, in milliseconds. */
+  timeoutMs: number;
+  /** Most handshakes of a frontend at once; one more ends the oldest. */
+  limit: number;
+};
+
 /** What a thread is started with. Commands come as a message on the port, and then a byte on the descriptor, which wakes it. */
 export type ThreadData = {
   number: number;
@@ -122,4 +152,6 @@ export type ThreadData = {
   wakeFd: number;
   /** See heartbeat.ts. */
   heartbeat: SharedArrayBuffer;
+  /** Of the thread that shakes hands instead of moving bytes: what it waits on, which is there before the thread is, and its key table. */
+  handshakes?: HandshakeSettings | undefined;
 };

@@ -1,6 +1,6 @@
 /** Which endpoints the native engine serves itself, and what its threads need to know of them. */
 import { isIP, isIPv4 } from 'node:net';
-import type { ClientEndpoint, ServerEndpoint, TcpClient } from '../../endpoint/model.ts';
+import type { ClientEndpoint, ServerEndpoint, SslServer, TcpClient } from '../../endpoint/model.ts';
 import { KEEP_ALIVE } from '../policy.ts';
 import { planPrelude } from '../prelude.ts';
 import { givesOutPort } from '../../sys/local-ports.ts';
@@ -22,6 +22,30 @@ export function isPlainServer(endpoint: ServerEndpoint): boolean {
     case 'stdio':
       return false;
   }
+}
+
+/** Parameters of `ssl:` servers that the native engine heeds, or leaves to others to heed. */
+const NATIVE_TLS: ReadonlySet<string> = new Set<keyof SslServer>([
+  'type',
+  'port',
+  'interface',
+  'backlog',
+  'privateKey',
+  'certKey',
+  'extraCertChain',
+  'sslmethod',
+  'idle',
+  'maxconn',
+]);
+
+/**
+ * The same endpoint, when its clients speak TLS that the native engine speaks: with one certificate, whose clients show none
+ * and are offered no protocol by ALPN. Anything else that is asked for is the portable engine's.
+ */
+export function nativeTlsServer(endpoint: ServerEndpoint): SslServer | null {
+  if (endpoint.type !== 'ssl') return null;
+  const isAsked = ([name, value]: [string, unknown]) => value !== undefined && value !== null && !NATIVE_TLS.has(name);
+  return Object.entries(endpoint).some(isAsked) ? null : endpoint;
 }
 
 /** What a thread needs to connect to this endpoint; null when it is not for the native engine. */

@@ -14,7 +14,7 @@ export function endError(
   addresses: readonly string[],
 ): GraceError | null {
   if (reason === null) return null;
-  if (stage === 'relay') return relayError(reason);
+  if (stage !== 'dial') return relayError(reason);
   const attempt = `cannot connect to ${placeOf(endpoint)}`;
   if ('text' in reason) return new GraceError(`${attempt}: ${reason.text}`);
   // An address that the endpoint itself names need not be said again.

@@ -263,9 +263,11 @@ export class Relay {
 
   /** A leg failed: the other one is reset. */
   #abort(fd: number, errno: number): void {
-    const isPeersEnding = errno === 0 || ENDING_ERRNOS.includes(errno);
-    const reason = isPeersEnding ? null : { failures: [{ address: -1, errno }] };
     const { table } = this.#thread;
+    const failure = table.has(fd, CODED) ? this.wire.failureOf(fd) : null;
+    const isPeersEnding = failure === null && (errno === 0 || ENDING_ERRNOS.includes(errno));
+    const failed = failure === null ? { failures: [{ address: -1, errno }] } : { text: failure };
+    const reason = isPeersEnding ? null : failed;
     const peersEnding = table.has(fd, KIND_CLIENT) ? 'client-reset' : 'upstream-reset';
     this.#thread.end(table.clientOf(fd), {
       stage: 'relay',

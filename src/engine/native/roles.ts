@@ -12,6 +12,8 @@ import type { ThreadCommand, ThreadData } from './messages.ts';
 import { Relay } from './relay.ts';
 import type { Thread } from './thread.ts';
 import { ThreadUpstreams } from './thread-upstreams.ts';
+import { Linger } from './linger.ts';
+import { Terminator } from './tls/terminate.ts';
 import { KeepAlive } from './tune.ts';
 
 /** Everybody of a thread. */
@@ -27,6 +29,8 @@ export type Roles = {
   readonly keepAlive: KeepAlive;
   readonly firstFlight: FirstFlight;
   readonly idle: IdleWatch;
+  readonly terminator: Terminator;
+  readonly linger: Linger;
 };
 
 /** Open what the calling thread needs. `execute` carries out the commands that come to its mailbox. Throws GraceError when the runtime cannot call C. */
@@ -58,6 +62,8 @@ export function openRoles(
   const keepAlive = new KeepAlive(thread);
   const firstFlight = new FirstFlight(thread);
   const idle = new IdleWatch(thread);
+  const terminator = new Terminator(thread);
+  const linger = new Linger(thread);
   const dialer = new Dialer(thread, { firstFlight });
   const acceptor = new Acceptor(thread);
   const upstreams = new ThreadUpstreams(thread, { dialer });
@@ -70,7 +76,23 @@ export function openRoles(
     firstFlight,
     idle,
     mailbox,
+    terminator,
+    linger,
   });
   const freezer = new Freezer(thread, { relay, dialer, connections, idle });
-  return { thread, mailbox, upstreams, acceptor, dialer, relay, connections, freezer, keepAlive, firstFlight, idle };
+  return {
+    thread,
+    mailbox,
+    upstreams,
+    acceptor,
+    dialer,
+    relay,
+    connections,
+    freezer,
+    keepAlive,
+    firstFlight,
+    idle,
+    terminator,
+    linger,
+  };
 }

@@ -28,7 +28,7 @@ export type ThreadUpstream = {
 
 /** A frontend, as a thread knows it. */
 export type ThreadFrontend = {
-  readonly plan: FrontendPlan;
+  plan: FrontendPlan;
   readonly route: Route;
   readonly slots: Slots | null;
   /** Connections of it that are open in this thread. */
@@ -78,10 +78,12 @@ export type Thread = {
 
 /** How a connection ends. */
 export type EndOptions = {
-  stage: 'dial' | 'relay';
+  stage: 'handshake' | 'dial' | 'relay';
   why: ClosingReason;
   reason: EndReason;
   reset: boolean;
+  /** The client was told why, and is to be let read it. */
+  lingers?: boolean;
   /** It did not end, it is another process's now: nobody is told. */
   isSilent?: boolean;
 };

@@ -34,6 +34,10 @@ export type ThreadsOptions = {
   answerTimeoutMs?: number | undefined;
   /** How long a thread may take to end that is sent to. Default 2000. */
   stopTimeoutMs?: number | undefined;
+  /** The connection table that they work on. Default: a new one. */
+  table?: ConnectionTable;
+  /** They shake hands instead of moving bytes. */
+  handshakes?: ThreadData['handshakes'];
   /** Start a thread. Default: one that runs worker.ts. */
   startWorker?: StartWorker | undefined;
 };
@@ -57,7 +61,7 @@ type Member = {
 
 /** The threads of an engine: started, told what to do, watched, ended. */
 export class Threads {
-  readonly table = new ConnectionTable();
+  readonly table: ConnectionTable;
   readonly #members: Member[] = [];
   readonly #options: ThreadsOptions;
   #isClosing = false;
@@ -74,6 +78,7 @@ export class Threads {
   /** Start the threads. What they are sent before they run waits for them. Throws, and leaves nothing, when one cannot be started. */
   constructor(options: ThreadsOptions) {
     this.#options = options;
+    this.table = options.table ?? new ConnectionTable();
     exposeCollect();
     process.on('exit', this.#atExit);
     try {
@@ -138,6 +143,7 @@ export class Threads {
         port: port2,
         wakeFd: wakeFds[1],
         heartbeat: heartbeat.memory,
+        handshakes: this.#options.handshakes,
       };
       worker = (this.#options.startWorker ?? openWorker)(data, port2);
     } catch (error) {

@@ -31,6 +31,10 @@ export type Codec = {
   farewell(): Uint8Array;
   /** The leg is about to be closed. */
   close(): void;
+  /** Why `receive` failed, where it was not for the socket; null: it did not. */
+  readonly failure: string | null;
+  /** Whether the peer's end was read from the socket itself: nothing of it can come any more. */
+  readonly hasReadFin: boolean;
 };
 
 /** The legs of one thread, as the relay reads and writes them. */
@@ -86,6 +90,16 @@ export class Wire {
   sendFarewell(fd: number): number {
     const bytes = this.#codecs.get(fd)!.farewell();
     return bytes.length === 0 ? 1 : this.#sendEncoded(fd, bytes, 1);
+  }
+
+  /** Why the codec of a leg gave up; null: it did not, or there is none. */
+  failureOf(fd: number): string | null {
+    return this.#codecs.get(fd)?.failure ?? null;
+  }
+
+  /** Whether the peer of a coded leg may still send, after whatever it said was its last. */
+  mayHearMore(fd: number): boolean {
+    return this.#codecs.get(fd)?.hasReadFin === false;
   }
 
   /** A leg is about to be closed. */

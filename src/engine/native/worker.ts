@@ -3,14 +3,15 @@ import { workerData } from 'node:worker_threads';
 import { setThreadName } from '../../sys/process.ts';
 import { Loop } from './loop.ts';
 import type { ThreadData } from './messages.ts';
+import { HandshakeLoop } from './tls/handshakes.ts';
 import { Heartbeat } from './heartbeat.ts';
 
 const data = workerData as ThreadData;
-setThreadName(`grace-bytes-${data.number}`);
+setThreadName(data.handshakes ? 'grace-tls' : `grace-bytes-${data.number}`);
 const heartbeat = new Heartbeat(data.heartbeat);
 heartbeat.start();
 try {
-  new Loop(data).run();
+  (data.handshakes ? new HandshakeLoop(data, data.handshakes) : new Loop(data)).run();
 } finally {
   heartbeat.stop();
 }

@@ -15,6 +15,7 @@ import { destroyLeg, ignoreError, resetLeg } from './leg.ts';
 import type { Leg } from './leg.ts';
 import { shortened } from './originate.ts';
 import { peek } from './peek.ts';
+import { PLAIN_HTTP_ANSWER } from '../words.ts';
 
 /** Limits of handshakes. */
 export type TerminatorOptions = {
@@ -42,16 +43,6 @@ type Handshake = {
   /** The client did not speak as it should, or refused us; it is told so in its own language. */
   refuse: (error: Error, reason: Error | null) => void;
 };
-
-/** What a browser sees that was sent to a TLS port with http://. */
-const PLAIN_HTTP_ANSWER = [
-  'HTTP/1.1 400 Bad Request',
-  'Content-Type: text/plain',
-  'Content-Length: 34',
-  'Connection: close',
-  '',
-  'This port speaks HTTPS, not HTTP.\n',
-].join('\r\n');
 
 /** Read the certificates of an endpoint. Throws GraceError when one is missing or unusable. */
 export function openTerminator(

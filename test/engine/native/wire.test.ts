@@ -54,6 +54,8 @@ class Records implements Codec {
   #plain: Buffer = Buffer.alloc(0);
   #hasEnded = false;
   isClosed = false;
+  readonly failure = null;
+  readonly hasReadFin = true;
 
   constructor(kernel: Kernel, fd: number, farewell: Uint8Array = seal(new Uint8Array(0))) {
     this.#kernel = kernel;

@@ -8,23 +8,45 @@ import type { Suite } from './suites.ts';
 
 /** Bytes of a row. */
 export const ROW_SIZE = 256;
-/** What is sent to us, and what we send. */
+/** What is sent to us. */
 export const IN = 0;
+/** What we send. */
 export const OUT = 112;
-/** Within a direction. */
+/** Within a direction: the key. */
 export const KEY = 0;
+/** The IV, 12 bytes; of GCM in TLS 1.2 its first 4. */
 export const IV = 32;
 const SEQUENCE = 48;
 const EPOCH = 56;
+/** The traffic secret of TLS 1.3. */
 export const SECRET = 64;
 /** Of the row. */
 const SUITE = 224;
 const VERSION = 226;
+/** Of the row while its handshake is under way: how it went, why it failed, who has it afterwards, what it is made with. */
+const OUTCOME = 228;
+const ERROR = 232;
+const OWNER = 236;
+const CONTEXT = 240;
+
+/** How a handshake went. */
+export const DONE = 1;
+/** The client did not speak as it should, or refused us; it has been told. */
+export const FAILED = 2;
+/** The client has left. */
+export const GONE = 3;
+/** Its time was up. */
+export const LATE = 4;
+/** There were too many, and it was the oldest. */
+export const TOO_MANY = 5;
+/** Any of them. */
+export type Outcome = typeof DONE | typeof FAILED | typeof GONE | typeof LATE | typeof TOO_MANY;
 
 /** A direction of a leg: IN or OUT. */
 export type Direction = typeof IN | typeof OUT;
-/** Versions as they are on the wire. */
+/** TLS 1.2, as it is on the wire. */
 export const TLS12 = 0x0303;
+/** TLS 1.3. */
 export const TLS13 = 0x0304;
 
 /** The table. Its memory is made once, and all threads look at the same. */
@@ -33,12 +55,14 @@ export class KeyTable {
   readonly bytes: Uint8Array;
   readonly #wide: Float64Array;
   readonly #shorts: Uint16Array;
+  readonly #ints: Int32Array;
 
   constructor(memory: SharedArrayBuffer) {
     this.memory = memory;
     this.bytes = new Uint8Array(memory);
     this.#wide = new Float64Array(memory);
     this.#shorts = new Uint16Array(memory);
+    this.#ints = new Int32Array(memory);
   }
 
   /** Make one for descriptors below `rows`. Memory is used for those in use only. */
@@ -93,5 +117,43 @@ export class KeyTable {
   part(fd: number, direction: Direction, part: number, size: number): Uint8Array {
     const at = fd * ROW_SIZE + direction + part;
     return this.bytes.subarray(at, at + size);
+  }
+
+  /**
+   * A client is about to be given to the thread of handshakes.
+   *
+   * @param owner the epoll descriptor of the thread that gives it
+   * @param context the address of the SSL_CTX that it is for
+   */
+  giveAway(fd: number, { owner, context }: { owner: number; context: number }): void {
+    this.close(fd);
+    this.#ints[(fd * ROW_SIZE + OWNER) >> 2] = owner;
+    this.#wide[(fd * ROW_SIZE + CONTEXT) >> 3] = context;
+  }
+
+  /** The epoll descriptor of whoever has given a client away. */
+  owner(fd: number): number {
+    return this.#ints[(fd * ROW_SIZE + OWNER) >> 2]!;
+  }
+
+  /** The address of the SSL_CTX that a client's handshake is made with. */
+  context(fd: number): bigint {
+    return BigInt(this.#wide[(fd * ROW_SIZE + CONTEXT) >> 3]!);
+  }
+
+  /** The handshake is over. `error`: of libssl, by its number. */
+  setOutcome(fd: number, outcome: Outcome, error: number): void {
+    this.#ints[(fd * ROW_SIZE + ERROR) >> 2] = error;
+    Atomics.store(this.#ints, (fd * ROW_SIZE + OUTCOME) >> 2, outcome);
+  }
+
+  /** How the handshake went; 0: it is under way. */
+  outcome(fd: number): number {
+    return Atomics.load(this.#ints, (fd * ROW_SIZE + OUTCOME) >> 2);
+  }
+
+  /** Why it failed: an error of libssl, by its number; 0: there is none. */
+  error(fd: number): number {
+    return this.#ints[(fd * ROW_SIZE + ERROR) >> 2]! >>> 0;
   }
 }

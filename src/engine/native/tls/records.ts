@@ -26,15 +26,20 @@ const TAG_SIZE = 16;
 const MAX_EXPANSION_13 = 256;
 const MAX_EXPANSION_12 = 2048;
 
-/** Content types. */
+/** Content type. */
 export const CHANGE_CIPHER_SPEC = 20;
+/** Content type. */
 export const ALERT = 21;
+/** Content type. */
 export const HANDSHAKE = 22;
+/** Content type. */
 export const APPLICATION_DATA = 23;
 
-/** Alerts that a record can be answered with (RFC 8446, section 6). */
+/** Alert: it has no business there (RFC 8446, section 6). */
 export const UNEXPECTED_MESSAGE = 10;
+/** Alert: it does not authenticate. */
 export const BAD_RECORD_MAC = 20;
+/** Alert: it is longer than any may be. */
 export const RECORD_OVERFLOW = 22;
 
 const EVP_CTRL_AEAD_SET_IVLEN = 9n;

@@ -1,0 +1,241 @@
+/**
+ * TLS on one leg after its handshake: plain bytes for the relay on one side, records for the socket on the other, and what
+ * records say of the connection itself.
+ *
+ * - A KeyUpdate that asks for ours is answered before the next byte that we send, as RFC 8446 (4.6.3) wants it, and
+ *   with one for any number of them. Ours goes out by itself before a key has sealed more records than it may; it never
+ *   asks for one, since an answer to it could come when nobody reads any more.
+ * - close_notify ends the peer's direction, and ours is ended with one. A FIN without it is passed on as a FIN:
+ *   Chromium never sends one. What a peer says after its close_notify means nothing (6.1).
+ * - A record that does not authenticate, or has no business there, is answered with its alert, and ends the connection;
+ *   plain bytes that came before it are still passed on.
+ * - Records that carry nothing are taken at a limited rate, beyond which the leg is not read for a while: Java sends
+ *   256 key updates a second in good faith, and none is worth an end.
+ */
+import { EPROTO, ENOBUFS } from '../kernel.ts';
+import { BLOCKED, BROKEN, SHUT } from '../connection-table.ts';
+import type { Thread } from '../thread.ts';
+import type { Codec } from '../wire.ts';
+import { alertName, CLOSE_NOTIFY, DECODE_ERROR, FATAL, NO_RENEGOTIATION, USER_CANCELED, WARNING } from './alerts.ts';
+import { IN, OUT } from './key-table.ts';
+import type { KeyTable } from './key-table.ts';
+import type { Crypto, Pinned } from './library.ts';
+import { KEY_UPDATE_MESSAGE, PostHandshake } from './messages.ts';
+import { ALERT, APPLICATION_DATA, HANDSHAKE, HEADER_SIZE, OVERHEAD, Records, UNEXPECTED_MESSAGE } from './records.ts';
+
+/** Records that a key seals before the next one is taken (RFC 8446, 5.5: AES-GCM is safe for 2^24.5). */
+const RECORDS_PER_KEY = 2 ** 23;
+/** Records without plain bytes that a leg may send in a second before it is not read for a while. */
+const IDLE_RECORDS_PER_SECOND = 1024;
+
+/** What the TLS legs of one thread share. */
+export class TlsLegs {
+  readonly thread: Thread;
+  readonly keys: KeyTable;
+  readonly records: Records;
+  /** Records as they were read. */
+  readonly received: Pinned;
+  /** Records that are to be sent. */
+  readonly sealed: Pinned;
+  /** `kernel.input`, where the relay has plain bytes. */
+  readonly plain: Pinned;
+  /** What we say ourselves. */
+  readonly own: Pinned;
+  readonly recordsPerKey: number;
+
+  constructor(
+    thread: Thread,
+    { crypto, keys, recordsPerKey = RECORDS_PER_KEY }: { crypto: Crypto; keys: KeyTable; recordsPerKey?: number },
+  ) {
+    this.thread = thread;
+    this.keys = keys;
+    this.records = new Records(crypto, keys);
+    this.plain = crypto.pinned(thread.kernel.input);
+    const size = this.plain.bytes.length;
+    this.received = crypto.pin(size);
+    this.sealed = crypto.pin(size + OVERHEAD * (Math.ceil(size / 16_384) + 3) + 64);
+    this.own = crypto.pin(16);
+    this.recordsPerKey = recordsPerKey;
+  }
+
+  /** A codec for a leg whose handshake is over, and whose keys are in the key table. */
+  open(fd: number, { isClient }: { isClient: boolean }): TlsCodec {
+    this.records.adopt(fd);
+    return new TlsCodec(this, fd, { isClient });
+  }
+}
+
+/** TLS on one leg. Its keys are zeroed with it. */
+export class TlsCodec implements Codec {
+  readonly #legs: TlsLegs;
+  readonly #fd: number;
+  readonly #messages: PostHandshake;
+  /** The beginning of a record whose rest is yet to come. */
+  #partial: Uint8Array | null = null;
+  #hasPeerEnded = false;
+  #isFarewellSaid = false;
+  /** A record that the socket did not take, and that goes before all that is sealed from now on. */
+  #ahead: Uint8Array | null = null;
+  /** A KeyUpdate of ours was asked for. */
+  #isKeyUpdateDue = false;
+  /** The alert that the next read is to be answered with; 0: none. */
+  #alert = 0;
+  /** Records without plain bytes in the second that began then. */
+  #idleRecords = 0;
+  #idleSince = 0;
+  failure: string | null = null;
+  hasReadFin = false;
+
+  constructor(legs: TlsLegs, fd: number, { isClient }: { isClient: boolean }) {
+    this.#legs = legs;
+    this.#fd = fd;
+    this.#messages = new PostHandshake({ isClient });
+  }
+
+  receive(): number {
+    const { kernel } = this.#legs.thread;
+    const { bytes } = this.#legs.received;
+    for (;;) {
+      if (this.failure !== null) return -EPROTO;
+      if (this.#alert !== 0) return this.#fail(this.#alert);
+      if (this.#hasPeerEnded) return 0;
+      if (this.#isFlooding()) return -ENOBUFS;
+      const kept = this.#partial?.length ?? 0;
+      const length = kernel.receiveInto(this.#fd, bytes.subarray(kept));
+      if (length === 0) {
+        this.#hasPeerEnded = this.hasReadFin = true;
+        continue;
+      }
+      if (length < 0) return length;
+      if (this.#partial !== null) bytes.set(this.#partial);
+      const plain = this.#open(kept + length);
+      if (plain > 0) return plain;
+    }
+  }
+
+  /** Open what was received; the plain bytes that were in it are at the beginning of `plain`. */
+  #open(end: number): number {
+    const { records, received, plain } = this.#legs;
+    this.#partial = null;
+    let length = 0;
+    for (let from = 0; from < end;) {
+      const size = end - from < HEADER_SIZE ? Infinity : records.measure(this.#fd, received.bytes, from);
+      if (size < 0) {
+        this.#alert = -size;
+        return length;
+      }
+      if (from + size > end) {
+        this.#partial = received.bytes.slice(from, end);
+        return length;
+      }
+      const alert = records.open(this.#fd, { source: received, from }, { target: plain, at: length });
+      this.#alert = alert === 0 ? this.#heed(plain.bytes.subarray(length, length + records.length)) : alert;
+      if (this.#alert !== 0 || this.#hasPeerEnded || this.failure !== null) return length;
+      if (records.type === APPLICATION_DATA) length += records.length;
+      from += size;
+    }
+    return length;
+  }
+
+  /** What a record means. Returns the alert that it is to be answered with, or 0. */
+  #heed(content: Uint8Array): number {
+    const { records } = this.#legs;
+    if (records.type === APPLICATION_DATA && content.length > 0)
+      return this.#messages.isWithin ? UNEXPECTED_MESSAGE : 0;
+    this.#idleRecords++;
+    if (records.type === HANDSHAKE) {
+      if (!records.isTls13(this.#fd)) return this.#refuseRenegotiation();
+      return this.#messages.read(content, ({ isAnswerAsked }) => {
+        records.update(this.#fd, IN);
+        this.#isKeyUpdateDue ||= isAnswerAsked;
+      });
+    }
+    if (this.#messages.isWithin) return UNEXPECTED_MESSAGE;
+    return records.type === ALERT ? this.#heedAlert(content) : 0;
+  }
+
+  /** What TLS 1.2 answers a ClientHello or a HelloRequest with that it does not want; the connection goes on (RFC 5246, section 7.2.2). */
+  #refuseRenegotiation(): number {
+    const { table, kernel } = this.#legs.thread;
+    if (this.#isFarewellSaid || this.#ahead !== null || table.has(this.#fd, BLOCKED | BROKEN | SHUT)) return 0;
+    const record = this.#sealAlert(WARNING, NO_RENEGOTIATION);
+    const sent = kernel.send(this.#fd, record);
+    if (sent !== record.length) this.#ahead = record.slice(Math.max(0, sent));
+    return 0;
+  }
+
+  #heedAlert(content: Uint8Array): number {
+    const [level, description = 0] = content;
+    if (content.length !== 2) return DECODE_ERROR;
+    if (description === CLOSE_NOTIFY) this.#hasPeerEnded = true;
+    else if (description !== USER_CANCELED && (level !== WARNING || this.#legs.records.isTls13(this.#fd)))
+      this.failure = `the peer ended TLS with the alert ${alertName(description)}`;
+    return 0;
+  }
+
+  #isFlooding(): boolean {
+    if (this.#idleRecords < IDLE_RECORDS_PER_SECOND) return false;
+    const now = performance.now();
+    if (now - this.#idleSince < 1000) return true;
+    this.#idleSince = now;
+    this.#idleRecords = 0;
+    return false;
+  }
+
+  /** Tell the peer what was wrong, unless it is in the middle of a record that it has not taken yet. */
+  #fail(alert: number): number {
+    const { table, kernel } = this.#legs.thread;
+    this.failure = `a TLS record of the peer was wrong: ${alertName(alert)}`;
+    if (!this.#isFarewellSaid && !table.has(this.#fd, BLOCKED | BROKEN | SHUT)) {
+      kernel.send(this.#fd, this.#sealAlert(FATAL, alert)); // not taken: it has no room for it, or is gone
+      this.#isFarewellSaid = true;
+    }
+    return -EPROTO;
+  }
+
+  encode(bytes: Uint8Array): Uint8Array {
+    const { records, plain, sealed, recordsPerKey } = this.#legs;
+    if (records.isTls13(this.#fd) && records.sealed(this.#fd) >= recordsPerKey) this.#isKeyUpdateDue = true;
+    let at = 0;
+    if (this.#ahead !== null) {
+      sealed.bytes.set(this.#ahead);
+      at = this.#ahead.length;
+      this.#ahead = null;
+    }
+    if (this.#isKeyUpdateDue) {
+      at = this.#sealOwn(HANDSHAKE, KEY_UPDATE_MESSAGE, at);
+      records.update(this.#fd, OUT);
+      this.#isKeyUpdateDue = false;
+    }
+    const source = { source: plain, from: 0, length: bytes.length };
+    const end = records.seal(this.#fd, APPLICATION_DATA, source, { target: sealed, at });
+    return sealed.bytes.subarray(0, end);
+  }
+
+  /** Seal what we say ourselves. Returns where it ends. */
+  #sealOwn(type: number, content: ArrayLike<number>, at: number): number {
+    const { records, own, sealed } = this.#legs;
+    own.bytes.set(content);
+    return records.seal(this.#fd, type, { source: own, from: 0, length: content.length }, { target: sealed, at });
+  }
+
+  /** The same, behind what has to go before it. */
+  #sealAlert(level: number, description: number): Uint8Array {
+    const { sealed } = this.#legs;
+    const at = this.#ahead?.length ?? 0;
+    if (this.#ahead !== null) sealed.bytes.set(this.#ahead);
+    this.#ahead = null;
+    return sealed.bytes.subarray(0, this.#sealOwn(ALERT, [level, description], at));
+  }
+
+  farewell(): Uint8Array {
+    if (this.#isFarewellSaid) return new Uint8Array(0);
+    this.#isFarewellSaid = true;
+    return this.#sealAlert(WARNING, CLOSE_NOTIFY);
+  }
+
+  close(): void {
+    this.#partial = null;
+    this.#legs.keys.close(this.#fd);
+  }
+}

@@ -1,0 +1,194 @@
+/**
+ * One handshake of a TLS server, by libssl over memory of its own. It is given the client's bytes record by record and not
+ * one more than it needs: they are looked at first, and taken from the socket as far as they went. So what a client
+ * sends right behind its Finished, as most do, is still in the socket for whoever reads there next.
+ */
+import { EAGAIN } from '../kernel.ts';
+import type { Kernel } from '../kernel.ts';
+import { PLAIN_HTTP_ANSWER } from '../../words.ts';
+import { TLS13 } from './key-table.ts';
+import { word } from './library.ts';
+import type { Pinned } from './library.ts';
+import { CHANGE_CIPHER_SPEC, APPLICATION_DATA, HEADER_SIZE } from './records.ts';
+import type { Secrets } from './secrets.ts';
+import type { Ssl } from './ssl-library.ts';
+
+const SSL_ERROR_WANT_READ = 2;
+const X509_VP_FLAG_LOCKED = 8n;
+/** Sent and received: no alert is due, and the session stays good for others. */
+const BOTH_SHUT_DOWN = 3n;
+const MAX_RECORD = HEADER_SIZE + 16_384 + 2048;
+const ERR_LIB_SSL = 20;
+const SSL_R_HTTP_REQUEST = 156;
+
+/** Where a handshake stands. `waiting`: for bytes of the client, or for room to send it some. */
+export type Progress = 'waiting' | 'done' | 'failed' | 'gone';
+
+/** What the handshakes of a thread share. */
+export type Workshop = {
+  readonly kernel: Kernel;
+  readonly ssl: Ssl;
+  readonly secrets: Secrets;
+  /** Of libssl: how bytes are kept in memory. */
+  readonly memoryMethod: bigint;
+  readonly input: Pinned;
+  readonly output: Pinned;
+};
+
+/** A handshake under way. */
+export class ServerHandshake {
+  readonly #workshop: Workshop;
+  readonly #fd: number;
+  readonly #ssl: bigint;
+  readonly #fromClient: bigint;
+  readonly #toClient: bigint;
+  /** The record that is being given to libssl: its header as far as it is there, and how much of it was given. */
+  readonly #header: number[] = [];
+  #given = 0;
+  /** It is not TLS, or none that is cut into records: libssl is given all there is. */
+  #isOther = false;
+  #unsent: Uint8Array | null = null;
+  #isDone = false;
+  /** Error of libssl by its number, once it has failed. */
+  error = 0;
+
+  constructor(workshop: Workshop, fd: number, context: bigint) {
+    const { ssl, memoryMethod } = workshop;
+    this.#workshop = workshop;
+    this.#fd = fd;
+    this.#ssl = ssl.SSL_new(context);
+    // Its host names are the key log: see server-context.ts.
+    ssl.X509_VERIFY_PARAM_set_inh_flags(ssl.SSL_get0_param(this.#ssl), X509_VP_FLAG_LOCKED);
+    this.#fromClient = ssl.BIO_new(memoryMethod);
+    this.#toClient = ssl.BIO_new(memoryMethod);
+    ssl.SSL_set_bio(this.#ssl, this.#fromClient, this.#toClient);
+    ssl.SSL_set_accept_state(this.#ssl);
+  }
+
+  /** Whether there are bytes that the client has not taken yet. */
+  get hasUnsent(): boolean {
+    return this.#unsent !== null;
+  }
+
+  /** Go on as far as it goes. */
+  proceed(): Progress {
+    if (this.#unsent !== null && !this.#send(this.#unsent)) return 'gone';
+    while (this.#unsent === null) {
+      if (this.#isDone) return 'done';
+      const progress = this.#read();
+      if (progress !== 'done') return progress;
+      this.#isDone = true;
+    }
+    return 'waiting';
+  }
+
+  #read(): Progress {
+    const { kernel, input } = this.#workshop;
+    for (;;) {
+      const available = kernel.peekInto(this.#fd, input.bytes);
+      if (available === -EAGAIN) return 'waiting';
+      if (available <= 0) return 'gone';
+      const { taken, progress } = this.#feed(available);
+      kernel.receiveInto(this.#fd, input.bytes.subarray(0, taken));
+      if (progress !== 'waiting' || this.#unsent !== null) return progress;
+    }
+  }
+
+  /** Give libssl of the first so many bytes of `input` what it wants: a record, and again one, until it has enough. */
+  #feed(available: number): { taken: number; progress: Progress } {
+    const { ssl, input } = this.#workshop;
+    let taken = 0;
+    while (taken < available) {
+      const size = this.#sizeInRecord(taken, available);
+      ssl.BIO_write(this.#fromClient, input.address + word(taken), word(size));
+      taken += size;
+      if (!this.#isOther && !this.#isRecordWhole()) continue;
+      this.#header.length = this.#given = 0;
+      const progress = this.#advance();
+      if (progress !== 'waiting' || this.#unsent !== null) return { taken, progress };
+    }
+    return { taken, progress: 'waiting' };
+  }
+
+  /** How many of the bytes from there on belong to the record that they are in. */
+  #sizeInRecord(from: number, available: number): number {
+    const { bytes } = this.#workshop.input;
+    const start = this.#given;
+    for (let at = from; this.#header.length < HEADER_SIZE && at < available; at++) this.#header.push(bytes[at]!);
+    const [type = CHANGE_CIPHER_SPEC, version = 3] = this.#header;
+    const isRecord = type >= CHANGE_CIPHER_SPEC && type <= APPLICATION_DATA && version === 3;
+    if (!isRecord || this.#recordSize > MAX_RECORD) this.#isOther = true;
+    const end = this.#isOther ? available : Math.min(available, from + this.#recordSize - start);
+    this.#given += end - from;
+    return end - from;
+  }
+
+  /** Of the record whose header is there; else of its header. */
+  get #recordSize(): number {
+    const [, , , high = 0, low = 0] = this.#header;
+    return this.#header.length < HEADER_SIZE ? HEADER_SIZE : HEADER_SIZE + ((high << 8) | low);
+  }
+
+  #isRecordWhole(): boolean {
+    return this.#header.length === HEADER_SIZE && this.#given === this.#recordSize;
+  }
+
+  #advance(): Progress {
+    const { ssl, secrets } = this.#workshop;
+    ssl.ERR_clear_error();
+    const result = ssl.SSL_do_handshake(this.#ssl);
+    if (result === 1) {
+      const sealed = this.#flush();
+      if (sealed === null) return 'gone';
+      // Behind what is not cut into records there may be more that nobody would find.
+      if (!this.#isOther && secrets.take(this.#ssl, this.#fd, { isServer: true, sealed })) return 'done';
+      return 'failed';
+    }
+    const isWaiting = ssl.SSL_get_error(this.#ssl, BigInt.asUintN(64, BigInt(result))) === SSL_ERROR_WANT_READ;
+    if (!isWaiting) this.error = Number(ssl.ERR_peek_last_error() & 0xffff_ffffn);
+    if (this.#flush() === null) return 'gone';
+    if (isWaiting) return 'waiting';
+    if (isHttp(this.error)) this.#send(Buffer.from(PLAIN_HTTP_ANSWER));
+    return 'failed';
+  }
+
+  /** Send what libssl has to say. Returns of how many records it was; null when the client is gone. */
+  #flush(): number | null {
+    const { ssl, output } = this.#workshop;
+    let records = 0;
+    for (;;) {
+      const length = ssl.BIO_read(this.#toClient, output.address, word(output.bytes.length));
+      if (length <= 0) return ssl.SSL_version(this.#ssl) === TLS13 ? records : 0;
+      for (let at = 0; at + HEADER_SIZE <= length; records++)
+        at += HEADER_SIZE + ((output.bytes[at + 3]! << 8) | output.bytes[at + 4]!);
+      if (!this.#send(output.bytes.subarray(0, length))) return null;
+    }
+  }
+
+  /** Send, or keep what cannot be sent yet. Returns false when the client is gone. */
+  #send(bytes: Uint8Array): boolean {
+    const { kernel } = this.#workshop;
+    const isKept = this.#unsent !== null && bytes !== this.#unsent;
+    const own = new Uint8Array(new ArrayBuffer(bytes.length));
+    own.set(bytes);
+    const sent = isKept ? 0 : kernel.send(this.#fd, own);
+    if (sent < 0 && sent !== -EAGAIN) return false;
+    const rest = own.subarray(Math.max(0, sent));
+    if (isKept) this.#unsent = Buffer.concat([this.#unsent!, rest]);
+    else this.#unsent = rest.length === 0 ? null : rest.slice();
+    return true;
+  }
+
+  /** It is over, however it went. */
+  close(): void {
+    const { ssl, secrets } = this.#workshop;
+    secrets.forget(this.#ssl);
+    ssl.SSL_set_shutdown(this.#ssl, BOTH_SHUT_DOWN);
+    ssl.SSL_free(this.#ssl);
+    ssl.ERR_clear_error();
+  }
+}
+
+function isHttp(error: number): boolean {
+  return error >>> 23 === ERR_LIB_SSL && (error & 0x7f_ffff) === SSL_R_HTTP_REQUEST;
+}

@@ -1,0 +1,184 @@
+/**
+ * The life of the thread that shakes hands with clients, for all threads that move bytes: a burst of handshakes in one of
+ * those would stall the bytes of all others by tens of milliseconds.
+ *
+ * No message is sent per client. A thread that has accepted one notes in the client's row of the key table who it is and
+ * what for, and has the epoll of this thread watch it: the first event is the message. When the handshake is over, how it went is
+ * in that row, with the keys, and the epoll of the other thread watches the client: again an event is the message. In
+ * between, the client is this thread's alone; who wants it to end shuts its socket down, and waits.
+ */
+import { ConnectionTable } from '../connection-table.ts';
+import { EINTR, EPOLLIN, EPOLLOUT, openKernel, TCP_EVENTS } from '../kernel.ts';
+import { Mailbox } from '../mailbox.ts';
+import type { HandshakeSettings, ThreadData } from '../messages.ts';
+import { collectGarbage } from '../../../sys/garbage.ts';
+import { ServerHandshake } from './handshake.ts';
+import type { Progress, Workshop } from './handshake.ts';
+import { KeySchedule } from './key-schedule.ts';
+import { DONE, FAILED, GONE, KeyTable, LATE, TOO_MANY } from './key-table.ts';
+import type { Outcome } from './key-table.ts';
+import { openCrypto } from './library.ts';
+import { Secrets } from './secrets.ts';
+import { openSsl } from './ssl-library.ts';
+
+const MAX_WAIT_MS = 60_000;
+/** Pause before a client is handed back again whom the system had no memory for. */
+const RETRY_MS = 20;
+const OUTCOMES = { done: DONE, failed: FAILED, gone: GONE } as const satisfies Partial<Record<Progress, Outcome>>;
+
+type Entry = {
+  readonly handshake: ServerHandshake;
+  readonly generation: number;
+  readonly frontend: number;
+  readonly until: number;
+  isAskingForRoom: boolean;
+};
+
+/** The loop of the calling thread. */
+export class HandshakeLoop {
+  readonly #workshop: Workshop;
+  readonly #table: ConnectionTable;
+  readonly #keys: KeyTable;
+  readonly #mailbox: Mailbox;
+  /** By descriptor, the oldest first. */
+  readonly #entries = new Map<number, Entry>();
+  /** Handshakes under way by the number of their frontend. */
+  readonly #perFrontend = new Map<number, number>();
+  /** Clients that could not be handed back yet, with their generations. */
+  #owed = new Map<number, number>();
+  #retryAt = Infinity;
+  #now = performance.now();
+  #isStopped = false;
+  readonly #timeoutMs: number;
+  readonly #limit: number;
+
+  constructor(data: ThreadData, settings: HandshakeSettings) {
+    const kernel = openKernel({ epollFd: settings.epollFd });
+    const crypto = openCrypto();
+    const ssl = openSsl();
+    this.#table = new ConnectionTable(data.table);
+    this.#keys = new KeyTable(settings.keys);
+    this.#timeoutMs = settings.timeoutMs;
+    this.#limit = settings.limit;
+    const schedule = new KeySchedule(crypto, this.#keys);
+    this.#mailbox = new Mailbox(kernel, data);
+    this.#workshop = {
+      kernel,
+      ssl,
+      secrets: new Secrets({ ssl, crypto, keys: this.#keys, schedule }),
+      memoryMethod: ssl.BIO_s_mem(),
+      input: crypto.pin(16_384),
+      output: crypto.pin(65_536),
+    };
+  }
+
+  /** Returns when the thread is told to stop. Throws when the system does not let it wait. */
+  run(): void {
+    const { kernel } = this.#workshop;
+    kernel.watch(this.#mailbox.wakeFd, EPOLLIN, 0);
+    while (!this.#isStopped) {
+      const count = kernel.wait(this.#waitMs());
+      if (count < 0 && count !== -EINTR) throw new Error(`epoll_wait failed with errno ${-count}`);
+      this.#now = performance.now();
+      for (let index = 0; index < count; index++) this.#handle(kernel.eventFd(index), kernel.eventGeneration(index));
+      this.#runDue();
+    }
+    for (const { handshake } of this.#entries.values()) handshake.close();
+    kernel.closeEpoll();
+  }
+
+  #waitMs(): number {
+    let next = this.#retryAt;
+    // All have the same time, so that of the oldest is up first.
+    for (const { until } of this.#entries.values()) {
+      next = Math.min(next, until);
+      break;
+    }
+    return next === Infinity ? MAX_WAIT_MS : Math.min(MAX_WAIT_MS, Math.max(0, Math.ceil(next - this.#now)));
+  }
+
+  #handle(fd: number, generation: number): void {
+    if (fd === this.#mailbox.wakeFd) {
+      return this.#mailbox.read((command) => {
+        if (command.type === 'stop') this.#isStopped = true;
+        if (command.type === 'trim-memory') collectGarbage();
+      });
+    }
+    // The thread that had it died, and the main thread has closed it.
+    if (this.#table.generation(fd) !== generation) return this.#forget(fd);
+    const entry = this.#entries.get(fd);
+    if (entry !== undefined && entry.generation !== generation) this.#forget(fd);
+    this.#proceed(fd, this.#entries.get(fd) ?? this.#begin(fd, generation));
+  }
+
+  #begin(fd: number, generation: number): Entry {
+    const frontend = this.#table.frontend(fd);
+    const count = this.#perFrontend.get(frontend) ?? 0;
+    if (count >= this.#limit) this.#dropOldest(frontend);
+    const entry: Entry = {
+      handshake: new ServerHandshake(this.#workshop, fd, this.#keys.context(fd)),
+      generation,
+      frontend,
+      until: this.#now + this.#timeoutMs,
+      isAskingForRoom: true,
+    };
+    this.#entries.set(fd, entry);
+    this.#perFrontend.set(frontend, (this.#perFrontend.get(frontend) ?? 0) + 1);
+    return entry;
+  }
+
+  #dropOldest(frontend: number): void {
+    for (const [fd, entry] of this.#entries) {
+      if (entry.frontend === frontend) return this.#finish(fd, TOO_MANY);
+    }
+  }
+
+  #proceed(fd: number, entry: Entry): void {
+    const progress = entry.handshake.proceed();
+    if (progress !== 'waiting') return this.#finish(fd, OUTCOMES[progress], entry.handshake.error);
+    const { hasUnsent } = entry.handshake;
+    if (hasUnsent === entry.isAskingForRoom) return;
+    entry.isAskingForRoom = hasUnsent;
+    this.#workshop.kernel.rewatch(fd, hasUnsent ? EPOLLOUT : EPOLLIN, entry.generation);
+  }
+
+  #finish(fd: number, outcome: Outcome, error = 0): void {
+    const generation = this.#entries.get(fd)?.generation;
+    this.#forget(fd);
+    if (generation === undefined || this.#table.generation(fd) !== generation) return;
+    this.#workshop.kernel.unwatch(fd);
+    this.#keys.setOutcome(fd, outcome, error);
+    this.#handBack(fd, generation);
+  }
+
+  #handBack(fd: number, generation: number): void {
+    const { kernel } = this.#workshop;
+    if (kernel.watchFrom(this.#keys.owner(fd), fd, TCP_EVENTS, generation) >= 0) return;
+    this.#owed.set(fd, generation);
+    this.#retryAt = this.#now + RETRY_MS;
+  }
+
+  #runDue(): void {
+    for (const [fd, { until }] of this.#entries) {
+      if (this.#now < until) break;
+      this.#finish(fd, LATE);
+    }
+    if (this.#now < this.#retryAt) return;
+    const owed = this.#owed;
+    this.#owed = new Map();
+    this.#retryAt = Infinity;
+    for (const [fd, generation] of owed) {
+      if (this.#table.generation(fd) === generation) this.#handBack(fd, generation);
+    }
+  }
+
+  #forget(fd: number): void {
+    const entry = this.#entries.get(fd);
+    if (entry === undefined) return;
+    this.#entries.delete(fd);
+    entry.handshake.close();
+    const left = this.#perFrontend.get(entry.frontend)! - 1;
+    if (left === 0) this.#perFrontend.delete(entry.frontend);
+    else this.#perFrontend.set(entry.frontend, left);
+  }
+}

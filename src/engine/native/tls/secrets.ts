@@ -1,0 +1,113 @@
+/** The secrets of a handshake that is over, from libssl into the key table. They are in no JavaScript string, which could not be zeroed. */
+import { IN, OUT, SECRET, TLS12, TLS13 } from './key-table.ts';
+import type { KeyTable } from './key-table.ts';
+import type { KeySchedule } from './key-schedule.ts';
+import type { Crypto, Pinned } from './library.ts';
+import { word } from './library.ts';
+import type { Ssl } from './ssl-library.ts';
+import { SUITES } from './suites.ts';
+
+/** `CLIENT_TRAFFIC_SECRET_0`, a space, the client's random in hexadecimal, a space, the secret in hexadecimal. */
+const LABEL_SIZE = 23;
+const SECRET_AT = LABEL_SIZE + 1 + 64 + 1;
+const CLIENT_LABEL = Buffer.from('CLIENT_TRAFFIC_SECRET_0');
+const SERVER_LABEL = Buffer.from('SERVER_TRAFFIC_SECRET_0');
+/** Lines of the key log of one handshake, and more. */
+const MAX_LINES = 16;
+
+/** Takes secrets in one thread. */
+export class Secrets {
+  readonly #ssl: Ssl;
+  readonly #keys: KeyTable;
+  readonly #schedule: KeySchedule;
+  readonly #line: Pinned;
+  readonly #random: Pinned;
+
+  constructor({ ssl, crypto, keys, schedule }: { ssl: Ssl; crypto: Crypto; keys: KeyTable; schedule: KeySchedule }) {
+    this.#ssl = ssl;
+    this.#keys = keys;
+    this.#schedule = schedule;
+    this.#line = crypto.pin(SECRET_AT + 2 * 48);
+    this.#random = crypto.pin(64);
+  }
+
+  /**
+   * Fill the row of a descriptor in.
+   *
+   * @param sealed records that libssl has sealed with the key that is ours from now on
+   * @returns whether there are keys, of a suite whose records are ours
+   */
+  take(handshake: bigint, fd: number, { isServer, sealed }: { isServer: boolean; sealed: number }): boolean {
+    const ssl = this.#ssl;
+    const version = ssl.SSL_version(handshake);
+    const suite = Number(ssl.SSL_CIPHER_get_id(ssl.SSL_get_current_cipher(handshake)) & 0xffffn);
+    if (!SUITES.has(suite) || (version !== TLS12 && version !== TLS13)) return false;
+    this.#keys.open(fd, { suite, version });
+    if (version === TLS13) {
+      if (!this.#takeTrafficSecrets(handshake, fd, isServer)) return false;
+      for (const direction of [IN, OUT] as const) this.#schedule.derive13(fd, direction);
+      this.#keys.setSequence(fd, IN, 0);
+      this.#keys.setSequence(fd, OUT, sealed);
+    } else {
+      this.#deriveFromMaster(handshake, fd, isServer);
+      // Each side has sealed its Finished.
+      this.#keys.setSequence(fd, IN, 1);
+      this.#keys.setSequence(fd, OUT, 1);
+    }
+    this.forget(handshake);
+    return true;
+  }
+
+  #takeTrafficSecrets(handshake: bigint, fd: number, isServer: boolean): boolean {
+    const ssl = this.#ssl;
+    const { bytes, address } = this.#line;
+    const { hashSize } = this.#keys.suite(fd);
+    let found = 0;
+    for (const line of this.#lines(handshake)) {
+      ssl.memcpy(address, line, word(LABEL_SIZE));
+      const isClients = CLIENT_LABEL.equals(bytes.subarray(0, LABEL_SIZE));
+      if (!isClients && !SERVER_LABEL.equals(bytes.subarray(0, LABEL_SIZE))) continue;
+      if (ssl.strlen(line) !== BigInt(SECRET_AT + 2 * hashSize)) continue;
+      ssl.memcpy(address, line, word(SECRET_AT + 2 * hashSize));
+      const secret = this.#keys.part(fd, isClients === isServer ? IN : OUT, SECRET, hashSize);
+      for (let at = 0; at < hashSize; at++)
+        secret[at] = (digit(bytes[SECRET_AT + 2 * at]!) << 4) | digit(bytes[SECRET_AT + 2 * at + 1]!);
+      bytes.fill(0);
+      found++;
+    }
+    return found === 2;
+  }
+
+  #deriveFromMaster(handshake: bigint, fd: number, isServer: boolean): void {
+    const ssl = this.#ssl;
+    const { bytes, address } = this.#line;
+    ssl.SSL_SESSION_get_master_key(ssl.SSL_get_session(handshake), address, 48n);
+    ssl.SSL_get_client_random(handshake, this.#random.address, 32n);
+    ssl.SSL_get_server_random(handshake, this.#random.address + 32n, 32n);
+    this.#schedule.derive12(fd, {
+      isServer,
+      masterSecret: bytes.subarray(0, 48),
+      clientRandom: this.#random.bytes.subarray(0, 32),
+      serverRandom: this.#random.bytes.subarray(32),
+    });
+    bytes.fill(0);
+  }
+
+  /** Nothing of the key log is left with a handshake, which is about to be freed. */
+  forget(handshake: bigint): void {
+    for (const line of this.#lines(handshake)) this.#ssl.OPENSSL_cleanse(line, this.#ssl.strlen(line));
+  }
+
+  *#lines(handshake: bigint): Generator<bigint> {
+    const parameters = this.#ssl.SSL_get0_param(handshake);
+    for (let index = 0; index < MAX_LINES; index++) {
+      const line = this.#ssl.X509_VERIFY_PARAM_get0_host(parameters, word(index));
+      if (line === 0n) return;
+      yield line;
+    }
+  }
+}
+
+function digit(code: number): number {
+  return code < 58 ? code - 48 : code - 87;
+}

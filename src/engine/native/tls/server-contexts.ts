@@ -1,0 +1,56 @@
+/** The SSL_CTXs of one frontend: a new one at each reload, and none freed while a client may be on its way to a handshake with it. */
+import type { SslServer } from '../../../endpoint/model.ts';
+import type { TlsPlan } from '../messages.ts';
+import type { HandshakeService } from './service.ts';
+
+/** Owned by the frontend. */
+export class ServerContexts {
+  readonly #service: HandshakeService;
+  readonly #endpoint: SslServer;
+  #current: bigint;
+  /** Earlier ones, that clients of these numbers may still be on their way with. */
+  #earlier: bigint[] = [];
+  /** Numbers that the frontend has or had in the threads, while these have clients of it. */
+  readonly #users = new Set<number>();
+  #isClosed = false;
+
+  /** Read the files of the endpoint. Throws EndpointError when one is missing or unusable; GraceError when libssl refuses one. */
+  constructor(service: HandshakeService, endpoint: SslServer) {
+    this.#service = service;
+    this.#endpoint = endpoint;
+    this.#current = service.openContext(endpoint);
+  }
+
+  /** The threads accept under this number, until `left` is called for it. */
+  enter(id: number): TlsPlan {
+    this.#users.add(id);
+    return this.#service.planOf(this.#current);
+  }
+
+  /** Read the files again. Throws as the constructor does, and keeps what there was. */
+  reload(): number {
+    const next = this.#service.openContext(this.#endpoint);
+    this.#earlier.push(this.#current);
+    this.#current = next;
+    return Number(next);
+  }
+
+  left(id: number): void {
+    if (this.#users.delete(id)) this.#freeUnused();
+  }
+
+  /** Nobody will `enter` again. */
+  close(): void {
+    this.#isClosed = true;
+    this.#freeUnused();
+  }
+
+  #freeUnused(): void {
+    if (this.#users.size > 0) return;
+    for (const context of this.#earlier) this.#service.free(context);
+    this.#earlier = [];
+    if (!this.#isClosed || this.#current === 0n) return;
+    this.#service.free(this.#current);
+    this.#current = 0n;
+  }
+}

@@ -1,0 +1,67 @@
+/** What of libssl the handshakes call. All that is passed is words; see library.ts. */
+import { openFunctions } from '../../../sys/library.ts';
+
+const w0 = [] as const;
+const w1 = ['word'] as const;
+const w2 = ['word', 'word'] as const;
+const w3 = ['word', 'word', 'word'] as const;
+const w4 = ['word', 'word', 'word', 'word'] as const;
+
+const table = {
+  TLS_server_method: { args: w0, result: 'u64' },
+  SSL_CTX_new: { args: w1, result: 'u64' },
+  SSL_CTX_free: { args: w1, result: 'i32' },
+  SSL_CTX_ctrl: { args: w4, result: 'i64' },
+  SSL_CTX_set_options: { args: w2, result: 'u64' },
+  SSL_CTX_set_cipher_list: { args: w2, result: 'i32' },
+  SSL_CTX_set_ciphersuites: { args: w2, result: 'i32' },
+  SSL_CTX_set_session_id_context: { args: w3, result: 'i32' },
+  SSL_CTX_use_certificate: { args: w2, result: 'i32' },
+  SSL_CTX_use_PrivateKey: { args: w2, result: 'i32' },
+  SSL_CTX_check_private_key: { args: w1, result: 'i32' },
+  SSL_CTX_set_keylog_callback: { args: w2, result: 'i32' },
+  SSL_new: { args: w1, result: 'u64' },
+  SSL_free: { args: w1, result: 'i32' },
+  SSL_set_bio: { args: w3, result: 'i32' },
+  SSL_set_accept_state: { args: w1, result: 'i32' },
+  SSL_do_handshake: { args: w1, result: 'i32' },
+  SSL_get_error: { args: w2, result: 'i32' },
+  SSL_set_shutdown: { args: w2, result: 'i32' },
+  SSL_version: { args: w1, result: 'i32' },
+  SSL_get_current_cipher: { args: w1, result: 'u64' },
+  SSL_CIPHER_get_id: { args: w1, result: 'u64' },
+  SSL_get_session: { args: w1, result: 'u64' },
+  SSL_SESSION_get_master_key: { args: w3, result: 'u64' },
+  SSL_get_client_random: { args: w3, result: 'u64' },
+  SSL_get_server_random: { args: w3, result: 'u64' },
+  SSL_get0_param: { args: w1, result: 'u64' },
+  SSL_is_server: { args: w1, result: 'i32' },
+  X509_VERIFY_PARAM_set_inh_flags: { args: w2, result: 'i32' },
+  X509_VERIFY_PARAM_get0_host: { args: w2, result: 'u64' },
+  BIO_new: { args: w1, result: 'u64' },
+  BIO_new_mem_buf: { args: w2, result: 'u64' },
+  BIO_s_mem: { args: w0, result: 'u64' },
+  BIO_free: { args: w1, result: 'i32' },
+  BIO_write: { args: w3, result: 'i32' },
+  BIO_read: { args: w3, result: 'i32' },
+  PEM_read_bio_X509: { args: w4, result: 'u64' },
+  PEM_read_bio_PrivateKey: { args: w4, result: 'u64' },
+  X509_free: { args: w1, result: 'i32' },
+  EVP_PKEY_free: { args: w1, result: 'i32' },
+  ERR_peek_last_error: { args: w0, result: 'u64' },
+  ERR_peek_error: { args: w0, result: 'u64' },
+  ERR_clear_error: { args: w0, result: 'i32' },
+  ERR_reason_error_string: { args: w1, result: 'u64' },
+  OPENSSL_cleanse: { args: w2, result: 'i32' },
+  memcpy: { args: w3, result: 'u64' },
+  strlen: { args: w1, result: 'u64' },
+  dlsym: { args: w2, result: 'u64' },
+} as const;
+
+/** libssl, as the calling thread has it. */
+export type Ssl = ReturnType<typeof openSsl>;
+
+/** Bind what handshakes need, for the calling thread. Throws where the runtime has no OpenSSL that can be called. */
+export function openSsl() {
+  return openFunctions(table).functions;
+}

@@ -1,0 +1,83 @@
+/** TLS towards clients, in a thread that moves bytes: clients are given to the thread of handshakes, and come back with keys. */
+import { EPOLLIN, EPOLLOUT } from '../kernel.ts';
+import type { FrontendPlan } from '../messages.ts';
+import type { Thread } from '../thread.ts';
+import { TlsLegs } from './codec.ts';
+import type { TlsCodec } from './codec.ts';
+import { DONE, FAILED, KeyTable, LATE, TOO_MANY } from './key-table.ts';
+import { openCrypto } from './library.ts';
+import type { Crypto, Pinned } from './library.ts';
+import { openSsl } from './ssl-library.ts';
+import type { Ssl } from './ssl-library.ts';
+
+/** What came of a handshake: TLS on the leg; or the end of the connection, and whether the client is to be let read why. */
+export type Terminated = { codec: TlsCodec } | { reason: string | null; wasTold: boolean };
+
+type Opened = { ssl: Ssl; crypto: Crypto; keys: KeyTable; legs: TlsLegs; text: Pinned };
+
+/** Gives clients of one thread to their handshake, and takes them back. */
+export class Terminator {
+  readonly #thread: Thread;
+  /** From the first frontend on that speaks TLS. */
+  #opened: Opened | null = null;
+
+  constructor(thread: Thread) {
+    this.#thread = thread;
+  }
+
+  /** Clients of this frontend will come. */
+  open({ tls }: FrontendPlan): void {
+    if (tls === null || this.#opened !== null) return;
+    const crypto = openCrypto();
+    const keys = new KeyTable(tls.keys);
+    this.#opened = {
+      ssl: openSsl(),
+      crypto,
+      keys,
+      legs: new TlsLegs(this.#thread, { crypto, keys }),
+      text: crypto.pin(256),
+    };
+  }
+
+  /**
+   * Let a client shake hands: until an event comes of it, it is not to be touched here. Its row is filled in.
+   *
+   * @returns less than 0, a negative errno, when that cannot be
+   */
+  give(client: number, { tls }: FrontendPlan, generation: number): number {
+    const { kernel } = this.#thread;
+    this.#opened!.keys.giveAway(client, { owner: kernel.epollFd, context: tls!.context });
+    // A socket can be written at once: the event comes also of a client that never says a word, and whose time counts.
+    return kernel.watchFrom(tls!.epollFd, client, EPOLLIN | EPOLLOUT, generation);
+  }
+
+  /** A client has come back. `limit`: that of its frontend, for words. */
+  take(client: number, limit: number): Terminated {
+    const { keys, legs } = this.#opened!;
+    const outcome = keys.outcome(client);
+    if (outcome === DONE) return { codec: legs.open(client, { isClient: false }) };
+    const reason = this.#describe(outcome, { error: keys.error(client), limit });
+    keys.close(client);
+    return { reason, wasTold: outcome === FAILED };
+  }
+
+  #describe(outcome: number, { error, limit }: { error: number; limit: number }): string | null {
+    if (outcome === LATE) return 'TLS handshake failed: TLS handshake timeout';
+    if (outcome === TOO_MANY) return `TLS handshake ended: more than ${limit} under way`;
+    return outcome === FAILED ? `TLS handshake failed: ${this.#textOf(error)}` : null;
+  }
+
+  #textOf(error: number): string {
+    const { ssl, text } = this.#opened!;
+    const found = ssl.ERR_reason_error_string(BigInt(error));
+    if (found === 0n) return 'no keys';
+    const length = Math.min(Number(ssl.strlen(found)), text.bytes.length);
+    ssl.memcpy(text.address, found, BigInt(length));
+    return Buffer.from(text.bytes.subarray(0, length)).toString('latin1');
+  }
+
+  /** The thread ends. */
+  close(): void {
+    this.#opened?.legs.records.close();
+  }
+}
