@@ -120,11 +120,17 @@ const table = {
     details: [
       'Connections that are open stay where they are. DST must accept a connection first; if it does not, nothing changes and the exit code is 5.',
       'An accepted connection is not yet a healthy application: with --check-http it must also answer, by HTTP/1.1 over a connection like those to come, within 10s or what --timeout says (with --wait 10s at most).',
+      'With --rollback-if-fails the switch is for good only after that time. When a new connection is refused, times out, or ends without a byte for a client that had sent some, new connections go where they went before; the command says why. Open connections are not touched by either.',
     ],
     args: [src, dst],
     options: [
       { name: 'no-check', help: 'do not try DST first' },
       checkHttp('first, '),
+      {
+        name: 'rollback-if-fails',
+        value: 'DURATION',
+        help: 'watch new connections for so long, and if one fails send them where they went before; exit 5',
+      },
       { name: 'wait', help: 'then wait until the earlier destinations of SRC have no connection left' },
       {
         name: 'timeout',
@@ -137,9 +143,16 @@ const table = {
       'grace switch tcp:8080 tcp:127.0.0.1:9002',
       'grace x tcp:8080 tcp:127.0.0.1:9002 --wait',
       'grace switch web 9002 --check-http /up=200 --wait --timeout 5m',
+      'grace x web 9002 --rollback-if-fails 10s --wait && systemctl stop web-1',
     ],
     asks: {
-      request: v.object({ src: endpointText, dst: endpointText, check }),
+      request: v.object({
+        src: endpointText,
+        dst: endpointText,
+        check,
+        /** Answer after so long, or when new connections to the destination have failed and the switch was undone. */
+        rollbackMs: v.optional(milliseconds),
+      }),
       answer: v.object({ changed: v.boolean(), notes: v.array(v.string()) }),
       progress: v.never(),
     },

@@ -113,7 +113,7 @@ async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Sup
         warn(service, launcher, note),
       );
     service.rulesCopy.remember([
-      ...service.forwarder.specs.map((spec) => storedRule(spec, listeners)),
+      ...service.forwarder.stored.map((spec) => storedRule(spec, listeners)),
       ...service.unread,
     ]);
     service.certificates.lookAtAll();

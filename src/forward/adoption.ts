@@ -2,19 +2,25 @@ import { innerEndpoint } from '../endpoint/inner.ts';
 import type { ServerEndpoint, ServerExtras } from '../endpoint/model.ts';
 import type { AdoptOptions } from '../engine/engine.ts';
 import type { Listener } from '../net/listener.ts';
-import type { CarriedStats } from './destination.ts';
+import type { CarriedStats, DestinationSpec } from './destination.ts';
 import type { Draining } from './draining.ts';
 import type { RuleOpener } from './opener.ts';
 import type { ForwarderOptions } from './options.ts';
 import type { RuleSpec, SourceSpec } from './rule.ts';
 import type { RuleTable } from './table.ts';
+import { Trial } from './trial.ts';
+import type { Trials } from './trials.ts';
 
 /** What has a part in it. */
 export type AdoptionOptions = Pick<ForwarderOptions, 'observe' | 'changes'> & {
   table: RuleTable;
   opener: RuleOpener;
   draining: Draining;
+  trials: Trials;
 };
+
+/** A switch that is on trial: where the rule goes back to, with its counters, and what is left of the time, in milliseconds. */
+export type HandedTrial = { dst: DestinationSpec; carried: CarriedStats; leftMs: number };
 
 /** Takes over what other processes of the daemon have or had: rules with their listeners, places of clients, open connections, counters. */
 export class Adoption {
@@ -28,9 +34,15 @@ export class Adoption {
    * Take over a rule with the listener it had in an earlier process. One with a limit accepts nobody
    * before `reserve` has said how many connections other processes have.
    */
-  adoptRule({ src, dst }: RuleSpec, listener: Listener, carried: CarriedStats): void {
-    const { table, opener } = this.#options;
-    table.add(opener.serve({ src, dst, listener, carried, isFull: true }));
+  adoptRule({ src, dst }: RuleSpec, listener: Listener, carried: CarriedStats, handed?: HandedTrial): void {
+    const { table, opener, trials } = this.#options;
+    const rule = opener.serve({ src, dst, listener, carried, isFull: true });
+    table.add(rule);
+    if (!handed) return;
+    const before = { current: opener.openDestination({ src, dst: handed.dst }, handed.carried) };
+    const trial = new Trial({ destination: rule.current, before, forMs: handed.leftMs });
+    rule.adoptTrial(trial);
+    trials.follow(rule, trial);
   }
 
   /** So many connections of each rule with a limit are other processes'. */

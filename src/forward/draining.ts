@@ -16,14 +16,16 @@ export class Draining {
 
   /** These rules are out of the table: nobody is accepted any more, and what is open goes on. Returns their destinations. */
   async end(rules: readonly Rule[]): Promise<Destination[]> {
+    for (const rule of rules) rule.endTrial({ result: 'superseded' });
     for (const rule of rules) this.#orphan(rule);
     await Promise.all(rules.map((rule) => this.#shut(rule)));
     return rules.flatMap((rule) => this.#watchAll(rule));
   }
 
-  /** These rules are out of the table and accept nobody; a successor has their listeners. */
-  release(rules: readonly Rule[]): void {
+  /** These rules are out of the table and accept nobody; a successor has their listeners, and goes on with what was on trial. */
+  release(rules: readonly Rule[], reason: Error): void {
     for (const rule of rules) {
+      rule.abandonTrial(reason);
       this.#orphan(rule);
       this.#watchAll(rule);
       rule.listener.close();
@@ -53,7 +55,7 @@ export class Draining {
   /** Only when nobody is accepted there any more. */
   #watchAll(rule: Rule): Destination[] {
     const destinations = [...rule.destinations];
-    for (const destination of destinations) this.watch(destination);
+    for (const destination of rule.known) this.watch(destination);
     return destinations;
   }
 }

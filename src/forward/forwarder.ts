@@ -11,12 +11,13 @@ import { Adoption } from './adoption.ts';
 import type { Destination, DestinationSpec } from './destination.ts';
 import { Draining } from './draining.ts';
 import { ChangeGate } from './gate.ts';
-
 import { Ledger } from './ledger.ts';
 import { RuleOpener } from './opener.ts';
 import type { ForwarderOptions } from './options.ts';
 import { redescribe } from './redescribe.ts';
 import { Restoration } from './restoration.ts';
+import { destinationsOf, isSameRouting, routingSpec, specsOf } from './routing.ts';
+import type { RoutingSpec } from './routing.ts';
 import { standStill } from './standstill.ts';
 import type { Standstill } from './standstill.ts';
 import { Rule } from './rule.ts';
@@ -24,6 +25,8 @@ import type { RuleSpec, SourceSpec } from './rule.ts';
 import { RuleTable, alreadyForwarded } from './table.ts';
 import type { BrokenRule, DestinationView } from './table.ts';
 import { Transactions } from './transactions.ts';
+import { Trial } from './trial.ts';
+import { Trials } from './trials.ts';
 
 /** All rules of a daemon, and how they are changed: started, switched, stopped. */
 export class Forwarder {
@@ -37,15 +40,17 @@ export class Forwarder {
   /** What this process counts of the connections of each source. */
   readonly ledger: Ledger;
   readonly #draining: Draining;
+  readonly #trials: Trials;
 
   constructor(options: ForwarderOptions) {
     const parts = { ...options, gate: this.#gate, table: this.#table, ledger: new Ledger() };
     this.ledger = parts.ledger;
     this.#options = options;
-    this.#transactions = new Transactions({ ...parts, specs: () => this.specs });
+    this.#transactions = new Transactions({ ...parts, specs: () => this.stored });
     this.#opener = new RuleOpener(parts);
     this.#draining = new Draining(parts);
-    this.adoption = new Adoption({ ...parts, opener: this.#opener, draining: this.#draining });
+    this.#trials = new Trials({ ...parts, transactions: this.#transactions, draining: this.#draining });
+    this.adoption = new Adoption({ ...parts, opener: this.#opener, draining: this.#draining, trials: this.#trials });
     this.restoration = new Restoration({ ...parts, opener: this.#opener });
   }
 
@@ -57,9 +62,14 @@ export class Forwarder {
     return this.#table.broken;
   }
 
-  /** Every rule that is stored, served or not, in the order in which they were started. */
+  /** Every rule as it is, served or not, in the order in which they were started. */
   get specs(): RuleSpec[] {
     return this.#table.specs;
+  }
+
+  /** Every rule as it is stored: a switch on trial is not. */
+  get stored(): RuleSpec[] {
+    return this.#table.stored;
   }
 
   get hasRules(): boolean {
@@ -88,8 +98,13 @@ export class Forwarder {
 
   /** Whether a switch of `src` to `dst` would change nothing. Throws when there is no such rule. */
   isCurrent(src: SourceSpec, dst: DestinationSpec): boolean {
+    return isSameRouting(this.#table.find(src).spec, { dst });
+  }
+
+  /** The switch of `src` that is not for good yet; null when there is none. Throws when there is no such rule. */
+  trialOf(src: SourceSpec): Trial | null {
     const rule = this.#table.find(src);
-    return rule instanceof Rule ? rule.current.spec.key === dst.key : rule.spec.dst.key === dst.key;
+    return rule instanceof Rule ? rule.trial : null;
   }
 
   /** Whether a rule is being started, switched or stopped. */
@@ -150,7 +165,7 @@ export class Forwarder {
 
   /** The rule listens as `src` says from now on, on the same socket, and sends new connections to `dst`. */
   async #change(rule: Rule, { src, dst }: RuleSpec): Promise<void> {
-    if (rule.current.spec.key !== dst.key) await this.#route(rule, dst);
+    if (rule.current.spec.key !== dst.key) await this.#route(rule, { dst });
     const { describeListener } = this.#options;
     await redescribe(rule, src, {
       table: this.#table,
@@ -160,39 +175,60 @@ export class Forwarder {
     });
   }
 
-  /** New connections of `src` go to `dst`; open ones stay. Returns false when they did already. */
-  switch(src: SourceSpec, dst: DestinationSpec): Promise<boolean> {
+  /**
+   * New connections of `src` go to `dst`; open ones stay. Returns false when they did already. With
+   * `trialMs` not for good, but on trial: see {@link trialOf} for how that goes.
+   */
+  switch(src: SourceSpec, dst: DestinationSpec, { trialMs }: { trialMs?: number | undefined } = {}): Promise<boolean> {
     return this.#gate.pass(src.listenKey, async () => {
       const rule = this.#table.find(src);
-      if (this.isCurrent(src, dst)) return false;
-      if (!(rule instanceof Rule)) {
-        const spec = { src: rule.spec.src, dst };
+      const next = { dst };
+      const isOnTrial = rule instanceof Rule && rule.trial !== null;
+      if (isSameRouting(rule.spec, next) && (!isOnTrial || trialMs !== undefined)) return false;
+      if (rule instanceof Rule) await this.#route(rule, next, { trialMs });
+      else {
+        const spec = { src: rule.spec.src, ...next };
         await this.#transactions.commit(
           (specs) => specs.map((each) => (each === rule.spec ? spec : each)),
           () => this.restoration.addBroken(spec, rule.error),
         );
-        return true;
       }
-      await this.#route(rule, dst);
       return true;
     });
   }
 
-  async #route(rule: Rule, dst: DestinationSpec): Promise<void> {
-    await this.#options.check?.({ src: rule.src, dst, listener: rule.listener }, this.rules);
-    const open = () => this.#opener.openDestination({ src: rule.src, dst });
-    const fresh = rule.earlier(dst.key) ? null : open();
-    const previous = rule.current;
+  async #route(rule: Rule, next: RoutingSpec, { trialMs }: { trialMs?: number | undefined } = {}): Promise<void> {
+    for (const dst of specsOf(next))
+      await this.#options.check?.({ src: rule.src, dst, listener: rule.listener }, this.rules);
+    const fresh = new Map<string, Destination>();
+    const destinationOf = (dst: DestinationSpec): Destination => {
+      const known = rule.destination(dst.key) ?? fresh.get(dst.key);
+      if (known) return known;
+      const opened = this.#opener.openDestination({ src: rule.src, dst });
+      fresh.set(dst.key, opened);
+      return opened;
+    };
+    const previous = rule.routing;
+    const before = rule.trial?.before ?? previous;
+    // Back to where it goes for good there is nothing to try.
+    const isTrial = trialMs !== undefined && !isSameRouting(next, routingSpec(before));
     try {
+      for (const dst of specsOf(next)) destinationOf(dst);
       await this.#transactions.commit(
-        (specs) => specs.map((each) => (each.src === rule.src ? { src: each.src, dst } : each)),
+        (specs) => (isTrial ? specs : specs.map((each) => (each.src === rule.src ? { src: each.src, ...next } : each))),
         // Whether an earlier one still has connections is asked now: it may have drained while the change was stored.
-        () => rule.route(rule.earlier(dst.key) ?? fresh ?? open()),
+        () => {
+          const current = destinationOf(next.dst);
+          const trial = isTrial ? new Trial({ destination: current, before, forMs: trialMs }) : null;
+          rule.route({ current }, { trial });
+          if (trial) this.#trials.follow(rule, trial);
+        },
       );
     } finally {
-      if (fresh && rule.current !== fresh) fresh.forget();
+      const used = destinationsOf(rule.routing);
+      for (const each of fresh.values()) if (!used.includes(each)) each.forget();
     }
-    this.#draining.watch(previous);
+    for (const each of new Set([...destinationsOf(previous), ...destinationsOf(before)])) this.#draining.watch(each);
   }
 
   /** Stop a rule: new connections are refused from now on. Returns the destinations whose connections go on. */
@@ -203,6 +239,7 @@ export class Forwarder {
       await this.#transactions.commit(
         (specs) => specs.filter((spec) => spec.src.key !== source.key),
         () => {
+          if (rule instanceof Rule) rule.endTrial({ result: 'superseded' });
           this.#table.remove(source);
           if (!(rule instanceof Rule)) this.#opener.forget(rule.spec);
         },

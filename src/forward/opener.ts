@@ -59,7 +59,7 @@ export class RuleOpener {
     try {
       const frontend = this.openFrontend({ src, listener, current: destination, slots });
       this.#carried.delete(key);
-      return new Rule({ src, listener, destination, slots, frontend });
+      return new Rule({ src, listener, routing: { current: destination }, slots, frontend });
     } catch (error) {
       destination.forget();
       throw error;

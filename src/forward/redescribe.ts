@@ -38,7 +38,7 @@ export async function redescribe(
   let isDescribed = false;
   try {
     await transactions.commit(
-      (specs) => specs.map((each) => (each.src === from ? { src: to, dst: each.dst } : each)),
+      (specs) => specs.map((each) => (each.src === from ? { ...each, src: to } : each)),
       () => {
         if (from.key !== to.key) {
           describeListener?.(rule.listener, { from, to });

@@ -2,7 +2,10 @@ import type { ServerEndpoint } from '../endpoint/model.ts';
 import type { Frontend } from '../engine/engine.ts';
 import type { Slots } from '../engine/slots.ts';
 import type { Listener } from '../net/listener.ts';
-import type { Destination, DestinationSpec } from './destination.ts';
+import type { Destination } from './destination.ts';
+import { destinationsOf, routingSpec } from './routing.ts';
+import type { Routing, RoutingSpec } from './routing.ts';
+import type { Trial, TrialOutcome } from './trial.ts';
 
 /** The source of a rule: a server endpoint as typed and what it means. */
 export type SourceSpec = {
@@ -19,28 +22,31 @@ export type SourceSpec = {
 };
 
 /** A rule as it is stored and handed over. */
-export type RuleSpec = { src: SourceSpec; dst: DestinationSpec };
+export type RuleSpec = { src: SourceSpec } & RoutingSpec;
 
-/** A rule that is being served: its listener, and its destinations with the current one first. */
+/** A rule that is being served: its listener, and its destinations those that get new connections first. */
 export class Rule {
   #src: SourceSpec;
   #listener: Listener;
   #slots: Slots | null;
   #frontend: Frontend;
-  #destinations: readonly Destination[];
+  #routing: Routing;
+  #trial: Trial | null = null;
+  /** Newest first; drained ones are dropped in time. */
+  #earlier: readonly Destination[] = [];
 
   constructor(options: {
     src: SourceSpec;
     listener: Listener;
     frontend: Frontend;
-    destination: Destination;
+    routing: Routing;
     slots?: Slots | null;
   }) {
     this.#src = options.src;
     this.#listener = options.listener;
     this.#slots = options.slots ?? null;
     this.#frontend = options.frontend;
-    this.#destinations = [options.destination];
+    this.#routing = options.routing;
   }
 
   get listener(): Listener {
@@ -61,18 +67,44 @@ export class Rule {
     this.#src = src;
   }
 
+  /** Where new connections go. */
+  get routing(): Routing {
+    return this.#routing;
+  }
+
   get current(): Destination {
-    return this.#destinations[0]!;
+    return this.#routing.current;
   }
 
-  /** The current destination first, then the earlier ones that still have connections, newest first. */
+  /** The switch that is not for good yet; null: there is none. */
+  get trial(): Trial | null {
+    return this.#trial;
+  }
+
+  /** The rule as it is served. */
+  get spec(): RuleSpec {
+    return { src: this.#src, ...routingSpec(this.#routing) };
+  }
+
+  /** The rule as it is stored: a switch on trial is not. */
+  get stored(): RuleSpec {
+    return { src: this.#src, ...routingSpec(this.#trial?.before ?? this.#routing) };
+  }
+
+  /** Every one that it has, also without connections. */
+  get known(): readonly Destination[] {
+    return [...destinationsOf(this.#routing), ...this.#earlier];
+  }
+
+  /** Those that get new connections, the current one first, then the earlier ones that still have connections, newest first. */
   get destinations(): readonly Destination[] {
-    return this.#destinations.filter((each, index) => index === 0 || each.stats().connections > 0);
+    return [...destinationsOf(this.#routing), ...this.#earlier.filter((each) => each.stats().connections > 0)];
   }
 
-  /** An earlier destination with this key that still has connections. */
-  earlier(key: string): Destination | undefined {
-    return this.destinations.find((each) => each.spec.key === key);
+  /** A destination with this key that gets new connections, still has some, or may get some again. */
+  destination(key: string): Destination | undefined {
+    const before = this.#trial ? destinationsOf(this.#trial.before) : [];
+    return [...this.destinations, ...before].find((each) => each.spec.key === key);
   }
 
   /** Where clients of this rule come in now. */
@@ -82,21 +114,49 @@ export class Rule {
 
   /** A destination that has connections of this rule still. */
   addEarlier(destination: Destination): void {
-    this.#destinations = [this.current, destination, ...this.#destinations.slice(1)];
+    this.#earlier = [destination, ...this.#earlier];
   }
 
-  /** New connections go to `destination` from now on; open ones stay. */
-  route(destination: Destination): void {
-    this.#frontend.route(destination.upstream);
-    this.#destinations = [destination, ...this.#destinations.filter((each) => each !== destination)];
+  /** New connections go there from now on; open ones stay. With `trial`, until that says otherwise; one that there was is over, with `outcome`. */
+  route(
+    routing: Routing,
+    { trial = null, outcome = { result: 'superseded' } }: { trial?: Trial | null; outcome?: TrialOutcome } = {},
+  ): void {
+    const { current } = routing;
+    if (current !== this.current) this.#frontend.route(current.upstream);
+    const { known } = this;
+    const routed = destinationsOf(routing);
+    this.#routing = routing;
+    this.#earlier = known.filter((each) => !routed.includes(each));
+    this.endTrial(outcome);
+    this.#trial = trial;
   }
 
-  /** Drop an earlier destination that has drained. Returns whether it had one. */
+  /** Go on with a trial that began in another process. */
+  adoptTrial(trial: Trial): void {
+    this.#trial = trial;
+    const routed = destinationsOf(this.#routing);
+    this.#earlier = [...destinationsOf(trial.before).filter((each) => !routed.includes(each)), ...this.#earlier];
+  }
+
+  /** The trial, if there is one, is over: new connections go on to where they go now. */
+  endTrial(outcome: TrialOutcome): void {
+    this.#trial?.end(outcome);
+    this.#trial = null;
+  }
+
+  /** Somebody else goes on with the trial, if there is one. */
+  abandonTrial(reason: Error): void {
+    this.#trial?.abandon(reason);
+    this.#trial = null;
+  }
+
+  /** Drop an earlier destination that has drained. Returns false for one that gets new connections or may get some again. */
   forget(destination: Destination): boolean {
-    const others = this.#destinations.filter((each, index) => index === 0 || each !== destination);
-    const wasKnown = others.length < this.#destinations.length;
-    this.#destinations = others;
-    return wasKnown;
+    const before = this.#trial ? destinationsOf(this.#trial.before) : [];
+    if ([...destinationsOf(this.#routing), ...before].includes(destination)) return false;
+    this.#earlier = this.#earlier.filter((each) => each !== destination);
+    return true;
   }
 
   /** Read certificates again, for handshakes to come; throws GraceError and keeps the old ones. */

@@ -41,7 +41,7 @@ export async function standStill(
       open();
     },
     handOver: (reason) => {
-      draining.release(table.takeRules());
+      draining.release(table.takeRules(), reason);
       table.forgetBroken();
       open(reason);
       changes.notify();

@@ -31,12 +31,14 @@ export class RuleTable {
     return [...this.#broken.values()];
   }
 
-  /** Every rule that is stored, served or not, in the order in which they were started. */
+  /** Every rule as it is, served or not, in the order in which they were started. */
   get specs(): RuleSpec[] {
-    return [
-      ...this.rules.map((rule) => ({ src: rule.src, dst: rule.current.spec })),
-      ...this.broken.map(({ spec }) => spec),
-    ];
+    return [...this.rules.map(({ spec }) => spec), ...this.broken.map(({ spec }) => spec)];
+  }
+
+  /** Every rule as it is stored: where it goes for good. */
+  get stored(): RuleSpec[] {
+    return [...this.rules.map(({ stored }) => stored), ...this.broken.map(({ spec }) => spec)];
   }
 
   get isEmpty(): boolean {
@@ -117,19 +119,17 @@ export class RuleTable {
 
   /** A destination that a rule has, had, or had before it was stopped. */
   destination({ src, dst }: RuleSpec): Destination | undefined {
-    const rule = this.get(src);
-    if (rule?.current.spec.key === dst.key) return rule.current;
     const orphan = this.#orphans.find((each) => each.src.key === src.key && each.destination.spec.key === dst.key);
-    return rule?.earlier(dst.key) ?? orphan?.destination;
+    return this.get(src)?.destination(dst.key) ?? orphan?.destination;
   }
 
   /** Every destination: of each rule the current one first, then earlier ones that have connections; then those of stopped rules. */
   views(): DestinationView[] {
     const ofRules = this.rules.flatMap((rule) =>
-      rule.destinations.map((destination, index) => ({
+      rule.destinations.map((destination) => ({
         src: rule.src,
         destination,
-        isCurrent: index === 0,
+        isCurrent: destination === rule.current,
         listener: rule.listener,
       })),
     );
@@ -139,8 +139,7 @@ export class RuleTable {
 
   /** Drop a destination that has drained, unless it is where a rule sends its clients now. Returns whether it is dropped. */
   forget(destination: Destination): boolean {
-    if (this.rules.some((rule) => rule.current === destination)) return false;
-    for (const rule of this.rules) rule.forget(destination);
+    if (!this.rules.every((rule) => rule.forget(destination))) return false;
     this.#orphans = this.#orphans.filter((orphan) => orphan.destination !== destination);
     return true;
   }

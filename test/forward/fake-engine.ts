@@ -9,6 +9,9 @@ import type { Listener } from '../../src/net/listener.ts';
 export class FakeUpstream implements Upstream {
   readonly endpoint: ClientEndpoint;
   connections = 0;
+  dialing = 0;
+  /** Bytes that every connection has got; each has sent 10. */
+  bytesOut = 10;
   #waiters: (() => void)[] = [];
 
   constructor(endpoint: ClientEndpoint) {
@@ -16,7 +19,8 @@ export class FakeUpstream implements Upstream {
   }
 
   stats() {
-    return { connections: this.connections, dialing: 0, bytesIn: this.connections * 10, bytesOut: 0 };
+    const { connections, dialing, bytesOut } = this;
+    return { connections, dialing, bytesIn: connections * 10, bytesOut: connections * bytesOut };
   }
 
   drained(): Promise<void> {

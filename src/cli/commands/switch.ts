@@ -8,7 +8,7 @@ import { readPair } from '../endpoint-text.ts';
 import { printJson, printLine, printNote } from '../output.ts';
 import { waitUntilDrained } from './wait.ts';
 
-/** `grace switch SRC DST [--no-check | --check-http PATH[=STATUS]] [--wait [--timeout DURATION]]` */
+/** `grace switch SRC DST [--no-check | --check-http PATH[=STATUS]] [--rollback-if-fails DURATION] [--wait [--timeout DURATION]]` */
 export async function run(context: Context, input: Input): Promise<number> {
   const { dir, signal, cwd, stdout } = context;
   const { src, dst } = readPair({ command: 'switch', src: argument(input, 0), dst: argument(input, 1), cwd });
@@ -24,11 +24,17 @@ export async function run(context: Context, input: Input): Promise<number> {
   // With both, the time is the wait's, which may be long; the answer to a check is not waited for longer because of it.
   const answerMs =
     timeoutMs === null ? answerTimeoutMs : input.has('wait') ? Math.min(timeoutMs, answerTimeoutMs) : timeoutMs;
+  const rollback = input.value('rollback-if-fails');
+  const rollbackMs = rollback === undefined ? undefined : parseDuration(rollback, '--rollback-if-fails');
   const check = readCheck(input, {
     timeoutMs: answerMs,
     ...(timeoutMs !== null && !input.has('wait') && { limitMs: timeoutMs }),
   });
-  const { changed, notes } = await call(dir, { command: 'switch', src, dst, check }, { signal });
+  const { changed, notes } = await call(
+    dir,
+    { command: 'switch', src, dst, check, ...(rollbackMs !== undefined && { rollbackMs }) },
+    { signal },
+  );
   for (const note of notes) printNote(context, note);
   if (!input.has('json')) printLine(stdout, 'Switched');
   if (input.has('wait')) await waitUntilDrained(context, { src, timeoutMs });

@@ -26,7 +26,12 @@ export type HandedRule = {
   bytesIn: number;
   bytesOut: number;
   since: string;
+  /** Absent without one, and from earlier versions. */
+  trial?: HandedTrial | undefined;
 };
+
+/** A switch that is on trial: where the rule goes back to, and what is left of the time. */
+export type HandedTrial = { dst: EndpointText; bytesIn: number; bytesOut: number; since: string; leftMs: number };
 
 /** A socket that init or another parent gave to the first generation, whether a rule uses it or not. */
 export type HandedSocket = { listener: number; fd: number; index: number | null; name: string };
@@ -66,6 +71,15 @@ export const handoverSchema = v.object({
       bytesIn: v.number(),
       bytesOut: v.number(),
       since: v.string(),
+      trial: v.optional(
+        v.object({
+          dst: endpointText,
+          bytesIn: v.number(),
+          bytesOut: v.number(),
+          since: v.string(),
+          leftMs: v.number(),
+        }),
+      ),
     }),
   ),
   sockets: v.array(v.object({ listener: v.number(), fd: v.number(), index: v.nullable(v.number()), name: v.string() })),

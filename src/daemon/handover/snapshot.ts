@@ -1,3 +1,4 @@
+import type { Destination } from '../../forward/destination.ts';
 import type { Listener } from '../../net/listener.ts';
 import { textOf } from '../rules/specs.ts';
 import type { Service } from '../service.ts';
@@ -13,21 +14,18 @@ export function takeSnapshot(service: Service): { handover: Handover; listeners:
     const known = listeners.indexOf(listener);
     return known >= 0 ? known : listeners.push(listener) - 1;
   };
-  const told = service.forwarder.rules.map(({ current }) => {
-    const { bytesIn, bytesOut } = current.stats();
-    return { destination: current, bytesIn, bytesOut };
-  });
-  const served = service.forwarder.rules.map((rule, index): HandedRule => {
-    const { bytesIn, bytesOut } = told[index]!;
-    return {
-      src: textOf(rule.src),
-      dst: textOf(rule.current.spec),
-      listener: indexOf(rule.listener),
-      bytesIn,
-      bytesOut,
-      since: rule.current.since,
-    };
-  });
+  const told: { destination: Destination; bytesIn: number; bytesOut: number }[] = [];
+  const tell = (destination: Destination) => {
+    const { bytesIn, bytesOut } = destination.stats();
+    told.push({ destination, bytesIn, bytesOut });
+    return { dst: textOf(destination.spec), bytesIn, bytesOut, since: destination.since };
+  };
+  const served = service.forwarder.rules.map(({ src, listener, current, trial }): HandedRule => ({
+    src: textOf(src),
+    listener: indexOf(listener),
+    ...tell(current),
+    ...(trial && { trial: { ...tell(trial.before.current), leftMs: trial.leftMs } }),
+  }));
   const broken = service.forwarder.broken.map(({ spec }): HandedRule => ({
     src: textOf(spec.src),
     dst: textOf(spec.dst),

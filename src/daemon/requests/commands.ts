@@ -17,6 +17,7 @@ import { replaceDaemon } from '../handover/restart.ts';
 import { allRows, drainingRows, ownRows, reportOf } from './rows.ts';
 import type { Service } from '../service.ts';
 import { readRule, readSource, readTarget, textOf } from '../rules/specs.ts';
+import { logTrial, mustPassTrial } from '../rules/trial.ts';
 
 /** Answers one kind of request: resolves with its result, rejects with GraceError. */
 type Handler<C extends Command> = (
@@ -185,15 +186,29 @@ async function switchRule(
   mustNotStop(service);
   const src = sourceIn(service, request.src);
   const dst = readTarget(request.dst);
-  const isCurrent = service.forwarder.isCurrent(src, dst);
+  const { rollbackMs: trialMs } = request;
+  const { forwarder } = service;
+  const underWay = forwarder.trialOf(src);
+  const isCurrent = forwarder.isCurrent(src, dst);
+  if (isCurrent && underWay !== null && trialMs !== undefined) {
+    // Asked again after a restart, or by somebody else.
+    await mustPassTrial(underWay, { src, dst, signal });
+    return { changed: true, notes: [] };
+  }
   // Whoever asks over HTTP wants to know, also of the destination that there is.
-  if (isCurrent && typeof request.check === 'boolean') return { changed: false, notes: [] };
+  if (isCurrent && underWay === null && typeof request.check === 'boolean') return { changed: false, notes: [] };
   checkPath(dst.endpoint);
   await mustPass(service, { src, dst }, { check: request.check, verb: 'switch', signal });
   mustServe(service);
-  const changed = await service.forwarder.switch(src, dst);
-  if (changed) service.log.info({ src: src.typed, dst: dst.typed }, 'rule switched');
-  return { changed, notes: changed ? [...service.certificates.look({ src, dst })] : [] };
+  const changed = await forwarder.switch(src, dst, { trialMs });
+  if (changed) service.log.info({ src: src.typed, dst: dst.typed, trialMs }, 'rule switched');
+  const notes = changed ? [...service.certificates.look({ src, dst })] : [];
+  const trial = trialMs === undefined ? null : forwarder.trialOf(src);
+  if (trial !== null) {
+    logTrial(service, src);
+    await mustPassTrial(trial, { src, dst, signal });
+  }
+  return { changed, notes };
 }
 
 async function wait(

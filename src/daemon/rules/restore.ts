@@ -7,11 +7,13 @@ import type { ServerEndpoint } from '../../endpoint/model.ts';
 import { GraceError, errorMessage } from '../../error.ts';
 import type { RuleSpec } from '../../forward/rule.ts';
 import type { GivenRule } from '../../control/given-rules.ts';
-import type { Handover } from '../handover/messages.ts';
+import type { HandedTrial as AdoptedTrial } from '../../forward/adoption.ts';
+import type { HandedTrial, Handover } from '../handover/messages.ts';
 import { nextPause } from '../../waiting.ts';
 import type { PauseRange } from '../../waiting.ts';
 import type { Service } from '../service.ts';
-import { readRule, readSource } from './specs.ts';
+import { readRule, readSource, readTarget } from './specs.ts';
+import { logTrial } from './trial.ts';
 import { loadCounters } from '../state/counters-file.ts';
 import { loadState, saveState } from '../state/rules-file.ts';
 import type { StoredRule, LoadedState } from '../state/rules-file.ts';
@@ -91,17 +93,26 @@ function tryToRead(service: Service, stored: StoredRule, note: (text: string) =>
 /** Serve what the predecessor hands over. Throws GraceError, before anything is accepted, when a part of it cannot be served. */
 export function adoptRules(service: Service, handover: Handover): void {
   service.unread.push(...(handover.unread ?? []));
-  const rules = handover.rules.map((handed) => ({ ...handed, rule: readRule(handed) }));
+  const rules = handover.rules.map((handed) => ({
+    ...handed,
+    rule: readRule(handed),
+    trial: handed.trial && readTrial(handed.trial),
+  }));
   // What can fail fails before the first rule accepts: a client accepted here would be lost with this process.
   for (const { rule } of rules) {
     if (speaksTls(rule.src.endpoint)) checkServer(rule.src.endpoint);
     checkClient(rule.dst.endpoint, { paths: false }); // one that is too long is told to each client, as before
   }
-  for (const { rule, listener, src: _src, dst: _dst, ...carried } of rules) {
+  for (const { rule, listener, trial, src: _src, dst: _dst, ...carried } of rules) {
     if (listener === null)
       service.forwarder.restoration.addBroken(rule, new GraceError('it could not be served before the restart'));
-    else service.forwarder.adoption.adoptRule(rule, service.listeners.handedOver(rule.src, listener), carried);
+    else service.forwarder.adoption.adoptRule(rule, service.listeners.handedOver(rule.src, listener), carried, trial);
+    logTrial(service, rule.src);
   }
+}
+
+function readTrial({ dst, leftMs, ...carried }: HandedTrial): AdoptedTrial {
+  return { dst: readTarget(dst), leftMs, carried };
 }
 
 function speaksTls(endpoint: ServerEndpoint): boolean {
