@@ -1,6 +1,6 @@
 /** The file of `grace apply`: YAML, read with the places of what is wrong in it. */
 import * as v from 'valibot';
-import { LineCounter, parseDocument, stringify } from 'yaml';
+import { LineCounter, parseDocument, stringify, visit } from 'yaml';
 import type { Document } from 'yaml';
 import type { EndpointText } from '../control/shapes.ts';
 import { isRuleName } from '../control/rule-name.ts';
@@ -10,6 +10,7 @@ import { clientKey, listenKey, serverKey } from '../endpoint/identity.ts';
 import { parseServer } from '../endpoint/server.ts';
 import { GraceError } from '../error.ts';
 import { readDestination, readSource } from './endpoint-text.ts';
+import { expandVariables } from './variables.ts';
 
 const ruleSchema = v.strictObject({
   src: v.pipe(v.string(), v.description('where to listen: a server endpoint')),
@@ -32,8 +33,17 @@ export const rulesFileSchema = v.strictObject({ rules: v.array(ruleSchema) });
 /** A rule as the daemon takes it, and what tells it from others. */
 export type FileRule = { src: EndpointText; dst: EndpointText; listenKey: string; key: string };
 
-/** What the file says, checked as far as can be without the daemon. `file` is its name for messages. Throws GraceError (exit code 2) with line and column. */
-export function readRulesFile(text: string, { file, cwd }: { file: string; cwd: string }): FileRule[] {
+/** Where the file comes from, and what its variables stand for. */
+export type ReadOptions = {
+  /** Its name for messages. */
+  file: string;
+  /** Relative paths in it are relative to it. */
+  cwd: string;
+  env: Readonly<Record<string, string | undefined>>;
+};
+
+/** What the file says, checked as far as can be without the daemon. Throws GraceError (exit code 2) with line and column. */
+export function readRulesFile(text: string, { file, cwd, env }: ReadOptions): FileRule[] {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
   const at = (offset: number) => {
@@ -42,6 +52,15 @@ export function readRulesFile(text: string, { file, cwd }: { file: string; cwd: 
   };
   const [problem] = document.errors;
   if (problem) throw usage(`${at(problem.pos[0])}: ${problem.message}`);
+  visit(document, {
+    Scalar(key, node) {
+      if (key === 'key' || typeof node.value !== 'string') return;
+      const value = expandVariables(node.value, env, (problem) => {
+        throw usage(`${at(node.range?.[0] ?? 0)}: ${problem}`);
+      });
+      node.value = value;
+    },
+  });
   const placeOf = (path: readonly PropertyKey[]) => at(offsetOf(document, path));
   const parsed = v.safeParse(rulesFileSchema, document.toJS() ?? {});
   if (!parsed.success) {

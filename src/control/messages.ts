@@ -15,6 +15,12 @@ import { generationReport, milliseconds } from './shapes.ts';
 const conversationsOfProcesses = {
   /** Of a process that wants to be the daemon's keeper and listens on `path`: connect there and send a channel. */
   keeper: { request: v.object({ path: v.string() }), answer: v.object({}), progress: v.never() },
+  /** Of `apply --watch`: its file cannot be followed at the moment, for this reason. No result: it holds for as long as the request does. */
+  'rules-file': {
+    request: v.object({ file: v.string(), problem: v.string() }),
+    answer: v.object({}),
+    progress: v.never(),
+  },
   /** Of the serving daemon to an older generation, on the socket that that one kept. */
   'generation-report': { request: v.object({}), answer: generationReport, progress: v.never() },
   /** Progress: at the start, and whenever a destination has drained. No result while the generation lives; its last report then. */

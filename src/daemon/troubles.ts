@@ -28,6 +28,11 @@ export class Troubles {
     }
   }
 
+  /** It is over. */
+  remove(what: string): void {
+    this.#texts.delete(what);
+  }
+
   add(what: string, text: string): void {
     const isNews = this.#texts.get(what) !== text;
     this.#texts.set(what, text);

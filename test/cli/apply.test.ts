@@ -29,6 +29,11 @@ for (const [text, message] of [
     /^grace: rules\.yaml:3:11: another rule has this address already, at rules\.yaml:2:11\n/,
   ],
   [
+    'rules:\n  - {src: "tcp:1", dst: "tcp:${NO_SUCH}:1"}\n',
+    /^grace: rules\.yaml:2:25: the variable NO_SUCH is not set: /,
+  ],
+  ['rules:\n  - {src: "tcp:1", dst: "tcp:${NO-SUCH}:1"}\n', /^grace: rules\.yaml:2:25: \$\{NO-SUCH\} is no variable: /],
+  [
     'rules:\n  - {name: a, src: "tcp:1", dst: "tcp:a:1"}\n  - {name: a, src: "tcp:2", dst: "tcp:a:2"}\n',
     /^grace: rules\.yaml:3:12: another rule has this name already, at rules\.yaml:2:12\n/,
   ],

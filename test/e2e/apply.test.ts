@@ -103,10 +103,20 @@ test('apply --watch follows the file, whatever is wrong with it in between', opt
   await said('Applied 2 changes\n');
   write('nonsense');
   await said('.yaml:2:');
+  const told = async () => ((await grace.status()).problems ?? []).filter((each) => each.includes(file));
+  await until('status tells', async () => (await told()).length === 1);
+  assert.match(
+    (await told())[0]!,
+    /^the rules are those from before .*: .*\.yaml:2:\d+: cannot read endpoint "nonsense"/,
+  );
+  assert.match(grace.log(), /serving all the same .*\.yaml:2:/);
+  await grace.ok('restart');
+  await until('its successor tells too', async () => (await told()).length === 1);
   assert.equal(await (await openClient(t, { path: `${grace.dir}-a` })).line(), 'blue');
   write(green.endpoint);
   await said(`switch ${src} ${green.endpoint}\n`);
   assert.equal(await (await openClient(t, { path: `${grace.dir}-a` })).line(), 'green');
+  await until('it is over', async () => (await told()).length === 0);
   watching.child.kill('SIGINT');
   assert.equal((await watching.ended).code, 130);
 });

@@ -28,13 +28,31 @@ export async function run(context: Context, input: Input): Promise<number> {
   const path = resolve(context.cwd, file);
   for (;;) {
     const seen = stampOf(path);
+    const changed = new AbortController();
     try {
       await bringAbout(file, context, input);
     } catch (error) {
       context.signal.throwIfAborted();
       printError(context, error); // and what runs goes on; the next change of the file may be right
+      void tellDaemon(context, { file: path, problem: errorMessage(error), until: changed.signal });
     }
-    while (stampOf(path) === seen) await delay(lookMs, undefined, { signal: context.signal });
+    try {
+      while (stampOf(path) === seen) await delay(lookMs, undefined, { signal: context.signal });
+    } finally {
+      changed.abort();
+    }
+  }
+}
+
+/** Its log and `status` say that the file is not followed, until it is. Never rejects. */
+async function tellDaemon(
+  { dir }: Context,
+  { file, problem, until }: { file: string; problem: string; until: AbortSignal },
+): Promise<void> {
+  while (!until.aborted) {
+    await call(dir, { command: 'rules-file', file, problem }, { signal: until }).catch(() => {});
+    // There is no daemon, or none that knows this: the next one may.
+    await delay(lookMs, undefined, { signal: until }).catch(() => {});
   }
 }
 
@@ -49,9 +67,9 @@ function stampOf(path: string): string {
 }
 
 async function bringAbout(file: string, context: Context, input: Input): Promise<void> {
-  const { dir, signal, cwd, stdout } = context;
+  const { dir, signal, cwd, env, stdout } = context;
   const timeoutMs = parseDuration(input.value('timeout') ?? '30s', '--timeout');
-  const wanted = readRulesFile(await read(file, context), { file: file === '-' ? 'stdin' : file, cwd });
+  const wanted = readRulesFile(await read(file, context), { file: file === '-' ? 'stdin' : file, cwd, env });
   const { rules } = await call(dir, { command: 'export' }, { signal });
   const changes = changesTo(wanted, rules.map(keyed));
   const print = (change: Change) => void (input.has('json') || printLine(stdout, describe(change)));

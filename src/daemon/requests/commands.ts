@@ -46,6 +46,7 @@ const handlers: { [C in Command]: Handler<C> } = {
     service.supervisor.attach(path);
     return {};
   }),
+  'rules-file': whenSettled(sayNotFollowed),
   'generation-report': reportOf,
   'generation-follow': follow,
   'generation-stop': stopOwn,
@@ -325,6 +326,25 @@ async function follow(
     if (service.phase === 'replaced' && !service.handover.isMoving && service.forwarder.connections === 0)
       return reportOf(service);
     await service.changes.next(signal);
+  }
+}
+
+/** Who follows a file of rules cannot do so at the moment: `status` and the log tell for as long as that is so. */
+async function sayNotFollowed(
+  service: Service,
+  { file, problem }: Request<'rules-file'>,
+  { signal }: RequestContext<'rules-file'>,
+): Promise<never> {
+  const what = `rules of ${file}`;
+  service.troubles.add(what, `the rules are those from before ${file} was changed, which cannot be used: ${problem}`);
+  try {
+    for (;;) {
+      await service.changes.next(signal);
+      mustServe(service);
+      mustNotStop(service);
+    }
+  } finally {
+    service.troubles.remove(what);
   }
 }
 
