@@ -34,6 +34,13 @@ export type Engine = {
    * that says why it cannot be reached, or what it answered.
    */
   probe(endpoint: ClientEndpoint, options: ProbeOptions): Promise<void>;
+  /** The open connections of some upstreams. One that begins or ends meanwhile may be there or not. */
+  connections(upstreams: readonly Upstream[]): Promise<OpenConnection[]>;
+  /**
+   * Close those of the connections of some upstreams that have these ids: both peers see an end, bytes in flight are
+   * lost. Returns how many there were, when they are closed; one that just now moves to another process is closed when it can be.
+   */
+  closeConnections(upstreams: readonly Upstream[], ids: readonly string[]): Promise<number>;
   /** Present where open connections can move to another process. */
   readonly mover?: Mover;
   /** Give back memory that is not needed while nothing happens. */
@@ -109,6 +116,35 @@ export type Upstream = {
    * last connection. What was asked of it before is still answered. Twice is fine.
    */
   forget(): void;
+};
+
+/** An accepted client that has not ended yet. */
+export type OpenConnection = {
+  /** No other connection has it, in no process; it stays the same when the connection moves to another one. */
+  id: string;
+  upstream: Upstream;
+  /** The client's address, `host:port`, `[host]:port` or `unix`. */
+  client: string;
+  /** `dialing`: what comes before its upstream is connected, handshakes of the client included; `half-closed`: one direction has ended. */
+  state: 'dialing' | 'open' | 'half-closed';
+  /** When its client was accepted, in milliseconds since the epoch. */
+  startedMs: number;
+  /** For how many milliseconds no byte has come from either side. */
+  idleMs: number;
+  bytesIn: number;
+  bytesOut: number;
+  /** Of the client's side and of the upstream's, where they have TLS. */
+  clientTls?: TlsFacts;
+  upstreamTls?: TlsFacts;
+};
+
+/** What was agreed on in a TLS handshake. */
+export type TlsFacts = {
+  /** `TLSv1.3` */
+  version: string;
+  cipher: string;
+  /** The key exchange, `X25519`; absent where it cannot be told. */
+  group?: string;
 };
 
 /** Hears what happens to connections; must not throw and must be quick. */

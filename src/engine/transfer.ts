@@ -42,6 +42,8 @@ export type MovedConnection = {
   connectMs?: number;
   /** Which process of the daemon accepted it, where the one that sends it knows. */
   generation?: number | undefined;
+  /** Its number, which it keeps; absent from earlier versions. See connection-ids.ts. */
+  id?: number;
   /** Milliseconds since the dial began, and since its latest attempt did; of a connection that is being dialled. */
   dialing?: DialAge | undefined;
 };

@@ -2,6 +2,7 @@
 import { acceptSuite } from './accept-suite.ts';
 import { countSuite } from './count-suite.ts';
 import { dialSuite } from './dial-suite.ts';
+import { listSuite } from './list-suite.ts';
 import { relaySuite } from './relay-suite.ts';
 import { reasonSuite } from './reason-suite.ts';
 import type { OpenEngine } from './rig.ts';
@@ -14,6 +15,7 @@ export function plainSuite(openEngine: OpenEngine): void {
   acceptSuite(openEngine);
   countSuite(openEngine);
   reasonSuite(openEngine);
+  listSuite(openEngine);
 }
 
 export function tlsSuite(openEngine: OpenEngine): void {

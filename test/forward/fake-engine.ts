@@ -106,6 +106,14 @@ export class FakeEngine implements Engine {
     return upstream;
   }
 
+  connections(): Promise<[]> {
+    return Promise.resolve([]);
+  }
+
+  closeConnections(): Promise<number> {
+    return Promise.resolve(0);
+  }
+
   probe(): Promise<void> {
     return Promise.resolve();
   }

@@ -5,7 +5,7 @@ import type { Roles } from './roles.ts';
 
 /** Carry out a command; `stop` is the loop's own. */
 export function executeCommand(
-  { thread, upstreams, dialer, acceptor, connections, freezer, idle, terminator }: Roles,
+  { thread, upstreams, dialer, acceptor, connections, freezer, lister, idle, terminator }: Roles,
   command: Exclude<ThreadCommand, { type: 'stop' }>,
 ): void {
   switch (command.type) {
@@ -43,6 +43,18 @@ export function executeCommand(
       return freezer.release(command.clients);
     case 'adopt':
       return freezer.adopt(command.connections, command);
+    case 'list':
+      return thread.send({
+        type: 'listed',
+        question: command.question,
+        ...lister.list(command.upstreams, command.from),
+      });
+    case 'close-connections':
+      return thread.send({
+        type: 'closed-connections',
+        question: command.question,
+        count: connections.close(command.ids),
+      });
     case 'trim-memory':
       return collectGarbage();
   }

@@ -24,7 +24,7 @@ const PEER_HOST = 6;
 const PEER_PORT = 7;
 /** Reads in a row that speak for the other way of moving bytes, splicing or copying. */
 const IN_ROW = 8;
-/** Client's row, with an idle limit only: at which look the bytes were last found to have moved, in ticks. */
+/** When bytes were last read from this leg, in ticks. */
 const MOVED_AT = 9;
 
 /** 64-bit floating-point numbers of a row, which lie behind the integers above. */
@@ -35,8 +35,8 @@ const BYTES = 5;
 const STARTED = 6;
 /** Upstream's row: milliseconds that connecting took. */
 const CONNECT = 6;
-/** Client's row, with an idle limit only: bytes that had moved at the last look. */
-const IDLE_MARK = 7;
+/** Client's row: number of the connection; see connection-ids.ts. */
+const ID = 7;
 
 /** What a descriptor is, and how a leg stands. */
 export const KIND_CLIENT = 1;
@@ -119,7 +119,6 @@ export class ConnectionTable {
     ints[at + FRONTEND] = -1;
     ints[at + IN_ROW] = 0;
     wide[fd * WIDE_ROW + BYTES] = 0;
-    wide[fd * WIDE_ROW + IDLE_MARK] = -1;
     return generation;
   }
 
@@ -204,8 +203,10 @@ export class ConnectionTable {
     return this.wide[fd * WIDE_ROW + BYTES]!;
   }
 
-  addBytes(fd: number, bytes: number): void {
+  /** So many bytes were read from a leg, now. */
+  addBytes(fd: number, bytes: number, now: number): void {
     this.wide[fd * WIDE_ROW + BYTES]! += bytes;
+    this.ints[fd * ROW + MOVED_AT] = tick(now);
   }
 
   started(client: number): number {
@@ -225,32 +226,36 @@ export class ConnectionTable {
     this.wide[server * WIDE_ROW + CONNECT] = milliseconds;
   }
 
-  /** Look whether bytes moved since the last look. Returns for how many milliseconds none have, as far as looks tell. */
+  id(client: number): number {
+    return this.wide[client * WIDE_ROW + ID]!;
+  }
+
+  setId(client: number, id: number): void {
+    this.wide[client * WIDE_ROW + ID] = id;
+  }
+
+  /** For how many milliseconds no byte has moved, either way. */
   quietMs(client: number, now: number): number {
-    const moved = this.#moved(client);
-    const mark = client * WIDE_ROW + IDLE_MARK;
-    if (this.wide[mark] !== moved) {
-      this.wide[mark] = moved;
-      this.ints[client * ROW + MOVED_AT] = tick(now);
-      return 0;
-    }
-    return ((tick(now) - this.ints[client * ROW + MOVED_AT]!) | 0) * TICK_MS;
-  }
-
-  /** A client came from another process, which saw no byte move for so long. */
-  setQuiet(client: number, { quietMs, now }: { quietMs: number; now: number }): void {
-    this.wide[client * WIDE_ROW + IDLE_MARK] = this.#moved(client);
-    this.ints[client * ROW + MOVED_AT] = tick(now - quietMs);
-  }
-
-  #moved(client: number): number {
     const other = this.other(client);
-    return this.bytes(client) + (other === -1 ? 0 : this.bytes(other));
+    const quiet = this.#quiet(client, now);
+    return Math.max(0, other === -1 ? quiet : Math.min(quiet, this.#quiet(other, now))) * TICK_MS;
   }
 
-  /** Descriptors of a thread whose state has one of the flags, in order. `below` bounds the search. */
-  *owned(owner: number, flags: number, below: number): Generator<number> {
-    for (let fd = 0; fd < below; fd++) {
+  #quiet(fd: number, now: number): number {
+    return (tick(now) - this.ints[fd * ROW + MOVED_AT]!) | 0;
+  }
+
+  /** No byte has moved for so long: 0 for a connection that begins, more for one that comes from another process. */
+  setQuiet(client: number, { quietMs, now }: { quietMs: number; now: number }): void {
+    const movedAt = tick(now - quietMs);
+    const other = this.other(client);
+    this.ints[client * ROW + MOVED_AT] = movedAt;
+    if (other !== -1) this.ints[other * ROW + MOVED_AT] = movedAt;
+  }
+
+  /** Descriptors of a thread whose state has one of the flags, in order. `below` bounds the search, which begins with `from`. */
+  *owned(owner: number, flags: number, below: number, from = 0): Generator<number> {
+    for (let fd = from; fd < below; fd++) {
       const at = fd * ROW;
       if (this.ints[at + OWNER] === owner + 1 && (this.ints[at + STATE]! & flags) !== 0) yield fd;
     }

@@ -99,6 +99,8 @@ export class Connections {
     readPeer(this.#thread, client, kernel.peer);
     table.assign(client, upstream, frontend.plan.id);
     table.setStarted(client, Date.now());
+    table.setId(client, this.#thread.ids.next());
+    table.setQuiet(client, { quietMs: 0, now: this.#thread.now });
     frontend.connections++;
     frontend.slots?.take();
     const watched =
@@ -161,6 +163,7 @@ export class Connections {
     this.#openLeg(client, KIND_CLIENT);
     table.assign(client.fd, upstream, frontend);
     table.setStarted(client.fd, moved.startedMs);
+    table.setId(client.fd, moved.id ?? this.#thread.ids.next());
     const entered = frontends.get(frontend);
     if (entered) entered.connections++;
     setPeer(this.#thread, client.fd, moved.peer);
@@ -177,13 +180,13 @@ export class Connections {
   }
 
   #openLeg({ fd, isUnix, hasEnded, isShut, isBroken, bytes }: MovedLeg, kind: number): void {
-    const { table, number } = this.#thread;
+    const { table, number, now } = this.#thread;
     table.open(
       fd,
       number,
       kind | FROZEN | (isUnix ? IS_UNIX : 0) | (hasEnded ? ENDED : 0) | (isShut ? SHUT : 0) | (isBroken ? BROKEN : 0),
     );
-    table.addBytes(fd, bytes);
+    table.addBytes(fd, bytes, now);
     this.#thread.fdBound = Math.max(this.#thread.fdBound, fd + 1);
   }
 
@@ -200,6 +203,7 @@ export class Connections {
     const { table, upstreams } = this.#thread;
     const { prelude, keepAliveMs } = upstreams.get(table.upstream(client))!.plan;
     table.pair(client, server);
+    table.setQuiet(client, { quietMs: 0, now: this.#thread.now });
     if (prelude !== null) this.#relay.setPrelude(server, encodePrelude(prelude, subjectOf(client)));
     if (!table.has(server, IS_UNIX)) {
       if (keepAliveMs > 0) this.#keepAlive.add(server, keepAliveMs);
@@ -278,17 +282,32 @@ export class Connections {
   /** End all of an upstream; those that are frozen, as soon as they are it no longer. */
   destroy(upstream: number, why: ClosingReason): void {
     const { table, number, fdBound } = this.#thread;
+    for (const client of table.owned(number, KIND_CLIENT, fdBound))
+      if (table.upstream(client) === upstream) this.#destroyOne(client, why);
+  }
+
+  /** End those with these numbers, as `destroy` does. Returns how many there were. */
+  close(ids: readonly number[]): number {
+    const { table, number, fdBound } = this.#thread;
+    const wanted = new Set(ids);
+    let count = 0;
     for (const client of table.owned(number, KIND_CLIENT, fdBound)) {
-      if (table.upstream(client) !== upstream) continue;
-      // The main thread is passing its descriptors on at this moment.
-      if (table.has(client, FROZEN | SHAKING)) {
-        table.set(client, DOOMED);
-        this.#doomed.set(client, why);
-        // The thread that shakes hands with it sees the end, and gives it back.
-        if (table.has(client, SHAKING)) this.#thread.kernel.endBoth(client);
-      } else
-        this.end(client, { stage: table.other(client) === -1 ? 'dial' : 'relay', why, reason: null, reset: false });
+      if (!wanted.has(table.id(client)) || table.has(client, DOOMED)) continue;
+      this.#destroyOne(client, 'closed');
+      count++;
     }
+    return count;
+  }
+
+  #destroyOne(client: number, why: ClosingReason): void {
+    const { table } = this.#thread;
+    // The main thread is passing its descriptors on at this moment.
+    if (table.has(client, FROZEN | SHAKING)) {
+      table.set(client, DOOMED);
+      this.#doomed.set(client, why);
+      // The thread that shakes hands with it sees the end, and gives it back.
+      if (table.has(client, SHAKING)) this.#thread.kernel.endBoth(client);
+    } else this.end(client, { stage: table.other(client) === -1 ? 'dial' : 'relay', why, reason: null, reset: false });
   }
 
   /** Why one is to be ended that is doomed. */

@@ -13,13 +13,23 @@ import { setResetOnClose } from '../../sys/socket.ts';
 import { SystemError } from '../../sys/system-error.ts';
 import { errorCode, GraceError } from '../../error.ts';
 import type { ClientEndpoint } from '../../endpoint/model.ts';
-import type { AdoptOptions, Engine, EngineName, FrontendOptions, ProbeOptions, Upstream } from '../engine.ts';
+import { readId, writeId } from '../connection-ids.ts';
+import type {
+  AdoptOptions,
+  Engine,
+  EngineName,
+  FrontendOptions,
+  OpenConnection,
+  ProbeOptions,
+  Upstream,
+} from '../engine.ts';
 import { REFUSALS } from '../policy.ts';
 import { Names } from '../lookup.ts';
 import { openPortableEngine } from '../portable/engine.ts';
 import { NativeFrontend } from './frontend.ts';
 import { FrontendOwners } from './frontend-owners.ts';
 import { checkKernel } from './kernel.ts';
+import { Inventory } from './inventory.ts';
 import { KIND_CLIENT, KIND_OWN, KIND_SERVER } from './connection-table.ts';
 import type { EndReport, Report } from './messages.ts';
 import { NativeMover } from './mover.ts';
@@ -67,6 +77,7 @@ export class NativeEngine implements Engine {
   readonly #leaving = new Map<number, Set<number>>();
   readonly #owners = new FrontendOwners();
   readonly mover: NativeMover;
+  readonly #inventory: Inventory;
   /** What ends the lookups under way, by the thread that asked and the upstream. */
   readonly #lookups = new Map<string, AbortController>();
   readonly #originals = new WeakMap<Upstream, NativeUpstream>();
@@ -98,6 +109,7 @@ export class NativeEngine implements Engine {
       onReport: (thread, report) => this.#receive(thread, report),
       onDeath: (thread, error) => this.#loseThread(thread, error),
     });
+    this.#inventory = new Inventory(this.#threads);
     this.mover = new NativeMover({
       threads: this.#threads,
       isUsable: () => !this.#hasFailed,
@@ -182,6 +194,31 @@ export class NativeEngine implements Engine {
     return this.#portable.probe(endpoint, options);
   }
 
+  async connections(upstreams: readonly Upstream[]): Promise<OpenConnection[]> {
+    const owns = upstreams.map(own);
+    const ids = owns.filter(({ isPlain }) => isPlain).map(({ id }) => id);
+    const [ofThreads, others] = await Promise.all([
+      this.#inventory.list(ids),
+      this.#portable.connections(owns.flatMap(({ portables }) => portables)),
+    ]);
+    const byId = new Map(owns.map((upstream) => [upstream.id, upstream]));
+    return [
+      ...ofThreads.map((each) => ({ ...each, id: writeId(each.id), upstream: byId.get(each.upstream)! })),
+      ...others.map((each) => ({ ...each, upstream: this.#originals.get(each.upstream)! })),
+    ];
+  }
+
+  async closeConnections(upstreams: readonly Upstream[], ids: readonly string[]): Promise<number> {
+    const counts = await Promise.all([
+      this.#inventory.close(ids.flatMap((id) => readId(id) ?? [])),
+      this.#portable.closeConnections(
+        upstreams.map(own).flatMap(({ portables }) => portables),
+        ids,
+      ),
+    ]);
+    return counts[0] + counts[1];
+  }
+
   trimMemory(): void {
     this.#threads.sendToAll({ type: 'trim-memory' });
     this.#handshakes?.trimMemory();
@@ -191,6 +228,7 @@ export class NativeEngine implements Engine {
     await Promise.all([this.#threads.close(), this.#portable.close()]);
     // Last, since it has clients of the threads.
     await this.#handshakes?.close();
+    this.#inventory.lost();
   }
 
   #forget(id: number): void {
@@ -245,6 +283,9 @@ export class NativeEngine implements Engine {
         return this.#owners.forgotten(thread, report.frontend);
       case 'frozen':
         return this.mover.frozen(thread, report.upstream, report.connections);
+      case 'listed':
+      case 'closed-connections':
+        return this.#inventory.answered(report);
     }
   }
 
@@ -314,6 +355,7 @@ export class NativeEngine implements Engine {
     for (const client of table.owned(thread, KIND_CLIENT, table.capacity))
       this.#owners.get(table.frontend(client))?.slots?.release();
     this.mover.lost(thread);
+    this.#inventory.lost(thread);
     for (const fd of table.owned(thread, KIND_CLIENT | KIND_SERVER | KIND_OWN, table.capacity)) {
       const isLeg = !table.has(fd, KIND_OWN);
       table.close(fd);

@@ -22,7 +22,6 @@ import {
   SHUT,
 } from './connection-table.ts';
 import { peerOf } from './peer.ts';
-import type { IdleWatch } from './idle.ts';
 import type { Relay } from './relay.ts';
 import type { Thread } from './thread.ts';
 
@@ -32,19 +31,17 @@ export class Freezer {
   readonly #relay: Relay;
   readonly #dialer: Dialer;
   readonly #connections: Connections;
-  readonly #idle: IdleWatch;
   /** How long those that were being dialled had been, for when they go on here. */
   readonly #ages = new Map<number, DialAge>();
 
   constructor(
     thread: Thread,
-    { relay, dialer, connections, idle }: { relay: Relay; dialer: Dialer; connections: Connections; idle: IdleWatch },
+    { relay, dialer, connections }: { relay: Relay; dialer: Dialer; connections: Connections },
   ) {
     this.#thread = thread;
     this.#relay = relay;
     this.#dialer = dialer;
     this.#connections = connections;
-    this.#idle = idle;
   }
 
   /** Freeze up to `limit` connections of an upstream. */
@@ -67,7 +64,7 @@ export class Freezer {
   }
 
   #freezeOne(client: number): MovedConnection {
-    const { table, kernel } = this.#thread;
+    const { table, kernel, now } = this.#thread;
     const age = this.#dialer.ageOf(client);
     if (age) this.#ages.set(client, age);
     // What is being dialled is dialled anew by whoever goes on with it: nothing was read yet.
@@ -82,9 +79,10 @@ export class Freezer {
       server: server === -1 ? null : this.#describe(server),
       startedMs: table.started(client),
       peer: peerOf(this.#thread, client),
-      quietMs: this.#idle.quietMs(client),
       ...(server !== -1 && { connectMs: table.connectMs(server) }),
       generation: this.#connections.originOf(client),
+      quietMs: table.quietMs(client, now),
+      id: table.id(client),
       ...(age && { dialing: age }),
     };
   }

@@ -19,13 +19,6 @@ export class IdleWatch {
       this.wakeAt = Math.min(this.wakeAt, this.#thread.now + frontend.idleMs / LOOKS_PER_IDLE);
   }
 
-  /** For how long a connection has been quiet, in milliseconds; 0 where nobody looks. */
-  quietMs(client: number): number {
-    const { table, frontends, now } = this.#thread;
-    const isWatched = (frontends.get(table.frontend(client))?.plan.idleMs ?? null) !== null;
-    return isWatched ? table.quietMs(client, now) : 0;
-  }
-
   /** A connection came that was quiet in another process: its time counts on. */
   adopt(client: number, quietMs: number): void {
     const { table, frontends, now } = this.#thread;

@@ -2,6 +2,7 @@
 import type { PreludePlan } from '../prelude.ts';
 import type { ClosingReason } from '../closing-reason.ts';
 import type { MessagePort } from 'node:worker_threads';
+import type { OpenConnection } from '../engine.ts';
 import type { SlotsPlan } from '../slots.ts';
 import type { MovedConnection } from '../transfer.ts';
 
@@ -85,6 +86,10 @@ export type ThreadCommand =
   | { type: 'release'; clients: number[] }
   /** Take over a connection of another process. */
   | { type: 'adopt'; upstream: number; frontend: number; connections: MovedConnection[] }
+  /** Say what connections of these upstreams there are, from this descriptor on, some at a time; answer `listed`. */
+  | { type: 'list'; question: number; upstreams: number[]; from: number }
+  /** End the connections with these numbers, as far as they are here; answer `closed-connections`. */
+  | { type: 'close-connections'; question: number; ids: number[] }
   /** Nothing happens: give back memory. */
   | { type: 'trim-memory' }
   | { type: 'stop' };
@@ -114,6 +119,9 @@ export type EndReport = {
   durationMs: number;
 };
 
+/** An open connection, as a thread tells of it; its upstream by its number. */
+export type ListedConnection = Omit<OpenConnection, 'upstream' | 'id'> & { upstream: number; id: number };
+
 /** What a thread sends. */
 export type Report =
   | { type: 'resolve'; upstream: number }
@@ -130,7 +138,10 @@ export type Report =
   | { type: 'frontend-closed'; frontend: number }
   /** It accepts no more, and its last connection here has ended. */
   | { type: 'frontend-forgotten'; frontend: number }
-  | { type: 'frozen'; upstream: number; connections: MovedConnection[] };
+  | { type: 'frozen'; upstream: number; connections: MovedConnection[] }
+  /** `next`: where to go on; null: these were the last. */
+  | { type: 'listed'; question: number; connections: ListedConnection[]; next: number | null }
+  | { type: 'closed-connections'; question: number; count: number };
 
 /** What the thread of handshakes is started with. */
 export type HandshakeSettings = {

@@ -166,8 +166,8 @@ export class Relay {
   }
 
   #count(from: number, length: number): void {
-    const { table, upstreams } = this.#thread;
-    table.addBytes(from, length);
+    const { table, upstreams, now } = this.#thread;
+    table.addBytes(from, length, now);
     if (table.has(from, KIND_CLIENT)) upstreams.get(table.upstream(from))!.counters.addIn(length);
     else upstreams.get(table.upstream(table.other(from)))!.counters.addOut(length);
   }

@@ -1,4 +1,5 @@
 /** The roles of one thread, put together: each knows the thread, and of the others those that it is given here. */
+import { ConnectionIds, laneOfThread } from '../connection-ids.ts';
 import { Acceptor } from './accept.ts';
 import { Connections } from './connection.ts';
 import { ConnectionTable, KIND_OWN } from './connection-table.ts';
@@ -7,6 +8,7 @@ import { FirstFlight } from './first-flight.ts';
 import { Freezer } from './freeze.ts';
 import { IdleWatch } from './idle.ts';
 import { openKernel } from './kernel.ts';
+import { Lister } from './list.ts';
 import { Mailbox } from './mailbox.ts';
 import type { ThreadCommand, ThreadData } from './messages.ts';
 import { Relay } from './relay.ts';
@@ -26,6 +28,7 @@ export type Roles = {
   readonly relay: Relay;
   readonly connections: Connections;
   readonly freezer: Freezer;
+  readonly lister: Lister;
   readonly keepAlive: KeepAlive;
   readonly firstFlight: FirstFlight;
   readonly idle: IdleWatch;
@@ -47,6 +50,7 @@ export function openRoles(
     number,
     kernel,
     table,
+    ids: new ConnectionIds(laneOfThread(number)),
     upstreams: new Map(),
     frontends: new Map(),
     ipv6Peers: new Map(),
@@ -79,7 +83,8 @@ export function openRoles(
     terminator,
     linger,
   });
-  const freezer = new Freezer(thread, { relay, dialer, connections, idle });
+  const freezer = new Freezer(thread, { relay, dialer, connections });
+  const lister = new Lister(thread);
   return {
     thread,
     mailbox,
@@ -89,6 +94,7 @@ export function openRoles(
     relay,
     connections,
     freezer,
+    lister,
     keepAlive,
     firstFlight,
     idle,

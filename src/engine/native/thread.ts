@@ -1,5 +1,6 @@
 /** What the roles of one thread share: the calls, the table of legs, and what is open. */
 import type { ClosingReason } from '../closing-reason.ts';
+import type { ConnectionIds } from '../connection-ids.ts';
 import type { Counters } from './counters.ts';
 import type { PinnedAddress, Kernel } from './kernel.ts';
 import type { ConnectionTable } from './connection-table.ts';
@@ -53,6 +54,7 @@ export type Thread = {
   readonly number: number;
   readonly kernel: Kernel;
   readonly table: ConnectionTable;
+  readonly ids: ConnectionIds;
   /** By their numbers. */
   readonly upstreams: Map<number, ThreadUpstream>;
   readonly frontends: Map<number, ThreadFrontend>;

@@ -60,6 +60,11 @@ export class NativeUpstream implements Upstream {
     return this.#portable ?? this.#startPortable();
   }
 
+  /** The same, if it has been needed so far. */
+  get portables(): Upstream[] {
+    return this.#portable ? [this.#portable] : [];
+  }
+
   #startPortable(): Upstream {
     const portable = this.#openPortable(this);
     portable.onEnd((end) => this.connectionEnded({ ...end, upstream: this }));

@@ -9,6 +9,7 @@
 import type { BindableServer, ServerEndpoint } from '../../endpoint/model.ts';
 import { innerEndpoint } from '../../endpoint/inner.ts';
 import { GraceError } from '../../error.ts';
+import { ConnectionIds } from '../connection-ids.ts';
 import type { Engine } from '../engine.ts';
 import { Names } from '../lookup.ts';
 import { HANDSHAKE_TIMEOUT_MS, MAX_HANDSHAKES } from '../policy.ts';
@@ -39,10 +40,11 @@ export type PortableEngineOptions = Partial<TerminatorOptions> &
 export function openPortableEngine(options: PortableEngineOptions = {}): Engine {
   const { handshakeTimeoutMs = HANDSHAKE_TIMEOUT_MS, handshakeLimit = MAX_HANDSHAKES, names = new Names() } = options;
   const descriptors = new Descriptors(options);
+  const ids = new ConnectionIds();
   const shared = { descriptors, backoff: new AcceptBackoff(descriptors), peerMonitor: new PeerMonitor(options) };
   return {
     name: 'portable',
-    openUpstream: (endpoint) => new PortableUpstream(endpoint, openDialer(endpoint, names)),
+    openUpstream: (endpoint) => new PortableUpstream(endpoint, openDialer(endpoint, names), ids),
     openFrontend({ listener, endpoint, upstream, observer, slots }) {
       const bindable = supportedServer(endpoint);
       const terminator = terminatorOf(bindable, { handshakeTimeoutMs, handshakeLimit });
@@ -60,6 +62,12 @@ export function openPortableEngine(options: PortableEngineOptions = {}): Engine 
     probe: async (endpoint, options) => {
       const dialed = options.http ? endpointForHttp(endpoint) : endpoint;
       await probe(openDialer(dialed, names), dialed, options);
+    },
+    connections: async (upstreams) => upstreams.flatMap((upstream) => ownUpstream(upstream).list()),
+    async closeConnections(upstreams, ids) {
+      const wanted = new Set(ids);
+      const counts = await Promise.all(upstreams.map((upstream) => ownUpstream(upstream).close(wanted)));
+      return counts.reduce((sum, count) => sum + count, 0);
     },
     async close() {
       shared.peerMonitor.close();

@@ -9,7 +9,7 @@ import type { Leg } from './leg.ts';
 import { lingerOn } from './linger.ts';
 import { promptAcks } from './prompt-acks.ts';
 import type { PeerMonitor } from './peer-monitor.ts';
-import { EndedHere } from './upstream.ts';
+import { EndedHere } from './connection.ts';
 import { catchWriteFailure, isPeersEnding } from './write-failure.ts';
 
 /** Deno 2.9 may show a reset as an end, and only the next write as failed, with EPIPE. */

@@ -13,7 +13,7 @@ import type { PreludeSubject } from '../prelude.ts';
 import { relay } from './relay.ts';
 import type { HeaderReader } from './proxied.ts';
 import type { Terminator } from './terminate.ts';
-import { EndedHere } from './upstream.ts';
+import { EndedHere } from './connection.ts';
 import type { PortableUpstream } from './upstream.ts';
 import type { Going, PeerMonitor } from './peer-monitor.ts';
 
@@ -41,9 +41,8 @@ export async function serveClient(
 ): Promise<ConnectionEnd> {
   const connection = upstream.admit();
   const { signal } = connection;
-  const acceptedMs = Date.now();
-  let peer = peerOf(client);
-  const socketPeer = peer;
+  const socketPeer = peerOf(client);
+  connection.peer = socketPeer;
   let subject = subjectOf(client);
   const gone = () => connection.end(null);
   client.on('error', ignoreError);
@@ -71,7 +70,7 @@ export async function serveClient(
         resetLeg(near);
         throw reason;
       });
-      if (ends) [subject, peer] = [ends, addressText(ends.client)];
+      if (ends) [subject, connection.peer] = [ends, addressText(ends.client)];
     }
     if (terminator) {
       near = await watched(near, 'reset or end', () => terminator.handshake(near, signal)).catch((reason: unknown) => {
@@ -87,7 +86,7 @@ export async function serveClient(
     stage = 'relay';
     const farTls = tlsOf(far);
     if (farTls) upstream.row.countHandshake('upstream', handshakeOutcome(farTls.version));
-    upstream.connected(connection, performance.now() - dialedMs);
+    upstream.connected(connection, { legs: { near, far }, connectMs: performance.now() - dialedMs });
     connected();
     // From here on it is the relay that sees to the end of the client.
     client.off('close', gone);
@@ -109,7 +108,7 @@ export async function serveClient(
     await closedLeg(near);
   }
   upstream.release(connection, why);
-  const { bytesIn, bytesOut, startedMs, connectMs } = connection;
+  const { peer, bytesIn, bytesOut, acceptedMs, startedMs, connectMs } = connection;
   return {
     peer,
     via: peer === socketPeer ? null : socketPeer,

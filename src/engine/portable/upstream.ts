@@ -1,45 +1,20 @@
 import type { ClientEndpoint } from '../../endpoint/model.ts';
 import { EndListeners } from '../end-listeners.ts';
-import type { ConnectionEnd, EndListener, Upstream, UpstreamStats } from '../engine.ts';
 import type { ClosingReason } from '../closing-reason.ts';
 import { addHead, TallyRow } from '../tally.ts';
 import type { Tally } from '../tally.ts';
+import { writeId } from '../connection-ids.ts';
+import type { ConnectionIds } from '../connection-ids.ts';
+import type { ConnectionEnd, EndListener, OpenConnection, Upstream, UpstreamStats } from '../engine.ts';
+import { Connection, EndedHere } from './connection.ts';
+import { describeConnection } from './describe.ts';
 import type { Dialer } from './dial.ts';
-
-/** Why a connection was ended from here, as the reason of its signal. */
-export class EndedHere extends Error {
-  readonly why: ClosingReason;
-
-  constructor(why: ClosingReason) {
-    super(why);
-    this.why = why;
-  }
-}
-
-/** One accepted client as its upstream counts it. */
-export class Connection {
-  readonly #controller = new AbortController();
-  readonly startedMs = performance.now();
-  /** Milliseconds until its upstream was connected. */
-  connectMs: number | null = null;
-  bytesIn = 0;
-  bytesOut = 0;
-  isDialing = true;
-
-  /** Comes when the connection has to end. */
-  get signal(): AbortSignal {
-    return this.#controller.signal;
-  }
-
-  end(reason: unknown): void {
-    this.#controller.abort(reason);
-  }
-}
 
 /** A destination and its connections: counts them, waits for them, ends them. */
 export class PortableUpstream implements Upstream {
   readonly endpoint: ClientEndpoint;
   readonly dial: Dialer;
+  readonly #ids: ConnectionIds;
   readonly #connections = new Set<Connection>();
   readonly #waiters = new Set<() => void>();
   readonly #endListeners = new EndListeners();
@@ -50,9 +25,23 @@ export class PortableUpstream implements Upstream {
   /** How connections went. */
   readonly row = new TallyRow();
 
-  constructor(endpoint: ClientEndpoint, dial: Dialer) {
+  constructor(endpoint: ClientEndpoint, dial: Dialer, ids: ConnectionIds) {
     this.endpoint = endpoint;
     this.dial = dial;
+    this.#ids = ids;
+  }
+
+  /** What connections it has. */
+  list(): OpenConnection[] {
+    return [...this.#connections].map((connection) => describeConnection(connection, this));
+  }
+
+  /** Close those with these ids. Returns how many there were, when they are gone. */
+  async close(ids: ReadonlySet<string>): Promise<number> {
+    const found = [...this.#connections].filter(({ id, signal }) => !signal.aborted && ids.has(writeId(id)));
+    for (const connection of found) connection.end(new EndedHere('closed'));
+    await Promise.all(found.map(({ released }) => released));
+    return found.length;
   }
 
   stats(): UpstreamStats {
@@ -112,7 +101,7 @@ export class PortableUpstream implements Upstream {
 
   /** A client was accepted. Every one that was admitted must be released. */
   admit(): Connection {
-    const connection = new Connection();
+    const connection = new Connection(this.#ids.next());
     this.#connections.add(connection);
     this.#dialing++;
     this.#accepted++;
@@ -120,7 +109,9 @@ export class PortableUpstream implements Upstream {
   }
 
   /** The upstream of the connection is connected, so many milliseconds after it was first dialled. */
-  connected(connection: Connection, connectMs: number): void {
+  connected(connection: Connection, { legs, connectMs }: { legs: Connection['legs']; connectMs: number }): void {
+    connection.legs = legs;
+    connection.movedMs = performance.now();
     connection.connectMs = connectMs;
     this.row.countConnect(connectMs);
     this.#endDialing(connection);
@@ -134,11 +125,13 @@ export class PortableUpstream implements Upstream {
 
   movedIn(connection: Connection, bytes: number): void {
     connection.bytesIn += bytes;
+    connection.movedMs = performance.now();
     this.#bytesIn += bytes;
   }
 
   movedOut(connection: Connection, bytes: number): void {
     connection.bytesOut += bytes;
+    connection.movedMs = performance.now();
     this.#bytesOut += bytes;
   }
 
@@ -147,6 +140,7 @@ export class PortableUpstream implements Upstream {
     this.#endDialing(connection);
     this.row.countEnd(why, performance.now() - connection.startedMs);
     this.#connections.delete(connection);
+    connection.release();
     if (this.#connections.size > 0) return;
     for (const wake of this.#waiters) wake();
   }

@@ -74,7 +74,7 @@ test('the acknowledgement of a handshake waits for the first bytes of the client
   assert.equal(accept(), -EAGAIN);
   kernel.input[0] = 65;
   assert.equal(kernel.sendInput(fd, 1), 1);
-  table.addBytes(client, 1);
+  table.addBytes(client, 1, 0);
   const accepted = accept();
   assert.ok(accepted >= 0);
   kernel.input[0] = 0;

@@ -14,6 +14,7 @@ import { Rig, to } from '../rig.ts';
 import { openStream, openStreamServer } from '../soak-streams.ts';
 import type { Stream } from '../soak-streams.ts';
 import { stalled } from '../stall.ts';
+import { until } from '../../until.ts';
 
 const options = { timeout: 60_000, skip: process.platform !== 'linux' };
 
@@ -117,6 +118,29 @@ test(
     await own.drained();
   },
 );
+
+test('a connection keeps its id, its age and its idle time when it moves', options, async () => {
+  const { rig, engine } = openRig();
+  await using _rig = rig;
+  await using successor = new Successor();
+  await using backend = await openBackend();
+  const { connect, upstream } = await rig.forward({ to: to(backend) });
+  const client = await connect();
+  await backend.next();
+  let [before] = await engine.connections([upstream]);
+  await until('it is idle', async () => ([before] = await engine.connections([upstream]))[0]!.idleMs > 100);
+  const own = successor.upstreamLike(upstream);
+  assert.equal(await successor.take(engine, upstream, own), 1);
+  await upstream.drained();
+  assert.deepEqual(await engine.connections([upstream]), []);
+  const [after = assert.fail()] = await successor.engine.connections([own]);
+  assert.deepEqual([after.id, after.startedMs, after.client], [before?.id, before?.startedMs, before?.client]);
+  assert.ok(after.idleMs > 80, `idle for ${after.idleMs} ms`);
+  assert.equal(await engine.closeConnections([upstream], [after.id]), 0);
+  const ending = endingOf(client);
+  assert.equal(await successor.engine.closeConnections([own], [after.id]), 1);
+  assert.equal(await ending, 'end');
+});
 
 test('an end that was passed on is not passed on again, and a reset is a reset still', options, async () => {
   const { rig, engine } = openRig();
