@@ -8,6 +8,7 @@ import { readClientCA, readClientIdentity, readClientTrust, readServerIdentity, 
 import { checkAnnounced, checkDescriptor, type ReadonlyEnvironment } from './inherited.ts';
 import type { ClientEndpoint, ServerEndpoint } from './model.ts';
 import { printClient, printServer } from './print.ts';
+import { readTicketKeys } from './ticket-keys.ts';
 
 /** What an error names, and what is taken for inherited. */
 export type CheckServerOptions = {
@@ -36,11 +37,14 @@ export function checkServer(
   switch (endpoint.type) {
     case 'ssl':
       readServerIdentity(endpoint, options);
-      if (endpoint.sni !== undefined) readServerDirectory({ path: endpoint.sni }, { ...options, parameter: 'sni' });
+      if (endpoint.sni !== undefined)
+        readServerDirectory({ path: endpoint.sni, passphrase: endpoint.passphrase }, { ...options, parameter: 'sni' });
+      readTicketKeys(endpoint, options);
       break;
     case 'tls':
       readServerDirectory(endpoint, options);
       readClientCA(endpoint, options);
+      readTicketKeys(endpoint, options);
       break;
     case 'unix':
       checkSocketPath(endpoint.address, text);

@@ -16,7 +16,14 @@ import type { Field, Piece } from './text.ts';
 import * as values from './values.ts';
 
 const needsTls = 'it is an argument of the types that speak TLS, ssl and tls';
-const tlsOnly = { serverName: needsTls, insecure: needsTls, alpn: needsTls, hostname: needsTls };
+const tlsOnly = {
+  serverName: needsTls,
+  insecure: needsTls,
+  alpn: needsTls,
+  hostname: needsTls,
+  passphrase: needsTls,
+  truncation: needsTls,
+};
 
 const timeout = defaulted(30, {
   read: values.timeoutSeconds,
@@ -113,6 +120,8 @@ const ssl = shapeOf({
     caCertsDir: authorities,
     insecure: clientTlsExtras.insecure,
     alpn: clientTlsExtras.alpn,
+    passphrase: clientTlsExtras.passphrase,
+    truncation: clientTlsExtras.truncation,
     certKey: ownCertificate,
     privateKey: ownKey('certKey'),
     ...clientExtras,
@@ -132,6 +141,8 @@ const tls = shapeOf({
     trustRoots: authorities,
     insecure: clientTlsExtras.insecure,
     alpn: clientTlsExtras.alpn,
+    passphrase: clientTlsExtras.passphrase,
+    truncation: clientTlsExtras.truncation,
     certificate: ownCertificate,
     privateKey: ownKey('certificate'),
     endpoint: defaulted(null, {
@@ -244,6 +255,8 @@ function readSsl(description: Description): SslClient {
   if (args.has('privateKey') && !args.has('certKey')) {
     throw args.conflict('privateKey', 'missing argument: certKey, for privateKey is of no use alone');
   }
+  if (args.has('passphrase') && !args.has('certKey'))
+    throw args.conflict('passphrase', 'missing argument: certKey, for passphrase is of no use alone');
   const endpoint: SslClient = { type: 'ssl', ...readParameters(ssl, args) };
   checkFamilies(endpoint, args);
   if (endpoint.insecure && args.has('hostname'))
@@ -258,6 +271,8 @@ function readTls(description: Description): TlsClient {
   if (args.has('privateKey') && !args.has('certificate')) {
     throw args.conflict('privateKey', 'missing argument: certificate, for privateKey is of no use alone');
   }
+  if (args.has('passphrase') && !args.has('certificate'))
+    throw args.conflict('passphrase', 'missing argument: certificate, for passphrase is of no use alone');
   const endpoint: TlsClient = { type: 'tls', ...readParameters(tls, args) };
   checkFamilies(endpoint, args);
   if (endpoint.insecure && args.has('trustRoots'))

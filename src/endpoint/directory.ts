@@ -3,6 +3,7 @@ import { EndpointError } from './error.ts';
 import type { FileOptions, Identity } from './files.ts';
 import { fileError, listDirectory, type NamedFile, readCertificates, readText } from './named-file.ts';
 import { checkIdentity } from './openssl.ts';
+import { openKey } from './passphrase.ts';
 import { type Certificate, distinct, privateKeyBlock, publicKeyId, readPrivateKey } from './pem.ts';
 import { byValidity, costAdvice, isValidAt, keyWarning, validityOf, validityWarning } from './validity.ts';
 import type { Validity } from './validity.ts';
@@ -25,11 +26,11 @@ type KeyFound = { pem: string; id: string };
  * `parameter` is what the directory is called in messages. Throws EndpointError when there is none.
  */
 export function readServerDirectory(
-  { path }: { path: string },
+  { path, passphrase }: { path: string; passphrase?: string | undefined },
   { parameter = 'path', text = path, warn, advise }: FileOptions & { parameter?: string } = {},
 ): NamedIdentity[] {
   const directory: NamedFile = { parameter, path, text };
-  const { keys, certificates, problems } = readPemFiles(directory);
+  const { keys, certificates, problems } = readPemFiles(directory, passphrase);
   for (const problem of problems) warn?.(`skipped: ${problem}`);
 
   const keyIds = new Set(keys.map(({ id }) => id));
@@ -127,7 +128,10 @@ export function defaultIdentities<Named extends Choice>(
 }
 
 /** All keys and certificates, each once, and what could not be used. */
-function readPemFiles(directory: NamedFile): { keys: KeyFound[]; certificates: Certificate[]; problems: string[] } {
+function readPemFiles(
+  directory: NamedFile,
+  passphrase: string | undefined,
+): { keys: KeyFound[]; certificates: Certificate[]; problems: string[] } {
   const keys = new Map<string, KeyFound>();
   const certificates: Certificate[] = [];
   const problems: string[] = [];
@@ -136,7 +140,7 @@ function readPemFiles(directory: NamedFile): { keys: KeyFound[]; certificates: C
     const file = { ...directory, path: join(directory.path, name) };
     try {
       const text = readText(file);
-      const key = readKey(file, text);
+      const key = readKey(file, text, passphrase);
       if (key !== null && !keys.has(key.id)) keys.set(key.id, key);
       certificates.push(...readCertificates(file, text));
     } catch (error) {
@@ -147,12 +151,12 @@ function readPemFiles(directory: NamedFile): { keys: KeyFound[]; certificates: C
   return { keys: [...keys.values()], certificates: distinct(certificates), problems };
 }
 
-function readKey(file: NamedFile, text: string): KeyFound | null {
+function readKey(file: NamedFile, text: string, passphrase: string | undefined): KeyFound | null {
   const key = privateKeyBlock(text);
   if (key === undefined) return null;
-  if (key.isEncrypted) throw fileError(file, 'the private key is encrypted');
+  const pem = key.isEncrypted ? openKey(file, key.text, passphrase) : key.text;
   try {
-    return { pem: key.text, id: publicKeyId(readPrivateKey(key.text)) };
+    return { pem, id: publicKeyId(readPrivateKey(pem)) };
   } catch (error) {
     throw fileError(file, 'bad PEM: the private key is damaged', { cause: error });
   }

@@ -2,6 +2,7 @@
 import { formatDuration } from './duration.ts';
 import { optional } from './parameter.ts';
 import type { ValuesOf } from './parameter.ts';
+import { ciphers, groups, passphrase } from './tls-values.ts';
 import { alpn, choice, count, duration, host, keepalive, networks, path, yes } from './values.ts';
 
 const list = (names: readonly string[]) => names.join(',');
@@ -30,6 +31,33 @@ export const serverExtras = {
   }),
   /** Addresses and networks from where such a header is taken; any other client is refused. Colons of IPv6 are escaped. */
   proxyFrom: optional({ read: networks, write: list, meaning: 'who may send a PROXY header', placeholder: 'CIDR' }),
+  /** Longest that a client may take over its PROXY header, in milliseconds. */
+  headerTimeout: optional({
+    read: duration,
+    write: formatDuration,
+    meaning: 'longest that the PROXY header may take',
+    placeholder: 'DURATION',
+  }),
+};
+
+/** On every endpoint that speaks TLS. */
+const tlsExtras = {
+  /** Where the pass phrase of the private keys is: `env:NAME`, `file:PATH`. */
+  passphrase: optional({
+    read: passphrase,
+    pathAfter: 'file:',
+    meaning: (where: string) =>
+      where.startsWith('env:')
+        ? "variable of the daemon's environment with the pass phrase of the key"
+        : 'file with the pass phrase of the key',
+    placeholder: 'env\\:NAME',
+  }),
+  /** A peer that ends without close_notify is reset instead of ended, for its data may have been cut short. */
+  truncation: optional({
+    read: choice('reset'),
+    meaning: 'a peer that ends TLS without saying so (close_notify) makes a reset',
+    placeholder: 'reset',
+  }),
 };
 
 /** On server endpoints that listen on an address of the network. */
@@ -51,9 +79,51 @@ export const serverTlsExtras = {
   clientCA: optional({
     read: path,
     isPath: true,
-    meaning: 'clients must have a certificate of one of these authorities',
+    meaning: (_: string, { clientAuth }) =>
+      clientAuth === 'optional'
+        ? 'clients may have a certificate, of one of these authorities'
+        : 'clients must have a certificate of one of these authorities',
     placeholder: 'FILE',
   }),
+  /** Whether clients must have a certificate of `clientCA`; one of another authority is refused either way. */
+  clientAuth: optional({
+    read: choice('required', 'optional'),
+    meaning: (mode: 'required' | 'optional') =>
+      mode === 'optional'
+        ? 'a client without a certificate is served, one with a bad certificate refused'
+        : 'a client without a certificate is refused',
+    placeholder: 'optional',
+  }),
+  /** Lowest version of TLS. */
+  minTLS: optional({
+    read: choice('1.2', '1.3'),
+    meaning: (version: '1.2' | '1.3') => (version === '1.3' ? 'TLS 1.3 and no other version' : 'TLS 1.2 or later'),
+    placeholder: '1.3',
+  }),
+  /** Cipher suites, as OpenSSL names them. */
+  ciphers: optional({ read: ciphers, write: list, meaning: 'cipher suites to offer', placeholder: 'LIST' }),
+  /** Groups for the key exchange, as OpenSSL names them, most preferred first. */
+  groups: optional({
+    read: groups,
+    write: list,
+    meaning: 'groups for the key exchange, preferred first',
+    placeholder: 'LIST',
+  }),
+  /** File of the keys that seal session tickets: 80 bytes each, the newest first, as nginx and HAProxy have them. */
+  ticketKeys: optional({
+    read: path,
+    isPath: true,
+    meaning: 'file of the keys of session tickets, which other servers may share',
+    placeholder: 'FILE',
+  }),
+  /** Longest handshake of a client, in milliseconds. */
+  handshakeTimeout: optional({
+    read: duration,
+    write: formatDuration,
+    meaning: 'longest that the TLS handshake may take',
+    placeholder: 'DURATION',
+  }),
+  ...tlsExtras,
 };
 
 /** On server endpoints that terminate TLS and are not about names anyway. */
@@ -101,6 +171,7 @@ export const clientTlsExtras = {
   }),
   /** ALPN protocol names to offer, most preferred first. */
   alpn: optional({ read: alpn, write: list, meaning: 'protocols to offer, preferred first', placeholder: 'LIST' }),
+  ...tlsExtras,
 };
 
 /** What {@link serverExtras} make of an endpoint. */

@@ -10,6 +10,7 @@ import { fileError, listDirectory, type NamedFile, readCertificates, readText } 
 import { nodeTls } from './node-tls.ts';
 import { type Certificate, distinct, pemBlocks, privateKeyBlock, publicKeyId, readPrivateKey } from './pem.ts';
 import { checkDhParameters, checkIdentity } from './openssl.ts';
+import { openKey } from './passphrase.ts';
 import { printClient, printServer } from './print.ts';
 import { costAdvice, keyWarning, validityWarning } from './validity.ts';
 
@@ -42,11 +43,11 @@ export function readServerIdentity(
   endpoint: SslServer,
   { text = printServer(endpoint), warn, advise }: FileOptions = {},
 ): ServerIdentity {
-  const { privateKey, certKey, extraCertChain, dhParameters } = endpoint;
+  const { privateKey, certKey, extraCertChain, dhParameters, passphrase } = endpoint;
   const chain = extraCertChain === null ? [] : readChain({ parameter: 'extraCertChain', path: extraCertChain, text });
   const keyFile = { parameter: 'privateKey', path: privateKey, text };
   const certFile = certKey === privateKey ? keyFile : { parameter: 'certKey', path: certKey, text };
-  const identity: ServerIdentity = readIdentity({ keyFile, certFile, chain, warn, advise });
+  const identity: ServerIdentity = readIdentity({ keyFile, certFile, passphrase, chain, warn, advise });
   if (dhParameters !== null)
     identity.dhparam = readDhParameters({ parameter: 'dhParameters', path: dhParameters, text });
   const ca = readClientCA(endpoint, { text });
@@ -76,7 +77,7 @@ export function readClientIdentity(
   const certFile = { parameter, path, text };
   const keyFile =
     endpoint.privateKey === null ? certFile : { parameter: 'privateKey', path: endpoint.privateKey, text };
-  return readIdentity({ keyFile, certFile, chain: [], warn, advise });
+  return readIdentity({ keyFile, certFile, passphrase: endpoint.passphrase, chain: [], warn, advise });
 }
 
 /**
@@ -139,35 +140,32 @@ function readChain(file: NamedFile): Certificate[] {
 type IdentityFiles = {
   keyFile: NamedFile;
   certFile: NamedFile;
+  passphrase: string | undefined;
   chain: readonly Certificate[];
   warn: FileOptions['warn'];
   advise: FileOptions['advise'];
 };
 
-function readIdentity({ keyFile, certFile, chain, warn, advise }: IdentityFiles): Identity {
+function readIdentity({ keyFile, certFile, passphrase, chain, warn, advise }: IdentityFiles): Identity {
   const keyText = readText(keyFile);
   const isOneFile = resolve(keyFile.path) === resolve(certFile.path);
   const certText = isOneFile ? '' : readText(certFile);
   const text = `${certText}\n${keyText}`;
   // A leftover in the other file is no match for the key that was named.
-  const key = privateKeyBlock(keyText) ?? privateKeyBlock(certText);
-  if (key === undefined) throw fileError(keyFile, 'bad PEM: no private key in it');
-  if (key.isEncrypted) {
-    throw fileError(keyFile, 'the private key is encrypted', {
-      hint: 'give a key without a pass phrase; openssl pkey -in FILE -out NEWFILE makes one',
-    });
-  }
+  const found = privateKeyBlock(keyText) ?? privateKeyBlock(certText);
+  if (found === undefined) throw fileError(keyFile, 'bad PEM: no private key in it');
+  const key = found.isEncrypted ? openKey(keyFile, found.text, passphrase) : found.text;
   const certificates = readCertificates(certFile, text);
   const [leaf] = certificates;
   if (leaf === undefined) throw fileError(certFile, 'bad PEM: no certificate in it');
-  const keyId = keyIdOf(keyFile, key.text);
+  const keyId = keyIdOf(keyFile, key);
   if (publicKeyId(leaf.x509.publicKey) !== keyId) {
     const isElsewhere = certificates.some(({ x509 }) => publicKeyId(x509.publicKey) === keyId);
     const hint = isElsewhere ? 'the certificate of the key must be the first one in the file' : undefined;
     throw fileError(keyFile, `key does not match certificate ${quoted(resolve(certFile.path))}`, { hint });
   }
   const sent = distinct([...certificates, ...chain]);
-  const identity = { key: key.text, cert: joined(sent) };
+  const identity = { key, cert: joined(sent) };
   const problem = checkIdentity(identity);
   if (problem !== null) throw fileError(certFile, problem.reason, { hint: problem.hint });
   for (const warning of [...sent.map((each) => validityWarning(each)), keyWarning(leaf)]) {

@@ -53,11 +53,11 @@ function serverMeaning(endpoint: ServerEndpoint): object {
       return { ...rest, ...bindMeaning(endpoint), protocol: 'tcp' };
     }
     case 'ssl': {
-      const { sslmethod, ...rest } = endpoint;
+      const { sslmethod, ...rest } = tlsServerMeaning(endpoint);
       return { ...rest, ...bindMeaning(endpoint), versions: tlsVersions(sslmethod) };
     }
     case 'tls':
-      return { ...endpoint, ...bindMeaning(endpoint) };
+      return { ...tlsServerMeaning(endpoint), ...bindMeaning(endpoint) };
     case 'haproxy':
       return serverMeaning({ ...endpoint.endpoint, proxy: 'accept' });
     case 'unix':
@@ -66,6 +66,14 @@ function serverMeaning(endpoint: ServerEndpoint): object {
     case 'stdio':
       return endpoint;
   }
+}
+
+/** Without what says no more than what is so anyway. */
+function tlsServerMeaning<Endpoint extends SslServer | TlsServer>(endpoint: Endpoint): Endpoint {
+  const meaning = { ...endpoint };
+  if (meaning.clientAuth === 'required') delete meaning.clientAuth;
+  if (meaning.minTLS === '1.2') delete meaning.minTLS;
+  return meaning;
 }
 
 type Bind = { family: 4 | 6; interface: string; port: number };

@@ -79,6 +79,11 @@ function isDirectory(path: string): boolean {
  * end. Throws EndpointError that names parameter and file.
  */
 export function readText(file: NamedFile): string {
+  return readBytes(file).toString('utf8');
+}
+
+/** The same of a file that is no text. */
+export function readBytes(file: NamedFile): Buffer {
   try {
     // To open some of them is to do something already.
     mustBeFile(file, statSync(fsPath(resolve(file.path))));
@@ -96,7 +101,7 @@ export function readText(file: NamedFile): string {
   }
 }
 
-function readWhole(file: NamedFile, fd: number): string {
+function readWhole(file: NamedFile, fd: number): Buffer {
   const stats = fstatSync(fd);
   mustBeFile(file, stats);
   // Files of /proc have no size.
@@ -105,7 +110,7 @@ function readWhole(file: NamedFile, fd: number): string {
   for (let read = -1; read !== 0 && length < buffer.length; length += read)
     read = readSync(fd, buffer, length, buffer.length - length, null);
   if (length > maxFile) throw fileError(file, `larger than ${maxFile} bytes, which no file of keys or certificates is`);
-  return buffer.toString('utf8', 0, length);
+  return buffer.subarray(0, length);
 }
 
 function mustBeFile(file: NamedFile, stats: Stats): void {

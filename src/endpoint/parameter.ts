@@ -26,6 +26,8 @@ export type Parameter<T, D = never> = {
   note?: string;
   /** A path, relative to the working directory of whoever wrote it. */
   isPath?: true;
+  /** The same of what follows these characters, where the value begins with them. */
+  pathAfter?: string;
   /** A host or an address of one: an IPv6 address is written in brackets. */
   isAddress?: true;
   /** Explained also when it is no property. */
@@ -186,9 +188,11 @@ function shown({ write, isPath }: AnyParameter, value: unknown): string {
   return value === '' ? '""' : (write?.(value) ?? `${value}`);
 }
 
-/** Names of the parameters that are paths. */
-export function pathNames({ parameters }: AnyShape): string[] {
-  return rowsOf(parameters).flatMap(([name, { isPath }]) => (isPath ? [name] : []));
+/** Names of the parameters that are paths, with what stands before the path in them. */
+export function pathNames({ parameters }: AnyShape): [name: string, before: string][] {
+  return rowsOf(parameters).flatMap(([name, { isPath, pathAfter = isPath ? '' : undefined }]) =>
+    pathAfter === undefined ? [] : [[name, pathAfter] satisfies [string, string]],
+  );
 }
 
 /** `interface=ADDRESS (every IPv4 address), …`: parameters as help lists them, without those that are in `without`. */

@@ -4,8 +4,8 @@ import type { ClientEndpoint, ServerEndpoint } from './model.ts';
 import { pathNames } from './parameter.ts';
 import { serverShapes } from './server-shapes.ts';
 
-/** The parameters that are paths; no type has another parameter of such a name. */
-const paths: ReadonlySet<string> = new Set(
+/** The parameters that are paths, and what stands before the path; no type has another parameter of such a name. */
+const paths: ReadonlyMap<string, string> = new Map(
   [...Object.values(serverShapes), ...Object.values(clientShapes)].flatMap((shape) => pathNames(shape)),
 );
 
@@ -27,8 +27,10 @@ export function mapPaths<Endpoint extends ServerEndpoint | ClientEndpoint>(
 ): Endpoint {
   const changed = { ...endpoint };
   for (const [name, value] of Object.entries<unknown>(endpoint)) {
-    const isPath = paths.has(name) && typeof value === 'string' && !value.startsWith('\0');
-    if (isPath) Object.assign(changed, { [name]: change(value) });
+    const before = paths.get(name);
+    const isPath = typeof value === 'string' && before !== undefined && value.startsWith(before);
+    if (!isPath || value.startsWith('\0')) continue;
+    Object.assign(changed, { [name]: `${before}${change(value.slice(before.length))}` });
   }
   if ('endpoint' in endpoint && endpoint.endpoint !== null) {
     Object.assign(changed, { endpoint: mapPaths<ServerEndpoint | ClientEndpoint>(endpoint.endpoint, change) });

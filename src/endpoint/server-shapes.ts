@@ -14,7 +14,11 @@ import { tlsMethodNames, tlsVersions } from './versions.ts';
 export const defaultBacklog = 4096;
 
 const needsTls = 'it is an argument of the types that speak TLS, ssl and tls';
-const tlsOnly = { alpn: needsTls, sni: needsTls, clientCA: needsTls, privateKey: needsTls, certKey: needsTls };
+const tlsOnly = {
+  ...Object.fromEntries(Object.keys({ ...serverTlsExtras, ...serverNameExtras }).map((name) => [name, needsTls])),
+  privateKey: needsTls,
+  certKey: needsTls,
+};
 
 const portMeaning = (port: number) => (port === 0 ? 'the system chooses a free TCP port' : 'TCP port');
 const port = required({ read: values.serverPort, meaning: portMeaning, placeholder: 'PORT' });
@@ -111,8 +115,10 @@ const ssl = shapeOf({
     }),
     sslmethod: defaulted(null, {
       read: sslmethod,
-      meaning: (name) =>
-        tlsVersions(name).maxVersion === undefined ? 'TLS 1.2 or later' : 'TLS 1.2 and no other version',
+      meaning: (name, { minTLS }) => {
+        if (minTLS !== undefined && name === null) return 'minTLS says it';
+        return tlsVersions(name).maxVersion === undefined ? 'TLS 1.2 or later' : 'TLS 1.2 and no other version';
+      },
       placeholder: 'NAME',
     }),
     extraCertChain: defaulted(null, {

@@ -1,7 +1,17 @@
 import { readWithHint } from './address-hint.ts';
+import type { Arguments } from './arguments.ts';
 import { readDescription, unknownType } from './description.ts';
 import type { Description } from './description.ts';
-import type { BindableServer, HaproxyServer, ServerEndpoint, StdioServer, SystemdServer, UnixServer } from './model.ts';
+import type {
+  BindableServer,
+  HaproxyServer,
+  ServerEndpoint,
+  SslServer,
+  StdioServer,
+  SystemdServer,
+  TlsServer,
+  UnixServer,
+} from './model.ts';
 import { asServer, hintForHost } from './other-side.ts';
 import { argumentsOf, readParameters } from './parameter.ts';
 import { serverShapes } from './server-shapes.ts';
@@ -9,6 +19,7 @@ import { expandShort } from './short.ts';
 import { errorAt, pieceOf, textOf } from './text.ts';
 import type { Piece } from './text.ts';
 import { abstractName } from './values.ts';
+import { tlsVersions } from './versions.ts';
 
 /**
  * What a server endpoint string says. Nothing is read, resolved or opened for it.
@@ -30,10 +41,11 @@ function readServer(source: Piece): ServerEndpoint {
   if (description.kind === 'stdio') return readStdio(description);
   if (description.kind === 'haproxy') return readHaproxy(description);
   const endpoint = readBindable(description);
-  if (endpoint.proxyFrom !== undefined && endpoint.proxy === undefined) {
+  const aboutHeaders = (['proxyFrom', 'headerTimeout'] as const).find((name) => endpoint[name] !== undefined);
+  if (aboutHeaders !== undefined && endpoint.proxy === undefined) {
     throw errorAt(
       description.type,
-      'proxyFrom is about PROXY headers, and none is expected here',
+      `${aboutHeaders} is about PROXY headers, and none is expected here`,
       'add proxy=accept, or put haproxy: before it',
     );
   }
@@ -47,10 +59,20 @@ function readBindable(description: Description): BindableServer {
       return { type: 'tcp', ...readParameters(tcp, argumentsOf(tcp, description)) };
     case 'tcp6':
       return { type: 'tcp6', ...readParameters(tcp6, argumentsOf(tcp6, description)) };
-    case 'ssl':
-      return { type: 'ssl', ...readParameters(ssl, argumentsOf(ssl, description)) };
-    case 'tls':
-      return { type: 'tls', ...readParameters(tls, argumentsOf(tls, description)) };
+    case 'ssl': {
+      const args = argumentsOf(ssl, description);
+      const endpoint: SslServer = { type: 'ssl', ...readParameters(ssl, args) };
+      if (endpoint.minTLS === '1.3' && tlsVersions(endpoint.sslmethod).maxVersion !== undefined)
+        throw args.conflict('minTLS', `minTLS=1.3 and sslmethod=${endpoint.sslmethod} leave no version of TLS`);
+      mustHaveAuthority(endpoint, args);
+      return endpoint;
+    }
+    case 'tls': {
+      const args = argumentsOf(tls, description);
+      const endpoint: TlsServer = { type: 'tls', ...readParameters(tls, args) };
+      mustHaveAuthority(endpoint, args);
+      return endpoint;
+    }
     case 'unix':
       return readUnix(description);
     case 'systemd':
@@ -60,6 +82,15 @@ function readBindable(description: Description): BindableServer {
     default:
       throw unknownType(description, 'the server types are tcp, tcp6, ssl, tls, unix, systemd, fd, stdio and haproxy');
   }
+}
+
+function mustHaveAuthority({ clientAuth, clientCA }: SslServer | TlsServer, args: Arguments<string>): void {
+  if (clientAuth !== undefined && clientCA === undefined)
+    throw args.conflict(
+      'clientAuth',
+      'missing argument: clientCA, which says whose certificates are taken',
+      'add clientCA=FILE',
+    );
 }
 
 function readUnix(description: Description): UnixServer {

@@ -1,5 +1,5 @@
 /** TLS versions as node:tls takes them. */
-export type TlsVersions = { minVersion: 'TLSv1.2'; maxVersion?: 'TLSv1.2' };
+export type TlsVersions = { minVersion: 'TLSv1.2' | 'TLSv1.3'; maxVersion?: 'TLSv1.2' };
 
 const negotiate: TlsVersions = { minVersion: 'TLSv1.2' };
 
@@ -19,13 +19,14 @@ const methods = new Map<string, TlsVersions>([
 /** Twisted's names for TLS versions, as `sslmethod` takes them. */
 export const tlsMethodNames: readonly string[] = [...methods.keys()];
 
-/** The versions to offer for an `sslmethod`: TLS 1.2 and later, or exactly 1.2. */
-export function tlsVersions(sslmethod: string | null): TlsVersions {
-  return methods.get(sslmethod ?? 'TLS_METHOD') ?? negotiate;
+/** The versions to offer for an `sslmethod`: TLS 1.2 and later, or exactly 1.2. `minTLS` may raise the lowest. */
+export function tlsVersions(sslmethod: string | null, minTLS?: '1.2' | '1.3'): TlsVersions {
+  const versions = methods.get(sslmethod ?? 'TLS_METHOD') ?? negotiate;
+  return minTLS === '1.3' ? { ...versions, minVersion: 'TLSv1.3' } : versions;
 }
 
 /** Forward secrecy and authenticated encryption; without CBC (Lucky 13), CCM and ARIA, which few clients have and none prefers. */
-const ciphers: readonly string[] = [
+export const defaultCiphers: readonly string[] = [
   'TLS_AES_256_GCM_SHA384',
   'TLS_CHACHA20_POLY1305_SHA256',
   'TLS_AES_128_GCM_SHA256',
@@ -44,8 +45,33 @@ const ciphers: readonly string[] = [
 /** OpenSSL's SSL_OP_NO_RENEGOTIATION: a client that shakes hands again and again costs the server more than itself (TLS 1.3 has none). */
 const noRenegotiation = 2 ** 30;
 
-/** What servers offer, as node:tls takes it. */
-export const serverDefaults: { ciphers: string; secureOptions: number } = {
-  ciphers: ciphers.join(':'),
-  secureOptions: noRenegotiation,
-};
+/** What a server offers, as node:tls takes it. */
+export type Offer = { ciphers: string; ecdhCurve?: string; secureOptions: number };
+
+/**
+ * What a server offers. The suites of TLS 1.2 and those of TLS 1.3 are two lists: one of which `ciphers` names
+ * none stays as it is by default.
+ */
+export function serverOffer({
+  ciphers = [],
+  groups,
+}: { ciphers?: readonly string[] | undefined; groups?: readonly string[] | undefined } = {}): Offer {
+  const [modern, older] = [true, false].map((isModern) => {
+    const given = ciphers.filter((name) => isTls13(name) === isModern);
+    return given.length > 0 ? given : defaultCiphers.filter((name) => isTls13(name) === isModern);
+  }) as [string[], string[]];
+  // An expression such as HIGH may hold suites that leave out who the server is, or the encryption.
+  const safe = ciphers.length === 0 ? [] : ['!aNULL', '!eNULL'];
+  return {
+    ciphers: [...modern, ...older, ...safe].join(':'),
+    secureOptions: noRenegotiation,
+    ...(groups === undefined ? {} : { ecdhCurve: groups.join(':') }),
+  };
+}
+
+/** What servers offer that are told nothing else. */
+export const serverDefaults: Offer = serverOffer();
+
+function isTls13(cipher: string): boolean {
+  return cipher.startsWith('TLS_');
+}

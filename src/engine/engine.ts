@@ -180,8 +180,8 @@ export type ConnectionEnd = {
   /** From there until its destination was connected; null when it was not. */
   connectMs: number | null;
   durationMs: number;
-  /** Of a client that speaks TLS: the version, and the name that it asked for. */
-  tls: { version: string; name: string | null } | null;
+  /** Of a client that speaks TLS: the version, the name that it asked for, and whose its verified certificate is, if it has one. */
+  tls: { version: string; name: string | null; client?: string } | null;
   /** Which process of the daemon accepted it, where that was another one; null: this one. */
   generation: number | null;
 };

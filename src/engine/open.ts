@@ -5,6 +5,7 @@ import type { Engine, EngineName } from './engine.ts';
 import { openNativeEngine } from './native/engine.ts';
 import { Names } from './lookup.ts';
 import { openPortableEngine } from './portable/engine.ts';
+import { TicketRing } from './ticket-ring.ts';
 
 /** `auto`: native where it can run. */
 export type WantedEngine = EngineName | 'auto';
@@ -16,6 +17,8 @@ export type EngineChoice = {
   threads: number | null;
   /** Looks names up, for whichever engine it is. Default: one of its own. */
   names?: Names;
+  /** Seals the session tickets of TLS. Default: one of its own. */
+  tickets?: TicketRing;
   /** The native engine failed; the portable one, inside it, accepts from now on. */
   onFailure: (error: Error) => void;
 };
@@ -31,15 +34,22 @@ export type OpenedEngine = {
 const MAX_THREADS = 8;
 
 /** Open the engine that is wanted. Throws GraceError when it is `native` and that cannot run. */
-export function openEngine({ wanted, threads, names = new Names(), onFailure }: EngineChoice): OpenedEngine {
-  if (wanted === 'portable') return { engine: openPortableEngine({ names }), reason: () => '--engine portable' };
+export function openEngine({
+  wanted,
+  threads,
+  names = new Names(),
+  tickets = new TicketRing(),
+  onFailure,
+}: EngineChoice): OpenedEngine {
+  if (wanted === 'portable')
+    return { engine: openPortableEngine({ names, tickets }), reason: () => '--engine portable' };
   const count = threads ?? defaultThreads();
   let failure: Error | null = null;
   try {
     const engine = openNativeEngine({
       threads: count,
       names,
-      portable: openPortableEngine({ names }),
+      portable: openPortableEngine({ names, tickets }),
       onFailure(error) {
         failure = error;
         onFailure(error);
@@ -54,7 +64,7 @@ export function openEngine({ wanted, threads, names = new Names(), onFailure }: 
         cause: error,
       });
     return {
-      engine: openPortableEngine({ names }),
+      engine: openPortableEngine({ names, tickets }),
       reason: () => `the native one cannot run here: ${errorMessage(error)}`,
     };
   }

@@ -26,6 +26,10 @@ export const HANDSHAKE_TIMEOUT_MS = 10_000;
 export const PROXY_HEADER_TIMEOUT_MS = 3000;
 /** Handshakes of a listener at once; one more ends the oldest. */
 export const MAX_HANDSHAKES = 1000;
+/** Time in which a TLS session can be resumed, in seconds. */
+export const TICKET_LIFETIME_S = 43_200;
+/** The keys that seal session tickets are new after so long, in milliseconds; those before are taken for as long again. */
+export const TICKET_ROTATION_MS: number = TICKET_LIFETIME_S * 1000;
 /** An answer to a lookup is used for so long, in milliseconds, for others who ask for the same name. */
 export const NAME_FRESH_MS = 1000;
 

@@ -15,7 +15,17 @@ export type ProxyEnd = { host: string; port: number };
  * What the header tells: from where a client came and where it was accepted. `unknown`: it came over a Unix
  * socket. `local`: there is no client, grace itself wants to see how the destination is.
  */
-export type ProxySubject = { client: ProxyEnd; accepted: ProxyEnd } | 'unknown' | 'local';
+export type ProxySubject = { client: ProxyEnd; accepted: ProxyEnd; tls?: TlsFacts } | 'unknown' | 'local';
+
+/** What a client of TLS that was asked for a certificate has shown of itself. */
+export type TlsFacts = {
+  /** As in `TLSv1.3`. */
+  version: string;
+  /** The common name of its certificate, which has been verified; null for a client without one. */
+  clientName: string | null;
+  /** The session was begun earlier, and with it the certificate shown. */
+  isResumed: boolean;
+};
 
 /** `\r\n\r\n\0\r\nQUIT\n`, section 2.2. */
 const SIGNATURE = [0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a];
@@ -26,8 +36,10 @@ const FAMILIES = { unspecified: 0x00, inet: 0x11, inet6: 0x21 };
 
 /** The bytes that go before all others. */
 export function proxyHeader(version: ProxyVersion, subject: ProxySubject): Uint8Array<ArrayBuffer> {
-  const ends = typeof subject === 'string' ? null : oneFamily(subject.client, subject.accepted);
-  return version === 'v1' ? text(ends) : binary(ends, subject === 'local' ? COMMANDS.local : COMMANDS.proxy);
+  if (typeof subject === 'string')
+    return version === 'v1' ? text(null) : binary(null, { command: subject === 'local' ? 'local' : 'proxy' });
+  const ends = oneFamily(subject.client, subject.accepted);
+  return version === 'v1' ? text(ends) : binary(ends, { command: 'proxy', tls: subject.tls });
 }
 
 type Ends = { family: 'inet' | 'inet6'; client: ProxyEnd; accepted: ProxyEnd };
@@ -41,7 +53,11 @@ function text(ends: Ends | null): Uint8Array<ArrayBuffer> {
   );
 }
 
-function binary(ends: Ends | null, command: number): Uint8Array<ArrayBuffer> {
+function binary(
+  ends: Ends | null,
+  { command: word, tls }: { command: keyof typeof COMMANDS; tls?: TlsFacts | undefined },
+): Uint8Array<ArrayBuffer> {
+  const command = COMMANDS[word];
   if (ends === null) return Uint8Array.from([...SIGNATURE, command, FAMILIES.unspecified, 0, 0]);
   const { family, client, accepted } = ends;
   const body = [
@@ -49,8 +65,29 @@ function binary(ends: Ends | null, command: number): Uint8Array<ArrayBuffer> {
     ...addressBytes(family, accepted),
     ...portBytes(client),
     ...portBytes(accepted),
+    ...(tls === undefined ? [] : tlsBytes(tls)),
   ];
-  return Uint8Array.from([...SIGNATURE, command, FAMILIES[family], 0, body.length, ...body]);
+  return Uint8Array.from([...SIGNATURE, command, FAMILIES[family], body.length >> 8, body.length & 255, ...body]);
+}
+
+/** PP2_TYPE_SSL of section 2.2.5: which bits say what of the client, a zero for a certificate that was verified, version and name. */
+function tlsBytes({ version, clientName, isResumed }: TlsFacts): number[] {
+  const hasCertificate = clientName !== null;
+  const bits = 0x01 | (hasCertificate ? 0x04 : 0) | (hasCertificate && !isResumed ? 0x02 : 0);
+  return typeLengthValue(0x20, [
+    bits,
+    0,
+    0,
+    0,
+    hasCertificate ? 0 : 1,
+    ...typeLengthValue(0x21, new TextEncoder().encode(version)),
+    ...(clientName === null ? [] : typeLengthValue(0x22, new TextEncoder().encode(clientName))),
+  ]);
+}
+
+function typeLengthValue(type: number, value: Iterable<number>): number[] {
+  const bytes = [...value];
+  return [type, bytes.length >> 8, bytes.length & 255, ...bytes];
 }
 
 function addressBytes(family: Ends['family'], { host, port }: ProxyEnd): Uint8Array {

@@ -53,3 +53,8 @@ export const PLAIN_HTTP_ANSWER: string = [
   '',
   'This port speaks HTTPS, not HTTP.\n',
 ].join('\r\n');
+
+/** A peer of TLS that ended the connection under it, where the endpoint says that this is no end. */
+export function describeTruncation(isClient: boolean): string {
+  return `${isClient ? 'the client' : 'the destination'} ended TLS without saying so (truncation=reset)`;
+}

@@ -123,6 +123,8 @@ export function truncateTls(socket: TLSSocket): void {
 export type TlsBackend = AsyncDisposable & {
   readonly port: number;
   next(): Promise<TLSSocket>;
+  /** End the TCP connection under one of its sockets without a closing alert. */
+  truncate(socket: TLSSocket): void;
 };
 
 export async function openTlsBackend(options: tls.TlsOptions): Promise<TlsBackend> {
@@ -149,6 +151,9 @@ export async function openTlsBackend(options: tls.TlsOptions): Promise<TlsBacken
         if (socket) resolve(socket);
         else asking.push(resolve);
       }),
+    truncate({ remotePort }) {
+      for (const carrier of sockets) if (carrier.remotePort === remotePort) carrier.end();
+    },
     async [Symbol.asyncDispose]() {
       for (const socket of sockets) socket.destroy();
       server.close();

@@ -22,6 +22,7 @@ import { endpointForHttp } from './http-check.ts';
 import { slotsOf } from '../slots.ts';
 import { probe } from './probe.ts';
 import { headerReaderOf } from './proxied.ts';
+import { TicketRing } from '../ticket-ring.ts';
 import { openTerminator } from './terminate.ts';
 import type { Terminator, TerminatorOptions } from './terminate.ts';
 import { PortableUpstream } from './upstream.ts';
@@ -38,7 +39,12 @@ export type PortableEngineOptions = Partial<TerminatorOptions> &
 
 /** Open the engine. `close` it when its frontends are stopped and its connections gone. */
 export function openPortableEngine(options: PortableEngineOptions = {}): Engine {
-  const { handshakeTimeoutMs = HANDSHAKE_TIMEOUT_MS, handshakeLimit = MAX_HANDSHAKES, names = new Names() } = options;
+  const {
+    handshakeTimeoutMs = HANDSHAKE_TIMEOUT_MS,
+    handshakeLimit = MAX_HANDSHAKES,
+    names = new Names(),
+    tickets = new TicketRing(),
+  } = options;
   const descriptors = new Descriptors(options);
   const ids = new ConnectionIds();
   const shared = { descriptors, backoff: new AcceptBackoff(descriptors), peerMonitor: new PeerMonitor(options) };
@@ -47,7 +53,7 @@ export function openPortableEngine(options: PortableEngineOptions = {}): Engine 
     openUpstream: (endpoint) => new PortableUpstream(endpoint, openDialer(endpoint, names), ids),
     openFrontend({ listener, endpoint, upstream, observer, slots }) {
       const bindable = supportedServer(endpoint);
-      const terminator = terminatorOf(bindable, { handshakeTimeoutMs, handshakeLimit });
+      const terminator = terminatorOf(bindable, { handshakeTimeoutMs, handshakeLimit, tickets });
       return new PortableFrontend({
         listener,
         endpoint: bindable,

@@ -1,21 +1,51 @@
 /**
- * What TLS runs on: the socket itself, but on Deno a stream in front of it.
+ * What TLS runs on: the socket itself, but on Deno, and where a peer's end is to be told from one that was cut off,
+ * a stream in front of it.
  *
  * Deno 2.9 reads from the socket under a paused TLS socket without limit, may never deliver the rest
  * when it goes on, and takes a reset for an end. All three are mended by handing TLS what it gets: to
  * pause such a leg is to pause the socket under it, while the TLS socket flows.
  */
 import { Duplex } from 'node:stream';
+import type { Socket } from 'node:net';
 import type { Gate, Leg } from './leg.ts';
 
 /** Whether TLS needs a stream of its own to run on, and thus has no addresses. */
 export const HAS_GATES: boolean = 'Deno' in globalThis;
 
-/** The stream to run TLS on over a leg, and the gate of the TLS leg that this makes. */
-export function openGate(leg: Leg): { stream: Duplex; gate: Gate | null } {
-  if (!HAS_GATES) return { stream: leg.socket, gate: null };
+/**
+ * The stream to run TLS on over a leg, and the gate of the TLS leg that this makes. `seesTruncation`: the gate tells
+ * an end of TLS from one of the socket alone, which neither runtime does; bytes take a way round for it.
+ */
+export function openGate(
+  leg: Leg,
+  { seesTruncation = false }: { seesTruncation?: boolean } = {},
+): { stream: Duplex; gate: Gate | null } {
+  if (!HAS_GATES && !seesTruncation) return { stream: leg.socket, gate: null };
   const stream = new GatedStream(leg);
-  return { stream, gate: { pause: () => pauseLeg(leg), resume: () => resumeLeg(leg) } };
+  const flow = { pause: () => pauseLeg(leg), resume: () => resumeLeg(leg) };
+  if (!seesTruncation) return { stream, gate: flow };
+  let isTruncated = false;
+  return {
+    stream,
+    gate: {
+      ...flow,
+      carries(socket) {
+        const look = () => void (isTruncated = !hasEnded(socket));
+        // Before TLS hears of it, and after it has seen every byte before it: then it knows of the alert, if there was one.
+        if (stream.readableEnded) look();
+        else stream.prependOnceListener('end', look);
+      },
+      get isTruncated() {
+        return isTruncated;
+      },
+    },
+  };
+}
+
+/** Whether nothing comes after what is there to be read; `readableEnded` says so only when that has been read. */
+function hasEnded(socket: Socket): boolean {
+  return (socket as Socket & { _readableState?: { ended?: boolean } })._readableState?.ended === true;
 }
 
 /** Stop reading from a leg. */

@@ -1,9 +1,17 @@
 import type { Socket } from 'node:net';
 import { unmapIPv4 } from '../../sys/sockaddr.ts';
 import { KEEP_ALIVE } from '../policy.ts';
+import type { TlsFacts } from '../proxy-header.ts';
 
 /** Stops and goes on with the reading of a leg, in place of its socket; see gate.ts. */
-export type Gate = { pause(): void; resume(): void };
+export type Gate = {
+  pause(): void;
+  resume(): void;
+  /** The TLS socket that runs on it, whose end is compared with that of the socket under it. */
+  carries?(socket: Socket): void;
+  /** Whether the peer ended without the closing alert of TLS; known when the TLS socket has ended. */
+  readonly isTruncated?: boolean;
+};
 
 /** One side of a connection: the client's or the upstream's. */
 export type Leg = {
@@ -14,6 +22,8 @@ export type Leg = {
   readonly isTcp: boolean;
   /** Pauses the reading in place of the socket, where there is one. */
   readonly gate: Gate | null;
+  /** Of a client that speaks TLS and was asked for a certificate. */
+  readonly tls?: TlsFacts;
 };
 
 /** Keep-alive of a TCP socket; what is not said here is as in policy.ts. */

@@ -30,7 +30,8 @@ export function openTlsClient(endpoint: SslClient | TlsClient): TlsClientStart {
     rejectUnauthorized: endpoint.insecure !== true,
     ...(endpoint.alpn === undefined ? {} : { ALPNProtocols: [...endpoint.alpn] }),
   };
-  return (inner, signal) => startTls(inner, { options, checked, signal });
+  const seesTruncation = endpoint.truncation !== undefined;
+  return (inner, signal) => startTls(inner, { options, checked, seesTruncation, signal });
 }
 
 /** Never the runtime's own choice, to which `NODE_EXTRA_CA_CERTS` adds. */
@@ -41,11 +42,17 @@ function trustOf(endpoint: SslClient | TlsClient): { ca?: string[] } {
 
 function startTls(
   inner: Leg,
-  { options, checked, signal }: { options: ConnectionOptions; checked: string; signal: AbortSignal },
+  {
+    options,
+    checked,
+    seesTruncation,
+    signal,
+  }: { options: ConnectionOptions; checked: string; seesTruncation: boolean; signal: AbortSignal },
 ): Promise<Leg> {
   return new Promise((resolve, reject) => {
-    const { stream, gate } = openGate(inner);
+    const { stream, gate } = openGate(inner, { seesTruncation });
     const socket = nodeTls().connect({ ...options, socket: stream });
+    gate?.carries?.(socket);
     const settle = () => {
       signal.removeEventListener('abort', abort);
       socket.off('error', fail).off('close', close);

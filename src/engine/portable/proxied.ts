@@ -24,7 +24,7 @@ export function headerReaderOf(endpoint: ServerEndpoint): HeaderReader | null {
         `a client at ${client.remoteAddress ?? 'a Unix socket'} may not send a PROXY header (proxyFrom)`,
         { code: 'ERR_GRACE_PROXY' },
       );
-    return await readHeader(client, signal);
+    return await readHeader(client, signal, inner.headerTimeout ?? PROXY_HEADER_TIMEOUT_MS);
   };
 }
 
@@ -45,8 +45,8 @@ function trustedBy({ proxyFrom }: BindableServer): ((client: Socket) => boolean)
   };
 }
 
-async function readHeader(client: Socket, signal: AbortSignal): Promise<ReadHeader['ends']> {
-  const late = AbortSignal.timeout(PROXY_HEADER_TIMEOUT_MS);
+async function readHeader(client: Socket, signal: AbortSignal, timeoutMs: number): Promise<ReadHeader['ends']> {
+  const late = AbortSignal.timeout(timeoutMs);
   let header: ReadHeader | null = null;
   let failure: unknown = null;
   const isEnough = (bytes: Buffer): boolean => {
@@ -64,7 +64,7 @@ async function readHeader(client: Socket, signal: AbortSignal): Promise<ReadHead
   const found = header as ReadHeader | null;
   if (found === null) {
     if (late.aborted)
-      throw new GraceError(`no PROXY header came within ${PROXY_HEADER_TIMEOUT_MS / 1000} s`, {
+      throw new GraceError(`no PROXY header came within ${timeoutMs / 1000} s`, {
         code: 'ERR_GRACE_PROXY',
       });
     throw null; // it went away

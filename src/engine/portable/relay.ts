@@ -2,7 +2,7 @@
 import { errorCode, GraceError } from '../../error.ts';
 import { LOOKS_PER_IDLE } from '../policy.ts';
 import type { ClosingReason } from '../closing-reason.ts';
-import { describeIdle, relayFailure } from '../words.ts';
+import { describeIdle, describeTruncation, relayFailure } from '../words.ts';
 import { pauseLeg, resumeLeg } from './gate.ts';
 import { closedLeg, closeLeg, destroyLeg, resetLeg } from './leg.ts';
 import type { Leg } from './leg.ts';
@@ -39,7 +39,8 @@ export type RelayOptions = {
  *
  * Returns why it ended, without an error for an orderly end, a reset by a peer, and the signal.
  *
- * An end of TLS without its closing alert counts as an end, as nearly every peer of TLS has it.
+ * An end of TLS without its closing alert counts as an end, as nearly every peer of TLS has it, unless the endpoint
+ * says that it is none (`truncation=reset`).
  */
 export async function relay(
   near: Leg,
@@ -90,6 +91,15 @@ export async function relay(
       why ??= reset;
       if (leg.socket.readableEnded) destroyLeg(leg);
       else leg.socket.once('end', () => destroyLeg(leg));
+    });
+    // Before the pump hears of the end, which it is not to pass on.
+    leg.socket.once('end', () => {
+      if (!leg.gate?.isTruncated || isClosing) return;
+      trouble ??= new GraceError(describeTruncation(leg === near));
+      why ??= reset;
+      cutOff.add(leg);
+      failed.add(leg);
+      destroyLeg(leg);
     });
   };
   const abort = () => close(null, signal.reason instanceof EndedHere ? signal.reason.why : 'client-gone');

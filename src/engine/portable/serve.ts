@@ -79,6 +79,7 @@ export async function serveClient(
       });
       tls = tlsOf(near);
       upstream.row.countHandshake('client', handshakeOutcome(tls?.version));
+      if (near.tls && typeof subject !== 'string') subject = { ...subject, tls: near.tls };
     }
     stage = 'dial';
     const dialedMs = performance.now();
@@ -135,12 +136,13 @@ function whyUnserved(stage: ConnectionEnd['stage'], reason: unknown): ClosingRea
   return errorCode(reason) === 'ERR_GRACE_PROXY' ? 'proxy-refused' : 'handshake-failed';
 }
 
-function tlsOf({ socket }: Leg): ConnectionEnd['tls'] {
+function tlsOf({ socket, tls }: Leg): ConnectionEnd['tls'] {
   if (!('getProtocol' in socket)) return null;
   const { servername } = socket as TLSSocket;
   return {
     version: (socket as TLSSocket).getProtocol?.() ?? 'unknown',
     name: typeof servername === 'string' && servername !== '' ? servername : null,
+    ...(tls?.clientName ? { client: tls.clientName } : {}),
   };
 }
 

@@ -1,21 +1,21 @@
 /** TLS towards clients: certificates by name, handshakes that strangers cannot hold us with. The mirror image of originate.ts. */
+import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Socket } from 'node:net';
-import type { SecureContext, Server, TlsOptions, TLSSocket } from 'node:tls';
-import { chooseIdentities, defaultIdentities, readServerDirectory } from '../../endpoint/directory.ts';
-import type { NamedIdentity } from '../../endpoint/directory.ts';
-import { readClientCA, readServerIdentity } from '../../endpoint/files.ts';
-import type { ServerIdentity } from '../../endpoint/files.ts';
+import type { Server, TlsOptions, TLSSocket } from 'node:tls';
 import type { SslServer, TlsServer } from '../../endpoint/model.ts';
 import { nodeTls } from '../../endpoint/node-tls.ts';
-import { serverDefaults, tlsVersions } from '../../endpoint/versions.ts';
 import { errorCode, GraceError } from '../../error.ts';
 import { KEY_TYPES, readClientHello, usableKeyTypes } from './client-hello.ts';
 import { HAS_GATES, openGate } from './gate.ts';
 import { destroyLeg, ignoreError, resetLeg } from './leg.ts';
 import type { Leg } from './leg.ts';
+import type { TlsFacts } from '../proxy-header.ts';
 import { shortened } from './originate.ts';
 import { peek } from './peek.ts';
 import { PLAIN_HTTP_ANSWER } from '../words.ts';
+import { sealTickets } from './seal-tickets.ts';
+import { readServer } from './server-files.ts';
+import type { TicketRing } from '../ticket-ring.ts';
 
 /** Limits of handshakes. */
 export type TerminatorOptions = {
@@ -23,6 +23,8 @@ export type TerminatorOptions = {
   handshakeTimeoutMs: number;
   /** Most handshakes at once; one more ends the oldest. */
   handshakeLimit: number;
+  /** What seals session tickets where an endpoint has no keys of its own. */
+  tickets: TicketRing;
 };
 
 /** Makes accepted clients TLS ones. */
@@ -47,17 +49,25 @@ type Handshake = {
 /** Read the certificates of an endpoint. Throws GraceError when one is missing or unusable. */
 export function openTerminator(
   endpoint: SslServer | TlsServer,
-  { handshakeTimeoutMs, handshakeLimit }: TerminatorOptions,
+  { handshakeTimeoutMs, handshakeLimit, tickets }: TerminatorOptions,
 ): Terminator {
   /** Handshakes under way by the client's address, oldest first. */
   const pending = new Map<string, Handshake>();
 
+  const timeoutMs = endpoint.handshakeTimeout ?? handshakeTimeoutMs;
+  const seesTruncation = endpoint.truncation !== undefined;
+  /** Behind a gate of Node's a TLS socket has no address to be found by; what is called from it knows whose it is. */
+  const begun = new AsyncLocalStorage<Handshake>();
+  const find = (socket: TLSSocket) => begun.getStore() ?? pending.get(addressKey(socket));
+
   const openServer = (options: TlsOptions, handshakeOf: (socket: TLSSocket) => Handshake | undefined) => {
-    const server = nodeTls().createServer({ ...options, handshakeTimeout: handshakeTimeoutMs });
+    const server = nodeTls().createServer({ ...options, handshakeTimeout: timeoutMs });
     server.on('secureConnection', (socket) => {
       socket.on('error', ignoreError);
       const handshake = handshakeOf(socket);
-      if (handshake) handshake.done(socket);
+      const stranger = endpoint.clientAuth === 'optional' ? distrusted(socket) : null;
+      if (handshake && stranger) handshake.fail(stranger);
+      else if (handshake) handshake.done(socket);
       // Its address cannot be had any more: it was reset just now. See destroyLeg for why not at once.
       else setImmediate(() => socket.destroy());
     });
@@ -71,13 +81,16 @@ export function openTerminator(
   };
 
   const open = () => {
-    const { isMixed, optionsFor } = readServer(endpoint);
+    const { isMixed, optionsFor, ticketKeys } = readServer(endpoint);
     const shared = new Map<string, Server>();
     const serverFor = (handshake: Handshake, usable: readonly string[]) => {
       // Behind a gate a socket has no address to be found by; there each handshake has a server of its own.
       if (HAS_GATES) return openServer(optionsFor(usable), () => handshake);
       const key = usable.join();
-      const server = shared.get(key) ?? openServer(optionsFor(usable), (socket) => pending.get(addressKey(socket)));
+      const known = shared.get(key);
+      if (known) return known;
+      const server = openServer(optionsFor(usable), find);
+      sealTickets(server, () => ticketKeys ?? tickets.keys);
       shared.set(key, server);
       return server;
     };
@@ -121,23 +134,28 @@ export function openTerminator(
           settle();
           // Whatever comes from now on waits for the relay.
           gateOf?.pause();
-          resolve({ ...client, socket, gate: gateOf });
+          gateOf?.carries?.(socket);
+          const facts = endpoint.clientCA === undefined || HAS_GATES ? {} : { tls: factsOf(socket) };
+          resolve({ ...client, socket, gate: gateOf, ...facts });
         };
         const handshake: Handshake = { client, fail, refuse, done };
         pending.set(key, handshake);
         client.carrier.once('close', close);
         signal.addEventListener('abort', abort);
         const begin = (usable: readonly string[]) => {
-          const { stream, gate } = openGate(client);
+          const { stream, gate } = openGate(client, { seesTruncation });
           gateOf = gate;
-          serverFor(handshake, usable).emit('connection', stream);
+          const server = serverFor(handshake, usable);
+          const start = () => void server.emit('connection', stream);
+          if (stream === client.socket) start();
+          else begun.run(handshake, start);
         };
         const { isMixed, serverFor } = current;
         // Reset before it was accepted: it has no address to be found by.
         if (client.carrier.remoteAddress === undefined) return fail(null);
         if (signal.aborted) return abort();
         if (!isMixed) return begin(KEY_TYPES);
-        const over = AbortSignal.any([signal, AbortSignal.timeout(handshakeTimeoutMs)]);
+        const over = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
         void keysOf(client.socket, over).then((usable) => {
           if (pending.get(key) !== handshake || client.carrier.destroyed) return; // it has been ended
           if (over.aborted && !signal.aborted) fail(new GraceError('TLS handshake timeout'));
@@ -172,6 +190,28 @@ function destroyedOne(pending: ReadonlyMap<string, Handshake>): Handshake | unde
   return [...pending.values()].find(({ client }) => client.carrier.destroyed);
 }
 
+/** Why a client is refused that need not have a certificate and has one that is not trusted; null when it is not. */
+function distrusted(socket: TLSSocket): Error | null {
+  if (socket.authorized || nameOf(socket) === undefined) return null;
+  return new GraceError(
+    `TLS handshake failed: the client's certificate is not trusted (${String(socket.authorizationError)})`,
+  );
+}
+
+function factsOf(socket: TLSSocket): TlsFacts {
+  return {
+    version: socket.getProtocol() ?? '',
+    clientName: socket.authorized ? (nameOf(socket) ?? null) : null,
+    isResumed: socket.isSessionReused(),
+  };
+}
+
+/** The common name of the peer's certificate, empty when it has none; undefined without a certificate. */
+function nameOf(socket: TLSSocket): string | undefined {
+  const { subject } = socket.getPeerCertificate() as { subject?: { CN?: string | string[] } };
+  return subject === undefined ? undefined : [subject.CN ?? ''].flat().join(', ');
+}
+
 function handshakeError(error: Error, socket: TLSSocket): Error | null {
   // What the check of a client certificate found is kept apart from the error that it leads to.
   const { authorizationError } = socket;
@@ -183,75 +223,4 @@ function handshakeError(error: Error, socket: TLSSocket): Error | null {
   const code = errorCode(error);
   if (code === 'ECONNRESET' || code === 'EPIPE') return null;
   return new GraceError(`TLS handshake failed: ${shortened(error)}`, { cause: error });
-}
-
-type ServerFiles = {
-  /** Some name has certificates of several kinds of keys. */
-  isMixed: boolean;
-  /** For a client that can use these kinds of keys. */
-  optionsFor: (usable: readonly string[]) => TlsOptions;
-};
-
-/**
- * What a listener needs of its files. Of a context that is chosen by name, node:tls presents one certificate
- * whatever the client can use: where a name has several, the choice is made here, by what the client says first.
- */
-function readServer(endpoint: SslServer | TlsServer): ServerFiles {
-  const ca = readClientCA(endpoint);
-  const common = {
-    ...serverDefaults,
-    ...(endpoint.type === 'ssl' ? tlsVersions(endpoint.sslmethod) : tlsVersions(null)),
-    ...(ca === null ? {} : { ca }),
-  };
-  const named = readNamed(endpoint);
-  const own: ServerIdentity | undefined = endpoint.type === 'ssl' ? readServerIdentity(endpoint) : undefined;
-  const contexts = new Map<string, SecureContext>();
-  const contextFor = (identities: readonly NamedIdentity[], usable: readonly string[]) => {
-    const identity = bestOf(identities, usable)!;
-    const key = String(named.indexOf(identity));
-    const context =
-      contexts.get(key) ?? nodeTls().createSecureContext({ ...common, key: identity.key, cert: identity.cert });
-    contexts.set(key, context);
-    return context;
-  };
-  const choose = (name: string, usable: readonly string[]) => {
-    const chosen = chooseIdentities(named, name);
-    if (chosen.length > 0) return contextFor(chosen, usable);
-    return endpoint.type === 'tls' ? contextFor(defaultIdentities(named), usable) : undefined;
-  };
-  const optionsFor = (usable: readonly string[]): TlsOptions => ({
-    ...common,
-    ...pairsOf(own === undefined ? defaultIdentities(named) : [own]),
-    ...(own?.dhparam === undefined ? {} : { dhparam: own.dhparam }),
-    ...(named.length === 0 ? {} : { SNICallback: (name, done) => done(null, choose(name, usable)) }),
-    ...(endpoint.alpn === undefined ? {} : { ALPNProtocols: [...endpoint.alpn] }),
-    requestCert: ca !== null,
-    rejectUnauthorized: ca !== null,
-  });
-  const names = new Set(named.flatMap((each) => each.names));
-  return { isMixed: [...names].some((name) => chooseIdentities(named, name).length > 1), optionsFor };
-}
-
-/** The one whose key is the cheapest that the client can use; the first when it can use none, and is told so. */
-function bestOf(identities: readonly NamedIdentity[], usable: readonly string[]): NamedIdentity | undefined {
-  for (const type of usable) {
-    const found = identities.find(({ keyType }) => keyType === type);
-    if (found) return found;
-  }
-  return identities[0];
-}
-
-/** One of each kind of key, of which OpenSSL takes what the client can use. Deno knows only one. */
-function pairsOf(identities: readonly ServerIdentity[]): { key: string | string[]; cert: string | string[] } | object {
-  const [first] = identities;
-  if (first === undefined) return {};
-  if (identities.length === 1 || HAS_GATES) return { key: first.key, cert: first.cert };
-  return { key: identities.map(({ key }) => key), cert: identities.map(({ cert }) => cert) };
-}
-
-function readNamed(endpoint: SslServer | TlsServer): NamedIdentity[] {
-  const named = endpoint.type === 'tls' ? readServerDirectory(endpoint) : [];
-  return endpoint.sni === undefined
-    ? named
-    : [...named, ...readServerDirectory({ path: endpoint.sni }, { parameter: 'sni' })];
 }

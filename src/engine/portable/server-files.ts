@@ -1,0 +1,122 @@
+/** What a TLS listener presents and asks for, made of its files: whole again at every reload. */
+import { createHash } from 'node:crypto';
+import type { SecureContext, TlsOptions } from 'node:tls';
+import { chooseIdentities, defaultIdentities, readServerDirectory } from '../../endpoint/directory.ts';
+import type { NamedIdentity } from '../../endpoint/directory.ts';
+import { readClientCA, readServerIdentity } from '../../endpoint/files.ts';
+import type { ServerIdentity } from '../../endpoint/files.ts';
+import { listenKey } from '../../endpoint/identity.ts';
+import type { SslServer, TlsServer } from '../../endpoint/model.ts';
+import { nodeTls } from '../../endpoint/node-tls.ts';
+import { readTicketKeys } from '../../endpoint/ticket-keys.ts';
+import { serverOffer, tlsVersions } from '../../endpoint/versions.ts';
+import { GraceError } from '../../error.ts';
+import { TICKET_LIFETIME_S } from '../policy.ts';
+import { HAS_GATES } from './gate.ts';
+
+/** What a listener needs of its files. */
+export type ServerFiles = {
+  /** Some name has certificates of several kinds of keys. */
+  isMixed: boolean;
+  /** For a client that can use these kinds of keys. */
+  optionsFor: (usable: readonly string[]) => TlsOptions;
+  /** What seals session tickets here, the newest first; null: what seals those of every listener. */
+  ticketKeys: readonly Buffer[] | null;
+};
+
+/**
+ * Read the files of an endpoint. Throws GraceError. Of a context that is chosen by name, node:tls presents one certificate
+ * whatever the client can use: where a name has several, the choice is made here, by what the client says first.
+ */
+export function readServer(endpoint: SslServer | TlsServer): ServerFiles {
+  mustBeAble(endpoint);
+  const ca = readClientCA(endpoint);
+  const common = {
+    ...serverOffer(endpoint),
+    ...tlsVersions(endpoint.type === 'ssl' ? endpoint.sslmethod : null, endpoint.minTLS),
+    ...(ca === null ? {} : { ca }),
+    sessionIdContext: sessionIdContext(endpoint, ca),
+    sessionTimeout: TICKET_LIFETIME_S,
+  };
+  const named = readNamed(endpoint);
+  const own: ServerIdentity | undefined = endpoint.type === 'ssl' ? readServerIdentity(endpoint) : undefined;
+  const contexts = new Map<string, SecureContext>();
+  const contextFor = (identities: readonly NamedIdentity[], usable: readonly string[]) => {
+    const identity = bestOf(identities, usable)!;
+    const key = String(named.indexOf(identity));
+    const context =
+      contexts.get(key) ?? nodeTls().createSecureContext({ ...common, key: identity.key, cert: identity.cert });
+    contexts.set(key, context);
+    return context;
+  };
+  const choose = (name: string, usable: readonly string[]) => {
+    const chosen = chooseIdentities(named, name);
+    if (chosen.length > 0) return contextFor(chosen, usable);
+    return endpoint.type === 'tls' ? contextFor(defaultIdentities(named), usable) : undefined;
+  };
+  const optionsFor = (usable: readonly string[]): TlsOptions => ({
+    ...common,
+    ...pairsOf(own === undefined ? defaultIdentities(named) : [own]),
+    ...(own?.dhparam === undefined ? {} : { dhparam: own.dhparam }),
+    ...(named.length === 0 ? {} : { SNICallback: (name, done) => done(null, choose(name, usable)) }),
+    ...(endpoint.alpn === undefined ? {} : { ALPNProtocols: [...endpoint.alpn] }),
+    requestCert: ca !== null,
+    // One with a bad certificate is refused in either case: see terminate.ts.
+    rejectUnauthorized: ca !== null && endpoint.clientAuth !== 'optional',
+  });
+  const names = new Set(named.flatMap((each) => each.names));
+  return {
+    isMixed: [...names].some((name) => chooseIdentities(named, name).length > 1),
+    optionsFor,
+    ticketKeys: readTicketKeys(endpoint),
+  };
+}
+
+/**
+ * Whose sessions are resumed: those of the same place that asks its clients for the same. A session that was
+ * begun elsewhere must not do without a certificate that is asked for here (OpenSSL allows 32 bytes).
+ */
+function sessionIdContext(endpoint: SslServer | TlsServer, ca: string | null): string {
+  const { clientAuth, minTLS, ciphers } = endpoint;
+  return createHash('sha256')
+    .update(JSON.stringify([listenKey(endpoint), ca, clientAuth, minTLS, ciphers]))
+    .digest('hex')
+    .slice(0, 32);
+}
+
+/** What Deno's TLS has no choice of is refused, not passed over. */
+function mustBeAble(endpoint: SslServer | TlsServer): void {
+  if (!('Deno' in globalThis)) return;
+  const given: string[] = (['ciphers', 'groups', 'ticketKeys'] as const).filter((name) => endpoint[name] !== undefined);
+  // It does not tell whose certificate it was.
+  if (endpoint.clientAuth === 'optional') given.push('clientAuth=optional');
+  if (given.length > 0)
+    throw new GraceError(`Deno's TLS cannot do this: ${given.join(', ')}`, {
+      hint: `leave ${given.length > 1 ? 'them' : 'it'} out, or run grace on Node, as the executable does`,
+      code: 'ERR_GRACE_ENDPOINT',
+    });
+}
+
+/** The one whose key is the cheapest that the client can use; the first when it can use none, and is told so. */
+function bestOf(identities: readonly NamedIdentity[], usable: readonly string[]): NamedIdentity | undefined {
+  for (const type of usable) {
+    const found = identities.find(({ keyType }) => keyType === type);
+    if (found) return found;
+  }
+  return identities[0];
+}
+
+/** One of each kind of key, of which OpenSSL takes what the client can use. Deno knows only one. */
+function pairsOf(identities: readonly ServerIdentity[]): { key: string | string[]; cert: string | string[] } | object {
+  const [first] = identities;
+  if (first === undefined) return {};
+  if (identities.length === 1 || HAS_GATES) return { key: first.key, cert: first.cert };
+  return { key: identities.map(({ key }) => key), cert: identities.map(({ cert }) => cert) };
+}
+
+function readNamed(endpoint: SslServer | TlsServer): NamedIdentity[] {
+  const named = endpoint.type === 'tls' ? readServerDirectory(endpoint) : [];
+  return endpoint.sni === undefined
+    ? named
+    : [...named, ...readServerDirectory({ path: endpoint.sni, passphrase: endpoint.passphrase }, { parameter: 'sni' })];
+}
