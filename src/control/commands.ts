@@ -283,6 +283,22 @@ const table = {
     ],
     examples: ['grace logs -f', 'grace logs tcp:8080 -n 20', 'grace logs --since 10m'],
   },
+  metrics: {
+    aliases: [],
+    summary: 'print figures of the daemon for Prometheus',
+    details: [
+      'In the text format of Prometheus: connections and why they ended, bytes, times to connect, restarts, and more, with those of processes that still finish connections. No counter ever goes back, not at a restart and not at a crash.',
+    ],
+    args: [],
+    options: [],
+    examples: ['grace metrics', "grace metrics | grep '^grace_connections'"],
+    asks: {
+      request: v.object({}),
+      answer: v.object({}),
+      /** The text in pieces, as it may be long. */
+      progress: v.object({ text: v.string() }),
+    },
+  },
   daemon: {
     aliases: [],
     summary: 'run the daemon in the foreground',

@@ -101,6 +101,24 @@ const keyedRow = v.object({ srcKey: v.string(), dstKey: v.string(), row: destina
 /** A destination with what tells, across processes, which rule it is of and where it leads. */
 export type KeyedRow = v.InferOutput<typeof keyedRow>;
 
+const sourceCounts = v.object({
+  /** Equal for sources on the same address. */
+  key: v.string(),
+  /** As it was typed. */
+  src: v.string(),
+  /** Connections that are open where this was counted. */
+  connections: v.number(),
+  /** By the names of engine/tally.ts. */
+  numbers: v.record(v.string(), v.number()),
+});
+/** What was counted of the connections of one source. */
+export type SourceCounts = v.InferOutput<typeof sourceCounts>;
+
+/** Schema of {@link Counts}. */
+export const counts = v.object({ sources: v.array(sourceCounts), daemon: v.record(v.string(), v.number()) });
+/** What processes of a daemon have counted since they came up: of each source, and of themselves. */
+export type Counts = v.InferOutput<typeof counts>;
+
 /** Schema of a {@link GenerationReport}. */
 export const generationReport = v.object({
   pid: v.number(),
@@ -109,6 +127,8 @@ export const generationReport = v.object({
   rows: v.array(keyedRow),
   /** It was replaced, and tells of bytes that no successor counts, also of destinations that have drained. */
   isRest: v.exactOptional(v.boolean()),
+  /** What this process alone has counted; absent from earlier versions. */
+  counts: v.exactOptional(counts),
 });
 /** What one generation says of itself to the daemon that serves. */
 export type GenerationReport = v.InferOutput<typeof generationReport>;

@@ -18,6 +18,7 @@ import { saveState } from './state/rules-file.ts';
 import type { StoredRule } from './state/rules-file.ts';
 import { RulesCopy } from './state/rules-memory.ts';
 import type { Supervisor } from './supervisor/supervisor.ts';
+import { Book } from './metrics/book.ts';
 import { Troubles } from './troubles.ts';
 import { Names } from '../engine/lookup.ts';
 import { openEngine } from '../engine/open.ts';
@@ -95,8 +96,24 @@ export function assemble({
     },
     observe: (src) => logConnections(log, src),
   });
-  const endedGenerations = new EndedGenerations(forwarder.adoption);
-  const generations = new Generations({ paths, changes, onEnded: (report) => endedGenerations.ended(report) });
+  const book = new Book(forwarder.ledger);
+  const endedGenerations = new EndedGenerations(forwarder.adoption, book);
+  const generations = new Generations({
+    paths,
+    changes,
+    onEnded: (report) => {
+      endedGenerations.ended(report);
+      counters.write();
+    },
+  });
+  const counters = new CountersWriter({
+    path: paths.counters,
+    forwarder,
+    generations,
+    book,
+    hasEnded: () => lifecycle.phase === 'ended',
+    mayWrite: () => lifecycle.isServing || lifecycle.isStopping,
+  });
   return {
     paths,
     log,
@@ -114,12 +131,8 @@ export function assemble({
     forwarder,
     generations,
     endedGenerations,
-    counters: new CountersWriter({
-      path: paths.counters,
-      forwarder,
-      generations,
-      mayWrite: () => lifecycle.isServing || lifecycle.isStopping,
-    }),
+    book,
+    counters,
     certificates: new Certificates({ log, specs: () => forwarder.specs }),
     version: options.version,
     self: options.self,

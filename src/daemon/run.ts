@@ -122,12 +122,17 @@ async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Sup
     if (launcher.handover) await supervisor.ready();
     watchKeeper(service, stopByKeeper);
     try {
-      const { connections = [], generations = [] } = await launcher.ready({
+      const {
+        connections = [],
+        generations = [],
+        ended = null,
+      } = await launcher.ready({
         version: service.version,
         canMove: moveSocket !== null && service.engine.mover !== undefined,
       });
       if (launcher.handover) reservePlaces(service, launcher.handover, connections);
       older = launcher.handover ? generations : older;
+      if (ended) service.book.inherit(ended);
     } catch (error) {
       await takeOverAlone(service, launcher, error);
     }
@@ -146,6 +151,7 @@ async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Sup
     for (const report of older) if (!service.generations.isFollowed(report.pid)) service.endedGenerations.ended(report);
     if (launcher.moving !== null && moveSocket !== null) service.handover.beginMoving();
     service.lifecycle.serves();
+    service.counters.write();
     options.onStrayError(
       strayErrors(({ message, stack }) => log.error({ error: message, stack }, 'internal error; serving all the same')),
     );

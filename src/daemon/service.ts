@@ -6,6 +6,7 @@ import type { Changes } from '../forward/changes.ts';
 import type { Forwarder } from '../forward/forwarder.ts';
 import type { Lock } from '../sys/lock.ts';
 import type { EndedGenerations } from './generations/ended.ts';
+import type { Book } from './metrics/book.ts';
 import type { Generations } from './generations/generations.ts';
 import type { CountersWriter } from './state/counters-file.ts';
 import type { HandoverState } from './handover/state.ts';
@@ -45,6 +46,7 @@ export type Service = {
   readonly generations: Generations;
   readonly endedGenerations: EndedGenerations;
   readonly counters: CountersWriter;
+  readonly book: Book;
   readonly certificates: Certificates;
   readonly supervisor: Supervisor;
   readonly changes: Changes;

@@ -222,6 +222,7 @@ export class Forwarder {
           const trial = isTrial ? new Trial({ destination: current, before, forMs: trialMs }) : null;
           rule.route({ current }, { trial });
           if (trial) this.#trials.follow(rule, trial);
+          this.ledger.switches++;
         },
       );
     } finally {

@@ -26,6 +26,8 @@ export class Ledger {
   /** By what listens on the same address. */
   readonly #accounts = new Map<string, { src: string; closed: Tally; open: Set<Destination> }>();
   readonly #keys = new Map<Destination, string>();
+  /** Times that a rule was sent to another destination. */
+  switches = 0;
 
   /** A destination of a source was opened. */
   open(src: SourceSpec, destination: Destination): void {

@@ -12,7 +12,7 @@
  * had happened. The queue of a listener is never without somebody who accepts from it.
  */
 import * as v from 'valibot';
-import { endpointText } from '../../control/shapes.ts';
+import { counts, endpointText } from '../../control/shapes.ts';
 import type { EndpointText, GenerationReport } from '../../control/shapes.ts';
 import { GraceError } from '../../error.ts';
 import type { StoredRule } from '../state/rules-file.ts';
@@ -107,6 +107,8 @@ const goSchema = v.object({
   connections: v.optional(v.array(v.number())),
   /** What the older generations last said of themselves. Absent from earlier versions. */
   generations: v.optional(v.array(report)),
+  /** What processes that have ended had counted. Absent from earlier versions. */
+  ended: v.optional(counts),
 });
 
 /** The old process accepts no more. */

@@ -7,6 +7,7 @@ import { takeOverSocketPath } from '../../net/unix-path.ts';
 import { describeError } from '../../sys/system-error.ts';
 import { checkExecutable } from '../executable.ts';
 import { limitHint } from '../listeners/limits.ts';
+import { reportOf } from '../requests/rows.ts';
 import type { Service } from '../service.ts';
 import { Deadline } from './deadline.ts';
 import type { GoMessage, ReadyMessage } from './messages.ts';
@@ -31,6 +32,7 @@ export async function replaceDaemon(
   const deadline = new Deadline(timeoutMs);
   let standstill: Standstill | null = null;
   let isPaused = false;
+  const beganMs = performance.now();
   let successor: Successor | null = null;
   let ready: ReadyMessage['ready'];
   try {
@@ -52,6 +54,7 @@ export async function replaceDaemon(
   } catch (error) {
     await successor?.end();
     rollback(service, standstill, { isPaused });
+    service.book.count('restart failures');
     log.error(
       { error: errorMessage(error), hint: error instanceof GraceError ? error.hint : undefined },
       'restart failed; going on as before',
@@ -63,6 +66,7 @@ export async function replaceDaemon(
     state.endCancelling();
     deadline.clear();
   }
+  service.book.countRestart(performance.now() - beganMs);
   return await release(service, { standstill, successor, ready });
 }
 
@@ -91,11 +95,14 @@ function handOver(service: Service, told: HandedCounters): void {
 }
 
 /** What the successor must know once this process accepts nobody any more. */
-function goMessage({ forwarder, generations }: Service): GoMessage {
+function goMessage(service: Service): GoMessage {
+  const { forwarder, generations, book } = service;
   return {
     go: true,
     connections: forwarder.rules.map(({ slots }) => slots?.taken ?? 0),
-    generations: generations.reports,
+    // This process among them, should it die before anybody has asked it.
+    generations: [reportOf(service), ...generations.reports],
+    ended: book.ended,
   };
 }
 

@@ -3,6 +3,7 @@ import type { Handover } from './messages.ts';
 import { moveIn } from './move.ts';
 import type { Launcher } from '../launcher.ts';
 import { settleStreams } from '../log/output.ts';
+import { loadCounters } from '../state/counters-file.ts';
 import type { Service } from '../service.ts';
 import { errorMessage } from '../../error.ts';
 import { closeFd } from '../../sys/descriptor.ts';
@@ -11,9 +12,15 @@ import { closeFd } from '../../sys/descriptor.ts';
  * The predecessor went away before it said that the state dir is ours. If it lives, it goes on. If it
  * died, a supervisor starts the next daemon, on the sockets that it keeps; without one there is only us.
  */
-export async function takeOverAlone({ supervisor, log }: Service, launcher: Launcher, error: unknown): Promise<void> {
+export async function takeOverAlone(
+  { supervisor, log, paths, book }: Service,
+  launcher: Launcher,
+  error: unknown,
+): Promise<void> {
   if (supervisor.keeper !== null || supervisor.keepsOverStop || !(await launcher.isDead())) throw error;
   launcher.moving = null;
+  const { counts } = loadCounters(paths.counters);
+  if (counts) book.addEnded(counts);
   log.warn({ predecessor: launcher.handover?.pid }, 'the daemon that was to be replaced died; serving in its place');
 }
 

@@ -13,6 +13,7 @@ import { executableFor, mustBeAllowed, withUser } from './access.ts';
 import { mustPass, notesOn } from './destination-check.ts';
 import { drain } from './drain.ts';
 import { problemOfExecutable } from '../executable.ts';
+import { metricsText, piecesOf } from '../metrics/text.ts';
 import { replaceDaemon } from '../handover/restart.ts';
 import { allRows, drainingRows, ownRows, reportOf } from './rows.ts';
 import type { Service } from '../service.ts';
@@ -42,6 +43,10 @@ const handlers: { [C in Command]: Handler<C> } = {
   export: whenSettled(({ forwarder }) => ({
     rules: forwarder.specs.map(({ src, dst }) => ({ src: textOf(src), dst: textOf(dst) })),
   })),
+  metrics: whenSettled(async (service, _request, { progress }) => {
+    for (const text of piecesOf(await metricsText(service))) progress({ text });
+    return {};
+  }),
   keeper: whenSettled((service, { path }) => {
     service.supervisor.attach(path);
     return {};

@@ -110,12 +110,13 @@ export function reportOf(service: Service): GenerationReport {
     handover: { handedOver },
   } = service;
   const own = ownRows(service);
-  if (handedOver === null) return { pid: process.pid, version, since, rows: own };
+  const { own: counts } = service.book;
+  if (handedOver === null) return { pid: process.pid, version, since, rows: own, counts };
   const drained = handedOver.views
     .map((view) => keyedRow(view))
     .filter(({ srcKey, dstKey }) => !own.some((each) => each.srcKey === srcKey && each.dstKey === dstKey));
   // While connections move it is open what the successor goes on with.
-  return { pid: process.pid, version, since, rows: [...own, ...drained], isRest: !service.handover.isMoving };
+  return { pid: process.pid, version, since, rows: [...own, ...drained], isRest: !service.handover.isMoving, counts };
 }
 
 /** The rows of one rule together, its active destination first, rules in the order in which they first appear. */

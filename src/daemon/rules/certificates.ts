@@ -2,6 +2,8 @@
 import { checkClient, checkServer } from '../../endpoint/check.ts';
 import { innerEndpoint } from '../../endpoint/inner.ts';
 import type { RuleSpec } from '../../forward/rule.ts';
+import { expiriesOf } from './expiries.ts';
+import type { Expiry } from './expiries.ts';
 import type { Log } from '../log/log.ts';
 
 /** Certificates last for months, and those who renew them look once or twice a day. */
@@ -12,6 +14,7 @@ export class Certificates {
   readonly #log: Log;
   readonly #specs: () => readonly RuleSpec[];
   #warnings = new Map<string, readonly string[]>();
+  #expiries = new Map<string, readonly (Expiry & { src: string })[]>();
   #timer: NodeJS.Timeout | null = null;
 
   /** `specs` tells the rules that are served now. */
@@ -28,6 +31,10 @@ export class Certificates {
       if (!before.includes(warning)) this.#log.warn({ src: rule.src.typed, dst: rule.dst.typed }, warning);
     }
     this.#warnings.set(keyOf(rule), warnings);
+    this.#expiries.set(
+      keyOf(rule),
+      expiriesOf(rule.src.endpoint).map((expiry) => ({ ...expiry, src: rule.src.typed })),
+    );
     return warnings;
   }
 
@@ -37,7 +44,14 @@ export class Certificates {
     for (const rule of specs) this.look(rule);
     const keys = new Set(specs.map(keyOf));
     this.#warnings = new Map([...this.#warnings].filter(([key]) => keys.has(key)));
+    this.#expiries = new Map([...this.#expiries].filter(([key]) => keys.has(key)));
     this.#timer ??= setInterval(() => this.lookAtAll(), lookMs).unref();
+  }
+
+  /** Until when the certificates were valid that rules present, at the last look. */
+  get expiries(): readonly (Expiry & { src: string })[] {
+    const keys = new Set(this.#specs().map(keyOf));
+    return [...this.#expiries].flatMap(([key, expiries]) => (keys.has(key) ? expiries : []));
   }
 
   /** What was to be said at the last look. */

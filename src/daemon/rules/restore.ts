@@ -32,6 +32,8 @@ export async function restoreRules(
   if (state.isPart)
     await saveState(service.paths.state, state.rules).catch((error: unknown) => note(errorMessage(error)));
   const counters = loadCounters(service.paths.counters);
+  if (counters.counts) service.book.addEnded(counters.counts);
+  if (counters.hasCrashed) service.book.count('crashes');
   for (const stored of await withGiven(service, state.rules, given)) {
     const rule = tryToRead(service, stored, note);
     if (!rule) continue;

@@ -6,7 +6,11 @@
 import { readFileSync } from 'node:fs';
 import * as v from 'valibot';
 import { replaceFile } from './replace-file.ts';
-import type { GenerationReport } from '../../control/shapes.ts';
+import { counts } from '../../control/shapes.ts';
+import type { Counts, GenerationReport } from '../../control/shapes.ts';
+import { cpuSeconds } from '../metrics/book.ts';
+import type { Book } from '../metrics/book.ts';
+import { addCounts } from '../metrics/counts.ts';
 import type { CarriedStats } from '../../forward/destination.ts';
 import type { Forwarder } from '../../forward/forwarder.ts';
 import type { RuleSpec } from '../../forward/rule.ts';
@@ -23,6 +27,9 @@ const fileSchema = v.object({
   generations: v.array(
     v.looseObject({ pid: v.number(), since: v.string(), isRest: v.optional(v.boolean()), rows: v.array(keyedRow) }),
   ),
+  /** Of the process that wrote it, and those that had ended. Absent from earlier versions. */
+  counts: v.optional(counts),
+  hasEnded: v.optional(v.boolean()),
 });
 
 /** Counters of a daemon that has ended. */
@@ -30,21 +37,32 @@ export type LoadedCounters = {
   of(spec: RuleSpec): CarriedStats | undefined;
   /** What older generations had said when this was written. */
   generations: readonly GenerationReport[];
+  /** What it and those before it had counted; null when nothing is known. */
+  counts: Counts | null;
+  /** It ended without having stopped. */
+  hasCrashed: boolean;
 };
 
 /** Read the counters of a daemon that has ended; there are none in a file that cannot be understood. */
 export function loadCounters(path: string): LoadedCounters {
   try {
-    const { rules, generations } = v.parse(fileSchema, JSON.parse(readFileSync(path, 'utf8')));
+    const {
+      rules,
+      generations,
+      counts: all = null,
+      hasEnded = true,
+    } = v.parse(fileSchema, JSON.parse(readFileSync(path, 'utf8')));
     return {
       of({ src, dst }) {
         const found = rules.find(({ srcKey, dstKey }) => srcKey === src.key && dstKey === dst.key);
         return found && { bytesIn: found.bytesIn, bytesOut: found.bytesOut, since: found.since };
       },
       generations: generations as unknown as GenerationReport[],
+      counts: all,
+      hasCrashed: !hasEnded,
     };
   } catch {
-    return { of: () => undefined, generations: [] };
+    return { of: () => undefined, generations: [], counts: null, hasCrashed: false };
   }
 }
 
@@ -53,6 +71,9 @@ export type CountersWriterOptions = {
   path: string;
   forwarder: Pick<Forwarder, 'views'>;
   generations: { readonly reports: readonly GenerationReport[] };
+  book: Pick<Book, 'own' | 'ended'>;
+  /** Whether this process has stopped in order. */
+  hasEnded: () => boolean;
   /** Whether the file is this process's. */
   mayWrite: () => boolean;
 };
@@ -70,20 +91,22 @@ export class CountersWriter {
     this.#timer = setInterval(() => this.write(), periodMs).unref();
   }
 
-  /** Write down what has changed. Never throws. */
-  write(): void {
-    const { path, forwarder, generations, mayWrite } = this.#options;
+  /** Write down what has changed. Never throws. Time of the processor passes always: that alone is written when it is about to be `shown`. */
+  write({ isShown = false }: { isShown?: boolean } = {}): void {
+    const { path, forwarder, generations, book, hasEnded, mayWrite } = this.#options;
     if (!mayWrite()) return;
     if (!this.#isStopping) this.#views = forwarder.views().filter(({ isCurrent }) => isCurrent);
     const rules = this.#views.map(({ src, destination }) => {
       const { bytesIn, bytesOut } = destination.stats();
       return { srcKey: src.key, dstKey: destination.spec.key, bytesIn, bytesOut, since: destination.since };
     });
-    const text = `${JSON.stringify({ format: 1, rules, generations: generations.reports })}\n`;
-    if (text === this.#written) return;
+    const counts = addCounts(book.own, book.ended);
+    const state = { format: 1, rules, generations: generations.reports, counts, hasEnded: hasEnded() };
+    const mark = JSON.stringify(state, (name, value: unknown) => (name === cpuSeconds ? undefined : value));
+    if (mark === this.#written && !isShown) return;
     try {
-      replaceFile(path, text);
-      this.#written = text;
+      replaceFile(path, `${JSON.stringify(state)}\n`);
+      this.#written = mark;
     } catch {
       // Disk full or read-only: the next one may succeed, and forwarding goes on all the same.
     }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import type { GenerationReport } from '../../../src/control/shapes.ts';
+import { Book } from '../../../src/daemon/metrics/book.ts';
 import { CountersWriter, loadCounters } from '../../../src/daemon/state/counters-file.ts';
 import { readRule } from '../../../src/daemon/rules/specs.ts';
 import { Destination } from '../../../src/forward/destination.ts';
@@ -33,6 +34,8 @@ function setUp(path: string) {
     path,
     forwarder: { views: () => views },
     generations: { reports },
+    book: new Book({ tallies: [], switches: 0 }),
+    hasEnded: () => false,
     mayWrite: () => may.write,
   });
   return { counters, destination, views, may, [Symbol.dispose]: () => counters.close() };

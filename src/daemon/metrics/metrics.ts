@@ -1,0 +1,229 @@
+/** Everything that a daemon measures, as metrics with their names; README.md of the daemon lists them. */
+import { closingReasons, dialFailures, refusals } from '../../engine/closing-reason.ts';
+import { connectBounds, durationBounds, handshakeOutcomes } from '../../engine/tally.ts';
+import type { Counts, DestinationRow, GenerationRow, SourceCounts } from '../../control/shapes.ts';
+import { cpuSeconds, restartBounds } from './book.ts';
+import type { Histogram, Labels, Metric, Sample } from './exposition.ts';
+
+/** What a daemon says of itself and its connections at one moment. */
+export type Observed = {
+  version: string;
+  engine: string;
+  runtime: string;
+  /** Which process of the daemon serves, from 1. */
+  generation: number;
+  /** Seconds since 1970 at which the daemon's first process came up. */
+  startSeconds: number;
+  /** Of the processes that serve or finish connections, the serving one first. */
+  generations: readonly GenerationRow[];
+  rules: { listening: number; failed: number };
+  rows: readonly DestinationRow[];
+  /** Of all processes together. */
+  counts: Counts;
+  /** Certificates that rules present: where, and until when they are valid, in seconds since 1970. */
+  certificates: readonly { src: string; name: string; untilSeconds: number }[];
+};
+
+/** The metrics of grace, in the order in which they are printed. */
+export function metricsOf(observed: Observed): Metric[] {
+  const { version, engine, runtime, generation, startSeconds, rules, counts } = observed;
+  const { sources, daemon } = counts;
+  const all = (name: string) => sources.map(({ src, numbers }) => ({ labels: { src }, value: numbers[name] ?? 0 }));
+  const ofDaemon = (name: string) => [{ value: daemon[name] ?? 0 }];
+  return [
+    gauge('grace_build_info', 'What runs: always 1.', [{ labels: { version, engine, runtime }, value: 1 }]),
+    gauge('grace_start_time_seconds', 'When the daemon came up, over all its restarts, in seconds since 1970.', [
+      { value: startSeconds },
+    ]),
+    gauge('grace_generation', 'Which process of the daemon serves, counted from 1 with every restart.', [
+      { value: generation },
+    ]),
+    gauge(
+      'grace_generations',
+      'Processes of the daemon: the one that serves, and older ones that finish connections.',
+      [{ value: observed.generations.length }],
+    ),
+    ...generationMetrics(observed.generations),
+    gauge('grace_rules', 'Rules by whether they are served.', [
+      { labels: { state: 'listening' }, value: rules.listening },
+      { labels: { state: 'failed' }, value: rules.failed },
+    ]),
+    gauge(
+      'grace_connections',
+      'Open connections, those included whose destination is still being dialled.',
+      openNow(observed.rows),
+    ),
+    counter('grace_connections_total', 'Connections that were accepted.', all('accepted')),
+    counter(
+      'grace_connection_ends_total',
+      'Connections that have ended, by the reason.',
+      ends(sources, closingReasons, 'reason'),
+    ),
+    counter(
+      'grace_connections_refused_total',
+      'Of the connections that have ended, those of clients that did not speak as they should.',
+      ends(sources, refusals, 'reason'),
+    ),
+    counter(
+      'grace_connections_moved_total',
+      'Open connections that a restart moved to the next process.',
+      all('moved'),
+    ),
+    counter(
+      'grace_bytes_total',
+      'Bytes, in (client to destination) and out (destination to client).',
+      sources.flatMap(({ src, numbers }) => [
+        { labels: { src, direction: 'in' }, value: numbers['bytesIn'] ?? 0 },
+        { labels: { src, direction: 'out' }, value: numbers['bytesOut'] ?? 0 },
+      ]),
+    ),
+    counter(
+      'grace_dial_failures_total',
+      'Connections whose destination was not reached, by the cause.',
+      ends(sources, dialFailures, 'cause'),
+    ),
+    histogramOf(
+      'grace_connect_seconds',
+      'Time until the destination was connected.',
+      sources,
+      'connect',
+      connectBounds,
+    ),
+    histogramOf(
+      'grace_connection_duration_seconds',
+      'How long connections lasted that have ended.',
+      sources,
+      'duration',
+      durationBounds,
+    ),
+    counter(
+      'grace_tls_handshakes_total',
+      'TLS handshakes with clients and destinations, by how they ended and with which version.',
+      handshakes(sources),
+    ),
+    counter('grace_switches_total', 'Times that a rule was sent to another destination.', ofDaemon('switches')),
+    counter('grace_restarts_total', 'Restarts by which another process took over.', ofDaemon('restarts')),
+    counter(
+      'grace_restart_failures_total',
+      'Restarts that came to nothing: the process before went on.',
+      ofDaemon('restart failures'),
+    ),
+    {
+      name: 'grace_restart_seconds',
+      help: 'Time from the wish to restart until the next process served.',
+      type: 'histogram',
+      histograms: [buckets({}, daemon, 'restart', restartBounds)],
+    },
+    counter(
+      'grace_crashes_total',
+      'Times that a daemon was found to have ended without having stopped.',
+      ofDaemon('crashes'),
+    ),
+    counter('grace_access_log_lines_total', 'Lines written to the access log.', ofDaemon('access log lines')),
+    counter(
+      'grace_access_log_lines_lost_total',
+      'Lines of the access log that could not be written.',
+      ofDaemon('access log lines lost'),
+    ),
+    gauge(
+      'grace_certificate_expiry_timestamp_seconds',
+      'Until when a certificate that a rule presents is valid, in seconds since 1970.',
+      observed.certificates.map(({ src, name, untilSeconds }) => ({
+        labels: { src, name },
+        value: untilSeconds,
+      })),
+    ),
+    counter(
+      'process_cpu_seconds_total',
+      'Time of the processor that all processes of the daemon have used.',
+      ofDaemon(cpuSeconds),
+    ),
+  ];
+}
+
+/** A metric that may go down. */
+export function gauge(name: string, help: string, samples: readonly Sample[]): Metric {
+  return { name, help, type: 'gauge', samples };
+}
+
+function counter(name: string, help: string, samples: readonly Sample[]): Metric {
+  return { name, help, type: 'counter', samples };
+}
+
+function generationMetrics(generations: readonly GenerationRow[]): Metric[] {
+  const of = (value: (row: GenerationRow) => number) =>
+    generations.map((row) => ({ labels: { pid: String(row.pid) }, value: value(row) }));
+  return [
+    gauge(
+      'grace_generation_connections',
+      'Open connections of each process of the daemon.',
+      of(({ connections }) => connections),
+    ),
+    gauge(
+      'grace_generation_start_time_seconds',
+      'When each process of the daemon came up, in seconds since 1970.',
+      of(({ since }) => Date.parse(since) / 1000),
+    ),
+  ];
+}
+
+/** Several processes may have connections of the same destination. */
+function openNow(rows: readonly DestinationRow[]): Sample[] {
+  const sums = new Map<string, { labels: Labels; value: number }>();
+  for (const { src, dst, connections } of rows) {
+    const key = JSON.stringify([src, dst]);
+    const known = sums.get(key);
+    if (known) known.value += connections;
+    else sums.set(key, { labels: { src, dst }, value: connections });
+  }
+  return [...sums.values()];
+}
+
+function ends(sources: readonly SourceCounts[], reasons: readonly string[], label: string): Sample[] {
+  return sources.flatMap(({ src, numbers }) =>
+    reasons.map((reason) => ({ labels: { src, [label]: reason }, value: numbers[`end ${reason}`] ?? 0 })),
+  );
+}
+
+/** Of the sources and destinations that speak TLS. */
+function handshakes(sources: readonly SourceCounts[]): Sample[] {
+  return sources.flatMap(({ src, numbers }) =>
+    ['client', 'upstream'].flatMap((side) =>
+      handshakeOutcomes.flatMap((outcome) => {
+        const value = numbers[`tls ${side} ${outcome}`];
+        if (value === undefined) return [];
+        const how = outcome === 'failed' ? { outcome, version: '' } : { outcome: 'done', version: outcome };
+        return { labels: { src, side, ...how }, value };
+      }),
+    ),
+  );
+}
+
+function histogramOf(
+  name: string,
+  help: string,
+  sources: readonly SourceCounts[],
+  field: string,
+  bounds: readonly number[],
+): Metric {
+  return {
+    name,
+    help,
+    type: 'histogram',
+    histograms: sources.map(({ src, numbers }) => buckets({ src }, numbers, field, bounds)),
+  };
+}
+
+function buckets(
+  labels: Labels,
+  numbers: Readonly<Record<string, number>>,
+  field: string,
+  bounds: readonly number[],
+): Histogram {
+  return {
+    labels,
+    bounds,
+    counts: [...bounds, 'Inf'].map((bound) => numbers[`${field} ${bound}`] ?? 0),
+    sum: numbers[`${field} sum`] ?? 0,
+  };
+}
