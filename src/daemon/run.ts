@@ -19,6 +19,7 @@ import type { DaemonOptions } from './options.ts';
 import { mustTellPeers, shareStateDir } from './requests/access.ts';
 import { handleRequest } from './requests/commands.ts';
 import { openControlSocket } from './requests/control-socket.ts';
+import { followNetworks } from './rules/networks.ts';
 import { followPlaces } from './rules/places.ts';
 import { adoptRules, restoreRules, retryBroken } from './rules/restore.ts';
 import type { Service } from './service.ts';
@@ -180,6 +181,7 @@ async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Sup
     void turnAwayUnused(service);
     watchPaths(service);
     trimmer.disturb();
+    void followNetworks(service, end.signal).catch(logError);
     const stopRetrying = retryBroken(service);
     await ended(service);
     stopRetrying();

@@ -5,6 +5,7 @@ import { holdSignals } from '../sys/exec.ts';
 import { stopDaemon, stopOwn } from './requests/commands.ts';
 import type { OpenedLog } from './log/log.ts';
 import { redirectToLog } from '../control/standard-streams.ts';
+import { reloadNetworks } from './rules/networks.ts';
 import { replaceDaemon } from './handover/restart.ts';
 import type { Service } from './service.ts';
 
@@ -106,6 +107,7 @@ export function listenToSignals(
         log.error({ src: rule.src.typed, error: errorMessage(error) }, 'certificates not reloaded; the old ones stay');
       }
     }
+    for (const rule of forwarder.rules) if (!reloadNetworks(rule, service)) failures++;
     certificates.lookAtAll();
     log.info(failures === 0 ? 'log reopened, certificates reloaded' : 'log reopened');
   });

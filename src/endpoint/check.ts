@@ -6,7 +6,8 @@ import { readServerDirectory } from './directory.ts';
 import { EndpointError, quoted } from './error.ts';
 import { readClientCA, readClientIdentity, readClientTrust, readServerIdentity, trustOf } from './files.ts';
 import { checkAnnounced, checkDescriptor, type ReadonlyEnvironment } from './inherited.ts';
-import type { ClientEndpoint, ServerEndpoint } from './model.ts';
+import type { BindableServer, ClientEndpoint, ServerEndpoint } from './model.ts';
+import { readNetworks } from './networks.ts';
 import { printClient, printServer } from './print.ts';
 import { readTicketKeys } from './ticket-keys.ts';
 
@@ -34,6 +35,7 @@ export function checkServer(
 ): string[] {
   const warnings: string[] = [];
   const options = { text, warn: (warning: string) => void warnings.push(warning), advise };
+  if (endpoint.type !== 'haproxy' && endpoint.type !== 'stdio') checkNetworks(endpoint, text);
   switch (endpoint.type) {
     case 'ssl':
       readServerIdentity(endpoint, options);
@@ -63,6 +65,11 @@ export function checkServer(
       break;
   }
   return warnings;
+}
+
+function checkNetworks({ allow, deny }: BindableServer, text: string): void {
+  if (allow) readNetworks(allow, { parameter: 'allow', text });
+  if (deny) readNetworks(deny, { parameter: 'deny', text });
 }
 
 /** What an error names, and what is looked at. */

@@ -2,8 +2,10 @@
 import { formatDuration } from './duration.ts';
 import { optional } from './parameter.ts';
 import type { ValuesOf } from './parameter.ts';
+import { formatRate } from './rate.ts';
+import type { Rate } from './rate.ts';
 import { ciphers, groups, passphrase } from './tls-values.ts';
-import { alpn, choice, count, duration, host, keepalive, networks, path, yes } from './values.ts';
+import { alpn, choice, count, duration, host, keepalive, networkList, networks, path, rate, yes } from './values.ts';
 
 const list = (names: readonly string[]) => names.join(',');
 
@@ -15,6 +17,39 @@ export const serverExtras = {
     meaning: 'connections at once; further clients wait',
     placeholder: 'NUMBER',
     note: 'connections at once',
+  }),
+  /** Most connections open at once from one address; one more is refused. */
+  maxconnPer: optional({
+    read: count,
+    meaning: 'connections at once from one address; further ones are reset',
+    placeholder: 'NUMBER',
+    note: 'connections at once from one address',
+  }),
+  /** Most new connections from one address in a time; one more is refused. */
+  ratePer: optional({
+    read: rate,
+    write: formatRate,
+    meaning: ({ burst }: Rate) => `new connections from one address, ${burst} at once; further ones are reset`,
+    placeholder: 'RATE',
+    note: 'new connections from one address, 50/s',
+  }),
+  /** Addresses, networks and files of them (`@FILE`) from where clients may come; any other is refused. Colons of IPv6 are escaped. */
+  allow: optional({
+    read: networkList,
+    write: list,
+    hasFiles: true,
+    meaning: 'from where clients may come; any other is reset',
+    placeholder: 'CIDR',
+    note: 'or @FILE',
+  }),
+  /** The same for those who may not, whatever `allow` says. */
+  deny: optional({
+    read: networkList,
+    write: list,
+    hasFiles: true,
+    meaning: 'from where clients may not come: they are reset',
+    placeholder: 'CIDR',
+    note: 'or @FILE',
   }),
   /** Close a connection on which no byte moved for so many milliseconds. */
   idle: optional({

@@ -15,8 +15,12 @@ export type NamedFile = {
   text: string;
 };
 
-/** Bytes of the largest file that is read: all authorities of a system take a quarter of it. */
+/** Bytes of the largest file that is read, unless it is said otherwise: all authorities of a system take a quarter of it. */
 const maxFile = 1 << 20;
+
+/** How large a file may be, and what is said of a larger one. */
+export type TextLimit = { maxBytes: number; what: string };
+const keyFile: TextLimit = { maxBytes: maxFile, what: 'which no file of keys or certificates is' };
 /** Most entries of a directory, those below it included. */
 const maxEntries = 10_000;
 
@@ -78,12 +82,12 @@ function isDirectory(path: string): boolean {
  * The text of a file. Only of a file: opening a FIFO or a device may wait for ever, or never come to an
  * end. Throws EndpointError that names parameter and file.
  */
-export function readText(file: NamedFile): string {
-  return readBytes(file).toString('utf8');
+export function readText(file: NamedFile, limit: TextLimit = keyFile): string {
+  return readBytes(file, limit).toString('utf8');
 }
 
 /** The same of a file that is no text. */
-export function readBytes(file: NamedFile): Buffer {
+export function readBytes(file: NamedFile, limit: TextLimit = keyFile): Buffer {
   try {
     // To open some of them is to do something already.
     mustBeFile(file, statSync(fsPath(resolve(file.path))));
@@ -92,7 +96,7 @@ export function readBytes(file: NamedFile): Buffer {
       constants.O_RDONLY | (constants.O_NONBLOCK ?? 0) | (constants.O_NOCTTY ?? 0),
     );
     try {
-      return readWhole(file, fd);
+      return readWhole(file, fd, limit);
     } finally {
       closeSync(fd);
     }
@@ -101,15 +105,15 @@ export function readBytes(file: NamedFile): Buffer {
   }
 }
 
-function readWhole(file: NamedFile, fd: number): Buffer {
+function readWhole(file: NamedFile, fd: number, { maxBytes, what }: TextLimit): Buffer {
   const stats = fstatSync(fd);
   mustBeFile(file, stats);
   // Files of /proc have no size.
-  const buffer = Buffer.alloc(Math.min(Math.max(stats.size, 65536), maxFile) + 1);
+  const buffer = Buffer.alloc(Math.min(Math.max(stats.size, 65536), maxBytes) + 1);
   let length = 0;
   for (let read = -1; read !== 0 && length < buffer.length; length += read)
     read = readSync(fd, buffer, length, buffer.length - length, null);
-  if (length > maxFile) throw fileError(file, `larger than ${maxFile} bytes, which no file of keys or certificates is`);
+  if (length > maxBytes) throw fileError(file, `larger than ${maxBytes} bytes, ${what}`);
   return buffer.subarray(0, length);
 }
 

@@ -28,6 +28,8 @@ export type Parameter<T, D = never> = {
   isPath?: true;
   /** The same of what follows these characters, where the value begins with them. */
   pathAfter?: string;
+  /** A list in which `@FILE` names a file, relative as a path is. */
+  hasFiles?: true;
   /** A host or an address of one: an IPv6 address is written in brackets. */
   isAddress?: true;
   /** Explained also when it is no property. */
@@ -193,6 +195,11 @@ export function pathNames({ parameters }: AnyShape): [name: string, before: stri
   return rowsOf(parameters).flatMap(([name, { isPath, pathAfter = isPath ? '' : undefined }]) =>
     pathAfter === undefined ? [] : [[name, pathAfter] satisfies [string, string]],
   );
+}
+
+/** Names of the parameters that are lists in which `@FILE` names a file. */
+export function fileListNames({ parameters }: AnyShape): string[] {
+  return rowsOf(parameters).flatMap(([name, { hasFiles }]) => (hasFiles ? [name] : []));
 }
 
 /** `interface=ADDRESS (every IPv4 address), …`: parameters as help lists them, without those that are in `without`. */

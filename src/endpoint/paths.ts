@@ -1,13 +1,17 @@
 import { resolve } from 'node:path';
 import { clientShapes } from './client.ts';
 import type { ClientEndpoint, ServerEndpoint } from './model.ts';
-import { pathNames } from './parameter.ts';
+import { isFileOfNetworks } from './networks.ts';
+import { fileListNames, pathNames } from './parameter.ts';
 import { serverShapes } from './server-shapes.ts';
 
 /** The parameters that are paths, and what stands before the path; no type has another parameter of such a name. */
 const paths: ReadonlyMap<string, string> = new Map(
   [...Object.values(serverShapes), ...Object.values(clientShapes)].flatMap((shape) => pathNames(shape)),
 );
+
+/** Those that are lists in which `@FILE` names one. */
+const lists: ReadonlySet<string> = new Set(Object.values(serverShapes).flatMap((shape) => fileListNames(shape)));
 
 /**
  * The same endpoint with every path absolute and without `.`, `..` and doubled slashes, those of a
@@ -27,6 +31,7 @@ export function mapPaths<Endpoint extends ServerEndpoint | ClientEndpoint>(
 ): Endpoint {
   const changed = { ...endpoint };
   for (const [name, value] of Object.entries<unknown>(endpoint)) {
+    if (lists.has(name) && Array.isArray(value)) Object.assign(changed, { [name]: value.map(inList(change)) });
     const before = paths.get(name);
     const isPath = typeof value === 'string' && before !== undefined && value.startsWith(before);
     if (!isPath || value.startsWith('\0')) continue;
@@ -36,4 +41,8 @@ export function mapPaths<Endpoint extends ServerEndpoint | ClientEndpoint>(
     Object.assign(changed, { endpoint: mapPaths<ServerEndpoint | ClientEndpoint>(endpoint.endpoint, change) });
   }
   return changed;
+}
+
+function inList(change: (path: string) => string): (item: string) => string {
+  return (item) => (isFileOfNetworks(item) ? `@${change(item.slice(1))}` : item);
 }

@@ -14,7 +14,9 @@ import { tlsMethodNames, tlsVersions } from './versions.ts';
 export const defaultBacklog = 4096;
 
 const needsTls = 'it is an argument of the types that speak TLS, ssl and tls';
+const ofRate = 'the colon inside a value is escaped: ratePer=50/s\\:burst=100';
 const tlsOnly = {
+  burst: ofRate,
   ...Object.fromEntries(Object.keys({ ...serverTlsExtras, ...serverNameExtras }).map((name) => [name, needsTls])),
   privateKey: needsTls,
   certKey: needsTls,
@@ -141,6 +143,7 @@ const ssl = shapeOf({
   },
   positional: ['port', 'privateKey', 'certKey', 'sslmethod', 'interface', 'backlog', 'extraCertChain', 'dhParameters'],
   printed: 1,
+  foreign: { burst: ofRate },
 });
 
 const tls = shapeOf({
@@ -164,6 +167,7 @@ const tls = shapeOf({
   positional: ['path', 'port', 'backlog', 'interface'],
   printed: 2,
   foreign: {
+    burst: ofRate,
     sni: 'the certificates of the directory are chosen by name anyway',
     privateKey: 'keys and certificates are found in the directory; ssl takes them by name',
     certKey: 'keys and certificates are found in the directory; ssl takes them by name',

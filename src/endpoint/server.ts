@@ -49,6 +49,13 @@ function readServer(source: Piece): ServerEndpoint {
       'add proxy=accept, or put haproxy: before it',
     );
   }
+  const list = (['allow', 'deny'] as const).find((name) => name in endpoint);
+  if (list !== undefined && endpoint.type === 'unix' && endpoint.proxy === undefined)
+    throw errorAt(
+      description.type,
+      `${list} is about addresses, which clients of a Unix socket have none of`,
+      'set its mode, such as mode=660',
+    );
   return endpoint;
 }
 

@@ -3,6 +3,9 @@ import { isIP } from 'node:net';
 import { hostProblem, withoutBrackets } from './address.ts';
 import { type Reader, refusal } from './arguments.ts';
 import { maxDurationMs, parseDuration } from './duration.ts';
+import { isFileOfNetworks, parseNetwork } from './networks.ts';
+import { parseRate } from './rate.ts';
+import type { Rate } from './rate.ts';
 
 /** A whole number in ASCII digits, nothing else. */
 export function integer({ min, max }: { min: number; max: number }): Reader<number> {
@@ -152,4 +155,23 @@ export const networks: Reader<readonly string[]> = (value) => {
       throw refusal(value, 'is not a list of addresses and networks (use 10.0.0.0/8,192.0.2.1)');
   }
   return ranges;
+};
+
+/** Addresses, networks and files of them (`@FILE`), separated by commas. */
+export const networkList: Reader<readonly string[]> = (value) => {
+  const items = value.text.split(',');
+  for (const item of items) {
+    if (item === '@') throw refusal(value, 'names no file after @ (use @FILE)');
+    if (isFileOfNetworks(item) ? item.includes('\0') : parseNetwork(item) === null)
+      throw refusal(value, 'is not a list of addresses and networks (use 10.0.0.0/8,192.0.2.1, or @FILE)');
+  }
+  return items;
+};
+
+/** How many of something in a time, and how many at once. */
+export const rate: Reader<Rate> = (value) => {
+  const found = parseRate(value.text);
+  if (found === null)
+    throw refusal(value, 'is not a rate (use 50/s, 100/m, or with its colon escaped 50/s\\:burst=100)');
+  return found;
 };

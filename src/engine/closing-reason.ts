@@ -13,6 +13,9 @@ export const closingReasons = [
   'client-gone',
   'handshake-failed',
   'proxy-refused',
+  'denied',
+  'address-connections',
+  'address-rate',
   'name-failed',
   'dial-refused',
   'dial-timeout',
@@ -30,7 +33,13 @@ export const closingReasons = [
 export type ClosingReason = (typeof closingReasons)[number];
 
 /** Those of a client that came to no destination, by fault of its own. */
-export const refusals: readonly ClosingReason[] = ['handshake-failed', 'proxy-refused'];
+export const refusals: readonly ClosingReason[] = [
+  'handshake-failed',
+  'proxy-refused',
+  'denied',
+  'address-connections',
+  'address-rate',
+];
 
 /** Those of a dial that failed: the destination was not reached. */
 export const dialFailures: readonly ClosingReason[] = [

@@ -8,6 +8,7 @@
 import type { ClientEndpoint, ServerEndpoint } from '../endpoint/model.ts';
 import type { Listener } from '../net/listener.ts';
 import type { ClosingReason } from './closing-reason.ts';
+import type { Admission } from './admission/admission.ts';
 import type { Slots } from './slots.ts';
 import type { Tally } from './tally.ts';
 import type { MovedConnection } from './transfer.ts';
@@ -73,6 +74,8 @@ export type FrontendOptions = {
   observer: EngineObserver;
   /** Places for its clients, where other frontends and processes have some too. Default: its own, as many as `maxconn` says. */
   slots?: Slots | null | undefined;
+  /** Who may come in, where what was counted is kept. Default: its own, as the endpoint says. */
+  admission?: Admission | null | undefined;
 };
 
 /** Accepting on one listener. */
@@ -196,6 +199,8 @@ export type AdoptOptions = {
   idleMs: number | null;
   /** Where they have a place each from now on; null: no limit. */
   slots?: Slots | null;
+  /** Where they are counted from now on; null: nowhere. */
+  admission?: Admission | null;
 };
 
 /** An engine whose connections can change the process. */

@@ -100,6 +100,11 @@ export class TallyRow {
     this.#observe(DURATION, durationBounds, Math.max(0, durationMs) / 1000);
   }
 
+  /** A client was accepted and refused at once: how long it stayed says nothing. */
+  countRefused(reason: ClosingReason): void {
+    addEnds(this.cells, reason, 1);
+  }
+
   /** A destination was reached. */
   countConnect(milliseconds: number): void {
     this.#observe(CONNECT, connectBounds, Math.max(0, milliseconds) / 1000);

@@ -1,5 +1,6 @@
 /** How both engines say why a connection did not come about, or ended. */
 import type { ClientEndpoint } from '../endpoint/model.ts';
+import type { RefusalOfClient } from './admission/admission.ts';
 import { errorCode, errorMessage, GraceError } from '../error.ts';
 import { describeCode } from '../sys/system-error.ts';
 
@@ -57,4 +58,15 @@ export const PLAIN_HTTP_ANSWER: string = [
 /** A peer of TLS that ended the connection under it, where the endpoint says that this is no end. */
 export function describeTruncation(isClient: boolean): string {
   return `${isClient ? 'the client' : 'the destination'} ended TLS without saying so (truncation=reset)`;
+}
+
+const OVER: Readonly<Record<RefusalOfClient, string>> = {
+  denied: 'it may not come in (allow, deny)',
+  'address-connections': 'as many connections as one address may have are open (maxconnPer)',
+  'address-rate': 'more new connections than one address may make (ratePer)',
+};
+
+/** Why a client was refused, as a sentence. */
+export function describeRefusal(refusal: RefusalOfClient): string {
+  return OVER[refusal];
 }

@@ -75,6 +75,7 @@ export class Adoption {
         observer: observe(src),
         idleMs,
         slots,
+        admission: rule?.admission ?? null,
       });
       // They have places of their own now.
       slots?.reserve(Math.max(0, slots.reserved - (destination.stats().connections - before)));

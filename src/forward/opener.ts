@@ -1,4 +1,5 @@
 import type { Frontend } from '../engine/engine.ts';
+import { admissionOf } from '../engine/admission/admission.ts';
 import { slotsOf } from '../engine/slots.ts';
 import type { Listener } from '../net/listener.ts';
 import { Destination } from './destination.ts';
@@ -57,9 +58,10 @@ export class RuleOpener {
     const slots = slotsOf(src.endpoint);
     if (isFull) slots?.reserve(slots.limit);
     try {
-      const frontend = this.openFrontend({ src, listener, current: destination, slots });
+      const admission = admissionOf(src.endpoint);
+      const frontend = this.openFrontend({ src, listener, current: destination, slots, admission });
       this.#carried.delete(key);
-      return new Rule({ src, listener, routing: { current: destination }, slots, frontend });
+      return new Rule({ src, listener, routing: { current: destination }, slots, admission, frontend });
     } catch (error) {
       destination.forget();
       throw error;
@@ -73,7 +75,13 @@ export class RuleOpener {
     return destination;
   }
 
-  openFrontend({ src, listener, current, slots }: Pick<Rule, 'src' | 'listener' | 'current' | 'slots'>): Frontend {
+  openFrontend({
+    src,
+    listener,
+    current,
+    slots,
+    admission,
+  }: Pick<Rule, 'src' | 'listener' | 'current' | 'slots' | 'admission'>): Frontend {
     const { engine, observe } = this.#options;
     return engine.openFrontend({
       listener,
@@ -81,6 +89,7 @@ export class RuleOpener {
       upstream: current.upstream,
       observer: observe(src),
       slots,
+      admission,
     });
   }
 }

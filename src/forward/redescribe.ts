@@ -1,3 +1,4 @@
+import { openAdmission } from '../engine/admission/admission.ts';
 import { slotsOf } from '../engine/slots.ts';
 import type { Listener } from '../net/listener.ts';
 import type { RuleOpener } from './opener.ts';
@@ -32,6 +33,8 @@ export async function redescribe(
   const limit = before?.limit;
   // The clients that are there count for another limit too; for the first one they do not, having no places.
   const slots = fresh && before ? before : fresh;
+  const admission = from.key === to.key ? rule.admission : openAdmission(to.endpoint, rule.admission);
+  const wasAdmission = rule.admission;
   if (fresh && before) before.limit = fresh.limit;
   // Clients wait in the queue of the socket meanwhile.
   if (from.key !== to.key) await rule.pause();
@@ -43,7 +46,8 @@ export async function redescribe(
         if (from.key !== to.key) {
           describeListener?.(rule.listener, { from, to });
           isDescribed = true;
-          rule.resume(opener.openFrontend({ src: to, listener: rule.listener, current: rule.current, slots }), slots);
+          const { listener, current } = rule;
+          rule.resume(opener.openFrontend({ src: to, listener, current, slots, admission }), { slots, admission });
         }
         table.describe(rule, to);
       },
@@ -54,8 +58,14 @@ export async function redescribe(
       await rule.pause();
       if (isDescribed) describeBack(rule.listener, { from: to, to: from }, describeListener);
       rule.resume(
-        opener.openFrontend({ src: from, listener: rule.listener, current: rule.current, slots: before }),
-        before,
+        opener.openFrontend({
+          src: from,
+          listener: rule.listener,
+          current: rule.current,
+          slots: before,
+          admission: wasAdmission,
+        }),
+        { slots: before, admission: wasAdmission },
       );
     }
     throw error;

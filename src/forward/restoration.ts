@@ -59,7 +59,13 @@ export class Restoration {
     const listener = await openListener(rule.src);
     try {
       gate.mustBeOpen();
-      const frontend = opener.openFrontend({ src: rule.src, listener, current: rule.current, slots: rule.slots });
+      const frontend = opener.openFrontend({
+        src: rule.src,
+        listener,
+        current: rule.current,
+        slots: rule.slots,
+        admission: rule.admission,
+      });
       await rule.pause();
       replaceListener?.(rule.moveTo(listener, frontend));
     } catch (error) {

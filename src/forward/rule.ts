@@ -1,5 +1,6 @@
 import type { ServerEndpoint } from '../endpoint/model.ts';
 import type { Frontend } from '../engine/engine.ts';
+import type { Admission } from '../engine/admission/admission.ts';
 import type { Slots } from '../engine/slots.ts';
 import type { Listener } from '../net/listener.ts';
 import type { Destination } from './destination.ts';
@@ -24,11 +25,15 @@ export type SourceSpec = {
 /** A rule as it is stored and handed over. */
 export type RuleSpec = { src: SourceSpec } & RoutingSpec;
 
+/** How many clients a rule takes, and who. */
+type Doors = Pick<Rule, 'slots' | 'admission'>;
+
 /** A rule that is being served: its listener, and its destinations those that get new connections first. */
 export class Rule {
   #src: SourceSpec;
   #listener: Listener;
   #slots: Slots | null;
+  #admission: Admission | null;
   #frontend: Frontend;
   #routing: Routing;
   #trial: Trial | null = null;
@@ -41,10 +46,12 @@ export class Rule {
     frontend: Frontend;
     routing: Routing;
     slots?: Slots | null;
+    admission?: Admission | null;
   }) {
     this.#src = options.src;
     this.#listener = options.listener;
     this.#slots = options.slots ?? null;
+    this.#admission = options.admission ?? null;
     this.#frontend = options.frontend;
     this.#routing = options.routing;
   }
@@ -56,6 +63,11 @@ export class Rule {
   /** Places for its clients, over all frontends that it has had; null: no limit. */
   get slots(): Slots | null {
     return this.#slots;
+  }
+
+  /** Who may come in, over all frontends that it has had; null: anybody. */
+  get admission(): Admission | null {
+    return this.#admission;
   }
 
   get src(): SourceSpec {
@@ -177,9 +189,10 @@ export class Rule {
     return before;
   }
 
-  /** Accept again, on a new frontend that routes to the current destination; with places of its own if they are given. */
-  resume(frontend: Frontend, slots = this.#slots): void {
+  /** Accept again, on a new frontend that routes to the current destination; with places and an admission of its own if they are given. */
+  resume(frontend: Frontend, { slots = this.#slots, admission = this.#admission }: Partial<Doors> = {}): void {
     this.#frontend = frontend;
     this.#slots = slots;
+    this.#admission = admission;
   }
 }

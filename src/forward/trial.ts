@@ -122,6 +122,9 @@ export class Trial {
           : null;
       case 'handshake-failed':
       case 'proxy-refused':
+      case 'denied':
+      case 'address-connections':
+      case 'address-rate':
       case 'closed':
       case 'stopped':
       case 'shortage':

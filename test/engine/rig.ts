@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { Socket } from 'node:net';
 import type { BindableServer, ClientEndpoint, TcpClient, UnixClient } from '../../src/endpoint/model.ts';
 import type { ConnectionEnd, Engine, EngineObserver, Frontend, Upstream } from '../../src/engine/engine.ts';
+import type { Admission } from '../../src/engine/admission/admission.ts';
 import type { Listener } from '../../src/net/listener.ts';
 import { openListener } from '../../src/net/open.ts';
 import { connectTo } from './peers.ts';
@@ -20,6 +21,7 @@ export type ForwardOptions = {
   /** What is listened on. */
   on?: 'tcp' | 'tcp6' | 'unix' | Listener;
   observer?: EngineObserver;
+  admission?: Admission | null;
 };
 
 export type Forward = {
@@ -57,7 +59,7 @@ export class Rig implements AsyncDisposable {
     return upstream;
   }
 
-  async forward({ to, from = {}, on = 'tcp', observer = {} }: ForwardOptions): Promise<Forward> {
+  async forward({ to, from = {}, on = 'tcp', observer = {}, admission }: ForwardOptions): Promise<Forward> {
     const listener = typeof on === 'string' ? await this.listen(on) : on;
     const upstream = this.upstream(to);
     const endpoint = { type: 'tcp', port: 0, interface: '', backlog: 50, ...from } as BindableServer;
@@ -65,6 +67,7 @@ export class Rig implements AsyncDisposable {
       listener,
       endpoint,
       upstream,
+      admission,
       observer: { connectionEnded: (end) => this.#ended(end), ...observer },
     });
     const address = addressOf(listener);

@@ -2,6 +2,7 @@
 import { acceptSuite } from './accept-suite.ts';
 import { countSuite } from './count-suite.ts';
 import { dialSuite } from './dial-suite.ts';
+import { limitSuite } from './limit-suite.ts';
 import { listSuite } from './list-suite.ts';
 import { relaySuite } from './relay-suite.ts';
 import { reasonSuite } from './reason-suite.ts';
@@ -13,6 +14,7 @@ export function plainSuite(openEngine: OpenEngine): void {
   relaySuite(openEngine);
   dialSuite(openEngine);
   acceptSuite(openEngine);
+  limitSuite(openEngine);
   countSuite(openEngine);
   reasonSuite(openEngine);
   listSuite(openEngine);

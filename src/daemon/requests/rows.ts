@@ -10,8 +10,12 @@ export function ownRows({
   listeners,
   certificates,
 }: Pick<Service, 'forwarder' | 'listeners' | 'certificates'>): KeyedRow[] {
+  const problems = new Map(forwarder.rules.map(({ src, admission }) => [src, admission?.problem]));
   const served = forwarder.views().map((view) => {
-    const warnings = view.isCurrent ? certificates.of({ src: view.src, dst: view.destination.spec }) : [];
+    const problem = problems.get(view.src);
+    const warnings = view.isCurrent ? [...certificates.of({ src: view.src, dst: view.destination.spec })] : [];
+    if (view.isCurrent && problem !== null && problem !== undefined)
+      warnings.push(`the networks of before hold: ${problem}`);
     return keyedRow(view, {
       lost: view.isCurrent && view.listener ? listeners.whyLost(view.listener) : null,
       warnings,

@@ -6,6 +6,9 @@ import { Descriptors } from './descriptors.ts';
 import { KIND_LISTENER } from './connection-table.ts';
 import type { FrontendPlan } from './messages.ts';
 import { CLOSED_ROUTE, Route } from './route.ts';
+import { Admission } from '../admission/admission.ts';
+import type { RefusalOfClient } from '../admission/admission.ts';
+import { wordsOfSockaddr } from '../admission/address-key.ts';
 import { Slots } from '../slots.ts';
 import type { Thread, ThreadFrontend } from './thread.ts';
 import { tuneClient } from './tune.ts';
@@ -37,10 +40,12 @@ export class Acceptor {
     const { frontends, kernel, now } = this.#thread;
     const { id, fd, isUnix } = plan;
     const slots = plan.slots && new Slots(plan.slots);
+    const admission = plan.admission && new Admission(plan.admission);
     const frontend: ThreadFrontend = {
       plan,
       route: new Route(plan.route),
       slots,
+      admission,
       connections: 0,
       isWatched: false,
       burst: 1,
@@ -126,20 +131,21 @@ export class Acceptor {
   }
 
   /** One client, counted for its upstream, which is in `#upstream`; or the negative errno; or CLOSED_ROUTE; or REFUSED. */
-  #accept({ plan, route }: ThreadFrontend): number {
+  #accept(frontend: ThreadFrontend): number {
     const { kernel, number } = this.#thread;
+    const { plan, route } = frontend;
     route.raise(number);
     const before = route.upstream;
-    const client = before === CLOSED_ROUTE ? CLOSED_ROUTE : this.#count(kernel.accept(plan.fd), before, route);
+    const client = before === CLOSED_ROUTE ? CLOSED_ROUTE : this.#count(kernel.accept(plan.fd), before, frontend);
     route.lower(number);
     return client;
   }
 
   /** Count a client before the flag goes down: whoever waits for that finds it in the books. */
-  #count(client: number, before: number, route: Route): number {
+  #count(client: number, before: number, frontend: ThreadFrontend): number {
     if (client < 0) return client;
     const { kernel, table, upstreams } = this.#thread;
-    const after = route.upstream;
+    const after = frontend.route.upstream;
     this.#upstream = after === CLOSED_ROUTE ? before : after;
     // A route holds at once, and may be faster than the message that tells of its upstream.
     if (!upstreams.has(this.#upstream)) this.#thread.readMailbox();
@@ -148,8 +154,20 @@ export class Acceptor {
       kernel.closeWithReset(client);
       return REFUSED;
     }
+    const refusal = frontend.admission && this.#refusalOf(client, frontend.admission);
+    if (refusal !== null) {
+      kernel.closeWithReset(client);
+      upstream.counters.countRefused(refusal);
+      return REFUSED;
+    }
     upstream.counters.countOpened();
     return client;
+  }
+
+  #refusalOf(client: number, admission: Admission): RefusalOfClient | null {
+    const { kernel } = this.#thread;
+    const words = wordsOfSockaddr(kernel.peer);
+    return admission.admit(words === null ? { words, user: kernel.peerUser(client) } : { words });
   }
 
   #upstream = CLOSED_ROUTE;

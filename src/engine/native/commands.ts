@@ -23,6 +23,8 @@ export function executeCommand(
       terminator.open(command.plan);
       acceptor.open(command.plan);
       return idle.add(command.plan);
+    case 'set-networks':
+      return thread.frontends.get(command.frontend)?.admission?.setNetworks(command.networks);
     case 'look-for-room':
       return acceptor.lookForRoom(command.frontend);
     case 'close-frontend':

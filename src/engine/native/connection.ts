@@ -30,7 +30,7 @@ import type { FirstFlight } from './first-flight.ts';
 import type { IdleWatch } from './idle.ts';
 import { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLRDHUP, TCP_EVENTS, UNIX_EVENTS } from './kernel.ts';
 import type { Mailbox } from './mailbox.ts';
-import { forgetPeer, peerOf, readPeer, setPeer } from './peer.ts';
+import { comerOf, forgetPeer, peerOf, readPeer, setPeer } from './peer.ts';
 import type { Relay } from './relay.ts';
 import type { Linger } from './linger.ts';
 import type { Terminator } from './tls/terminate.ts';
@@ -240,6 +240,7 @@ export class Connections {
     }
     this.#origins.delete(client);
     this.#doomed.delete(client);
+    if (frontend?.admission?.isCounting) frontend.admission.leave(comerOf(this.#thread, client));
     forgetPeer(this.#thread, client);
     for (const fd of server === -1 ? [client] : [client, server]) {
       const isLingering = lingers || (table.has(fd, CODED) && !isSilent && this.#mayLinger(fd, { reset }));

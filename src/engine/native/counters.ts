@@ -2,6 +2,7 @@
  * Counters of one upstream: a row a thread in shared memory, which (but for two numbers) that thread alone writes and the
  * main thread adds up at any time. Aligned 64-bit numbers are read and written whole on x64 and arm64.
  */
+import type { ClosingReason } from '../closing-reason.ts';
 import { addEnds, addHead, addTally, tallyFields, TallyRow } from '../tally.ts';
 import type { Tally } from '../tally.ts';
 
@@ -55,6 +56,13 @@ export class Counters {
 
   countOpened(): void {
     this.#row[OPENED]!++;
+  }
+
+  /** A client came and was refused, before it had anything to do with the upstream. */
+  countRefused(reason: ClosingReason): void {
+    this.#row[OPENED]!++;
+    this.#row[CLOSED]!++;
+    this.tally.countRefused(reason);
   }
 
   /** For the main thread: connections are on their way to this one. */

@@ -14,15 +14,7 @@ import { SystemError } from '../../sys/system-error.ts';
 import { errorCode, GraceError } from '../../error.ts';
 import type { ClientEndpoint } from '../../endpoint/model.ts';
 import { readId, writeId } from '../connection-ids.ts';
-import type {
-  AdoptOptions,
-  Engine,
-  EngineName,
-  FrontendOptions,
-  OpenConnection,
-  ProbeOptions,
-  Upstream,
-} from '../engine.ts';
+import type { Engine, EngineName, FrontendOptions, OpenConnection, ProbeOptions, Upstream } from '../engine.ts';
 import { REFUSALS } from '../policy.ts';
 import { Names } from '../lookup.ts';
 import { openPortableEngine } from '../portable/engine.ts';
@@ -33,6 +25,7 @@ import { Inventory } from './inventory.ts';
 import { KIND_CLIENT, KIND_OWN, KIND_SERVER } from './connection-table.ts';
 import type { EndReport, Report } from './messages.ts';
 import { NativeMover } from './mover.ts';
+import type { ShadowOptions } from './mover.ts';
 import { planUpstream, tcpSockaddr } from './plan.ts';
 import { describeFailure } from '../words.ts';
 import { endError } from './reason.ts';
@@ -41,6 +34,7 @@ import { HandshakeService } from './tls/service.ts';
 import type { HandshakeLimits } from './tls/service.ts';
 import { Threads } from './threads.ts';
 import type { ThreadsOptions } from './threads.ts';
+import { admissionOf } from '../admission/admission.ts';
 import { slotsOf } from '../slots.ts';
 import { NativeUpstream } from './upstream.ts';
 
@@ -143,12 +137,13 @@ export class NativeEngine implements Engine {
     return upstream;
   }
 
-  openFrontend({ listener, endpoint, upstream, observer, slots }: FrontendOptions): NativeFrontend {
+  openFrontend({ listener, endpoint, upstream, observer, slots, admission }: FrontendOptions): NativeFrontend {
     return new NativeFrontend({
       listener,
       endpoint,
       observer,
       slots: slotsOf(endpoint, slots),
+      admission: admissionOf(endpoint, admission),
       upstream: own(upstream),
       threads: this.#threads,
       portable: this.#portable,
@@ -289,12 +284,9 @@ export class NativeEngine implements Engine {
     }
   }
 
-  #openShadow(
-    { observer, idleMs, slots = null }: Pick<AdoptOptions, 'observer' | 'idleMs' | 'slots'>,
-    members: readonly number[],
-  ): number {
+  #openShadow({ observer, idleMs, slots = null, admission = null }: ShadowOptions, members: readonly number[]): number {
     const id = ++this.#lastId;
-    this.#owners.add(id, { observer, slots }, members);
+    this.#owners.add(id, { observer, slots, admission }, members);
     const route = Route.open(CLOSED_ROUTE, { threads: 0 });
     const reportsOrderly = observer.connectionEnded !== undefined && observer.wantsOrderlyEnds !== false;
     for (const thread of members)
@@ -306,6 +298,7 @@ export class NativeEngine implements Engine {
           isUnix: false,
           route: route.memory,
           slots: slots?.plan ?? null,
+          admission: admission?.plan ?? null,
           idleMs,
           reportsOrderly,
           tls: null,
@@ -354,6 +347,7 @@ export class NativeEngine implements Engine {
     const { table } = this.#threads;
     for (const client of table.owned(thread, KIND_CLIENT, table.capacity))
       this.#owners.get(table.frontend(client))?.slots?.release();
+    for (const { admission } of this.#owners.all) admission?.forgetOwn();
     this.mover.lost(thread);
     this.#inventory.lost(thread);
     for (const fd of table.owned(thread, KIND_CLIENT | KIND_SERVER | KIND_OWN, table.capacity)) {

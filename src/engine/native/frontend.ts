@@ -2,6 +2,7 @@ import { closeFd, setNonBlocking } from '../../sys/descriptor.ts';
 import type { Listener } from '../../net/listener.ts';
 import type { ServerEndpoint, ServerExtras } from '../../endpoint/model.ts';
 import type { Engine, EngineObserver, Frontend, Upstream } from '../engine.ts';
+import type { Admission, AdmittedNetworks } from '../admission/admission.ts';
 import type { Slots } from '../slots.ts';
 import type { ThreadCommand } from './messages.ts';
 import { isPlainServer, nativeTlsServer } from './plan.ts';
@@ -25,6 +26,8 @@ export type NativeFrontendOptions = {
   originalOf: (portable: Upstream) => Upstream;
   /** Null: no limit. */
   slots: Slots | null;
+  /** Null: anybody may come in. */
+  admission: Admission | null;
   /** Whether the threads may be used. */
   isUsable: boolean;
   /** For clients that speak TLS. Null: the threads have none. */
@@ -47,6 +50,7 @@ type Accepting =
 export class NativeFrontend implements Frontend {
   readonly observer: EngineObserver;
   readonly slots: Slots | null;
+  readonly admission: Admission | null;
   readonly #options: NativeFrontendOptions;
   #upstream: NativeUpstream;
   #isUsable: boolean;
@@ -54,6 +58,7 @@ export class NativeFrontend implements Frontend {
   #tls: ServerContexts | null = null;
   #accepting: Accepting = { by: 'nobody' };
   readonly #endWatch: (() => void) | null;
+  readonly #endNetworks: (() => void) | null;
   /** Acceptors that are on their way out. */
   readonly #closing = new Set<Promise<void>>();
   /** Of acceptors in the threads, those on their way out included. */
@@ -68,8 +73,17 @@ export class NativeFrontend implements Frontend {
     this.#tls = options.isUsable ? openContexts(options) : null;
     this.#isUsable = options.isUsable && (isPlainServer(options.endpoint) || this.#tls !== null);
     this.slots = options.slots;
+    this.admission = options.admission;
     this.#accepting = this.#suits(options.upstream) ? this.#openInThreads() : this.#openPortable();
     this.#endWatch = this.slots?.onRoom(() => this.#lookForRoom()) ?? null;
+    this.#endNetworks = this.admission?.onNetworks((networks) => this.#setNetworks(networks)) ?? null;
+  }
+
+  #setNetworks(networks: AdmittedNetworks): void {
+    const accepting = this.#accepting;
+    if (accepting.by !== 'threads') return;
+    for (const thread of accepting.members)
+      this.#options.threads.send(thread, { type: 'set-networks', frontend: accepting.id, networks });
   }
 
   /** Somebody else who serves clients of this source has one less. */
@@ -189,6 +203,7 @@ export class NativeFrontend implements Frontend {
         isUnix: listener.address.family === 'unix',
         route: route.memory,
         slots: this.slots?.plan ?? null,
+        admission: this.admission?.plan ?? null,
         idleMs,
         reportsOrderly,
         tls,
@@ -214,6 +229,7 @@ export class NativeFrontend implements Frontend {
         upstream: this.#upstream.portable,
         observer: named,
         slots: this.slots,
+        admission: this.admission,
       }),
     };
   }
@@ -254,6 +270,7 @@ export class NativeFrontend implements Frontend {
 
   async stop(): Promise<void> {
     this.#endWatch?.();
+    this.#endNetworks?.();
     this.#replace({ by: 'nobody' });
     this.#tls?.close();
     await Promise.all(this.#closing);

@@ -64,6 +64,7 @@ const F_SETPIPE_SZ = 1031n;
 const SOL_SOCKET = 1n;
 const SO_ERROR = 4n;
 const SO_LINGER = 13n;
+const SO_PEERCRED = 17n;
 const SHUT_WR = 1n;
 const SHUT_RDWR = 2n;
 const AF_INET = 2;
@@ -222,6 +223,15 @@ export function openKernel({ epollFd }: { epollFd?: number } = {}) {
       return getsockopt(word(fd), SOL_SOCKET, SO_ERROR, value.address, valueLength.address) === -1
         ? errno()
         : value.ints[0]!;
+    },
+
+    /** The user at the other end of a Unix socket, as of its connect; -1 where that is not known. */
+    peerUser(fd: number): number {
+      valueLength.ints[0] = 12; // struct ucred: pid, uid, gid
+      value.ints[1] = -1;
+      return getsockopt(word(fd), SOL_SOCKET, SO_PEERCRED, value.address, valueLength.address) === -1
+        ? -1
+        : value.ints[1]!;
     },
 
     /** Whether a socket's own address and port are those that a `struct sockaddr` leads to; that of no host leads to this machine. */

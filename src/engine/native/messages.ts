@@ -3,6 +3,7 @@ import type { PreludePlan } from '../prelude.ts';
 import type { ClosingReason } from '../closing-reason.ts';
 import type { MessagePort } from 'node:worker_threads';
 import type { OpenConnection } from '../engine.ts';
+import type { AdmissionPlan, AdmittedNetworks } from '../admission/admission.ts';
 import type { SlotsPlan } from '../slots.ts';
 import type { MovedConnection } from '../transfer.ts';
 
@@ -35,6 +36,8 @@ export type FrontendPlan = {
   route: SharedArrayBuffer;
   /** See slots.ts; null: no limit. */
   slots: SlotsPlan | null;
+  /** See admission.ts; null: anybody may come in. */
+  admission: AdmissionPlan | null;
   idleMs: number | null;
   /** Whether somebody wants to hear of connections that ended in order. */
   reportsOrderly: boolean;
@@ -76,6 +79,8 @@ export type ThreadCommand =
   | { type: 'set-context'; frontend: number; context: number }
   /** The thread of handshakes is gone: so are the clients that it had. */
   | { type: 'end-handshakes' }
+  /** These networks may come in from now on. */
+  | { type: 'set-networks'; frontend: number; networks: AdmittedNetworks }
   /** There is room for clients again. */
   | { type: 'look-for-room'; frontend: number }
   /** Freeze up to so many connections of an upstream for a hand-over; answer `frozen`. */

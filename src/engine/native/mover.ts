@@ -1,7 +1,9 @@
 /** Connections of the threads on their way to another process, or from one. */
 import { GraceError } from '../../error.ts';
 import { closeFd } from '../../sys/descriptor.ts';
-import { setResetOnClose } from '../../sys/socket.ts';
+import { peerCredentials, setResetOnClose } from '../../sys/socket.ts';
+import { wordsOfPeer } from '../admission/address-key.ts';
+import type { Comer } from '../admission/admission.ts';
 import type { MovedConnection, MovedLeg } from '../transfer.ts';
 import type { AdoptOptions, Mover, Upstream } from '../engine.ts';
 import { NativeFrontend } from './frontend.ts';
@@ -14,8 +16,11 @@ export type NativeMoverOptions = {
   threads: Threads;
   isUsable: () => boolean;
   /** Make known in these threads what stands for a frontend that is no more; returns its number. */
-  openShadow: (options: Pick<AdoptOptions, 'observer' | 'idleMs' | 'slots'>, threads: readonly number[]) => number;
+  openShadow: (options: ShadowOptions, threads: readonly number[]) => number;
 };
+
+/** What stands for a frontend that is no more. */
+export type ShadowOptions = Pick<AdoptOptions, 'observer' | 'idleMs' | 'slots' | 'admission'>;
 
 /** Freezes and adopts connections of the threads, and knows for each whose it is meanwhile. */
 export class NativeMover implements Mover {
@@ -103,7 +108,7 @@ export class NativeMover implements Mover {
 
   adopt(
     connections: readonly MovedConnection[],
-    { upstream, frontend, observer, idleMs, slots = null }: AdoptOptions,
+    { upstream, frontend, observer, idleMs, slots = null, admission = null }: AdoptOptions,
   ): void {
     const { threads, openShadow } = this.#options;
     const alive = threads.alive;
@@ -124,11 +129,12 @@ export class NativeMover implements Mover {
     const id =
       idOfOwn ??
       openShadow(
-        { observer, idleMs, slots },
+        { observer, idleMs, slots, admission },
         shares.map(({ thread }) => thread),
       );
     // Now, and not when a thread hears of them: nobody is to be accepted in their places.
     slots?.take(connections.length);
+    if (admission?.isCounting) for (const { client, peer } of connections) admission.add(movedComer(client.fd, peer));
     for (const { thread, share } of shares) {
       upstream.countAdopted(thread, share.length);
       // From here on they are closed with what the thread has, should it die before it hears of them.
@@ -142,6 +148,12 @@ export class NativeMover implements Mover {
       if (idOfOwn === null) threads.send(thread, { type: 'close-frontend', frontend: id });
     }
   }
+}
+
+/** Who came in, where a connection comes from another process. */
+function movedComer(fd: number, peer: string): Comer {
+  const words = wordsOfPeer(peer);
+  return words === null ? { words, user: peerCredentials(fd).uid } : { words };
 }
 
 function legsOf({ client, server }: MovedConnection): MovedLeg[] {

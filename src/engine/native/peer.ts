@@ -1,6 +1,8 @@
 /** The address of a client: kept as two numbers if it is IPv4, in a table of the thread if it is IPv6. */
 import { C } from '../../sys/constants.ts';
 import { decodeSockaddr } from '../../sys/sockaddr.ts';
+import { wordsOfPeer } from '../admission/address-key.ts';
+import type { Comer } from '../admission/admission.ts';
 import type { Thread } from './thread.ts';
 
 type PeerTable = Pick<Thread, 'table' | 'ipv6Peers'>;
@@ -40,6 +42,14 @@ export function peerOf({ table, ipv6Peers }: PeerTable, client: number): string 
   if (port === IPV6) return ipv6Peers.get(client) ?? '[?]:0';
   const host = table.peerHost(client);
   return `${host >>> 24}.${(host >>> 16) & 255}.${(host >>> 8) & 255}.${host & 255}:${port}`;
+}
+
+/** The same as who came in. */
+export function comerOf({ table, ipv6Peers, kernel }: PeerTable & Pick<Thread, 'kernel'>, client: number): Comer {
+  const port = table.peerPort(client);
+  if (port >= 0) return { words: [table.peerHost(client) >>> 0] };
+  const words = port === IPV6 ? wordsOfPeer(ipv6Peers.get(client) ?? '') : null;
+  return words === null ? { words, user: kernel.peerUser(client) } : { words };
 }
 
 /** A client is about to be closed. */

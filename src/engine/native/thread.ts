@@ -5,6 +5,7 @@ import type { Counters } from './counters.ts';
 import type { PinnedAddress, Kernel } from './kernel.ts';
 import type { ConnectionTable } from './connection-table.ts';
 import type { EndReason, FrontendPlan, Report, UpstreamPlan } from './messages.ts';
+import type { Admission } from '../admission/admission.ts';
 import type { Slots } from '../slots.ts';
 import type { Route } from './route.ts';
 
@@ -32,6 +33,7 @@ export type ThreadFrontend = {
   plan: FrontendPlan;
   readonly route: Route;
   readonly slots: Slots | null;
+  readonly admission: Admission | null;
   /** Connections of it that are open in this thread. */
   connections: number;
   /** Whether the listener is watched at the moment. */

@@ -19,6 +19,7 @@ import type { DescriptorOptions } from './descriptors.ts';
 import { openDialer } from './dial.ts';
 import { ownUpstream, PortableFrontend } from './frontend.ts';
 import { endpointForHttp } from './http-check.ts';
+import { admissionOf } from '../admission/admission.ts';
 import { slotsOf } from '../slots.ts';
 import { probe } from './probe.ts';
 import { headerReaderOf } from './proxied.ts';
@@ -51,7 +52,7 @@ export function openPortableEngine(options: PortableEngineOptions = {}): Engine 
   return {
     name: 'portable',
     openUpstream: (endpoint) => new PortableUpstream(endpoint, openDialer(endpoint, names), ids),
-    openFrontend({ listener, endpoint, upstream, observer, slots }) {
+    openFrontend({ listener, endpoint, upstream, observer, slots, admission }) {
       const bindable = supportedServer(endpoint);
       const terminator = terminatorOf(bindable, { handshakeTimeoutMs, handshakeLimit, tickets });
       return new PortableFrontend({
@@ -62,6 +63,7 @@ export function openPortableEngine(options: PortableEngineOptions = {}): Engine 
         terminator,
         observer,
         slots: slotsOf(endpoint, slots),
+        admission: admissionOf(endpoint, admission),
         shared,
       });
     },

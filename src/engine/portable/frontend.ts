@@ -2,13 +2,15 @@
 import type { Socket } from 'node:net';
 import type { BindableServer } from '../../endpoint/model.ts';
 import type { ConnectionEnd, EngineObserver, Frontend, Upstream } from '../engine.ts';
+import type { Admission } from '../admission/admission.ts';
 import type { Slots } from '../slots.ts';
 import type { Listener } from '../../net/listener.ts';
 import { openAcceptor } from './acceptor.ts';
 import type { Acceptor } from './acceptor.ts';
 import type { AcceptBackoff, Pausable } from './accept-backoff.ts';
 import type { Descriptors } from './descriptors.ts';
-import { ignoreError } from './leg.ts';
+import { ignoreError, plainLeg, resetLeg } from './leg.ts';
+import { Place } from './place.ts';
 import type { HeaderReader } from './proxied.ts';
 import { serveClient } from './serve.ts';
 import type { Terminator } from './terminate.ts';
@@ -29,6 +31,8 @@ export type PortableFrontendOptions = {
   observer: EngineObserver;
   /** Null: no limit. */
   slots: Slots | null;
+  /** Null: anybody may come in. */
+  admission: Admission | null;
   shared: Shared;
 };
 
@@ -40,7 +44,7 @@ export class PortableFrontend implements Frontend, Pausable {
   #acceptor: Acceptor | null = null;
   readonly #endWatch: (() => void) | null;
   /** Accepted beyond the most that may be served at once, since an acceptor takes a moment to stop. */
-  readonly #parked = new Set<Socket>();
+  readonly #parked = new Map<Socket, Place>();
   #stopped: Promise<void> | null = null;
 
   constructor(options: PortableFrontendOptions) {
@@ -90,7 +94,7 @@ export class PortableFrontend implements Frontend, Pausable {
     this.#endWatch?.();
     await this.#pause();
     // They were accepted: nobody else can serve them.
-    for (const client of this.#parked) this.#unpark(client);
+    for (const [client, place] of this.#parked) this.#unpark(client, place);
   }
 
   #open(): void {
@@ -120,18 +124,30 @@ export class PortableFrontend implements Frontend, Pausable {
   }
 
   #accept(client: Socket): void {
-    if (!this.#isFull) return void this.#serve(client);
+    const { admission, headerReader } = this.#options;
+    const place = new Place(admission);
+    // Where a header says who it is, it is asked for then.
+    const refusal = headerReader === null ? place.take(client) : null;
+    if (refusal !== null) {
+      this.#upstream.refuse(refusal);
+      client.on('error', ignoreError);
+      return resetLeg(plainLeg(client));
+    }
+    if (!this.#isFull) return void this.#serve(client, place);
     client.on('error', ignoreError);
-    client.once('close', () => this.#parked.delete(client));
-    this.#parked.add(client);
+    client.once('close', () => {
+      if (this.#parked.delete(client)) place.leave();
+    });
+    this.#parked.set(client, place);
   }
 
-  #unpark(client: Socket): void {
+  #unpark(client: Socket, place: Place): void {
     this.#parked.delete(client);
-    if (!client.destroyed) void this.#serve(client);
+    if (client.destroyed) place.leave();
+    else void this.#serve(client, place);
   }
 
-  async #serve(client: Socket): Promise<void> {
+  async #serve(client: Socket, place: Place): Promise<void> {
     const { headerReader, terminator, observer, slots, shared } = this.#options;
     const { descriptors, backoff, peerMonitor } = shared;
     slots?.take();
@@ -147,12 +163,14 @@ export class PortableFrontend implements Frontend, Pausable {
     const end: ConnectionEnd = await serveClient(client, {
       upstream,
       headerReader,
+      place,
       terminator,
       peerMonitor,
       idleMs: this.#idleMs,
       connected,
     });
     slots?.release();
+    place.leave();
     descriptors.released({ wasDialing });
     backoff.ease();
     upstream.connectionEnded(end);
@@ -164,7 +182,7 @@ export class PortableFrontend implements Frontend, Pausable {
   #admitNext(): void {
     if (this.#isFull) return;
     const [next] = this.#parked;
-    if (next) this.#unpark(next);
+    if (next) this.#unpark(...next);
     else this.#resume();
   }
 }

@@ -1,16 +1,19 @@
 /** The life of one client: handshake, dial, relay, end. */
 import type { TLSSocket } from 'node:tls';
-import { errorCode } from '../../error.ts';
+import { errorCode, GraceError } from '../../error.ts';
 import { dialReason } from '../closing-reason.ts';
 import type { ClosingReason } from '../closing-reason.ts';
 import type { ConnectionEnd } from '../engine.ts';
 import { handshakeOutcome } from '../tally.ts';
+import { describeRefusal } from '../words.ts';
 import { codesOf } from './dial.ts';
 import { addressText, closedLeg, closeLeg, ignoreError, peerOf, plainLeg, resetLeg, tuneSocket } from './leg.ts';
 import type { Leg } from './leg.ts';
 import type { Socket } from 'node:net';
 import type { PreludeSubject } from '../prelude.ts';
 import { relay } from './relay.ts';
+import type { RefusalOfClient } from '../admission/admission.ts';
+import type { Place } from './place.ts';
 import type { HeaderReader } from './proxied.ts';
 import type { Terminator } from './terminate.ts';
 import { EndedHere } from './connection.ts';
@@ -22,6 +25,8 @@ export type ServeClientOptions = {
   upstream: PortableUpstream;
   /** Null: the client sends no PROXY header. */
   headerReader: HeaderReader | null;
+  /** Taken for it, or with a header yet to be taken. Whoever gave it leaves it. */
+  place: Place;
   /** Null: the client does not speak TLS. */
   terminator: Terminator | null;
   peerMonitor: PeerMonitor;
@@ -37,7 +42,7 @@ export type ServeClientOptions = {
  */
 export async function serveClient(
   client: Socket,
-  { upstream, headerReader, terminator, peerMonitor, idleMs, connected }: ServeClientOptions,
+  { upstream, headerReader, place, terminator, peerMonitor, idleMs, connected }: ServeClientOptions,
 ): Promise<ConnectionEnd> {
   const connection = upstream.admit();
   const { signal } = connection;
@@ -66,11 +71,15 @@ export async function serveClient(
   let tls: ConnectionEnd['tls'] = null;
   try {
     if (headerReader) {
-      const ends = await watched(near, 'reset or end', () => headerReader(client, signal)).catch((reason: unknown) => {
+      await watched(near, 'reset or end', async () => {
+        const ends = await headerReader(client, signal);
+        if (ends) [subject, connection.peer] = [ends, addressText(ends.client)];
+        const refusal = place.take(client, ends?.client.host);
+        if (refusal !== null) throw new ClientRefused(refusal);
+      }).catch((reason: unknown) => {
         resetLeg(near);
         throw reason;
       });
-      if (ends) [subject, connection.peer] = [ends, addressText(ends.client)];
     }
     if (terminator) {
       near = await watched(near, 'reset or end', () => terminator.handshake(near, signal)).catch((reason: unknown) => {
@@ -127,9 +136,19 @@ export async function serveClient(
   };
 }
 
+/** Who came may not come in, or not so often. */
+class ClientRefused extends GraceError {
+  readonly why: RefusalOfClient;
+
+  constructor(why: RefusalOfClient) {
+    super(describeRefusal(why));
+    this.why = why;
+  }
+}
+
 /** Why a client did not come to its destination. */
 function whyUnserved(stage: ConnectionEnd['stage'], reason: unknown): ClosingReason {
-  if (reason instanceof EndedHere) return reason.why;
+  if (reason instanceof EndedHere || reason instanceof ClientRefused) return reason.why;
   if (!(reason instanceof Error)) return 'client-gone';
   if (stage === 'dial') return dialReason(codesOf(reason));
   if (stage === 'relay') return 'error';

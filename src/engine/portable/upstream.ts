@@ -108,6 +108,12 @@ export class PortableUpstream implements Upstream {
     return connection;
   }
 
+  /** A client came and was refused, before it had anything to do with the upstream. */
+  refuse(why: ClosingReason): void {
+    this.#accepted++;
+    this.row.countRefused(why);
+  }
+
   /** The upstream of the connection is connected, so many milliseconds after it was first dialled. */
   connected(connection: Connection, { legs, connectMs }: { legs: Connection['legs']; connectMs: number }): void {
     connection.legs = legs;
