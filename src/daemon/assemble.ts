@@ -17,6 +17,7 @@ import { CountersWriter } from './state/counters-file.ts';
 import { saveState } from './state/rules-file.ts';
 import type { StoredRule } from './state/rules-file.ts';
 import { RulesCopy } from './state/rules-memory.ts';
+import { Tickets } from './state/tickets-memory.ts';
 import type { Supervisor } from './supervisor/supervisor.ts';
 import { Book } from './metrics/book.ts';
 import { Troubles } from './troubles.ts';
@@ -68,12 +69,19 @@ export function assemble({
       'the native engine failed; its connections are lost, and the portable engine goes on',
     );
   const names = new Names();
-  const opened = openEngine({ wanted: options.settings.engine, threads: options.settings.threads, names, onFailure });
   const resolve = (host: string) =>
     names.resolve(host, { bindAddress: null, signal: AbortSignal.timeout(loopLookupMs) }).catch(() => []);
-  const { engine } = opened;
   const unread: StoredRule[] = [];
   const troubles = new Troubles((text) => log.warn({ trouble: text }, 'serving all the same'));
+  const tickets = new Tickets({ snapshot: handover?.tickets ?? listeners.ticketsCopy, supervisor, troubles });
+  const opened = openEngine({
+    wanted: options.settings.engine,
+    threads: options.settings.threads,
+    names,
+    tickets: tickets.ring,
+    onFailure,
+  });
+  const { engine } = opened;
   const rulesCopy = new RulesCopy(supervisor, troubles);
   const forwarder = new Forwarder({
     engine,
@@ -121,6 +129,7 @@ export function assemble({
     logProblem: () => logFile.problem,
     troubles,
     rulesCopy,
+    tickets,
     lock,
     changes,
     listeners,

@@ -117,6 +117,7 @@ async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Sup
       ...service.forwarder.stored.map((spec) => storedRule(spec, listeners)),
       ...service.unread,
     ]);
+    service.tickets.remember();
     service.certificates.lookAtAll();
     listeners.dropUnused();
     const moveSocket = listeners.net.extras.find(({ name }) => name === moveSocketName)?.fd ?? null;
@@ -199,6 +200,8 @@ async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Sup
     await within(control.idle(), answerTimeoutMs, { ref: false });
     attempt(() => control.removeNames());
     service.rulesCopy.forget();
+    // systemd keeps them, as it does the sockets, for the next start of the service.
+    if (!supervisor.keepsOverStop) service.tickets.forget();
     service.counters.close();
     service.certificates.close();
     service.generations.close();

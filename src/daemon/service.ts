@@ -14,6 +14,7 @@ import type { Lifecycle, Phase } from './lifecycle.ts';
 import type { Listeners } from './listeners/listeners.ts';
 import type { Supervisor } from './supervisor/supervisor.ts';
 import type { RulesCopy } from './state/rules-memory.ts';
+import type { Tickets } from './state/tickets-memory.ts';
 import type { Troubles } from './troubles.ts';
 import type { Log, LogOutput } from './log/log.ts';
 import type { StoredRule } from './state/rules-file.ts';
@@ -28,6 +29,8 @@ export type Service = {
   /** What the daemon goes on without. */
   readonly troubles: Troubles;
   readonly rulesCopy: RulesCopy;
+  /** What seals the session tickets of TLS. */
+  readonly tickets: Tickets;
   readonly version: string;
   /** How this daemon was started, to start a successor in the same way. */
   readonly self: Program;

@@ -9,43 +9,57 @@ export type TicketSnapshot = { keys: readonly string[]; sinceMs: number };
 /** Keys kept: the one that seals, and the one before, which may have sealed sessions that are still good. */
 const kept = 2;
 
+/** What a ring goes on with, and who hears of new keys. */
+export type TicketRingOptions = {
+  snapshot?: TicketSnapshot | null;
+  /** The keys have come into use, or there is a new one. */
+  changed?: () => void;
+  nowMs?: () => number;
+};
+
 /** Keys that are made here, known to nobody but processes of this daemon, and new after a time. */
 export class TicketRing {
-  #keys: readonly Buffer[];
-  #sinceMs: number;
+  #keys: readonly Buffer[] = [];
+  #sinceMs = 0;
+  #isUsed = false;
+  readonly #changed: () => void;
   readonly #nowMs: () => number;
 
-  /** Goes on with the keys of another process where there are any. Throws TypeError when they are none. */
-  constructor({ snapshot, nowMs = Date.now }: { snapshot?: TicketSnapshot | null; nowMs?: () => number } = {}) {
+  /** Goes on with the keys of another process where there are any; any that are none are passed over. */
+  constructor({ snapshot = null, changed = () => {}, nowMs = Date.now }: TicketRingOptions = {}) {
     this.#nowMs = nowMs;
-    this.#keys = (snapshot?.keys ?? []).map((key) => Buffer.from(key, 'base64'));
-    if (this.#keys.some(({ length }) => length !== TICKET_KEY_SIZE))
-      throw new TypeError('these are no keys of tickets');
-    this.#sinceMs = snapshot?.sinceMs ?? 0;
-    this.rotateIfDue();
+    this.#changed = changed;
+    const keys = snapshot?.keys.map((key) => Buffer.from(key, 'base64')) ?? [];
+    if (snapshot === null || keys.length === 0 || keys.some(({ length }) => length !== TICKET_KEY_SIZE)) return;
+    this.#keys = keys;
+    this.#sinceMs = snapshot.sinceMs;
+    this.#isUsed = true;
   }
 
-  /** The newest first, which seals. */
+  /** The newest first, which seals; made anew when its time is over. */
   get keys(): readonly Buffer[] {
+    if (this.#rotateIfDue() || !this.#isUsed) {
+      this.#isUsed = true;
+      this.#changed();
+    }
     return this.#keys;
+  }
+
+  /** Whether a ticket has been sealed, or asked for. */
+  get isUsed(): boolean {
+    return this.#isUsed;
   }
 
   get snapshot(): TicketSnapshot {
     return { keys: this.#keys.map((key) => key.toString('base64')), sinceMs: this.#sinceMs };
   }
 
-  /** Milliseconds until a new key is due; none is made by itself. */
-  get dueInMs(): number {
-    return Math.max(0, this.#sinceMs + TICKET_ROTATION_MS - this.#nowMs());
-  }
-
-  /** Make a new key if it is time, and forget what is too old. Returns whether anything has changed. */
-  rotateIfDue(): boolean {
+  /** Make a new key if it is time, and forget what is too old. */
+  #rotateIfDue(): boolean {
     const nowMs = this.#nowMs();
     const ageMs = nowMs - this.#sinceMs;
     // A clock that was set back makes the newest one come from the future.
-    const isCurrent = this.#keys.length > 0 && ageMs >= 0 && ageMs < TICKET_ROTATION_MS;
-    if (isCurrent) return false;
+    if (this.#keys.length > 0 && ageMs >= 0 && ageMs < TICKET_ROTATION_MS) return false;
     const isStillTaken = ageMs >= 0 && ageMs < 2 * TICKET_ROTATION_MS;
     this.#keys = [randomBytes(TICKET_KEY_SIZE), ...(isStillTaken ? this.#keys : [])].slice(0, kept);
     this.#sinceMs = nowMs;

@@ -15,7 +15,9 @@ import * as v from 'valibot';
 import { counts, endpointText } from '../../control/shapes.ts';
 import type { EndpointText, GenerationReport } from '../../control/shapes.ts';
 import { GraceError } from '../../error.ts';
+import type { TicketSnapshot } from '../../engine/ticket-ring.ts';
 import type { StoredRule } from '../state/rules-file.ts';
+import { ticketSnapshotSchema } from '../state/tickets-memory.ts';
 
 /** A rule as it is handed over, with its counters in bytes and since when they count (ISO 8601). */
 export type HandedRule = {
@@ -53,6 +55,8 @@ export type Handover = {
   unread?: StoredRule[] | undefined;
   /** How open connections can be moved, see move.ts; absent when they cannot. */
   move?: number | undefined;
+  /** What seals session tickets; absent when none was sealed, and from earlier versions. */
+  tickets?: TicketSnapshot | undefined;
 };
 
 /** Schema of a {@link Handover}. */
@@ -84,6 +88,7 @@ export const handoverSchema = v.object({
   ),
   sockets: v.array(v.object({ listener: v.number(), fd: v.number(), index: v.nullable(v.number()), name: v.string() })),
   move: v.optional(v.number()),
+  tickets: v.optional(ticketSnapshotSchema),
   unread: v.optional(v.array(v.object({ src: endpointText, dst: endpointText, port: v.optional(v.number()) }))),
 });
 

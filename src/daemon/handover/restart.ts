@@ -113,6 +113,7 @@ async function release(service: Service, { standstill, successor, ready }: Repla
   const { forwarder, generations, log, supervisor } = service;
   service.handover.replaced();
   service.rulesCopy.forget(); // the successor has left its own
+  service.tickets.forget();
   const movable = forwarder.views().filter(({ listener }) => listener !== null);
   standstill.handOver(new MovedError('this daemon was replaced by a newer one'));
   service.lock.release();

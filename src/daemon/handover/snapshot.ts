@@ -44,6 +44,7 @@ export function takeSnapshot(service: Service): { handover: Handover; listeners:
     rules: [...served, ...broken],
     ...(service.unread.length > 0 ? { unread: service.unread } : {}),
     ...(service.engine.mover ? { move: moveFormat } : {}),
+    ...(service.tickets.snapshot ? { tickets: service.tickets.snapshot } : {}),
     sockets: sockets.map(({ fd, index, name }, listener) => ({ listener, fd, index, name })),
   };
   return { handover, listeners, told };

@@ -8,8 +8,10 @@ import { limitHint, mustLeaveRoom } from './limits.ts';
 import { isListenerName, listenerName } from './name.ts';
 import { isAt, plain, isPortChosen, listenSpec } from './spec.ts';
 import { UnusedSockets } from './unused-sockets.ts';
+import type { TicketSnapshot } from '../../engine/ticket-ring.ts';
 import type { StoredRule } from '../state/rules-file.ts';
 import { isRulesCopy, readRulesCopy } from '../state/rules-memory.ts';
+import { isTicketsCopy, readTicketsCopy } from '../state/tickets-memory.ts';
 import type { Supervisor } from '../supervisor/supervisor.ts';
 import { GraceError, errorCode } from '../../error.ts';
 import type { SourceSpec } from '../../forward/rule.ts';
@@ -40,6 +42,7 @@ export class Listeners {
   /** What an earlier daemon listened on before it crashed, by name; waits for its rule. */
   #lockFd: number | null = null;
   #rulesCopy: StoredRule[] | null = null;
+  #ticketsCopy: TicketSnapshot | null = null;
   readonly #stored = new Map<string, Listener>();
   /** The stored rules have their sockets. */
   #isSettled = false;
@@ -66,6 +69,7 @@ export class Listeners {
       for (const listener of listeners)
         this.#sort(listener, { fd: listener.fd, index: listener.fd - LISTEN_FDS_START, name: listener.name });
       this.#takeStored();
+      for (const { fd, name } of this.net.extras) if (isTicketsCopy(name)) this.#takeTickets(name, fd);
     }
     for (const socket of this.inherited)
       supervisor.store(storeNames.inherited(socket), socket.listener.fd, { isStored: true });
@@ -85,6 +89,10 @@ export class Listeners {
         this.#supervisor.forget(name);
         continue;
       }
+      if (isTicketsCopy(name)) {
+        this.#takeTickets(name, fd);
+        continue;
+      }
       if (name === storeNames.lock) {
         this.#lockFd = fd;
         continue;
@@ -94,6 +102,16 @@ export class Listeners {
       if (inherited) this.inherited.push({ listener, ...inherited });
       else this.#stored.set(name, listener);
     }
+  }
+
+  #takeTickets(name: string, fd: number): void {
+    this.#ticketsCopy ??= readTicketsCopy(fd);
+    this.#supervisor.forget(name);
+  }
+
+  /** The keys of session tickets that a daemon which crashed had left; null without any. */
+  get ticketsCopy(): TicketSnapshot | null {
+    return this.#ticketsCopy;
   }
 
   /** The rules that a daemon which crashed had left with the keeper; null without any. */

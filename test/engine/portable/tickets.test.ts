@@ -75,11 +75,9 @@ for (const version of versions) {
       await serving(successor, {}, async ({ address }) => {
         assert.equal((await talk(address, version, session)).isReused, true);
         now += TICKET_ROTATION_MS;
-        assert.equal(successor.rotateIfDue(), true);
         const again = await talk(address, version, session);
         assert.equal(again.isReused, true);
         now += TICKET_ROTATION_MS;
-        assert.equal(successor.rotateIfDue(), true);
         assert.equal((await talk(address, version, session)).isReused, false);
         // What was resumed with the older key was sealed anew with the newer.
         assert.equal((await talk(address, version, again.session)).isReused, true);
@@ -140,15 +138,18 @@ test('a ticket that nobody here has sealed is a full handshake', { timeout, skip
 
 test('a ring forgets what is too old, and starts anew when the clock was set back', { timeout }, () => {
   let now = 1e12;
-  const ring = new TicketRing({ nowMs: () => now });
+  let changes = 0;
+  const ring = new TicketRing({ nowMs: () => now, changed: () => changes++ });
+  assert.equal(ring.isUsed, false);
   const [first] = ring.keys;
-  assert.equal(ring.rotateIfDue(), false);
-  assert.equal(ring.dueInMs, TICKET_ROTATION_MS);
+  assert.deepEqual([ring.keys.length, ring.isUsed, changes], [1, true, 1]);
   const late = new TicketRing({ snapshot: ring.snapshot, nowMs: () => now + 3 * TICKET_ROTATION_MS });
   assert.equal(late.keys.length, 1);
   assert.notDeepEqual(late.keys[0], first);
+  now += TICKET_ROTATION_MS;
+  assert.deepEqual(ring.keys[1], first);
+  assert.equal(changes, 2);
   now -= 1000;
-  assert.equal(ring.rotateIfDue(), true);
-  assert.equal(ring.keys.length, 1);
-  assert.throws(() => new TicketRing({ snapshot: { keys: ['AAAA'], sinceMs: now } }), TypeError);
+  assert.deepEqual([ring.keys.length, changes], [1, 3]);
+  assert.equal(new TicketRing({ snapshot: { keys: ['AAAA'], sinceMs: now } }).isUsed, false);
 });
