@@ -25,6 +25,16 @@ export type MovedLeg = {
   pending: Uint8Array;
   /** Bytes read from it so far. */
   bytes: number;
+  /** Of a leg that speaks TLS in its engine. */
+  tls?: MovedTls;
+};
+
+/** TLS of a leg on its way. */
+export type MovedTls = {
+  /** What the engine knows of it, in which there is no secret. */
+  state: Uint8Array;
+  /** Its keys; absent where they are in memory that both sides see. Whoever has taken them zeroes these. */
+  keys?: Uint8Array;
 };
 
 /** A connection that no process touches for the moment. */
@@ -54,12 +64,17 @@ export type DialAge = { sinceMs: number; attemptMs: number };
 /** Most connections of a batch: two sockets each, and the file. */
 export const CONNECTIONS_PER_BATCH: number = Math.floor((MAX_FDS_PER_MESSAGE - 1) / 2);
 
+/** Without TLS; and with it, which a process that does not know it refuses. */
 const FORMAT = 1;
+const FORMAT_WITH_TLS = 2;
 /** Longest text of a batch message itself. */
 const HEAD_SIZE = 256;
 
 type Head = { format: number; batch: number; size: number };
-type WrittenLeg = Omit<MovedLeg, 'fd' | 'pending'> & { pending: number };
+type WrittenLeg = Omit<MovedLeg, 'fd' | 'pending' | 'tls'> & {
+  pending: number;
+  tls?: { state: number; keys: number };
+};
 type WrittenConnection = Omit<MovedConnection, 'client' | 'server'> & { client: WrittenLeg; server: WrittenLeg | null };
 
 /** Send connections over a seqpacket socket; the caller keeps its descriptors. Throws SystemError. */
@@ -67,11 +82,13 @@ export function sendBatch(socket: number, batch: number, connections: readonly M
   const contents = writeBatch(connections);
   const file = openMemoryFile('grace-connections', contents);
   try {
-    const head: Head = { format: FORMAT, batch, size: contents.length };
+    const format = connections.flatMap(legsOf).some(({ tls }) => tls) ? FORMAT_WITH_TLS : FORMAT;
+    const head: Head = { format, batch, size: contents.length };
     const fds = connections.flatMap(({ client, server }) => (server === null ? [client.fd] : [client.fd, server.fd]));
     sendMessage(socket, new TextEncoder().encode(JSON.stringify(head)), { fds: [file, ...fds] });
   } finally {
     closeFd(file);
+    contents.fill(0); // there may be keys in it
   }
 }
 
@@ -82,11 +99,16 @@ export function receiveBatch(socket: number, batch: number): MovedConnection[] {
   const [file, ...fds] = message.fds;
   try {
     const head = JSON.parse(new TextDecoder().decode(message.data)) as Head;
-    if (head.format !== FORMAT || head.batch !== batch)
+    if ((head.format !== FORMAT && head.format !== FORMAT_WITH_TLS) || head.batch !== batch)
       throw new GraceError(`the connections that came are batch ${head.batch} of format ${head.format}`);
     if (message.fdsTruncated || file === undefined)
       throw new GraceError('not all descriptors arrived; this process may have too many open (RLIMIT_NOFILE)');
-    return readBatch(readMemoryFile(file, head.size), fds);
+    const contents = readMemoryFile(file, head.size);
+    try {
+      return readBatch(contents, fds);
+    } finally {
+      contents.fill(0); // there may be keys in it
+    }
   } catch (error) {
     for (const fd of fds) closeFd(fd);
     throw error;
@@ -97,18 +119,27 @@ export function receiveBatch(socket: number, batch: number): MovedConnection[] {
 
 /** A line of JSON, then the bytes in flight one after the other. */
 function writeBatch(connections: readonly MovedConnection[]): Uint8Array {
-  const legs = connections.flatMap(({ client, server }) => (server === null ? [client] : [client, server]));
+  const legs = connections.flatMap(legsOf);
   const written = connections.map(({ client, server, ...rest }): WrittenConnection => ({
     ...rest,
     client: writeLeg(client),
     server: server && writeLeg(server),
   }));
-  return Buffer.concat([Buffer.from(`${JSON.stringify(written)}\n`), ...legs.map(({ pending }) => pending)]);
+  const parts = legs.flatMap(({ pending, tls }) => [pending, ...(tls ? [tls.state, tls.keys!] : [])]);
+  return Buffer.concat([Buffer.from(`${JSON.stringify(written)}\n`), ...parts]);
+}
+
+function legsOf({ client, server }: MovedConnection): MovedLeg[] {
+  return server === null ? [client] : [client, server];
 }
 
 function writeLeg(leg: MovedLeg): WrittenLeg {
-  const { fd: _, pending, ...rest } = leg;
-  return { ...rest, pending: pending.length };
+  const { fd: _, pending, tls, ...rest } = leg;
+  return {
+    ...rest,
+    pending: pending.length,
+    ...(tls && { tls: { state: tls.state.length, keys: tls.keys!.length } }),
+  };
 }
 
 function readBatch(contents: Uint8Array, fds: readonly number[]): MovedConnection[] {
@@ -119,9 +150,15 @@ function readBatch(contents: Uint8Array, fds: readonly number[]): MovedConnectio
   let at = headEnd + 1;
   let next = 0;
   const readLeg = (leg: WrittenLeg): MovedLeg => {
-    const pending = contents.slice(at, at + leg.pending);
-    at += leg.pending;
-    return { ...leg, pending, fd: fds[next++]! };
+    const take = (size: number) => contents.slice(at, (at += size));
+    const { tls, ...rest } = leg;
+    const pending = take(leg.pending);
+    return {
+      ...rest,
+      pending,
+      fd: fds[next++]!,
+      ...(tls && { tls: { state: take(tls.state), keys: take(tls.keys) } }),
+    };
   };
   return written.map((connection) => {
     const client = readLeg(connection.client);

@@ -3,6 +3,8 @@
  * doubled or changed is found at once, and how long nothing came is known.
  */
 import net from 'node:net';
+import tls from 'node:tls';
+import type { ConnectionOptions } from 'node:tls';
 import { once } from 'node:events';
 import type { Address } from './peers.ts';
 
@@ -170,10 +172,16 @@ export type Stream = {
 /** A client of the server above. */
 export async function openStream(
   address: Address,
-  { id, piece = 4096, pauseMs = 20 }: { id: number; piece?: number; pauseMs?: number },
+  {
+    id,
+    piece = 4096,
+    pauseMs = 20,
+    tls: overTls,
+  }: { id: number; piece?: number; pauseMs?: number; tls?: ConnectionOptions },
 ): Promise<Stream> {
-  const socket = net.connect({ ...address, allowHalfOpen: true, noDelay: true });
-  await once(socket, 'connect');
+  const plain = net.connect({ ...address, allowHalfOpen: true, noDelay: true });
+  const socket = overTls === undefined ? plain : tls.connect({ ...overTls, socket: plain });
+  await once(socket, overTls === undefined ? 'connect' : 'secureConnect');
   const head = Buffer.alloc(8);
   head.writeUInt32BE(id, 0);
   head.writeUInt16BE(piece, 4);

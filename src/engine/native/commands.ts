@@ -44,6 +44,7 @@ export function executeCommand(
     case 'release':
       return freezer.release(command.clients);
     case 'adopt':
+      if (command.keys !== null) terminator.useKeys(command.keys);
       return freezer.adopt(command.connections, command);
     case 'list':
       return thread.send({

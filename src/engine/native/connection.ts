@@ -9,6 +9,7 @@ import type { ClosingReason } from '../closing-reason.ts';
 import { encodePrelude } from '../prelude.ts';
 import type { PreludeSubject } from '../prelude.ts';
 import { peerName, socketName } from '../../sys/socket.ts';
+import { handshakeOutcome } from '../tally.ts';
 import type { MovedConnection, MovedLeg } from '../transfer.ts';
 import type { Acceptor } from './accept.ts';
 import {
@@ -122,11 +123,13 @@ export class Connections {
 
   /** A client has come back from its TLS handshake, which may have failed. */
   shaken(client: number, mask: number): void {
-    const { table, frontends } = this.#thread;
+    const { table, frontends, upstreams } = this.#thread;
+    const { tally } = upstreams.get(table.upstream(client))!.counters;
     const isDoomed = table.has(client, DOOMED);
     table.clear(client, SHAKING | DOOMED);
     const terminated = this.#terminator.take(client, frontends.get(table.frontend(client))?.plan.tls?.limit ?? 0);
     if ('codec' in terminated) this.#relay.wire.attach(client, terminated.codec);
+    tally.countHandshake('client', 'codec' in terminated ? handshakeOutcome(terminated.codec.tls.version) : 'failed');
     if (isDoomed) return this.end(client, { stage: 'handshake', why: this.doomOf(client), reason: null, reset: false });
     if (!('codec' in terminated)) {
       const { reason, wasTold } = terminated;
@@ -168,8 +171,10 @@ export class Connections {
     if (entered) entered.connections++;
     setPeer(this.#thread, client.fd, moved.peer);
     if (moved.generation !== undefined) this.#origins.set(client.fd, moved.generation);
+    this.#attachCodec(client);
     if (server !== null) {
       this.#openLeg(server, KIND_SERVER);
+      this.#attachCodec(server);
       table.pair(client.fd, server.fd);
       table.setConnectMs(server.fd, moved.connectMs ?? 0);
       this.#relay.setPrelude(client.fd, client.pending);
@@ -188,6 +193,10 @@ export class Connections {
     );
     table.addBytes(fd, bytes, now);
     this.#thread.fdBound = Math.max(this.#thread.fdBound, fd + 1);
+  }
+
+  #attachCodec({ fd, tls }: MovedLeg): void {
+    if (tls) this.#relay.wire.attach(fd, this.#terminator.adopt(fd, tls.state));
   }
 
   #keepAliveOf({ fd, isUnix }: MovedLeg, upstream: number): void {
@@ -272,6 +281,7 @@ export class Connections {
       frontend: table.frontend(client),
       peer: peerOf(this.#thread, client),
       ...end,
+      tls: table.has(client, CODED) ? this.#relay.wire.tlsOf(client) : null,
       startedMs: table.started(client),
       connectMs: server === -1 ? null : table.connectMs(server),
       generation: this.#origins.get(client) ?? null,

@@ -107,6 +107,7 @@ export class NativeEngine implements Engine {
     this.mover = new NativeMover({
       threads: this.#threads,
       isUsable: () => !this.#hasFailed,
+      keys: () => this.#openHandshakes()?.keys ?? null,
       openShadow: (options, members) => this.#openShadow(options, members),
     });
   }
@@ -334,7 +335,7 @@ export class NativeEngine implements Engine {
     if (!upstream) return;
     const { upstream: _, frontend, reason: __, why, ...told } = end;
     const error = endError(end, upstream.endpoint, upstream.lastAddresses);
-    const event = { ...told, upstream, error, reason: why, via: null, tls: null };
+    const event = { ...told, upstream, error, reason: why, via: null };
     upstream.connectionEnded(event);
     const observer = this.#owners.get(frontend)?.observer;
     if (error !== null || observer?.wantsOrderlyEnds !== false) observer?.connectionEnded?.(event);

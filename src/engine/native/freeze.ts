@@ -56,11 +56,12 @@ export class Freezer {
     return frozen;
   }
 
-  /** What a codec knows is not written down for another process; and a handshake is finished where it was begun. */
+  /** A handshake is finished where it was begun, and so is what a codec cannot write down. */
   #isBound(client: number): boolean {
     const { table } = this.#thread;
-    const server = table.other(client);
-    return table.has(client, CODED | SHAKING) || (server !== -1 && table.has(server, CODED));
+    if (table.has(client, SHAKING)) return true;
+    const isStuck = (fd: number) => fd !== -1 && table.has(fd, CODED) && this.#relay.wire.snapshotOf(fd) === null;
+    return isStuck(client) || isStuck(table.other(client));
   }
 
   #freezeOne(client: number): MovedConnection {
@@ -97,6 +98,7 @@ export class Freezer {
       isBroken: table.has(fd, BROKEN),
       pending: this.#relay.pendingOf(fd),
       bytes: table.bytes(fd),
+      ...(table.has(fd, CODED) && { tls: { state: this.#relay.wire.snapshotOf(fd)! } }),
     };
   }
 

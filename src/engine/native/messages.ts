@@ -90,7 +90,14 @@ export type ThreadCommand =
   /** Another process has these frozen connections: close the copies, which no peer notices. */
   | { type: 'release'; clients: number[] }
   /** Take over a connection of another process. */
-  | { type: 'adopt'; upstream: number; frontend: number; connections: MovedConnection[] }
+  | {
+      type: 'adopt';
+      upstream: number;
+      frontend: number;
+      connections: MovedConnection[];
+      /** Memory of the key table, which has the keys of those that speak TLS already. */
+      keys: SharedArrayBuffer | null;
+    }
   /** Say what connections of these upstreams there are, from this descriptor on, some at a time; answer `listed`. */
   | { type: 'list'; question: number; upstreams: number[]; from: number }
   /** End the connections with these numbers, as far as they are here; answer `closed-connections`. */
@@ -105,12 +112,17 @@ export const OUT_OF_TIME = 0;
 /** Why a connection ended: errors of system calls by their number, each with the number of the address, or a sentence. */
 export type EndReason = { failures: readonly { address: number; errno: number }[] } | { text: string } | null;
 
+/** What is told of a client that speaks TLS: the version, and the name that it asked for. */
+export type TlsFacts = { version: string; name: string | null };
+
 /** What a thread tells of a connection that has ended. */
 export type EndReport = {
   upstream: number;
   frontend: number;
   peer: string;
   stage: 'handshake' | 'dial' | 'relay';
+  /** Of a client that speaks TLS. */
+  tls: TlsFacts | null;
   why: ClosingReason;
   reason: EndReason;
   /** When it was accepted, milliseconds since the epoch. */

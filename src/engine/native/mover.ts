@@ -9,12 +9,15 @@ import type { AdoptOptions, Mover, Upstream } from '../engine.ts';
 import { NativeFrontend } from './frontend.ts';
 import { FROZEN, KIND_CLIENT, KIND_SERVER } from './connection-table.ts';
 import type { Threads } from './threads.ts';
+import type { KeyTable } from './tls/key-table.ts';
 import { NativeUpstream } from './upstream.ts';
 
 /** What moving needs of the engine. */
 export type NativeMoverOptions = {
   threads: Threads;
   isUsable: () => boolean;
+  /** Keys of TLS legs; null: this engine takes none. */
+  keys: () => KeyTable | null;
   /** Make known in these threads what stands for a frontend that is no more; returns its number. */
   openShadow: (options: ShadowOptions, threads: readonly number[]) => number;
 };
@@ -56,7 +59,11 @@ export class NativeMover implements Mover {
 
   /** A thread has frozen connections of an upstream. */
   frozen(thread: number, upstream: number, connections: MovedConnection[]): void {
-    for (const connection of connections) this.#frozen.set(connection, thread);
+    for (const connection of connections) {
+      this.#frozen.set(connection, thread);
+      // They are shared memory, and stay where they are until they are written down.
+      for (const { fd, tls } of legsOf(connection)) if (tls) tls.keys = this.#options.keys()!.row(fd);
+    }
     const index = this.#waiting.findIndex((each) => each.thread === thread && each.upstream === upstream);
     if (index !== -1) this.#waiting.splice(index, 1)[0]?.done(connections);
   }
@@ -117,6 +124,9 @@ export class NativeMover implements Mover {
     }
     if (connections.flatMap(legsOf).some(({ fd }) => !threads.table.fits(fd)))
       throw new GraceError('descriptors of these connections are beyond what the threads can count');
+    const speaksTls = connections.flatMap(legsOf).some(({ tls }) => tls);
+    const keys = speaksTls ? this.#options.keys() : null;
+    if (speaksTls && keys === null) throw new GraceError('connections with TLS cannot be taken over here');
     const own = frontend instanceof NativeFrontend ? frontend : null;
     const members = own?.isInOneThread ? alive.slice(0, 1) : alive;
     const all = members.map((thread, index) => ({
@@ -143,7 +153,14 @@ export class NativeMover implements Mover {
         threads.table.assign(client.fd, upstream.id, id);
         if (server !== null) threads.table.open(server.fd, thread, KIND_SERVER | FROZEN);
       }
-      threads.send(thread, { type: 'adopt', upstream: upstream.id, frontend: id, connections: share });
+      for (const { fd, tls } of share.flatMap(legsOf)) {
+        if (!tls?.keys) continue;
+        keys!.row(fd).set(tls.keys);
+        tls.keys.fill(0);
+        delete tls.keys;
+      }
+      const command = { type: 'adopt', upstream: upstream.id, frontend: id, connections: share } as const;
+      threads.send(thread, { ...command, keys: keys?.memory ?? null });
       // It was opened for these alone, and goes with the last of them.
       if (idOfOwn === null) threads.send(thread, { type: 'close-frontend', frontend: id });
     }

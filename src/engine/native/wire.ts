@@ -8,6 +8,7 @@
  */
 import { CODED } from './connection-table.ts';
 import type { Kernel } from './kernel.ts';
+import type { TlsFacts } from './messages.ts';
 import type { Thread } from './thread.ts';
 
 /** Between plain bytes and the socket of one leg. It reads and writes with the kernel of its thread, and never waits. */
@@ -35,6 +36,10 @@ export type Codec = {
   readonly failure: string | null;
   /** Whether the peer's end was read from the socket itself: nothing of it can come any more. */
   readonly hasReadFin: boolean;
+  /** Null: it is not TLS. */
+  readonly tls: TlsFacts | null;
+  /** What another process needs to go on, beside keys; null: it has to be finished here. */
+  snapshot(): Uint8Array | null;
 };
 
 /** The legs of one thread, as the relay reads and writes them. */
@@ -95,6 +100,16 @@ export class Wire {
   /** Why the codec of a leg gave up; null: it did not, or there is none. */
   failureOf(fd: number): string | null {
     return this.#codecs.get(fd)?.failure ?? null;
+  }
+
+  /** What a leg speaks; null: no TLS. */
+  tlsOf(fd: number): TlsFacts | null {
+    return this.#codecs.get(fd)?.tls ?? null;
+  }
+
+  /** What another process needs of the codec of a leg; null: it does not move. */
+  snapshotOf(fd: number): Uint8Array | null {
+    return this.#codecs.get(fd)?.snapshot() ?? null;
   }
 
   /** Whether the peer of a coded leg may still send, after whatever it said was its last. */

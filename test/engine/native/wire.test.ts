@@ -56,6 +56,7 @@ class Records implements Codec {
   isClosed = false;
   readonly failure = null;
   readonly hasReadFin = true;
+  readonly tls = null;
 
   constructor(kernel: Kernel, fd: number, farewell: Uint8Array = seal(new Uint8Array(0))) {
     this.#kernel = kernel;
@@ -82,6 +83,10 @@ class Records implements Codec {
 
   encode(bytes: Uint8Array): Uint8Array {
     return seal(bytes);
+  }
+
+  snapshot(): null {
+    return null;
   }
 
   farewell(): Uint8Array {

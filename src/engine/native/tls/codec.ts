@@ -15,7 +15,10 @@
 import { EPROTO, ENOBUFS } from '../kernel.ts';
 import { BLOCKED, BROKEN, SHUT } from '../connection-table.ts';
 import type { Thread } from '../thread.ts';
+import type { TlsFacts } from '../messages.ts';
 import type { Codec } from '../wire.ts';
+import { readSnapshot, writeSnapshot } from './snapshot.ts';
+import type { Snapshot } from './snapshot.ts';
 import { alertName, CLOSE_NOTIFY, DECODE_ERROR, FATAL, NO_RENEGOTIATION, USER_CANCELED, WARNING } from './alerts.ts';
 import { IN, OUT } from './key-table.ts';
 import type { KeyTable } from './key-table.ts';
@@ -63,6 +66,14 @@ export class TlsLegs {
     this.records.adopt(fd);
     return new TlsCodec(this, fd, { isClient });
   }
+
+  /** The same of a leg that comes from another process. */
+  restore(fd: number, written: Uint8Array): TlsCodec {
+    const snapshot = readSnapshot(written);
+    const codec = this.open(fd, snapshot);
+    codec.restore(snapshot);
+    return codec;
+  }
 }
 
 /** TLS on one leg. Its keys are zeroed with it. */
@@ -83,13 +94,45 @@ export class TlsCodec implements Codec {
   /** Records without plain bytes in the second that began then. */
   #idleRecords = 0;
   #idleSince = 0;
+  readonly #isClient: boolean;
   failure: string | null = null;
   hasReadFin = false;
 
   constructor(legs: TlsLegs, fd: number, { isClient }: { isClient: boolean }) {
     this.#legs = legs;
     this.#fd = fd;
+    this.#isClient = isClient;
     this.#messages = new PostHandshake({ isClient });
+  }
+
+  get tls(): TlsFacts {
+    const { keys } = this.#legs;
+    return { version: keys.isTls13(this.#fd) ? 'TLSv1.3' : 'TLSv1.2', name: keys.name(this.#fd) };
+  }
+
+  snapshot(): Uint8Array | null {
+    if (this.failure !== null || this.#alert !== 0) return null; // it is about to end
+    return writeSnapshot({
+      isClient: this.#isClient,
+      hasPeerEnded: this.#hasPeerEnded,
+      isFarewellSaid: this.#isFarewellSaid,
+      isKeyUpdateDue: this.#isKeyUpdateDue,
+      hasReadFin: this.hasReadFin,
+      message: this.#messages.within,
+      partial: this.#partial ?? new Uint8Array(0),
+      ahead: this.#ahead ?? new Uint8Array(0),
+    });
+  }
+
+  /** Go on as another process left it. Before the first read or write. */
+  restore({ hasPeerEnded, isFarewellSaid, isKeyUpdateDue, hasReadFin, message, partial, ahead }: Snapshot): void {
+    this.#hasPeerEnded = hasPeerEnded;
+    this.#isFarewellSaid = isFarewellSaid;
+    this.#isKeyUpdateDue = isKeyUpdateDue;
+    this.hasReadFin = hasReadFin;
+    this.#messages.within = message;
+    this.#partial = partial.length === 0 ? null : partial;
+    this.#ahead = ahead.length === 0 ? null : ahead;
   }
 
   receive(): number {

@@ -7,7 +7,7 @@ import { SUITES } from './suites.ts';
 import type { Suite } from './suites.ts';
 
 /** Bytes of a row. */
-export const ROW_SIZE = 256;
+export const ROW_SIZE = 512;
 /** What is sent to us. */
 export const IN = 0;
 /** What we send. */
@@ -28,6 +28,10 @@ const OUTCOME = 228;
 const ERROR = 232;
 const OWNER = 236;
 const CONTEXT = 240;
+/** The name that a client asked for: its length, and its bytes. */
+const NAME = 256;
+/** Longest name that a row has room for. */
+export const MAX_NAME = 255;
 
 /** How a handshake went. */
 export const DONE = 1;
@@ -90,6 +94,24 @@ export class KeyTable {
 
   isTls13(fd: number): boolean {
     return this.#shorts[(fd * ROW_SIZE + VERSION) >> 1] === TLS13;
+  }
+
+  /** The name that the client asked for; null: it named none. */
+  name(fd: number): string | null {
+    const at = fd * ROW_SIZE + NAME;
+    const length = this.bytes[at]!;
+    return length === 0 ? null : Buffer.from(this.bytes.subarray(at + 1, at + 1 + length)).toString('latin1');
+  }
+
+  setName(fd: number, name: Uint8Array): void {
+    const at = fd * ROW_SIZE + NAME;
+    this.bytes[at] = name.length;
+    this.bytes.set(name, at + 1);
+  }
+
+  /** All of a row, of which no copy is to be left anywhere. */
+  row(fd: number): Uint8Array {
+    return this.bytes.subarray(fd * ROW_SIZE, (fd + 1) * ROW_SIZE);
   }
 
   /** Number of the next record of a direction, from 0. */

@@ -1,5 +1,6 @@
 /** Handshake messages that come after the handshake of TLS 1.3, taken from however many records they are spread over (RFC 8446, section 4.6). */
 import { UNEXPECTED_MESSAGE } from './records.ts';
+import type { Snapshot } from './snapshot.ts';
 
 const NEW_SESSION_TICKET = 4;
 const KEY_UPDATE = 24;
@@ -21,7 +22,7 @@ export type OnKeyUpdate = (update: { isAnswerAsked: boolean }) => void;
 /** Reads the messages of one leg. Nothing is kept of those that are no concern of ours. */
 export class PostHandshake {
   readonly #isClient: boolean;
-  readonly #header: number[] = [];
+  #header: number[] = [];
   /** Bytes of a message that are passed over. */
   #toSkip = 0;
 
@@ -33,6 +34,16 @@ export class PostHandshake {
   /** Whether a message has begun whose rest is yet to come: no record of another type may come before (section 5.1). */
   get isWithin(): boolean {
     return this.#header.length > 0 || this.#toSkip > 0;
+  }
+
+  /** Where it is, for another process to go on there. */
+  get within(): Snapshot['message'] {
+    return { header: this.#header, toSkip: this.#toSkip };
+  }
+
+  set within({ header, toSkip }: Snapshot['message']) {
+    this.#header = [...header];
+    this.#toSkip = toSkip;
   }
 
   /** Read what a record of type handshake has. Returns 0, or the alert that it is to be answered with. */

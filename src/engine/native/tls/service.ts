@@ -26,7 +26,8 @@ export class HandshakeService {
   readonly #limit: number;
   readonly #ssl: Ssl;
   readonly #crypto: Crypto;
-  readonly #keys: KeyTable;
+  /** Keys of the legs of all threads. */
+  readonly keys: KeyTable;
   readonly #epollFd: number;
   readonly #threads: Threads;
 
@@ -40,7 +41,7 @@ export class HandshakeService {
     this.#limit = handshakeLimit;
     this.#ssl = openSsl();
     this.#crypto = openCrypto();
-    this.#keys = KeyTable.open(Math.min(Number(fdLimit().hard), threads.table.capacity));
+    this.keys = KeyTable.open(Math.min(Number(fdLimit().hard), threads.table.capacity));
     this.#epollFd = openFunctions(epollTable).functions.epoll_create1(EPOLL_CLOEXEC);
     if (this.#epollFd < 0) throw new GraceError('cannot start the thread of TLS handshakes: no descriptor is left');
     this.#threads = new Threads({
@@ -49,7 +50,7 @@ export class HandshakeService {
       table: threads.table,
       handshakes: {
         epollFd: this.#epollFd,
-        keys: this.#keys.memory,
+        keys: this.keys.memory,
         timeoutMs: handshakeTimeoutMs,
         limit: handshakeLimit,
       },
@@ -79,7 +80,7 @@ export class HandshakeService {
 
   /** What threads need to know to have handshakes made with a context. */
   planOf(context: bigint): NonNullable<FrontendPlan['tls']> {
-    return { epollFd: this.#epollFd, keys: this.#keys.memory, context: Number(context), limit: this.#limit };
+    return { epollFd: this.#epollFd, keys: this.keys.memory, context: Number(context), limit: this.#limit };
   }
 
   trimMemory(): void {

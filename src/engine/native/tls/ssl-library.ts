@@ -35,7 +35,7 @@ const table = {
   SSL_get_client_random: { args: w3, result: 'u64' },
   SSL_get_server_random: { args: w3, result: 'u64' },
   SSL_get0_param: { args: w1, result: 'u64' },
-  SSL_is_server: { args: w1, result: 'i32' },
+  SSL_get_servername: { args: w2, result: 'u64' },
   X509_VERIFY_PARAM_set_inh_flags: { args: w2, result: 'i32' },
   X509_VERIFY_PARAM_get0_host: { args: w2, result: 'u64' },
   BIO_new: { args: w1, result: 'u64' },

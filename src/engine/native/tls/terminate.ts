@@ -27,9 +27,14 @@ export class Terminator {
 
   /** Clients of this frontend will come. */
   open({ tls }: FrontendPlan): void {
-    if (tls === null || this.#opened !== null) return;
+    if (tls !== null) this.useKeys(tls.keys);
+  }
+
+  /** Legs will come whose keys are there. */
+  useKeys(memory: SharedArrayBuffer): void {
+    if (this.#opened !== null) return;
     const crypto = openCrypto();
-    const keys = new KeyTable(tls.keys);
+    const keys = new KeyTable(memory);
     this.#opened = {
       ssl: openSsl(),
       crypto,
@@ -59,6 +64,11 @@ export class Terminator {
     const reason = this.#describe(outcome, { error: keys.error(client), limit });
     keys.close(client);
     return { reason, wasTold: outcome === FAILED };
+  }
+
+  /** A leg comes from another process; its keys are in its row. */
+  adopt(fd: number, state: Uint8Array): TlsCodec {
+    return this.#opened!.legs.restore(fd, state);
   }
 
   #describe(outcome: number, { error, limit }: { error: number; limit: number }): string | null {

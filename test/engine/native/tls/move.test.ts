@@ -1,0 +1,209 @@
+/** TLS connections change the engine in the middle of their streams. */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { test } from 'node:test';
+import type { NativeEngine } from '../../../../src/engine/native/engine.ts';
+import { CONNECTIONS_PER_BATCH, receiveBatch, sendBatch } from '../../../../src/engine/transfer.ts';
+import type { Upstream } from '../../../../src/engine/engine.ts';
+import { closeFd } from '../../../../src/sys/descriptor.ts';
+import { openSocketPair } from '../../../../src/sys/socket.ts';
+import { openNative, openNativeTls } from '../../native-engine.ts';
+import { openBackend, readAll, readBytes } from '../../peers.ts';
+import { Rig, to } from '../../rig.ts';
+import { openStream, openStreamServer } from '../../soak-streams.ts';
+import { connectTls, pemFiles, read, resetTls, sslFrom } from '../../tls-peers.ts';
+
+const options = { timeout: 120_000, skip: process.platform !== 'linux' || 'Deno' in globalThis };
+const pem = pemFiles();
+
+/** What Node calls them, of TLS 1.3 and then of 1.2. */
+const SUITES = [
+  'TLS_AES_128_GCM_SHA256',
+  'TLS_AES_256_GCM_SHA384',
+  'TLS_CHACHA20_POLY1305_SHA256',
+  'ECDHE-ECDSA-AES128-GCM-SHA256',
+  'ECDHE-ECDSA-AES256-GCM-SHA384',
+  'ECDHE-ECDSA-CHACHA20-POLY1305',
+];
+
+/** The way that two processes use, within one. */
+class Passage implements Disposable {
+  readonly #pair = openSocketPair('seqpacket');
+  #batches = 0;
+
+  /** Move every connection of an upstream. Returns how many. */
+  async move(from: [NativeEngine, Upstream], to: [NativeEngine, Upstream]): Promise<number> {
+    for (let moved = 0; ;) {
+      const frozen = await from[0].mover.freeze(from[1], CONNECTIONS_PER_BATCH);
+      if (frozen.length === 0) return moved;
+      sendBatch(this.#pair[0], ++this.#batches, frozen);
+      const received = receiveBatch(this.#pair[1], this.#batches);
+      from[0].mover.release(frozen);
+      to[0].mover.adopt(received, { upstream: to[1], frontend: null, observer: {}, idleMs: null });
+      moved += received.length;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    for (const fd of this.#pair) closeFd(fd);
+  }
+}
+
+type Place = [NativeEngine, Upstream];
+
+/** Two engines and an upstream of each that is the same. */
+function openPlaces(): { here: Rig; there: Rig; placesFor: (upstream: Upstream) => [Place, Place] } {
+  const here = new Rig(openNativeTls);
+  const there = new Rig(openNativeTls);
+  const engineOf = (rig: Rig) => rig.engine as NativeEngine;
+  return {
+    here,
+    there,
+    placesFor: (upstream) => [
+      [engineOf(here), upstream],
+      [engineOf(there), there.upstream(upstream.endpoint)],
+    ],
+  };
+}
+
+test('streams with TLS go on byte by byte in another engine, to and fro, with every cipher', options, async () => {
+  const { here, there, placesFor } = openPlaces();
+  await using _here = here;
+  await using _there = there;
+  using passage = new Passage();
+  const server = await openStreamServer();
+  const { upstream, address } = await here.forward({ to: to(server.address), from: sslFrom(pem()) });
+  let [from, next] = placesFor(upstream);
+  const streams = await Promise.all(
+    SUITES.flatMap((ciphers, index) =>
+      [60_000, 1000].map(async (piece, kind) => {
+        const tls = { ciphers, rejectUnauthorized: false, maxVersion: index < 3 ? 'TLSv1.3' : 'TLSv1.2' } as const;
+        const stream = await openStream(address, { id: 2 * index + kind, piece, pauseMs: 1 + kind, tls });
+        await once(stream.socket, 'data');
+        return stream;
+      }),
+    ),
+  );
+  for (let round = 0; round < 20; round++) {
+    assert.equal(await passage.move(from, next), streams.length, `round ${round}`);
+    [from, next] = [next, from];
+    // Each has moved bytes since.
+    await Promise.all(streams.map(({ socket }) => once(socket, 'data')));
+  }
+  const results = await Promise.all(streams.map((stream) => stream.finish()));
+  assert.deepEqual(
+    results.map(({ problem }) => problem).filter((problem) => problem !== null),
+    [],
+  );
+  await Promise.all([from, next].map(([, each]) => each.drained()));
+  await server.close();
+});
+
+test(
+  'an end that was passed on before the move is not passed on again, and the other direction goes on',
+  options,
+  async () => {
+    const { here, there, placesFor } = openPlaces();
+    await using _here = here;
+    await using _there = there;
+    using passage = new Passage();
+    await using backend = await openBackend();
+    const { upstream, address } = await here.forward({ to: to(backend), from: sslFrom(pem()) });
+    const [from, next] = placesFor(upstream);
+    const first = await connectTls(address, { ca: read(pem().root) });
+    const firstPeer = await backend.next();
+    firstPeer.end('the server has said all');
+    assert.equal(await readAll(first), 'the server has said all');
+    const second = await connectTls(address, { ca: read(pem().root) });
+    const secondPeer = await backend.next();
+    second.end('the client has said all');
+    assert.equal(await readAll(secondPeer), 'the client has said all');
+    assert.equal(await passage.move(from, next), 2);
+    const late = readAll(firstPeer);
+    first.end('and now the client');
+    assert.equal(await late, 'and now the client');
+    const answer = readAll(second);
+    secondPeer.end('and now the server');
+    assert.equal(await answer, 'and now the server');
+    await next[1].drained();
+  },
+);
+
+test('the beginning of a record, and what a client has not taken, move too', options, async () => {
+  const { here, there, placesFor } = openPlaces();
+  await using _here = here;
+  await using _there = there;
+  using passage = new Passage();
+  await using backend = await openBackend();
+  const { upstream, address } = await here.forward({ to: to(backend), from: sslFrom(pem()) });
+  let [from, next] = placesFor(upstream);
+  const client = await connectTls(address, { ca: read(pem().root) });
+  client.pause();
+  const peer = await backend.next();
+  const total = 30_000_000;
+  peer.end(Buffer.alloc(total, 'x'));
+  let received = 0;
+  // A move now and then, between any two reads.
+  client.on('data', (data: Buffer) => (received += data.length));
+  for (let round = 0; round < 10; round++) {
+    assert.equal(await passage.move(from, next), 1);
+    [from, next] = [next, from];
+    client.resume();
+    await once(client, 'data');
+    client.pause();
+  }
+  client.resume();
+  await once(client, 'end');
+  assert.equal(received, total);
+  client.end();
+  await from[1].drained();
+});
+
+test(
+  'a move that is given up leaves them where they were; and an engine without TLS refuses them',
+  options,
+  async () => {
+    const { here, placesFor, there } = openPlaces();
+    await using _here = here;
+    await using _there = there;
+    await using plain = new Rig(openNative);
+    await using backend = await openBackend();
+    const { upstream, address } = await here.forward({ to: to(backend), from: sslFrom(pem()) });
+    const [[engine]] = placesFor(upstream);
+    const client = await connectTls(address, { ca: read(pem().root) });
+    const peer = await backend.next();
+    const frozen = await engine.mover.freeze(upstream, 10);
+    assert.equal(frozen.length, 1);
+    client.write('meanwhile');
+    const other = plain.upstream(upstream.endpoint);
+    assert.throws(
+      () => plain.engine.mover!.adopt(frozen, { upstream: other, frontend: null, observer: {}, idleMs: null }),
+      /with TLS cannot be taken over/,
+    );
+    engine.mover.thaw(frozen);
+    assert.equal(await readBytes(peer, 9), 'meanwhile');
+    resetTls(client);
+    await upstream.drained();
+  },
+);
+
+test('nothing of the keys is left where they were, nor in what was written down', options, async () => {
+  const { here, there, placesFor } = openPlaces();
+  await using _here = here;
+  await using _there = there;
+  using passage = new Passage();
+  await using backend = await openBackend();
+  const { upstream, address } = await here.forward({ to: to(backend), from: sslFrom(pem()) });
+  const [from, next] = placesFor(upstream);
+  const client = await connectTls(address, { ca: read(pem().root) });
+  const peer = await backend.next();
+  const frozen = await from[0].mover.freeze(upstream, 1);
+  const row = frozen[0]!.client.tls!.keys!;
+  assert.ok(row.some((byte) => byte !== 0));
+  from[0].mover.thaw(frozen);
+  assert.equal(await passage.move(from, next), 1);
+  client.write('there');
+  assert.equal(await readBytes(peer, 5), 'there');
+  await upstream.drained();
+  assert.ok(row.every((byte) => byte === 0));
+});
