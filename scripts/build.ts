@@ -10,6 +10,7 @@ import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
 import { stageLibrary } from './release/library.ts';
+import { pageFiles } from '../src/daemon/admin/page/load.ts';
 import { unitFiles } from '../src/cli/unit-files.ts';
 import { slimExecutable } from './release/slim.ts';
 
@@ -70,6 +71,7 @@ export async function bundle(outfile: string, { version, publicKeys, releaseUrl 
       GRACE_PUBLIC_KEYS: JSON.stringify(publicKeys ?? null),
       GRACE_RELEASE_URL: JSON.stringify(releaseUrl ?? null),
       GRACE_INIT_FILES: JSON.stringify(await initFiles()),
+      GRACE_ADMIN_PAGE: JSON.stringify(await filesOf('src/daemon/admin/page', pageFiles)),
       GRACE_NATIVE_WORKER: JSON.stringify(await bundleWorker()),
       // There is no module around a bundle; the code that would use it is for running from source.
       'import.meta.url': '""',
@@ -78,10 +80,13 @@ export async function bundle(outfile: string, { version, publicKeys, releaseUrl 
 }
 
 /** What `grace unit` prints, by name. */
-async function initFiles(): Promise<Record<string, string>> {
-  const names = Object.values(unitFiles);
+function initFiles(): Promise<Record<string, string>> {
+  return filesOf('scripts/init', Object.values(unitFiles));
+}
+
+async function filesOf(directory: string, names: readonly string[]): Promise<Record<string, string>> {
   return Object.fromEntries(
-    await Promise.all(names.map(async (name) => [name, await readFile(join(root, 'scripts/init', name), 'utf8')])),
+    await Promise.all(names.map(async (name) => [name, await readFile(join(root, directory, name), 'utf8')])),
   );
 }
 

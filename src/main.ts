@@ -51,6 +51,10 @@ async function main(): Promise<void> {
         const { logVariable, placeOfLog } = await import('./control/log-place.ts');
         const logPlace = (env[logVariable] = placeOfLog({ dir, wanted: log, env }));
         const { giveRules } = await import('./control/given-rules.ts');
+        const { handoverVariable } = await import('./control/launch.ts');
+        const { checkAdmin } = await import('./control/admin.ts');
+        // What served before this process is not to end for a file that has been lost since.
+        if (env[channelVariable] === undefined && env[handoverVariable] === undefined) checkAdmin(settings);
         // The keeper's daemons are started by this very command, without rules: theirs come from here.
         if (env[channelVariable] === undefined) giveRules(env, rules);
         const { isKeeperWanted, whyNotKeeper } = await import('./keeper/decide.ts');

@@ -4,7 +4,8 @@
  * cli/commands/NAME.ts, what the daemon answers in daemon/requests/commands.ts.
  */
 import * as v from 'valibot';
-import { daemonOptions } from './daemon-options.ts';
+import { daemonOptions, startOptions } from './daemon-options.ts';
+import type { DaemonOption } from './daemon-options.ts';
 import { check, destinationRow, endpointText, program, milliseconds, statusResult } from './shapes.ts';
 
 /** An option of a command. */
@@ -70,6 +71,15 @@ const checkHttp = (when: string): OptionDefinition => ({
   help: `${when}a GET of PATH from DST must be answered, with STATUS (200, or 200-299; default: 200-399)`,
 });
 
+/** Options that hold for a daemon, from their table. */
+function ofDaemon(names: readonly string[], when = ''): OptionDefinition[] {
+  const rows: Record<string, DaemonOption<unknown>> = daemonOptions;
+  return names.map((name) => {
+    const { value, choices, help } = rows[name]!;
+    return { name, value, ...(choices && { choices }), help: `${when}${help}` };
+  });
+}
+
 /** Every command, in the order of the help. */
 const table = {
   start: {
@@ -88,6 +98,7 @@ const table = {
       },
       { name: 'no-check', help: 'do not try DST first (with --switch)' },
       checkHttp('before anything changes, '),
+      ...ofDaemon(startOptions, 'of a daemon that is started for it: '),
       json,
     ],
     examples: [
@@ -313,12 +324,7 @@ const table = {
         value: 'FILE',
         help: 'where the log goes; - is standard error (default: - in the foreground, grace.log in the state dir in the background)',
       },
-      ...Object.entries(daemonOptions).map(([name, { value, choices, help }]) => ({
-        name,
-        value,
-        ...(choices && { choices }),
-        help,
-      })),
+      ...ofDaemon(Object.keys(daemonOptions)),
     ],
     examples: ['grace -d /var/lib/grace daemon', 'grace daemon 8080=app:9001 /run/app.sock=app:9002'],
   },

@@ -2,6 +2,7 @@
  * Options of `grace daemon` that hold for a whole daemon: its keeper and every successor get them too. An option
  * is one row: help, completions, the manual page, the check of its value and the passing on are made from it.
  */
+import { absoluteAdmin, absoluteToken, readAdmin } from './admin.ts';
 import { quoted } from '../endpoint/error.ts';
 import { GraceError } from '../error.ts';
 import { findGroup } from '../sys/group.ts';
@@ -15,6 +16,10 @@ export type DaemonOption<T> = {
   help: string;
   /** What holds without it. */
   fallback: T;
+  /** `grace start` has it too, for the daemon that it brings up. */
+  isForStart?: true;
+  /** The text as a process with another working directory reads it. Throws as `read`. */
+  absolute?(text: string, cwd: string): string;
   /** Throws GraceError (ERR_GRACE_USAGE). */
   read(text: string, name: string): T;
 };
@@ -58,15 +63,51 @@ export const daemonOptions = {
       );
     },
   }),
+  admin: option<string | null>({
+    value: 'ENDPOINT',
+    help: 'answer over HTTP there: /metrics, /healthz, /readyz, /api/ls, /api/status and a page (default: nowhere)',
+    fallback: null,
+    isForStart: true,
+    absolute: absoluteAdmin,
+    read(text) {
+      readAdmin(text);
+      return text;
+    },
+  }),
+  'admin-token': option<string | null>({
+    value: 'FILE',
+    help: 'whoever asks there must send the token in FILE',
+    fallback: null,
+    isForStart: true,
+    absolute: absoluteToken,
+    read: (text) => text,
+  }),
 };
+
+/** Those that `grace start` has too, for the daemon that it brings up. */
+export const startOptions: readonly string[] = Object.entries<DaemonOption<unknown>>(daemonOptions).flatMap(
+  ([name, { isForStart }]) => (isForStart ? [name] : []),
+);
 
 type Options = typeof daemonOptions;
 
 /** What a daemon was told, or what holds without a word. */
 export type DaemonSettings = { readonly [N in keyof Options]: ReturnType<Options[N]['read']> };
 
-/** Read the options that were given; `given` tells the text of one. Throws GraceError (ERR_GRACE_USAGE). */
-export function readSettings(given: (name: string) => string | undefined): DaemonSettings {
+/** Tells the text of an option; undefined for one that was not given. */
+export type GivenOptions = (name: string) => string | undefined;
+
+/** The options that were given, with the paths in them made absolute. Asked for one of these, it throws GraceError (ERR_GRACE_USAGE). */
+export function absoluteOptions(given: GivenOptions, cwd: string): GivenOptions {
+  return (name) => {
+    const text = given(name);
+    const { absolute } = (daemonOptions as Record<string, DaemonOption<unknown>>)[name] ?? {};
+    return text === undefined || !absolute ? text : absolute(text, cwd);
+  };
+}
+
+/** Read the options that were given. Throws GraceError (ERR_GRACE_USAGE). */
+export function readSettings(given: GivenOptions): DaemonSettings {
   const settings = Object.entries(daemonOptions).map(([name, { fallback, read }]) => {
     const text = given(name);
     return [name, text === undefined ? fallback : read(text, name)];
@@ -75,7 +116,7 @@ export function readSettings(given: (name: string) => string | undefined): Daemo
 }
 
 /** The options that were given, as words for the command line of a keeper's daemon or a successor. */
-export function wordsOfOptions(given: (name: string) => string | undefined): string[] {
+export function wordsOfOptions(given: GivenOptions): string[] {
   return Object.keys(daemonOptions).flatMap((name) => {
     const text = given(name);
     return text === undefined ? [] : [`--${name}`, text];

@@ -32,6 +32,8 @@ export type LaunchOptions = {
   dir: string;
   /** The program to start as the daemon. */
   self: Program;
+  /** Options of `grace daemon` that it is to have. */
+  flags?: readonly string[];
   /** Hears what the daemon has to tell at its start, a sentence each. */
   onNote: (note: string) => void;
   /** Called before anything is made for a daemon, the state dir included, as none runs; what it throws is the answer. */
@@ -54,6 +56,7 @@ export const variablesOfThisProcess = [
 export async function startWithDaemon({
   dir,
   self,
+  flags,
   onNote,
   beforeLaunch,
   onLaunch,
@@ -72,7 +75,7 @@ export async function startWithDaemon({
     } catch (error) {
       if (!isNoDaemon(error)) throw error;
     }
-    await launchDaemon({ dir, self, onNote });
+    await launchDaemon({ dir, self, onNote, ...(flags && { flags }) });
     onLaunch?.();
     try {
       return await call(dir, { ...request, startedForIt: true });
@@ -83,12 +86,12 @@ export async function startWithDaemon({
 }
 
 /** Start a daemon in the background: its own session, not bound to the terminal. Resolves when it listens. */
-export async function launchDaemon({ dir, self, onNote }: LaunchOptions): Promise<void> {
+export async function launchDaemon({ dir, self, flags = [], onNote }: LaunchOptions): Promise<void> {
   makeStateDir(dir);
   keepInheritedFds();
   const env: NodeJS.ProcessEnv = { ...process.env, [launchVariable]: '1' };
   for (const name of variablesOfThisProcess) delete env[name];
-  const child = spawn(self.file, [...self.args, '-d', dir, 'daemon'], {
+  const child = spawn(self.file, [...self.args, '-d', dir, 'daemon', ...flags], {
     cwd: '/',
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -66,6 +66,8 @@ export const statusResult = v.object({
   connections: v.number(),
   /** The process that the pid file names and that starts the daemon again after a crash; null without one. */
   keeper: v.nullable(v.object({ pid: v.number(), version: v.string() })),
+  /** Where it answers over HTTP (`--admin`): `127.0.0.1:9900`, a path; absent when it does not. */
+  admin: v.exactOptional(v.string()),
   /** What the daemon goes on without, a sentence each; absent from earlier versions. */
   problems: v.exactOptional(v.array(v.string())),
   /** What is to be said of the certificates of rules, a sentence each; absent from earlier versions. */

@@ -1,5 +1,6 @@
 /** Puts the parts of a daemon together; none of them does anything yet. */
 import type { StatePaths } from '../control/paths.ts';
+import type { Admin } from './admin/admin.ts';
 import { EndedGenerations } from './generations/ended.ts';
 import { Generations } from './generations/generations.ts';
 import { HandoverState } from './handover/state.ts';
@@ -38,6 +39,7 @@ export type Parts = {
   lock: Lock;
   logFile: OpenedLog;
   supervisor: Supervisor;
+  admin: Admin | null;
   generation: number;
 };
 
@@ -53,6 +55,7 @@ export function assemble({
   lock,
   logFile,
   supervisor,
+  admin,
   generation,
 }: Parts): Service {
   const { log, output } = logFile;
@@ -142,6 +145,7 @@ export function assemble({
     endedGenerations,
     book,
     counters,
+    admin,
     certificates: new Certificates({ log, specs: () => forwarder.specs }),
     version: options.version,
     self: options.self,

@@ -5,6 +5,8 @@ import type { GenerationReport } from '../control/shapes.ts';
 import { statePaths } from '../control/paths.ts';
 import type { RequestHandler } from '../control/server.ts';
 import { makeStateDir } from '../control/state-dir.ts';
+import { Admin } from './admin/admin.ts';
+import { Events } from './admin/events.ts';
 import { assemble, storedRule } from './assemble.ts';
 import { moveSocketName } from './handover/move.ts';
 import { takeOverAlone, reservePlaces, receiveConnections } from './handover/take-over.ts';
@@ -76,8 +78,20 @@ async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Sup
   attempt(() => removeLeftovers(paths));
   const generation = (launcher.handover?.generation ?? 0) + 1;
   const output = outputOf(options.logPlace, { paths, launcher, listeners });
-  const logFile = openLog({ output, format: options.settings['log-format'], generation, env: options.env });
-  const service = assemble({ options, launcher, paths, listeners, lock, logFile, supervisor, generation });
+  const { admin: adminEndpoint, ...settings } = options.settings;
+  const events = adminEndpoint === null ? null : new Events();
+  const logFile = openLog({
+    output,
+    format: settings['log-format'],
+    generation,
+    env: options.env,
+    ...(events && { onLine: (json: string) => events.hear(json) }),
+  });
+  const admin =
+    adminEndpoint === null || events === null
+      ? null
+      : new Admin({ settings: { ...settings, admin: adminEndpoint }, listeners, log: logFile.log, events });
+  const service = assemble({ options, launcher, paths, listeners, lock, logFile, supervisor, admin, generation });
   const { log, troubles } = service;
   if (logFile.problem !== null)
     log.warn({ log: logFile.problem }, 'the log goes to standard error, since its file cannot be opened');
@@ -106,6 +120,7 @@ async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Sup
   let hasFailed = false;
   try {
     if (launcher.handover) checkStateFormat(paths.state);
+    await admin?.open({ handed: launcher.handover?.admin ?? null, mayGoWithout: supervisor.reason !== null });
     service.endedGenerations.defer();
     let older: readonly GenerationReport[] = [];
     if (launcher.handover) adoptRules(service, launcher.handover);
@@ -177,6 +192,8 @@ async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Sup
         return followPlaces(service, end.signal);
       })
       .catch((error: unknown) => void (end.signal.aborted || logError(error)));
+    const loadRoutes = async () => (await import('./admin/routes.ts')).makeRoutes(service, events!);
+    void admin?.serve({ loadRoutes, troubles }).catch((error: unknown) => void (end.signal.aborted || logError(error)));
     void reportStatus(service);
     void followReadiness(service);
     void turnAwayUnused(service);
@@ -196,6 +213,7 @@ async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Sup
     await service.forwarder.stopAll(new GraceError('the daemon could not start'));
     throw error;
   } finally {
+    if (admin) await within(admin.close(), answerTimeoutMs, { ref: false });
     control.close();
     await within(control.idle(), answerTimeoutMs, { ref: false });
     attempt(() => control.removeNames());

@@ -1,3 +1,4 @@
+import type { Admin } from './admin/admin.ts';
 import type { StatePaths } from '../control/paths.ts';
 import type { Program } from '../control/shapes.ts';
 import type { Engine } from '../engine/engine.ts';
@@ -51,6 +52,8 @@ export type Service = {
   readonly counters: CountersWriter;
   readonly book: Book;
   readonly certificates: Certificates;
+  /** What answers over HTTP; null without `--admin`. */
+  readonly admin: Admin | null;
   readonly supervisor: Supervisor;
   readonly changes: Changes;
   readonly lock: Lock;

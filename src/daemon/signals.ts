@@ -108,6 +108,7 @@ export function listenToSignals(
       }
     }
     for (const rule of forwarder.rules) if (!reloadNetworks(rule, service)) failures++;
+    service.admin?.reload();
     certificates.lookAtAll();
     log.info(failures === 0 ? 'log reopened, certificates reloaded' : 'log reopened');
   });

@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import { readSettings, wordsOfOptions } from '../../control/daemon-options.ts';
+import { absoluteOptions, readSettings, wordsOfOptions } from '../../control/daemon-options.ts';
 import { logVariable, standardError } from '../../control/log-place.ts';
 import type { GivenRule } from '../../control/given-rules.ts';
 import { quoted } from '../../endpoint/error.ts';
@@ -11,6 +11,7 @@ import { readDestination, readSource } from '../endpoint-text.ts';
 
 /** `grace daemon [SRC=DST …] [--no-keeper] [--log FILE|-]` and what daemon-options.ts lists. */
 export async function run({ dir, programs, cwd, env }: Context, input: Input): Promise<number> {
+  const given = absoluteOptions(input.value, cwd);
   return await programs.daemon({
     dir,
     rules: readRules(
@@ -19,8 +20,8 @@ export async function run({ dir, programs, cwd, env }: Context, input: Input): P
     ),
     keeper: input.has('no-keeper') ? false : undefined,
     log: readLog(input.value('log') ?? env[logVariable], cwd),
-    settings: readSettings(input.value),
-    flags: wordsOfOptions(input.value),
+    settings: readSettings(given),
+    flags: wordsOfOptions(given),
   });
 }
 

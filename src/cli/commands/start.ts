@@ -1,3 +1,5 @@
+import { checkAdmin } from '../../control/admin.ts';
+import { absoluteOptions, readSettings, startOptions, wordsOfOptions } from '../../control/daemon-options.ts';
 import { isRuleName } from '../../control/rule-name.ts';
 import { quoted } from '../../endpoint/error.ts';
 import { GraceError } from '../../error.ts';
@@ -15,7 +17,7 @@ import { readPair } from '../endpoint-text.ts';
 import { hasDaemon, serviceDir } from '../hints.ts';
 import { printJson, printLine, printNote } from '../output.ts';
 
-/** `grace start [--name NAME] [--switch [--no-check]] [--check-http PATH[=STATUS]] SRC DST` */
+/** `grace start [--name NAME] [--switch [--no-check]] [--check-http PATH[=STATUS]] [--admin ENDPOINT [--admin-token FILE]] SRC DST` */
 export async function run(context: Context, input: Input): Promise<number> {
   const { dir, self, cwd, stdout, isTTY } = context;
   const { src, dst } = readPair({ command: 'start', src: argument(input, 0), dst: argument(input, 1), cwd });
@@ -25,15 +27,20 @@ export async function run(context: Context, input: Input): Promise<number> {
     throw new GraceError('--no-check is for --switch, and there is no --switch', { code: 'ERR_GRACE_USAGE' });
   const check = readCheck(input);
   const onNote = (note: string) => printNote(context, note);
+  const given = absoluteOptions((option) => (startOptions.includes(option) ? input.value(option) : undefined), cwd);
+  const settings = readSettings(given);
+  const flags = wordsOfOptions(given);
   let isLaunched = false;
   const onLaunch = () => void (isLaunched = true);
   const beforeLaunch = () => {
+    checkAdmin(settings);
     checkServer(parseServer(src.absolute), { text: src.typed, isServing: false });
     checkClient(parseClient(dst.absolute), { text: dst.typed });
   };
   const answer = startWithDaemon({
     dir,
     self,
+    flags,
     onNote,
     beforeLaunch,
     onLaunch,
@@ -55,6 +62,12 @@ export async function run(context: Context, input: Input): Promise<number> {
     throw error;
   });
   notes.forEach(onNote);
+  if (
+    !isLaunched &&
+    flags.length > 0 &&
+    (await call(dir, { command: 'status' }, { signal: context.signal })).admin === undefined
+  )
+    onNote('the daemon runs already, without --admin: it is heeded when a daemon is started');
   // A script that starts the rule before the server knows; a person may have mistyped it.
   if (isTTY) ofDestination.forEach(onNote);
   if (input.has('json'))

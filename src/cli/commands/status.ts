@@ -49,6 +49,7 @@ async function describe(context: Context, result: StatusResult): Promise<string>
     keeper,
     generations,
     failed = 0,
+    admin,
     problems = [],
     warnings = [],
   } = result;
@@ -61,6 +62,7 @@ async function describe(context: Context, result: StatusResult): Promise<string>
     ['keeper', keeper ? `pid ${keeper.pid}${keeper.version === version ? '' : ` (${keeper.version})`}` : 'none'],
     ['state dir', visible(dir)],
     ...(log === undefined ? [] : [['log', log === '-' ? 'standard error' : visible(log)] as const]),
+    ...(admin === undefined ? [] : [['admin', visible(admin)] as const]),
     ['rules', failed > 0 ? `${rules}, ${failed} of them cannot be served: see grace ls` : String(rules)],
     ['connections', String(connections)],
     [

@@ -16,6 +16,8 @@ import { counts, endpointText } from '../../control/shapes.ts';
 import type { EndpointText, GenerationReport } from '../../control/shapes.ts';
 import { GraceError } from '../../error.ts';
 import type { TicketSnapshot } from '../../engine/ticket-ring.ts';
+import { eventSchema } from '../admin/events.ts';
+import type { HandedAdmin } from '../admin/events.ts';
 import type { StoredRule } from '../state/rules-file.ts';
 import { ticketSnapshotSchema } from '../state/tickets-memory.ts';
 
@@ -53,6 +55,8 @@ export type Handover = {
   sockets: HandedSocket[];
   /** Kept rules that the old version did not understand. */
   unread?: StoredRule[] | undefined;
+  /** The endpoint of `--admin`: index of its listener in the inherited ones, null when it is not open, and what happened lately. */
+  admin?: HandedAdmin | undefined;
   /** How open connections can be moved, see move.ts; absent when they cannot. */
   move?: number | undefined;
   /** What seals session tickets; absent when none was sealed, and from earlier versions. */
@@ -87,6 +91,7 @@ export const handoverSchema = v.object({
     }),
   ),
   sockets: v.array(v.object({ listener: v.number(), fd: v.number(), index: v.nullable(v.number()), name: v.string() })),
+  admin: v.optional(v.object({ listener: v.nullable(v.number()), events: v.array(eventSchema) })),
   move: v.optional(v.number()),
   tickets: v.optional(ticketSnapshotSchema),
   unread: v.optional(v.array(v.object({ src: endpointText, dst: endpointText, port: v.optional(v.number()) }))),

@@ -115,6 +115,7 @@ async function release(service: Service, { standstill, successor, ready }: Repla
   service.rulesCopy.forget(); // the successor has left its own
   service.tickets.forget();
   const movable = forwarder.views().filter(({ listener }) => listener !== null);
+  void service.admin?.release();
   standstill.handOver(new MovedError('this daemon was replaced by a newer one'));
   service.lock.release();
   try {

@@ -34,6 +34,7 @@ export function takeSnapshot(service: Service): { handover: Handover; listeners:
     bytesOut: 0,
     since: '',
   }));
+  const { admin } = service;
   const handover: Handover = {
     format: 1,
     version: service.version,
@@ -43,6 +44,9 @@ export function takeSnapshot(service: Service): { handover: Handover; listeners:
     generation: service.generation,
     rules: [...served, ...broken],
     ...(service.unread.length > 0 ? { unread: service.unread } : {}),
+    ...(admin && {
+      admin: { listener: admin.listener && indexOf(admin.listener), events: admin.events.all },
+    }),
     ...(service.engine.mover ? { move: moveFormat } : {}),
     ...(service.tickets.snapshot ? { tickets: service.tickets.snapshot } : {}),
     sockets: sockets.map(({ fd, index, name }, listener) => ({ listener, fd, index, name })),

@@ -225,7 +225,9 @@ export class Listeners {
         ?.slice(1) ?? [];
     if (other === undefined) return error;
     return new GraceError(error.message, {
-      hint: `${other} is forwarded and has that port; to stop it: grace stop ${other}`,
+      hint: `${other}`.startsWith('--')
+        ? `${other} has that port`
+        : `${other} is forwarded and has that port; to stop it: grace stop ${other}`,
       cause: error.cause,
     });
   }

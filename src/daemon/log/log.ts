@@ -34,6 +34,8 @@ export type LogOptions = {
   generation: number;
   env: NodeJS.ProcessEnv;
   level?: string;
+  /** Hears every line as JSON. */
+  onLine?: ((json: string) => void) | undefined;
 };
 
 /**
@@ -41,7 +43,7 @@ export type LogOptions = {
  * are written at once and whole, since two generations may share the file. The journal notes time and
  * pid itself, and is told how grave a line is.
  */
-export function openLog({ output, format, generation, env, level = 'info' }: LogOptions): OpenedLog {
+export function openLog({ output, format, generation, env, level = 'info', onLine }: LogOptions): OpenedLog {
   const sink = new Sink(output);
   const inJournal = output.kind === 'console' && isJournal(output.fd, env);
   const prettify = pretty.prettyFactory({
@@ -56,6 +58,7 @@ export function openLog({ output, format, generation, env, level = 'info' }: Log
     [Symbol.for('pino.metadata')]: true,
     lastLevel: 0,
     write(line: string) {
+      onLine?.(line);
       const text = oneLine(format === 'json' ? line : prettify(line));
       sink.write(inJournal ? `<${priorityOf(this.lastLevel)}>${text}` : text);
     },

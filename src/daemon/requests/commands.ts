@@ -366,7 +366,7 @@ function problemsOf({ troubles, logProblem, self }: Service): string[] {
 
 async function status(service: Service): Promise<Result<'status'>> {
   await service.generations.refresh();
-  const { forwarder, generations, paths, version, logOutput } = service;
+  const { forwarder, generations, paths, version, logOutput, admin } = service;
   const own = { pid: process.pid, version, connections: forwarder.connections, since: service.processStartedAt };
   const older = generations.reports.map((report) => ({
     pid: report.pid,
@@ -383,6 +383,7 @@ async function status(service: Service): Promise<Result<'status'>> {
     dir: paths.dir,
     log: logOutput.kind === 'file' ? logOutput.path : standardError,
     keeper: service.supervisor.keeper,
+    ...(admin?.address === undefined ? {} : { admin: admin.address }),
     problems: problemsOf(service),
     warnings: ownRows(service).flatMap(({ row }) => (row.warnings ?? []).map((warning) => `${row.src}: ${warning}`)),
     rules: forwarder.specs.length,
