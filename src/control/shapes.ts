@@ -131,6 +131,8 @@ export const generationReport = v.object({
   isRest: v.exactOptional(v.boolean()),
   /** What this process alone has counted; absent from earlier versions. */
   counts: v.exactOptional(counts),
+  /** Where addresses have limits of their own: what it still has of each, as rows of numbers. Only when it is asked for a report. */
+  addresses: v.exactOptional(v.array(v.object({ srcKey: v.string(), row: v.array(v.number()) }))),
 });
 /** What one generation says of itself to the daemon that serves. */
 export type GenerationReport = v.InferOutput<typeof generationReport>;

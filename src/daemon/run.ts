@@ -139,17 +139,13 @@ async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Sup
     if (launcher.handover) await supervisor.ready();
     watchKeeper(service, stopByKeeper);
     try {
-      const {
-        connections = [],
-        generations = [],
-        ended = null,
-      } = await launcher.ready({
+      const go = await launcher.ready({
         version: service.version,
         canMove: moveSocket !== null && service.engine.mover !== undefined,
       });
-      if (launcher.handover) reservePlaces(service, launcher.handover, connections);
-      older = launcher.handover ? generations : older;
-      if (ended) service.book.inherit(ended);
+      if (launcher.handover) reservePlaces(service, launcher.handover, go);
+      older = launcher.handover ? (go.generations ?? []) : older;
+      if (go.ended) service.book.inherit(go.ended);
     } catch (error) {
       await takeOverAlone(service, launcher, error);
     }

@@ -50,9 +50,19 @@ export class Adoption {
     for (const { src, slots } of this.#options.table.rules) slots?.reserve(countOf(src));
   }
 
+  /** What addresses have in other processes counts for the limits of a rule: rows of numbers; null leaves what was said before. */
+  reserveAddresses(rowsOf: (src: SourceSpec) => readonly (readonly number[])[] | null): void {
+    for (const { src, admission } of this.#options.table.rules) {
+      const rows = admission?.isCounting ? rowsOf(src) : null;
+      if (rows !== null) admission?.setElsewhere(rows);
+    }
+  }
+
   /** Whether places of a rule are reserved for connections of other processes. */
   get hasReserved(): boolean {
-    return this.#options.table.rules.some(({ slots }) => slots !== null && slots.reserved > 0);
+    return this.#options.table.rules.some(
+      ({ slots, admission }) => (slots !== null && slots.reserved > 0) || admission?.hasElsewhere,
+    );
   }
 
   /**

@@ -156,5 +156,6 @@ export class Generations {
 }
 
 function withoutConnections(report: GenerationReport): GenerationReport {
-  return { ...report, rows: report.rows.map((keyed) => ({ ...keyed, row: { ...keyed.row, connections: 0 } })) };
+  const { addresses: _, ...rest } = report;
+  return { ...rest, rows: report.rows.map((keyed) => ({ ...keyed, row: { ...keyed.row, connections: 0 } })) };
 }

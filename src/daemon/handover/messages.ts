@@ -32,6 +32,8 @@ export type HandedRule = {
   since: string;
   /** Absent without one, and from earlier versions. */
   trial?: HandedTrial | undefined;
+  /** What its addresses had by then; see Admission.addresses. Absent without such limits, and from earlier versions. */
+  addresses?: number[] | undefined;
 };
 
 /** A switch that is on trial: where the rule goes back to, and what is left of the time. */
@@ -88,6 +90,7 @@ export const handoverSchema = v.object({
           leftMs: v.number(),
         }),
       ),
+      addresses: v.optional(v.array(v.number())),
     }),
   ),
   sockets: v.array(v.object({ listener: v.number(), fd: v.number(), index: v.nullable(v.number()), name: v.string() })),
@@ -115,6 +118,8 @@ const goSchema = v.object({
   go: v.literal(true),
   /** Connections that count for the limit of each rule, in the order of `rules`; 0 without a limit. Absent from earlier versions. */
   connections: v.optional(v.array(v.number())),
+  /** The same of addresses with limits of their own. Absent from earlier versions. */
+  addresses: v.optional(v.array(v.array(v.number()))),
   /** What the older generations last said of themselves. Absent from earlier versions. */
   generations: v.optional(v.array(report)),
   /** What processes that have ended had counted. Absent from earlier versions. */

@@ -90,7 +90,11 @@ function rollback(service: Service, standstill: Standstill | null, { isPaused }:
 /** From here on nothing that is counted here is counted by the successor too. */
 function handOver(service: Service, told: HandedCounters): void {
   service.endedGenerations.defer();
-  service.handover.handOver({ told, views: service.forwarder.views().filter(({ listener }) => listener !== null) });
+  service.handover.handOver({
+    told,
+    admissions: service.forwarder.rules.map(({ src, admission }) => ({ srcKey: src.key, admission })),
+    views: service.forwarder.views().filter(({ listener }) => listener !== null),
+  });
   for (const { destination, ...bytes } of told) destination.handOver(bytes);
 }
 
@@ -100,6 +104,7 @@ function goMessage(service: Service): GoMessage {
   return {
     go: true,
     connections: forwarder.rules.map(({ slots }) => slots?.taken ?? 0),
+    addresses: forwarder.rules.map(({ admission }) => admission?.addresses({ isOwn: false }) ?? []),
     // This process among them, should it die before anybody has asked it.
     generations: [reportOf(service), ...generations.reports],
     ended: book.ended,

@@ -20,10 +20,11 @@ export function takeSnapshot(service: Service): { handover: Handover; listeners:
     told.push({ destination, bytesIn, bytesOut });
     return { dst: textOf(destination.spec), bytesIn, bytesOut, since: destination.since };
   };
-  const served = service.forwarder.rules.map(({ src, listener, current, trial }): HandedRule => ({
+  const served = service.forwarder.rules.map(({ src, listener, current, trial, admission }): HandedRule => ({
     src: textOf(src),
     listener: indexOf(listener),
     ...tell(current),
+    ...(admission?.isCounting && { addresses: admission.addresses({ isOwn: false }) }),
     ...(trial && { trial: { ...tell(trial.before.current), leftMs: trial.leftMs } }),
   }));
   const broken = service.forwarder.broken.map(({ spec }): HandedRule => ({

@@ -1,3 +1,4 @@
+import type { Admission } from '../../engine/admission/admission.ts';
 import type { Changes } from '../../forward/changes.ts';
 import type { Destination } from '../../forward/destination.ts';
 import type { DestinationView } from '../../forward/table.ts';
@@ -7,7 +8,12 @@ import type { Lifecycle } from '../lifecycle.ts';
 export type HandedCounters = readonly { destination: Destination; bytesIn: number; bytesOut: number }[];
 
 /** The destinations of the rules that are handed over, and what the successor was told of their counters. */
-export type HandedOver = { views: readonly DestinationView[]; told: HandedCounters };
+export type HandedOver = {
+  views: readonly DestinationView[];
+  told: HandedCounters;
+  /** Who counts what is left of the connections of each address. */
+  admissions: readonly { srcKey: string; admission: Admission | null }[];
+};
 
 /**
  * How far a restart is, in either process: one object knows it, and every change of it is one of its methods.

@@ -1,5 +1,5 @@
 /** What a successor does to take over from its predecessor, beside opening what it was handed. */
-import type { Handover } from './messages.ts';
+import type { GoMessage, Handover } from './messages.ts';
 import { moveIn } from './move.ts';
 import type { Launcher } from '../launcher.ts';
 import { settleStreams } from '../log/output.ts';
@@ -25,8 +25,17 @@ export async function takeOverAlone(
 }
 
 /** Until the connections have come: what the predecessor had counts for the limits of its rules. */
-export function reservePlaces({ forwarder }: Service, { rules }: Handover, connections: readonly number[]): void {
+export function reservePlaces(
+  { forwarder }: Service,
+  { rules }: Handover,
+  { connections = [], addresses = [] }: Omit<GoMessage, 'go'>,
+): void {
   const counts = new Map(rules.map((rule, index) => [rule.src.absolute, connections[index]]));
+  const rows = new Map(rules.map((rule, index) => [rule.src.absolute, addresses[index]]));
+  for (const { src, admission } of forwarder.rules) {
+    const row = rows.get(src.absolute);
+    if (row) admission?.setElsewhere([row]);
+  }
   for (const { src, slots } of forwarder.rules) slots?.reserve(counts.get(src.absolute) ?? slots.limit);
 }
 

@@ -15,7 +15,7 @@ import { drain } from './drain.ts';
 import { problemOfExecutable } from '../executable.ts';
 import { metricsText, piecesOf } from '../metrics/text.ts';
 import { replaceDaemon } from '../handover/restart.ts';
-import { allRows, drainingRows, ownRows, reportOf } from './rows.ts';
+import { allRows, drainingRows, fullReportOf, ownRows, reportOf } from './rows.ts';
 import type { Service } from '../service.ts';
 import { readRule, readSource, readTarget, textOf } from '../rules/specs.ts';
 import { logTrial, mustPassTrial } from '../rules/trial.ts';
@@ -52,7 +52,7 @@ const handlers: { [C in Command]: Handler<C> } = {
     return {};
   }),
   'rules-file': whenSettled(sayNotFollowed),
-  'generation-report': reportOf,
+  'generation-report': fullReportOf,
   'generation-follow': follow,
   'generation-stop': stopOwn,
 };

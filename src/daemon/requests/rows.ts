@@ -106,6 +106,14 @@ export function drainingRows(
     .map(({ row }) => row);
 }
 
+/** The same, with what it still has of addresses that have limits of their own. */
+export function fullReportOf(service: Service): GenerationReport {
+  const rows = (service.handover.handedOver?.admissions ?? []).flatMap(({ srcKey, admission }) =>
+    admission?.isCounting ? [{ srcKey, row: admission.addresses({ isOwn: true }) }] : [],
+  );
+  return { ...reportOf(service), ...(rows.length > 0 && { addresses: rows }) };
+}
+
 /** What this process says of itself to the daemon that serves, and to a successor. */
 export function reportOf(service: Service): GenerationReport {
   const {

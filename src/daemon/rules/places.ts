@@ -17,6 +17,10 @@ export async function followPlaces(
     forwarder.adoption.reserve(({ key }) =>
       rows.filter(({ srcKey }) => srcKey === key).reduce((sum, { row }) => sum + row.connections, 0),
     );
+    const addresses = generations.reports.flatMap((report) => report.addresses ?? []);
+    forwarder.adoption.reserveAddresses(({ key }) =>
+      addresses.filter(({ srcKey }) => srcKey === key).map(({ row }) => row),
+    );
     const next = new AbortController();
     const change = changes.next(AbortSignal.any([signal, next.signal]));
     try {

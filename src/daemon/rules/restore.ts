@@ -105,10 +105,12 @@ export function adoptRules(service: Service, handover: Handover): void {
     if (speaksTls(rule.src.endpoint)) checkServer(rule.src.endpoint);
     checkClient(rule.dst.endpoint, { paths: false }); // one that is too long is told to each client, as before
   }
-  for (const { rule, listener, trial, src: _src, dst: _dst, ...carried } of rules) {
+  for (const { rule, listener, trial, addresses, src: _src, dst: _dst, ...carried } of rules) {
     if (listener === null)
       service.forwarder.restoration.addBroken(rule, new GraceError('it could not be served before the restart'));
     else service.forwarder.adoption.adoptRule(rule, service.listeners.handedOver(rule.src, listener), carried, trial);
+    if (addresses)
+      service.forwarder.adoption.reserveAddresses(({ key }) => (key === rule.src.key ? [addresses] : null));
     logTrial(service, rule.src);
   }
 }

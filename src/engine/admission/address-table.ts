@@ -101,14 +101,18 @@ export class AddressTable {
     return at === -1 ? 0 : this.#ints[at + OWN]! + this.#ints[at + ELSEWHERE]!;
   }
 
-  /** The addresses that have connections in this process, or a rate that is not as if they had never been there. */
-  entries(now: number): AddressEntry[] {
+  /**
+   * The addresses that have connections, or a rate that is not as if they had never been there. `isOwn`: those of
+   * this process alone.
+   */
+  entries(now: number, { isOwn }: { isOwn: boolean }): AddressEntry[] {
     const found: AddressEntry[] = [];
     for (let at = HEAD_BYTES / 4; at < this.#ints.length; at += ENTRY) {
       if (this.#ints[at + IS_USED] === 0) continue;
       const aheadMs = Math.max(0, this.#wide[(at >> 1) + FULL_AT]! - now);
-      const own = this.#ints[at + OWN]!;
-      if (own > 0 || aheadMs > 0) found.push([this.#ints[at + HIGH]!, this.#ints[at + LOW]!, own, Math.ceil(aheadMs)]);
+      const connections = this.#ints[at + OWN]! + (isOwn ? 0 : this.#ints[at + ELSEWHERE]!);
+      if (connections > 0 || aheadMs > 0)
+        found.push([this.#ints[at + HIGH]!, this.#ints[at + LOW]!, connections, Math.ceil(aheadMs)]);
     }
     return found;
   }

@@ -147,14 +147,14 @@ export class Admission {
     >;
   }
 
-  /** What a successor has to know of addresses. */
-  get entries(): AddressEntry[] {
-    return this.#table?.entries(this.#now()) ?? [];
+  /** What another process has to know of addresses, as one row of numbers; `isOwn`: of connections of this process alone. */
+  addresses({ isOwn }: { isOwn: boolean }): number[] {
+    return this.#table?.entries(this.#now(), { isOwn }).flat() ?? [];
   }
 
-  /** What counts here, and is other processes'. */
-  setElsewhere(entries: Iterable<AddressEntry>): void {
-    this.#table?.setElsewhere(entries, this.#now());
+  /** What counts here, and is other processes': rows of numbers as `addresses` gives them. */
+  setElsewhere(rows: readonly (readonly number[])[]): void {
+    this.#table?.setElsewhere(rows.flatMap(entriesOf), this.#now());
   }
 
   get hasElsewhere(): boolean {
@@ -198,6 +198,13 @@ export class Admission {
   #now(): number {
     return performance.now() + this.#clockMs;
   }
+}
+
+function entriesOf(row: readonly number[]): AddressEntry[] {
+  return Array.from({ length: Math.floor(row.length / 4) }, (_, index): AddressEntry => {
+    const [high = 0, low = 0, connections = 0, aheadMs = 0] = row.slice(4 * index, 4 * index + 4);
+    return [high, low, connections, aheadMs];
+  });
 }
 
 function keyOf(comer: Comer): AddressKey {

@@ -28,7 +28,7 @@ test("after a rollback the counters are this process's, and the next restart beg
   const { state, lifecycle } = setUp();
   const told = [{ destination: {} as Destination, bytesIn: 1, bytesOut: 2 }];
   state.begin(() => {});
-  state.handOver({ told, views: [] });
+  state.handOver({ told, views: [], admissions: [] });
   assert.equal(state.handedOver?.told, told);
   assert.equal(state.rollback(), told);
   assert.equal(state.handedOver, null);

@@ -87,7 +87,7 @@ test('what other processes have counts until they are heard of again, and what c
   old.enter(other, slow, 1000);
   old.leave(other);
   const table = new AddressTable();
-  table.setElsewhere(old.entries(1000), 5000);
+  table.setElsewhere(old.entries(1000, { isOwn: true }), 5000);
   assert.ok(table.hasElsewhere);
   assert.equal(table.enter(address, two, 5000), 'connections');
   assert.deepEqual(
