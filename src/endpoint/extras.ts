@@ -59,6 +59,14 @@ export const serverExtras = {
     placeholder: 'DURATION',
     note: 'then a silent connection is closed',
   }),
+  /** Close a connection that has lasted for so many milliseconds, give or take a tenth. */
+  lifetime: optional({
+    read: duration,
+    write: formatDuration,
+    meaning: 'a connection that has lasted so long is closed (give or take a tenth)',
+    placeholder: 'DURATION',
+    note: 'then a connection is closed',
+  }),
   /** Expect a PROXY protocol header from the client (same as the `haproxy:` wrapper). */
   proxy: optional({
     read: choice('accept'),

@@ -22,6 +22,7 @@ export const closingReasons = [
   'dial-tls-failed',
   'dial-failed',
   'idle',
+  'lifetime',
   'closed',
   'stopped',
   'shortage',

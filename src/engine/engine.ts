@@ -197,6 +197,8 @@ export type AdoptOptions = {
   /** Without a frontend: who hears of the end, and how long no byte may move. */
   observer: EngineObserver;
   idleMs: number | null;
+  /** Without a frontend: how long they may last in all. Default: for ever. */
+  lifetimeMs?: number | null;
   /** Where they have a place each from now on; null: no limit. */
   slots?: Slots | null;
   /** Where they are counted from now on; null: nowhere. */

@@ -44,6 +44,15 @@ export const KEEP_ALIVE: { readonly idleMs: number; readonly intervalMs: number;
   probes: 6,
 };
 
+/** By so much of itself the lifetime of a connection is longer or shorter, so that not all that began together end together. */
+const LIFETIME_JITTER = 0.1;
+
+/** A lifetime, made up to a tenth longer or shorter by a number that is a connection's own. */
+export function jittered(lifetimeMs: number, seed: number): number {
+  const mixed = Math.imul(Math.floor(seed) ^ (Math.floor(seed) >>> 15), 0x9e3779b1) >>> 0;
+  return lifetimeMs * (1 + LIFETIME_JITTER * ((2 * mixed) / 2 ** 32 - 1));
+}
+
 /** How many looks an idle time takes: that no byte moved is found out at most one look late. */
 export const LOOKS_PER_IDLE = 4;
 

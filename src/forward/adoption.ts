@@ -75,7 +75,7 @@ export class Adoption {
     const rule = table.get(src);
     const known = table.destination({ src, dst });
     const destination = known ?? opener.openDestination({ src, dst }, { since, bytesIn: 0, bytesOut: 0 });
-    const { idle: idleMs = null } = extrasOf(src.endpoint);
+    const { idle: idleMs = null, lifetime: lifetimeMs = null } = extrasOf(src.endpoint);
     try {
       const slots = rule?.slots ?? null;
       const before = destination.stats().connections;
@@ -84,6 +84,7 @@ export class Adoption {
         frontend: rule?.frontend ?? null,
         observer: observe(src),
         idleMs,
+        lifetimeMs,
         slots,
         admission: rule?.admission ?? null,
       });

@@ -125,6 +125,7 @@ export class Trial {
       case 'denied':
       case 'address-connections':
       case 'address-rate':
+      case 'lifetime':
       case 'closed':
       case 'stopped':
       case 'shortage':

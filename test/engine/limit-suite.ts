@@ -136,4 +136,29 @@ export function limitSuite(openEngine: OpenEngine): void {
     for (const client of clients) client.write('x');
     for (const _ of clients) assert.equal(await readBytes(await backend.next(), 1), 'x');
   });
+
+  test(
+    'a connection ends when it has lasted as long as it may, whatever moves on it, and not all at once',
+    options,
+    async () => {
+      await using rig = new Rig(openEngine);
+      const lifetimeMs = 1000;
+      const { connect, echo, upstream } = await open(rig, { lifetime: lifetimeMs });
+      await using _ = echo;
+      const count = 12;
+      const ends: Promise<'end' | 'reset'>[] = [];
+      for (let index = 0; index < count; index++) {
+        const client = await connect();
+        const busy = setInterval(() => client.write('.'), 50);
+        ends.push(endingOf(client).finally(() => clearInterval(busy)));
+      }
+      const ended = await rig.endedConnections(count);
+      await Promise.all(ends);
+      assert.deepEqual([...new Set(ended.map(({ reason, error }) => `${reason} ${error}`))], ['lifetime null']);
+      const durations = ended.map(({ durationMs }) => durationMs);
+      assert.ok(Math.min(...durations) >= 0.9 * lifetimeMs, `${Math.min(...durations)}`);
+      assert.ok(new Set(durations.map((ms) => Math.round(ms / 20))).size > 1, durations.join());
+      assert.equal(upstream.stats().connections, 0);
+    },
+  );
 }

@@ -5,7 +5,7 @@ import type { Roles } from './roles.ts';
 
 /** Carry out a command; `stop` is the loop's own. */
 export function executeCommand(
-  { thread, upstreams, dialer, acceptor, connections, freezer, lister, idle, terminator }: Roles,
+  { thread, upstreams, dialer, acceptor, connections, freezer, lister, idle, lifetime, terminator }: Roles,
   command: Exclude<ThreadCommand, { type: 'stop' }>,
 ): void {
   switch (command.type) {
@@ -22,7 +22,8 @@ export function executeCommand(
     case 'open-frontend':
       terminator.open(command.plan);
       acceptor.open(command.plan);
-      return idle.add(command.plan);
+      idle.add(command.plan);
+      return lifetime.add(command.plan);
     case 'set-networks':
       return thread.frontends.get(command.frontend)?.admission?.setNetworks(command.networks);
     case 'look-for-room':

@@ -285,7 +285,10 @@ export class NativeEngine implements Engine {
     }
   }
 
-  #openShadow({ observer, idleMs, slots = null, admission = null }: ShadowOptions, members: readonly number[]): number {
+  #openShadow(
+    { observer, idleMs, lifetimeMs = null, slots = null, admission = null }: ShadowOptions,
+    members: readonly number[],
+  ): number {
     const id = ++this.#lastId;
     this.#owners.add(id, { observer, slots, admission }, members);
     const route = Route.open(CLOSED_ROUTE, { threads: 0 });
@@ -301,6 +304,7 @@ export class NativeEngine implements Engine {
           slots: slots?.plan ?? null,
           admission: admission?.plan ?? null,
           idleMs,
+          lifetimeMs,
           reportsOrderly,
           tls: null,
         },

@@ -178,7 +178,7 @@ export class NativeFrontend implements Frontend {
   #openInThreads(): Accepting {
     const { register, listener, endpoint, threads, observer } = this.#options;
     const extras: ServerExtras = endpoint.type === 'haproxy' || endpoint.type === 'stdio' ? {} : endpoint;
-    const { idle: idleMs = null } = extras;
+    const { idle: idleMs = null, lifetime: lifetimeMs = null } = extras;
     const route = Route.open(this.#upstream.id, { threads: threads.count });
     const reportsOrderly = observer.connectionEnded !== undefined && observer.wantsOrderlyEnds !== false;
     // A limit is one for all threads: where there is one, a single thread accepts.
@@ -205,6 +205,7 @@ export class NativeFrontend implements Frontend {
         slots: this.slots?.plan ?? null,
         admission: this.admission?.plan ?? null,
         idleMs,
+        lifetimeMs,
         reportsOrderly,
         tls,
       },

@@ -45,21 +45,30 @@ export class Loop {
   }
 
   #waitMs(): number {
-    const { thread, dialer, acceptor, relay, keepAlive, idle, linger } = this.#roles;
+    const { thread, dialer, acceptor, relay, keepAlive, idle, lifetime, linger } = this.#roles;
     if (relay.hasQueue) return 0;
-    const next = Math.min(dialer.wakeAt, acceptor.wakeAt, relay.wakeAt, keepAlive.wakeAt, idle.wakeAt, linger.wakeAt);
+    const next = Math.min(
+      dialer.wakeAt,
+      acceptor.wakeAt,
+      relay.wakeAt,
+      keepAlive.wakeAt,
+      idle.wakeAt,
+      lifetime.wakeAt,
+      linger.wakeAt,
+    );
     if (next === Infinity) return MAX_WAIT_MS;
     return Math.min(Math.max(0, Math.ceil(next - thread.now)), MAX_WAIT_MS);
   }
 
   #runDue(): void {
-    const { dialer, acceptor, relay, keepAlive, idle, mailbox, linger } = this.#roles;
+    const { dialer, acceptor, relay, keepAlive, idle, lifetime, mailbox, linger } = this.#roles;
     relay.runQueue();
     dialer.runDue();
     acceptor.runDue();
     keepAlive.runDue();
     idle.runDue();
     linger.runDue();
+    lifetime.runDue();
     mailbox.flush();
   }
 

@@ -39,6 +39,7 @@ export type FrontendPlan = {
   /** See admission.ts; null: anybody may come in. */
   admission: AdmissionPlan | null;
   idleMs: number | null;
+  lifetimeMs: number | null;
   /** Whether somebody wants to hear of connections that ended in order. */
   reportsOrderly: boolean;
   /** How its clients shake hands; null: they speak no TLS. */

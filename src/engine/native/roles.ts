@@ -7,6 +7,7 @@ import { Dialer } from './dial.ts';
 import { FirstFlight } from './first-flight.ts';
 import { Freezer } from './freeze.ts';
 import { IdleWatch } from './idle.ts';
+import { LifetimeWatch } from './lifetime.ts';
 import { openKernel } from './kernel.ts';
 import { Lister } from './list.ts';
 import { Mailbox } from './mailbox.ts';
@@ -34,6 +35,7 @@ export type Roles = {
   readonly idle: IdleWatch;
   readonly terminator: Terminator;
   readonly linger: Linger;
+  readonly lifetime: LifetimeWatch;
 };
 
 /** Open what the calling thread needs. `execute` carries out the commands that come to its mailbox. Throws GraceError when the runtime cannot call C. */
@@ -68,6 +70,7 @@ export function openRoles(
   const idle = new IdleWatch(thread);
   const terminator = new Terminator(thread);
   const linger = new Linger(thread);
+  const lifetime = new LifetimeWatch(thread);
   const dialer = new Dialer(thread, { firstFlight });
   const acceptor = new Acceptor(thread);
   const upstreams = new ThreadUpstreams(thread, { dialer });
@@ -98,6 +101,7 @@ export function openRoles(
     keepAlive,
     firstFlight,
     idle,
+    lifetime,
     terminator,
     linger,
   };

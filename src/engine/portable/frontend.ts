@@ -40,6 +40,7 @@ export type PortableFrontendOptions = {
 export class PortableFrontend implements Frontend, Pausable {
   readonly #options: PortableFrontendOptions;
   readonly #idleMs: number | null;
+  readonly #lifetimeMs: number | null;
   #upstream: PortableUpstream;
   #acceptor: Acceptor | null = null;
   readonly #endWatch: (() => void) | null;
@@ -52,6 +53,7 @@ export class PortableFrontend implements Frontend, Pausable {
     this.#options = options;
     this.#upstream = upstream;
     this.#idleMs = endpoint.idle ?? null;
+    this.#lifetimeMs = endpoint.lifetime ?? null;
     shared.backoff.add(this);
     try {
       if (!this.#isFull) this.#open();
@@ -167,6 +169,7 @@ export class PortableFrontend implements Frontend, Pausable {
       terminator,
       peerMonitor,
       idleMs: this.#idleMs,
+      lifetimeMs: this.#lifetimeMs,
       connected,
     });
     slots?.release();

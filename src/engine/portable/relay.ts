@@ -25,6 +25,8 @@ export type RelayOptions = {
   movedOut: (bytes: number) => void;
   /** Close when no byte moved for so long; null: never. */
   idleMs: number | null;
+  /** Close after so long whatever moves; null: never. */
+  leftMs: number | null;
   /** Closes both sides when it comes. */
   signal: AbortSignal;
   peerMonitor: PeerMonitor;
@@ -45,7 +47,7 @@ export type RelayOptions = {
 export async function relay(
   near: Leg,
   far: Leg,
-  { movedIn, movedOut, idleMs, signal, peerMonitor }: RelayOptions,
+  { movedIn, movedOut, idleMs, leftMs, signal, peerMonitor }: RelayOptions,
 ): Promise<RelayEnd> {
   let trouble: Error | null = null;
   let why: ClosingReason | null = null;
@@ -111,6 +113,7 @@ export async function relay(
           bytesMoved: () => bytesMoved,
           idle: () => close(new GraceError(describeIdle(idleMs)), 'idle'),
         });
+  const lifetime = leftMs === null ? null : setTimeout(() => close(null, 'lifetime'), Math.max(0, leftMs));
   watch(near, far, 'client-reset');
   watch(far, near, 'upstream-reset');
   signal.addEventListener('abort', abort);
@@ -146,6 +149,7 @@ export async function relay(
   }
   await Promise.all([closedLeg(near), closedLeg(far)]);
   stopIdle?.();
+  if (lifetime !== null) clearTimeout(lifetime);
   signal.removeEventListener('abort', abort);
   return { error: trouble, why: why ?? 'finished' };
 }

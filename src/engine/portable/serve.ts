@@ -4,6 +4,7 @@ import { errorCode, GraceError } from '../../error.ts';
 import { dialReason } from '../closing-reason.ts';
 import type { ClosingReason } from '../closing-reason.ts';
 import type { ConnectionEnd } from '../engine.ts';
+import { jittered } from '../policy.ts';
 import { handshakeOutcome } from '../tally.ts';
 import { describeRefusal } from '../words.ts';
 import { codesOf } from './dial.ts';
@@ -31,6 +32,8 @@ export type ServeClientOptions = {
   terminator: Terminator | null;
   peerMonitor: PeerMonitor;
   idleMs: number | null;
+  /** Closed after so long, give or take a tenth; null: never. */
+  lifetimeMs: number | null;
   /** The upstream is connected. */
   connected: () => void;
 };
@@ -42,7 +45,7 @@ export type ServeClientOptions = {
  */
 export async function serveClient(
   client: Socket,
-  { upstream, headerReader, place, terminator, peerMonitor, idleMs, connected }: ServeClientOptions,
+  { upstream, headerReader, place, terminator, peerMonitor, idleMs, lifetimeMs, connected }: ServeClientOptions,
 ): Promise<ConnectionEnd> {
   const connection = upstream.admit();
   const { signal } = connection;
@@ -102,6 +105,10 @@ export async function serveClient(
     client.off('close', gone);
     ({ error, why } = await relay(near, far, {
       idleMs,
+      leftMs:
+        lifetimeMs === null
+          ? null
+          : jittered(lifetimeMs, Math.random() * 2 ** 31) - (performance.now() - connection.startedMs),
       signal,
       peerMonitor,
       movedIn: (bytes) => upstream.movedIn(connection, bytes),
