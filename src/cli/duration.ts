@@ -42,6 +42,11 @@ export function formatDuration(durationMs: number): string {
   return parts.slice(0, 2).join(' ');
 }
 
+/** A duration for people, in its largest unit alone: `3d`, `2m`, `800ms`. */
+export function formatShortly(durationMs: number): string {
+  return formatDuration(durationMs).split(' ')[0]!;
+}
+
 /** A duration for people, all of it: `1.5s`, `1m 30s`, `500ms`, `1d 2h 3m 4s`. */
 export function formatExactly(durationMs: number): string {
   if (durationMs < 1000) return `${Math.round(durationMs)}ms`;

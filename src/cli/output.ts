@@ -38,8 +38,73 @@ function oneLine(text: string): string {
   return visible(text.trim().replace(/(:?)\s*\n\s*/g, (_, colon: string) => (colon === ':' ? ': ' : '; ')));
 }
 
-/** A column of a table; numbers stand on the right. */
-export type Column = { title: string; align?: 'left' | 'right' };
+/** A column of a table; numbers stand on the right. `mayCut`: its texts may be shortened where a terminal is too narrow. */
+export type Column = { title: string; align?: 'left' | 'right'; mayCut?: boolean };
+
+/** Print a table, no wider than the terminal; where it had to be cut, a note says so. */
+export async function printTable(
+  context: Context,
+  columns: readonly Column[],
+  rows: readonly (readonly string[])[],
+): Promise<void> {
+  const width = terminalWidth(context);
+  const { text, isCut } = await fitTable(columns, rows, width);
+  printLine(context.stdout, text);
+  if (isCut) printNote(context, `cut to the ${width} columns of this terminal; all of it: --json, or through cat`);
+}
+
+/** Columns of the terminal that is printed on; Infinity where there is none, or it does not know. */
+export function terminalWidth({ isTTY, stdout }: Pick<Context, 'isTTY' | 'stdout'>): number {
+  return isTTY ? stdout.columns || Infinity : Infinity;
+}
+
+/** Least width of a column that is cut: what tells its texts apart should be left. */
+const MIN_CUT = 8;
+
+/** A table no wider than so many columns: first the widest texts that may be are cut, then lines. */
+export async function fitTable(
+  columns: readonly Column[],
+  rows: readonly (readonly string[])[],
+  width: number,
+): Promise<{ text: string; isCut: boolean }> {
+  // A column that none of the rows needs is left out at the end.
+  const needed = rows.map((row) => row.slice(0, columns.length));
+  const widths = columns.map(({ title }, at) =>
+    Math.max(...[title, ...needed.map((row) => row[at] ?? '')].map(lengthOf)),
+  );
+  let excess = widths.reduce((sum, each) => sum + each, 2 * (columns.length - 1)) - width;
+  const isCut = excess > 0;
+  const widest = () =>
+    columns.reduce<number>(
+      (found, { mayCut }, at) =>
+        mayCut && widths[at]! > MIN_CUT && (found === -1 || widths[at]! > widths[found]!) ? at : found,
+      -1,
+    );
+  for (let at = widest(); excess > 0 && at !== -1; at = widest()) {
+    widths[at]!--;
+    excess--;
+  }
+  if (!isCut) return { text: await formatTable(columns, needed), isCut };
+  const cut = needed.map((row) => row.map((text, at) => (columns[at]?.mayCut ? shortened(text, widths[at]!) : text)));
+  const text = await formatTable(columns, cut);
+  return {
+    text: text
+      .split('\n')
+      .map((line) => shortened(line, width))
+      .join('\n'),
+    isCut,
+  };
+}
+
+/** A text of so many columns at most; one that is cut ends in an ellipsis, and has no colour. */
+export function shortened(text: string, width: number): string {
+  if (lengthOf(text) <= width) return text;
+  return `${stripVTControlCharacters(text).slice(0, Math.max(0, width - 1))}…`;
+}
+
+function lengthOf(text: string): number {
+  return stripVTControlCharacters(text).length;
+}
 
 /** Columns, two spaces apart, without borders; no spaces at the end of a line. */
 export async function formatTable(columns: readonly Column[], rows: readonly (readonly string[])[]): Promise<string> {

@@ -80,6 +80,9 @@ function ofDaemon(names: readonly string[], when = ''): OptionDefinition[] {
   });
 }
 
+/** What `ls --connections` can be sorted by. */
+export const connectionOrders = ['age', 'idle', 'in', 'out', 'client'] as const;
+
 /** Every command, in the order of the help. */
 const table = {
   start: {
@@ -181,12 +184,50 @@ const table = {
         short: 'l',
         help: 'a line a process too: its pid, bytes in and out, since when, where it listens',
       },
+      { name: 'connections', help: 'list the open connections, a line each' },
+      {
+        name: 'sort',
+        value: 'BY',
+        choices: connectionOrders,
+        help: 'of --connections: by age, idle, in, out or client (default: age, the oldest first)',
+      },
       json,
     ],
-    examples: ['grace ls', 'grace ls --json'],
+    examples: ['grace ls', 'grace ls --json', 'grace ls --connections web --sort idle'],
     asks: {
       request: v.object({ src: v.optional(endpointText) }),
       answer: v.object({ rows: v.array(destinationRow) }),
+      progress: v.never(),
+    },
+  },
+  close: {
+    aliases: [],
+    summary: 'close open connections',
+    details: [
+      'Those of SRC, or those that are named by --id or --client; of these, all that match every option. Both peers see an end. New connections are accepted as before.',
+    ],
+    args: [anySrc],
+    options: [
+      { name: 'id', value: 'ID', help: 'this one, of "grace ls --connections"; or several, with commas between' },
+      {
+        name: 'client',
+        value: 'ADDRESS',
+        help: 'of this client: 10.0.0.7, 10.0.0.7:4711, 10.0.0.0/8, [::1]:4711, unix',
+      },
+      { name: 'dst', value: 'DST', help: 'to this destination' },
+      { name: 'idle', value: 'DURATION', help: 'on which no byte has moved for so long' },
+      json,
+    ],
+    examples: ['grace close web --dst 9001 --idle 10m', 'grace close --client 10.0.0.7', 'grace close --id dcm2k9x4q1'],
+    asks: {
+      request: v.object({
+        src: v.optional(endpointText),
+        dst: v.optional(endpointText),
+        client: v.optional(v.string()),
+        idleMs: v.optional(milliseconds),
+        ids: v.optional(v.array(v.string())),
+      }),
+      answer: v.object({ closed: v.number(), notes: v.array(v.string()) }),
       progress: v.never(),
     },
   },

@@ -9,7 +9,7 @@ import * as v from 'valibot';
 import { GraceError, errorMessage } from '../error.ts';
 import { exitCodeOf, kindOfExitCode } from '../kinds.ts';
 import { conversationsOfCommands } from './commands.ts';
-import { generationReport, milliseconds } from './shapes.ts';
+import { connectionRow, endpointText, generationReport, milliseconds, selection } from './shapes.ts';
 
 /** What grace's own processes ask of each other. */
 const conversationsOfProcesses = {
@@ -19,6 +19,24 @@ const conversationsOfProcesses = {
   'rules-file': {
     request: v.object({ file: v.string(), problem: v.string() }),
     answer: v.object({}),
+    progress: v.never(),
+  },
+  /** Open connections, of one rule or of all, some at a time. Notes: which older process did not tell of its own, and why. */
+  connections: {
+    request: v.object({ src: v.optional(endpointText) }),
+    answer: v.object({ notes: v.array(v.string()) }),
+    progress: v.object({ connections: v.array(connectionRow) }),
+  },
+  /** The same of the serving daemon to an older generation. */
+  'generation-connections': {
+    request: v.object({ selection }),
+    answer: v.object({ notes: v.array(v.string()) }),
+    progress: v.object({ connections: v.array(connectionRow) }),
+  },
+  /** Close those of its connections that are meant. */
+  'generation-close': {
+    request: v.object({ selection }),
+    answer: v.object({ closed: v.number() }),
     progress: v.never(),
   },
   /** Of the serving daemon to an older generation, on the socket that that one kept. */

@@ -45,6 +45,46 @@ export const destinationRow = v.object({
 /** One destination of one rule in one process. Shape of an element of `grace ls --json`. */
 export type DestinationRow = v.InferOutput<typeof destinationRow>;
 
+const tlsFacts = v.object({ version: v.string(), cipher: v.string(), group: v.exactOptional(v.string()) });
+
+/** Schema of a {@link ConnectionRow}. */
+export const connectionRow = v.object({
+  /** No other connection has it; it stays the same over a move to another process. */
+  id: v.string(),
+  src: v.string(),
+  dst: v.string(),
+  /** Of the rule, if it has one. */
+  name: v.exactOptional(v.string()),
+  /** `host:port`, `[host]:port` or `unix`. */
+  client: v.string(),
+  /** `dialing`, `open` or `half-closed`; later versions may know more. */
+  state: v.string(),
+  /** Seconds since it was accepted, and since a byte last came from either side. */
+  age: v.number(),
+  idle: v.number(),
+  bytesIn: v.number(),
+  bytesOut: v.number(),
+  /** The process that holds it. */
+  pid: v.number(),
+  /** Of the client's side; where only the destination's has TLS, of that one. */
+  tls: v.exactOptional(tlsFacts),
+  /** Of the destination's side. */
+  dstTls: v.exactOptional(tlsFacts),
+});
+/** One open connection. Shape of an element of `grace ls --connections --json`. */
+export type ConnectionRow = v.InferOutput<typeof connectionRow>;
+
+/** Schema of a {@link Selection}. */
+export const selection = v.object({
+  srcKey: v.exactOptional(v.string()),
+  dstKey: v.exactOptional(v.string()),
+  client: v.exactOptional(v.string()),
+  idleMs: v.exactOptional(milliseconds),
+  ids: v.exactOptional(v.array(v.string())),
+});
+/** Which connections are meant: all that have everything that is named. `client`: see client-address.ts. */
+export type Selection = v.InferOutput<typeof selection>;
+
 const generationRow = v.object({ pid: v.number(), version: v.string(), connections: v.number(), since: v.string() });
 /** One process of a daemon: the one that serves, or an earlier one that finishes its connections. `since` is ISO 8601. */
 export type GenerationRow = v.InferOutput<typeof generationRow>;

@@ -69,7 +69,7 @@ for (const [argv, message, hint] of [
   [['ls', '-d'], 'option -d needs a value: -d DIR', undefined],
   [['-d', '--json', 'ls'], 'option -d needs a value: -d DIR', undefined],
   [['wait', '--timeout'], 'option --timeout needs a value: --timeout DURATION', undefined],
-  [['ls', '--timeout', '3'], 'ls has no option --timeout', 'usage: grace ls [SRC] [--long] [--json]'],
+  [['wait', '--now'], 'wait has no option --now', 'usage: grace wait [SRC] [--timeout DURATION] [--json]'],
   [['start'], 'start needs SRC and DST', startUsage],
   [['start', 'tcp:1'], 'start needs DST', startUsage],
   [['start', 'a', 'b', 'c'], 'start has no use for the argument "c"', startUsage],

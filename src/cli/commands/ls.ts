@@ -1,22 +1,24 @@
 import { call } from '../../control/client.ts';
 import type { DestinationRow } from '../../control/shapes.ts';
 import type { Context, Input } from '../context.ts';
-import { formatDuration } from '../duration.ts';
-import { formatSize, formatTable, paint, printJson, printLine, printNote, visible } from '../output.ts';
+import { GraceError } from '../../error.ts';
+import { connectionCells, connectionColumns, fetchConnections, readOrder } from '../connections.ts';
+import { formatShortly } from '../duration.ts';
+import { formatSize, paint, printJson, printLine, printNote, printTable, visible } from '../output.ts';
 import { readSource } from '../endpoint-text.ts';
 import type { Column } from '../output.ts';
 import { mergeRows } from '../rows.ts';
 
 const columns: readonly Column[] = [
-  { title: 'src' },
-  { title: 'dst' },
+  { title: 'src', mayCut: true },
+  { title: 'dst', mayCut: true },
   { title: 'connections', align: 'right' },
   { title: 'status' },
 ];
 /** Narrow ones: with usual endpoints a line has room in 100 columns. */
 const longColumns: readonly Column[] = [
-  { title: 'src' },
-  { title: 'dst' },
+  { title: 'src', mayCut: true },
+  { title: 'dst', mayCut: true },
   { title: 'conns', align: 'right' },
   { title: 'status' },
   { title: 'pid', align: 'right' },
@@ -25,10 +27,16 @@ const longColumns: readonly Column[] = [
   { title: 'age', align: 'right' },
 ];
 
-/** `grace ls [SRC] [--long] [--json]` */
+/** `grace ls [SRC] [--long] [--connections [--sort BY]] [--json]` */
 export async function run(context: Context, input: Input): Promise<number> {
   const { dir, signal, cwd } = context;
   const [typed] = input.args;
+  if (input.has('connections')) return await listConnections(context, input);
+  if (input.value('sort') !== undefined)
+    throw new GraceError('--sort is for a list of connections', {
+      hint: 'add --connections',
+      code: 'ERR_GRACE_USAGE',
+    });
   const { rows } = await call(
     dir,
     { command: 'ls', ...(typed === undefined ? {} : { src: readSource(typed, cwd) }) },
@@ -41,21 +49,33 @@ export async function run(context: Context, input: Input): Promise<number> {
   const isNamed = rows.some(({ name }) => name !== undefined);
   const named = (titles: readonly Column[]) => (isNamed ? [...titles, { title: 'name' }] : titles);
   const withName = ({ name }: DestinationRow, texts: string[]) => (isNamed ? [...texts, visible(name ?? '')] : texts);
-  const text = input.has('long')
-    ? formatTable(
-        longColumns,
-        rows.map((row) => longCells(context, row)),
-      )
-    : formatTable(
-        named(columns),
-        mergeRows(rows).map((row) => withName(row, cells(context, row))),
-      );
-  printLine(context.stdout, await text);
+  if (input.has('long'))
+    await printTable(
+      context,
+      longColumns,
+      rows.map((row) => longCells(context, row)),
+    );
+  else
+    await printTable(
+      context,
+      named(columns),
+      mergeRows(rows).map((row) => withName(row, cells(context, row))),
+    );
   if (input.has('long')) for (const line of placesOf(rows)) printLine(context.stdout, line);
   for (const { src, error, warnings = [] } of rows) {
     if (error !== undefined) printNote(context, `${src} is not served: ${error}`);
     for (const warning of warnings) printNote(context, `${src}: ${warning}`);
   }
+  return 0;
+}
+
+async function listConnections(context: Context, input: Input): Promise<number> {
+  const [typed] = input.args;
+  const src = typed === undefined ? null : readSource(typed, context.cwd);
+  const { rows, notes } = await fetchConnections(context, { src, order: readOrder(input.value('sort')) });
+  if (input.has('json')) printJson(context, rows);
+  else await printTable(context, connectionColumns(rows), rows.map(connectionCells));
+  for (const note of notes) printNote(context, note);
   return 0;
 }
 
@@ -70,13 +90,12 @@ function status(context: Context, { active, error }: { active: boolean; error: s
 
 function longCells(context: Context, row: DestinationRow): string[] {
   const ageMs = Math.max(0, Date.now() - Date.parse(row.since));
-  const [age = ''] = formatDuration(ageMs).split(' ');
   return [
     ...cells(context, { ...row, src: row.name ?? row.src }),
     String(row.pid),
     formatSize(row.bytesIn),
     formatSize(row.bytesOut),
-    age,
+    formatShortly(ageMs),
   ];
 }
 

@@ -4,18 +4,21 @@
  * daemon that serves finds it whoever started whom, and whichever of them crashed.
  */
 import { readFileSync, readdirSync, rmSync } from 'node:fs';
-import { callOnce } from '../../control/client.ts';
+import { DaemonMovedError, callOnce } from '../../control/client.ts';
+import type { Progress, Request, Result } from '../../control/messages.ts';
 import type { GenerationReport } from '../../control/shapes.ts';
 import { generationPid } from '../../control/paths.ts';
 import type { StatePaths } from '../../control/paths.ts';
 import { maxDurationMs } from '../../endpoint/duration.ts';
 import { within } from '../../waiting.ts';
-import { GraceError } from '../../error.ts';
+import { GraceError, errorMessage } from '../../error.ts';
 import { isNoDaemon } from '../../kinds.ts';
 import type { Changes } from '../../forward/changes.ts';
 
 /** Longest that a generation may take to answer; one that hangs must not hang the daemon that serves. */
 const answerTimeoutMs = 1000;
+/** Longest for an answer that is about each of its connections. */
+const longAnswerTimeoutMs = 5000;
 /** What a generation may take beyond the time that its connections get. */
 const stopExtraMs = 2000;
 
@@ -78,6 +81,26 @@ export class Generations {
           // One that has ended has no connections, whatever it said last; of one that hangs that has to do.
           const last = this.#reports.get(pid);
           if (error instanceof GraceError && last) this.#reports.set(pid, withoutConnections(last));
+        }
+      }),
+    );
+  }
+
+  /** Ask every generation the same. Of one that does not answer, or does not understand it, the problem. */
+  ask<C extends 'generation-connections' | 'generation-close'>(
+    request: Request<C> & { command: C },
+    onProgress?: (progress: Progress<C>) => void,
+  ): Promise<{ pid: number; result?: Result<C>; problem?: string }[]> {
+    return Promise.all(
+      [...this.#following.keys()].map(async (pid) => {
+        const late = AbortSignal.timeout(longAnswerTimeoutMs);
+        try {
+          const path = this.#paths.generationSocket(pid);
+          return { pid, result: await callOnce<C>(path, request, { signal: late, onProgress }, this.#paths.dir) };
+        } catch (error) {
+          // One that has ended has no connections.
+          if (isNoDaemon(error) || error instanceof DaemonMovedError) return { pid };
+          return { pid, problem: errorMessage(error) };
         }
       }),
     );

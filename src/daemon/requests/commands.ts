@@ -11,6 +11,7 @@ import { checkPath, checkServer } from '../../endpoint/check.ts';
 import { GraceError, errorMessage } from '../../error.ts';
 import { executableFor, mustBeAllowed, withUser } from './access.ts';
 import { mustPass, notesOn } from './destination-check.ts';
+import { closeConnections, closeOwn, listConnections, selectionOf, tellOwn } from './connections.ts';
 import { drain } from './drain.ts';
 import { problemOfExecutable } from '../executable.ts';
 import { metricsText, piecesOf } from '../metrics/text.ts';
@@ -53,6 +54,19 @@ const handlers: { [C in Command]: Handler<C> } = {
   }),
   'rules-file': whenSettled(sayNotFollowed),
   'generation-report': fullReportOf,
+  connections: whenSettled(async (service, { src }, context) => {
+    const keys = src ? { srcKey: keyOfAny(service, src) } : {};
+    return await listConnections(service, keys, context);
+  }),
+  close: whenSettled(async (service, request) => {
+    const keys = {
+      ...(request.src && { srcKey: keyOfAny(service, request.src) }),
+      ...(request.dst && { dstKey: readTarget(request.dst).key }),
+    };
+    return await closeConnections(service, selectionOf(request, keys));
+  }),
+  'generation-connections': (service, { selection }, context) => tellOwn(service, selection, context),
+  'generation-close': (service, { selection }) => closeOwn(service, selection),
   'generation-follow': follow,
   'generation-stop': stopOwn,
 };
@@ -224,7 +238,7 @@ async function wait(
 ): Promise<Result<'wait'>> {
   if (request.src && !isRuleName(request.src.absolute)) readSource(request.src);
   await service.generations.refresh();
-  const srcKey = request.src ? keyOfWaited(service, request.src) : null;
+  const srcKey = request.src ? keyOfAny(service, request.src) : null;
   for (;;) {
     mustServe(service);
     const waiting = drainingRows(service, srcKey);
@@ -235,7 +249,7 @@ async function wait(
 }
 
 /** A rule that has just been stopped can be waited for too, while connections of it are left. */
-function keyOfWaited(service: Service, text: EndpointText): string {
+function keyOfAny(service: Service, text: EndpointText): string {
   if (isRuleName(text.absolute)) return service.forwarder.named(text.absolute).key;
   const src = readSource(text);
   if (allRows(service).some(({ srcKey }) => srcKey === src.key)) return src.key;
