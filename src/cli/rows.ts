@@ -20,8 +20,10 @@ export function mergeRows(rows: readonly DestinationRow[]): DestinationRow[] {
 }
 
 function mergeRow(a: DestinationRow, b: DestinationRow): DestinationRow {
+  const percent = a.percent ?? b.percent;
   return {
     ...(b.active ? b : a),
+    ...(percent !== undefined && { percent }),
     connections: a.connections + b.connections,
     bytesIn: a.bytesIn + b.bytesIn,
     bytesOut: a.bytesOut + b.bytesOut,

@@ -135,6 +135,7 @@ const table = {
       'Connections that are open stay where they are. DST must accept a connection first; if it does not, nothing changes and the exit code is 5.',
       'An accepted connection is not yet a healthy application: with --check-http it must also answer, by HTTP/1.1 over a connection like those to come, within 10s or what --timeout says (with --wait 10s at most).',
       'With --rollback-if-fails the switch is for good only after that time. When a new connection is refused, times out, or ends without a byte for a client that had sent some, new connections go where they went before; the command says why. Open connections are not touched by either.',
+      'With --percent 10 a tenth of the addresses of clients go to DST, and always the same; over a Unix socket a tenth of the connections. Later --percent 50 is half of them, --percent 100 or a plain switch all, --percent 0 none.',
     ],
     args: [src, dst],
     options: [
@@ -144,6 +145,11 @@ const table = {
         name: 'rollback-if-fails',
         value: 'DURATION',
         help: 'watch new connections for so long, and if one fails send them where they went before; exit 5',
+      },
+      {
+        name: 'percent',
+        value: 'N',
+        help: 'send this share of new connections to DST, the rest to the destination so far; 0 undoes it, 100 completes it',
       },
       { name: 'wait', help: 'then wait until the earlier destinations of SRC have no connection left' },
       {
@@ -157,6 +163,7 @@ const table = {
       'grace switch tcp:8080 tcp:127.0.0.1:9002',
       'grace x tcp:8080 tcp:127.0.0.1:9002 --wait',
       'grace switch web 9002 --check-http /up=200 --wait --timeout 5m',
+      'grace switch tcp:8080 tcp:127.0.0.1:9002 --percent 10',
       'grace x web 9002 --rollback-if-fails 10s --wait && systemctl stop web-1',
     ],
     asks: {
@@ -166,6 +173,8 @@ const table = {
         check,
         /** Answer after so long, or when new connections to the destination have failed and the switch was undone. */
         rollbackMs: v.optional(milliseconds),
+        /** How much of the new connections; all when it is not said. */
+        percent: v.optional(v.pipe(v.number(), v.minValue(0), v.maxValue(100))),
       }),
       answer: v.object({ changed: v.boolean(), notes: v.array(v.string()) }),
       progress: v.never(),

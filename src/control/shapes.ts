@@ -28,6 +28,8 @@ export const destinationRow = v.object({
   connections: v.number(),
   /** Whether new connections of the rule go there. */
   active: v.boolean(),
+  /** How much of them, where a share goes elsewhere: of the addresses of clients, from 0 to 100. */
+  percent: v.exactOptional(v.number()),
   /** The process that holds the connections. */
   pid: v.number(),
   /** Client to destination, destination to client. */

@@ -12,7 +12,7 @@ import type { OpenedLog } from './log/log.ts';
 import type { DaemonOptions } from './options.ts';
 import { Certificates } from './rules/certificates.ts';
 import { mustNotLoop } from './rules/loops.ts';
-import { textOf } from './rules/specs.ts';
+import { textOf, textOfRouting } from './rules/specs.ts';
 import type { Service } from './service.ts';
 import { CountersWriter } from './state/counters-file.ts';
 import { saveState } from './state/rules-file.ts';
@@ -27,6 +27,7 @@ import { openEngine } from '../engine/open.ts';
 import { errorMessage } from '../error.ts';
 import { Changes } from '../forward/changes.ts';
 import { Forwarder } from '../forward/forwarder.ts';
+import { specsOf } from '../forward/routing.ts';
 import type { RuleSpec } from '../forward/rule.ts';
 import type { Lock } from '../sys/lock.ts';
 
@@ -93,7 +94,9 @@ export function assemble({
     check: ({ src, dst, listener: { address } }, served) =>
       mustNotLoop(
         { src, dst, address },
-        served.map((rule) => ({ src: rule.src, dst: rule.current.spec, address: rule.listener.address })),
+        served.flatMap(({ src: from, listener, routed }) =>
+          routed.map((each) => ({ src: from, dst: each.spec, address: listener.address })),
+        ),
         resolve,
       ),
     closeListener: (src, listener) => listeners.close(src, listener),
@@ -146,7 +149,10 @@ export function assemble({
     book,
     counters,
     admin,
-    certificates: new Certificates({ log, specs: () => forwarder.specs }),
+    certificates: new Certificates({
+      log,
+      specs: () => forwarder.specs.flatMap(({ src, ...routing }) => specsOf(routing).map((dst) => ({ src, dst }))),
+    }),
     version: options.version,
     self: options.self,
     socketGroup: options.settings['socket-group'],
@@ -167,6 +173,6 @@ export function assemble({
 }
 
 /** A rule as the state dir and the keeper have it. */
-export function storedRule({ src, dst }: RuleSpec, listeners: Listeners): StoredRule {
-  return { src: textOf(src), dst: textOf(dst), port: listeners.chosenPort(src) };
+export function storedRule({ src, ...routing }: RuleSpec, listeners: Listeners): StoredRule {
+  return { src: textOf(src), ...textOfRouting(routing), port: listeners.chosenPort(src) };
 }

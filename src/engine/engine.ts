@@ -71,6 +71,8 @@ export type FrontendOptions = {
   /** What the listener speaks: plain, TLS, PROXY. */
   endpoint: ServerEndpoint;
   upstream: Upstream;
+  /** A second one, for a part of the clients. */
+  share?: UpstreamShare | null | undefined;
   observer: EngineObserver;
   /** Places for its clients, where other frontends and processes have some too. Default: its own, as many as `maxconn` says. */
   slots?: Slots | null | undefined;
@@ -78,10 +80,19 @@ export type FrontendOptions = {
   admission?: Admission | null | undefined;
 };
 
+/** A second destination of a frontend, and which of its clients go there: see share.ts. */
+export type UpstreamShare = {
+  upstream: Upstream;
+  /** Of the addresses of clients, from 0 to 100. */
+  percent: number;
+  /** What decides which: 16 hexadecimal digits. */
+  secret: string;
+};
+
 /** Accepting on one listener. */
 export type Frontend = {
-  /** Clients accepted from now on go to this upstream; those accepted before stay. */
-  route(upstream: Upstream): void;
+  /** Clients accepted from now on go to this upstream, or a share of them to another; those accepted before stay. */
+  route(upstream: Upstream, share?: UpstreamShare | null): void;
   /** Read certificates and keys again, for handshakes to come. Throws GraceError and keeps the old ones. */
   reload(): void;
   /**

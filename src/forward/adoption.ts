@@ -5,6 +5,8 @@ import type { Listener } from '../net/listener.ts';
 import type { CarriedStats, DestinationSpec } from './destination.ts';
 import type { Draining } from './draining.ts';
 import type { RuleOpener } from './opener.ts';
+import { destinationsOf, routingOf } from './routing.ts';
+import type { RoutingSpec } from './routing.ts';
 import type { ForwarderOptions } from './options.ts';
 import type { RuleSpec, SourceSpec } from './rule.ts';
 import type { RuleTable } from './table.ts';
@@ -19,8 +21,12 @@ export type AdoptionOptions = Pick<ForwarderOptions, 'observe' | 'changes'> & {
   trials: Trials;
 };
 
-/** A switch that is on trial: where the rule goes back to, with its counters, and what is left of the time, in milliseconds. */
-export type HandedTrial = { dst: DestinationSpec; carried: CarriedStats; leftMs: number };
+/** What comes with a rule: counters of its destination, and of the others that it has or may go back to. */
+export type AdoptedRule = CarriedStats & {
+  others?: readonly (CarriedStats & { dst: DestinationSpec })[] | undefined;
+  /** A switch that is on trial: where the rule goes back to, what is watched, and what is left of the time, in milliseconds. */
+  trial?: { before: RoutingSpec; watched: DestinationSpec; leftMs: number } | undefined;
+};
 
 /** Takes over what other processes of the daemon have or had: rules with their listeners, places of clients, open connections, counters. */
 export class Adoption {
@@ -34,15 +40,27 @@ export class Adoption {
    * Take over a rule with the listener it had in an earlier process. One with a limit accepts nobody
    * before `reserve` has said how many connections other processes have.
    */
-  adoptRule({ src, dst }: RuleSpec, listener: Listener, carried: CarriedStats, handed?: HandedTrial): void {
+  adoptRule(spec: RuleSpec, listener: Listener, { others = [], trial, ...carried }: AdoptedRule): void {
     const { table, opener, trials } = this.#options;
-    const rule = opener.serve({ src, dst, listener, carried, isFull: true });
+    const { src } = spec;
+    for (const { dst, ...stats } of others) opener.carry({ src, dst }, stats);
+    const rule = opener.serve({ ...spec, listener, carried, isFull: true });
     table.add(rule);
-    if (!handed) return;
-    const before = { current: opener.openDestination({ src, dst: handed.dst }, handed.carried) };
-    const trial = new Trial({ destination: rule.current, before, forMs: handed.leftMs });
-    rule.adoptTrial(trial);
-    trials.follow(rule, trial);
+    if (!trial) return;
+    const before = routingOf(
+      trial.before,
+      (dst) =>
+        rule.destination(dst.key) ??
+        opener.openDestination(
+          { src, dst },
+          others.find((each) => each.dst.key === dst.key),
+        ),
+    );
+    for (const { spec: dst } of destinationsOf(before)) opener.forget({ src, dst });
+    const destination = rule.destination(trial.watched.key) ?? rule.current;
+    const adopted = new Trial({ destination, before, forMs: trial.leftMs });
+    rule.adoptTrial(adopted);
+    trials.follow(rule, adopted);
   }
 
   /** So many connections of each rule with a limit are other processes'. */

@@ -16,7 +16,7 @@ import { RuleOpener } from './opener.ts';
 import type { ForwarderOptions } from './options.ts';
 import { redescribe } from './redescribe.ts';
 import { Restoration } from './restoration.ts';
-import { destinationsOf, isSameRouting, routingSpec, specsOf } from './routing.ts';
+import { destinationsOf, isSameRouting, routingOf, routingSpec, routingWith, specsOf } from './routing.ts';
 import type { RoutingSpec } from './routing.ts';
 import { standStill } from './standstill.ts';
 import type { Standstill } from './standstill.ts';
@@ -27,6 +27,9 @@ import type { BrokenRule, DestinationView } from './table.ts';
 import { Transactions } from './transactions.ts';
 import { Trial } from './trial.ts';
 import { Trials } from './trials.ts';
+
+/** How much of the new connections is switched (default: all, 100), and for how long they are watched first. */
+export type SwitchOptions = { percent?: number | undefined; trialMs?: number | undefined };
 
 /** All rules of a daemon, and how they are changed: started, switched, stopped. */
 export class Forwarder {
@@ -96,9 +99,15 @@ export class Forwarder {
     return this.#table.named(name);
   }
 
-  /** Whether a switch of `src` to `dst` would change nothing. Throws when there is no such rule. */
-  isCurrent(src: SourceSpec, dst: DestinationSpec): boolean {
-    return isSameRouting(this.#table.find(src).spec, { dst });
+  /** Whether a switch of `src` to `dst` would change nothing. Throws when there is no such rule, or it cannot be. */
+  isCurrent(src: SourceSpec, dst: DestinationSpec, { percent = 100 }: SwitchOptions = {}): boolean {
+    const { spec } = this.#table.find(src);
+    return isSameRouting(spec, routingWith(spec, { dst, percent }));
+  }
+
+  /** Where a rule goes. Throws when there is no such rule. */
+  routing(src: SourceSpec): RoutingSpec {
+    return this.#table.find(src).spec;
   }
 
   /** The switch of `src` that is not for good yet; null when there is none. Throws when there is no such rule. */
@@ -176,16 +185,16 @@ export class Forwarder {
   }
 
   /**
-   * New connections of `src` go to `dst`; open ones stay. Returns false when they did already. With
-   * `trialMs` not for good, but on trial: see {@link trialOf} for how that goes.
+   * New connections of `src` go to `dst`, or `percent` of them; open ones stay. Returns false when they did already.
+   * With `trialMs` not for good, but on trial: see {@link trialOf} for how that goes.
    */
-  switch(src: SourceSpec, dst: DestinationSpec, { trialMs }: { trialMs?: number | undefined } = {}): Promise<boolean> {
+  switch(src: SourceSpec, dst: DestinationSpec, { trialMs, percent = 100 }: SwitchOptions = {}): Promise<boolean> {
     return this.#gate.pass(src.listenKey, async () => {
       const rule = this.#table.find(src);
-      const next = { dst };
+      const next = routingWith(rule.spec, { dst, percent });
       const isOnTrial = rule instanceof Rule && rule.trial !== null;
       if (isSameRouting(rule.spec, next) && (!isOnTrial || trialMs !== undefined)) return false;
-      if (rule instanceof Rule) await this.#route(rule, next, { trialMs });
+      if (rule instanceof Rule) await this.#route(rule, next, { trialMs, watched: dst });
       else {
         const spec = { src: rule.spec.src, ...next };
         await this.#transactions.commit(
@@ -197,7 +206,12 @@ export class Forwarder {
     });
   }
 
-  async #route(rule: Rule, next: RoutingSpec, { trialMs }: { trialMs?: number | undefined } = {}): Promise<void> {
+  /** `watched`: with `trialMs`, the destination that is tried. */
+  async #route(
+    rule: Rule,
+    next: RoutingSpec,
+    { trialMs, watched = next.dst }: { trialMs?: number | undefined; watched?: DestinationSpec } = {},
+  ): Promise<void> {
     for (const dst of specsOf(next))
       await this.#options.check?.({ src: rule.src, dst, listener: rule.listener }, this.rules);
     const fresh = new Map<string, Destination>();
@@ -218,9 +232,9 @@ export class Forwarder {
         (specs) => (isTrial ? specs : specs.map((each) => (each.src === rule.src ? { src: each.src, ...next } : each))),
         // Whether an earlier one still has connections is asked now: it may have drained while the change was stored.
         () => {
-          const current = destinationOf(next.dst);
-          const trial = isTrial ? new Trial({ destination: current, before, forMs: trialMs }) : null;
-          rule.route({ current }, { trial });
+          const routing = routingOf(next, destinationOf);
+          const trial = isTrial ? new Trial({ destination: destinationOf(watched), before, forMs: trialMs }) : null;
+          rule.route(routing, { trial });
           if (trial) this.#trials.follow(rule, trial);
           this.ledger.switches++;
         },

@@ -7,6 +7,7 @@ import type { CarriedStats } from './destination.ts';
 import type { ChangeGate } from './gate.ts';
 import type { Ledger } from './ledger.ts';
 import type { ForwarderOptions } from './options.ts';
+import { routingOf, upstreamShare } from './routing.ts';
 import { Rule } from './rule.ts';
 import type { RuleSpec } from './rule.ts';
 
@@ -39,11 +40,12 @@ export class RuleOpener {
     this.#carried.delete(pairKey(spec));
   }
 
-  async open({ src, dst }: RuleSpec): Promise<Rule> {
+  async open(spec: RuleSpec): Promise<Rule> {
+    const { src } = spec;
     const { openListener, closeListener } = this.#options;
     const listener = await openListener(src);
     try {
-      return this.serve({ src, dst, listener });
+      return this.serve({ ...spec, listener });
     } catch (error) {
       closeListener(src, listener);
       throw error;
@@ -51,19 +53,24 @@ export class RuleOpener {
   }
 
   /** Serve a rule on a listener, which stays the caller's when that throws. */
-  serve({ src, dst, listener, isFull = false, ...given }: ServedRule): Rule {
+  serve({ src, dst, share, listener, isFull = false, ...given }: ServedRule): Rule {
     this.#options.gate.mustBeOpen(); // opening the listener may have taken long
-    const key = pairKey({ src, dst });
-    const destination = this.openDestination({ src, dst }, given.carried ?? this.#carried.get(key));
     const slots = slotsOf(src.endpoint);
     if (isFull) slots?.reserve(slots.limit);
+    const opened: Destination[] = [];
     try {
+      const routing = routingOf({ dst, share }, (each) => {
+        const carried = each === dst && given.carried ? given.carried : this.#carried.get(pairKey({ src, dst: each }));
+        const destination = this.openDestination({ src, dst: each }, carried);
+        opened.push(destination);
+        return destination;
+      });
       const admission = admissionOf(src.endpoint);
-      const frontend = this.openFrontend({ src, listener, current: destination, slots, admission });
-      this.#carried.delete(key);
-      return new Rule({ src, listener, routing: { current: destination }, slots, admission, frontend });
+      const frontend = this.openFrontend({ src, listener, routing, slots, admission });
+      for (const { spec } of opened) this.#carried.delete(pairKey({ src, dst: spec }));
+      return new Rule({ src, listener, routing, slots, admission, frontend });
     } catch (error) {
-      destination.forget();
+      for (const destination of opened) destination.forget();
       throw error;
     }
   }
@@ -78,15 +85,16 @@ export class RuleOpener {
   openFrontend({
     src,
     listener,
-    current,
+    routing,
     slots,
     admission,
-  }: Pick<Rule, 'src' | 'listener' | 'current' | 'slots' | 'admission'>): Frontend {
+  }: Pick<Rule, 'src' | 'listener' | 'routing' | 'slots' | 'admission'>): Frontend {
     const { engine, observe } = this.#options;
     return engine.openFrontend({
       listener,
       endpoint: src.endpoint,
-      upstream: current.upstream,
+      upstream: routing.current.upstream,
+      share: upstreamShare(routing),
       observer: observe(src),
       slots,
       admission,

@@ -46,8 +46,8 @@ export async function redescribe(
         if (from.key !== to.key) {
           describeListener?.(rule.listener, { from, to });
           isDescribed = true;
-          const { listener, current } = rule;
-          rule.resume(opener.openFrontend({ src: to, listener, current, slots, admission }), { slots, admission });
+          const { listener, routing } = rule;
+          rule.resume(opener.openFrontend({ src: to, listener, routing, slots, admission }), { slots, admission });
         }
         table.describe(rule, to);
       },
@@ -61,7 +61,7 @@ export async function redescribe(
         opener.openFrontend({
           src: from,
           listener: rule.listener,
-          current: rule.current,
+          routing: rule.routing,
           slots: before,
           admission: wasAdmission,
         }),

@@ -19,6 +19,11 @@ export class Restoration {
     this.#options = options;
   }
 
+  /** What was counted of a destination of a rule that is to be served again. */
+  carry(spec: RuleSpec, carried: CarriedStats): void {
+    this.#options.opener.carry(spec, carried);
+  }
+
   /** Serve a stored rule again, with what was counted of it; one that cannot be served stays, with its error, and does not throw. */
   async restore(spec: RuleSpec, carried?: CarriedStats): Promise<Error | null> {
     const { gate, table, opener } = this.#options;
@@ -62,7 +67,7 @@ export class Restoration {
       const frontend = opener.openFrontend({
         src: rule.src,
         listener,
-        current: rule.current,
+        routing: rule.routing,
         slots: rule.slots,
         admission: rule.admission,
       });

@@ -4,7 +4,7 @@ import type { Admission } from '../engine/admission/admission.ts';
 import type { Slots } from '../engine/slots.ts';
 import type { Listener } from '../net/listener.ts';
 import type { Destination } from './destination.ts';
-import { destinationsOf, routingSpec } from './routing.ts';
+import { destinationsOf, routingSpec, upstreamShare } from './routing.ts';
 import type { Routing, RoutingSpec } from './routing.ts';
 import type { Trial, TrialOutcome } from './trial.ts';
 
@@ -103,6 +103,12 @@ export class Rule {
     return { src: this.#src, ...routingSpec(this.#trial?.before ?? this.#routing) };
   }
 
+  /** Those that get new connections, and those that get them again when the trial fails. */
+  get routed(): readonly Destination[] {
+    const before = this.#trial ? destinationsOf(this.#trial.before) : [];
+    return [...new Set([...destinationsOf(this.#routing), ...before])];
+  }
+
   /** Every one that it has, also without connections. */
   get known(): readonly Destination[] {
     return [...destinationsOf(this.#routing), ...this.#earlier];
@@ -115,8 +121,7 @@ export class Rule {
 
   /** A destination with this key that gets new connections, still has some, or may get some again. */
   destination(key: string): Destination | undefined {
-    const before = this.#trial ? destinationsOf(this.#trial.before) : [];
-    return [...this.destinations, ...before].find((each) => each.spec.key === key);
+    return [...this.destinations, ...this.routed].find((each) => each.spec.key === key);
   }
 
   /** Where clients of this rule come in now. */
@@ -134,8 +139,7 @@ export class Rule {
     routing: Routing,
     { trial = null, outcome = { result: 'superseded' } }: { trial?: Trial | null; outcome?: TrialOutcome } = {},
   ): void {
-    const { current } = routing;
-    if (current !== this.current) this.#frontend.route(current.upstream);
+    this.#frontend.route(routing.current.upstream, upstreamShare(routing));
     const { known } = this;
     const routed = destinationsOf(routing);
     this.#routing = routing;
@@ -165,8 +169,7 @@ export class Rule {
 
   /** Drop an earlier destination that has drained. Returns false for one that gets new connections or may get some again. */
   forget(destination: Destination): boolean {
-    const before = this.#trial ? destinationsOf(this.#trial.before) : [];
-    if ([...destinationsOf(this.#routing), ...before].includes(destination)) return false;
+    if (this.routed.includes(destination)) return false;
     this.#earlier = this.#earlier.filter((each) => each !== destination);
     return true;
   }

@@ -2,6 +2,7 @@ import { GraceError } from '../error.ts';
 import { nearest } from '../nearest.ts';
 import type { Listener } from '../net/listener.ts';
 import type { Destination } from './destination.ts';
+import { destinationsOf, percentOf } from './routing.ts';
 import { Rule } from './rule.ts';
 import type { RuleSpec, SourceSpec } from './rule.ts';
 
@@ -9,7 +10,10 @@ import type { RuleSpec, SourceSpec } from './rule.ts';
 export type DestinationView = {
   src: SourceSpec;
   destination: Destination;
+  /** Whether new connections go there, or a share of them. */
   isCurrent: boolean;
+  /** That share, where there are two. */
+  percent: number | null;
   listener: Listener | null;
 };
 
@@ -129,12 +133,13 @@ export class RuleTable {
       rule.destinations.map((destination) => ({
         src: rule.src,
         destination,
-        isCurrent: destination === rule.current,
+        isCurrent: destinationsOf(rule.routing).includes(destination),
+        percent: percentOf(rule.routing, destination),
         listener: rule.listener,
       })),
     );
     const orphans = this.#orphans.filter(({ destination }) => destination.stats().connections > 0);
-    return [...ofRules, ...orphans.map((orphan) => ({ ...orphan, isCurrent: false, listener: null }))];
+    return [...ofRules, ...orphans.map((orphan) => ({ ...orphan, isCurrent: false, percent: null, listener: null }))];
   }
 
   /** Drop a destination that has drained, unless it is where a rule sends its clients now. Returns whether it is dropped. */

@@ -6,6 +6,7 @@ import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import type { Socket } from 'node:net';
 import { proxyHeader } from '../../src/engine/proxy-header.ts';
+import { hashOfHost, newSecret, shareKey, shareThreshold } from '../../src/engine/share.ts';
 import { connectTo, endingOf, openBackend, openEcho, readAll, readBytes } from './peers.ts';
 import { addressOf, Rig, to } from './rig.ts';
 import type { OpenEngine } from './rig.ts';
@@ -33,6 +34,34 @@ export function acceptSuite(openEngine: OpenEngine): void {
       old.resume();
       await upstream.drained();
       assert.equal(next.stats().connections, 1);
+    },
+  );
+
+  test(
+    'a share of the clients, by their addresses, goes to another upstream',
+    { timeout: 60_000, skip: process.platform !== 'linux' && 'only Linux has all of 127.0.0.0/8' },
+    async () => {
+      await using rig = new Rig(openEngine);
+      await using echo = await openEcho();
+      const { connect, frontend, upstream } = await rig.forward({ to: to(echo) });
+      const other = rig.upstream(to(echo));
+      const secret = newSecret();
+      const hosts = Array.from({ length: 40 }, (_, index) => `127.9.7.${index + 1}`);
+      for (const percent of [30, 60]) {
+        const before = other.stats().connections;
+        frontend.route(upstream, { upstream: other, percent, secret });
+        for (const localAddress of hosts) {
+          const client = await connect({ localAddress });
+          client.write('1');
+          await readBytes(client, 1);
+        }
+        const expected = hosts.filter((host) => hashOfHost(host, shareKey(secret)) < shareThreshold(percent));
+        assert.equal(other.stats().connections - before, expected.length);
+      }
+      const atEnd = other.stats().connections;
+      frontend.route(upstream);
+      for (const localAddress of hosts) await connect({ localAddress });
+      assert.equal(other.stats().connections, atEnd);
     },
   );
 

@@ -11,7 +11,7 @@ export class FakeUpstream implements Upstream {
   connections = 0;
   dialing = 0;
   /** Bytes that every connection has got; each has sent 10. */
-  bytesOut = 10;
+  bytesOut = 0;
   #waiters: (() => void)[] = [];
 
   constructor(endpoint: ClientEndpoint) {

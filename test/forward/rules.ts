@@ -43,6 +43,8 @@ export function openForwarder({
     },
     observe: () => ({}),
   });
+  /** A client connects, and all of its destination get answers. */
+  const connect = () => Object.assign(engine.accept(listener), { bytesOut: 10 });
   /** Destinations with their connections, and whether they are current. */
   const table = () =>
     forwarder
@@ -50,5 +52,5 @@ export function openForwarder({
       .map(({ destination, isCurrent }) => [destination.spec.typed, destination.stats().connections, isCurrent]);
   /** What was stored last: destinations as typed. */
   const stored = () => saved.at(-1)?.map(({ dst }) => dst.typed);
-  return { engine, forwarder, listener, table, saved, stored, connect: () => engine.accept(listener) };
+  return { engine, forwarder, listener, table, saved, stored, connect };
 }

@@ -181,7 +181,11 @@ test('a trial goes on in the successor, and whoever waits is told to ask there',
   const { trial, forwarder } = await begin(long);
   const { forwarder: next, listener, connect, table, stored } = openForwarder();
   const carried = { bytesIn: 0, bytesOut: 0, since: '' };
-  next.adoption.adoptRule(second, listener, carried, { dst: first.dst, carried, leftMs: trial.leftMs });
+  next.adoption.adoptRule(second, listener, {
+    ...carried,
+    others: [{ ...carried, dst: first.dst }],
+    trial: { before: { dst: first.dst }, watched: second.dst, leftMs: trial.leftMs },
+  });
   (await forwarder.standStill()).handOver(new Error('replaced'));
   await assert.rejects(trial.outcome, /replaced/);
   const inherited = next.trialOf(first.src);

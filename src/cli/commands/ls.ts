@@ -79,13 +79,14 @@ async function listConnections(context: Context, input: Input): Promise<number> 
   return 0;
 }
 
-function cells(context: Context, { src, dst, connections, active, error }: DestinationRow): string[] {
-  return [visible(src), visible(dst), String(connections), status(context, { active, error })];
+function cells(context: Context, row: DestinationRow): string[] {
+  return [visible(row.src), visible(row.dst), String(row.connections), status(context, row)];
 }
 
-function status(context: Context, { active, error }: { active: boolean; error: string | undefined }): string {
+function status(context: Context, { active, percent, error }: DestinationRow): string {
   if (error !== undefined) return paint(context, 'red', 'failed');
-  return active ? paint(context, 'green', 'active') : paint(context, 'yellow', 'inactive');
+  const share = percent === undefined ? '' : ` ${percent}%`;
+  return active ? paint(context, 'green', `active${share}`) : paint(context, 'yellow', 'inactive');
 }
 
 function longCells(context: Context, row: DestinationRow): string[] {

@@ -18,7 +18,8 @@ import { GraceError } from '../../error.ts';
 import type { TicketSnapshot } from '../../engine/ticket-ring.ts';
 import { eventSchema } from '../admin/events.ts';
 import type { HandedAdmin } from '../admin/events.ts';
-import type { StoredRule } from '../state/rules-file.ts';
+import { ruleSchema, shareSchema } from '../state/rules-file.ts';
+import type { StoredRule, StoredShare } from '../state/rules-file.ts';
 import { ticketSnapshotSchema } from '../state/tickets-memory.ts';
 
 /** A rule as it is handed over, with its counters in bytes and since when they count (ISO 8601). */
@@ -30,14 +31,21 @@ export type HandedRule = {
   bytesIn: number;
   bytesOut: number;
   since: string;
-  /** Absent without one, and from earlier versions. */
+  /** Where a share of its clients goes. This and what follows is absent where there is none, and from earlier versions. */
+  share?: StoredShare | undefined;
+  /** The same of the other destinations that it has or may go back to. */
+  others?: { dst: EndpointText; bytesIn: number; bytesOut: number; since: string }[] | undefined;
   trial?: HandedTrial | undefined;
   /** What its addresses had by then; see Admission.addresses. Absent without such limits, and from earlier versions. */
   addresses?: number[] | undefined;
 };
 
-/** A switch that is on trial: where the rule goes back to, and what is left of the time. */
-export type HandedTrial = { dst: EndpointText; bytesIn: number; bytesOut: number; since: string; leftMs: number };
+/** A switch that is on trial: where the rule goes back to, the destination that is watched, and what is left of the time. */
+export type HandedTrial = {
+  before: { dst: EndpointText; share?: StoredShare | undefined };
+  watched: EndpointText;
+  leftMs: number;
+};
 
 /** A socket that init or another parent gave to the first generation, whether a rule uses it or not. */
 export type HandedSocket = { listener: number; fd: number; index: number | null; name: string };
@@ -81,12 +89,14 @@ export const handoverSchema = v.object({
       bytesIn: v.number(),
       bytesOut: v.number(),
       since: v.string(),
+      share: v.optional(shareSchema),
+      others: v.optional(
+        v.array(v.object({ dst: endpointText, bytesIn: v.number(), bytesOut: v.number(), since: v.string() })),
+      ),
       trial: v.optional(
         v.object({
-          dst: endpointText,
-          bytesIn: v.number(),
-          bytesOut: v.number(),
-          since: v.string(),
+          before: v.object({ dst: endpointText, share: v.optional(shareSchema) }),
+          watched: endpointText,
           leftMs: v.number(),
         }),
       ),
@@ -97,7 +107,7 @@ export const handoverSchema = v.object({
   admin: v.optional(v.object({ listener: v.nullable(v.number()), events: v.array(eventSchema) })),
   move: v.optional(v.number()),
   tickets: v.optional(ticketSnapshotSchema),
-  unread: v.optional(v.array(v.object({ src: endpointText, dst: endpointText, port: v.optional(v.number()) }))),
+  unread: v.optional(v.array(ruleSchema)),
 });
 
 /** What a generation said of itself, as far as it has to be looked at here. */

@@ -1,6 +1,7 @@
 import type { Destination } from '../../forward/destination.ts';
 import type { Listener } from '../../net/listener.ts';
-import { textOf } from '../rules/specs.ts';
+import { routingSpec } from '../../forward/routing.ts';
+import { textOf, textOfRouting } from '../rules/specs.ts';
 import type { Service } from '../service.ts';
 import type { HandedRule, Handover } from './messages.ts';
 import { moveFormat } from './move.ts';
@@ -20,16 +21,28 @@ export function takeSnapshot(service: Service): { handover: Handover; listeners:
     told.push({ destination, bytesIn, bytesOut });
     return { dst: textOf(destination.spec), bytesIn, bytesOut, since: destination.since };
   };
-  const served = service.forwarder.rules.map(({ src, listener, current, trial, admission }): HandedRule => ({
-    src: textOf(src),
-    listener: indexOf(listener),
-    ...tell(current),
-    ...(admission?.isCounting && { addresses: admission.addresses({ isOwn: false }) }),
-    ...(trial && { trial: { ...tell(trial.before.current), leftMs: trial.leftMs } }),
-  }));
+  const served = service.forwarder.rules.map((rule): HandedRule => {
+    const { src, current, routing, trial, admission } = rule;
+    const others = rule.routed.filter((each) => each !== current);
+    return {
+      src: textOf(src),
+      listener: indexOf(rule.listener),
+      ...tell(current),
+      ...textOfRouting(routingSpec(routing)),
+      ...(admission?.isCounting && { addresses: admission.addresses({ isOwn: false }) }),
+      ...(others.length > 0 && { others: others.map(tell) }),
+      ...(trial && {
+        trial: {
+          before: textOfRouting(routingSpec(trial.before)),
+          watched: textOf(trial.destination.spec),
+          leftMs: trial.leftMs,
+        },
+      }),
+    };
+  });
   const broken = service.forwarder.broken.map(({ spec }): HandedRule => ({
     src: textOf(spec.src),
-    dst: textOf(spec.dst),
+    ...textOfRouting(spec),
     listener: null,
     bytesIn: 0,
     bytesOut: 0,

@@ -206,10 +206,10 @@ async function switchRule(
   mustNotStop(service);
   const src = sourceIn(service, request.src);
   const dst = readTarget(request.dst);
-  const { rollbackMs: trialMs } = request;
+  const { rollbackMs: trialMs, percent } = request;
   const { forwarder } = service;
   const underWay = forwarder.trialOf(src);
-  const isCurrent = forwarder.isCurrent(src, dst);
+  const isCurrent = forwarder.isCurrent(src, dst, { percent });
   if (isCurrent && underWay !== null && trialMs !== undefined) {
     // Asked again after a restart, or by somebody else.
     await mustPassTrial(underWay, { src, dst, signal });
@@ -218,10 +218,12 @@ async function switchRule(
   // Whoever asks over HTTP wants to know, also of the destination that there is.
   if (isCurrent && underWay === null && typeof request.check === 'boolean') return { changed: false, notes: [] };
   checkPath(dst.endpoint);
-  await mustPass(service, { src, dst }, { check: request.check, verb: 'switch', signal });
+  // A share that is undone does not depend on whether its destination still accepts.
+  const check = percent === 0 ? false : request.check;
+  await mustPass(service, { src, dst }, { check, verb: 'switch', signal });
   mustServe(service);
-  const changed = await forwarder.switch(src, dst, { trialMs });
-  if (changed) service.log.info({ src: src.typed, dst: dst.typed, trialMs }, 'rule switched');
+  const changed = await forwarder.switch(src, dst, { trialMs, percent });
+  if (changed) service.log.info({ src: src.typed, dst: dst.typed, percent, trialMs }, 'rule switched');
   const notes = changed ? [...service.certificates.look({ src, dst })] : [];
   const trial = trialMs === undefined ? null : forwarder.trialOf(src);
   if (trial !== null) {

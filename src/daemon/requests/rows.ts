@@ -1,4 +1,5 @@
 import type { DestinationRow, GenerationReport, KeyedRow } from '../../control/shapes.ts';
+import { specsOf } from '../../forward/routing.ts';
 import type { SourceSpec } from '../../forward/rule.ts';
 import type { DestinationView } from '../../forward/table.ts';
 import { formatAddress } from '../../net/listener.ts';
@@ -44,7 +45,7 @@ export function ownRows({
 type RowOptions = { lost?: string | null; warnings?: readonly string[] };
 
 function keyedRow(
-  { src, destination, isCurrent, listener }: DestinationView,
+  { src, destination, isCurrent, percent, listener }: DestinationView,
   { lost = null, warnings = [] }: RowOptions = {},
 ): KeyedRow {
   const { connections, bytesIn, bytesOut } = destination.stats();
@@ -54,6 +55,7 @@ function keyedRow(
     dst: destination.spec.typed,
     connections,
     active: isCurrent,
+    ...(percent === null ? {} : { percent }),
     pid: process.pid,
     bytesIn,
     bytesOut,
@@ -73,7 +75,9 @@ function nameOf({ name }: SourceSpec): { name?: string } {
 export function allRows(
   service: Pick<Service, 'forwarder' | 'generations' | 'listeners' | 'certificates'>,
 ): KeyedRow[] {
-  const current = new Set(service.forwarder.specs.map(({ src, dst }) => pairKey(src.key, dst.key)));
+  const current = new Set(
+    service.forwarder.specs.flatMap((spec) => specsOf(spec).map(({ key }) => pairKey(spec.src.key, key))),
+  );
   const { reports } = service.generations;
   const older = reports
     .flatMap((report) => report.rows)

@@ -5,14 +5,15 @@ import { checkClient, checkServer } from '../../endpoint/check.ts';
 import { innerEndpoint } from '../../endpoint/inner.ts';
 import type { ServerEndpoint } from '../../endpoint/model.ts';
 import { GraceError, errorMessage } from '../../error.ts';
+import { specsOf } from '../../forward/routing.ts';
 import type { RuleSpec } from '../../forward/rule.ts';
 import type { GivenRule } from '../../control/given-rules.ts';
-import type { HandedTrial as AdoptedTrial } from '../../forward/adoption.ts';
+import type { AdoptedRule } from '../../forward/adoption.ts';
 import type { HandedTrial, Handover } from '../handover/messages.ts';
 import { nextPause } from '../../waiting.ts';
 import type { PauseRange } from '../../waiting.ts';
 import type { Service } from '../service.ts';
-import { readRule, readSource, readTarget } from './specs.ts';
+import { readRouting, readRule, readSource, readTarget } from './specs.ts';
 import { logTrial } from './trial.ts';
 import { loadCounters } from '../state/counters-file.ts';
 import { loadState, saveState } from '../state/rules-file.ts';
@@ -38,6 +39,8 @@ export async function restoreRules(
     const rule = tryToRead(service, stored, note);
     if (!rule) continue;
     service.listeners.prefer(rule.src, stored.port);
+    const ofShare = rule.share && counters.of({ src: rule.src, dst: rule.share.dst });
+    if (rule.share && ofShare) service.forwarder.restoration.carry({ src: rule.src, dst: rule.share.dst }, ofShare);
     const problem = await service.forwarder.restoration.restore(rule, counters.of(rule));
     if (problem) note(`cannot forward ${rule.src.typed} to ${rule.dst.typed} for now: ${problem.message}`);
   }
@@ -99,24 +102,25 @@ export function adoptRules(service: Service, handover: Handover): void {
     ...handed,
     rule: readRule(handed),
     trial: handed.trial && readTrial(handed.trial),
+    others: handed.others?.map((other) => ({ ...other, dst: readTarget(other.dst) })),
   }));
   // What can fail fails before the first rule accepts: a client accepted here would be lost with this process.
   for (const { rule } of rules) {
     if (speaksTls(rule.src.endpoint)) checkServer(rule.src.endpoint);
-    checkClient(rule.dst.endpoint, { paths: false }); // one that is too long is told to each client, as before
+    for (const dst of specsOf(rule)) checkClient(dst.endpoint, { paths: false }); // one that is too long is told to each client, as before
   }
-  for (const { rule, listener, trial, addresses, src: _src, dst: _dst, ...carried } of rules) {
+  for (const { rule, listener, addresses, src: _src, dst: _dst, share: _share, ...carried } of rules) {
     if (listener === null)
       service.forwarder.restoration.addBroken(rule, new GraceError('it could not be served before the restart'));
-    else service.forwarder.adoption.adoptRule(rule, service.listeners.handedOver(rule.src, listener), carried, trial);
+    else service.forwarder.adoption.adoptRule(rule, service.listeners.handedOver(rule.src, listener), carried);
     if (addresses)
       service.forwarder.adoption.reserveAddresses(({ key }) => (key === rule.src.key ? [addresses] : null));
     logTrial(service, rule.src);
   }
 }
 
-function readTrial({ dst, leftMs, ...carried }: HandedTrial): AdoptedTrial {
-  return { dst: readTarget(dst), leftMs, carried };
+function readTrial({ before, watched, leftMs }: HandedTrial): AdoptedRule['trial'] {
+  return { before: readRouting(before), watched: readTarget(watched), leftMs };
 }
 
 function speaksTls(endpoint: ServerEndpoint): boolean {

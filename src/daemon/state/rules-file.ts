@@ -8,13 +8,33 @@ import { GraceError, errorCode, errorMessage } from '../../error.ts';
 import { describeError } from '../../sys/system-error.ts';
 
 /** A rule as it is stored: its endpoints, and where it listened last (`port 0` keeps the port it got). */
-export type StoredRule = { src: EndpointText; dst: EndpointText; port?: number | undefined };
+export type StoredRule = {
+  src: EndpointText;
+  dst: EndpointText;
+  share?: StoredShare | undefined;
+  port?: number | undefined;
+};
+
+/** Schema of a {@link StoredShare}. */
+export const shareSchema = v.object({
+  dst: endpointText,
+  percent: v.pipe(v.number(), v.minValue(0), v.maxValue(100)),
+  secret: v.pipe(v.string(), v.regex(/^[0-9a-f]{16}$/)),
+});
+
+/** Where a share of the clients of a rule goes, how much it is, and what decides which. */
+export type StoredShare = v.InferOutput<typeof shareSchema>;
 
 /** Of the file; a version that cannot read one says so and leaves it alone. */
 const stateFormat = 1;
 
 /** Schema of a {@link StoredRule}. */
-export const ruleSchema = v.object({ src: endpointText, dst: endpointText, port: v.optional(v.number()) });
+export const ruleSchema = v.object({
+  src: endpointText,
+  dst: endpointText,
+  share: v.optional(shareSchema),
+  port: v.optional(v.number()),
+});
 const stateSchema = v.object({ format: v.literal(stateFormat), rules: v.array(v.unknown()) });
 
 /** The stored rules. */

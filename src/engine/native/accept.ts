@@ -145,7 +145,7 @@ export class Acceptor {
   #count(client: number, before: number, frontend: ThreadFrontend): number {
     if (client < 0) return client;
     const { kernel, table, upstreams } = this.#thread;
-    const after = frontend.route.upstream;
+    const after = frontend.route.upstreamFor(kernel.peer);
     this.#upstream = after === CLOSED_ROUTE ? before : after;
     // A route holds at once, and may be faster than the message that tells of its upstream.
     if (!upstreams.has(this.#upstream)) this.#thread.readMailbox();

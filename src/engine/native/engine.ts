@@ -18,7 +18,7 @@ import type { Engine, EngineName, FrontendOptions, OpenConnection, ProbeOptions,
 import { REFUSALS } from '../policy.ts';
 import { Names } from '../lookup.ts';
 import { openPortableEngine } from '../portable/engine.ts';
-import { NativeFrontend } from './frontend.ts';
+import { NativeFrontend, ownShare, ownUpstream } from './frontend.ts';
 import { FrontendOwners } from './frontend-owners.ts';
 import { checkKernel } from './kernel.ts';
 import { Inventory } from './inventory.ts';
@@ -138,14 +138,15 @@ export class NativeEngine implements Engine {
     return upstream;
   }
 
-  openFrontend({ listener, endpoint, upstream, observer, slots, admission }: FrontendOptions): NativeFrontend {
+  openFrontend({ listener, endpoint, upstream, share, observer, slots, admission }: FrontendOptions): NativeFrontend {
     return new NativeFrontend({
       listener,
       endpoint,
       observer,
       slots: slotsOf(endpoint, slots),
       admission: admissionOf(endpoint, admission),
-      upstream: own(upstream),
+      upstream: ownUpstream(upstream),
+      share: ownShare(share ?? null),
       threads: this.#threads,
       portable: this.#portable,
       isUsable: !this.#hasFailed,
@@ -191,7 +192,7 @@ export class NativeEngine implements Engine {
   }
 
   async connections(upstreams: readonly Upstream[]): Promise<OpenConnection[]> {
-    const owns = upstreams.map(own);
+    const owns = upstreams.map(ownUpstream);
     const ids = owns.filter(({ isPlain }) => isPlain).map(({ id }) => id);
     const [ofThreads, others] = await Promise.all([
       this.#inventory.list(ids),
@@ -208,7 +209,7 @@ export class NativeEngine implements Engine {
     const counts = await Promise.all([
       this.#inventory.close(ids.flatMap((id) => readId(id) ?? [])),
       this.#portable.closeConnections(
-        upstreams.map(own).flatMap(({ portables }) => portables),
+        upstreams.map(ownUpstream).flatMap(({ portables }) => portables),
         ids,
       ),
     ]);
@@ -291,7 +292,7 @@ export class NativeEngine implements Engine {
   ): number {
     const id = ++this.#lastId;
     this.#owners.add(id, { observer, slots, admission }, members);
-    const route = Route.open(CLOSED_ROUTE, { threads: 0 });
+    const route = Route.open({ upstream: CLOSED_ROUTE }, { threads: 0 });
     const reportsOrderly = observer.connectionEnded !== undefined && observer.wantsOrderlyEnds !== false;
     for (const thread of members)
       this.#threads.send(thread, {
@@ -366,9 +367,4 @@ export class NativeEngine implements Engine {
     for (const owner of this.#owners.lost(thread)) owner.loseThread?.(thread);
     if (isFirst) this.#onFailure?.(error);
   }
-}
-
-function own(upstream: Upstream): NativeUpstream {
-  if (upstream instanceof NativeUpstream) return upstream;
-  throw new TypeError('this upstream was opened by another engine');
 }

@@ -1,7 +1,7 @@
 import { closeFd, setNonBlocking } from '../../sys/descriptor.ts';
 import type { Listener } from '../../net/listener.ts';
 import type { ServerEndpoint, ServerExtras } from '../../endpoint/model.ts';
-import type { Engine, EngineObserver, Frontend, Upstream } from '../engine.ts';
+import type { Engine, EngineObserver, Frontend, Upstream, UpstreamShare } from '../engine.ts';
 import type { Admission, AdmittedNetworks } from '../admission/admission.ts';
 import type { Slots } from '../slots.ts';
 import type { ThreadCommand } from './messages.ts';
@@ -9,8 +9,10 @@ import { isPlainServer, nativeTlsServer } from './plan.ts';
 import { ServerContexts } from './tls/server-contexts.ts';
 import type { HandshakeService } from './tls/service.ts';
 import { Route } from './route.ts';
+import type { RouteTarget } from './route.ts';
 import type { Threads } from './threads.ts';
-import type { NativeUpstream } from './upstream.ts';
+import { NativeUpstream } from './upstream.ts';
+import { shareKey, shareThreshold } from '../share.ts';
 
 /** What a frontend is made of. The caller still owns the listener. */
 export type NativeFrontendOptions = {
@@ -19,6 +21,7 @@ export type NativeFrontendOptions = {
   listener: Listener;
   endpoint: ServerEndpoint;
   upstream: NativeUpstream;
+  share: NativeShare | null;
   observer: EngineObserver;
   threads: Threads;
   portable: Engine;
@@ -37,6 +40,10 @@ export type NativeFrontendOptions = {
 /** Pause before the portable engine is asked again to accept in the place of a thread that died. */
 const RETRY_MS = 200;
 
+/** Where clients go: to one upstream, or a share of them to another. */
+type Target = { upstream: NativeUpstream; share: NativeShare | null };
+type NativeShare = UpstreamShare & { upstream: NativeUpstream };
+
 /** Who accepts at the moment. */
 type Accepting =
   | { by: 'threads'; id: number; members: readonly number[]; fds: number[]; route: Route }
@@ -52,7 +59,7 @@ export class NativeFrontend implements Frontend {
   readonly slots: Slots | null;
   readonly admission: Admission | null;
   readonly #options: NativeFrontendOptions;
-  #upstream: NativeUpstream;
+  #target: Target;
   #isUsable: boolean;
   /** What handshakes are made with; null: clients are plain, or the portable engine's. */
   #tls: ServerContexts | null = null;
@@ -69,12 +76,12 @@ export class NativeFrontend implements Frontend {
   constructor(options: NativeFrontendOptions) {
     this.observer = options.observer;
     this.#options = options;
-    this.#upstream = options.upstream;
+    this.#target = { upstream: options.upstream, share: options.share };
     this.#tls = options.isUsable ? openContexts(options) : null;
     this.#isUsable = options.isUsable && (isPlainServer(options.endpoint) || this.#tls !== null);
     this.slots = options.slots;
     this.admission = options.admission;
-    this.#accepting = this.#suits(options.upstream) ? this.#openInThreads() : this.#openPortable();
+    this.#accepting = this.#suits(this.#target) ? this.#openInThreads() : this.#openPortable();
     this.#endWatch = this.slots?.onRoom(() => this.#lookForRoom()) ?? null;
     this.#endNetworks = this.admission?.onNetworks((networks) => this.#setNetworks(networks)) ?? null;
   }
@@ -94,26 +101,26 @@ export class NativeFrontend implements Frontend {
       this.#options.threads.send(thread, { type: 'look-for-room', frontend: accepting.id });
   }
 
-  #suits({ isPlain }: NativeUpstream): boolean {
-    return this.#isUsable && isPlain;
+  #suits({ upstream, share }: Target): boolean {
+    return this.#isUsable && upstream.isPlain && (share?.upstream.isPlain ?? true);
   }
 
-  route(upstream: NativeUpstream): void {
-    const wasUpstream = this.#upstream;
-    this.#upstream = upstream;
-    const { by } = this.#accepting;
-    if (by === 'nobody') return;
-    if (this.#suits(upstream)) {
-      if (this.#accepting.by === 'threads') return this.#accepting.route.set(upstream.id);
-      // Clients that the portable engine still accepts go to the new destination too.
-      if (this.#accepting.by === 'portable') this.#accepting.frontend.route(upstream.portable);
+  route(upstream: NativeUpstream, share: UpstreamShare | null = null): void {
+    const before = this.#target;
+    this.#target = { upstream, share: ownShare(share) };
+    const accepting = this.#accepting;
+    if (accepting.by === 'nobody') return;
+    // Clients that the portable engine still accepts go to the new destination in any case.
+    if (accepting.by === 'portable') accepting.frontend.route(upstream.portable, portableShare(this.#target));
+    if (this.#suits(this.#target)) {
+      if (accepting.by === 'threads') return accepting.route.set(routeTarget(this.#target));
       return this.#replace(this.#openInThreads());
     }
-    if (this.#accepting.by === 'portable') return this.#accepting.frontend.route(upstream.portable);
+    if (accepting.by === 'portable') return;
     try {
       this.#replace(this.#openPortable());
     } catch (error) {
-      this.#upstream = wasUpstream;
+      this.#target = before;
       throw error;
     }
   }
@@ -179,7 +186,7 @@ export class NativeFrontend implements Frontend {
     const { register, listener, endpoint, threads, observer } = this.#options;
     const extras: ServerExtras = endpoint.type === 'haproxy' || endpoint.type === 'stdio' ? {} : endpoint;
     const { idle: idleMs = null, lifetime: lifetimeMs = null } = extras;
-    const route = Route.open(this.#upstream.id, { threads: threads.count });
+    const route = Route.open(routeTarget(this.#target), { threads: threads.count });
     const reportsOrderly = observer.connectionEnded !== undefined && observer.wantsOrderlyEnds !== false;
     // A limit is one for all threads: where there is one, a single thread accepts.
     const members = this.slots === null ? threads.alive : threads.alive.slice(0, 1);
@@ -227,7 +234,8 @@ export class NativeFrontend implements Frontend {
       frontend: portable.openFrontend({
         listener,
         endpoint,
-        upstream: this.#upstream.portable,
+        upstream: this.#target.upstream.portable,
+        share: portableShare(this.#target),
         observer: named,
         slots: this.slots,
         admission: this.admission,
@@ -288,4 +296,32 @@ function openContexts({ endpoint, handshakes }: NativeFrontendOptions): ServerCo
   } catch {
     return null;
   }
+}
+
+/** A share as the portable engine has it. */
+function portableShare({ share }: Target): UpstreamShare | null {
+  return share && { ...share, upstream: share.upstream.portable };
+}
+
+/** Where to, as the threads have it. */
+function routeTarget({ upstream, share }: Target): RouteTarget {
+  return {
+    upstream: upstream.id,
+    share: share && {
+      upstream: share.upstream.id,
+      threshold: shareThreshold(share.percent),
+      key: shareKey(share.secret),
+    },
+  };
+}
+
+/** Narrows to an upstream of this engine. */
+export function ownUpstream(upstream: Upstream): NativeUpstream {
+  if (upstream instanceof NativeUpstream) return upstream;
+  throw new TypeError('this upstream was opened by another engine');
+}
+
+/** The same of a share. */
+export function ownShare(share: UpstreamShare | null): NativeShare | null {
+  return share && { ...share, upstream: ownUpstream(share.upstream) };
 }

@@ -52,13 +52,14 @@ export function openPortableEngine(options: PortableEngineOptions = {}): Engine 
   return {
     name: 'portable',
     openUpstream: (endpoint) => new PortableUpstream(endpoint, openDialer(endpoint, names), ids),
-    openFrontend({ listener, endpoint, upstream, observer, slots, admission }) {
+    openFrontend({ listener, endpoint, upstream, share, observer, slots, admission }) {
       const bindable = supportedServer(endpoint);
       const terminator = terminatorOf(bindable, { handshakeTimeoutMs, handshakeLimit, tickets });
       return new PortableFrontend({
         listener,
         endpoint: bindable,
         upstream: ownUpstream(upstream),
+        share: share ?? null,
         headerReader: headerReaderOf(endpoint),
         terminator,
         observer,

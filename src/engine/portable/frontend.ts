@@ -1,8 +1,9 @@
 /** Accepting on one listener, and where its clients go. */
 import type { Socket } from 'node:net';
 import type { BindableServer } from '../../endpoint/model.ts';
-import type { ConnectionEnd, EngineObserver, Frontend, Upstream } from '../engine.ts';
+import type { ConnectionEnd, EngineObserver, Frontend, Upstream, UpstreamShare } from '../engine.ts';
 import type { Admission } from '../admission/admission.ts';
+import { hashOfHost, shareKey, shareThreshold } from '../share.ts';
 import type { Slots } from '../slots.ts';
 import type { Listener } from '../../net/listener.ts';
 import { openAcceptor } from './acceptor.ts';
@@ -25,6 +26,7 @@ export type PortableFrontendOptions = {
   listener: Listener;
   endpoint: BindableServer;
   upstream: PortableUpstream;
+  share: UpstreamShare | null;
   /** Null: clients send no PROXY header. */
   headerReader: HeaderReader | null;
   terminator: Terminator | null;
@@ -42,6 +44,7 @@ export class PortableFrontend implements Frontend, Pausable {
   readonly #idleMs: number | null;
   readonly #lifetimeMs: number | null;
   #upstream: PortableUpstream;
+  #share: ReturnType<typeof openShare>;
   #acceptor: Acceptor | null = null;
   readonly #endWatch: (() => void) | null;
   /** Accepted beyond the most that may be served at once, since an acceptor takes a moment to stop. */
@@ -52,6 +55,7 @@ export class PortableFrontend implements Frontend, Pausable {
     const { endpoint, upstream, shared } = options;
     this.#options = options;
     this.#upstream = upstream;
+    this.#share = openShare(options.share);
     this.#idleMs = endpoint.idle ?? null;
     this.#lifetimeMs = endpoint.lifetime ?? null;
     shared.backoff.add(this);
@@ -68,8 +72,15 @@ export class PortableFrontend implements Frontend, Pausable {
     return this.#options.slots?.isFull ?? false;
   }
 
-  route(upstream: Upstream): void {
+  route(upstream: Upstream, share: UpstreamShare | null = null): void {
     this.#upstream = ownUpstream(upstream);
+    this.#share = openShare(share);
+  }
+
+  /** Where a client with this address goes. */
+  #upstreamFor(host: string | undefined): PortableUpstream {
+    const share = this.#share;
+    return share && hashOfHost(host, share.key) < share.threshold ? share.upstream : this.#upstream;
   }
 
   reload(): void {
@@ -161,7 +172,7 @@ export class PortableFrontend implements Frontend, Pausable {
       wasDialing = false;
       descriptors.connected();
     };
-    const upstream = this.#upstream;
+    const upstream = this.#upstreamFor(client.remoteAddress);
     const end: ConnectionEnd = await serveClient(client, {
       upstream,
       headerReader,
@@ -194,4 +205,10 @@ export class PortableFrontend implements Frontend, Pausable {
 export function ownUpstream(upstream: Upstream): PortableUpstream {
   if (upstream instanceof PortableUpstream) return upstream;
   throw new TypeError('the upstream is of another engine');
+}
+
+function openShare(share: UpstreamShare | null) {
+  if (share === null) return null;
+  const { upstream, percent, secret } = share;
+  return { upstream: ownUpstream(upstream), threshold: shareThreshold(percent), key: shareKey(secret) };
 }

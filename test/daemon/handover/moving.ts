@@ -27,6 +27,7 @@ export function movableTo(engine: NativeEngine, dst: string): DestinationView {
     src,
     destination: new Destination(target, engine.openUpstream(target.endpoint)),
     isCurrent: true,
+    percent: null,
     listener: null,
   };
 }

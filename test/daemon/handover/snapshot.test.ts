@@ -49,7 +49,7 @@ function serviceWith(rules: [src: string, dst: string, listener: Listener][], mo
   const parts = {
     forwarder,
     engine,
-    listeners: { given },
+    listeners: { inherited: given },
     unread: [],
     version: '1.2.3',
     startedAt: since,

@@ -30,8 +30,8 @@ const gone = destination('tcp:127.0.0.1:3', 0);
 /** A daemon with one rule, switched once, and another one that cannot be served. */
 function serviceWith(reports: GenerationReport[], more: object = {}): Service {
   const views = [
-    { ...current, isCurrent: true, listener },
-    { ...earlier, isCurrent: false, listener: null },
+    { ...current, isCurrent: true, percent: null, listener },
+    { ...earlier, isCurrent: false, percent: null, listener: null },
   ];
   const broken = [
     { spec: readRule({ src: text('tcp:9001'), dst: text('tcp:127.0.0.1:9') }), error: new GraceError('in use'), since },
@@ -139,8 +139,8 @@ test('a process that was replaced tells of its destinations also when they have 
   const handedOver = {
     told: [],
     views: [
-      { ...current, isCurrent: true, listener },
-      { ...gone, isCurrent: true, listener },
+      { ...current, isCurrent: true, percent: null, listener },
+      { ...gone, isCurrent: true, percent: null, listener },
     ],
   };
   const report = reportOf(serviceWith([], { handover: { handedOver, isMoving: false } }));

@@ -110,7 +110,7 @@ test('a descriptor number that is used anew has another generation, so that a la
 });
 
 test('a thread that died while it accepted does not hold up the close of its route', options, () => {
-  const route = Route.open(7, { threads: 2 });
+  const route = Route.open({ upstream: 7 }, { threads: 2 });
   route.raise(1);
   const startMs = performance.now();
   route.close({ timeoutMs: 30 });
