@@ -2,6 +2,7 @@
  * Options of `grace daemon` that hold for a whole daemon: its keeper and every successor get them too. An option
  * is one row: help, completions, the manual page, the check of its value and the passing on are made from it.
  */
+import { resolve } from 'node:path';
 import { absoluteAdmin, absoluteToken, readAdmin } from './admin.ts';
 import { quoted } from '../endpoint/error.ts';
 import { GraceError } from '../error.ts';
@@ -48,6 +49,23 @@ export const daemonOptions = {
     value: 'FORMAT',
     fallback: 'text',
     help: 'lines of the log: text or json (default: text)',
+  }),
+  'access-log': option<string | null>({
+    value: 'FILE',
+    help: 'write a line there for each connection that has ended; - is standard output (default: nowhere)',
+    fallback: null,
+    isForStart: true,
+    absolute: (text, cwd) => (text === '' || text === '-' ? text : resolve(cwd, text)),
+    read(text, name) {
+      if (text === '') throw usageError(`--${name} takes a file, or - for standard output`);
+      return text;
+    },
+  }),
+  'access-log-format': choice(['text', 'json'], {
+    value: 'FORMAT',
+    fallback: 'text',
+    isForStart: true,
+    help: 'lines of the access log: text or json (default: text)',
   }),
   /** Number of the group whose members may command the daemon. */
   'socket-group': option<number | null>({

@@ -102,6 +102,8 @@ export const statusResult = v.object({
   dir: v.string(),
   /** The log's file, or `-` for standard error; absent from daemons of before. */
   log: v.exactOptional(v.string()),
+  /** The same of the access log, `-` for standard output; absent where there is none. */
+  accessLog: v.exactOptional(v.string()),
   rules: v.number(),
   /** Of these, those that cannot be served at the moment; absent from earlier versions. */
   failed: v.exactOptional(v.number()),

@@ -7,7 +7,10 @@ import { HandoverState } from './handover/state.ts';
 import type { Launcher } from './launcher.ts';
 import { Lifecycle } from './lifecycle.ts';
 import { Listeners } from './listeners/listeners.ts';
-import { logConnections } from './log/connections.ts';
+import { AccessLog } from './log/access-log.ts';
+import type { AccessLogPlace } from './log/access-log.ts';
+import { observeConnections } from './log/observe.ts';
+import type { Logs } from './log/observe.ts';
 import type { OpenedLog } from './log/log.ts';
 import type { DaemonOptions } from './options.ts';
 import { Certificates } from './rules/certificates.ts';
@@ -39,6 +42,8 @@ export type Parts = {
   listeners: Listeners;
   lock: Lock;
   logFile: OpenedLog;
+  /** Null: no access log. */
+  accessPlace: AccessLogPlace | null;
   supervisor: Supervisor;
   admin: Admin | null;
   generation: number;
@@ -55,6 +60,7 @@ export function assemble({
   listeners,
   lock,
   logFile,
+  accessPlace,
   supervisor,
   admin,
   generation,
@@ -87,7 +93,29 @@ export function assemble({
   });
   const { engine } = opened;
   const rulesCopy = new RulesCopy(supervisor, troubles);
-  const forwarder = new Forwarder({
+  const book: Book = new Book({
+    get tallies() {
+      return forwarder.ledger.tallies;
+    },
+    get switches() {
+      return forwarder.ledger.switches;
+    },
+  });
+  const accessLog =
+    accessPlace &&
+    new AccessLog({
+      place: accessPlace,
+      counted: (what, lines) => book.count(what === 'written' ? 'access log lines' : 'access log lines lost', lines),
+      troubled: (trouble) => troubles.set('the access log cannot be written', trouble),
+    });
+  const logs: Logs = {
+    log,
+    accessLog,
+    accessLogFormat: options.settings['access-log-format'],
+    generation,
+    nameOf: (upstream) => forwarder.ledger.nameOf(upstream),
+  };
+  const forwarder: Forwarder = new Forwarder({
     engine,
     changes,
     openListener: (src) => listeners.open(src),
@@ -108,9 +136,8 @@ export function assemble({
       await saveState(paths.state, stored);
       rulesCopy.remember(stored);
     },
-    observe: (src) => logConnections(log, src),
+    observe: (src) => observeConnections(logs, src),
   });
-  const book = new Book(forwarder.ledger);
   const endedGenerations = new EndedGenerations(forwarder.adoption, book);
   const generations = new Generations({
     paths,
@@ -147,6 +174,7 @@ export function assemble({
     generations,
     endedGenerations,
     book,
+    accessLog,
     counters,
     admin,
     certificates: new Certificates({

@@ -16,7 +16,7 @@ import { Listeners } from './listeners/listeners.ts';
 import { watchPaths } from './listeners/paths.ts';
 import { turnAwayUnused } from './listeners/turn-away.ts';
 import { openLog } from './log/log.ts';
-import { outputOf, settleStreams } from './log/output.ts';
+import { accessPlaceOf, outputOf, settleStreams } from './log/output.ts';
 import type { DaemonOptions } from './options.ts';
 import { mustTellPeers, shareStateDir } from './requests/access.ts';
 import { handleRequest } from './requests/commands.ts';
@@ -91,7 +91,19 @@ async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Sup
     adminEndpoint === null || events === null
       ? null
       : new Admin({ settings: { ...settings, admin: adminEndpoint }, listeners, log: logFile.log, events });
-  const service = assemble({ options, launcher, paths, listeners, lock, logFile, supervisor, admin, generation });
+  const accessPlace = accessPlaceOf(settings['access-log'], { launcher, listeners });
+  const service = assemble({
+    options,
+    launcher,
+    paths,
+    listeners,
+    lock,
+    logFile,
+    accessPlace,
+    supervisor,
+    admin,
+    generation,
+  });
   const { log, troubles } = service;
   if (logFile.problem !== null)
     log.warn({ log: logFile.problem }, 'the log goes to standard error, since its file cannot be opened');
@@ -229,6 +241,7 @@ async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Sup
     log.info({ phase: service.phase }, 'ended');
     lock.release();
     await service.engine.close();
+    await service.accessLog?.close();
   }
 }
 

@@ -17,6 +17,7 @@ import type { Supervisor } from './supervisor/supervisor.ts';
 import type { RulesCopy } from './state/rules-memory.ts';
 import type { Tickets } from './state/tickets-memory.ts';
 import type { Troubles } from './troubles.ts';
+import type { AccessLog } from './log/access-log.ts';
 import type { Log, LogOutput } from './log/log.ts';
 import type { StoredRule } from './state/rules-file.ts';
 
@@ -51,6 +52,8 @@ export type Service = {
   readonly endedGenerations: EndedGenerations;
   readonly counters: CountersWriter;
   readonly book: Book;
+  /** Null: there is none. */
+  readonly accessLog: AccessLog | null;
   readonly certificates: Certificates;
   /** What answers over HTTP; null without `--admin`. */
   readonly admin: Admin | null;

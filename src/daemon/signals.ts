@@ -32,11 +32,12 @@ async function stopBySignal(service: Service, { timeoutMs }: { timeoutMs: number
 }
 
 /** Opens the log again, also as the standard streams where they go into it. */
-function logReopener({ generations }: Service, { output, reopen }: OpenedLog): () => void {
+function logReopener({ generations, accessLog }: Service, { output, reopen }: OpenedLog): () => void {
   let inode = output.kind === 'file' ? inodeOfPath(output.path) : undefined;
   return () => {
     const isOnStderr = inodeOf(2) === inode;
     reopen();
+    accessLog?.reopen();
     if (output.kind === 'file') {
       inode = inodeOfPath(output.path);
       if (isOnStderr) redirectIfOpen(output.path);

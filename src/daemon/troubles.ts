@@ -33,6 +33,12 @@ export class Troubles {
     this.#texts.delete(what);
   }
 
+  /** Something goes wrong, for this reason; null: it does no more. */
+  set(what: string, why: string | null): void {
+    if (why === null) this.#texts.delete(what);
+    else this.add(what, `${what}: ${why}`);
+  }
+
   add(what: string, text: string): void {
     const isNews = this.#texts.get(what) !== text;
     this.#texts.set(what, text);

@@ -161,12 +161,15 @@ export type TlsFacts = {
   group?: string;
 };
 
+/** Whether somebody wants to hear of connections that ended in order. */
+export type OrderlyEnds = boolean | 'soon';
+
 /** Hears what happens to connections; must not throw and must be quick. */
 export type EngineObserver = {
   /** An accepted client ended. `error` is why, when it was not an orderly end or a peer's reset. */
   connectionEnded?(event: ConnectionEnd): void;
-  /** False: `connectionEnded` need not be called without an error. Default true. */
-  readonly wantsOrderlyEnds?: boolean;
+  /** False: `connectionEnded` need not be called without an error; `soon`: it may be called a little later then. Default true. */
+  readonly wantsOrderlyEnds?: OrderlyEnds;
   /** Accepting stopped for a while (no descriptors or memory left) or went on again. */
   acceptPaused?(event: { error: Error; retryInMs: number }): void;
   acceptResumed?(): void;

@@ -4,6 +4,7 @@
  */
 import { addTally, emptyTally } from '../engine/tally.ts';
 import type { Tally } from '../engine/tally.ts';
+import type { Upstream } from '../engine/engine.ts';
 import type { Destination } from './destination.ts';
 import type { SourceSpec } from './rule.ts';
 
@@ -26,11 +27,13 @@ export class Ledger {
   /** By what listens on the same address. */
   readonly #accounts = new Map<string, { src: string; closed: Tally; open: Set<Destination> }>();
   readonly #keys = new Map<Destination, string>();
+  readonly #names = new WeakMap<Upstream, string>();
   /** Times that a rule was sent to another destination. */
   switches = 0;
 
   /** A destination of a source was opened. */
   open(src: SourceSpec, destination: Destination): void {
+    this.#names.set(destination.upstream, destination.spec.typed);
     const account = this.#accounts.get(src.listenKey) ?? { src: src.typed, closed: emptyTally(), open: new Set() };
     account.src = src.typed;
     account.open.add(destination);
@@ -38,6 +41,11 @@ export class Ledger {
     this.#accounts.delete(src.listenKey);
     this.#accounts.set(src.listenKey, account);
     this.#keys.set(destination, src.listenKey);
+  }
+
+  /** The destination that an upstream leads to, as it was typed. */
+  nameOf(upstream: Upstream): string {
+    return this.#names.get(upstream) ?? '';
   }
 
   /** Its last connection has ended, and none will come. Twice is fine. */

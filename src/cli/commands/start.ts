@@ -29,6 +29,14 @@ export async function run(context: Context, input: Input): Promise<number> {
   const onNote = (note: string) => printNote(context, note);
   const given = absoluteOptions((option) => (startOptions.includes(option) ? input.value(option) : undefined), cwd);
   const settings = readSettings(given);
+  if (settings['access-log'] === '-')
+    throw new GraceError(
+      '--access-log - is for a daemon in the foreground: one in the background has no standard output',
+      {
+        hint: 'name a file, or run it with: grace daemon --access-log -',
+        code: 'ERR_GRACE_USAGE',
+      },
+    );
   const flags = wordsOfOptions(given);
   let isLaunched = false;
   const onLaunch = () => void (isLaunched = true);
@@ -62,12 +70,15 @@ export async function run(context: Context, input: Input): Promise<number> {
     throw error;
   });
   notes.forEach(onNote);
-  if (
-    !isLaunched &&
-    flags.length > 0 &&
-    (await call(dir, { command: 'status' }, { signal: context.signal })).admin === undefined
-  )
-    onNote('the daemon runs already, without --admin: it is heeded when a daemon is started');
+  if (!isLaunched && flags.length > 0) {
+    const { admin, accessLog } = await call(dir, { command: 'status' }, { signal: context.signal });
+    const missing = [
+      ...(admin === undefined && given('admin') !== undefined ? ['--admin'] : []),
+      ...(accessLog === undefined && given('access-log') !== undefined ? ['--access-log'] : []),
+    ];
+    if (missing.length > 0)
+      onNote(`the daemon runs already, without ${missing.join(' and ')}: it is heeded when a daemon is started`);
+  }
   // A script that starts the rule before the server knows; a person may have mistyped it.
   if (isTTY) ofDestination.forEach(onNote);
   if (input.has('json'))

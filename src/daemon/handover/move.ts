@@ -56,11 +56,11 @@ export type MoveOutOptions = {
 type Place = { src: EndpointText; dst: EndpointText; since: string };
 type Totals = Extract<MoveMessage, { moved: unknown }>['moved']['totals'][number];
 
-type OldService = Pick<Service, 'engine' | 'log'> & Partial<Pick<Service, 'endedGenerations'>>;
+type OldService = Pick<Service, 'engine' | 'log'> & Partial<Pick<Service, 'endedGenerations' | 'generation'>>;
 
 /** In the old process: move what can be moved of these destinations. Resolves with how many connections were; never rejects. */
 export async function moveOut(
-  { engine, log, endedGenerations }: OldService,
+  { engine, log, endedGenerations, generation }: OldService,
   { channel, socket, movable, batchTimeoutMs = defaultBatchTimeoutMs, told = [] }: MoveOutOptions,
 ): Promise<number> {
   const { mover } = engine;
@@ -73,6 +73,7 @@ export async function moveOut(
       for (;;) {
         const connections = await mover.freeze(destination.upstream, CONNECTIONS_PER_BATCH);
         if (connections.length === 0) break;
+        for (const connection of connections) connection.generation ??= generation;
         await moveBatch({ mover, channel, socket, id: ++batch, place, connections, batchTimeoutMs });
         moved += connections.length;
       }

@@ -14,7 +14,7 @@ import { closeFd } from '../../sys/descriptor.ts';
 import { openSocketPair } from '../../sys/socket.ts';
 import { within } from '../../waiting.ts';
 import { whyNotRunnable } from '../executable.ts';
-import { consoleName, lockName } from '../listeners/listeners.ts';
+import { consoleName, lockName, standardOutputName } from '../listeners/listeners.ts';
 import type { Service } from '../service.ts';
 import { readSuccessorMessage } from './messages.ts';
 import type { GoMessage, Handover, SuccessorMessage } from './messages.ts';
@@ -59,7 +59,7 @@ export class Successor {
   /** Start `exec` with these listeners, in this order. Rejects with GraceError when that cannot be. */
   static async start(
     exec: Program,
-    { paths, lock, listeners: { net }, flags, supervisor, logOutput }: Service,
+    { paths, lock, listeners: { net }, flags, supervisor, logOutput, accessLog }: Service,
     listeners: readonly Listener[],
   ): Promise<Successor> {
     const supervised = supervisor.prepareSuccessor({ firstFd: LISTEN_FDS_START + listeners.length + 1 });
@@ -82,6 +82,7 @@ export class Successor {
           ...supervised.fds,
           { fd: moveSocketOfSuccessor, name: moveSocketName },
           { fd: logOutput.kind === 'console' ? logOutput.fd : logOutput.spare, name: consoleName },
+          ...(accessLog?.place.kind === 'console' ? [{ fd: accessLog.place.fd, name: standardOutputName }] : []),
         ],
         detached: true,
       });

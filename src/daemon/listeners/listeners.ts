@@ -31,6 +31,9 @@ export const lockName = 'grace-lock';
 /** Name under which a successor inherits the standard error that its predecessor logs to. */
 export const consoleName = 'grace-console';
 
+/** Name under which a successor inherits the standard output to which the access log goes. */
+export const standardOutputName = 'grace-stdout';
+
 /** Every listener of this daemon, by what it was opened for; a supervisor has copies of them. */
 export class Listeners {
   readonly net: Net;

@@ -1,7 +1,8 @@
 import { standardError } from '../../control/log-place.ts';
 import { redirectTo, redirectToLog } from '../../control/standard-streams.ts';
 import type { Parts } from '../assemble.ts';
-import { consoleName } from '../listeners/listeners.ts';
+import { consoleName, standardOutputName } from '../listeners/listeners.ts';
+import type { AccessLogPlace } from './access-log.ts';
 import type { LogOutput } from './log.ts';
 import { dupFd } from '../../sys/descriptor.ts';
 
@@ -27,4 +28,19 @@ export function settleStreams(output: LogOutput): void {
   } catch {
     redirectTo(output.spare); // the log itself has told why
   }
+}
+
+/** Where the access log goes: its file, or the standard output that the first process had; null for none. */
+export function accessPlaceOf(
+  place: string | null,
+  { launcher, listeners }: Pick<Parts, 'launcher' | 'listeners'>,
+): AccessLogPlace | null {
+  if (place === null) return null;
+  if (place !== standardError) return { kind: 'file', path: place };
+  const passed = listeners.net.extras.find(({ name }) => name === standardOutputName)?.fd;
+  // That of a successor leads to its predecessor, and that of a daemon in the background to the client that started it.
+  return {
+    kind: 'console',
+    fd: (launcher.handover ? passed : undefined) ?? dupFd(launcher.kind === 'foreground' ? 1 : 2),
+  };
 }

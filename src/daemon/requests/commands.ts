@@ -380,6 +380,12 @@ function problemsOf({ troubles, logProblem, self }: Service): string[] {
   ];
 }
 
+/** Where the access log goes, if there is one. */
+function accessLogOf({ accessLog }: Service): { accessLog?: string } {
+  if (accessLog === null) return {};
+  return { accessLog: accessLog.place.kind === 'file' ? accessLog.place.path : '-' };
+}
+
 async function status(service: Service): Promise<Result<'status'>> {
   await service.generations.refresh();
   const { forwarder, generations, paths, version, logOutput, admin } = service;
@@ -398,6 +404,7 @@ async function status(service: Service): Promise<Result<'status'>> {
     engineReason: service.engineReason,
     dir: paths.dir,
     log: logOutput.kind === 'file' ? logOutput.path : standardError,
+    ...accessLogOf(service),
     keeper: service.supervisor.keeper,
     ...(admin?.address === undefined ? {} : { admin: admin.address }),
     problems: problemsOf(service),

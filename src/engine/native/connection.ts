@@ -31,7 +31,7 @@ import type { FirstFlight } from './first-flight.ts';
 import type { IdleWatch } from './idle.ts';
 import { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLRDHUP, TCP_EVENTS, UNIX_EVENTS } from './kernel.ts';
 import type { Mailbox } from './mailbox.ts';
-import { comerOf, forgetPeer, peerOf, readPeer, setPeer } from './peer.ts';
+import { comerOf, forgetPeer, hasPlainPeer, peerOf, readPeer, setPeer } from './peer.ts';
 import type { Relay } from './relay.ts';
 import type { Linger } from './linger.ts';
 import type { Terminator } from './tls/terminate.ts';
@@ -244,8 +244,10 @@ export class Connections {
     const durationMs = Math.max(0, Date.now() - table.started(client));
     if (!isSilent) {
       upstreams.get(upstream)!.counters.tally.countEnd(why, durationMs);
-      if (reason !== null || frontend?.plan.reportsOrderly || this.#areEndsHeard(upstream))
-        this.#report(client, { stage, why, reason, durationMs });
+      const wanted = frontend?.plan.reportsOrderly;
+      const isQuiet = reason === null && wanted !== true && !this.#areEndsHeard(upstream);
+      if (!isQuiet) this.#report(client, { stage, why, reason, durationMs });
+      else if (wanted === 'soon') this.#reportSoon(client, { stage, why, durationMs });
     }
     this.#origins.delete(client);
     this.#doomed.delete(client);
@@ -261,6 +263,29 @@ export class Connections {
     }
     this.#upstreams.left(upstream);
     if (frontend) this.#acceptor.left(frontend);
+  }
+
+  /** Report an end that is told of later, in numbers where they say all. */
+  #reportSoon(client: number, end: Pick<EndOptions, 'stage' | 'why'> & { durationMs: number }): void {
+    if (!hasPlainPeer(this.#thread, client) || this.#thread.table.has(client, CODED))
+      return this.#report(client, { ...end, reason: null });
+    const { table, now } = this.#thread;
+    const server = table.other(client);
+    const quiet = {
+      upstream: table.upstream(client),
+      frontend: table.frontend(client),
+      peerHost: table.peerHost(client),
+      peerPort: table.peerPort(client),
+      stage: end.stage,
+      why: end.why,
+      durationMs: end.durationMs,
+      startedMs: table.started(client),
+      connectMs: server === -1 ? null : table.connectMs(server),
+      generation: this.#origins.get(client) ?? null,
+      bytesIn: table.bytes(client),
+      bytesOut: server === -1 ? 0 : table.bytes(server),
+    };
+    this.#mailbox.addQuietEnd(quiet, now);
   }
 
   #areEndsHeard(upstream: number): boolean {

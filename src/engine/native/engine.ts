@@ -23,6 +23,8 @@ import { FrontendOwners } from './frontend-owners.ts';
 import { checkKernel } from './kernel.ts';
 import { Inventory } from './inventory.ts';
 import { KIND_CLIENT, KIND_OWN, KIND_SERVER } from './connection-table.ts';
+import { readEnds } from './end-batch.ts';
+import { peerText } from './peer.ts';
 import type { EndReport, Report } from './messages.ts';
 import { NativeMover } from './mover.ts';
 import type { ShadowOptions } from './mover.ts';
@@ -262,6 +264,10 @@ export class NativeEngine implements Engine {
       case 'ended':
         for (const end of report.ends) this.#reportEnd(end);
         return;
+      case 'ended-quietly':
+        for (const { peerHost, peerPort, ...end } of readEnds(report.rows))
+          this.#reportEnd({ ...end, reason: null, tls: null, peer: peerText(peerHost, peerPort) });
+        return;
       case 'drained':
         return this.#upstream(report.upstream)?.lookAgain();
       case 'upstream-forgotten':
@@ -293,7 +299,7 @@ export class NativeEngine implements Engine {
     const id = ++this.#lastId;
     this.#owners.add(id, { observer, slots, admission }, members);
     const route = Route.open({ upstream: CLOSED_ROUTE }, { threads: 0 });
-    const reportsOrderly = observer.connectionEnded !== undefined && observer.wantsOrderlyEnds !== false;
+    const reportsOrderly = observer.connectionEnded !== undefined && (observer.wantsOrderlyEnds ?? true);
     for (const thread of members)
       this.#threads.send(thread, {
         type: 'open-frontend',

@@ -187,7 +187,7 @@ export class NativeFrontend implements Frontend {
     const extras: ServerExtras = endpoint.type === 'haproxy' || endpoint.type === 'stdio' ? {} : endpoint;
     const { idle: idleMs = null, lifetime: lifetimeMs = null } = extras;
     const route = Route.open(routeTarget(this.#target), { threads: threads.count });
-    const reportsOrderly = observer.connectionEnded !== undefined && observer.wantsOrderlyEnds !== false;
+    const reportsOrderly = observer.connectionEnded !== undefined && (observer.wantsOrderlyEnds ?? true);
     // A limit is one for all threads: where there is one, a single thread accepts.
     const members = this.slots === null ? threads.alive : threads.alive.slice(0, 1);
     // A descriptor for each: the state of one is a single thread's.

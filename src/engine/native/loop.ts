@@ -33,6 +33,7 @@ export class Loop {
       firstFlight.endRound();
       this.#runDue();
     }
+    mailbox.flush();
     relay.close();
     terminator.close();
     table.close(kernel.epollFd);
@@ -45,7 +46,7 @@ export class Loop {
   }
 
   #waitMs(): number {
-    const { thread, dialer, acceptor, relay, keepAlive, idle, lifetime, linger } = this.#roles;
+    const { thread, dialer, acceptor, relay, keepAlive, idle, lifetime, linger, mailbox } = this.#roles;
     if (relay.hasQueue) return 0;
     const next = Math.min(
       dialer.wakeAt,
@@ -55,13 +56,14 @@ export class Loop {
       idle.wakeAt,
       lifetime.wakeAt,
       linger.wakeAt,
+      mailbox.wakeAt,
     );
     if (next === Infinity) return MAX_WAIT_MS;
     return Math.min(Math.max(0, Math.ceil(next - thread.now)), MAX_WAIT_MS);
   }
 
   #runDue(): void {
-    const { dialer, acceptor, relay, keepAlive, idle, lifetime, mailbox, linger } = this.#roles;
+    const { thread, dialer, acceptor, relay, keepAlive, idle, lifetime, mailbox, linger } = this.#roles;
     relay.runQueue();
     dialer.runDue();
     acceptor.runDue();
@@ -69,7 +71,7 @@ export class Loop {
     idle.runDue();
     linger.runDue();
     lifetime.runDue();
-    mailbox.flush();
+    mailbox.runDue(thread.now);
   }
 
   #handle(fd: number, generation: number, mask: number): void {

@@ -1,6 +1,8 @@
 /** How a thread and the main thread reach each other: commands that come in, and reports that go out. */
 import type { MessagePort } from 'node:worker_threads';
 import { receiveMessageOnPort } from 'node:worker_threads';
+import { EndBatch } from './end-batch.ts';
+import type { QuietEnd } from './end-batch.ts';
 import { Heartbeat } from './heartbeat.ts';
 import type { Kernel } from './kernel.ts';
 import type { EndReport, Report, ThreadCommand, ThreadData } from './messages.ts';
@@ -14,6 +16,7 @@ export class Mailbox {
   readonly #kernel: Kernel;
   /** Connections that ended since reports were last sent. */
   #ends: EndReport[] = [];
+  readonly #quiet = new EndBatch();
 
   constructor(kernel: Kernel, { port, wakeFd, heartbeat }: Pick<ThreadData, 'port' | 'wakeFd' | 'heartbeat'>) {
     this.wakeFd = wakeFd;
@@ -42,8 +45,26 @@ export class Mailbox {
     this.#ends.push(end);
   }
 
+  /** Report an end that nobody waits for, before the next report or with others. */
+  addQuietEnd(end: QuietEnd, now: number): void {
+    this.#quiet.add(end, now);
+    if (this.#quiet.isFull) this.flush();
+  }
+
+  /** When ends that nobody waits for are to be sent. */
+  get wakeAt(): number {
+    return this.#quiet.wakeAt;
+  }
+
+  /** Send those whose time has come. */
+  runDue(now: number): void {
+    if (this.#ends.length > 0 || now >= this.#quiet.wakeAt) this.flush();
+  }
+
   /** Send the ends that have been added, in one message. */
   flush(): void {
+    const rows = this.#quiet.take();
+    if (rows !== null) this.#port.postMessage({ type: 'ended-quietly', rows } satisfies Report, [rows.buffer]);
     if (this.#ends.length === 0) return;
     const ends = this.#ends;
     this.#ends = [];

@@ -1,6 +1,7 @@
 /** What the main thread and the threads that move bytes say to each other. */
 import type { PreludePlan } from '../prelude.ts';
 import type { ClosingReason } from '../closing-reason.ts';
+import type { OrderlyEnds } from '../engine.ts';
 import type { MessagePort } from 'node:worker_threads';
 import type { OpenConnection } from '../engine.ts';
 import type { AdmissionPlan, AdmittedNetworks } from '../admission/admission.ts';
@@ -40,8 +41,8 @@ export type FrontendPlan = {
   admission: AdmissionPlan | null;
   idleMs: number | null;
   lifetimeMs: number | null;
-  /** Whether somebody wants to hear of connections that ended in order. */
-  reportsOrderly: boolean;
+  /** Whether somebody wants to hear of connections that ended in order; `soon`: with others, a little later. */
+  reportsOrderly: OrderlyEnds;
   /** How its clients shake hands; null: they speak no TLS. */
   tls: TlsPlan | null;
 };
@@ -146,6 +147,8 @@ export type Report =
   /** Nobody waits for that any more. */
   | { type: 'resolve-no-more'; upstream: number }
   | { type: 'ended'; ends: EndReport[] }
+  /** See end-batch.ts. */
+  | { type: 'ended-quietly'; rows: Float64Array<ArrayBuffer> }
   | { type: 'drained'; upstream: number }
   /** It was to be forgotten, and all that concerned it has been reported. */
   | { type: 'upstream-forgotten'; upstream: number }

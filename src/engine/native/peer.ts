@@ -38,9 +38,13 @@ export function setPeer({ table, ipv6Peers }: PeerTable, client: number, peer: s
 /** `host:port`, `[host]:port` or `unix`. */
 export function peerOf({ table, ipv6Peers }: PeerTable, client: number): string {
   const port = table.peerPort(client);
-  if (port === UNIX) return 'unix';
   if (port === IPV6) return ipv6Peers.get(client) ?? '[?]:0';
-  const host = table.peerHost(client);
+  return peerText(table.peerHost(client), port);
+}
+
+/** The same of the two numbers of what is no IPv6 client. */
+export function peerText(host: number, port: number): string {
+  if (port === UNIX) return 'unix';
   return `${host >>> 24}.${(host >>> 16) & 255}.${(host >>> 8) & 255}.${host & 255}:${port}`;
 }
 
@@ -50,6 +54,11 @@ export function comerOf({ table, ipv6Peers, kernel }: PeerTable & Pick<Thread, '
   if (port >= 0) return { words: [table.peerHost(client) >>> 0] };
   const words = port === IPV6 ? wordsOfPeer(ipv6Peers.get(client) ?? '') : null;
   return words === null ? { words, user: kernel.peerUser(client) } : { words };
+}
+
+/** Whether two numbers say who a client is. */
+export function hasPlainPeer({ table }: PeerTable, client: number): boolean {
+  return table.peerPort(client) !== IPV6;
 }
 
 /** A client is about to be closed. */
