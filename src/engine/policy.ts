@@ -64,6 +64,14 @@ export function descriptorReserve(limit: number): number {
   return Math.min(64, Math.max(8, Math.floor(limit / 16)));
 }
 
+/**
+ * The last of the descriptors for connections are for sources that have few: from `from` of them on, one that
+ * has more than `few` connections waits, so that a flood of one takes no other's place.
+ */
+export function scarceDescriptors(limit: number): { from: number; few: number } {
+  return { from: Math.floor((limit - descriptorReserve(limit)) * 0.875), few: Math.floor(limit / 32) };
+}
+
 /** This process or the system has too little of something, which time mends: the same address is tried again. */
 export const SHORTAGES: readonly string[] = ['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM'];
 

@@ -180,7 +180,7 @@ export class Acceptor {
     }
     const isOpen = this.#thread.admit(client, frontend, this.#upstream);
     // Here, where its upstream still gets a descriptor, and not when accept(2) fails for want of one.
-    if (isOpen && this.#descriptors.isLast(client)) this.#pause(frontend, EMFILE);
+    if (isOpen && this.#descriptors.isLastFor(client, frontend.connections)) this.#pause(frontend, EMFILE);
   }
 
   /** Clients that were in the queue before the listener was tuned have nothing from it. */
@@ -239,7 +239,7 @@ export class Acceptor {
   }
 
   #tryAgain(frontend: ThreadFrontend): void {
-    if (this.#descriptors.hasRoom()) {
+    if (this.#descriptors.hasRoomFor(frontend.connections)) {
       frontend.resumeAt = 0;
       this.#watch(frontend);
     } else {

@@ -1,7 +1,7 @@
 /** Whether there are descriptors for more connections. */
 import { C } from '../../sys/constants.ts';
 import { fdLimit } from '../../sys/process.ts';
-import { descriptorReserve } from '../policy.ts';
+import { descriptorReserve, scarceDescriptors } from '../policy.ts';
 import type { Kernel } from './kernel.ts';
 
 /** The descriptors of the process, as one thread sees them. */
@@ -9,11 +9,13 @@ export class Descriptors {
   readonly #kernel: Kernel;
   /** The system gives the lowest number that is free: one from here on says that all below are taken. */
   readonly #bound: number;
+  readonly #scarce: { from: number; few: number };
 
   constructor(kernel: Kernel, { capacity }: { capacity: number }) {
     const limit = Math.min(Number(fdLimit().soft), capacity);
     this.#kernel = kernel;
     this.#bound = limit - descriptorReserve(limit);
+    this.#scarce = scarceDescriptors(limit);
   }
 
   /** Whether a new descriptor leaves no room for others. */
@@ -21,10 +23,16 @@ export class Descriptors {
     return fd + 2 >= this.#bound;
   }
 
-  hasRoom(): boolean {
+  /** The same for a source that has so many connections: what is left may be for those that have few. */
+  isLastFor(fd: number, connections: number): boolean {
+    return this.isLast(fd) || (fd >= this.#scarce.from && connections > this.#scarce.few);
+  }
+
+  /** Whether a source that has so many connections may have one more. */
+  hasRoomFor(connections: number): boolean {
     const fd = this.#kernel.socket(C.AF_UNIX);
     if (fd < 0) return false;
     this.#kernel.close(fd);
-    return !this.isLast(fd);
+    return !this.isLastFor(fd, connections);
   }
 }

@@ -5,7 +5,7 @@
  */
 import { readdirSync } from 'node:fs';
 import { errorCode } from '../../error.ts';
-import { descriptorReserve } from '../policy.ts';
+import { descriptorReserve, scarceDescriptors } from '../policy.ts';
 import { fdLimit } from '../../sys/process.ts';
 
 /** What is known of descriptors beforehand. */
@@ -37,6 +37,13 @@ export class Descriptors {
     if (this.#acceptedUntilCount > 0 && this.#room() > 0) return true;
     this.#count();
     return this.#room() > 0;
+  }
+
+  /** Whether a source that has so many connections is to leave what is left to those that have few. */
+  mustWait(connections: number): boolean {
+    if (this.#limit === Infinity) return false;
+    const { from, few } = scarceDescriptors(this.#limit);
+    return connections > few && this.#reckoned >= from;
   }
 
   accepted(): void {

@@ -10,6 +10,7 @@ import { openAcceptor } from './acceptor.ts';
 import type { Acceptor } from './acceptor.ts';
 import type { AcceptBackoff, Pausable } from './accept-backoff.ts';
 import type { Descriptors } from './descriptors.ts';
+import { ACCEPT_PAUSE_MS } from '../policy.ts';
 import { ignoreError, plainLeg, resetLeg } from './leg.ts';
 import { Place } from './place.ts';
 import type { HeaderReader } from './proxied.ts';
@@ -50,6 +51,9 @@ export class PortableFrontend implements Frontend, Pausable {
   /** Accepted beyond the most that may be served at once, since an acceptor takes a moment to stop. */
   readonly #parked = new Map<Socket, Place>();
   #stopped: Promise<void> | null = null;
+  #connections = 0;
+  /** Descriptors may become free by what no event here tells of. */
+  #retry: NodeJS.Timeout | null = null;
 
   constructor(options: PortableFrontendOptions) {
     const { endpoint, upstream, shared } = options;
@@ -69,7 +73,8 @@ export class PortableFrontend implements Frontend, Pausable {
   }
 
   get #isFull(): boolean {
-    return this.#options.slots?.isFull ?? false;
+    const { slots, shared } = this.#options;
+    return (slots?.isFull ?? false) || shared.descriptors.mustWait(this.#connections);
   }
 
   route(upstream: Upstream, share: UpstreamShare | null = null): void {
@@ -105,6 +110,7 @@ export class PortableFrontend implements Frontend, Pausable {
   async #stop(): Promise<void> {
     this.#options.shared.backoff.remove(this);
     this.#endWatch?.();
+    if (this.#retry !== null) clearTimeout(this.#retry);
     await this.#pause();
     // They were accepted: nobody else can serve them.
     for (const [client, place] of this.#parked) this.#unpark(client, place);
@@ -164,9 +170,11 @@ export class PortableFrontend implements Frontend, Pausable {
     const { headerReader, terminator, observer, slots, shared } = this.#options;
     const { descriptors, backoff, peerMonitor } = shared;
     slots?.take();
+    this.#connections++;
     descriptors.accepted();
     backoff.check();
     if (this.#isFull) void this.#pause();
+    if (descriptors.mustWait(this.#connections)) this.#retryLater();
     let wasDialing = true;
     const connected = () => {
       wasDialing = false;
@@ -184,12 +192,23 @@ export class PortableFrontend implements Frontend, Pausable {
       connected,
     });
     slots?.release();
+    this.#connections--;
     place.leave();
     descriptors.released({ wasDialing });
     backoff.ease();
     upstream.connectionEnded(end);
     observer.connectionEnded?.(end);
     this.#admitNext();
+  }
+
+  #retryLater(): void {
+    if (this.#retry !== null) return;
+    this.#retry = setTimeout(() => {
+      this.#retry = null;
+      if (this.#stopped !== null) return;
+      if (this.#options.shared.descriptors.mustWait(this.#connections)) this.#retryLater();
+      else this.#admitNext();
+    }, ACCEPT_PAUSE_MS.max).unref();
   }
 
   /** A place became free: for a client that was accepted already, else for one from the queue. */
