@@ -43,6 +43,10 @@ export const destinationRow = v.object({
   error: v.exactOptional(v.string()),
   /** What is to be said of a rule that is served: a certificate that has expired or soon does, a sentence each. */
   warnings: v.exactOptional(v.array(v.string())),
+  /** Of an active row: the limits in force by the names of their parameters, those included that nobody set; a value each as people write it. */
+  limits: v.exactOptional(v.record(v.string(), v.string())),
+  /** Of an active row: clients that this process refused, by reason, where there is a limit for that. */
+  refused: v.exactOptional(v.record(v.string(), v.number())),
 });
 /** One destination of one rule in one process. Shape of an element of `grace ls --json`. */
 export type DestinationRow = v.InferOutput<typeof destinationRow>;

@@ -61,7 +61,7 @@ export async function run(context: Context, input: Input): Promise<number> {
       named(columns),
       mergeRows(rows).map((row) => withName(row, cells(context, row))),
     );
-  if (input.has('long')) for (const line of placesOf(rows)) printLine(context.stdout, line);
+  if (input.has('long')) for (const line of [...placesOf(rows), ...limitsOf(rows)]) printLine(context.stdout, line);
   for (const { src, error, warnings = [] } of rows) {
     if (error !== undefined) printNote(context, `${src} is not served: ${error}`);
     for (const warning of warnings) printNote(context, `${src}: ${warning}`);
@@ -110,4 +110,15 @@ function placesOf(rows: readonly DestinationRow[]): string[] {
     }),
   );
   return lines.size === 0 ? [] : ['', ...lines];
+}
+
+/** The limits of each rule, and how many clients were refused for them. */
+function limitsOf(rows: readonly DestinationRow[]): string[] {
+  const lines = rows.flatMap(({ src, name, limits = {}, refused = {} }) => {
+    const said = Object.entries(limits).map(([limit, value]) => `${limit} ${visible(value)}`);
+    const counts = Object.entries(refused).flatMap(([reason, count]) => (count > 0 ? [`${count} ${reason}`] : []));
+    const ends = counts.length === 0 ? '' : `; refused: ${counts.join(', ')}`;
+    return said.length === 0 ? [] : [`${visible(name ?? src)} limits: ${said.join(', ')}${ends}`];
+  });
+  return lines.length === 0 ? [] : ['', ...lines];
 }

@@ -1,9 +1,11 @@
 import type { DestinationRow, GenerationReport, KeyedRow } from '../../control/shapes.ts';
 import { specsOf } from '../../forward/routing.ts';
+import type { Admission } from '../../engine/admission/admission.ts';
 import type { SourceSpec } from '../../forward/rule.ts';
 import type { DestinationView } from '../../forward/table.ts';
 import { formatAddress } from '../../net/listener.ts';
 import type { Service } from '../service.ts';
+import { limitsInForce } from './limits.ts';
 
 /** The destinations of this process. `active` is only right in the process that serves. */
 export function ownRows({
@@ -11,15 +13,16 @@ export function ownRows({
   listeners,
   certificates,
 }: Pick<Service, 'forwarder' | 'listeners' | 'certificates'>): KeyedRow[] {
-  const problems = new Map(forwarder.rules.map(({ src, admission }) => [src, admission?.problem]));
+  const admissions = new Map(forwarder.rules.map(({ src, admission }) => [src, admission]));
   const served = forwarder.views().map((view) => {
-    const problem = problems.get(view.src);
+    const admission = view.isCurrent ? (admissions.get(view.src) ?? null) : null;
     const warnings = view.isCurrent ? [...certificates.of({ src: view.src, dst: view.destination.spec })] : [];
-    if (view.isCurrent && problem !== null && problem !== undefined)
-      warnings.push(`the networks of before hold: ${problem}`);
+    if (admission !== null && admission.problem !== null)
+      warnings.push(`the networks of before hold: ${admission.problem}`);
     return keyedRow(view, {
       lost: view.isCurrent && view.listener ? listeners.whyLost(view.listener) : null,
       warnings,
+      admission,
     });
   });
   const broken = forwarder.broken.map(({ spec, error, since }): KeyedRow => ({
@@ -42,11 +45,11 @@ export function ownRows({
   return [...served, ...broken];
 }
 
-type RowOptions = { lost?: string | null; warnings?: readonly string[] };
+type RowOptions = { lost?: string | null; warnings?: readonly string[]; admission?: Admission | null };
 
 function keyedRow(
   { src, destination, isCurrent, percent, listener }: DestinationView,
-  { lost = null, warnings = [] }: RowOptions = {},
+  { lost = null, warnings = [], admission = null }: RowOptions = {},
 ): KeyedRow {
   const { connections, bytesIn, bytesOut } = destination.stats();
   const row: DestinationRow = {
@@ -63,6 +66,8 @@ function keyedRow(
     listening: listener ? formatAddress(listener.address) : '',
     ...(lost === null ? {} : { error: lost }),
     ...(warnings.length === 0 ? {} : { warnings: [...warnings] }),
+    ...(isCurrent && { limits: limitsInForce(src.endpoint, destination.spec) }),
+    ...(admission && { refused: { ...admission.refused } }),
   };
   return { srcKey: src.key, dstKey: destination.spec.key, row };
 }

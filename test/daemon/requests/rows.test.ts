@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { GenerationReport } from '../../../src/control/shapes.ts';
+import { limitsInForce } from '../../../src/daemon/requests/limits.ts';
 import { allRows, drainingRows, ownRows, reportOf } from '../../../src/daemon/requests/rows.ts';
 import type { Service } from '../../../src/daemon/service.ts';
 import { readRule } from '../../../src/daemon/rules/specs.ts';
@@ -33,11 +34,13 @@ function serviceWith(reports: GenerationReport[], more: object = {}): Service {
     { ...current, isCurrent: true, percent: null, listener },
     { ...earlier, isCurrent: false, percent: null, listener: null },
   ];
+  const admission = { problem: 'line 1 is bad', refused: { denied: 3 } };
+  const rules = [{ src: current.src, admission }];
   const broken = [
     { spec: readRule({ src: text('tcp:9001'), dst: text('tcp:127.0.0.1:9') }), error: new GraceError('in use'), since },
   ];
   const parts = {
-    forwarder: { views: () => views, broken, specs: [{ src: current.src, dst: current.destination.spec }] },
+    forwarder: { views: () => views, rules, broken, specs: [{ src: current.src, dst: current.destination.spec }] },
     listeners: { whyLost: () => null },
     certificates: { of: () => [] },
     generations: { reports },
@@ -98,7 +101,7 @@ test('what is to be said of a rule is said of its current destination alone', ()
   assert.deepEqual(
     rows.map(({ row }) => [row.error, row.warnings]),
     [
-      ['the file is gone', ['it expires']],
+      ['the file is gone', ['it expires', 'the networks of before hold: line 1 is bad']],
       [undefined, undefined],
       ['in use', undefined],
     ],
@@ -147,4 +150,30 @@ test('a process that was replaced tells of its destinations also when they have 
   assert.deepEqual([report.pid, report.isRest, report.rows.length], [process.pid, true, own.rows.length + 1]);
   assert.deepEqual(report.rows.map(plain).at(-1), ['tcp:127.0.0.1:3', 0, true, 'own']);
   assert.equal(reportOf(serviceWith([], { handover: { handedOver, isMoving: true } })).isRest, false);
+});
+
+test('the limits in force are told of the active destination, with whom they refused', () => {
+  const rows = ownRows(serviceWith([])).map(({ row }) => row);
+  assert.deepEqual(
+    rows.map(({ limits, refused }) => ({ limits, refused })),
+    [
+      { limits: { timeout: '30s' }, refused: { denied: 3 } },
+      { limits: undefined, refused: undefined },
+      { limits: undefined, refused: undefined },
+    ],
+  );
+  const { src, dst } = readRule({
+    src: text('haproxy:tcp:9000:maxconn=5:maxconnPer=2:ratePer=9/m:deny=10.0.0.0/8:idle=90s:lifetime=8h'),
+    dst: text('tcp:127.0.0.1:1:timeout=7'),
+  });
+  assert.deepEqual(limitsInForce(src.endpoint, dst), {
+    maxconn: '5',
+    maxconnPer: '2',
+    ratePer: '9/m',
+    deny: '10.0.0.0/8',
+    idle: '90s',
+    lifetime: '8h',
+    headerTimeout: '3s',
+    timeout: '7s',
+  });
 });

@@ -1,0 +1,30 @@
+/** The limits that are in force for a rule, for those who ask. */
+import { formatDuration } from '../../endpoint/duration.ts';
+import { innerEndpoint } from '../../endpoint/inner.ts';
+import type { ServerEndpoint } from '../../endpoint/model.ts';
+import { formatRate } from '../../endpoint/rate.ts';
+import { HANDSHAKE_TIMEOUT_MS, PROXY_HEADER_TIMEOUT_MS } from '../../engine/policy.ts';
+import type { DestinationSpec } from '../../forward/destination.ts';
+
+/** By the names of their parameters, as people write them; those that hold without having been set included. */
+export function limitsInForce(src: ServerEndpoint, dst: DestinationSpec): Record<string, string> {
+  const inner = innerEndpoint(src);
+  if (inner.type === 'stdio') return {};
+  const { maxconn, maxconnPer, ratePer, allow, deny, idle, lifetime } = inner;
+  const hasHeader = src.type === 'haproxy' || inner.proxy !== undefined;
+  const handshakeMs =
+    inner.type === 'ssl' || inner.type === 'tls' ? (inner.handshakeTimeout ?? HANDSHAKE_TIMEOUT_MS) : undefined;
+  const limits = {
+    maxconn: maxconn?.toString(),
+    maxconnPer: maxconnPer?.toString(),
+    ratePer: ratePer && formatRate(ratePer),
+    allow: allow?.join(),
+    deny: deny?.join(),
+    idle: idle && formatDuration(idle),
+    lifetime: lifetime && formatDuration(lifetime),
+    handshakeTimeout: handshakeMs && formatDuration(handshakeMs),
+    headerTimeout: hasHeader ? formatDuration(inner.headerTimeout ?? PROXY_HEADER_TIMEOUT_MS) : undefined,
+    timeout: formatDuration(dst.endpoint.timeout * 1000),
+  };
+  return Object.fromEntries(Object.entries(limits).flatMap(([name, value]) => (value ? [[name, value]] : [])));
+}
