@@ -31,12 +31,18 @@ export const kinds: Readonly<Record<string, string>> = {
   'rule stopped': 'rule',
   'rule is served again': 'rule',
   'rule switched': 'switch',
+  'switch rolled back': 'rollback',
+  'trial of a switch is over': 'switch',
+  'connections closed': 'close',
   restarting: 'restart',
   'open connections taken over': 'restart',
   'restart failed; going on as before': 'rollback',
   'started again after a crash': 'crash',
   'the native engine failed; its connections are lost, and the portable engine goes on': 'crash',
   'log reopened, certificates reloaded': 'reload',
+  'rule not started': 'trouble',
+  'networks read again': 'reload',
+  'networks not read again; the old ones stay': 'trouble',
   'certificates not reloaded; the old ones stay': 'trouble',
   'serving all the same': 'trouble',
   'accepting paused; clients wait in the queue': 'trouble',
@@ -45,7 +51,7 @@ export const kinds: Readonly<Record<string, string>> = {
 };
 
 /** Fields of a line that say why, the first that there is. */
-const reasons = ['error', 'reason', 'trouble', 'version', 'connections'];
+const reasons = ['error', 'reason', 'why', 'trouble', 'version', 'connections', 'percent', 'closed', 'result'];
 
 const line = v.looseObject({ msg: v.string(), pid: v.number() });
 

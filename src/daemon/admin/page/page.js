@@ -121,20 +121,24 @@
   const sum = (rows, name) => rows.reduce((total, row) => total + row[name], 0);
   const keyOf = ({ src, name }) => JSON.stringify([src, name]);
 
-  const showRules = (rows) => {
-    const active = rows.filter((row) => row.active || row.error !== undefined);
+  const showRules = (rows, { generations }) => {
+    const serving = generations[0]?.pid;
+    const shown = rows.filter((row) => row.pid === serving && (row.active || row.error !== undefined));
     const labels = ['Source', 'Destination', 'Status', 'Connections', 'In', 'Out', 'Bytes/s'];
-    rowsIn(byId('rules'), active.map(keyOf), makeRow(labels)).forEach((node, index) => {
-      const row = active[index];
-      const all = rows.filter((each) => keyOf(each) === keyOf(row));
+    const keys = shown.map((row) => JSON.stringify([row.src, row.name, row.dst, row.active]));
+    rowsIn(byId('rules'), keys, makeRow(labels)).forEach((node, index) => {
+      const row = shown[index];
+      // Where a share goes elsewhere there are two of a rule, and each has its own figures.
+      const isShared = shown.some((each) => each !== row && keyOf(each) === keyOf(row));
+      const all = rows.filter((each) => keyOf(each) === keyOf(row) && (!isShared || each.dst === row.dst));
       const [src, dst, status, connections, bytesIn, bytesOut, chart] = node.children;
       // What the source says of itself need not be said again.
       const isSaid = row.listening.split(/:(?=[0-9]+$)/).every((part) => row.src.includes(part));
       const place = isSaid ? '' : `listens on ${row.listening}`;
       say(src, row.name ?? row.src, [[row.name ? row.src : ''], [place]]);
       say(dst, row.dst);
-      const [word, tone] =
-        row.error !== undefined ? ['failed', 'bad'] : row.held ? ['held', 'warn'] : ['active', 'good'];
+      const active = row.percent === undefined ? 'active' : `active ${row.percent} %`;
+      const [word, tone] = row.error !== undefined ? ['failed', 'bad'] : row.held ? ['held', 'warn'] : [active, 'good'];
       status.firstChild.className = tone;
       say(status, word, [[row.error, 'bad'], ...(row.warnings ?? []).map((warning) => [warning, 'warn'])]);
       const elsewhere = sum(all, 'connections') - row.connections;
@@ -151,7 +155,7 @@
       }
       draw(svg, ofRule.get(keyOf(row)) ?? [], perSecond, 'bytes per second');
     });
-    byId('rules-empty').hidden = active.length > 0;
+    byId('rules-empty').hidden = shown.length > 0;
   };
 
   /** Since when: that of the destination that came in its place, or of the process that did. */
@@ -286,7 +290,7 @@
       count(rows, performance.now());
       showStatus(facts, rows, health.ok);
       showTotals();
-      showRules(rows);
+      showRules(rows, facts);
       showDraining(rows, facts);
       showEvents(happened);
     } catch (error) {
