@@ -3,14 +3,12 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { test } from 'node:test';
 import type { NativeEngine } from '../../../../src/engine/native/engine.ts';
-import { CONNECTIONS_PER_BATCH, receiveBatch, sendBatch } from '../../../../src/engine/transfer.ts';
 import type { Upstream } from '../../../../src/engine/engine.ts';
-import { closeFd } from '../../../../src/sys/descriptor.ts';
-import { openSocketPair } from '../../../../src/sys/socket.ts';
 import { openNative, openNativeTls } from '../../native-engine.ts';
 import { openBackend, readAll, readBytes } from '../../peers.ts';
 import { Rig, to } from '../../rig.ts';
 import { openStream, openStreamServer } from '../../soak-streams.ts';
+import { Passage } from './passage.ts';
 import { connectTls, pemFiles, read, resetTls, sslFrom } from '../../tls-peers.ts';
 
 const options = { timeout: 120_000, skip: process.platform !== 'linux' || 'Deno' in globalThis };
@@ -26,30 +24,7 @@ const SUITES = [
   'ECDHE-ECDSA-CHACHA20-POLY1305',
 ];
 
-/** The way that two processes use, within one. */
-class Passage implements Disposable {
-  readonly #pair = openSocketPair('seqpacket');
-  #batches = 0;
-
-  /** Move every connection of an upstream. Returns how many. */
-  async move(from: [NativeEngine, Upstream], to: [NativeEngine, Upstream]): Promise<number> {
-    for (let moved = 0; ;) {
-      const frozen = await from[0].mover.freeze(from[1], CONNECTIONS_PER_BATCH);
-      if (frozen.length === 0) return moved;
-      sendBatch(this.#pair[0], ++this.#batches, frozen);
-      const received = receiveBatch(this.#pair[1], this.#batches);
-      from[0].mover.release(frozen);
-      to[0].mover.adopt(received, { upstream: to[1], frontend: null, observer: {}, idleMs: null });
-      moved += received.length;
-    }
-  }
-
-  [Symbol.dispose](): void {
-    for (const fd of this.#pair) closeFd(fd);
-  }
-}
-
-type Place = [NativeEngine, Upstream];
+type Place = readonly [NativeEngine, Upstream];
 
 /** Two engines and an upstream of each that is the same. */
 function openPlaces(): { here: Rig; there: Rig; placesFor: (upstream: Upstream) => [Place, Place] } {
