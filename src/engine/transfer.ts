@@ -7,7 +7,7 @@
  * client's and then, unless it is still being dialled, the upstream's.
  */
 import { closeFd } from '../sys/descriptor.ts';
-import { openMemoryFile, readMemoryFile } from '../sys/memory-file.ts';
+import { openMemoryFile, readMemoryFile, sealMemoryFile } from '../sys/memory-file.ts';
 import { MAX_FDS_PER_MESSAGE, receiveMessage, sendMessage } from '../sys/message.ts';
 import { GraceError } from '../error.ts';
 
@@ -82,6 +82,7 @@ export function sendBatch(socket: number, batch: number, connections: readonly M
   const contents = writeBatch(connections);
   const file = openMemoryFile('grace-connections', contents);
   try {
+    sealMemoryFile(file);
     const format = connections.flatMap(legsOf).some(({ tls }) => tls) ? FORMAT_WITH_TLS : FORMAT;
     const head: Head = { format, batch, size: contents.length };
     const fds = connections.flatMap(({ client, server }) => (server === null ? [client.fd] : [client.fd, server.fd]));

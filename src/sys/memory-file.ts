@@ -2,11 +2,18 @@
 import { check, libc, linuxOnly } from './libc.ts';
 
 const MFD_CLOEXEC = 1;
+const MFD_ALLOW_SEALING = 2;
+const F_ADD_SEALS = 1033;
+/** F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW and F_SEAL_WRITE. */
+const ALL_SEALS = 15n;
 
 /** A file in memory that holds these bytes. The descriptor is the caller's. */
 export function openMemoryFile(name: string, contents: Uint8Array): number {
   const { memfd_create, write } = linuxOnly('memfd_create');
-  const fd = check(memfd_create(new TextEncoder().encode(`${name}\0`), MFD_CLOEXEC), 'memfd_create');
+  const fd = check(
+    memfd_create(new TextEncoder().encode(`${name}\0`), MFD_CLOEXEC | MFD_ALLOW_SEALING),
+    'memfd_create',
+  );
   try {
     for (let at = 0; at < contents.length;)
       at += check(write(fd, contents.subarray(at), contents.length - at), 'write');
@@ -15,6 +22,11 @@ export function openMemoryFile(name: string, contents: Uint8Array): number {
     libc().close(fd);
     throw error;
   }
+}
+
+/** Nobody can change a file in memory any more, whoever has it. */
+export function sealMemoryFile(fd: number): void {
+  check(libc().fcntl(fd, F_ADD_SEALS, ALL_SEALS), 'fcntl');
 }
 
 /** The first `size` bytes of a file, wherever its offset is. Throws RangeError when it is shorter. */

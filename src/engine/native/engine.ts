@@ -48,7 +48,11 @@ export type NativeEngineOptions = {
   names?: Names;
   /** What serves everything that is not plain. It is closed with this engine. Default: one with its defaults. */
   portable?: Engine;
-  /** Whether TLS of clients is the threads' matter, where they can speak it. Default false: the portable engine has it. */
+  /**
+   * Whether TLS of clients is the threads' matter, where they can speak it (see plan.ts). Default false: the portable engine
+   * has all of it, until theirs seals tickets with the keys of the ring, tells of its key exchange, and is agreed on
+   * with a successor before connections move.
+   */
   tls?: boolean;
   /** Threads failed: their connections are lost, and the portable engine accepts from now on. */
   onFailure?: ((error: Error) => void) | undefined;

@@ -126,7 +126,8 @@ export class NativeMover implements Mover {
       throw new GraceError('descriptors of these connections are beyond what the threads can count');
     const speaksTls = connections.flatMap(legsOf).some(({ tls }) => tls);
     const keys = speaksTls ? this.#options.keys() : null;
-    if (speaksTls && keys === null) throw new GraceError('connections with TLS cannot be taken over here');
+    if (speaksTls && !connections.flatMap(legsOf).every(({ fd }) => keys?.fits(fd)))
+      throw new GraceError('connections with TLS cannot be taken over here');
     const own = frontend instanceof NativeFrontend ? frontend : null;
     const members = own?.isInOneThread ? alive.slice(0, 1) : alive;
     const all = members.map((thread, index) => ({

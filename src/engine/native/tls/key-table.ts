@@ -74,6 +74,11 @@ export class KeyTable {
     return new KeyTable(new SharedArrayBuffer(rows * ROW_SIZE));
   }
 
+  /** Whether the table has a row for this descriptor: the limit of descriptors may have been raised since. */
+  fits(fd: number): boolean {
+    return (fd + 1) * ROW_SIZE <= this.bytes.length;
+  }
+
   /** Use a row anew, for a suite that `SUITES` has. */
   open(fd: number, { suite, version }: { suite: number; version: number }): void {
     this.#shorts[(fd * ROW_SIZE + SUITE) >> 1] = suite;

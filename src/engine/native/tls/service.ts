@@ -16,7 +16,12 @@ import { openSsl } from './ssl-library.ts';
 import type { Ssl } from './ssl-library.ts';
 
 const EPOLL_CLOEXEC = 0o2000000n;
-const epollTable = { epoll_create1: { args: ['word'], result: 'i32' } } as const;
+const MADV_DONTDUMP = 16n;
+const PAGE = 4096n;
+const systemTable = {
+  epoll_create1: { args: ['word'], result: 'i32' },
+  madvise: { args: ['word', 'word', 'word'], result: 'i32' },
+} as const;
 
 /** Limits of handshakes, for which policy.ts has the defaults. */
 export type HandshakeLimits = { handshakeTimeoutMs?: number | undefined; handshakeLimit?: number | undefined };
@@ -42,7 +47,11 @@ export class HandshakeService {
     this.#ssl = openSsl();
     this.#crypto = openCrypto();
     this.keys = KeyTable.open(Math.min(Number(fdLimit().hard), threads.table.capacity));
-    this.#epollFd = openFunctions(epollTable).functions.epoll_create1(EPOLL_CLOEXEC);
+    const { functions, memory } = openFunctions(systemTable);
+    // Keys are not to be found in a core file. The first page is of descriptors that no leg has.
+    const start = (memory.addressOf(this.keys.bytes) + PAGE - 1n) & -PAGE;
+    functions.madvise(start, BigInt(this.keys.bytes.length) - PAGE, MADV_DONTDUMP);
+    this.#epollFd = functions.epoll_create1(EPOLL_CLOEXEC);
     if (this.#epollFd < 0) throw new GraceError('cannot start the thread of TLS handshakes: no descriptor is left');
     this.#threads = new Threads({
       ...options,

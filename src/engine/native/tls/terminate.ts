@@ -1,5 +1,5 @@
 /** TLS towards clients, in a thread that moves bytes: clients are given to the thread of handshakes, and come back with keys. */
-import { EPOLLIN, EPOLLOUT } from '../kernel.ts';
+import { EMFILE, EPOLLIN, EPOLLOUT } from '../kernel.ts';
 import type { FrontendPlan } from '../messages.ts';
 import type { Thread } from '../thread.ts';
 import { TlsLegs } from './codec.ts';
@@ -51,6 +51,7 @@ export class Terminator {
    */
   give(client: number, { tls }: FrontendPlan, generation: number): number {
     const { kernel } = this.#thread;
+    if (!this.#opened!.keys.fits(client)) return -EMFILE;
     this.#opened!.keys.giveAway(client, { owner: kernel.epollFd, context: tls!.context });
     // A socket can be written at once: the event comes also of a client that never says a word, and whose time counts.
     return kernel.watchFrom(tls!.epollFd, client, EPOLLIN | EPOLLOUT, generation);
