@@ -61,9 +61,10 @@ export function connectionColumns(rows: readonly ConnectionRow[], isRate = false
   ];
 }
 
-/** The cells of a row, for `connectionColumns`. */
-export function connectionCells(row: ConnectionRow): string[] {
-  const { id, client, src, name, dst, age, idle, bytesIn, bytesOut, state, pid } = row;
+/** The cells of a row, for `connectionColumns`; with rates in place of how much there was in all. */
+export function connectionCells(row: ConnectionRow, rates?: { bytesIn: string; bytesOut: string }): string[] {
+  const { id, client, src, name, dst, age, idle, state, pid } = row;
+  const { bytesIn, bytesOut } = rates ?? { bytesIn: formatSize(row.bytesIn), bytesOut: formatSize(row.bytesOut) };
   return [
     visible(id),
     visible(client),
@@ -71,8 +72,8 @@ export function connectionCells(row: ConnectionRow): string[] {
     visible(dst),
     formatShortly(age * 1000),
     formatShortly(idle * 1000),
-    formatSize(bytesIn),
-    formatSize(bytesOut),
+    bytesIn,
+    bytesOut,
     visible(state),
     String(pid),
     visible(describeTls(row)),

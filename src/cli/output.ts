@@ -50,7 +50,7 @@ export async function printTable(
   const width = terminalWidth(context);
   const { text, isCut } = await fitTable(columns, rows, width);
   printLine(context.stdout, text);
-  if (isCut) printNote(context, `cut to the ${width} columns of this terminal; all of it: --json, or through cat`);
+  if (isCut) printNote(context, `cut to ${width} columns; all of it: add | cat`);
 }
 
 /** Columns of the terminal that is printed on; Infinity where there is none, or it does not know. */
@@ -161,6 +161,31 @@ export function formatSize(bytes: number): string {
   }
   const digits = unit > 0 && size < 9.95 ? 1 : 0;
   return `${size.toFixed(digits)} ${units[unit]}`;
+}
+
+/** Pauses between plain lines, in milliseconds: at first often, then seldom. */
+const plainPauses = { soonMs: 1000, soon: 10, lateMs: 10_000 };
+
+/** What a long wait says where no line can be written over: lines on stderr, when there is something new, and not too many. */
+export class PlainLines {
+  readonly #context: Context;
+  #last = '';
+  #count = 0;
+  /** Of a wait that is soon over nothing is said. */
+  #nextAt = performance.now() + plainPauses.soonMs;
+
+  constructor(context: Context) {
+    this.#context = context;
+  }
+
+  /** Say it, unless the same `fact` was said last, or the last line was just now. */
+  show(fact: string, text: string): void {
+    const now = performance.now();
+    if (fact === this.#last || now < this.#nextAt) return;
+    this.#last = fact;
+    this.#nextAt = now + (++this.#count < plainPauses.soon ? plainPauses.soonMs : plainPauses.lateMs);
+    printLine(this.#context.stderr, visible(text));
+  }
 }
 
 /** A line on a terminal that is written over by the next one. Without a terminal it shows nothing. */

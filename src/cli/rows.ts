@@ -1,5 +1,6 @@
 /** The rows of `grace ls` as people read them. */
 import type { DestinationRow } from '../control/shapes.ts';
+import { formatDuration } from './duration.ts';
 import { counted } from './output.ts';
 
 /**
@@ -31,9 +32,14 @@ function mergeRow(a: DestinationRow, b: DestinationRow): DestinationRow {
   };
 }
 
-/** `3 connections on tcp:8080 -> tcp:127.0.0.1:9001, 1 on tcp:8081 -> …` */
-export function describeConnections(rows: readonly DestinationRow[]): string {
+/** `3 of 5 connections, the oldest 5m 2s old: 2 on tcp:8080 -> tcp:127.0.0.1:9001, 1 on tcp:8081 -> …`; `of` and the oldest where they are given. */
+export function describeConnections(
+  rows: readonly DestinationRow[],
+  { of, oldestMs }: { of?: number | undefined; oldestMs?: number | undefined } = {},
+): string {
   const places = mergeRows(rows).map(({ src, dst, connections }) => `${connections} on ${src} -> ${dst}`);
   const total = rows.reduce((sum, row) => sum + row.connections, 0);
-  return `${counted(total, 'connection')}: ${places.join(', ')}`;
+  const count = of === undefined ? counted(total, 'connection') : `${total} of ${counted(of, 'connection')}`;
+  const oldest = oldestMs === undefined ? '' : `, the oldest ${formatDuration(oldestMs)} old`;
+  return `${count}${oldest}: ${places.join(', ')}`;
 }

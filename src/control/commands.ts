@@ -195,6 +195,11 @@ const table = {
       },
       { name: 'connections', help: 'list the open connections, a line each' },
       {
+        name: 'watch',
+        short: 'w',
+        help: 'look again every second, until Ctrl-C, and show bytes and connections a second',
+      },
+      {
         name: 'sort',
         value: 'BY',
         choices: connectionOrders,
@@ -202,10 +207,14 @@ const table = {
       },
       json,
     ],
-    examples: ['grace ls', 'grace ls --json', 'grace ls --connections web --sort idle'],
+    examples: ['grace ls', 'grace ls --json', 'grace ls --watch', 'grace ls --connections web --sort idle'],
     asks: {
-      request: v.object({ src: v.optional(endpointText) }),
-      answer: v.object({ rows: v.array(destinationRow) }),
+      request: v.object({ src: v.optional(endpointText), withAccepted: v.optional(v.boolean()) }),
+      answer: v.object({
+        rows: v.array(destinationRow),
+        /** Clients that this process has accepted so far for each destination; only where it was asked for. */
+        accepted: v.exactOptional(v.array(v.object({ src: v.string(), dst: v.string(), count: v.number() }))),
+      }),
       progress: v.never(),
     },
   },
@@ -250,10 +259,16 @@ const table = {
     options: [{ name: 'timeout', value: 'DURATION', help: 'wait at most so long; exit 124 when it passes' }, json],
     examples: ['grace wait', 'grace w tcp:8080 --timeout 5m'],
     asks: {
-      request: v.object({ src: v.optional(endpointText) }),
+      request: v.object({
+        src: v.optional(endpointText),
+        /** Tell of it so often too, with the age of the oldest connection. */
+        everyMs: v.optional(v.pipe(milliseconds, v.minValue(100))),
+      }),
       answer: v.object({}),
       progress: /** What it still waits for, at the start and whenever that changes. */ v.object({
         waiting: v.array(destinationRow),
+        /** Absent where there are too many to look, and from earlier versions. */
+        oldestMs: v.exactOptional(v.number()),
       }),
     },
   },

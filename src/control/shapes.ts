@@ -103,6 +103,12 @@ export const statusResult = v.object({
   uptimeMs: v.number(),
   engine: v.string(),
   engineReason: v.string(),
+  /** Threads that move bytes, 0 of the portable engine; absent from earlier versions. */
+  threads: v.exactOptional(v.number()),
+  /** Of the serving process, in bytes of memory that it has to itself or shares (RSS); absent from earlier versions. */
+  memoryBytes: v.exactOptional(v.number()),
+  /** How often another process took over since the daemon first came up; absent from earlier versions. */
+  restarts: v.exactOptional(v.number()),
   dir: v.string(),
   /** The log's file, or `-` for standard error; absent from daemons of before. */
   log: v.exactOptional(v.string()),

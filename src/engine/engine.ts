@@ -42,6 +42,8 @@ export type Engine = {
    * lost. Returns how many there were, when they are closed; one that just now moves to another process is closed when it can be.
    */
   closeConnections(upstreams: readonly Upstream[], ids: readonly string[]): Promise<number>;
+  /** How many threads of its own move bytes; absent: none. */
+  readonly threads?: number;
   /** Present where open connections can move to another process. */
   readonly mover?: Mover;
   /** Give back memory that is not needed while nothing happens. */

@@ -41,7 +41,8 @@ function bucketNames(name: string, bounds: readonly number[]): string[] {
   return [...bounds, 'Inf'].map((bound) => `${name} ${bound}`);
 }
 
-function fieldAt(name: string): number {
+/** Where a number is in a row. */
+export function fieldAt(name: string): number {
   return tallyFields.indexOf(name);
 }
 

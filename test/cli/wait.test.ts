@@ -11,20 +11,35 @@ function reply(socket: Socket, message: object): void {
   socket.write(`${JSON.stringify(message)}\n`);
 }
 
-test('wait asks for every rule without SRC and for one with it, and is silent', { timeout: 60_000 }, async () => {
-  await using daemon = await openFakeDaemon(() => [{ progress: { waiting } }, { result: {} }]);
-  for (const argv of [['wait'], ['w', 'tcp:9000']]) {
-    assert.deepEqual(await runWords(['-d', daemon.dir, ...argv]), { exitCode: 0, stdout: '', stderr: '' });
-  }
-  assert.deepEqual(daemon.requests[0], { command: 'wait' });
-  assert.equal((daemon.requests[1] as { src: { typed: string } }).src.typed, 'tcp:9000');
-});
+test(
+  'wait asks for every rule without SRC and for one with it, and is silent where it is soon over',
+  { timeout: 60_000 },
+  async () => {
+    await using daemon = await openFakeDaemon(() => [{ progress: { waiting } }, { result: {} }]);
+    for (const argv of [['wait'], ['w', 'tcp:9000']]) {
+      assert.deepEqual(await runWords(['-d', daemon.dir, ...argv]), { exitCode: 0, stdout: '', stderr: '' });
+    }
+    assert.deepEqual(daemon.requests[0], { command: 'wait', everyMs: 1000 });
+    assert.equal((daemon.requests[1] as { src: { typed: string } }).src.typed, 'tcp:9000');
+  },
+);
 
-test('wait shows on a terminal what it waits for, and erases it', { timeout: 60_000 }, async () => {
-  await using daemon = await openFakeDaemon(() => [{ progress: { waiting } }, { result: {} }]);
-  const { stdout } = await runWords(['-d', daemon.dir, 'wait'], { isTTY: true });
-  assert.equal(stdout, '\r\u001b[Kwaiting for 2 connections: 2 on tcp:1 -> tcp:h:2\r\u001b[K');
-});
+test(
+  'wait shows on a terminal how many of how many it waits for, and the oldest, and erases it',
+  { timeout: 60_000 },
+  async () => {
+    await using daemon = await openFakeDaemon(() => [
+      { progress: { waiting: [destinationRow({ connections: 3 })] } },
+      { progress: { waiting, oldestMs: 3_661_000 } },
+      { result: {} },
+    ]);
+    const { stdout } = await runWords(['-d', daemon.dir, 'wait'], { isTTY: true });
+    assert.equal(
+      stdout,
+      '\r\u001b[Kwaiting for 3 of 3 connections: 3 on tcp:1 -> tcp:h:2\r\u001b[Kwaiting for 2 of 3 connections, the oldest 1h 1m old: 2 on tcp:1 -> tcp:h:2\r\u001b[K',
+    );
+  },
+);
 
 test('wait gives up after its time-out with exit code 124 and says what is left', { timeout: 60_000 }, async () => {
   await using daemon = await openFakeDaemon(() => [{ progress: { waiting } }]);
@@ -66,3 +81,31 @@ test('wait asks the successor when the daemon was replaced meanwhile', { timeout
   assert.deepEqual(await runWords(['-d', daemon.dir, 'wait']), { exitCode: 0, stdout: '', stderr: '' });
   assert.equal(daemon.requests.length, 2);
 });
+
+test(
+  'wait without a terminal says on stderr how many are left, in plain lines, when that has changed',
+  { timeout: 60_000 },
+  async () => {
+    await using daemon = await openFakeDaemon((_, socket) => {
+      const counts = [3, 3, 2, 2, 2, 1];
+      reply(socket, { progress: { waiting } });
+      const timer = setInterval(() => {
+        const connections = counts.shift();
+        if (connections === undefined) clearInterval(timer);
+        reply(
+          socket,
+          connections === undefined ? { result: {} } : { progress: { waiting: [destinationRow({ connections })] } },
+        );
+      }, 1010);
+    });
+    const { stdout, stderr } = await runWords(['-d', daemon.dir, 'wait']);
+    assert.equal(stdout, '');
+    assert.deepEqual(
+      stderr
+        .trimEnd()
+        .split('\n')
+        .map((line) => line.replace(/:.*/, '')),
+      [3, 2, 1].map((left) => `waiting for ${left} of 3 connections`),
+    );
+  },
+);

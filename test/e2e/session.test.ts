@@ -46,7 +46,9 @@ test(
     assert.equal(waiting.outcome().code, null);
 
     await first.end();
-    assert.deepEqual(await waiting.ended, { code: 0, stdout: '', stderr: '' });
+    const { code, stdout, stderr } = await waiting.ended;
+    assert.deepEqual({ code, stdout }, { code: 0, stdout: '' });
+    assert.match(stderr, /^(waiting for 1 of 1 connection, the oldest .* old: 1 on .*\n)*$/);
 
     const { pid } = await grace.status();
     await second.end();

@@ -1,19 +1,28 @@
 import { call } from '../../control/client.ts';
-import type { DestinationRow } from '../../control/shapes.ts';
+import type { DestinationRow, EndpointText } from '../../control/shapes.ts';
 import type { Context, Input } from '../context.ts';
 import { GraceError } from '../../error.ts';
 import { connectionCells, connectionColumns, fetchConnections, readOrder } from '../connections.ts';
+import type { ConnectionOrder } from '../connections.ts';
 import { formatShortly } from '../duration.ts';
-import { formatSize, paint, printJson, printLine, printNote, printTable, visible } from '../output.ts';
+import { counted, formatSize, paint, printJson, printLine, printNote, printTable, visible } from '../output.ts';
 import { readSource } from '../endpoint-text.ts';
 import type { Column } from '../output.ts';
 import { mergeRows } from '../rows.ts';
+import { Rates, watch } from '../watch.ts';
+import type { Look } from '../watch.ts';
 
 const columns: readonly Column[] = [
   { title: 'src', mayCut: true },
   { title: 'dst', mayCut: true },
   { title: 'connections', align: 'right' },
   { title: 'status' },
+];
+const watchColumns: readonly Column[] = [
+  ...columns,
+  { title: 'new/s', align: 'right' },
+  { title: 'in/s', align: 'right' },
+  { title: 'out/s', align: 'right' },
 ];
 /** Narrow ones: with usual endpoints a line has room in 100 columns. */
 const longColumns: readonly Column[] = [
@@ -27,28 +36,30 @@ const longColumns: readonly Column[] = [
   { title: 'age', align: 'right' },
 ];
 
-/** `grace ls [SRC] [--long] [--connections [--sort BY]] [--json]` */
+/** `grace ls [SRC] [--long] [--connections [--sort BY]] [--watch] [--json]` */
 export async function run(context: Context, input: Input): Promise<number> {
-  const { dir, signal, cwd } = context;
   const [typed] = input.args;
-  if (input.has('connections')) return await listConnections(context, input);
-  if (input.value('sort') !== undefined)
+  const src = typed === undefined ? null : readSource(typed, context.cwd);
+  const isOfConnections = input.has('connections');
+  const order = readOrder(input.value('sort'));
+  if (!isOfConnections && input.value('sort') !== undefined)
     throw new GraceError('--sort is for a list of connections', {
       hint: 'add --connections',
       code: 'ERR_GRACE_USAGE',
     });
-  const { rows } = await call(
-    dir,
-    { command: 'ls', ...(typed === undefined ? {} : { src: readSource(typed, cwd) }) },
-    { signal },
-  );
+  if (input.has('watch')) {
+    const look = isOfConnections ? lookAtConnections(context, { src, order }) : lookAtRules(context, src);
+    await watch(context, { look, isJson: input.has('json') });
+    return 0;
+  }
+  if (isOfConnections) return await listConnections(context, { src, order, isJson: input.has('json') });
+  const { rows } = await call(context.dir, { command: 'ls', ...(src && { src }) }, { signal: context.signal });
   if (input.has('json')) {
     printJson(context, rows);
     return 0;
   }
   const isNamed = rows.some(({ name }) => name !== undefined);
-  const named = (titles: readonly Column[]) => (isNamed ? [...titles, { title: 'name' }] : titles);
-  const withName = ({ name }: DestinationRow, texts: string[]) => (isNamed ? [...texts, visible(name ?? '')] : texts);
+  const named = (titles: readonly Column[]) => (isNamed ? [...titles, { title: 'name', mayCut: true }] : titles);
   if (input.has('long'))
     await printTable(
       context,
@@ -59,24 +70,100 @@ export async function run(context: Context, input: Input): Promise<number> {
     await printTable(
       context,
       named(columns),
-      mergeRows(rows).map((row) => withName(row, cells(context, row))),
+      mergeRows(rows).map((row) => [...cells(context, row), visible(row.name ?? '')]),
     );
   if (input.has('long')) for (const line of [...placesOf(rows), ...limitsOf(rows)]) printLine(context.stdout, line);
-  for (const { src, error, warnings = [] } of rows) {
-    if (error !== undefined) printNote(context, `${src} is not served: ${error}`);
-    for (const warning of warnings) printNote(context, `${src}: ${warning}`);
-  }
+  for (const note of notesOn(rows)) printNote(context, note);
   return 0;
 }
 
-async function listConnections(context: Context, input: Input): Promise<number> {
-  const [typed] = input.args;
-  const src = typed === undefined ? null : readSource(typed, context.cwd);
-  const { rows, notes } = await fetchConnections(context, { src, order: readOrder(input.value('sort')) });
-  if (input.has('json')) printJson(context, rows);
-  else await printTable(context, connectionColumns(rows), rows.map(connectionCells));
+function notesOn(rows: readonly DestinationRow[]): string[] {
+  return rows.flatMap(({ src, error, warnings = [] }) => [
+    ...(error === undefined ? [] : [`${src} is not served: ${error}`]),
+    ...warnings.map((warning) => `${src}: ${warning}`),
+  ]);
+}
+
+type OfConnections = { src: EndpointText | null; order: ConnectionOrder };
+
+async function listConnections(
+  context: Context,
+  { isJson, ...which }: OfConnections & { isJson: boolean },
+): Promise<number> {
+  const { rows, notes } = await fetchConnections(context, which);
+  if (isJson) printJson(context, rows);
+  else
+    await printTable(
+      context,
+      connectionColumns(rows),
+      rows.map((row) => connectionCells(row)),
+    );
   for (const note of notes) printNote(context, note);
   return 0;
+}
+
+/** The rules, with what they move and accept a second. */
+function lookAtRules(context: Context, src: EndpointText | null): () => Promise<Look> {
+  const rates = new Rates();
+  return async () => {
+    const request = { command: 'ls', withAccepted: true, ...(src && { src }) } as const;
+    const { rows, accepted = [] } = await call<'ls'>(context.dir, request, { signal: context.signal });
+    const merged = mergeRows(rows);
+    rates.begin();
+    const seen = merged.map((row) => {
+      const { count = 0 } = accepted.find((each) => each.src === row.src && each.dst === row.dst) ?? {};
+      return { row, rate: rates.of(`${row.src} ${row.dst}`, [row.bytesIn, row.bytesOut, count]) };
+    });
+    const total = merged.reduce((sum, { connections }) => sum + connections, 0);
+    return {
+      title: titleOf(counted(total, 'connection')),
+      columns: watchColumns,
+      rows: seen.map(({ row, rate: [bytesIn = null, bytesOut = null, clients = null] }) => [
+        ...cells(context, { ...row, src: row.name ?? row.src }),
+        clients === null ? '' : clients.toFixed(clients < 9.95 ? 1 : 0),
+        perSecond(bytesIn),
+        perSecond(bytesOut),
+      ]),
+      notes: notesOn(rows),
+      json: seen.map(({ row, rate: [bytesInPerSecond, bytesOutPerSecond, connectionsPerSecond] }) => ({
+        ...row,
+        bytesInPerSecond,
+        bytesOutPerSecond,
+        connectionsPerSecond,
+      })),
+    };
+  };
+}
+
+/** The open connections, with what they move a second. */
+function lookAtConnections(context: Context, which: OfConnections): () => Promise<Look> {
+  const rates = new Rates();
+  return async () => {
+    const { rows, notes } = await fetchConnections(context, which);
+    rates.begin();
+    const seen = rows.map((row) => ({ row, rate: rates.of(row.id, [row.bytesIn, row.bytesOut]) }));
+    return {
+      title: titleOf(counted(rows.length, 'connection')),
+      columns: connectionColumns(rows, true),
+      rows: seen.map(({ row, rate: [bytesIn = null, bytesOut = null] }) =>
+        connectionCells(row, { bytesIn: perSecond(bytesIn), bytesOut: perSecond(bytesOut) }),
+      ),
+      notes,
+      json: seen.map(({ row, rate: [bytesInPerSecond, bytesOutPerSecond] }) => ({
+        ...row,
+        bytesInPerSecond,
+        bytesOutPerSecond,
+      })),
+    };
+  };
+}
+
+function titleOf(text: string): string {
+  return `${new Date().toTimeString().slice(0, 8)}  ${text}`;
+}
+
+function perSecond(rate: number | null): string {
+  return rate === null ? '' : formatSize(rate);
 }
 
 function cells(context: Context, row: DestinationRow): string[] {

@@ -4,7 +4,7 @@ import { GraceError } from '../../error.ts';
 import { isNoDaemon } from '../../kinds.ts';
 import type { Context, Input } from '../context.ts';
 import { formatDuration } from '../duration.ts';
-import { counted, formatTable, paint, printJson, printLine, visible } from '../output.ts';
+import { counted, formatSize, formatTable, paint, printJson, printLine, visible } from '../output.ts';
 
 /** `grace status [--health] [--json]` */
 export async function run(context: Context, input: Input): Promise<number> {
@@ -42,6 +42,9 @@ async function describe(context: Context, result: StatusResult): Promise<string>
     uptimeMs,
     engine,
     engineReason,
+    threads,
+    memoryBytes,
+    restarts,
     dir,
     log,
     rules,
@@ -59,6 +62,9 @@ async function describe(context: Context, result: StatusResult): Promise<string>
     ['version', version],
     ['uptime', formatDuration(uptimeMs)],
     ['engine', engineReason === '' ? engine : `${engine} (${engineReason})`],
+    ...(threads === undefined ? [] : [['threads', threads === 0 ? 'none of its own' : String(threads)] as const]),
+    ...(memoryBytes === undefined ? [] : [['memory', formatSize(memoryBytes)] as const]),
+    ...(restarts === undefined ? [] : [['restarts', String(restarts)] as const]),
     ['keeper', keeper ? `pid ${keeper.pid}${keeper.version === version ? '' : ` (${keeper.version})`}` : 'none'],
     ['state dir', visible(dir)],
     ...(log === undefined ? [] : [['log', log === '-' ? 'standard error' : visible(log)] as const]),

@@ -11,13 +11,22 @@ import { checkPath, checkServer } from '../../endpoint/check.ts';
 import { GraceError, errorMessage } from '../../error.ts';
 import { executableFor, mustBeAllowed, withUser } from './access.ts';
 import { mustPass, notesOn } from './destination-check.ts';
-import { closeConnections, closeOwn, listConnections, selectionOf, tellOwn } from './connections.ts';
+import {
+  acceptedBy,
+  closeConnections,
+  closeOwn,
+  listConnections,
+  oldestOf,
+  selectionOf,
+  tellOwn,
+} from './connections.ts';
 import { drain } from './drain.ts';
 import { problemOfExecutable } from '../executable.ts';
 import { metricsText, piecesOf } from '../metrics/text.ts';
 import { replaceDaemon } from '../handover/restart.ts';
 import { allRows, drainingRows, fullReportOf, ownRows, reportOf } from './rows.ts';
 import type { Service } from '../service.ts';
+import { TimeLimit } from '../../waiting.ts';
 import { readRule, readSource, readTarget, textOf } from '../rules/specs.ts';
 import { logTrial, mustPassTrial } from '../rules/trial.ts';
 
@@ -126,7 +135,7 @@ function stoppingError(): GraceError {
 async function ls(service: Service, request: Request<'ls'>): Promise<Result<'ls'>> {
   await service.generations.refresh();
   service.counters.write(); // what somebody has seen does not go back at a crash
-  return { rows: rowsOf(service, request) };
+  return { rows: rowsOf(service, request), ...(request.withAccepted && { accepted: acceptedBy(service) }) };
 }
 
 async function restart(
@@ -238,6 +247,7 @@ async function wait(
   request: Request<'wait'>,
   { signal, progress }: RequestContext<'wait'>,
 ): Promise<Result<'wait'>> {
+  const { everyMs } = request;
   if (request.src && !isRuleName(request.src.absolute)) readSource(request.src);
   await service.generations.refresh();
   const srcKey = request.src ? keyOfAny(service, request.src) : null;
@@ -245,8 +255,22 @@ async function wait(
     mustServe(service);
     const waiting = drainingRows(service, srcKey);
     if (waiting.length === 0) return {};
-    progress({ waiting });
-    await service.changes.next(signal);
+    if (everyMs === undefined) progress({ waiting });
+    else progress({ waiting, ...(await oldestOf(service, srcKey)) });
+    await nextChange(service, { signal, everyMs });
+  }
+}
+
+/** Resolves at the next change, or after so long. */
+async function nextChange(
+  { changes }: Service,
+  { signal, everyMs }: { signal: AbortSignal; everyMs: number | undefined },
+): Promise<void> {
+  using limit = everyMs === undefined ? null : new TimeLimit(everyMs);
+  try {
+    await changes.next(limit === null ? signal : AbortSignal.any([signal, limit.signal]));
+  } catch (error) {
+    if (signal.aborted || limit?.signal.aborted !== true) throw error;
   }
 }
 
@@ -402,6 +426,9 @@ async function status(service: Service): Promise<Result<'status'>> {
     uptimeMs: service.uptimeMs(),
     engine: service.engine.name,
     engineReason: service.engineReason,
+    threads: service.engine.threads ?? 0,
+    memoryBytes: process.memoryUsage.rss(),
+    restarts: service.generation - 1,
     dir: paths.dir,
     log: logOutput.kind === 'file' ? logOutput.path : standardError,
     ...accessLogOf(service),

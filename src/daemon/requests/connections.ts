@@ -5,8 +5,10 @@ import type { Request, Result } from '../../control/messages.ts';
 import type { RequestContext } from '../../control/server.ts';
 import type { ConnectionRow, Selection } from '../../control/shapes.ts';
 import type { OpenConnection } from '../../engine/engine.ts';
+import { fieldAt } from '../../engine/tally.ts';
 import type { DestinationView } from '../../forward/table.ts';
 import type { Service } from '../service.ts';
+import { drainingRows } from './rows.ts';
 
 /** Connections that are told at once; other requests come in between. */
 const ROWS_PER_MESSAGE = 500;
@@ -130,4 +132,38 @@ export function selectionOf(
     ...(idleMs === undefined ? {} : { idleMs }),
     ...(ids === undefined ? {} : { ids }),
   };
+}
+
+/** More than these are not looked through for the oldest. */
+const MAX_LOOKED_THROUGH = 5000;
+
+/** The age of the oldest connection to an earlier destination, in every generation; nothing where there are too many. */
+export async function oldestOf(service: Service, srcKey: string | null): Promise<{ oldestMs?: number }> {
+  const waiting = drainingRows(service, srcKey);
+  const total = waiting.reduce((sum, { connections }) => sum + connections, 0);
+  if (total === 0 || total > MAX_LOOKED_THROUGH) return {};
+  const upstreams = service.forwarder
+    .views()
+    .filter(({ src, isCurrent }) => !isCurrent && (srcKey === null || src.key === srcKey))
+    .map(({ destination }) => destination.upstream);
+  const own = await service.engine.connections(upstreams);
+  const ages = own.map(({ startedMs }) => Date.now() - startedMs);
+  const older = new Set(waiting.filter(({ pid }) => pid !== process.pid).map(({ src, dst }) => `${src} ${dst}`));
+  if (older.size > 0)
+    await service.generations.ask(
+      { command: 'generation-connections', selection: srcKey === null ? {} : { srcKey } },
+      ({ connections }) => {
+        for (const { src, dst, age } of connections) if (older.has(`${src} ${dst}`)) ages.push(age * 1000);
+      },
+    );
+  return ages.length === 0 ? {} : { oldestMs: Math.max(0, ...ages) };
+}
+
+/** Clients that this process has accepted so far, by destination. */
+export function acceptedBy({ forwarder }: Pick<Service, 'forwarder'>): { src: string; dst: string; count: number }[] {
+  return forwarder.views().map(({ src, destination }) => ({
+    src: src.typed,
+    dst: destination.spec.typed,
+    count: destination.upstream.tally()[fieldAt('accepted')] ?? 0,
+  }));
 }
