@@ -101,14 +101,9 @@ export function listenToSignals(
     reopen();
     let failures = 0;
     for (const rule of forwarder.rules) {
-      try {
-        rule.reload();
-      } catch (error) {
-        failures++;
-        log.error({ src: rule.src.typed, error: errorMessage(error) }, 'certificates not reloaded; the old ones stay');
-      }
+      if (!certificates.reload(rule)) failures++;
+      if (!reloadNetworks(rule, service)) failures++;
     }
-    for (const rule of forwarder.rules) if (!reloadNetworks(rule, service)) failures++;
     service.admin?.reload();
     certificates.lookAtAll();
     log.info(failures === 0 ? 'log reopened, certificates reloaded' : 'log reopened');

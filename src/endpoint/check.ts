@@ -5,6 +5,7 @@ import { UNIX_PATH_MAX } from '../sys/sockaddr.ts';
 import { readServerDirectory } from './directory.ts';
 import { EndpointError, quoted } from './error.ts';
 import { readClientCA, readClientIdentity, readClientTrust, readServerIdentity, trustOf } from './files.ts';
+import type { FileOptions } from './files.ts';
 import { checkAnnounced, checkDescriptor, type ReadonlyEnvironment } from './inherited.ts';
 import type { BindableServer, ClientEndpoint, ServerEndpoint } from './model.ts';
 import { readNetworks } from './networks.ts';
@@ -23,6 +24,8 @@ export type CheckServerOptions = {
   isServing?: boolean;
   /** Hears of what works and could be better. */
   advise?: ((advice: string) => void) | undefined;
+  /** Hears why the certificate should not replace one that is in use. */
+  object?: FileOptions['object'];
 };
 
 /**
@@ -31,10 +34,10 @@ export type CheckServerOptions = {
  */
 export function checkServer(
   endpoint: ServerEndpoint,
-  { text = printServer(endpoint), env = process.env, isServing = true, advise }: CheckServerOptions = {},
+  { text = printServer(endpoint), env = process.env, isServing = true, advise, object }: CheckServerOptions = {},
 ): string[] {
   const warnings: string[] = [];
-  const options = { text, warn: (warning: string) => void warnings.push(warning), advise };
+  const options = { text, warn: (warning: string) => void warnings.push(warning), advise, object };
   if (endpoint.type !== 'haproxy' && endpoint.type !== 'stdio') checkNetworks(endpoint, text);
   switch (endpoint.type) {
     case 'ssl':
@@ -58,7 +61,7 @@ export function checkServer(
       checkDescriptor(endpoint, { text });
       break;
     case 'haproxy':
-      return checkServer(endpoint.endpoint, { text, env, isServing, advise });
+      return checkServer(endpoint.endpoint, { text, env, isServing, advise, object });
     case 'tcp':
     case 'tcp6':
     case 'stdio':

@@ -12,7 +12,7 @@ import { type Certificate, distinct, pemBlocks, privateKeyBlock, publicKeyId, re
 import { checkDhParameters, checkIdentity } from './openssl.ts';
 import { openKey } from './passphrase.ts';
 import { printClient, printServer } from './print.ts';
-import { costAdvice, keyWarning, validityWarning } from './validity.ts';
+import { costAdvice, keyWarning, replacementProblem, validityWarning } from './validity.ts';
 
 /** What an error names, and who hears of what was passed over. */
 export type FileOptions = {
@@ -22,6 +22,8 @@ export type FileOptions = {
   warn?: ((warning: string) => void) | undefined;
   /** Hears of what works and could be better, for a person who asks what an endpoint means. */
   advise?: ((advice: string) => void) | undefined;
+  /** Hears why what is presented should not replace what is in use. */
+  object?: ((problem: string) => void) | undefined;
 };
 
 /** Key and certificates of one identity: the leaf first, then its chain. */
@@ -41,13 +43,13 @@ export type ServerIdentity = Identity & {
  */
 export function readServerIdentity(
   endpoint: SslServer,
-  { text = printServer(endpoint), warn, advise }: FileOptions = {},
+  { text = printServer(endpoint), warn, advise, object }: FileOptions = {},
 ): ServerIdentity {
   const { privateKey, certKey, extraCertChain, dhParameters, passphrase } = endpoint;
   const chain = extraCertChain === null ? [] : readChain({ parameter: 'extraCertChain', path: extraCertChain, text });
   const keyFile = { parameter: 'privateKey', path: privateKey, text };
   const certFile = certKey === privateKey ? keyFile : { parameter: 'certKey', path: certKey, text };
-  const identity: ServerIdentity = readIdentity({ keyFile, certFile, passphrase, chain, warn, advise });
+  const identity: ServerIdentity = readIdentity({ keyFile, certFile, passphrase, chain, warn, advise, object });
   if (dhParameters !== null)
     identity.dhparam = readDhParameters({ parameter: 'dhParameters', path: dhParameters, text });
   const ca = readClientCA(endpoint, { text });
@@ -144,17 +146,18 @@ type IdentityFiles = {
   chain: readonly Certificate[];
   warn: FileOptions['warn'];
   advise: FileOptions['advise'];
+  object?: FileOptions['object'];
 };
 
-function readIdentity({ keyFile, certFile, passphrase, chain, warn, advise }: IdentityFiles): Identity {
+function readIdentity({ keyFile, certFile, passphrase, chain, warn, advise, object }: IdentityFiles): Identity {
   const keyText = readText(keyFile);
   const isOneFile = resolve(keyFile.path) === resolve(certFile.path);
   const certText = isOneFile ? '' : readText(certFile);
   const text = `${certText}\n${keyText}`;
   // A leftover in the other file is no match for the key that was named.
-  const found = privateKeyBlock(keyText) ?? privateKeyBlock(certText);
-  if (found === undefined) throw fileError(keyFile, 'bad PEM: no private key in it');
-  const key = found.isEncrypted ? openKey(keyFile, found.text, passphrase) : found.text;
+  const block = privateKeyBlock(keyText) ?? privateKeyBlock(certText);
+  if (block === undefined) throw fileError(keyFile, 'bad PEM: no private key in it');
+  const key = block.isEncrypted ? openKey(keyFile, block.text, passphrase) : block.text;
   const certificates = readCertificates(certFile, text);
   const [leaf] = certificates;
   if (leaf === undefined) throw fileError(certFile, 'bad PEM: no certificate in it');
@@ -171,6 +174,9 @@ function readIdentity({ keyFile, certFile, passphrase, chain, warn, advise }: Id
   for (const warning of [...sent.map((each) => validityWarning(each)), keyWarning(leaf)]) {
     if (warning !== null) warn?.(`${certFile.parameter} ${quoted(resolve(certFile.path))}: ${warning}`);
   }
+  const unfit = replacementProblem(sent);
+  const where = `${certFile.parameter} ${quoted(resolve(certFile.path))}`;
+  if (unfit !== null) object?.(`${where}: ${unfit}`);
   const advice = costAdvice(leaf);
   if (advice !== null) advise?.(`${certFile.parameter} ${quoted(resolve(certFile.path))}: ${advice}`);
   return identity;

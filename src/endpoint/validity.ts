@@ -5,10 +5,6 @@ import type { Certificate } from './pem.ts';
 /** Both in milliseconds of the clock. */
 export type Validity = { fromMs: number; untilMs: number };
 
-const dayMs = 86_400_000;
-/** How long before its end a certificate is worth a word; a third of its time if that is less. */
-const soonMs = 14 * dayMs;
-
 /** The time in which a certificate is valid, in milliseconds since 1970. */
 export function validityOf({ validFrom, validTo }: X509Certificate): Validity {
   return { fromMs: Date.parse(validFrom), untilMs: Date.parse(validTo) };
@@ -26,14 +22,14 @@ export function byValidity(nowMs: number): (a: Validity, b: Validity) => number 
     (isValidAt(a, nowMs) ? b.fromMs - a.fromMs : b.untilMs - a.untilMs);
 }
 
-/** What is to be said of a certificate, of whose file comes first; null when all is well. */
+/** What is to be said of a certificate, of whose file comes first; null when all is well: a third of its time is left. */
 export function validityWarning({ x509 }: Certificate, nowMs: number = Date.now()): string | null {
   const { fromMs, untilMs } = validityOf(x509);
   const name = /^CN=(.*)$/m.exec(x509.subject)?.[1] ?? x509.subjectAltName ?? x509.serialNumber;
   const day = (ms: number) => new Date(ms).toISOString().slice(0, 10);
   if (nowMs > untilMs) return `the certificate of ${name} expired on ${day(untilMs)}`;
   if (nowMs < fromMs) return `the certificate of ${name} is not yet valid, only from ${day(fromMs)} on`;
-  if (untilMs - nowMs > Math.min(soonMs, (untilMs - fromMs) / 3)) return null;
+  if (untilMs - nowMs > (untilMs - fromMs) / 3) return null;
   return `the certificate of ${name} expires on ${day(untilMs)}`;
 }
 
@@ -60,4 +56,20 @@ export function keyWarning({ x509 }: Certificate): string | null {
   if (type === 'dsa')
     return 'its key is for DSA, which clients do not offer: nobody will connect; take an EC key on prime256v1';
   return null;
+}
+
+/**
+ * Why a certificate should not take the place of one that is in use: it is not valid now, or none of those that are sent
+ * with it has issued it. Null when it should.
+ */
+export function replacementProblem(
+  [leaf, ...chain]: readonly Certificate[],
+  nowMs: number = Date.now(),
+): string | null {
+  if (leaf === undefined) return null;
+  if (!isValidAt(validityOf(leaf.x509), nowMs)) return validityWarning(leaf, nowMs);
+  const isBroken = chain.length > 0 && !chain.some(({ x509 }) => leaf.x509.checkIssued(x509));
+  return isBroken && !leaf.x509.checkIssued(leaf.x509)
+    ? 'its chain has a gap: the certificate that issued the first one is not in it'
+    : null;
 }

@@ -110,7 +110,7 @@ test(
     );
     // Once for each change, not at each look.
     process.kill(pid, 'SIGHUP');
-    await until('it was reloaded again', () => grace.log().match(/certificates reloaded/g)?.length === 2);
+    await until('it was tried again', () => grace.log().match(/log reopened/g)?.length === 2);
     assert.equal(grace.log().match(/ expired on /g)?.length, 1);
     // The successor looks for itself.
     await grace.ok('restart');

@@ -167,7 +167,8 @@ function perSecond(rate: number | null): string {
 }
 
 function cells(context: Context, row: DestinationRow): string[] {
-  return [visible(row.src), visible(row.dst), String(row.connections), status(context, row)];
+  const state = status(context, row);
+  return [visible(row.src), visible(row.dst), String(row.connections), row.insecure ? `${state}, insecure` : state];
 }
 
 function status(context: Context, { active, percent, error }: DestinationRow): string {
@@ -187,12 +188,13 @@ function longCells(context: Context, row: DestinationRow): string[] {
   ];
 }
 
-/** What a name stands for, and where rules listen whose SRC does not say it: a port that the system chose, a name, every address. */
+/** What a name stands for, until when a certificate is valid, and where rules listen whose SRC does not say it: a port that the system chose, a name, every address. */
 function placesOf(rows: readonly DestinationRow[]): string[] {
   const lines = new Set(
-    rows.flatMap(({ src, name, listening }) => {
+    rows.flatMap(({ src, name, listening, certificateEnds }) => {
       const place = listening === '' || src.endsWith(listening) ? [] : [`listens on ${visible(listening)}`];
-      const said = name === undefined ? place : [`is ${visible(src)}`, ...place];
+      const end = certificateEnds === undefined ? [] : [`has a certificate until ${certificateEnds.slice(0, 10)}`];
+      const said = [...(name === undefined ? [] : [`is ${visible(src)}`]), ...place, ...end];
       return said.length === 0 ? [] : [`${visible(name ?? src)} ${said.join(' and ')}`];
     }),
   );

@@ -233,7 +233,7 @@ async function switchRule(
   mustServe(service);
   const changed = await forwarder.switch(src, dst, { trialMs, percent });
   if (changed) service.log.info({ src: src.typed, dst: dst.typed, percent, trialMs }, 'rule switched');
-  const notes = changed ? [...service.certificates.look({ src, dst })] : [];
+  const notes = changed ? [...service.certificates.lookAgain({ src, dst })] : [];
   const trial = trialMs === undefined ? null : forwarder.trialOf(src);
   if (trial !== null) {
     logTrial(service, src);

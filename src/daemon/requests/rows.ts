@@ -1,6 +1,7 @@
 import type { DestinationRow, GenerationReport, KeyedRow } from '../../control/shapes.ts';
 import { specsOf } from '../../forward/routing.ts';
 import type { Admission } from '../../engine/admission/admission.ts';
+import type { ClientEndpoint } from '../../endpoint/model.ts';
 import type { SourceSpec } from '../../forward/rule.ts';
 import type { DestinationView } from '../../forward/table.ts';
 import { formatAddress } from '../../net/listener.ts';
@@ -16,13 +17,15 @@ export function ownRows({
   const admissions = new Map(forwarder.rules.map(({ src, admission }) => [src, admission]));
   const served = forwarder.views().map((view) => {
     const admission = view.isCurrent ? (admissions.get(view.src) ?? null) : null;
-    const warnings = view.isCurrent ? [...certificates.of({ src: view.src, dst: view.destination.spec })] : [];
+    const spec = { src: view.src, dst: view.destination.spec };
+    const warnings = view.isCurrent ? [...certificates.of(spec)] : [];
     if (admission !== null && admission.problem !== null)
       warnings.push(`the networks of before hold: ${admission.problem}`);
     return keyedRow(view, {
       lost: view.isCurrent && view.listener ? listeners.whyLost(view.listener) : null,
       warnings,
       admission,
+      certificateEnds: view.isCurrent ? certificates.endOf(spec) : null,
     });
   });
   const broken = forwarder.broken.map(({ spec, error, since }): KeyedRow => ({
@@ -45,11 +48,16 @@ export function ownRows({
   return [...served, ...broken];
 }
 
-type RowOptions = { lost?: string | null; warnings?: readonly string[]; admission?: Admission | null };
+type RowOptions = {
+  lost?: string | null;
+  warnings?: readonly string[];
+  admission?: Admission | null;
+  certificateEnds?: string | null;
+};
 
 function keyedRow(
   { src, destination, isCurrent, percent, listener }: DestinationView,
-  { lost = null, warnings = [], admission = null }: RowOptions = {},
+  { lost = null, warnings = [], admission = null, certificateEnds = null }: RowOptions = {},
 ): KeyedRow {
   const { connections, bytesIn, bytesOut } = destination.stats();
   const row: DestinationRow = {
@@ -68,8 +76,18 @@ function keyedRow(
     ...(warnings.length === 0 ? {} : { warnings: [...warnings] }),
     ...(isCurrent && { limits: limitsInForce(src.endpoint, destination.spec) }),
     ...(admission && { refused: { ...admission.refused } }),
+    ...(certificateEnds === null ? {} : { certificateEnds }),
+    ...(isInsecure(destination.spec.endpoint) ? { insecure: true as const } : {}),
   };
   return { srcKey: src.key, dstKey: destination.spec.key, row };
+}
+
+function isInsecure(endpoint: ClientEndpoint): boolean {
+  if (endpoint.type !== 'ssl' && endpoint.type !== 'tls') return false;
+  return (
+    endpoint.insecure === true ||
+    (endpoint.type === 'tls' && endpoint.endpoint !== null && isInsecure(endpoint.endpoint))
+  );
 }
 
 function nameOf({ name }: SourceSpec): { name?: string } {

@@ -42,7 +42,7 @@ function serviceWith(reports: GenerationReport[], more: object = {}): Service {
   const parts = {
     forwarder: { views: () => views, rules, broken, specs: [{ src: current.src, dst: current.destination.spec }] },
     listeners: { whyLost: () => null },
-    certificates: { of: () => [] },
+    certificates: { of: () => [], endOf: () => null },
     generations: { reports },
     version: '1.2.3',
     processStartedAt: since,
@@ -96,7 +96,10 @@ test('a rule has a row for its destination and each earlier one, and one that ca
 
 test('what is to be said of a rule is said of its current destination alone', () => {
   const rows = ownRows(
-    serviceWith([], { listeners: { whyLost: () => 'the file is gone' }, certificates: { of: () => ['it expires'] } }),
+    serviceWith([], {
+      listeners: { whyLost: () => 'the file is gone' },
+      certificates: { of: () => ['it expires'], endOf: () => null },
+    }),
   );
   assert.deepEqual(
     rows.map(({ row }) => [row.error, row.warnings]),

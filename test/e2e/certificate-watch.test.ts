@@ -1,0 +1,188 @@
+/** New certificates are taken by themselves, good ones alone, and nobody notices but by the certificate. */
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { copyFileSync, mkdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { test } from 'node:test';
+import { connect } from 'node:tls';
+import type { TLSSocket } from 'node:tls';
+import { makeCertificate, makePemFiles } from '../endpoint/pem.ts';
+import { until } from '../until.ts';
+import { startBackend } from './backend.ts';
+import { makeGrace } from './grace.ts';
+
+const timeout = 120_000;
+
+type Pair = { key: string; cert: string };
+
+/** Certificates for www.example.com that the intermediate has signed, each with a key of its own, and in one file with it. */
+function issuer(dir: string, intermediate: string) {
+  let made = 0;
+  return (options: { days?: number; chain?: string[] } = {}): Pair => {
+    const name = `made-${++made}`;
+    const extensions = ['basicConstraints=critical,CA:FALSE', 'subjectAltName=DNS:www.example.com'];
+    const { days = 30, chain = [intermediate] } = options;
+    makeCertificate(dir, { name, subject: name, extensions, issuer: 'middle' });
+    if (days < 0) expire(dir, name);
+    const cert = join(dir, `${name}.chain`);
+    writeFileSync(cert, [join(dir, `${name}.crt`), ...chain].map((each) => readFileSync(each, 'utf8')).join(''));
+    return { key: join(dir, `${name}.key`), cert };
+  };
+}
+
+/** Put a certificate that was over yesterday in the place of another. */
+function expire(dir: string, name: string): void {
+  const file = (end: string) => join(dir, end);
+  const [key, csr, cert] = [`${name}.key`, `${name}.csr`, `${name}.crt`].map(file) as [string, string, string];
+  execFileSync('openssl', ['req', '-new', '-key', key, '-subj', `/CN=${name}`, '-out', csr]);
+  const signer = ['-CA', file('middle.crt'), '-CAkey', file('middle.key'), '-CAcreateserial'];
+  execFileSync('openssl', ['x509', '-req', '-in', csr, ...signer, '-days', '-1', '-out', cert], { stdio: 'ignore' });
+}
+
+const nameOf = ({ cert }: Pair) => basename(cert, '.chain');
+
+function open(port: number): Promise<TLSSocket> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ host: '127.0.0.1', port, servername: 'www.example.com', rejectUnauthorized: false });
+    socket.once('secureConnect', () => resolve(socket)).once('error', reject);
+  });
+}
+
+/** Common name of the certificate that a new client gets. */
+async function presented(port: number): Promise<string> {
+  const socket = await open(port);
+  const { subject } = socket.getPeerCertificate();
+  socket.destroy();
+  return String(subject.CN);
+}
+
+/** Put a link, or a file, in the place of another one in one step. */
+function replaceLink(target: string, path: string): void {
+  symlinkSync(target, `${path}.new`);
+  renameSync(`${path}.new`, path);
+}
+
+test('files that change are read again by themselves, links of certbot and Kubernetes too', { timeout }, async (t) => {
+  const grace = makeGrace(t);
+  const pem = makePemFiles();
+  t.after(() => pem.remove());
+  const issue = issuer(pem.dir, pem.intermediate);
+  const backend = await startBackend(t, 'A');
+  const [first, second] = [issue(), issue()];
+
+  const live = join(pem.dir, 'live');
+  mkdirSync(live);
+  const certbot = { key: join(live, 'privkey.pem'), cert: join(live, 'fullchain.pem') };
+  const volume = join(pem.dir, 'volume');
+  mkdirSync(volume);
+  const mount = (pair: Pair) => {
+    const dir = join(volume, `..${nameOf(pair)}`);
+    mkdirSync(dir);
+    copyFileSync(pair.key, join(dir, 'tls.key'));
+    copyFileSync(pair.cert, join(dir, 'tls.crt'));
+    replaceLink(basename(dir), join(volume, '..data'));
+  };
+  const link = (pair: Pair) => {
+    replaceLink(pair.key, certbot.key);
+    replaceLink(pair.cert, certbot.cert);
+  };
+  link(first);
+  mount(first);
+  for (const end of ['key', 'crt']) symlinkSync(join('..data', `tls.${end}`), join(volume, `tls.${end}`));
+  const rules = [
+    { src: `ssl:0:privateKey=${certbot.key}:certKey=${certbot.cert}:interface=127.0.0.1`, change: link },
+    {
+      src: `ssl:0:privateKey=${join(volume, 'tls.key')}:certKey=${join(volume, 'tls.crt')}:interface=127.0.0.1`,
+      change: mount,
+    },
+  ];
+  for (const { src } of rules) await grace.ok('start', src, backend.endpoint);
+  for (const { src, change } of rules) {
+    const port = await grace.port(src);
+    assert.equal(await presented(port), nameOf(first));
+    const open_ = await open(port);
+    change(second);
+    const began = performance.now();
+    await until('the new one is presented', async () => (await presented(port)) === nameOf(second));
+    t.diagnostic(`${Math.round(performance.now() - began)} ms`);
+    // The connection that was open goes on.
+    const answer = new Promise((resolve) => open_.once('data', resolve));
+    open_.write('still here\n');
+    await answer;
+    open_.destroy();
+  }
+  assert.match(await grace.ok('ls', '--long'), /ssl:0:.* has a certificate until \d{4}-\d\d-\d\d$/m);
+});
+
+test('a bad pair is not taken, is told of, and does not stay in the way of a good one', { timeout }, async (t) => {
+  const grace = makeGrace(t);
+  const pem = makePemFiles();
+  t.after(() => pem.remove());
+  const issue = issuer(pem.dir, pem.intermediate);
+  const backend = await startBackend(t, 'A');
+  const [key, cert] = [join(pem.dir, 'used.key'), join(pem.dir, 'used.crt')];
+  const use = (pair: Pair) => {
+    copyFileSync(pair.key, key);
+    copyFileSync(pair.cert, cert);
+  };
+  const first = issue();
+  use(first);
+  const src = `ssl:0:privateKey=${key}:certKey=${cert}:interface=127.0.0.1`;
+  await grace.ok('start', src, backend.endpoint);
+  const port = await grace.port(src);
+  const warnings = async () => ((await grace.ls())[0]?.warnings ?? []).join('\n');
+  const bad: [Pair, RegExp][] = [
+    [
+      { key: issue().key, cert: issue().cert },
+      /the old ones stay in use: .*used\.key": key does not match certificate/,
+    ],
+    [issue({ days: -1 }), /the old ones stay in use: .*used\.crt": the certificate of made-\d+ expired on/],
+    [issue({ chain: [pem.root] }), /the old ones stay in use: .*its chain has a gap/],
+    [{ key: pem.junk, cert: pem.junk }, /the old ones stay in use: .*no private key in it/],
+  ];
+  for (const [pair, reason] of bad) {
+    use(pair);
+    await until(`it is told of ${reason.source}`, async () => reason.test(await warnings()));
+    assert.equal(await presented(port), nameOf(first));
+  }
+  assert.match(await grace.ok('status'), /^warning +ssl:0:.*the old ones stay in use/m);
+  assert.match(grace.log(), /certificates not reloaded; the old ones stay.*its chain has a gap|its chain has a gap/);
+  const good = issue();
+  use(good);
+  await until('the good one is presented', async () => (await presented(port)) === nameOf(good));
+  assert.equal(await warnings(), '');
+});
+
+test('no handshake fails while certificates are read again and again', { timeout }, async (t) => {
+  const grace = makeGrace(t);
+  const pem = makePemFiles();
+  t.after(() => pem.remove());
+  const issue = issuer(pem.dir, pem.intermediate);
+  const backend = await startBackend(t, 'A');
+  const pairs = [issue(), issue()];
+  const both = join(pem.dir, 'both.pem');
+  const use = ({ key, cert }: Pair) => {
+    writeFileSync(`${both}.new`, readFileSync(key, 'utf8') + readFileSync(cert, 'utf8'));
+    renameSync(`${both}.new`, both);
+  };
+  use(pairs[0]!);
+  const src = `ssl:0:privateKey=${both}:interface=127.0.0.1`;
+  await grace.ok('start', src, backend.endpoint);
+  const port = await grace.port(src);
+  const { pid } = await grace.status();
+  const rounds = Number(process.env['GRACE_TEST_RELOADS'] ?? 5);
+  const perRound = 40;
+  const seen = new Set<string>();
+  for (let round = 1; round <= rounds; round++) {
+    use(pairs[round % 2]!);
+    process.kill(pid, 'SIGHUP');
+    for (let done = 0; done < perRound; done += 10)
+      for (const name of await Promise.all(Array.from({ length: 10 }, () => presented(port)))) seen.add(name);
+  }
+  await until(
+    'every reload is told of',
+    () => grace.log().match(/log reopened, certificates reloaded/g)?.length === rounds,
+  );
+  assert.equal(seen.size, 2);
+  t.diagnostic(`${rounds * perRound} handshakes during ${rounds} reloads`);
+});
