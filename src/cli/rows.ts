@@ -22,9 +22,11 @@ export function mergeRows(rows: readonly DestinationRow[]): DestinationRow[] {
 
 function mergeRow(a: DestinationRow, b: DestinationRow): DestinationRow {
   const percent = a.percent ?? b.percent;
+  const drainUntil = a.drainUntil ?? b.drainUntil;
   return {
     ...(b.active ? b : a),
     ...(percent !== undefined && { percent }),
+    ...(drainUntil !== undefined && { drainUntil }),
     connections: a.connections + b.connections,
     bytesIn: a.bytesIn + b.bytesIn,
     bytesOut: a.bytesOut + b.bytesOut,

@@ -135,6 +135,7 @@ const table = {
       'Connections that are open stay where they are. DST must accept a connection first; if it does not, nothing changes and the exit code is 5.',
       'An accepted connection is not yet a healthy application: with --check-http it must also answer, by HTTP/1.1 over a connection like those to come, within 10s or what --timeout says (with --wait 10s at most).',
       'With --rollback-if-fails the switch is for good only after that time. When a new connection is refused, times out, or ends without a byte for a client that had sent some, new connections go where they went before; the command says why. Open connections are not touched by either.',
+      'With --drain 10m the connections that earlier destinations still have are closed over that time, those that have been idle longest first, so that clients do not all come back at once. The command returns at once, or with --wait when all are gone.',
       'With --percent 10 a tenth of the addresses of clients go to DST, and always the same; over a Unix socket a tenth of the connections. Later --percent 50 is half of them, --percent 100 or a plain switch all, --percent 0 none.',
     ],
     args: [src, dst],
@@ -150,6 +151,11 @@ const table = {
         name: 'percent',
         value: 'N',
         help: 'send this share of new connections to DST, the rest to the destination so far; 0 undoes it, 100 completes it',
+      },
+      {
+        name: 'drain',
+        value: 'DURATION',
+        help: 'then close what is left on earlier destinations of SRC, evenly over so long, idle ones first',
       },
       { name: 'wait', help: 'then wait until the earlier destinations of SRC have no connection left' },
       {
@@ -173,10 +179,17 @@ const table = {
         check,
         /** Answer after so long, or when new connections to the destination have failed and the switch was undone. */
         rollbackMs: v.optional(milliseconds),
+        /** Then close what is left on earlier destinations, evenly over so long. */
+        drainMs: v.optional(milliseconds),
         /** How much of the new connections; all when it is not said. */
         percent: v.optional(v.pipe(v.number(), v.minValue(0), v.maxValue(100))),
       }),
-      answer: v.object({ changed: v.boolean(), notes: v.array(v.string()) }),
+      answer: v.object({
+        changed: v.boolean(),
+        notes: v.array(v.string()),
+        /** With `drainMs`: how many connections that concerns. */
+        draining: v.exactOptional(v.number()),
+      }),
       progress: v.never(),
     },
   },

@@ -39,6 +39,12 @@ const conversationsOfProcesses = {
     answer: v.object({ closed: v.number() }),
     progress: v.never(),
   },
+  /** Close its connections of a source evenly over so many milliseconds, but those to the destinations that are to be kept. */
+  'generation-drain': {
+    request: v.object({ srcKey: v.string(), keep: v.array(v.string()), overMs: milliseconds }),
+    answer: v.object({ draining: v.number() }),
+    progress: v.never(),
+  },
   /** Of the serving daemon to an older generation, on the socket that that one kept. */
   'generation-report': { request: v.object({}), answer: generationReport, progress: v.never() },
   /** Progress: at the start, and whenever a destination has drained. No result while the generation lives; its last report then. */

@@ -30,6 +30,8 @@ export const destinationRow = v.object({
   active: v.boolean(),
   /** How much of them, where a share goes elsewhere: of the addresses of clients, from 0 to 100. */
   percent: v.exactOptional(v.number()),
+  /** Its connections are being closed, and the last will have been by then, ISO 8601. */
+  drainUntil: v.exactOptional(v.string()),
   /** The process that holds the connections. */
   pid: v.number(),
   /** Client to destination, destination to client. */

@@ -14,6 +14,7 @@ import type { Logs } from './log/observe.ts';
 import type { OpenedLog } from './log/log.ts';
 import type { DaemonOptions } from './options.ts';
 import { Certificates } from './rules/certificates.ts';
+import { logDrained } from './rules/drain.ts';
 import { mustNotLoop } from './rules/loops.ts';
 import { textOf, textOfRouting } from './rules/specs.ts';
 import type { Service } from './service.ts';
@@ -136,6 +137,7 @@ export function assemble({
       await saveState(paths.state, stored);
       rulesCopy.remember(stored);
     },
+    drained: (src, destination, result) => logDrained(log, src, destination, result),
     observe: (src) => observeConnections(logs, src),
   });
   const endedGenerations = new EndedGenerations(forwarder.adoption, book);

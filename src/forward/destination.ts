@@ -14,6 +14,9 @@ export type DestinationSpec = {
 /** Counters and age that a destination brings along from an earlier process. */
 export type CarriedStats = { bytesIn: number; bytesOut: number; since: string };
 
+/** When the last connection of a destination will have been closed, by `performance.now()`. */
+export type Drain = { readonly endsAt: number };
+
 /** One destination of one rule, and its connections in this process. */
 export class Destination {
   readonly spec: DestinationSpec;
@@ -21,6 +24,7 @@ export class Destination {
   readonly since: string;
   readonly #onForgotten: ((destination: Destination) => void) | undefined;
   #carried: { bytesIn: number; bytesOut: number };
+  #drain: Drain | null = null;
 
   constructor(
     spec: DestinationSpec,
@@ -34,6 +38,28 @@ export class Destination {
     const { since = new Date().toISOString(), bytesIn = 0, bytesOut = 0 } = carried ?? {};
     this.since = since;
     this.#carried = { bytesIn, bytesOut };
+  }
+
+  /** Its connections are being closed; null: they end by themselves. */
+  get drain(): Drain | null {
+    return this.#drain;
+  }
+
+  /** So many milliseconds are left of a drain; null: there is none. */
+  get drainLeftMs(): number | null {
+    return this.#drain && Math.max(0, this.#drain.endsAt - performance.now());
+  }
+
+  /** A drain begins, in place of one that takes longer. Returns null when there is one that ends sooner. */
+  beginDrain(overMs: number): Drain | null {
+    const endsAt = performance.now() + overMs;
+    if (this.#drain && this.#drain.endsAt <= endsAt) return null;
+    return (this.#drain = { endsAt });
+  }
+
+  /** It gets new connections: none is closed. */
+  endDrain(): void {
+    this.#drain = null;
   }
 
   /** What an earlier process counted in all, in place of what it had said before. */

@@ -10,6 +10,7 @@ import { GraceError } from '../error.ts';
 import { Adoption } from './adoption.ts';
 import type { Destination, DestinationSpec } from './destination.ts';
 import { Draining } from './draining.ts';
+import { Drains } from './drains.ts';
 import { ChangeGate } from './gate.ts';
 import { Ledger } from './ledger.ts';
 import { RuleOpener } from './opener.ts';
@@ -44,6 +45,7 @@ export class Forwarder {
   readonly ledger: Ledger;
   readonly #draining: Draining;
   readonly #trials: Trials;
+  readonly #drains: Drains;
 
   constructor(options: ForwarderOptions) {
     const parts = { ...options, gate: this.#gate, table: this.#table, ledger: new Ledger() };
@@ -52,6 +54,7 @@ export class Forwarder {
     this.#transactions = new Transactions({ ...parts, specs: () => this.stored });
     this.#opener = new RuleOpener(parts);
     this.#draining = new Draining(parts);
+    this.#drains = new Drains(parts);
     this.#trials = new Trials({ ...parts, transactions: this.#transactions, draining: this.#draining });
     this.adoption = new Adoption({ ...parts, opener: this.#opener, draining: this.#draining, trials: this.#trials });
     this.restoration = new Restoration({ ...parts, opener: this.#opener });
@@ -244,6 +247,40 @@ export class Forwarder {
       for (const each of fresh.values()) if (!used.includes(each)) each.forget();
     }
     for (const each of new Set([...destinationsOf(previous), ...destinationsOf(before)])) this.#draining.watch(each);
+  }
+
+  /**
+   * Close the connections to earlier destinations of this source evenly over so many milliseconds. Returns how many
+   * there are. `keep`: keys of destinations that are not earlier ones; default: those that get new connections here.
+   */
+  drain(srcKey: string, overMs: number, { keep }: { keep?: readonly string[] } = {}): number {
+    const earlier = this.views().filter(
+      ({ src, destination, isCurrent }) =>
+        src.key === srcKey &&
+        !isCurrent &&
+        !keep?.includes(destination.spec.key) &&
+        destination.stats().connections > 0,
+    );
+    for (const view of earlier) this.#drainView(view, overMs);
+    return earlier.reduce((sum, { destination }) => sum + destination.stats().connections, 0);
+  }
+
+  /** Go on with a drain that another process began; of a destination that gets new connections there is none. */
+  resumeDrain({ src, dst }: RuleSpec, overMs: number): void {
+    const view = this.views().find(
+      (each) => each.src.key === src.key && each.destination.spec.key === dst.key && !each.isCurrent,
+    );
+    if (view) this.#drainView(view, overMs);
+  }
+
+  #drainView({ src, destination }: DestinationView, overMs: number): void {
+    const { drained } = this.#options;
+    void this.#drains
+      .run(destination, overMs)
+      .then((result) => drained?.(src, destination, result))
+      .catch((error: unknown) =>
+        drained?.(src, destination, error instanceof Error ? error : new Error(String(error))),
+      );
   }
 
   /** Stop a rule: new connections are refused from now on. Returns the destinations whose connections go on. */

@@ -1,6 +1,8 @@
 import type { Engine, EngineObserver } from '../engine/engine.ts';
 import type { Listener } from '../net/listener.ts';
 import type { Changes } from './changes.ts';
+import type { Destination } from './destination.ts';
+import type { DrainResult } from './drains.ts';
 import type { Rule, RuleSpec, SourceSpec } from './rule.ts';
 
 /** What a forwarder needs of whoever runs it. */
@@ -19,6 +21,8 @@ export type ForwarderOptions = {
   describeListener?(listener: Listener, change: { from: SourceSpec; to: SourceSpec }): void;
   /** Store the rules; a change that cannot be stored does not happen. */
   save(rules: readonly RuleSpec[]): Promise<void>;
+  /** A destination whose connections were to be closed over a time has none left, or gets new ones again; an error: they are not closed any more. */
+  drained?(src: SourceSpec, destination: Destination, result: DrainResult | Error): void;
   observe(src: SourceSpec): EngineObserver;
   /** Notified when a rule came, went or was switched, and when a destination that gets no new connections has drained. */
   changes: Changes;

@@ -142,6 +142,7 @@ export class Rule {
     this.#frontend.route(routing.current.upstream, upstreamShare(routing));
     const { known } = this;
     const routed = destinationsOf(routing);
+    for (const each of routed) each.endDrain();
     this.#routing = routing;
     this.#earlier = known.filter((each) => !routed.includes(each));
     this.endTrial(outcome);

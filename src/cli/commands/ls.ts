@@ -4,7 +4,7 @@ import type { Context, Input } from '../context.ts';
 import { GraceError } from '../../error.ts';
 import { connectionCells, connectionColumns, fetchConnections, readOrder } from '../connections.ts';
 import type { ConnectionOrder } from '../connections.ts';
-import { formatShortly } from '../duration.ts';
+import { formatDuration, formatShortly } from '../duration.ts';
 import { counted, formatSize, paint, printJson, printLine, printNote, printTable, visible } from '../output.ts';
 import { readSource } from '../endpoint-text.ts';
 import type { Column } from '../output.ts';
@@ -171,10 +171,12 @@ function cells(context: Context, row: DestinationRow): string[] {
   return [visible(row.src), visible(row.dst), String(row.connections), row.insecure ? `${state}, insecure` : state];
 }
 
-function status(context: Context, { active, percent, error }: DestinationRow): string {
+function status(context: Context, { active, percent, drainUntil, error }: DestinationRow): string {
   if (error !== undefined) return paint(context, 'red', 'failed');
+  const left = drainUntil === undefined ? null : formatDuration(Math.max(0, Date.parse(drainUntil) - Date.now()));
+  const end = left === null ? '' : `, closed in ${left}`;
   const share = percent === undefined ? '' : ` ${percent}%`;
-  return active ? paint(context, 'green', `active${share}`) : paint(context, 'yellow', 'inactive');
+  return active ? paint(context, 'green', `active${share}`) : paint(context, 'yellow', `inactive${end}`);
 }
 
 function longCells(context: Context, row: DestinationRow): string[] {

@@ -4,12 +4,12 @@ import { GraceError } from '../../error.ts';
 import { answerTimeoutMs, readCheck } from '../check-http.ts';
 import { argument } from '../context.ts';
 import type { Context, Input } from '../context.ts';
-import { parseDuration } from '../duration.ts';
+import { formatExactly, parseDuration } from '../duration.ts';
 import { readPair } from '../endpoint-text.ts';
-import { printJson, printLine, printNote } from '../output.ts';
+import { counted, printJson, printLine, printNote } from '../output.ts';
 import { waitUntilDrained } from './wait.ts';
 
-/** `grace switch SRC DST [--no-check | --check-http PATH[=STATUS]] [--percent N] [--rollback-if-fails DURATION] [--wait [--timeout DURATION]]` */
+/** `grace switch SRC DST [--no-check | --check-http PATH[=STATUS]] [--percent N] [--rollback-if-fails DURATION] [--drain DURATION] [--wait [--timeout DURATION]]` */
 export async function run(context: Context, input: Input): Promise<number> {
   const { dir, signal, cwd, stdout } = context;
   const { src, dst } = readPair({ command: 'switch', src: argument(input, 0), dst: argument(input, 1), cwd });
@@ -26,13 +26,15 @@ export async function run(context: Context, input: Input): Promise<number> {
   const answerMs =
     timeoutMs === null ? answerTimeoutMs : input.has('wait') ? Math.min(timeoutMs, answerTimeoutMs) : timeoutMs;
   const percent = readPercent(input);
+  const drain = input.value('drain');
+  const drainMs = drain === undefined ? undefined : parseDuration(drain, '--drain');
   const rollback = input.value('rollback-if-fails');
   const rollbackMs = rollback === undefined ? undefined : parseDuration(rollback, '--rollback-if-fails');
   const check = readCheck(input, {
     timeoutMs: answerMs,
     ...(timeoutMs !== null && !input.has('wait') && { limitMs: timeoutMs }),
   });
-  const { changed, notes } = await call(
+  const { changed, notes, draining } = await call(
     dir,
     {
       command: 'switch',
@@ -41,14 +43,24 @@ export async function run(context: Context, input: Input): Promise<number> {
       check,
       ...(rollbackMs !== undefined && { rollbackMs }),
       ...(percent !== undefined && { percent }),
+      ...(drainMs !== undefined && { drainMs }),
     },
     { signal },
   );
   for (const note of notes) printNote(context, note);
   if (!input.has('json')) printLine(stdout, 'Switched');
+  if (!input.has('json') && draining !== undefined && draining > 0)
+    printLine(stdout, `Closing ${counted(draining, 'connection')} over ${formatExactly(drainMs ?? 0)}`);
   if (input.has('wait')) await waitUntilDrained(context, { src, timeoutMs });
   if (input.has('json'))
-    printJson(context, { src: src.typed, dst: dst.typed, changed, ...(percent !== undefined && { percent }), notes });
+    printJson(context, {
+      src: src.typed,
+      dst: dst.typed,
+      changed,
+      ...(percent !== undefined && { percent }),
+      ...(draining !== undefined && { draining }),
+      notes,
+    });
   return 0;
 }
 

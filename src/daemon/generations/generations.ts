@@ -87,7 +87,7 @@ export class Generations {
   }
 
   /** Ask every generation the same. Of one that does not answer, or does not understand it, the problem. */
-  ask<C extends 'generation-connections' | 'generation-close'>(
+  ask<C extends 'generation-connections' | 'generation-close' | 'generation-drain'>(
     request: Request<C> & { command: C },
     onProgress?: (progress: Progress<C>) => void,
   ): Promise<{ pid: number; result?: Result<C>; problem?: string }[]> {

@@ -155,7 +155,8 @@ const successorSchemas = {
 /** What the new process says until it serves. */
 export type SuccessorMessage = Infer<typeof successorSchemas>;
 
-const place = { src: endpointText, dst: endpointText, since: v.string() };
+/** `drainMs`: connections are being closed evenly, over so many milliseconds from now on; absent when they are not, and from earlier versions. */
+const place = { src: endpointText, dst: endpointText, since: v.string(), drainMs: v.optional(v.number()) };
 const moveSchemas = {
   batch: v.object({ batch: v.object({ id: v.number(), ...place }) }),
   keep: v.object({ keep: v.number() }),

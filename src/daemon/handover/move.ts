@@ -53,7 +53,7 @@ export type MoveOutOptions = {
   told?: HandedCounters | undefined;
 };
 
-type Place = { src: EndpointText; dst: EndpointText; since: string };
+type Place = { src: EndpointText; dst: EndpointText; since: string; drainMs?: number };
 type Totals = Extract<MoveMessage, { moved: unknown }>['moved']['totals'][number];
 
 type OldService = Pick<Service, 'engine' | 'log'> & Partial<Pick<Service, 'endedGenerations' | 'generation'>>;
@@ -74,7 +74,9 @@ export async function moveOut(
         const connections = await mover.freeze(destination.upstream, CONNECTIONS_PER_BATCH);
         if (connections.length === 0) break;
         for (const connection of connections) connection.generation ??= generation;
-        await moveBatch({ mover, channel, socket, id: ++batch, place, connections, batchTimeoutMs });
+        const drainMs = destination.drainLeftMs;
+        const there = drainMs === null ? place : { ...place, drainMs };
+        await moveBatch({ mover, channel, socket, id: ++batch, place: there, connections, batchTimeoutMs });
         moved += connections.length;
       }
     }
@@ -166,14 +168,30 @@ export type MoveInOptions = {
 type MovingService = {
   engine: Service['engine'];
   log: Service['log'];
-  forwarder: { adoption: Pick<Service['forwarder']['adoption'], 'receive' | 'carry'> };
+  forwarder: { adoption: Pick<Service['forwarder']['adoption'], 'receive' | 'carry'> } & Partial<
+    Pick<Service['forwarder'], 'resumeDrain'>
+  >;
   endedGenerations?: Service['endedGenerations'];
 };
 
+type ComingDrain = { spec: RuleSpec; endsAt: number };
+
 /** In the new process: take what comes, until the old one has no more or is gone. Resolves with how many connections came. */
-export async function moveIn(
+export async function moveIn(service: MovingService, options: MoveInOptions): Promise<number> {
+  const drains = new Map<string, ComingDrain>();
+  try {
+    return await takeBatches(service, options, drains);
+  } finally {
+    // With all that came: how many there are decides how fast they are closed.
+    for (const { spec, endsAt } of drains.values())
+      service.forwarder.resumeDrain?.(spec, Math.max(0, endsAt - performance.now()));
+  }
+}
+
+async function takeBatches(
   service: MovingService,
   { channel, socket, isDead, silenceMs = defaultSilenceMs }: MoveInOptions,
+  drains: Map<string, ComingDrain>,
 ): Promise<number> {
   let came = 0;
   let waiting: { id: number; spec: RuleSpec; since: string; connections: MovedConnection[] } | null = null;
@@ -200,11 +218,14 @@ export async function moveIn(
     }
     if (message === null) continue;
     if ('batch' in message) {
-      const { id, src, dst, since } = message.batch;
+      const { id, src, dst, since, drainMs } = message.batch;
       try {
         if (!service.engine.mover?.canAdopt)
           throw new GraceError('the engine of the new process cannot take connections over');
-        waiting = { id, spec: readRule({ src, dst }), since, connections: receiveBatch(socket, id) };
+        const spec = readRule({ src, dst });
+        if (drainMs !== undefined)
+          drains.set(JSON.stringify([src, dst]), { spec, endsAt: performance.now() + drainMs });
+        waiting = { id, spec, since, connections: receiveBatch(socket, id) };
         channel.send({ received: id });
       } catch (error) {
         channel.send({ refused: id, reason: errorMessage(error) });

@@ -57,6 +57,9 @@ function share(path: string, group: number, mode: number): void {
 /** A request as far as this is about it. */
 type Asked = { command: Command; exec?: Program };
 
+/** What only processes of the daemon ask of one another. */
+const ofProcesses: readonly string[] = ['keeper', 'generation-stop', 'generation-close', 'generation-drain'];
+
 /** The daemon as far as this is about it. */
 type Commanded = { self: Program; socketGroup: number | null };
 
@@ -72,8 +75,7 @@ export function mustBeAllowed(request: Asked, peer: Peer | null, { self, socketG
       `${what} is for root and the daemon's own user alone, not for ${peer === null ? 'a user whom the system does not tell' : `the user with id ${peer.uid}`}`,
       { hint: 'what members of its group may do is in the manual, under "--socket-group"' },
     );
-  if (request.command === 'keeper' || request.command === 'generation-stop' || request.command === 'generation-close')
-    throw refused(`the request "${request.command}"`);
+  if (ofProcesses.includes(request.command)) throw refused(`the request "${request.command}"`);
   if (request.command === 'restart' && request.exec && !isSameFile(request.exec.file, self.file))
     throw refused(`a restart with another executable than ${self.file}`);
 }

@@ -27,6 +27,7 @@ import { replaceDaemon } from '../handover/restart.ts';
 import { allRows, drainingRows, fullReportOf, ownRows, reportOf } from './rows.ts';
 import type { Service } from '../service.ts';
 import { TimeLimit } from '../../waiting.ts';
+import { drainEarlier } from '../rules/drain.ts';
 import { readRule, readSource, readTarget, textOf } from '../rules/specs.ts';
 import { logTrial, mustPassTrial } from '../rules/trial.ts';
 
@@ -75,6 +76,9 @@ const handlers: { [C in Command]: Handler<C> } = {
     return await closeConnections(service, selectionOf(request, keys));
   }),
   'generation-connections': (service, { selection }, context) => tellOwn(service, selection, context),
+  'generation-drain': ({ forwarder }, { srcKey, keep, overMs }) => ({
+    draining: forwarder.drain(srcKey, overMs, { keep }),
+  }),
   'generation-close': (service, { selection }) => closeOwn(service, selection),
   'generation-follow': follow,
   'generation-stop': stopOwn,
@@ -210,10 +214,22 @@ async function restoreKeeper({ supervisor, log }: Service): Promise<void> {
 async function switchRule(
   service: Service,
   request: Request<'switch'>,
-  { signal }: RequestContext<'switch'>,
+  context: RequestContext<'switch'>,
 ): Promise<Result<'switch'>> {
   mustNotStop(service);
   const src = sourceIn(service, request.src);
+  const result = await switchTo(service, { ...request, src }, context);
+  // Also of a switch that was one before: the question may be asked again after a restart.
+  return request.drainMs === undefined
+    ? result
+    : { ...result, draining: await drainEarlier(service, src, request.drainMs) };
+}
+
+async function switchTo(
+  service: Service,
+  { src, ...request }: Omit<Request<'switch'>, 'src'> & { src: SourceSpec },
+  { signal }: Pick<RequestContext<'switch'>, 'signal'>,
+): Promise<Result<'switch'>> {
   const dst = readTarget(request.dst);
   const { rollbackMs: trialMs, percent } = request;
   const { forwarder } = service;

@@ -60,6 +60,7 @@ function keyedRow(
   { lost = null, warnings = [], admission = null, certificateEnds = null }: RowOptions = {},
 ): KeyedRow {
   const { connections, bytesIn, bytesOut } = destination.stats();
+  const drainMs = isCurrent ? null : destination.drainLeftMs;
   const row: DestinationRow = {
     src: src.typed,
     ...nameOf(src),
@@ -67,6 +68,7 @@ function keyedRow(
     connections,
     active: isCurrent,
     ...(percent === null ? {} : { percent }),
+    ...(drainMs === null || connections === 0 ? {} : { drainUntil: new Date(Date.now() + drainMs).toISOString() }),
     pid: process.pid,
     bytesIn,
     bytesOut,
