@@ -3,7 +3,9 @@
  * tenth of what the connection did.
  */
 import { closingReasons } from '../closing-reason.ts';
+import type { ConnectionEnd, Upstream } from '../engine.ts';
 import type { EndReport } from './messages.ts';
+import { peerText } from './peer.ts';
 
 const ROW = 12;
 /** Ends of a message at most. */
@@ -56,24 +58,33 @@ export class EndBatch {
   }
 }
 
-/** The ends of a message, in order. */
-export function* readEnds(rows: Float64Array): Generator<QuietEnd> {
+/** What the numbers of a message stand for, and who hears of each end, with the number of its frontend. */
+export type EndReader = {
+  upstreamOf: (id: number) => Upstream | undefined;
+  hear: (frontend: number, end: ConnectionEnd) => void;
+};
+
+/** Tell of the ends of a message, in order. */
+export function readEnds(rows: Float64Array, { upstreamOf, hear }: EndReader): void {
   for (let at = 0; at < rows.length; at += ROW) {
-    const numbers = rows.subarray(at, at + ROW);
-    const orNull = (value: number) => (value === NONE ? null : value);
-    yield {
-      upstream: numbers[0]!,
-      frontend: numbers[1]!,
-      peerHost: numbers[2]!,
-      peerPort: numbers[3]!,
-      stage: stages[numbers[4]!]!,
-      why: closingReasons[numbers[5]!]!,
-      bytesIn: numbers[6]!,
-      bytesOut: numbers[7]!,
-      startedMs: numbers[8]!,
-      connectMs: orNull(numbers[9]!),
-      durationMs: numbers[10]!,
-      generation: orNull(numbers[11]!),
-    };
+    const upstream = upstreamOf(rows[at]!);
+    if (!upstream) continue;
+    const connectMs = rows[at + 9]!;
+    const generation = rows[at + 11]!;
+    hear(rows[at + 1]!, {
+      peer: peerText(rows[at + 2]!, rows[at + 3]!),
+      via: null,
+      upstream,
+      stage: stages[rows[at + 4]!]!,
+      error: null,
+      reason: closingReasons[rows[at + 5]!]!,
+      bytesIn: rows[at + 6]!,
+      bytesOut: rows[at + 7]!,
+      startedMs: rows[at + 8]!,
+      connectMs: connectMs === NONE ? null : connectMs,
+      durationMs: rows[at + 10]!,
+      tls: null,
+      generation: generation === NONE ? null : generation,
+    });
   }
 }

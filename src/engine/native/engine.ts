@@ -24,7 +24,6 @@ import { checkKernel } from './kernel.ts';
 import { Inventory } from './inventory.ts';
 import { KIND_CLIENT, KIND_OWN, KIND_SERVER } from './connection-table.ts';
 import { readEnds } from './end-batch.ts';
-import { peerText } from './peer.ts';
 import type { EndReport, Report } from './messages.ts';
 import { NativeMover } from './mover.ts';
 import type { ShadowOptions } from './mover.ts';
@@ -269,9 +268,11 @@ export class NativeEngine implements Engine {
         for (const end of report.ends) this.#reportEnd(end);
         return;
       case 'ended-quietly':
-        for (const { peerHost, peerPort, ...end } of readEnds(report.rows))
-          this.#reportEnd({ ...end, reason: null, tls: null, peer: peerText(peerHost, peerPort) });
-        return;
+        // Who hears of the ends of an upstream is told of each at once, and not of those from before.
+        return readEnds(report.rows, {
+          upstreamOf: (id) => this.#upstream(id),
+          hear: (frontend, end) => this.#owners.get(frontend)?.observer.connectionEnded?.(end),
+        });
       case 'drained':
         return this.#upstream(report.upstream)?.lookAgain();
       case 'upstream-forgotten':
