@@ -1,5 +1,6 @@
 import { createServer } from 'node:net';
 import type { Server, Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import { GraceError } from '../error.ts';
 import type { Listener } from '../net/listener.ts';
 import { hasLinuxCalls } from '../sys/process.ts';
@@ -13,6 +14,13 @@ const maxRequest = 1024 * 1024;
 
 /** How long a client may be connected without asking anything, in milliseconds. */
 const silenceMs = 10_000;
+
+/** Clients that have not asked anything yet, at once; one more ends the oldest, so that they take no descriptors from others. */
+const maxSilent = 256;
+/** Requests that are not answered yet, at once; one more is refused. */
+const maxPending = 1000;
+/** Requests in a second, and how many at once; what comes faster waits for its turn. */
+const rate = { intervalMs: 2, burst: 500 };
 
 /** The process at the other end of the socket, as of its connect. */
 export type Peer = { pid: number; uid: number; gid: number };
@@ -52,6 +60,7 @@ export function serveControl(
   let idleWaiters: (() => void)[] = [];
   /** Clients that have not asked anything yet: they hold nobody up. */
   const silent = new Set<Socket>();
+  const turn = turns();
   const asked = (socket: Socket) => {
     silent.delete(socket);
     pending++;
@@ -64,10 +73,18 @@ export function serveControl(
   };
   const server: Server = createServer({ allowHalfOpen: true }, (socket) => {
     silent.add(socket);
+    const [oldest] = silent;
+    if (silent.size > maxSilent) oldest?.destroy();
     socket.once('close', () => silent.delete(socket));
     const timer = setTimeout(() => void (silent.has(socket) && socket.destroy()), silenceMs);
     socket.once('close', () => clearTimeout(timer));
-    answer(socket, { handle, onError, asked: () => asked(socket), answered }).catch(onError);
+    const handleInTurn: RequestHandler = async (request, context) => {
+      if (pending > maxPending)
+        throw new GraceError(`too many commands are under way: ${pending}`, { hint: 'try again when some have ended' });
+      await turn();
+      return await handle(request, context);
+    };
+    answer(socket, { handle: handleInTurn, onError, asked: () => asked(socket), answered }).catch(onError);
   });
   server.on('error', onError);
   const control: ControlServer = {
@@ -87,6 +104,17 @@ export function serveControl(
       resolve(control);
     });
   });
+}
+
+/** Resolves when it is the caller's turn, which it is at once unless there were too many of late. */
+function turns(): () => Promise<void> {
+  let fullAt = 0;
+  return async () => {
+    const now = performance.now();
+    fullAt = Math.max(now, fullAt) + rate.intervalMs;
+    const waitMs = fullAt - now - rate.burst * rate.intervalMs;
+    if (waitMs > 0) await delay(waitMs);
+  };
 }
 
 type AnswerOptions = {

@@ -69,7 +69,7 @@ export function descriptorReserve(limit: number): number {
  * has more than `few` connections waits, so that a flood of one takes no other's place.
  */
 export function scarceDescriptors(limit: number): { from: number; few: number } {
-  return { from: Math.floor((limit - descriptorReserve(limit)) * 0.875), few: Math.floor(limit / 32) };
+  return { from: Math.floor((limit - descriptorReserve(limit)) * 0.875), few: Math.max(16, Math.floor(limit / 32)) };
 }
 
 /** This process or the system has too little of something, which time mends: the same address is tried again. */

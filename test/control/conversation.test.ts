@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
+import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -11,6 +12,7 @@ import { MovedError, serveControl } from '../../src/control/server.ts';
 import type { RequestHandler } from '../../src/control/server.ts';
 import { GraceError } from '../../src/error.ts';
 import { openListener } from '../../src/net/open.ts';
+import { until } from '../until.ts';
 
 const timeout = 60_000;
 
@@ -136,4 +138,39 @@ test('an answer that is not understood is told of as one of another version', { 
       error.message.startsWith('the answer of the daemon to "ls" is not understood: ') &&
       /different versions/.test(error.hint ?? ''),
   );
+});
+
+test(
+  'clients that ask nothing keep nobody from asking: beyond some hundreds the oldest is ended',
+  { timeout },
+  async (t) => {
+    const { dir } = await serveHere(t, () => Promise.resolve({ rows: [] }));
+    const silent: Socket[] = [];
+    for (let count = 0; count < 300; count++) {
+      const socket = connect(statePaths(dir).socket).on('error', () => {});
+      await new Promise((resolve) => socket.once('connect', resolve));
+      silent.push(socket.resume());
+    }
+    t.after(() => silent.forEach((socket) => socket.destroy()));
+    const [oldest] = silent;
+    if (!oldest?.closed) await new Promise((resolve) => oldest?.once('close', resolve));
+    assert.deepEqual(await call(dir, { command: 'ls' }), { rows: [] });
+    assert.ok(!silent.at(-1)?.closed);
+  },
+);
+
+test('more commands than can be under way are refused in words', { timeout }, async (t) => {
+  const hung = Promise.withResolvers<{ rows: [] }>();
+  const { dir } = await serveHere(t, () => hung.promise);
+  const asked = Array.from({ length: 1000 }, () => sendRaw(dir, '{"command":"ls"}\n'));
+  await until('they are under way', async () => {
+    const answer = await Promise.race([
+      call(dir, { command: 'ls' }).catch((error: Error) => error.message),
+      new Promise((resolve) => setTimeout(resolve, 50)),
+    ]);
+    return /too many commands are under way/.test(String(answer));
+  });
+  hung.resolve({ rows: [] });
+  await Promise.all(asked);
+  assert.deepEqual(await call(dir, { command: 'ls' }), { rows: [] });
 });
