@@ -238,6 +238,32 @@ test('an address that others reach takes a token, which is compared and never sh
   assert.ok(!execFileSync('ps', ['-eo', 'args'], { encoding: 'utf8' }).includes(token));
 });
 
+test(
+  'without its token a restart fails, and a daemon that crashed serves its rules all the same',
+  { ...options, skip: runtime === 'executable' ? false : 'the keeper is the same everywhere' },
+  async (t) => {
+    const grace = makeGrace(t);
+    const backend = await startBackend(t, 'backend');
+    const file = writeToken(t);
+    await grace.ok('start', '--admin', admin, '--admin-token', file, src, backend.endpoint);
+    const port = await adminPort(grace);
+    rmSync(file);
+    const { code, stderr } = await grace.run('restart');
+    assert.equal(code, 1);
+    assert.match(stderr, /^grace: cannot restart: .*token.*: file not found/);
+    assert.equal((await ask({ port })).status, 200);
+    await kill((await grace.status()).pid);
+    const client = await openClient(t, { port: await grace.port(src) });
+    assert.equal(await client.line(), 'backend');
+    await until('it is told', async () =>
+      /--admin.*file not found/.test((await grace.ok('status')).replace(/\n/g, ' ')),
+    );
+    writeFileSync(file, token, { mode: 0o600 });
+    await until('it is tried again', async () => (await grace.status()).admin !== undefined);
+    assert.equal((await ask({ port: await adminPort(grace) })).status, 200);
+  },
+);
+
 test('TLS with certificates of clients', options, async (t) => {
   const grace = makeGrace(t);
   const backend = await startBackend(t, 'backend');

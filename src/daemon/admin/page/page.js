@@ -3,7 +3,7 @@
 (() => {
   const seconds = 120;
   const byId = (id) => document.getElementById(id);
-  /** What was seen, a number a second: in all, and the bytes of each rule. */
+  /** What was seen, a number a second: in all, and the bytes of each rule and of each of its destinations. */
   const series = { connections: [], in: [], out: [] };
   const ofRule = new Map();
   let before = null;
@@ -120,6 +120,7 @@
 
   const sum = (rows, name) => rows.reduce((total, row) => total + row[name], 0);
   const keyOf = ({ src, name }) => JSON.stringify([src, name]);
+  const shareOf = ({ src, name, dst }) => JSON.stringify([src, name, dst]);
 
   const showRules = (rows, { generations }) => {
     const serving = generations[0]?.pid;
@@ -153,7 +154,7 @@
         svg.setAttribute('role', 'img');
         chart.replaceChildren(svg);
       }
-      draw(svg, ofRule.get(keyOf(row)) ?? [], perSecond, 'bytes per second');
+      draw(svg, ofRule.get(isShared ? shareOf(row) : keyOf(row)) ?? [], perSecond, 'bytes per second');
     });
     byId('rules-empty').hidden = shown.length > 0;
   };
@@ -210,7 +211,9 @@
 
   const count = (rows, at) => {
     const now = { at, in: sum(rows, 'bytesIn'), out: sum(rows, 'bytesOut'), rules: new Map() };
-    for (const row of rows) now.rules.set(keyOf(row), (now.rules.get(keyOf(row)) ?? 0) + row.bytesIn + row.bytesOut);
+    for (const row of rows)
+      for (const key of [keyOf(row), shareOf(row)])
+        now.rules.set(key, (now.rules.get(key) ?? 0) + row.bytesIn + row.bytesOut);
     if (before) {
       const passed = Math.max(0.2, (at - before.at) / 1000);
       // A destination that has drained takes its bytes away with it, which is no rate.
