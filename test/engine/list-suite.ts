@@ -108,6 +108,29 @@ export function listSuite(openEngine: OpenEngine): void {
     assert.deepEqual(await rig.engine.connections([upstream]), []);
   });
 
+  test('TLS of clients of a plain destination is listed, wherever it is served', { timeout: 30_000 }, async () => {
+    await using rig = new Rig(openEngine);
+    await using backend = await openBackend();
+    const forward = await rig.forward({ to: to(backend), from: sslFrom(pem()) });
+    for (const [options, version, group] of [
+      [{}, 'TLSv1.3', /X25519/],
+      [{ ecdhCurve: 'P-256' }, 'TLSv1.3', /^secp256r1$/],
+      [{ maxVersion: 'TLSv1.2', ecdhCurve: 'X25519:P-256' }, 'TLSv1.2', /^X25519$/],
+    ] as const) {
+      const trust = { ca: read(pem().root), servername: 'www.example.com' };
+      const client = await connectTls(forward.address, { ...trust, ...options });
+      const peer = await backend.next();
+      client.write('x');
+      await readBytes(peer, 1);
+      const one = await theOnly(rig, forward.upstream);
+      assert.equal(one.clientTls?.version, version);
+      assert.match(one.clientTls?.cipher ?? '', /^TLS_/);
+      if (!isDeno) assert.match(one.clientTls?.group ?? '', group);
+      assert.equal(one.upstreamTls, undefined);
+      assert.equal(await rig.engine.closeConnections([forward.upstream], [one.id]), 1);
+    }
+  });
+
   test('TLS is listed for the side that has it: version, cipher and key exchange', { timeout: 30_000 }, async () => {
     await using rig = new Rig(openEngine);
     await using backend = await openTlsBackend({ key: read(pem().key), cert: read(pem().fullChain) });

@@ -2,6 +2,7 @@
 import { ENDED, KIND_CLIENT, SHUT } from './connection-table.ts';
 import type { ListedConnection } from './messages.ts';
 import { peerOf } from './peer.ts';
+import type { Relay } from './relay.ts';
 import type { Thread } from './thread.ts';
 
 /** Most connections, and most rows of the table looked at, in one answer: a fraction of a millisecond. */
@@ -11,9 +12,11 @@ const MAX_ROWS = 16_384;
 /** Tells of the connections of one thread. */
 export class Lister {
   readonly #thread: Thread;
+  readonly #relay: Relay;
 
-  constructor(thread: Thread) {
+  constructor(thread: Thread, { relay }: { relay: Relay }) {
     this.#thread = thread;
+    this.#relay = relay;
   }
 
   /** Those of some upstreams, from a descriptor on, as many as one answer holds; and where to go on, null at the end. */
@@ -33,6 +36,8 @@ export class Lister {
   #describe(client: number): ListedConnection {
     const { table, now } = this.#thread;
     const server = table.other(client);
+    const clientTls = this.#relay.wire.agreedOf(client);
+    const upstreamTls = server === -1 ? null : this.#relay.wire.agreedOf(server);
     return {
       id: table.id(client),
       upstream: table.upstream(client),
@@ -42,6 +47,8 @@ export class Lister {
       idleMs: table.quietMs(client, now),
       bytesIn: table.bytes(client),
       bytesOut: server === -1 ? 0 : table.bytes(server),
+      ...(clientTls && { clientTls }),
+      ...(upstreamTls && { upstreamTls }),
     };
   }
 }

@@ -87,7 +87,7 @@ export function openRoles(
     linger,
   });
   const freezer = new Freezer(thread, { relay, dialer, connections });
-  const lister = new Lister(thread);
+  const lister = new Lister(thread, { relay });
   return {
     thread,
     mailbox,

@@ -7,6 +7,7 @@
  * sequence number, and moves to another process as the bytes that it is.
  */
 import { CODED } from './connection-table.ts';
+import type { TlsFacts as Agreed } from '../engine.ts';
 import type { Kernel } from './kernel.ts';
 import type { TlsFacts } from './messages.ts';
 import type { Thread } from './thread.ts';
@@ -38,6 +39,8 @@ export type Codec = {
   readonly hasReadFin: boolean;
   /** Null: it is not TLS. */
   readonly tls: TlsFacts | null;
+  /** What was agreed on in the handshake; absent where the codec is not of TLS. */
+  readonly agreed?: Agreed;
   /** What another process needs to go on, beside keys; null: it has to be finished here. */
   snapshot(): Uint8Array | null;
 };
@@ -105,6 +108,11 @@ export class Wire {
   /** What a leg speaks; null: no TLS. */
   tlsOf(fd: number): TlsFacts | null {
     return this.#codecs.get(fd)?.tls ?? null;
+  }
+
+  /** What was agreed on in the handshake of a leg; null without TLS. */
+  agreedOf(fd: number): Agreed | null {
+    return this.#codecs.get(fd)?.agreed ?? null;
   }
 
   /** What another process needs of the codec of a leg; null: it does not move. */

@@ -3,26 +3,7 @@
  * notes it in the session, which both sides can have: `SSL_SESSION_ASN1` of ssl/ssl_asn1.c, element 19.
  */
 import type { TLSSocket } from 'node:tls';
-
-/** Names of IANA's registry "TLS Supported Groups". */
-const GROUPS: Readonly<Record<number, string>> = {
-  0x0017: 'secp256r1',
-  0x0018: 'secp384r1',
-  0x0019: 'secp521r1',
-  0x001d: 'X25519',
-  0x001e: 'X448',
-  0x0100: 'ffdhe2048',
-  0x0101: 'ffdhe3072',
-  0x0102: 'ffdhe4096',
-  0x0103: 'ffdhe6144',
-  0x0104: 'ffdhe8192',
-  0x0200: 'MLKEM512',
-  0x0201: 'MLKEM768',
-  0x0202: 'MLKEM1024',
-  0x11eb: 'SecP256r1MLKEM768',
-  0x11ec: 'X25519MLKEM768',
-  0x11ed: 'SecP384r1MLKEM1024',
-};
+import { nameOfGroup } from '../tls-names.ts';
 
 /** Constructed, context-specific, number 19. */
 const GROUP_TAG = 0xb3;
@@ -53,8 +34,7 @@ function nameOf(session: Uint8Array, at: number): string | null {
   const integer = readElement(session, at);
   if (integer?.tag !== INTEGER_TAG) return null;
   const group = session.subarray(integer.start, integer.end).reduce((value, byte) => value * 256 + byte, 0);
-  if (group === 0) return null;
-  return GROUPS[group] ?? `0x${group.toString(16).padStart(4, '0')}`;
+  return nameOfGroup(group);
 }
 
 /** Where the contents of a DER element are; null when it is not whole. Tags of one byte are all there are here. */

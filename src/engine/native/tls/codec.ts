@@ -22,6 +22,8 @@ import type { Snapshot } from './snapshot.ts';
 import { alertName, CLOSE_NOTIFY, DECODE_ERROR, FATAL, NO_RENEGOTIATION, USER_CANCELED, WARNING } from './alerts.ts';
 import { IN, OUT } from './key-table.ts';
 import type { KeyTable } from './key-table.ts';
+import type { TlsFacts as Agreed } from '../../engine.ts';
+import { nameOfCipher, nameOfGroup } from '../../tls-names.ts';
 import type { Crypto, Pinned } from './library.ts';
 import { KEY_UPDATE_MESSAGE, PostHandshake } from './messages.ts';
 import { ALERT, APPLICATION_DATA, HANDSHAKE, HEADER_SIZE, OVERHEAD, Records, UNEXPECTED_MESSAGE } from './records.ts';
@@ -108,6 +110,16 @@ export class TlsCodec implements Codec {
   get tls(): TlsFacts {
     const { keys } = this.#legs;
     return { version: keys.isTls13(this.#fd) ? 'TLSv1.3' : 'TLSv1.2', name: keys.name(this.#fd) };
+  }
+
+  get agreed(): Agreed {
+    const { keys } = this.#legs;
+    const group = nameOfGroup(keys.group(this.#fd));
+    return {
+      version: keys.isTls13(this.#fd) ? 'TLSv1.3' : 'TLSv1.2',
+      cipher: nameOfCipher(keys.suiteNumber(this.#fd)),
+      ...(group !== null && { group }),
+    };
   }
 
   snapshot(): Uint8Array | null {

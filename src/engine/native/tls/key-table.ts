@@ -28,6 +28,8 @@ const OUTCOME = 228;
 const ERROR = 232;
 const OWNER = 236;
 const CONTEXT = 240;
+/** Of the row: the key exchange, by its number of IANA; 0: not known. */
+const GROUP = 244;
 /** The name that a client asked for: its length, and its bytes. */
 const NAME = 256;
 /** Longest name that a row has room for. */
@@ -95,6 +97,20 @@ export class KeyTable {
     const suite = SUITES.get(this.#shorts[(fd * ROW_SIZE + SUITE) >> 1]!);
     if (suite === undefined) throw new TypeError(`descriptor ${fd} has no TLS keys`);
     return suite;
+  }
+
+  /** Number of the suite (IANA, TLS Cipher Suites). */
+  suiteNumber(fd: number): number {
+    return this.#shorts[(fd * ROW_SIZE + SUITE) >> 1]!;
+  }
+
+  /** Number of the key exchange (IANA, TLS Supported Groups); 0: not known. */
+  group(fd: number): number {
+    return this.#shorts[(fd * ROW_SIZE + GROUP) >> 1]!;
+  }
+
+  setGroup(fd: number, group: number): void {
+    this.#shorts[(fd * ROW_SIZE + GROUP) >> 1] = group;
   }
 
   isTls13(fd: number): boolean {

@@ -27,6 +27,7 @@ const table = {
   SSL_do_handshake: { args: w1, result: 'i32' },
   SSL_get_error: { args: w2, result: 'i32' },
   SSL_set_shutdown: { args: w2, result: 'i32' },
+  SSL_ctrl: { args: w4, result: 'i64' },
   SSL_version: { args: w1, result: 'i32' },
   SSL_get_current_cipher: { args: w1, result: 'u64' },
   SSL_CIPHER_get_id: { args: w1, result: 'u64' },
