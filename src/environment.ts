@@ -47,6 +47,14 @@ export function leaveForeignEnvironment(env: NodeJS.ProcessEnv = process.env): v
   for (const name of names) delete env[name];
 }
 
+/** The environment as the caller gave it, for a program of theirs: with what was taken out, but for what the process had to begin again without. */
+export function callersEnvironment(): NodeJS.ProcessEnv {
+  const given = whatWasGiven().variables.map((each) => each.toString('utf8'));
+  const taken = given.filter((each) => foreign.test(each.slice(0, each.indexOf('='))));
+  const named = taken.map((each) => [each.slice(0, each.indexOf('=')), each.slice(each.indexOf('=') + 1)]);
+  return { ...Object.fromEntries(named), ...process.env };
+}
+
 /** Returns when that is impossible; then the variables go on having their effect on this process alone. */
 function beginAgain(): void {
   const { args, variables } = whatWasGiven();
@@ -56,7 +64,7 @@ function beginAgain(): void {
     execute(
       process.execPath,
       args,
-      variables.filter((each) => !foreign.test(each.slice(0, each.indexOf('=')).toString('latin1'))),
+      variables.filter((each) => !readAtStart.has(each.slice(0, each.indexOf('=')).toString('latin1'))),
     );
   } catch {
     for (const fd of passed) if (fd >= LISTEN_FDS_START) markIfOpen(fd, true);

@@ -5,7 +5,7 @@
 import { text } from 'node:stream/consumers';
 import { runCli } from './cli/cli.ts';
 import { asideVariable, stepAside } from './control/step-aside.ts';
-import { leaveForeignEnvironment } from './environment.ts';
+import { callersEnvironment, leaveForeignEnvironment } from './environment.ts';
 import { givenArguments, workingDirectory } from './given-names.ts';
 import { channelVariable, stateVariable } from './keeper/messages.ts';
 import { originalInvocation, ownArguments } from './net/invocation.ts';
@@ -29,6 +29,11 @@ async function main(): Promise<void> {
     readStdin: () => text(process.stdin),
     isTTY: process.stdout.isTTY === true,
     signal: interruption.signal,
+    onSignal(signal, handler) {
+      process.on(signal, handler);
+      return () => void process.removeListener(signal, handler);
+    },
+    callersEnv: callersEnvironment,
     self,
     version,
     async versionDetails() {

@@ -20,6 +20,8 @@ export type Line = {
   args: readonly string[];
   /** By long name; a switch is `true`. Of a repeated option the last one counts. */
   options: ReadonlyMap<string, string | true>;
+  /** How many of `args` stand before the first `--`; null: there is none. */
+  beforeDashes: number | null;
 };
 
 /** Stands before each value on its way through cac, so that no value looks like a number, a switch, or nothing. */
@@ -28,10 +30,12 @@ const mark = '=';
 /** Tell the words of a command line apart. Throws GraceError (exit code 2) for what no command knows. */
 export function readLine(argv: readonly string[]): Line {
   const words: string[] = [];
+  let dashesAt: number | null = null;
   const options = new Map<string, string | true>();
   const queue = [...argv];
   for (let word = queue.shift(); word !== undefined; word = queue.shift()) {
     if (word === '--') {
+      dashesAt = words.length;
       words.push(...queue.splice(0));
     } else if (word.startsWith('--')) {
       readLongOption(word, queue, options);
@@ -42,7 +46,8 @@ export function readLine(argv: readonly string[]): Line {
     }
   }
   const [name, ...args] = words;
-  if (name === undefined) return { command: null, args, options };
+  const beforeDashes = dashesAt === null ? null : Math.max(0, dashesAt - 1);
+  if (name === undefined) return { command: null, args, options, beforeDashes };
   if (name === 'version') options.set('version', true);
   const command = findCommand(name === 'version' ? 'help' : name);
   // "--help" after a wrong command is a question as well, but the typing error is the better answer.
@@ -51,7 +56,7 @@ export function readLine(argv: readonly string[]): Line {
   if (command.name === 'stop' && name !== 'stop' && args.length === 0 && !options.has('help')) {
     throw new GraceError(`${name} needs SRC`, { hint: 'to stop the daemon: grace stop', code: 'ERR_GRACE_USAGE' });
   }
-  return { command, args, options };
+  return { command, args, options, beforeDashes };
 }
 
 /** `-v` is what some programs know their version by. */
@@ -60,7 +65,7 @@ function otherLetters(letter: string): OptionDefinition | undefined {
 }
 
 /** Check a line against its command. Throws GraceError (exit code 2). */
-export function checkLine({ command, args, options }: Line & { command: CommandDefinition }): void {
+export function checkLine({ command, args, options, beforeDashes }: Line & { command: CommandDefinition }): void {
   const hint = `usage: ${usageOf(command)}`;
   for (const name of options.keys()) {
     // Whoever asks for JSON gets errors so of any command.
@@ -73,6 +78,15 @@ export function checkLine({ command, args, options }: Line & { command: CommandD
     const names = missing.map((argument) => argument.name).join(' and ');
     throw new GraceError(`${command.name} needs ${names}`, { hint, code: 'ERR_GRACE_USAGE' });
   }
+  const own = command.args.findIndex(({ isAfterDashes }) => isAfterDashes);
+  // One that an empty variable of a script was to name must not be left out.
+  if (own !== -1 && beforeDashes !== null && args.length <= own)
+    throw new GraceError('there is no command after --', { hint, code: 'ERR_GRACE_USAGE' });
+  if (own !== -1 && args.length > own && beforeDashes !== own)
+    throw new GraceError(`${command.name} needs -- before the command that it is to run`, {
+      hint,
+      code: 'ERR_GRACE_USAGE',
+    });
   const extra = command.args.at(-1)?.isList ? undefined : args[command.args.length];
   if (extra !== undefined)
     throw new GraceError(`${command.name} has no use for the argument ${quoted(extra)}`, {

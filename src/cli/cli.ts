@@ -32,6 +32,10 @@ export type CliOptions = {
   signal: AbortSignal;
   /** How this executable is started; a daemon is started the same way. */
   self: Program;
+  /** Hear a signal of the process from now on, which does not end it then. Returns what ends that. Default: none comes. */
+  onSignal?: ((signal: NodeJS.Signals, handler: () => void) => () => void) | undefined;
+  /** The environment as the caller gave it, for programs of theirs. Default: `env`. */
+  callersEnv?: (() => NodeJS.ProcessEnv) | undefined;
   version: string;
   /** What `--version` tells below the version, a line each. */
   versionDetails?: (() => Promise<readonly string[]>) | undefined;
@@ -202,6 +206,8 @@ function openContext(options: CliOptions, input: Input): Context {
     get dir() {
       return stateDir({ option: input.value('dir'), env, cwd });
     },
+    onSignal: options.onSignal ?? (() => () => {}),
+    callersEnv: options.callersEnv ?? (() => env),
     hasColors: isTTY && !env['NO_COLOR'] && env['TERM'] !== 'dumb',
   };
 }

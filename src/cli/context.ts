@@ -55,6 +55,10 @@ export type Context = {
   hasColors: boolean;
   /** Aborts on Ctrl-C, and when nobody reads stdout any more. */
   signal: AbortSignal;
+  /** Hear a signal of the process from now on, which does not end it then. Returns what ends that. */
+  onSignal: (signal: NodeJS.Signals, handler: () => void) => () => void;
+  /** The environment as the caller gave it, for programs of theirs. */
+  callersEnv: () => NodeJS.ProcessEnv;
   /** How this executable is started. */
   self: Program;
   version: string;

@@ -1,6 +1,6 @@
 import { clientRows, serverRows } from './endpoint-help.ts';
 import { commands, globalOptions } from '../control/commands.ts';
-import type { CommandDefinition, OptionDefinition } from '../control/commands.ts';
+import type { ArgumentDefinition, CommandDefinition, OptionDefinition } from '../control/commands.ts';
 
 const lineWidth = 80;
 
@@ -26,15 +26,20 @@ export const exitCodes: readonly (readonly [code: number, meaning: string])[] = 
 
 /** `grace stop [SRC] [--timeout DURATION] [--now]` */
 export function usageOf({ name, args, options }: CommandDefinition): string {
-  const words = args.map((argument) => (argument.required ? argument.name : `[${argument.name}]`));
+  const words = args.filter(({ isAfterDashes }) => !isAfterDashes).map(wordOf);
+  const own = args.filter(({ isAfterDashes }) => isAfterDashes).map(({ name: word }) => `[-- ${word} ...]`);
   const choices = options.map((option) => `[--${option.name}${option.value === undefined ? '' : ` ${option.value}`}]`);
-  return ['grace', name, ...words, ...choices].join(' ');
+  return ['grace', name, ...words, ...choices, ...own].join(' ');
+}
+
+function wordOf({ name, required, isAfterDashes }: ArgumentDefinition): string {
+  return isAfterDashes ? `[-- ${name} ...]` : required ? name : `[${name}]`;
 }
 
 /** What `grace --help` prints. */
 export function generalHelp(): string {
   const rows = commands.map(({ name, aliases, args, summary }) => {
-    const words = args.map((argument) => (argument.required ? argument.name : `[${argument.name}]`));
+    const words = args.map(wordOf);
     return [[[name, ...aliases].join(', '), ...words].join(' '), summary] as const;
   });
   return [

@@ -28,6 +28,7 @@ function mergeRow(a: DestinationRow, b: DestinationRow): DestinationRow {
     ...(percent !== undefined && { percent }),
     ...(drainUntil !== undefined && { drainUntil }),
     connections: a.connections + b.connections,
+    ...(a.held || b.held ? { held: true, waiting: (a.waiting ?? 0) + (b.waiting ?? 0) } : {}),
     bytesIn: a.bytesIn + b.bytesIn,
     bytesOut: a.bytesOut + b.bytesOut,
     since: a.since < b.since ? a.since : b.since,

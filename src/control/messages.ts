@@ -49,6 +49,17 @@ const conversationsOfProcesses = {
   'generation-report': { request: v.object({}), answer: generationReport, progress: v.never() },
   /** Progress: at the start, and whenever a destination has drained. No result while the generation lives; its last report then. */
   'generation-follow': { request: v.object({}), answer: generationReport, progress: generationReport },
+  /** Clients that wait for the end of a hold, of one rule or with that key alone, go to `dst` from now on; and go on, unless it is still held. */
+  'generation-hold': {
+    request: v.object({
+      src: v.optional(endpointText),
+      srcKey: v.optional(v.string()),
+      dst: v.optional(endpointText),
+      isHeld: v.boolean(),
+    }),
+    answer: v.object({ waiting: v.number() }),
+    progress: v.never(),
+  },
   /** Without srcKey every connection; the generation then ends. */
   'generation-stop': {
     request: v.object({ srcKey: v.optional(v.string()), timeoutMs: milliseconds }),

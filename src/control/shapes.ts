@@ -41,6 +41,10 @@ export const destinationRow = v.object({
   since: v.string(),
   /** Where the rule really listens: `127.0.0.1:9000`, `[::]:9000`, a path; empty when it does not (any more). */
   listening: v.string(),
+  /** Of a rule that is held: its clients wait. */
+  held: v.exactOptional(v.boolean()),
+  /** Of these connections, those that wait for the end of the hold. */
+  waiting: v.exactOptional(v.number()),
   /** Why a stored rule cannot be served at the moment. */
   error: v.exactOptional(v.string()),
   /** What is to be said of a rule that is served: a certificate that has expired or soon does, a sentence each. */
@@ -124,6 +128,8 @@ export const statusResult = v.object({
   /** Of these, those that cannot be served at the moment; absent from earlier versions. */
   failed: v.exactOptional(v.number()),
   connections: v.number(),
+  /** Rules that are held, since when (ISO 8601), and how many clients wait; absent from earlier versions. */
+  held: v.exactOptional(v.array(v.object({ src: v.string(), since: v.string(), waiting: v.number() }))),
   /** The process that the pid file names and that starts the daemon again after a crash; null without one. */
   keeper: v.nullable(v.object({ pid: v.number(), version: v.string() })),
   /** Where it answers over HTTP (`--admin`): `127.0.0.1:9900`, a path; absent when it does not. */

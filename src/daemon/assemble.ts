@@ -15,8 +15,10 @@ import type { OpenedLog } from './log/log.ts';
 import type { DaemonOptions } from './options.ts';
 import { Certificates } from './rules/certificates.ts';
 import { logDrained } from './rules/drain.ts';
+import { Holds } from './rules/holds.ts';
 import { mustNotLoop } from './rules/loops.ts';
 import { textOf, textOfRouting } from './rules/specs.ts';
+import { Followers } from './requests/followers.ts';
 import type { Service } from './service.ts';
 import { CountersWriter } from './state/counters-file.ts';
 import { saveState } from './state/rules-file.ts';
@@ -183,6 +185,11 @@ export function assemble({
       log,
       specs: () => forwarder.specs.flatMap(({ src, ...routing }) => specsOf(routing).map((dst) => ({ src, dst }))),
     }),
+    // Nobody is left to say when those go on who wait in a process that was replaced.
+    followers: new Followers(
+      () => void (lifecycle.phase === 'replaced' && forwarder.settleHeld(() => true, { isHeld: false })),
+    ),
+    holds: new Holds({ forwarder, engine, changes, log, generations, lifecycle }),
     version: options.version,
     self: options.self,
     socketGroup: options.settings['socket-group'],

@@ -202,6 +202,7 @@ async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Sup
       .catch((error: unknown) => void (end.signal.aborted || logError(error)));
     const loadRoutes = async () => (await import('./admin/routes.ts')).makeRoutes(service, events!);
     void admin?.serve({ loadRoutes, troubles }).catch((error: unknown) => void (end.signal.aborted || logError(error)));
+    void service.holds.follow(end.signal).catch((error: unknown) => void (end.signal.aborted || logError(error)));
     void reportStatus(service);
     void followReadiness(service);
     void turnAwayUnused(service);

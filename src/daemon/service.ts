@@ -3,6 +3,7 @@ import type { StatePaths } from '../control/paths.ts';
 import type { Program } from '../control/shapes.ts';
 import type { Engine } from '../engine/engine.ts';
 import type { Certificates } from './rules/certificates.ts';
+import type { Holds } from './rules/holds.ts';
 import type { Changes } from '../forward/changes.ts';
 import type { Forwarder } from '../forward/forwarder.ts';
 import type { Lock } from '../sys/lock.ts';
@@ -10,6 +11,7 @@ import type { EndedGenerations } from './generations/ended.ts';
 import type { Book } from './metrics/book.ts';
 import type { Generations } from './generations/generations.ts';
 import type { CountersWriter } from './state/counters-file.ts';
+import type { Followers } from './requests/followers.ts';
 import type { HandoverState } from './handover/state.ts';
 import type { Lifecycle, Phase } from './lifecycle.ts';
 import type { Listeners } from './listeners/listeners.ts';
@@ -57,6 +59,9 @@ export type Service = {
   readonly certificates: Certificates;
   /** What answers over HTTP; null without `--admin`. */
   readonly admin: Admin | null;
+  readonly holds: Holds;
+  /** Of this process, once it was replaced: the daemon that serves. */
+  readonly followers: Followers;
   readonly supervisor: Supervisor;
   readonly changes: Changes;
   readonly lock: Lock;

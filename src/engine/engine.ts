@@ -9,6 +9,7 @@ import type { ClientEndpoint, ServerEndpoint } from '../endpoint/model.ts';
 import type { Listener } from '../net/listener.ts';
 import type { ClosingReason } from './closing-reason.ts';
 import type { Admission } from './admission/admission.ts';
+import type { Hold } from './hold.ts';
 import type { Slots } from './slots.ts';
 import type { Tally } from './tally.ts';
 import type { MovedConnection } from './transfer.ts';
@@ -80,6 +81,8 @@ export type FrontendOptions = {
   slots?: Slots | null | undefined;
   /** Who may come in, where what was counted is kept. Default: its own, as the endpoint says. */
   admission?: Admission | null | undefined;
+  /** Whether clients wait before their upstream is dialled. Default: they never do. */
+  hold?: Hold<Upstream> | null | undefined;
 };
 
 /** A second destination of a frontend, and which of its clients go there: see share.ts. */
@@ -102,6 +105,8 @@ export type Frontend = {
    * the socket stays there, for whoever else holds the socket. Twice is fine.
    */
   stop(): Promise<void>;
+  /** Serve a client that another engine accepted on the same listener: its descriptor is this one's from now on. */
+  takeIn?(fd: number): void;
 };
 
 /** What a destination counts. */
@@ -118,6 +123,8 @@ export type UpstreamStats = {
 /** A destination of one rule, and the connections to it. */
 export type Upstream = {
   readonly endpoint: ClientEndpoint;
+  /** What stands for it in an engine inside this one. */
+  readonly portable?: Upstream;
   stats(): UpstreamStats;
   /** Resolves when `connections` is 0, at once if it is; rejects with the signal's reason. */
   drained(options?: { signal?: AbortSignal | undefined }): Promise<void>;
@@ -219,6 +226,8 @@ export type AdoptOptions = {
   slots?: Slots | null;
   /** Where they are counted from now on; null: nowhere. */
   admission?: Admission | null;
+  /** Whether those that are not connected yet wait; as of a frontend. */
+  hold?: Hold<Upstream> | null;
 };
 
 /** An engine whose connections can change the process. */

@@ -26,6 +26,8 @@ export type AdoptedRule = CarriedStats & {
   others?: readonly (CarriedStats & { dst: DestinationSpec })[] | undefined;
   /** A switch that is on trial: where the rule goes back to, what is watched, and what is left of the time, in milliseconds. */
   trial?: { before: RoutingSpec; watched: DestinationSpec; leftMs: number } | undefined;
+  /** It is held: so many clients may wait. */
+  maxWaiting?: number | undefined;
 };
 
 /** Takes over what other processes of the daemon have or had: rules with their listeners, places of clients, open connections, counters. */
@@ -40,11 +42,11 @@ export class Adoption {
    * Take over a rule with the listener it had in an earlier process. One with a limit accepts nobody
    * before `reserve` has said how many connections other processes have.
    */
-  adoptRule(spec: RuleSpec, listener: Listener, { others = [], trial, ...carried }: AdoptedRule): void {
+  adoptRule(spec: RuleSpec, listener: Listener, { others = [], trial, maxWaiting, ...carried }: AdoptedRule): void {
     const { table, opener, trials } = this.#options;
     const { src } = spec;
     for (const { dst, ...stats } of others) opener.carry({ src, dst }, stats);
-    const rule = opener.serve({ ...spec, listener, carried, isFull: true });
+    const rule = opener.serve({ ...spec, listener, carried, isFull: true, maxWaiting });
     table.add(rule);
     if (!trial) return;
     const before = routingOf(
@@ -105,6 +107,7 @@ export class Adoption {
         lifetimeMs,
         slots,
         admission: rule?.admission ?? null,
+        hold: rule?.hold ?? null,
       });
       // They have places of their own now.
       slots?.reserve(Math.max(0, slots.reserved - (destination.stats().connections - before)));

@@ -43,12 +43,14 @@ export class Draining {
 
   #orphan(rule: Rule): void {
     const { table, changes } = this.#options;
-    for (const destination of rule.destinations) table.addOrphan(rule.src, destination);
+    for (const destination of rule.destinations)
+      table.addOrphan(rule.src, destination, destination === rule.current ? rule.hold : null);
     changes.notify();
   }
 
   async #shut(rule: Rule): Promise<void> {
     await rule.pause();
+    rule.hold.end(); // whoever waits is among those that get a time to finish
     this.#options.closeListener(rule.src, rule.listener);
   }
 

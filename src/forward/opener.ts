@@ -1,5 +1,6 @@
-import type { Frontend } from '../engine/engine.ts';
+import type { Frontend, Upstream } from '../engine/engine.ts';
 import { admissionOf } from '../engine/admission/admission.ts';
+import { Hold } from '../engine/hold.ts';
 import { slotsOf } from '../engine/slots.ts';
 import type { Listener } from '../net/listener.ts';
 import { Destination } from './destination.ts';
@@ -17,8 +18,15 @@ export type RuleOpenerOptions = Pick<ForwarderOptions, 'engine' | 'openListener'
   ledger: Ledger;
 };
 
-/** A rule, and the socket that it is served on. `isFull`: all its places are reserved for connections elsewhere. */
-export type ServedRule = RuleSpec & { listener: Listener; carried?: CarriedStats; isFull?: boolean };
+/** A rule, and the socket that it is served on. */
+export type ServedRule = RuleSpec & {
+  listener: Listener;
+  carried?: CarriedStats;
+  /** All its places are reserved for connections elsewhere. */
+  isFull?: boolean;
+  /** It is held from its first client on: so many may wait. */
+  maxWaiting?: number | undefined;
+};
 
 /** Puts a rule in service: opens its listener, its upstream and its frontend, or leaves nothing open. */
 export class RuleOpener {
@@ -53,11 +61,13 @@ export class RuleOpener {
   }
 
   /** Serve a rule on a listener, which stays the caller's when that throws. */
-  serve({ src, dst, share, listener, isFull = false, ...given }: ServedRule): Rule {
+  serve({ src, dst, share, listener, isFull = false, maxWaiting, ...given }: ServedRule): Rule {
     this.#options.gate.mustBeOpen(); // opening the listener may have taken long
     const slots = slotsOf(src.endpoint);
     if (isFull) slots?.reserve(slots.limit);
     const opened: Destination[] = [];
+    const hold = new Hold<Upstream>();
+    if (maxWaiting !== undefined) hold.begin({ limit: maxWaiting });
     try {
       const routing = routingOf({ dst, share }, (each) => {
         const carried = each === dst && given.carried ? given.carried : this.#carried.get(pairKey({ src, dst: each }));
@@ -66,9 +76,9 @@ export class RuleOpener {
         return destination;
       });
       const admission = admissionOf(src.endpoint);
-      const frontend = this.openFrontend({ src, listener, routing, slots, admission });
+      const frontend = this.openFrontend({ src, listener, routing, slots, admission, hold });
       for (const { spec } of opened) this.#carried.delete(pairKey({ src, dst: spec }));
-      return new Rule({ src, listener, routing, slots, admission, frontend });
+      return new Rule({ src, listener, routing, slots, admission, hold, frontend });
     } catch (error) {
       for (const destination of opened) destination.forget();
       throw error;
@@ -88,7 +98,8 @@ export class RuleOpener {
     routing,
     slots,
     admission,
-  }: Pick<Rule, 'src' | 'listener' | 'routing' | 'slots' | 'admission'>): Frontend {
+    hold,
+  }: Pick<Rule, 'src' | 'listener' | 'routing' | 'slots' | 'admission' | 'hold'>): Frontend {
     const { engine, observe } = this.#options;
     return engine.openFrontend({
       listener,
@@ -98,6 +109,7 @@ export class RuleOpener {
       observer: observe(src),
       slots,
       admission,
+      hold,
     });
   }
 }

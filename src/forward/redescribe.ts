@@ -46,8 +46,11 @@ export async function redescribe(
         if (from.key !== to.key) {
           describeListener?.(rule.listener, { from, to });
           isDescribed = true;
-          const { listener, routing } = rule;
-          rule.resume(opener.openFrontend({ src: to, listener, routing, slots, admission }), { slots, admission });
+          const { listener, routing, hold } = rule;
+          rule.resume(opener.openFrontend({ src: to, listener, routing, slots, admission, hold }), {
+            slots,
+            admission,
+          });
         }
         table.describe(rule, to);
       },
@@ -64,6 +67,7 @@ export async function redescribe(
           routing: rule.routing,
           slots: before,
           admission: wasAdmission,
+          hold: rule.hold,
         }),
         { slots: before, admission: wasAdmission },
       );

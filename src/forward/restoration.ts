@@ -70,6 +70,7 @@ export class Restoration {
         routing: rule.routing,
         slots: rule.slots,
         admission: rule.admission,
+        hold: rule.hold,
       });
       await rule.pause();
       replaceListener?.(rule.moveTo(listener, frontend));

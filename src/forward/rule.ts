@@ -1,6 +1,7 @@
 import type { ServerEndpoint } from '../endpoint/model.ts';
-import type { Frontend } from '../engine/engine.ts';
+import type { Frontend, Upstream } from '../engine/engine.ts';
 import type { Admission } from '../engine/admission/admission.ts';
+import type { Hold } from '../engine/hold.ts';
 import type { Slots } from '../engine/slots.ts';
 import type { Listener } from '../net/listener.ts';
 import type { Destination } from './destination.ts';
@@ -34,6 +35,7 @@ export class Rule {
   #listener: Listener;
   #slots: Slots | null;
   #admission: Admission | null;
+  readonly #hold: Hold<Upstream>;
   #frontend: Frontend;
   #routing: Routing;
   #trial: Trial | null = null;
@@ -45,6 +47,7 @@ export class Rule {
     listener: Listener;
     frontend: Frontend;
     routing: Routing;
+    hold: Hold<Upstream>;
     slots?: Slots | null;
     admission?: Admission | null;
   }) {
@@ -52,6 +55,7 @@ export class Rule {
     this.#listener = options.listener;
     this.#slots = options.slots ?? null;
     this.#admission = options.admission ?? null;
+    this.#hold = options.hold;
     this.#frontend = options.frontend;
     this.#routing = options.routing;
   }
@@ -68,6 +72,11 @@ export class Rule {
   /** Who may come in, over all frontends that it has had; null: anybody. */
   get admission(): Admission | null {
     return this.#admission;
+  }
+
+  /** Whether its clients wait before they are dialled for. */
+  get hold(): Hold<Upstream> {
+    return this.#hold;
   }
 
   get src(): SourceSpec {
@@ -134,12 +143,15 @@ export class Rule {
     this.#earlier = [destination, ...this.#earlier];
   }
 
-  /** New connections go there from now on; open ones stay. With `trial`, until that says otherwise; one that there was is over, with `outcome`. */
+  /** New connections, and those that a hold has wait, go there from now on; open ones stay. With `trial`, until that says otherwise; one that there was is over, with `outcome`. */
   route(
     routing: Routing,
     { trial = null, outcome = { result: 'superseded' } }: { trial?: Trial | null; outcome?: TrialOutcome } = {},
   ): void {
     this.#frontend.route(routing.current.upstream, upstreamShare(routing));
+    // With a share, those that wait stay on their side.
+    if (this.#hold.isOn && (routing.current !== this.current || upstreamShare(routing) === null))
+      this.#hold.route(routing.current.upstream);
     const { known } = this;
     const routed = destinationsOf(routing);
     for (const each of routed) each.endDrain();

@@ -1,5 +1,7 @@
+import type { Upstream } from '../engine/engine.ts';
 import { GraceError } from '../error.ts';
 import { nearest } from '../nearest.ts';
+import type { Hold } from '../engine/hold.ts';
 import type { Listener } from '../net/listener.ts';
 import type { Destination } from './destination.ts';
 import { destinationsOf, percentOf } from './routing.ts';
@@ -15,17 +17,21 @@ export type DestinationView = {
   /** That share, where there are two. */
   percent: number | null;
   listener: Listener | null;
+  /** Whether new clients wait, and how many; null: they do not come here. */
+  hold: Hold<Upstream> | null;
 };
 
 /** A stored rule that cannot be served at the moment, why, and since when (ISO 8601). */
 export type BrokenRule = { spec: RuleSpec; error: Error; since: string };
+
+type Orphan = { src: SourceSpec; destination: Destination; hold: Hold<Upstream> | null };
 
 /** Which rules there are, served or not, and whose connections outlive their rule. */
 export class RuleTable {
   readonly #rules = new Map<string, Rule>();
   readonly #broken = new Map<string, BrokenRule>();
   /** Destinations of rules that stopped, while they still have connections. */
-  #orphans: { src: SourceSpec; destination: Destination }[] = [];
+  #orphans: Orphan[] = [];
 
   get rules(): readonly Rule[] {
     return [...this.#rules.values()];
@@ -93,8 +99,22 @@ export class RuleTable {
     this.#broken.clear();
   }
 
-  addOrphan(src: SourceSpec, destination: Destination): void {
-    this.#orphans.push({ src, destination });
+  /** `hold`: that of its rule, for whose end clients wait there. */
+  addOrphan(src: SourceSpec, destination: Destination, hold: Hold<Upstream> | null = null): void {
+    this.#orphans.push({ src, destination, hold });
+  }
+
+  /** Those that wait for the end of a hold whose rule is served no more wait for another destination. */
+  moveHold(hold: Hold<Upstream>, { src, destination }: { src: SourceSpec; destination: Destination }): void {
+    this.#orphans = this.#orphans.map((each) => (each.hold === hold ? { ...each, hold: null } : each));
+    const known = this.#orphans.find((each) => each.destination === destination);
+    if (known) known.hold = hold;
+    else this.addOrphan(src, destination, hold);
+  }
+
+  /** Where clients wait whose rule is served no more, or elsewhere. */
+  heldOrphans(): { src: SourceSpec; destination: Destination; hold: Hold<Upstream> }[] {
+    return this.#orphans.flatMap(({ hold, ...rest }) => (hold?.isOn ? [{ ...rest, hold }] : []));
   }
 
   get({ key }: SourceSpec): Rule | undefined {
@@ -136,6 +156,7 @@ export class RuleTable {
         isCurrent: destinationsOf(rule.routing).includes(destination),
         percent: percentOf(rule.routing, destination),
         listener: rule.listener,
+        hold: destination === rule.current ? rule.hold : null,
       })),
     );
     const orphans = this.#orphans.filter(({ destination }) => destination.stats().connections > 0);

@@ -70,6 +70,8 @@ function contextOf(options: { isTTY: boolean; env?: NodeJS.ProcessEnv }): { cont
     stderr: new Sink(),
     hasColors: false,
     readStdin: () => Promise.resolve(''),
+    onSignal: () => () => {},
+    callersEnv: () => ({}),
     signal: new AbortController().signal,
     self: { file: '', args: [] },
     version: '',

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Socket } from 'node:net';
 import type { BindableServer, ClientEndpoint, TcpClient, UnixClient } from '../../src/endpoint/model.ts';
+import type { Hold } from '../../src/engine/hold.ts';
 import type { ConnectionEnd, Engine, EngineObserver, Frontend, Upstream } from '../../src/engine/engine.ts';
 import type { Admission } from '../../src/engine/admission/admission.ts';
 import type { Listener } from '../../src/net/listener.ts';
@@ -22,6 +23,7 @@ export type ForwardOptions = {
   on?: 'tcp' | 'tcp6' | 'unix' | Listener;
   observer?: EngineObserver;
   admission?: Admission | null;
+  hold?: Hold<Upstream>;
 };
 
 export type Forward = {
@@ -59,7 +61,7 @@ export class Rig implements AsyncDisposable {
     return upstream;
   }
 
-  async forward({ to, from = {}, on = 'tcp', observer = {}, admission }: ForwardOptions): Promise<Forward> {
+  async forward({ to, from = {}, on = 'tcp', observer = {}, admission, hold }: ForwardOptions): Promise<Forward> {
     const listener = typeof on === 'string' ? await this.listen(on) : on;
     const upstream = this.upstream(to);
     const endpoint = { type: 'tcp', port: 0, interface: '', backlog: 50, ...from } as BindableServer;
@@ -69,6 +71,7 @@ export class Rig implements AsyncDisposable {
       upstream,
       admission,
       observer: { connectionEnded: (end) => this.#ended(end), ...observer },
+      hold,
     });
     const address = addressOf(listener);
     const forward: Forward = {

@@ -4,6 +4,7 @@ import { countSuite } from './count-suite.ts';
 import { dialSuite } from './dial-suite.ts';
 import { limitSuite } from './limit-suite.ts';
 import { listSuite } from './list-suite.ts';
+import { holdSuite } from './hold-suite.ts';
 import { relaySuite } from './relay-suite.ts';
 import { reasonSuite } from './reason-suite.ts';
 import type { OpenEngine } from './rig.ts';
@@ -18,6 +19,7 @@ export function plainSuite(openEngine: OpenEngine): void {
   countSuite(openEngine);
   reasonSuite(openEngine);
   listSuite(openEngine);
+  holdSuite(openEngine);
 }
 
 export function tlsSuite(openEngine: OpenEngine): void {

@@ -171,11 +171,12 @@ function cells(context: Context, row: DestinationRow): string[] {
   return [visible(row.src), visible(row.dst), String(row.connections), row.insecure ? `${state}, insecure` : state];
 }
 
-function status(context: Context, { active, percent, drainUntil, error }: DestinationRow): string {
+function status(context: Context, { active, percent, drainUntil, error, held, waiting = 0 }: DestinationRow): string {
   if (error !== undefined) return paint(context, 'red', 'failed');
   const left = drainUntil === undefined ? null : formatDuration(Math.max(0, Date.parse(drainUntil) - Date.now()));
   const end = left === null ? '' : `, closed in ${left}`;
   const share = percent === undefined ? '' : ` ${percent}%`;
+  if (held) return paint(context, 'yellow', `held${share}${waiting === 0 ? '' : `, ${waiting} waiting`}`);
   return active ? paint(context, 'green', `active${share}`) : paint(context, 'yellow', `inactive${end}`);
 }
 

@@ -53,6 +53,7 @@ async function describe(context: Context, result: StatusResult): Promise<string>
     generations,
     failed = 0,
     admin,
+    held = [],
     problems = [],
     warnings = [],
   } = result;
@@ -75,6 +76,10 @@ async function describe(context: Context, result: StatusResult): Promise<string>
       'generations',
       generations.length > 1 ? `1 serving, ${counted(generations.length - 1, 'older one')} draining` : '1',
     ],
+    ...held.map(
+      ({ src, since, waiting }) =>
+        ['held', `${visible(src)}, ${waiting} waiting, for ${formatDuration(Date.now() - Date.parse(since))}`] as const,
+    ),
     ...problems.map((problem) => ['problem', visible(problem)] as const),
     ...warnings.map((warning) => ['warning', visible(warning)] as const),
   ] as const;

@@ -6,7 +6,7 @@
 import { readFileSync, readdirSync, rmSync } from 'node:fs';
 import { DaemonMovedError, callOnce } from '../../control/client.ts';
 import type { Progress, Request, Result } from '../../control/messages.ts';
-import type { GenerationReport } from '../../control/shapes.ts';
+import type { EndpointText, GenerationReport } from '../../control/shapes.ts';
 import { generationPid } from '../../control/paths.ts';
 import type { StatePaths } from '../../control/paths.ts';
 import { maxDurationMs } from '../../endpoint/duration.ts';
@@ -19,8 +19,18 @@ import type { Changes } from '../../forward/changes.ts';
 const answerTimeoutMs = 1000;
 /** Longest for an answer that is about each of its connections. */
 const longAnswerTimeoutMs = 5000;
+/** Longest that it may take to let clients go that wait there; whoever let them go waits for it. */
+const settleTimeoutMs = 5000;
 /** What a generation may take beyond the time that its connections get. */
 const stopExtraMs = 2000;
+
+/** Which rule, and where it leads. */
+type HeldElsewhere = {
+  src?: EndpointText | undefined;
+  srcKey?: string | undefined;
+  dst?: EndpointText | undefined;
+  isHeld: boolean;
+};
 
 /** Follows every older generation until it ends. `close` it; the generations go on. */
 export class Generations {
@@ -121,6 +131,24 @@ export class Generations {
       }),
     );
     return closed.reduce((sum, count) => sum + count, 0);
+  }
+
+  /** Have clients that wait for the end of a hold in older generations go to `dst`, and on, unless it is still held. Returns how many went on. */
+  async settleHeld(about: HeldElsewhere): Promise<number> {
+    const counts = await Promise.all(
+      [...this.#following.keys()].map(async (pid) => {
+        // One of a version that holds nothing has nothing to let go.
+        if (!this.#reports.get(pid)?.rows.some(({ row }) => row.held === true)) return 0;
+        try {
+          const signal = AbortSignal.timeout(settleTimeoutMs);
+          const request = { command: 'generation-hold' as const, ...about };
+          return (await callOnce(this.#paths.generationSocket(pid), request, { signal }, this.#paths.dir)).waiting;
+        } catch {
+          return 0; // it has ended, or is asked again when it says that it holds some still
+        }
+      }),
+    );
+    return counts.reduce((sum, count) => sum + count, 0);
   }
 
   /** Stop following; the generations go on. */

@@ -22,6 +22,17 @@ import { ruleSchema, shareSchema } from '../state/rules-file.ts';
 import type { StoredRule, StoredShare } from '../state/rules-file.ts';
 import { ticketSnapshotSchema } from '../state/tickets-memory.ts';
 
+/** Schema of a {@link HandedHold}. */
+const handedHold = v.object({
+  since: v.string(),
+  maxWaiting: v.number(),
+  leftMs: v.optional(v.number()),
+  holders: v.array(v.object({ id: v.string(), timeoutMs: v.number() })),
+});
+
+/** How a rule is held (rules/holds.ts): since when (ISO 8601), how many clients may wait, when it ends in any case, in milliseconds from now, and by whom. */
+export type HandedHold = v.InferOutput<typeof handedHold>;
+
 /** A rule as it is handed over, with its counters in bytes and since when they count (ISO 8601). */
 export type HandedRule = {
   src: EndpointText;
@@ -38,6 +49,8 @@ export type HandedRule = {
   trial?: HandedTrial | undefined;
   /** What its addresses had by then; see Admission.addresses. Absent without such limits, and from earlier versions. */
   addresses?: number[] | undefined;
+  /** Absent from earlier versions, and where it is not held. */
+  hold?: HandedHold | undefined;
 };
 
 /** A switch that is on trial: where the rule goes back to, the destination that is watched, and what is left of the time. */
@@ -101,6 +114,7 @@ export const handoverSchema = v.object({
         }),
       ),
       addresses: v.optional(v.array(v.number())),
+      hold: v.optional(handedHold),
     }),
   ),
   sockets: v.array(v.object({ listener: v.number(), fd: v.number(), index: v.nullable(v.number()), name: v.string() })),

@@ -23,6 +23,7 @@ export function takeSnapshot(service: Service): { handover: Handover; listeners:
   };
   const served = service.forwarder.rules.map((rule): HandedRule => {
     const { src, current, routing, trial, admission } = rule;
+    const hold = service.holds.handOver(src);
     const others = rule.routed.filter((each) => each !== current);
     return {
       src: textOf(src),
@@ -38,6 +39,7 @@ export function takeSnapshot(service: Service): { handover: Handover; listeners:
           leftMs: trial.leftMs,
         },
       }),
+      ...(hold && { hold }),
     };
   });
   const broken = service.forwarder.broken.map(({ spec }): HandedRule => ({

@@ -58,7 +58,13 @@ function share(path: string, group: number, mode: number): void {
 type Asked = { command: Command; exec?: Program };
 
 /** What only processes of the daemon ask of one another. */
-const ofProcesses: readonly string[] = ['keeper', 'generation-stop', 'generation-close', 'generation-drain'];
+const ofProcesses: readonly string[] = [
+  'keeper',
+  'generation-stop',
+  'generation-close',
+  'generation-drain',
+  'generation-hold',
+];
 
 /** The daemon as far as this is about it. */
 type Commanded = { self: Program; socketGroup: number | null };

@@ -21,6 +21,7 @@ import {
   tellOwn,
 } from './connections.ts';
 import { drain } from './drain.ts';
+import { hold, release } from './hold.ts';
 import { problemOfExecutable } from '../executable.ts';
 import { metricsText, piecesOf } from '../metrics/text.ts';
 import { replaceDaemon } from '../handover/restart.ts';
@@ -48,6 +49,13 @@ const handlers: { [C in Command]: Handler<C> } = {
     request.src
       ? stopRule(service, request.src, request, context)
       : reportWhile(stopDaemon(service, request), { service, srcKey: null, progress: context.progress }),
+  ),
+  hold: whenSettled((service, request, context) => {
+    mustNotStop(service);
+    return hold(service, sourceIn(service, request.src), request, context);
+  }),
+  release: whenSettled((service, request, context) =>
+    release(service, sourceIn(service, request.src), request, context),
   ),
   restart: whenSettled(restart),
   status: whenSettled(status),
@@ -82,6 +90,11 @@ const handlers: { [C in Command]: Handler<C> } = {
   'generation-close': (service, { selection }) => closeOwn(service, selection),
   'generation-follow': follow,
   'generation-stop': stopOwn,
+  'generation-hold': ({ forwarder }, { src, srcKey, dst, isHeld }) => {
+    const meant = src === undefined ? null : readSource(src);
+    const isMeant = (each: SourceSpec) => each.listenKey === meant?.listenKey || each.key === srcKey;
+    return { waiting: forwarder.settleHeld(isMeant, { dst: dst && readTarget(dst), isHeld }) };
+  },
 };
 
 /** Answers requests of clients, and of the daemon that serves when this one has been replaced. */
@@ -184,6 +197,7 @@ async function start(
     mustServe(service);
     await restoreKeeper(service);
     const changed = await service.forwarder.start(rule, { isUpsert });
+    if (changed && before) await service.holds.switched(rule.src);
     if (changed) service.log.info({ src: rule.src.typed, dst: rule.dst.typed }, 'rule started');
     const notes = changed ? [...service.certificates.look(rule)] : [];
     const ofDestination = changed && !before ? await notesOn(service, rule.dst, signal) : [];
@@ -249,6 +263,7 @@ async function switchTo(
   mustServe(service);
   const changed = await forwarder.switch(src, dst, { trialMs, percent });
   if (changed) service.log.info({ src: src.typed, dst: dst.typed, percent, trialMs }, 'rule switched');
+  if (changed) await service.holds.switched(src);
   const notes = changed ? [...service.certificates.lookAgain({ src, dst })] : [];
   const trial = trialMs === undefined ? null : forwarder.trialOf(src);
   if (trial !== null) {
@@ -366,6 +381,7 @@ export async function stopOwn(
   { forwarder }: Service,
   { srcKey, timeoutMs }: { srcKey?: string | undefined; timeoutMs: number },
 ): Promise<{ closed: number }> {
+  forwarder.settleHeld((src) => srcKey === undefined || src.key === srcKey, { isHeld: false });
   const destinations = forwarder
     .views()
     .filter(({ src, isCurrent }) => !isCurrent && (srcKey === undefined || src.key === srcKey));
@@ -382,6 +398,7 @@ async function follow(
   _request: unknown,
   { signal, progress }: RequestContext<'generation-follow'>,
 ): Promise<GenerationReport> {
+  using _follower = service.followers.add();
   for (;;) {
     progress(reportOf(service));
     if (service.phase === 'replaced' && !service.handover.isMoving && service.forwarder.connections === 0)
@@ -453,6 +470,13 @@ async function status(service: Service): Promise<Result<'status'>> {
     problems: problemsOf(service),
     warnings: ownRows(service).flatMap(({ row }) => (row.warnings ?? []).map((warning) => `${row.src}: ${warning}`)),
     rules: forwarder.specs.length,
+    held: forwarder.rules
+      .filter((rule) => rule.hold.isOn)
+      .map(({ src }) => ({
+        src: src.typed,
+        since: service.holds.since(src) ?? '',
+        waiting: allRows(service).reduce((sum, { row }) => sum + (row.src === src.typed ? (row.waiting ?? 0) : 0), 0),
+      })),
     failed: forwarder.broken.length,
     connections: [own, ...older].reduce((sum, { connections }) => sum + connections, 0),
     generations: [own, ...older],

@@ -56,7 +56,7 @@ type RowOptions = {
 };
 
 function keyedRow(
-  { src, destination, isCurrent, percent, listener }: DestinationView,
+  { src, destination, isCurrent, percent, listener, hold }: DestinationView,
   { lost = null, warnings = [], admission = null, certificateEnds = null }: RowOptions = {},
 ): KeyedRow {
   const { connections, bytesIn, bytesOut } = destination.stats();
@@ -74,6 +74,7 @@ function keyedRow(
     bytesOut,
     since: destination.since,
     listening: listener ? formatAddress(listener.address) : '',
+    ...(hold?.isOn ? { held: true, waiting: hold.waiting } : {}),
     ...(lost === null ? {} : { error: lost }),
     ...(warnings.length === 0 ? {} : { warnings: [...warnings] }),
     ...(isCurrent && { limits: limitsInForce(src.endpoint, destination.spec) }),

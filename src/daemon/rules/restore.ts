@@ -109,10 +109,14 @@ export function adoptRules(service: Service, handover: Handover): void {
     if (speaksTls(rule.src.endpoint)) checkServer(rule.src.endpoint);
     for (const dst of specsOf(rule)) checkClient(dst.endpoint, { paths: false }); // one that is too long is told to each client, as before
   }
-  for (const { rule, listener, addresses, src: _src, dst: _dst, share: _share, ...carried } of rules) {
+  for (const { rule, listener, addresses, src: _src, dst: _dst, share: _share, hold, ...carried } of rules) {
     if (listener === null)
       service.forwarder.restoration.addBroken(rule, new GraceError('it could not be served before the restart'));
-    else service.forwarder.adoption.adoptRule(rule, service.listeners.handedOver(rule.src, listener), carried);
+    else {
+      const inherited = service.listeners.handedOver(rule.src, listener);
+      service.forwarder.adoption.adoptRule(rule, inherited, { ...carried, maxWaiting: hold?.maxWaiting });
+      if (hold) service.holds.takeOver(rule.src, hold);
+    }
     if (addresses)
       service.forwarder.adoption.reserveAddresses(({ key }) => (key === rule.src.key ? [addresses] : null));
     logTrial(service, rule.src);

@@ -9,6 +9,7 @@ import { CLOSED_ROUTE, Route } from './route.ts';
 import { Admission } from '../admission/admission.ts';
 import type { RefusalOfClient } from '../admission/admission.ts';
 import { wordsOfSockaddr } from '../admission/address-key.ts';
+import { Hold } from '../hold.ts';
 import { Slots } from '../slots.ts';
 import type { Thread, ThreadFrontend } from './thread.ts';
 import { tuneClient } from './tune.ts';
@@ -46,6 +47,7 @@ export class Acceptor {
       route: new Route(plan.route),
       slots,
       admission,
+      hold: plan.hold && { id: plan.hold.id, state: new Hold(plan.hold) },
       connections: 0,
       isWatched: false,
       burst: 1,
@@ -256,6 +258,6 @@ export class Acceptor {
   }
 }
 
-function isFull({ slots }: ThreadFrontend): boolean {
-  return slots !== null && slots.isFull;
+function isFull({ slots, hold }: ThreadFrontend): boolean {
+  return (slots !== null && slots.isFull) || (hold !== null && hold.state.isFull);
 }

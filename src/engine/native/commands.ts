@@ -5,7 +5,7 @@ import type { Roles } from './roles.ts';
 
 /** Carry out a command; `stop` is the loop's own. */
 export function executeCommand(
-  { thread, upstreams, dialer, acceptor, connections, freezer, lister, idle, lifetime, terminator }: Roles,
+  { thread, upstreams, dialer, acceptor, waitingRoom, connections, freezer, lister, idle, lifetime, terminator }: Roles,
   command: Exclude<ThreadCommand, { type: 'stop' }>,
 ): void {
   switch (command.type) {
@@ -34,6 +34,12 @@ export function executeCommand(
       return acceptor.setContext(command.frontend, command.context);
     case 'end-handshakes':
       return connections.endHandshakes();
+    case 'release-held':
+      return waitingRoom.release(command.hold);
+    case 'route-held':
+      return waitingRoom.route(command.hold, command.upstream);
+    case 'surrender-held':
+      return waitingRoom.surrender(command.hold);
     case 'freeze':
       return thread.send({
         type: 'frozen',

@@ -76,6 +76,8 @@ export const CODED = 65536;
 export const LINGERING = 131_072;
 /** Its TLS handshake is under way in a thread of its own, which has it for so long: no read, no write, no close here. */
 export const SHAKING = 262_144;
+/** A client of a rule that is held, which waits without a dial. */
+export const HELD = 524_288;
 
 /** Most descriptors that the table has rows for; memory is used for those in use only. */
 const CAPACITY = 1 << 20;

@@ -38,10 +38,12 @@ import type { Terminator } from './tls/terminate.ts';
 import type { EndOptions, Thread, ThreadFrontend } from './thread.ts';
 import type { ThreadUpstreams } from './thread-upstreams.ts';
 import type { KeepAlive } from './tune.ts';
+import type { WaitingRoom } from './waiting-room.ts';
 
 type Others = {
   relay: Relay;
   dialer: Dialer;
+  waitingRoom: WaitingRoom;
   acceptor: Acceptor;
   upstreams: ThreadUpstreams;
   keepAlive: KeepAlive;
@@ -57,6 +59,7 @@ export class Connections {
   readonly #thread: Thread;
   readonly #relay: Relay;
   readonly #dialer: Dialer;
+  readonly #waitingRoom: WaitingRoom;
   readonly #acceptor: Acceptor;
   readonly #upstreams: ThreadUpstreams;
   readonly #keepAlive: KeepAlive;
@@ -71,11 +74,24 @@ export class Connections {
 
   constructor(
     thread: Thread,
-    { relay, dialer, acceptor, upstreams, keepAlive, firstFlight, idle, mailbox, terminator, linger }: Others,
+    {
+      relay,
+      dialer,
+      waitingRoom,
+      acceptor,
+      upstreams,
+      keepAlive,
+      firstFlight,
+      idle,
+      mailbox,
+      terminator,
+      linger,
+    }: Others,
   ) {
     this.#thread = thread;
     this.#relay = relay;
     this.#dialer = dialer;
+    this.#waitingRoom = waitingRoom;
     this.#acceptor = acceptor;
     this.#upstreams = upstreams;
     this.#keepAlive = keepAlive;
@@ -88,7 +104,7 @@ export class Connections {
 
   /**
    * A client was accepted, whose address is in `kernel.peer` and which its upstream has counted already: dial for it,
-   * after its TLS handshake where there is one.
+   * after its TLS handshake where there is one, unless it is to wait.
    * Returns false when it could not be watched, and has been ended.
    */
   admit(client: number, frontend: ThreadFrontend, upstream: number): boolean {
@@ -117,7 +133,7 @@ export class Connections {
       });
       return false;
     }
-    if (tls === null) this.#dialer.begin(client);
+    if (tls === null) this.#waitingRoom.enter(client);
     return true;
   }
 
@@ -144,7 +160,7 @@ export class Connections {
     if (mask & (EPOLLERR | EPOLLHUP))
       return this.end(client, { stage: 'dial', why: 'client-gone', reason: null, reset: true });
     table.set(client, READABLE | READ_TO_END);
-    this.#dialer.begin(client);
+    this.#waitingRoom.enter(client);
   }
 
   /** The thread of handshakes is gone. */
@@ -238,6 +254,7 @@ export class Connections {
   end(client: number, { stage, why, reason, reset, isSilent = false, lingers = false }: EndOptions): void {
     const { table, kernel, frontends, upstreams } = this.#thread;
     this.#dialer.abandon(client);
+    this.#waitingRoom.leave(client);
     const server = table.other(client);
     const upstream = table.upstream(client);
     const frontend = frontends.get(table.frontend(client));

@@ -65,6 +65,11 @@ export class Counters {
     this.tally.countRefused(reason);
   }
 
+  /** One that was counted as opened is another upstream's now, which counts it so. */
+  countTransferred(): void {
+    this.#row[OPENED]!--;
+  }
+
   /** For the main thread: connections are on their way to this one. */
   addAdopted(count: number): void {
     this.#row[ADOPTED]! += count;

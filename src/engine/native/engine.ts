@@ -22,9 +22,10 @@ import { NativeFrontend, ownShare, ownUpstream } from './frontend.ts';
 import { FrontendOwners } from './frontend-owners.ts';
 import { checkKernel } from './kernel.ts';
 import { Inventory } from './inventory.ts';
-import { KIND_CLIENT, KIND_OWN, KIND_SERVER } from './connection-table.ts';
+import { HELD, KIND_CLIENT, KIND_OWN, KIND_SERVER } from './connection-table.ts';
 import { readEnds } from './end-batch.ts';
 import type { EndReport, Report } from './messages.ts';
+import { NativeHolds } from './holds.ts';
 import { NativeMover } from './mover.ts';
 import type { ShadowOptions } from './mover.ts';
 import { planUpstream, tcpSockaddr } from './plan.ts';
@@ -77,6 +78,7 @@ export class NativeEngine implements Engine {
   readonly #owners = new FrontendOwners();
   readonly mover: NativeMover;
   readonly #inventory: Inventory;
+  readonly #holds: NativeHolds;
   /** What ends the lookups under way, by the thread that asked and the upstream. */
   readonly #lookups = new Map<string, AbortController>();
   readonly #originals = new WeakMap<Upstream, NativeUpstream>();
@@ -109,6 +111,7 @@ export class NativeEngine implements Engine {
       onDeath: (thread, error) => this.#loseThread(thread, error),
     });
     this.#inventory = new Inventory(this.#threads);
+    this.#holds = new NativeHolds(this.#threads);
     this.mover = new NativeMover({
       threads: this.#threads,
       isUsable: () => !this.#hasFailed,
@@ -143,13 +146,24 @@ export class NativeEngine implements Engine {
     return upstream;
   }
 
-  openFrontend({ listener, endpoint, upstream, share, observer, slots, admission }: FrontendOptions): NativeFrontend {
-    return new NativeFrontend({
+  openFrontend({
+    listener,
+    endpoint,
+    upstream,
+    share,
+    observer,
+    slots,
+    admission,
+    hold,
+  }: FrontendOptions): NativeFrontend {
+    const frontend = new NativeFrontend({
       listener,
       endpoint,
       observer,
       slots: slotsOf(endpoint, slots),
       admission: admissionOf(endpoint, admission),
+      hold: hold ? { id: this.#holds.idOf(hold), state: hold } : null,
+      ...(hold && { onStopped: (stopped: NativeFrontend) => this.#holds.frontendStopped(hold, stopped) }),
       upstream: ownUpstream(upstream),
       share: ownShare(share ?? null),
       threads: this.#threads,
@@ -162,6 +176,8 @@ export class NativeEngine implements Engine {
         return this.#lastId;
       },
     });
+    if (hold) this.#holds.setFrontend(hold, frontend);
+    return frontend;
   }
 
   /** Whether TLS of clients is, or would be, the threads' matter. */
@@ -279,6 +295,12 @@ export class NativeEngine implements Engine {
         return this.#forgotten(thread, report.upstream);
       case 'room':
         return this.#owners.get(report.frontend)?.slots?.notify();
+      case 'held-full':
+        return this.#holds.get(report.hold)?.notifyFull();
+      case 'held-room':
+        return this.#holds.get(report.hold)?.notify();
+      case 'surrendered':
+        return this.#holds.surrendered(report.hold, report.fds);
       case 'paused': {
         const error = new SystemError(report.errno, 'accept');
         return this.#owners.get(report.frontend)?.observer.acceptPaused?.({ error, retryInMs: report.retryInMs });
@@ -298,11 +320,11 @@ export class NativeEngine implements Engine {
   }
 
   #openShadow(
-    { observer, idleMs, lifetimeMs = null, slots = null, admission = null }: ShadowOptions,
+    { observer, idleMs, lifetimeMs = null, slots = null, admission = null, hold = null }: ShadowOptions,
     members: readonly number[],
   ): number {
     const id = ++this.#lastId;
-    this.#owners.add(id, { observer, slots, admission }, members);
+    this.#owners.add(id, { observer, slots, admission, hold }, members);
     const route = Route.open({ upstream: CLOSED_ROUTE }, { threads: 0 });
     const reportsOrderly = observer.connectionEnded !== undefined && (observer.wantsOrderlyEnds ?? true);
     for (const thread of members)
@@ -315,6 +337,7 @@ export class NativeEngine implements Engine {
           route: route.memory,
           slots: slots?.plan ?? null,
           admission: admission?.plan ?? null,
+          hold: hold && { id: this.#holds.idOf(hold), memory: hold.memory },
           idleMs,
           lifetimeMs,
           reportsOrderly,
@@ -362,8 +385,11 @@ export class NativeEngine implements Engine {
     const isFirst = !this.#hasFailed;
     this.#hasFailed = true;
     const { table } = this.#threads;
-    for (const client of table.owned(thread, KIND_CLIENT, table.capacity))
-      this.#owners.get(table.frontend(client))?.slots?.release();
+    for (const client of table.owned(thread, KIND_CLIENT, table.capacity)) {
+      const owner = this.#owners.get(table.frontend(client));
+      owner?.slots?.release();
+      if (table.has(client, HELD)) owner?.hold?.leave();
+    }
     for (const { admission } of this.#owners.all) admission?.forgetOwn();
     this.mover.lost(thread);
     this.#inventory.lost(thread);

@@ -24,23 +24,30 @@ import {
 import { peerOf } from './peer.ts';
 import type { Relay } from './relay.ts';
 import type { Thread } from './thread.ts';
+import type { WaitingRoom } from './waiting-room.ts';
+
+type FreezerOthers = {
+  relay: Relay;
+  dialer: Dialer;
+  waitingRoom: WaitingRoom;
+  connections: Connections;
+};
 
 /** Stops and goes on with the connections of one thread. */
 export class Freezer {
   readonly #thread: Thread;
   readonly #relay: Relay;
   readonly #dialer: Dialer;
+  readonly #waitingRoom: WaitingRoom;
   readonly #connections: Connections;
   /** How long those that were being dialled had been, for when they go on here. */
   readonly #ages = new Map<number, DialAge>();
 
-  constructor(
-    thread: Thread,
-    { relay, dialer, connections }: { relay: Relay; dialer: Dialer; connections: Connections },
-  ) {
+  constructor(thread: Thread, { relay, dialer, waitingRoom, connections }: FreezerOthers) {
     this.#thread = thread;
     this.#relay = relay;
     this.#dialer = dialer;
+    this.#waitingRoom = waitingRoom;
     this.#connections = connections;
   }
 
@@ -70,6 +77,7 @@ export class Freezer {
     if (age) this.#ages.set(client, age);
     // What is being dialled is dialled anew by whoever goes on with it: nothing was read yet.
     this.#dialer.abandon(client);
+    this.#waitingRoom.leave(client);
     const server = table.other(client);
     for (const fd of server === -1 ? [client] : [client, server]) {
       kernel.unwatch(fd);
@@ -131,7 +139,7 @@ export class Freezer {
         });
         continue;
       }
-      if (server === -1) this.#dialer.begin(client, age);
+      if (server === -1) this.#waitingRoom.enter(client, age);
       else this.#relay.begin(client);
     }
   }

@@ -1,6 +1,7 @@
 /** Whom the reports of the threads concern: frontends, and what stands for those that are no more. */
 import type { EngineObserver } from '../engine.ts';
 import type { Admission } from '../admission/admission.ts';
+import type { Hold } from '../hold.ts';
 import type { Slots } from '../slots.ts';
 
 /** Who hears of what happens at a frontend. */
@@ -8,6 +9,7 @@ export type FrontendOwner = {
   readonly observer: EngineObserver;
   readonly slots: Slots | null;
   readonly admission: Admission | null;
+  readonly hold: Hold | null;
   /** A thread accepts no more under this number. */
   closedIn?(thread: number, id: number): void;
   /** A thread is gone. */

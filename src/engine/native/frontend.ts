@@ -1,8 +1,10 @@
 import { closeFd, setNonBlocking } from '../../sys/descriptor.ts';
+import { setResetOnClose } from '../../sys/socket.ts';
 import type { Listener } from '../../net/listener.ts';
 import type { ServerEndpoint, ServerExtras } from '../../endpoint/model.ts';
 import type { Engine, EngineObserver, Frontend, Upstream, UpstreamShare } from '../engine.ts';
 import type { Admission, AdmittedNetworks } from '../admission/admission.ts';
+import type { Hold } from '../hold.ts';
 import type { Slots } from '../slots.ts';
 import type { ThreadCommand } from './messages.ts';
 import { isPlainServer, nativeTlsServer } from './plan.ts';
@@ -31,6 +33,10 @@ export type NativeFrontendOptions = {
   slots: Slots | null;
   /** Null: anybody may come in. */
   admission: Admission | null;
+  /** Null: clients never wait. `id`: its number in the threads. */
+  hold: { id: number; state: Hold<Upstream> } | null;
+  /** It accepts no more. */
+  onStopped?: (frontend: NativeFrontend) => void;
   /** Whether the threads may be used. */
   isUsable: boolean;
   /** For clients that speak TLS. Null: the threads have none. */
@@ -58,13 +64,14 @@ export class NativeFrontend implements Frontend {
   readonly observer: EngineObserver;
   readonly slots: Slots | null;
   readonly admission: Admission | null;
+  readonly hold: Hold<Upstream> | null;
   readonly #options: NativeFrontendOptions;
   #target: Target;
   #isUsable: boolean;
   /** What handshakes are made with; null: clients are plain, or the portable engine's. */
   #tls: ServerContexts | null = null;
   #accepting: Accepting = { by: 'nobody' };
-  readonly #endWatch: (() => void) | null;
+  readonly #endWatch: () => void;
   readonly #endNetworks: (() => void) | null;
   /** Acceptors that are on their way out. */
   readonly #closing = new Set<Promise<void>>();
@@ -81,8 +88,11 @@ export class NativeFrontend implements Frontend {
     this.#isUsable = options.isUsable && (isPlainServer(options.endpoint) || this.#tls !== null);
     this.slots = options.slots;
     this.admission = options.admission;
+    this.hold = options.hold?.state ?? null;
     this.#accepting = this.#suits(this.#target) ? this.#openInThreads() : this.#openPortable();
-    this.#endWatch = this.slots?.onRoom(() => this.#lookForRoom()) ?? null;
+    const look = () => this.#lookForRoom();
+    const ends = [this.slots?.onRoom(look), options.hold?.state.watch({ ended: look, emptied: look })];
+    this.#endWatch = () => ends.forEach((end) => end?.());
     this.#endNetworks = this.admission?.onNetworks((networks) => this.#setNetworks(networks)) ?? null;
   }
 
@@ -93,7 +103,7 @@ export class NativeFrontend implements Frontend {
       this.#options.threads.send(thread, { type: 'set-networks', frontend: accepting.id, networks });
   }
 
-  /** Somebody else who serves clients of this source has one less. */
+  /** Whoever serves clients of this source has one less, or one less waits. */
   #lookForRoom(): void {
     const accepting = this.#accepting;
     if (accepting.by !== 'threads') return;
@@ -183,7 +193,7 @@ export class NativeFrontend implements Frontend {
   }
 
   #openInThreads(): Accepting {
-    const { register, listener, endpoint, threads, observer } = this.#options;
+    const { register, listener, endpoint, threads, observer, hold } = this.#options;
     const extras: ServerExtras = endpoint.type === 'haproxy' || endpoint.type === 'stdio' ? {} : endpoint;
     const { idle: idleMs = null, lifetime: lifetimeMs = null } = extras;
     const route = Route.open(routeTarget(this.#target), { threads: threads.count });
@@ -211,6 +221,7 @@ export class NativeFrontend implements Frontend {
         route: route.memory,
         slots: this.slots?.plan ?? null,
         admission: this.admission?.plan ?? null,
+        hold: hold && { id: hold.id, memory: hold.state.memory },
         idleMs,
         lifetimeMs,
         reportsOrderly,
@@ -222,7 +233,7 @@ export class NativeFrontend implements Frontend {
   }
 
   #openPortable(): Accepting {
-    const { listener, endpoint, portable, observer, originalOf } = this.#options;
+    const { listener, endpoint, portable, observer, originalOf, hold } = this.#options;
     const named: EngineObserver = {
       ...observer,
       ...(observer.connectionEnded && {
@@ -239,6 +250,7 @@ export class NativeFrontend implements Frontend {
         observer: named,
         slots: this.slots,
         admission: this.admission,
+        hold: hold?.state ?? null,
       }),
     };
   }
@@ -269,6 +281,14 @@ export class NativeFrontend implements Frontend {
     for (const done of this.#closed) done(thread, id);
   }
 
+  /** A client that waited in a thread and cannot go on there. */
+  takeIn(fd: number): void {
+    const accepting = this.#accepting;
+    if (accepting.by === 'portable' && accepting.frontend.takeIn) return accepting.frontend.takeIn(fd);
+    setResetOnClose(fd);
+    closeFd(fd);
+  }
+
   reload(): void {
     if (this.#accepting.by === 'portable') return this.#accepting.frontend.reload();
     if (this.#accepting.by === 'nobody' || this.#tls === null) return;
@@ -278,10 +298,11 @@ export class NativeFrontend implements Frontend {
   }
 
   async stop(): Promise<void> {
-    this.#endWatch?.();
+    this.#endWatch();
     this.#endNetworks?.();
     this.#replace({ by: 'nobody' });
     this.#tls?.close();
+    this.#options.onStopped?.(this);
     await Promise.all(this.#closing);
   }
 }

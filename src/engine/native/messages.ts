@@ -5,6 +5,7 @@ import type { OrderlyEnds } from '../engine.ts';
 import type { MessagePort } from 'node:worker_threads';
 import type { OpenConnection } from '../engine.ts';
 import type { AdmissionPlan, AdmittedNetworks } from '../admission/admission.ts';
+import type { HoldPlan } from '../hold.ts';
 import type { SlotsPlan } from '../slots.ts';
 import type { MovedConnection } from '../transfer.ts';
 
@@ -39,6 +40,8 @@ export type FrontendPlan = {
   slots: SlotsPlan | null;
   /** See admission.ts; null: anybody may come in. */
   admission: AdmissionPlan | null;
+  /** See hold.ts; null: its clients never wait. */
+  hold: (HoldPlan & { id: number }) | null;
   idleMs: number | null;
   lifetimeMs: number | null;
   /** Whether somebody wants to hear of connections that ended in order; `soon`: with others, a little later. */
@@ -85,6 +88,12 @@ export type ThreadCommand =
   | { type: 'set-networks'; frontend: number; networks: AdmittedNetworks }
   /** There is room for clients again. */
   | { type: 'look-for-room'; frontend: number }
+  /** A rule is held no longer: dial for those that wait. */
+  | { type: 'release-held'; hold: number }
+  /** Those that wait go to another destination. */
+  | { type: 'route-held'; hold: number; upstream: number }
+  /** Those that wait go where threads cannot; answer `surrendered`, if there are any. */
+  | { type: 'surrender-held'; hold: number }
   /** Freeze up to so many connections of an upstream for a hand-over; answer `frozen`. */
   | { type: 'freeze'; upstream: number; limit: number }
   /** Let frozen connections go on. */
@@ -154,6 +163,12 @@ export type Report =
   | { type: 'upstream-forgotten'; upstream: number }
   /** A place became free that this frontend, which is closed, cannot use. */
   | { type: 'room'; frontend: number }
+  /** As many clients of a held rule wait as may. */
+  | { type: 'held-full'; hold: number }
+  /** There is room for more of them again. */
+  | { type: 'held-room'; hold: number }
+  /** Clients that waited, whose descriptors are the main thread's now. */
+  | { type: 'surrendered'; hold: number; fds: number[] }
   | { type: 'paused'; frontend: number; errno: number; retryInMs: number }
   | { type: 'resumed'; frontend: number }
   | { type: 'frontend-closed'; frontend: number }

@@ -23,7 +23,7 @@ export type NativeMoverOptions = {
 };
 
 /** What stands for a frontend that is no more. */
-export type ShadowOptions = Pick<AdoptOptions, 'observer' | 'idleMs' | 'lifetimeMs' | 'slots' | 'admission'>;
+export type ShadowOptions = Pick<AdoptOptions, 'observer' | 'idleMs' | 'lifetimeMs' | 'slots' | 'admission' | 'hold'>;
 
 /** Freezes and adopts connections of the threads, and knows for each whose it is meanwhile. */
 export class NativeMover implements Mover {
@@ -115,7 +115,16 @@ export class NativeMover implements Mover {
 
   adopt(
     connections: readonly MovedConnection[],
-    { upstream, frontend, observer, idleMs, lifetimeMs = null, slots = null, admission = null }: AdoptOptions,
+    {
+      upstream,
+      frontend,
+      observer,
+      idleMs,
+      lifetimeMs = null,
+      slots = null,
+      admission = null,
+      hold = null,
+    }: AdoptOptions,
   ): void {
     const { threads, openShadow } = this.#options;
     const alive = threads.alive;
@@ -140,7 +149,7 @@ export class NativeMover implements Mover {
     const id =
       idOfOwn ??
       openShadow(
-        { observer, idleMs, lifetimeMs, slots, admission },
+        { observer, idleMs, lifetimeMs, slots, admission, hold },
         shares.map(({ thread }) => thread),
       );
     // Now, and not when a thread hears of them: nobody is to be accepted in their places.

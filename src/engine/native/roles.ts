@@ -18,6 +18,7 @@ import { ThreadUpstreams } from './thread-upstreams.ts';
 import { Linger } from './linger.ts';
 import { Terminator } from './tls/terminate.ts';
 import { KeepAlive } from './tune.ts';
+import { WaitingRoom } from './waiting-room.ts';
 
 /** Everybody of a thread. */
 export type Roles = {
@@ -26,6 +27,7 @@ export type Roles = {
   readonly upstreams: ThreadUpstreams;
   readonly acceptor: Acceptor;
   readonly dialer: Dialer;
+  readonly waitingRoom: WaitingRoom;
   readonly relay: Relay;
   readonly connections: Connections;
   readonly freezer: Freezer;
@@ -74,9 +76,11 @@ export function openRoles(
   const dialer = new Dialer(thread, { firstFlight });
   const acceptor = new Acceptor(thread);
   const upstreams = new ThreadUpstreams(thread, { dialer });
+  const waitingRoom = new WaitingRoom(thread, { dialer, acceptor, upstreams });
   const connections = new Connections(thread, {
     relay,
     dialer,
+    waitingRoom,
     acceptor,
     upstreams,
     keepAlive,
@@ -86,7 +90,7 @@ export function openRoles(
     terminator,
     linger,
   });
-  const freezer = new Freezer(thread, { relay, dialer, connections });
+  const freezer = new Freezer(thread, { relay, dialer, waitingRoom, connections });
   const lister = new Lister(thread, { relay });
   return {
     thread,
@@ -94,6 +98,7 @@ export function openRoles(
     upstreams,
     acceptor,
     dialer,
+    waitingRoom,
     relay,
     connections,
     freezer,

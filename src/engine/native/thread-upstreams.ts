@@ -3,7 +3,7 @@ import { Counters } from './counters.ts';
 import type { Dialer } from './dial.ts';
 import { UNKNOWN_EAGERNESS } from './first-flight.ts';
 import type { UpstreamPlan } from './messages.ts';
-import type { Thread } from './thread.ts';
+import type { Thread, ThreadUpstream } from './thread.ts';
 
 /** Keeps `thread.upstreams`. */
 export class ThreadUpstreams {
@@ -51,8 +51,19 @@ export class ThreadUpstreams {
   left(id: number): void {
     const upstream = this.#thread.upstreams.get(id)!;
     upstream.counters.countClosed();
-    if (upstream.isWatched) this.#reportIfDrained(id);
-    if (upstream.isForgotten) this.#forgetIfDone(id);
+    this.#lookIfDone(id, upstream);
+  }
+
+  /** A connection of it is another's from now on. */
+  transferred(id: number): void {
+    const upstream = this.#thread.upstreams.get(id)!;
+    upstream.counters.countTransferred();
+    this.#lookIfDone(id, upstream);
+  }
+
+  #lookIfDone(id: number, { isWatched, isForgotten }: Pick<ThreadUpstream, 'isWatched' | 'isForgotten'>): void {
+    if (isWatched) this.#reportIfDrained(id);
+    if (isForgotten) this.#forgetIfDone(id);
   }
 
   #reportIfDrained(id: number): void {

@@ -6,6 +6,7 @@ import type { PinnedAddress, Kernel } from './kernel.ts';
 import type { ConnectionTable } from './connection-table.ts';
 import type { EndReason, FrontendPlan, Report, UpstreamPlan } from './messages.ts';
 import type { Admission } from '../admission/admission.ts';
+import type { Hold } from '../hold.ts';
 import type { Slots } from '../slots.ts';
 import type { Route } from './route.ts';
 
@@ -28,12 +29,17 @@ export type ThreadUpstream = {
   eagerness: number;
 };
 
+/** Whether clients wait, and the number of that among the holds of the engine. */
+export type ThreadHold = { readonly id: number; readonly state: Hold };
+
 /** A frontend, as a thread knows it. */
 export type ThreadFrontend = {
   plan: FrontendPlan;
   readonly route: Route;
   readonly slots: Slots | null;
   readonly admission: Admission | null;
+  /** Null: its clients never wait. */
+  readonly hold: ThreadHold | null;
   /** Connections of it that are open in this thread. */
   connections: number;
   /** Whether the listener is watched at the moment. */

@@ -10,25 +10,27 @@ import type { BindableServer, ServerEndpoint } from '../../endpoint/model.ts';
 import { innerEndpoint } from '../../endpoint/inner.ts';
 import { GraceError } from '../../error.ts';
 import { ConnectionIds } from '../connection-ids.ts';
-import type { Engine } from '../engine.ts';
+import type { Engine, Upstream } from '../engine.ts';
 import { Names } from '../lookup.ts';
 import { HANDSHAKE_TIMEOUT_MS, MAX_HANDSHAKES } from '../policy.ts';
 import { AcceptBackoff } from './accept-backoff.ts';
 import { Descriptors } from './descriptors.ts';
 import type { DescriptorOptions } from './descriptors.ts';
 import { openDialer } from './dial.ts';
-import { ownUpstream, PortableFrontend } from './frontend.ts';
+import { PortableFrontend } from './frontend.ts';
 import { endpointForHttp } from './http-check.ts';
 import { admissionOf } from '../admission/admission.ts';
+import type { Hold } from '../hold.ts';
 import { slotsOf } from '../slots.ts';
 import { probe } from './probe.ts';
 import { headerReaderOf } from './proxied.ts';
 import { TicketRing } from '../ticket-ring.ts';
 import { openTerminator } from './terminate.ts';
 import type { Terminator, TerminatorOptions } from './terminate.ts';
-import { PortableUpstream } from './upstream.ts';
+import { ownUpstream, PortableUpstream } from './upstream.ts';
 import { PeerMonitor } from './peer-monitor.ts';
 import type { PeerMonitorOptions } from './peer-monitor.ts';
+import { WaitingRoom } from './waiting-room.ts';
 
 /** Limits of the engine; the defaults are those of policy.ts. */
 export type PortableEngineOptions = Partial<TerminatorOptions> &
@@ -49,10 +51,16 @@ export function openPortableEngine(options: PortableEngineOptions = {}): Engine 
   const descriptors = new Descriptors(options);
   const ids = new ConnectionIds();
   const shared = { descriptors, backoff: new AcceptBackoff(descriptors), peerMonitor: new PeerMonitor(options) };
+  const waitingRooms = new WeakMap<Hold<Upstream>, WaitingRoom>();
+  const waitingRoomOf = (hold: Hold<Upstream>): WaitingRoom => {
+    const room = waitingRooms.get(hold) ?? new WaitingRoom(hold);
+    waitingRooms.set(hold, room);
+    return room;
+  };
   return {
     name: 'portable',
     openUpstream: (endpoint) => new PortableUpstream(endpoint, openDialer(endpoint, names), ids),
-    openFrontend({ listener, endpoint, upstream, share, observer, slots, admission }) {
+    openFrontend({ listener, endpoint, upstream, share, observer, slots, admission, hold }) {
       const bindable = supportedServer(endpoint);
       const terminator = terminatorOf(bindable, { handshakeTimeoutMs, handshakeLimit, tickets });
       return new PortableFrontend({
@@ -65,6 +73,7 @@ export function openPortableEngine(options: PortableEngineOptions = {}): Engine 
         observer,
         slots: slotsOf(endpoint, slots),
         admission: admissionOf(endpoint, admission),
+        held: hold ? { hold, waitingRoom: waitingRoomOf(hold) } : null,
         shared,
       });
     },

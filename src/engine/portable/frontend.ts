@@ -1,9 +1,10 @@
 /** Accepting on one listener, and where its clients go. */
-import type { Socket } from 'node:net';
+import { Socket } from 'node:net';
 import type { BindableServer } from '../../endpoint/model.ts';
 import type { ConnectionEnd, EngineObserver, Frontend, Upstream, UpstreamShare } from '../engine.ts';
 import type { Admission } from '../admission/admission.ts';
 import { hashOfHost, shareKey, shareThreshold } from '../share.ts';
+import type { Hold } from '../hold.ts';
 import type { Slots } from '../slots.ts';
 import type { Listener } from '../../net/listener.ts';
 import { openAcceptor } from './acceptor.ts';
@@ -16,7 +17,9 @@ import { Place } from './place.ts';
 import type { HeaderReader } from './proxied.ts';
 import { serveClient } from './serve.ts';
 import type { Terminator } from './terminate.ts';
-import { PortableUpstream } from './upstream.ts';
+import type { WaitingRoom } from './waiting-room.ts';
+import { ownUpstream } from './upstream.ts';
+import type { PortableUpstream } from './upstream.ts';
 import type { PeerMonitor } from './peer-monitor.ts';
 
 /** What the frontends of an engine share. */
@@ -36,6 +39,8 @@ export type PortableFrontendOptions = {
   slots: Slots | null;
   /** Null: anybody may come in. */
   admission: Admission | null;
+  /** Null: clients never wait. */
+  held: { hold: Hold<Upstream>; waitingRoom: WaitingRoom } | null;
   shared: Shared;
 };
 
@@ -47,7 +52,7 @@ export class PortableFrontend implements Frontend, Pausable {
   #upstream: PortableUpstream;
   #share: ReturnType<typeof openShare>;
   #acceptor: Acceptor | null = null;
-  readonly #endWatch: (() => void) | null;
+  readonly #endWatch: () => void;
   /** Accepted beyond the most that may be served at once, since an acceptor takes a moment to stop. */
   readonly #parked = new Map<Socket, Place>();
   #stopped: Promise<void> | null = null;
@@ -69,12 +74,18 @@ export class PortableFrontend implements Frontend, Pausable {
       shared.backoff.remove(this);
       throw error;
     }
-    this.#endWatch = options.slots?.onRoom(() => this.#admitNext()) ?? null;
+    const admit = () => this.#admitMore();
+    const ends = [
+      options.slots?.onRoom(() => this.#admitNext()),
+      options.held?.hold.watch({ ended: admit, emptied: admit, filled: () => void this.#pause() }),
+    ];
+    this.#endWatch = () => ends.forEach((end) => end?.());
   }
 
   get #isFull(): boolean {
-    const { slots, shared } = this.#options;
-    return (slots?.isFull ?? false) || shared.descriptors.mustWait(this.#connections);
+    const { slots, held, shared } = this.#options;
+    const hasNoRoom = (slots?.isFull ?? false) || (held?.hold.isFull ?? false);
+    return hasNoRoom || shared.descriptors.mustWait(this.#connections);
   }
 
   route(upstream: Upstream, share: UpstreamShare | null = null): void {
@@ -109,7 +120,7 @@ export class PortableFrontend implements Frontend, Pausable {
 
   async #stop(): Promise<void> {
     this.#options.shared.backoff.remove(this);
-    this.#endWatch?.();
+    this.#endWatch();
     if (this.#retry !== null) clearTimeout(this.#retry);
     await this.#pause();
     // They were accepted: nobody else can serve them.
@@ -160,6 +171,14 @@ export class PortableFrontend implements Frontend, Pausable {
     this.#parked.set(client, place);
   }
 
+  /** Of another engine, which cannot go on with it. */
+  takeIn(fd: number): void {
+    // Paused as those are that a server accepts; the types do not know of it.
+    const options = { fd, readable: true, writable: true, allowHalfOpen: true, pauseOnCreate: true };
+    // It has been let in already, and was counted.
+    void this.#serve(new Socket(options), new Place(null));
+  }
+
   #unpark(client: Socket, place: Place): void {
     this.#parked.delete(client);
     if (client.destroyed) place.leave();
@@ -167,7 +186,7 @@ export class PortableFrontend implements Frontend, Pausable {
   }
 
   async #serve(client: Socket, place: Place): Promise<void> {
-    const { headerReader, terminator, observer, slots, shared } = this.#options;
+    const { headerReader, terminator, observer, slots, held, shared } = this.#options;
     const { descriptors, backoff, peerMonitor } = shared;
     slots?.take();
     this.#connections++;
@@ -186,6 +205,7 @@ export class PortableFrontend implements Frontend, Pausable {
       headerReader,
       place,
       terminator,
+      waitingRoom: held?.waitingRoom ?? null,
       peerMonitor,
       idleMs: this.#idleMs,
       lifetimeMs: this.#lifetimeMs,
@@ -211,6 +231,12 @@ export class PortableFrontend implements Frontend, Pausable {
     }, ACCEPT_PAUSE_MS.max).unref();
   }
 
+  /** There is room for as many as waited here. */
+  #admitMore(): void {
+    while (this.#parked.size > 0 && !this.#isFull) this.#admitNext();
+    this.#admitNext();
+  }
+
   /** A place became free: for a client that was accepted already, else for one from the queue. */
   #admitNext(): void {
     if (this.#isFull) return;
@@ -218,12 +244,6 @@ export class PortableFrontend implements Frontend, Pausable {
     if (next) this.#unpark(...next);
     else this.#resume();
   }
-}
-
-/** Narrows to an upstream of this engine. */
-export function ownUpstream(upstream: Upstream): PortableUpstream {
-  if (upstream instanceof PortableUpstream) return upstream;
-  throw new TypeError('the upstream is of another engine');
 }
 
 function openShare(share: UpstreamShare | null) {

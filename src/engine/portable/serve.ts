@@ -20,6 +20,7 @@ import type { Terminator } from './terminate.ts';
 import { EndedHere } from './connection.ts';
 import type { PortableUpstream } from './upstream.ts';
 import type { Going, PeerMonitor } from './peer-monitor.ts';
+import type { WaitingRoom } from './waiting-room.ts';
 
 /** Where an accepted client goes, and how. */
 export type ServeClientOptions = {
@@ -30,6 +31,8 @@ export type ServeClientOptions = {
   place: Place;
   /** Null: the client does not speak TLS. */
   terminator: Terminator | null;
+  /** Where it waits before it is dialled for; null: it never does. */
+  waitingRoom: WaitingRoom | null;
   peerMonitor: PeerMonitor;
   idleMs: number | null;
   /** Closed after so long, give or take a tenth; null: never. */
@@ -45,8 +48,19 @@ export type ServeClientOptions = {
  */
 export async function serveClient(
   client: Socket,
-  { upstream, headerReader, place, terminator, peerMonitor, idleMs, lifetimeMs, connected }: ServeClientOptions,
+  {
+    upstream: accepting,
+    headerReader,
+    place,
+    terminator,
+    waitingRoom,
+    peerMonitor,
+    idleMs,
+    lifetimeMs,
+    connected,
+  }: ServeClientOptions,
 ): Promise<ConnectionEnd> {
+  let upstream = accepting;
   const connection = upstream.admit();
   const { signal } = connection;
   const socketPeer = peerOf(client);
@@ -94,6 +108,10 @@ export async function serveClient(
       if (near.tls && typeof subject !== 'string') subject = { ...subject, tls: near.tls };
     }
     stage = 'dial';
+    if (waitingRoom?.isClosed) {
+      const moved = (to: PortableUpstream) => void (upstream = to);
+      await watched(near, 'reset', () => waitingRoom.wait(connection, { upstream, moved }));
+    }
     const dialedMs = performance.now();
     const far = await watched(near, 'reset', () => upstream.dial({ signal, subject }));
     stage = 'relay';

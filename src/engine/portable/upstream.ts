@@ -129,6 +129,17 @@ export class PortableUpstream implements Upstream {
     this.#dialing--;
   }
 
+  /** A connection that is not connected yet goes to another destination. */
+  transfer(connection: Connection, to: PortableUpstream): void {
+    if (to === this || !connection.isDialing || !this.#connections.has(connection)) return;
+    to.#connections.add(connection);
+    to.#dialing++;
+    to.#accepted++;
+    this.#dialing--;
+    this.#accepted--;
+    this.#remove(connection);
+  }
+
   movedIn(connection: Connection, bytes: number): void {
     connection.bytesIn += bytes;
     connection.movedMs = performance.now();
@@ -145,9 +156,20 @@ export class PortableUpstream implements Upstream {
   release(connection: Connection, why: ClosingReason): void {
     this.#endDialing(connection);
     this.row.countEnd(why, performance.now() - connection.startedMs);
-    this.#connections.delete(connection);
+    this.#remove(connection);
     connection.release();
+  }
+
+  #remove(connection: Connection): void {
+    this.#connections.delete(connection);
     if (this.#connections.size > 0) return;
     for (const wake of this.#waiters) wake();
   }
+}
+
+/** Narrows to an upstream of this engine. */
+export function ownUpstream(upstream: Upstream): PortableUpstream {
+  if (upstream instanceof PortableUpstream) return upstream;
+  if (upstream.portable) return ownUpstream(upstream.portable);
+  throw new TypeError('the upstream is of another engine');
 }

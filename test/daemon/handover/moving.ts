@@ -29,6 +29,7 @@ export function movableTo(engine: NativeEngine, dst: string): DestinationView {
     isCurrent: true,
     percent: null,
     listener: null,
+    hold: null,
   };
 }
 

@@ -50,6 +50,7 @@ function serviceWith(rules: [src: string, dst: string, listener: Listener][], mo
     forwarder,
     engine,
     listeners: { inherited: given },
+    holds: { handOver: () => null },
     unread: [],
     version: '1.2.3',
     startedAt: since,

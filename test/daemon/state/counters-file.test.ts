@@ -26,8 +26,8 @@ function setUp(path: string) {
     since,
   });
   const views = [
-    { src: rule.src, destination: earlier, isCurrent: false, percent: null, listener: null },
-    { src: rule.src, destination, isCurrent: true, percent: null, listener: null },
+    { src: rule.src, destination: earlier, isCurrent: false, percent: null, listener: null, hold: null },
+    { src: rule.src, destination, isCurrent: true, percent: null, listener: null, hold: null },
   ];
   const may = { write: true };
   const counters = new CountersWriter({
