@@ -3,7 +3,7 @@ import type { DialAge } from '../transfer.ts';
 import type { Acceptor } from './accept.ts';
 import { CODED, HELD } from './connection-table.ts';
 import type { Dialer } from './dial.ts';
-import { forgetPeer } from './peer.ts';
+import { comerOf, forgetPeer } from './peer.ts';
 import type { Thread, ThreadHold } from './thread.ts';
 import type { ThreadUpstreams } from './thread-upstreams.ts';
 
@@ -105,6 +105,7 @@ export class WaitingRoom {
       const upstream = table.upstream(client);
       const frontend = frontends.get(table.frontend(client));
       this.#left(client, hold);
+      if (frontend?.admission?.isCounting) frontend.admission.leave(comerOf(this.#thread, client));
       forgetPeer(this.#thread, client);
       kernel.unwatch(client);
       table.close(client);
