@@ -101,7 +101,16 @@ test('a stdout that cannot be written is a failure', { timeout: 60_000 }, async 
   assert.deepEqual({ exitCode, stderr }, { exitCode: 1, stderr: 'grace: cannot write to stdout: write ENOSPC\n' });
 });
 
-const defaults = { engine: 'auto', threads: null, 'log-format': 'text', 'socket-group': null } as const;
+const defaults = {
+  engine: 'auto',
+  threads: null,
+  'log-format': 'text',
+  'socket-group': null,
+  admin: null,
+  'admin-token': null,
+  'access-log': null,
+  'access-log-format': 'text',
+} as const;
 
 for (const { argv, expected } of [
   { argv: ['daemon'], expected: { dir: '/s', keeper: undefined, log: undefined, settings: defaults, flags: [] } },

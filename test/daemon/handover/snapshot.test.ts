@@ -51,6 +51,7 @@ function serviceWith(rules: [src: string, dst: string, listener: Listener][], mo
     engine,
     listeners: { inherited: given },
     holds: { handOver: () => null },
+    tickets: { snapshot: null },
     unread: [],
     version: '1.2.3',
     startedAt: since,

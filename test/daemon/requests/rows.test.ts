@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { GenerationReport } from '../../../src/control/shapes.ts';
+import { noCounts } from '../../../src/daemon/metrics/counts.ts';
 import { limitsInForce } from '../../../src/daemon/requests/limits.ts';
 import { allRows, drainingRows, ownRows, reportOf } from '../../../src/daemon/requests/rows.ts';
 import type { Service } from '../../../src/daemon/service.ts';
@@ -44,6 +45,7 @@ function serviceWith(reports: GenerationReport[], more: object = {}): Service {
     listeners: { whyLost: () => null },
     certificates: { of: () => [], endOf: () => null },
     generations: { reports },
+    book: { own: noCounts() },
     version: '1.2.3',
     processStartedAt: since,
     handover: { handedOver: null, isMoving: false },

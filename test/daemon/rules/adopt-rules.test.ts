@@ -45,11 +45,11 @@ function setUp() {
       }) as Listener,
   );
   const asked: number[] = [];
-  const inherited = (_src: unknown, index: number) => {
+  const handedOver = (_src: unknown, index: number) => {
     asked.push(index);
     return listeners[index]!;
   };
-  const service = { forwarder, unread: [], listeners: { inherited } } as Pick<Service, 'forwarder' | 'unread'> & {
+  const service = { forwarder, unread: [], listeners: { handedOver } } as Pick<Service, 'forwarder' | 'unread'> & {
     listeners: unknown;
   } as Service;
   return { service, engine, forwarder, listeners, asked };
