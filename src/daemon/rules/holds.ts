@@ -24,6 +24,8 @@ const byHand = '';
 const returnWithinMs = 15_000;
 /** One attempt to see whether a destination accepts again; it may be switched in the middle. In milliseconds. */
 const attemptMs = 2000;
+/** A server that was killed accepts until the system has taken it apart: what accepts has to do so again after so long, in milliseconds. */
+const steadyMs = 200;
 
 /** Who holds a rule. `timeoutMs`: so long its destination may take to accept again once it is gone. */
 type Holder = { timeoutMs: number; isThere: boolean };
@@ -169,6 +171,7 @@ export class Holds {
     { id, timeoutMs, signal }: { id: string | undefined; timeoutMs: number; signal: AbortSignal },
   ): Promise<string | null> {
     const until = performance.now() + timeoutMs;
+    let hasAccepted = false;
     for (let pauseMs = RETRY_PAUSE_MS.first; ; pauseMs = nextPause(pauseMs, RETRY_PAUSE_MS)) {
       if (this.#service.lifecycle.phase === 'replaced') throw new MovedError('this daemon was replaced by a newer one');
       const rule = this.#rule(held.src);
@@ -180,9 +183,12 @@ export class Holds {
         await this.#service.engine.probe(endpoint, {
           signal: AbortSignal.any([signal, AbortSignal.timeout(Math.min(attemptMs, leftMs))]),
         });
-        return null;
+        if (hasAccepted) return null;
+        hasAccepted = true;
+        await delay(steadyMs, undefined, { signal });
       } catch (error) {
         signal.throwIfAborted();
+        hasAccepted = false;
         const leftMs = until - performance.now();
         if (leftMs <= 0) return `${typed} does not accept: ${errorMessage(error)}`;
         await delay(Math.min(pauseMs, leftMs), undefined, { signal });
