@@ -2,7 +2,7 @@ import { statSync } from 'node:fs';
 import { errorMessage } from '../error.ts';
 import { inodeOf } from '../sys/descriptor.ts';
 import { holdSignals } from '../sys/exec.ts';
-import { stopDaemon, stopOwn } from './requests/commands.ts';
+import { stopDaemon, stopOwn } from './requests/stop.ts';
 import type { OpenedLog } from './log/log.ts';
 import { redirectToLog } from '../control/standard-streams.ts';
 import { reloadNetworks } from './rules/networks.ts';

@@ -1,0 +1,23 @@
+import type { Request } from '../../control/messages.ts';
+import type { RequestContext } from '../../control/server.ts';
+import type { Service } from '../service.ts';
+import { mustNotStop, mustServe } from './handler.ts';
+
+/** Who follows a file of rules cannot do so at the moment: `status` and the log tell for as long as that is so. */
+export async function sayNotFollowed(
+  service: Service,
+  { file, problem }: Request<'rules-file'>,
+  { signal }: RequestContext<'rules-file'>,
+): Promise<never> {
+  const what = `rules of ${file}`;
+  service.troubles.add(what, `the rules are those from before ${file} was changed, which cannot be used: ${problem}`);
+  try {
+    for (;;) {
+      await service.changes.next(signal);
+      mustServe(service);
+      mustNotStop(service);
+    }
+  } finally {
+    service.troubles.remove(what);
+  }
+}

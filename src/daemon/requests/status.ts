@@ -1,0 +1,63 @@
+import { standardError } from '../../control/log-place.ts';
+import type { Result } from '../../control/messages.ts';
+import { problemOfExecutable } from '../executable.ts';
+import type { Service } from '../service.ts';
+import { allRows, ownRows } from './rows.ts';
+
+/** How the daemon is, with all its generations. */
+export async function status(service: Service): Promise<Result<'status'>> {
+  await service.generations.refresh();
+  const { forwarder, generations, paths, version, logOutput, admin } = service;
+  const own = { pid: process.pid, version, connections: forwarder.connections, since: service.processStartedAt };
+  const older = generations.reports.map((report) => ({
+    pid: report.pid,
+    version: report.version,
+    connections: report.rows.reduce((sum, { row }) => sum + row.connections, 0),
+    since: report.since,
+  }));
+  return {
+    pid: process.pid,
+    version,
+    uptimeMs: service.uptimeMs(),
+    engine: service.engine.name,
+    engineReason: service.engineReason,
+    threads: service.engine.threads ?? 0,
+    memoryBytes: process.memoryUsage.rss(),
+    restarts: service.generation - 1,
+    dir: paths.dir,
+    log: logOutput.kind === 'file' ? logOutput.path : standardError,
+    ...accessLogOf(service),
+    keeper: service.supervisor.keeper,
+    ...(admin?.address === undefined ? {} : { admin: admin.address }),
+    problems: problemsOf(service),
+    warnings: ownRows(service).flatMap(({ row }) => (row.warnings ?? []).map((warning) => `${row.src}: ${warning}`)),
+    rules: forwarder.specs.length,
+    held: forwarder.rules
+      .filter((rule) => rule.hold.isOn)
+      .map(({ src }) => ({
+        src: src.typed,
+        since: service.holds.since(src) ?? '',
+        waiting: allRows(service).reduce((sum, { row }) => sum + (row.src === src.typed ? (row.waiting ?? 0) : 0), 0),
+      })),
+    failed: forwarder.broken.length,
+    connections: [own, ...older].reduce((sum, { connections }) => sum + connections, 0),
+    generations: [own, ...older],
+  };
+}
+
+/** What the daemon goes on without, a sentence each. */
+function problemsOf({ troubles, logProblem, self }: Service): string[] {
+  const log = logProblem();
+  const executable = problemOfExecutable(self);
+  return [
+    ...(log === null ? [] : [`the log goes to standard error: ${log}`]),
+    ...troubles.texts,
+    ...(executable === null ? [] : [executable]),
+  ];
+}
+
+/** Where the access log goes, if there is one. */
+function accessLogOf({ accessLog }: Service): { accessLog?: string } {
+  if (accessLog === null) return {};
+  return { accessLog: accessLog.place.kind === 'file' ? accessLog.place.path : '-' };
+}
