@@ -187,7 +187,7 @@ export function assemble({
     }),
     // Nobody is left to say when those go on who wait in a process that was replaced.
     followers: new Followers(
-      () => void (lifecycle.phase === 'replaced' && forwarder.settleHeld(() => true, { isHeld: false })),
+      () => void (lifecycle.phase === 'replaced' && forwarder.holding.settle(() => true, { isHeld: false })),
     ),
     holds: new Holds({ forwarder, engine, changes, log, generations, lifecycle }),
     version: options.version,

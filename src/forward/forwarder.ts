@@ -4,7 +4,7 @@
  * the engine, and every change is stored by `save` before it takes effect.
  *
  * The rules are in table.ts. What a person or program asks for is done here, a change of one rule at a
- * time (gate.ts, transactions.ts, redescribe.ts); what comes by itself, in adoption.ts and restoration.ts.
+ * time (gate.ts, transactions.ts, switching.ts, redescribe.ts, holding.ts); what comes by itself, in adoption.ts and restoration.ts.
  */
 import { GraceError } from '../error.ts';
 import { Adoption } from './adoption.ts';
@@ -12,13 +12,15 @@ import type { Destination, DestinationSpec } from './destination.ts';
 import { Draining } from './draining.ts';
 import { Drains } from './drains.ts';
 import { ChangeGate } from './gate.ts';
+import { Holding } from './holding.ts';
 import { Ledger } from './ledger.ts';
 import { RuleOpener } from './opener.ts';
 import type { ForwarderOptions } from './options.ts';
 import { redescribe } from './redescribe.ts';
 import { Restoration } from './restoration.ts';
-import { destinationsOf, isSameRouting, routingOf, routingSpec, routingWith, specsOf } from './routing.ts';
+import { isSameRouting, routingWith } from './routing.ts';
 import type { RoutingSpec } from './routing.ts';
+import { routeRule } from './switching.ts';
 import { standStill } from './standstill.ts';
 import type { Standstill } from './standstill.ts';
 import { Rule } from './rule.ts';
@@ -26,7 +28,7 @@ import type { RuleSpec, SourceSpec } from './rule.ts';
 import { RuleTable, alreadyForwarded } from './table.ts';
 import type { BrokenRule, DestinationView } from './table.ts';
 import { Transactions } from './transactions.ts';
-import { Trial } from './trial.ts';
+import type { Trial } from './trial.ts';
 import { Trials } from './trials.ts';
 
 /** How much of the new connections is switched (default: all, 100), and for how long they are watched first. */
@@ -36,6 +38,7 @@ export type SwitchOptions = { percent?: number | undefined; trialMs?: number | u
 export class Forwarder {
   readonly adoption: Adoption;
   readonly restoration: Restoration;
+  readonly holding: Holding;
   readonly #options: ForwarderOptions;
   readonly #gate = new ChangeGate();
   readonly #table = new RuleTable();
@@ -58,6 +61,7 @@ export class Forwarder {
     this.#trials = new Trials({ ...parts, transactions: this.#transactions, draining: this.#draining });
     this.adoption = new Adoption({ ...parts, opener: this.#opener, draining: this.#draining, trials: this.#trials });
     this.restoration = new Restoration({ ...parts, opener: this.#opener });
+    this.holding = new Holding({ ...parts, opener: this.#opener, draining: this.#draining });
   }
 
   get rules(): readonly Rule[] {
@@ -177,7 +181,7 @@ export class Forwarder {
 
   /** The rule listens as `src` says from now on, on the same socket, and sends new connections to `dst`. */
   async #change(rule: Rule, { src, dst }: RuleSpec): Promise<void> {
-    if (rule.current.spec.key !== dst.key) await this.#route(rule, { dst });
+    if (rule.current.spec.key !== dst.key) await this.#route(rule, { dst }, {});
     const { describeListener } = this.#options;
     await redescribe(rule, src, {
       table: this.#table,
@@ -209,44 +213,16 @@ export class Forwarder {
     });
   }
 
-  /** `watched`: with `trialMs`, the destination that is tried. */
-  async #route(
-    rule: Rule,
-    next: RoutingSpec,
-    { trialMs, watched = next.dst }: { trialMs?: number | undefined; watched?: DestinationSpec } = {},
-  ): Promise<void> {
-    for (const dst of specsOf(next))
-      await this.#options.check?.({ src: rule.src, dst, listener: rule.listener }, this.rules);
-    const fresh = new Map<string, Destination>();
-    const destinationOf = (dst: DestinationSpec): Destination => {
-      const known = rule.destination(dst.key) ?? fresh.get(dst.key);
-      if (known) return known;
-      const opened = this.#opener.openDestination({ src: rule.src, dst });
-      fresh.set(dst.key, opened);
-      return opened;
-    };
-    const previous = rule.routing;
-    const before = rule.trial?.before ?? previous;
-    // Back to where it goes for good there is nothing to try.
-    const isTrial = trialMs !== undefined && !isSameRouting(next, routingSpec(before));
-    try {
-      for (const dst of specsOf(next)) destinationOf(dst);
-      await this.#transactions.commit(
-        (specs) => (isTrial ? specs : specs.map((each) => (each.src === rule.src ? { src: each.src, ...next } : each))),
-        // Whether an earlier one still has connections is asked now: it may have drained while the change was stored.
-        () => {
-          const routing = routingOf(next, destinationOf);
-          const trial = isTrial ? new Trial({ destination: destinationOf(watched), before, forMs: trialMs }) : null;
-          rule.route(routing, { trial });
-          if (trial) this.#trials.follow(rule, trial);
-          this.ledger.switches++;
-        },
-      );
-    } finally {
-      const used = destinationsOf(rule.routing);
-      for (const each of fresh.values()) if (!used.includes(each)) each.forget();
-    }
-    for (const each of new Set([...destinationsOf(previous), ...destinationsOf(before)])) this.#draining.watch(each);
+  #route(rule: Rule, next: RoutingSpec, how: Parameters<typeof routeRule>[2]): Promise<void> {
+    return routeRule(rule, next, how, {
+      table: this.#table,
+      transactions: this.#transactions,
+      opener: this.#opener,
+      trials: this.#trials,
+      draining: this.#draining,
+      ledger: this.ledger,
+      check: this.#options.check,
+    });
   }
 
   /**
@@ -281,54 +257,6 @@ export class Forwarder {
       .catch((error: unknown) =>
         drained?.(src, destination, error instanceof Error ? error : new Error(String(error))),
       );
-  }
-
-  /** Have the clients of a rule wait from now on, so many at most. Returns false when they did already. */
-  hold(src: SourceSpec, { maxWaiting }: { maxWaiting: number }): Promise<boolean> {
-    return this.#gate.pass(src.listenKey, async () => {
-      const rule = this.#table.find(src);
-      if (!(rule instanceof Rule))
-        throw new GraceError(`cannot hold ${rule.spec.src.typed}: it is not served: ${rule.error.message}`);
-      const wasOn = rule.hold.isOn;
-      rule.hold.begin({ limit: maxWaiting });
-      this.#options.changes.notify();
-      return !wasOn;
-    });
-  }
-
-  /** Let the clients of a rule that wait go on. Returns how many did; null when none was to wait. */
-  release(src: SourceSpec): Promise<number | null> {
-    return this.#gate.pass(src.listenKey, async () => {
-      const rule = this.#table.find(src);
-      if (!(rule instanceof Rule) || !rule.hold.isOn) return null;
-      const waiting = rule.hold.end();
-      this.#options.changes.notify();
-      return waiting;
-    });
-  }
-
-  /**
-   * In a process that was replaced: clients of these rules that wait are to go to `dst` (default: where they were to
-   * go), and unless the rule is still held they go on. Returns how many did.
-   */
-  settleHeld(
-    isMeant: (src: SourceSpec) => boolean,
-    { dst, isHeld }: { dst?: DestinationSpec | undefined; isHeld: boolean },
-  ): number {
-    const orphans = this.#table.heldOrphans().filter(({ src }) => isMeant(src));
-    let waiting = 0;
-    for (const { src: source, destination, hold } of orphans) {
-      if (dst && destination.spec.key !== dst.key) {
-        const next =
-          this.#table.destination({ src: source, dst }) ?? this.#opener.openDestination({ src: source, dst });
-        this.#table.moveHold(hold, { src: source, destination: next });
-        hold.route(next.upstream);
-        this.#draining.watch(next);
-      }
-      if (!isHeld) waiting += hold.end();
-    }
-    if (orphans.length > 0) this.#options.changes.notify();
-    return waiting;
   }
 
   /** Stop a rule: new connections are refused from now on. Returns the destinations whose connections go on. */

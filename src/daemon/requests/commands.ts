@@ -71,7 +71,7 @@ const handlers: { [C in Command]: Handler<C> } = {
   'generation-hold': ({ forwarder }, { src, srcKey, dst, isHeld }) => {
     const meant = src === undefined ? null : readSource(src);
     const isMeant = (each: SourceSpec) => each.listenKey === meant?.listenKey || each.key === srcKey;
-    return { waiting: forwarder.settleHeld(isMeant, { dst: dst && readTarget(dst), isHeld }) };
+    return { waiting: forwarder.holding.settle(isMeant, { dst: dst && readTarget(dst), isHeld }) };
   },
 };
 

@@ -41,10 +41,12 @@ async function settled(service: Service, signal: AbortSignal): Promise<void> {
   }
 }
 
+/** Throws GraceError when the daemon is on its way out: what is changed now would be gone. */
 export function mustNotStop({ lifecycle }: Service): void {
   if (lifecycle.isStopping) throw stoppingError();
 }
 
+/** Why nothing is changed any more. */
 export function stoppingError(): GraceError {
   return new GraceError('the daemon is stopping', { hint: 'wait for its end, or: grace stop --now' });
 }

@@ -42,7 +42,7 @@ export async function hold(
   } catch (error) {
     // Whoever asked has gone: what they do not know to be held is not to stay so.
     if (signal.aborted && id !== undefined) holds.lost(src, id);
-    else if (signal.aborted && changed) void forwarder.release(src).catch(() => {}); // or of a successor, which was not told
+    else if (signal.aborted && changed) void forwarder.holding.release(src).catch(() => {}); // or of a successor, which was not told
     throw error;
   }
 }

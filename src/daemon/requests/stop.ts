@@ -87,7 +87,7 @@ export async function stopOwn(
   { forwarder }: Service,
   { srcKey, timeoutMs }: { srcKey?: string | undefined; timeoutMs: number },
 ): Promise<{ closed: number }> {
-  forwarder.settleHeld((src) => srcKey === undefined || src.key === srcKey, { isHeld: false });
+  forwarder.holding.settle((src) => srcKey === undefined || src.key === srcKey, { isHeld: false });
   const destinations = forwarder
     .views()
     .filter(({ src, isCurrent }) => !isCurrent && (srcKey === undefined || src.key === srcKey));

@@ -112,7 +112,7 @@ export class Holds {
   /** Have the clients of a rule wait. Returns false when they did already. Throws GraceError when it is not served. */
   async hold(src: SourceSpec, { id = byHand, maxWaiting, maxTimeMs, timeoutMs }: HoldOptions): Promise<boolean> {
     const known = this.#of(src);
-    const isNew = await this.#service.forwarder.hold(src, { maxWaiting });
+    const isNew = await this.#service.forwarder.holding.begin(src, { maxWaiting });
     const held =
       (isNew ? null : (known ?? this.#of(src))) ?? this.#open(src, { since: new Date().toISOString(), maxWaiting });
     held.maxWaiting = maxWaiting;
@@ -203,7 +203,7 @@ export class Holds {
     // They came first; and once it is held here no longer, `follow` would count them.
     const place = rule && { src: textOf(rule.src), dst: textOf(rule.current.spec) };
     const older = place ? await generations.settleHeld({ ...place, isHeld: false }) : 0;
-    const waiting = older + ((await forwarder.release(src)) ?? 0);
+    const waiting = older + ((await forwarder.holding.release(src)) ?? 0);
     if (held) {
       this.#forget(held);
       log.info(
