@@ -112,6 +112,7 @@ test('apply --watch follows the file, whatever is wrong with it in between', opt
   assert.match(grace.log(), /serving all the same .*\.yaml:2:/);
   await grace.ok('restart');
   await until('its successor tells too', async () => (await told()).length === 1);
+  assert.match(await grace.ok('metrics'), /^grace_problems [1-9]/m);
   assert.equal(await (await openClient(t, { path: `${grace.dir}-a` })).line(), 'blue');
   write(green.endpoint);
   await said(`switch ${src} ${green.endpoint}\n`);

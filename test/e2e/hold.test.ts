@@ -171,6 +171,7 @@ test('a held rule says so, hold after hold, until it is released', { timeout }, 
   const client = await openClient(t, { port });
   await waiting(grace, 1);
   assert.match(await grace.ok('ls'), / held, 1 waiting\n$/);
+  assert.match(await grace.ok('metrics'), /^grace_connections_waiting\{src="[^"]*"\} 1$/m);
   const [row] = await grace.ls();
   assert.deepEqual([row?.held, row?.waiting, row?.active, row?.connections], [true, 1, true, 1]);
   assert.match(await grace.ok('status'), /\nheld +tcp:0:interface=127\.0\.0\.1, 1 waiting, for /);

@@ -33,6 +33,8 @@ export const kinds: Readonly<Record<string, string>> = {
   'rule switched': 'switch',
   'switch rolled back': 'rollback',
   'trial of a switch is over': 'switch',
+  'rule held: its clients wait': 'hold',
+  'rule released: its clients go on': 'hold',
   'connections closed': 'close',
   restarting: 'restart',
   'open connections taken over': 'restart',
@@ -51,7 +53,18 @@ export const kinds: Readonly<Record<string, string>> = {
 };
 
 /** Fields of a line that say why, the first that there is. */
-const reasons = ['error', 'reason', 'why', 'trouble', 'version', 'connections', 'percent', 'closed', 'result'];
+const reasons = [
+  'error',
+  'reason',
+  'why',
+  'because',
+  'trouble',
+  'version',
+  'connections',
+  'percent',
+  'closed',
+  'result',
+];
 
 const line = v.looseObject({ msg: v.string(), pid: v.number() });
 

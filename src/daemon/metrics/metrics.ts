@@ -17,6 +17,8 @@ export type Observed = {
   /** Of the processes that serve or finish connections, the serving one first. */
   generations: readonly GenerationRow[];
   rules: { listening: number; failed: number };
+  /** What the daemon goes on without, as `grace status` says it. */
+  problems: number;
   rows: readonly DestinationRow[];
   /** Of all processes together. */
   counts: Counts;
@@ -48,6 +50,12 @@ export function metricsOf(observed: Observed): Metric[] {
       { labels: { state: 'listening' }, value: rules.listening },
       { labels: { state: 'failed' }, value: rules.failed },
     ]),
+    gauge(
+      'grace_problems',
+      'What the daemon goes on without: a log, a file of rules that is wrong; see grace status.',
+      [{ value: observed.problems }],
+    ),
+    gauge('grace_connections_waiting', 'Clients of held rules that wait to go on.', waitingNow(observed.rows)),
     gauge(
       'grace_connections',
       'Open connections, those included whose destination is still being dialled.',
@@ -169,12 +177,24 @@ function generationMetrics(generations: readonly GenerationRow[]): Metric[] {
 
 /** Several processes may have connections of the same destination. */
 function openNow(rows: readonly DestinationRow[]): Sample[] {
+  return sumBy(rows, ({ src, dst, connections }) => ({ labels: { src, dst }, value: connections }));
+}
+
+function waitingNow(rows: readonly DestinationRow[]): Sample[] {
+  return sumBy(rows, ({ src, waiting = 0 }) => ({ labels: { src }, value: waiting }));
+}
+
+/** One sample for all rows with the same labels. */
+function sumBy(
+  rows: readonly DestinationRow[],
+  sampleOf: (row: DestinationRow) => { labels: Labels; value: number },
+): Sample[] {
   const sums = new Map<string, { labels: Labels; value: number }>();
-  for (const { src, dst, connections } of rows) {
-    const key = JSON.stringify([src, dst]);
+  for (const { labels, value } of rows.map(sampleOf)) {
+    const key = JSON.stringify(labels);
     const known = sums.get(key);
-    if (known) known.value += connections;
-    else sums.set(key, { labels: { src, dst }, value: connections });
+    if (known) known.value += value;
+    else sums.set(key, { labels, value });
   }
   return [...sums.values()];
 }

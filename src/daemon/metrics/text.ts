@@ -1,5 +1,6 @@
 import { allRows } from '../requests/rows.ts';
 import type { Service } from '../service.ts';
+import { problemsOf } from '../requests/status.ts';
 import { exposition } from './exposition.ts';
 import { metricsOf } from './metrics.ts';
 import { processMetrics } from './process.ts';
@@ -33,6 +34,7 @@ export async function metricsText(service: Service): Promise<string> {
     startSeconds: Date.parse(service.startedAt) / 1000,
     generations: [own, ...older],
     rules: { listening: forwarder.rules.length, failed: forwarder.broken.length },
+    problems: problemsOf(service).length,
     rows: allRows(service).map(({ row }) => row),
     counts,
     certificates: service.certificates.expiries,

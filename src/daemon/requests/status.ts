@@ -46,7 +46,7 @@ export async function status(service: Service): Promise<Result<'status'>> {
 }
 
 /** What the daemon goes on without, a sentence each. */
-function problemsOf({ troubles, logProblem, self }: Service): string[] {
+export function problemsOf({ troubles, logProblem, self }: Service): string[] {
   const log = logProblem();
   const executable = problemOfExecutable(self);
   return [
