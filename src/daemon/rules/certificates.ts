@@ -44,6 +44,8 @@ export class Certificates {
   readonly #known = new Map<string, Known>();
   #timer: NodeJS.Timeout | null = null;
   #watch: NodeJS.Timeout | null = null;
+  /** Looks for changes; null: nobody wants them looked for. */
+  #lookForChanges: (() => void) | null = null;
 
   /** `specs` tells the rules that are served now. */
   constructor({ log, specs }: { log: Log; specs: () => readonly RuleSpec[] }) {
@@ -68,6 +70,7 @@ export class Certificates {
     const before = this.#known.get(rule.src.key);
     const inspection = inspect(rule);
     this.#known.set(rule.src.key, { ...inspection, read, seen, refused: null });
+    this.#watchAgain(watchMs);
     for (const warning of inspection.warnings)
       if (!before?.warnings.includes(warning)) this.#log.warn({ src: rule.src.typed, dst: rule.dst.typed }, warning);
     return inspection.warnings;
@@ -127,9 +130,17 @@ export class Certificates {
         .map((rule) => this.#lookForChange(rule))
         .includes(true);
       const restMs = (performance.now() - began) * restPerLook;
-      this.#watch = setTimeout(look, Math.max(isChanging ? settleMs : watchMs, restMs)).unref();
+      this.#watch = null;
+      this.#watchAgain(Math.max(isChanging ? settleMs : watchMs, restMs));
     };
-    this.#watch ??= setTimeout(look, watchMs).unref();
+    this.#lookForChanges = look;
+    this.#watchAgain(watchMs);
+  }
+
+  /** A daemon that has no files to look at is not to wake for them. */
+  #watchAgain(inMs: number): void {
+    if (this.#lookForChanges === null || !this.#specs().some(hasFiles)) return;
+    this.#watch ??= setTimeout(this.#lookForChanges, inMs).unref();
   }
 
   /** Returns whether the files of the rule are being changed at the moment. */
@@ -152,6 +163,7 @@ export class Certificates {
     if (this.#watch !== null) clearTimeout(this.#watch);
     this.#timer = null;
     this.#watch = null;
+    this.#lookForChanges = null;
   }
 }
 

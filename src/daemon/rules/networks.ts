@@ -20,7 +20,7 @@ export function reloadNetworks({ src, admission }: Rule, { log }: Pick<Service, 
 
 /** Read those again that change, until the signal comes. */
 export async function followNetworks(
-  { forwarder, log }: Pick<Service, 'forwarder' | 'log'>,
+  { forwarder, log, changes }: Pick<Service, 'forwarder' | 'log' | 'changes'>,
   signal: AbortSignal,
 ): Promise<void> {
   while (!signal.aborted) {
@@ -28,6 +28,9 @@ export async function followNetworks(
       if (rule.admission?.isStale && reloadNetworks(rule, { log }))
         log.info({ src: rule.src.typed }, 'networks read again');
     }
-    await delay(lookMs, undefined, { signal, ref: false }).catch(() => {}); // the signal
+    // A daemon that has none of them is not to wake for them.
+    const hasFiles = forwarder.rules.some(({ admission }) => admission?.hasFiles);
+    const next = hasFiles ? delay(lookMs, undefined, { signal, ref: false }) : changes.next(signal);
+    await next.catch(() => {}); // the signal
   }
 }

@@ -166,6 +166,11 @@ export class Admission {
     this.#table?.forgetOwn();
   }
 
+  /** Whether its networks are read from files. */
+  get hasFiles(): boolean {
+    return this.#source !== null;
+  }
+
   /** Whether files of networks are not as they were when they were read, or could not be. */
   get isStale(): boolean {
     return this.#source !== null && this.#source.stamp() !== this.#source.stamped;
