@@ -58,13 +58,16 @@ export function callersEnvironment(): NodeJS.ProcessEnv {
 /** Returns when that is impossible; then the variables go on having their effect on this process alone. */
 function beginAgain(): void {
   const { args, variables } = whatWasGiven();
+  // A program of the caller's (`hold -- CMD`) has all that it can have; a daemon has none of it.
+  const isHold = args.some((each) => each.toString() === 'hold');
+  const isLeft = (name: string) => (isHold ? readAtStart.has(name) : foreign.test(name));
   const passed = inheritedFds();
   try {
     for (const fd of passed) markIfOpen(fd, false);
     execute(
       process.execPath,
       args,
-      variables.filter((each) => !readAtStart.has(each.slice(0, each.indexOf('=')).toString('latin1'))),
+      variables.filter((each) => !isLeft(each.slice(0, each.indexOf('=')).toString('latin1'))),
     );
   } catch {
     for (const fd of passed) if (fd >= LISTEN_FDS_START) markIfOpen(fd, true);
