@@ -58,6 +58,8 @@ export const daemonOptions = {
     absolute: (text, cwd) => (text === '' || text === '-' ? text : resolve(cwd, text)),
     read(text, name) {
       if (text === '') throw usageError(`--${name} takes a file, or - for standard output`);
+      // A daemon that Deno starts has no standard output of its keeper's.
+      if (text === '-' && 'Deno' in globalThis) throw usageError(`--${name} takes a file on Deno`);
       return text;
     },
   }),

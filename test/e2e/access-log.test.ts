@@ -9,7 +9,7 @@ import { test } from 'node:test';
 import { makePemFiles } from '../endpoint/pem.ts';
 import { until } from '../until.ts';
 import { openClient, startBackend } from './backend.ts';
-import { makeGrace, ownLoopback } from './grace.ts';
+import { makeGrace, runtime, ownLoopback } from './grace.ts';
 
 const timeout = 120_000;
 const plain = 'tcp:0:interface=127.0.0.1';
@@ -112,7 +112,7 @@ test('a client with TLS has its version and name in its line, as text too', { ti
 
 test(
   'the access log of a daemon in the foreground goes to its standard output, over a restart',
-  { timeout },
+  { timeout, skip: runtime === 'deno' ? 'it takes a file there' : false },
   async (t) => {
     const grace = makeGrace(t);
     const backend = await startBackend(t, 'A');
