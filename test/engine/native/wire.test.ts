@@ -231,7 +231,7 @@ for (const coded of ['neither side', 'the server', 'the client', 'both sides'] a
     };
     assert.ok(plain(gotRequest, serverIsCoded).equals(request));
     assert.ok(plain(gotAnswer, clientIsCoded).equals(answer));
-    assert.deepEqual(bench.ended, [{ stage: 'relay', reason: null, reset: false }]);
+    assert.deepEqual(bench.ended, [{ stage: 'relay', why: 'finished', reason: null, reset: false }]);
     assert.ok(codecs.every(({ isClosed }) => isClosed));
   });
 }
@@ -249,7 +249,7 @@ test('a prelude is sent before all other bytes, also one that is not taken at on
   const got = await readToEnd(server.peer);
   assert.ok(got.subarray(0, prelude.length).equals(prelude));
   assert.equal(got.subarray(prelude.length).toString(), 'after');
-  assert.deepEqual(bench.ended, [{ stage: 'relay', reason: null, reset: false }]);
+  assert.deepEqual(bench.ended, [{ stage: 'relay', why: 'finished', reason: null, reset: false }]);
 });
 
 test(
@@ -270,6 +270,6 @@ test(
     assert.equal(bench.ended.length, 0);
     const got = await readToEnd(server.peer);
     assert.ok(got.equals(Buffer.concat([seal(Buffer.from('bye')), farewell])));
-    assert.deepEqual(bench.ended, [{ stage: 'relay', reason: null, reset: false }]);
+    assert.deepEqual(bench.ended, [{ stage: 'relay', why: 'finished', reason: null, reset: false }]);
   },
 );
