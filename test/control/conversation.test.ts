@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { EventEmitter, once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import type { Socket } from 'node:net';
@@ -12,7 +13,6 @@ import { MovedError, serveControl } from '../../src/control/server.ts';
 import type { RequestHandler } from '../../src/control/server.ts';
 import { GraceError } from '../../src/error.ts';
 import { openListener } from '../../src/net/open.ts';
-import { until } from '../until.ts';
 
 const timeout = 60_000;
 
@@ -161,15 +161,18 @@ test(
 
 test('more commands than can be under way are refused in words', { timeout }, async (t) => {
   const hung = Promise.withResolvers<{ rows: [] }>();
-  const { dir } = await serveHere(t, () => hung.promise);
-  const asked = Array.from({ length: 1000 }, () => sendRaw(dir, '{"command":"ls"}\n'));
-  await until('they are under way', async () => {
-    const answer = await Promise.race([
-      call(dir, { command: 'ls' }).catch((error: Error) => error.message),
-      new Promise((resolve) => setTimeout(resolve, 50)),
-    ]);
-    return /too many commands are under way/.test(String(answer));
+  const begins = new EventEmitter();
+  const { dir } = await serveHere(t, () => {
+    begins.emit('begin');
+    return hung.promise;
   });
+  const asked = Array.from({ length: 1000 }, () => sendRaw(dir, '{"command":"ls"}\n'));
+  // Each is answered at once, as one too many, or begins, or another one does.
+  let answer: unknown = null;
+  while (!/too many commands are under way/.test(String(answer))) {
+    const begun = once(begins, 'begin');
+    answer = await Promise.race([call(dir, { command: 'ls' }).catch((error: Error) => error.message), begun]);
+  }
   hung.resolve({ rows: [] });
   await Promise.all(asked);
   assert.deepEqual(await call(dir, { command: 'ls' }), { rows: [] });

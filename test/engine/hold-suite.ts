@@ -34,7 +34,8 @@ export function holdSuite(openEngine: OpenEngine): void {
           client.write(String(index));
           clients.push(client);
           await until('it waits', () => hold.waiting === index + 1);
-          await new Promise((resolve) => setTimeout(resolve, 2)); // a millisecond tells them apart
+          const cameMs = Date.now();
+          await until('the next one comes later by the clock, which tells them apart', () => Date.now() > cameMs);
         }
         assert.deepEqual(upstream.stats(), { connections: 5, dialing: 5, bytesIn: 0, bytesOut: 0 });
         assert.equal(backend.accepted, 0);
@@ -226,7 +227,7 @@ export function holdSuite(openEngine: OpenEngine): void {
     const { connect } = await rig.forward({ to: to(backend), from: { idle: 300 }, hold });
     const client = await connect();
     await until('it waits', () => hold.waiting === 1);
-    await new Promise((resolve) => setTimeout(resolve, 700)); // more than that limit
+    await new Promise((resolve) => setTimeout(resolve, 700)); // that a limit of 300 ms does not end it, only time can tell
     assert.equal(hold.waiting, 1);
     hold.end();
     client.write('x');
