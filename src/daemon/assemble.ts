@@ -33,7 +33,6 @@ import { openEngine } from '../engine/open.ts';
 import { errorMessage } from '../error.ts';
 import { Changes } from '../forward/changes.ts';
 import { Forwarder } from '../forward/forwarder.ts';
-import { specsOf } from '../forward/routing.ts';
 import type { RuleSpec } from '../forward/rule.ts';
 import type { Lock } from '../sys/lock.ts';
 
@@ -96,28 +95,6 @@ export function assemble({
   });
   const { engine } = opened;
   const rulesCopy = new RulesCopy(supervisor, troubles);
-  const book: Book = new Book({
-    get tallies() {
-      return forwarder.ledger.tallies;
-    },
-    get switches() {
-      return forwarder.ledger.switches;
-    },
-  });
-  const accessLog =
-    accessPlace &&
-    new AccessLog({
-      place: accessPlace,
-      counted: (what, lines) => book.count(what === 'written' ? 'access log lines' : 'access log lines lost', lines),
-      troubled: (trouble) => troubles.set('the access log cannot be written', trouble),
-    });
-  const logs: Logs = {
-    log,
-    accessLog,
-    accessLogFormat: options.settings['access-log-format'],
-    generation,
-    nameOf: (upstream) => forwarder.ledger.nameOf(upstream),
-  };
   const forwarder: Forwarder = new Forwarder({
     engine,
     changes,
@@ -142,6 +119,21 @@ export function assemble({
     drained: (src, destination, result) => logDrained(log, src, destination, result),
     observe: (src) => observeConnections(logs, src),
   });
+  const book = new Book(forwarder.ledger);
+  const accessLog =
+    accessPlace &&
+    new AccessLog({
+      place: accessPlace,
+      counted: (what, lines) => book.count(what === 'written' ? 'access log lines' : 'access log lines lost', lines),
+      troubled: (trouble) => troubles.set('the access log cannot be written', trouble),
+    });
+  const logs: Logs = {
+    log,
+    accessLog,
+    accessLogFormat: options.settings['access-log-format'],
+    generation,
+    nameOf: (upstream) => forwarder.ledger.nameOf(upstream),
+  };
   const endedGenerations = new EndedGenerations(forwarder.adoption, book);
   const generations = new Generations({
     paths,
@@ -181,10 +173,7 @@ export function assemble({
     accessLog,
     counters,
     admin,
-    certificates: new Certificates({
-      log,
-      specs: () => forwarder.specs.flatMap(({ src, ...routing }) => specsOf(routing).map((dst) => ({ src, dst }))),
-    }),
+    certificates: new Certificates({ log, specs: () => forwarder.specs }),
     // Nobody is left to say when those go on who wait in a process that was replaced.
     followers: new Followers(
       () => void (lifecycle.phase === 'replaced' && forwarder.holding.settle(() => true, { isHeld: false })),

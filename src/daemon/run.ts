@@ -193,16 +193,17 @@ async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Sup
     supervisor.serving(); // a signal that came meanwhile is passed on at this word
     launcher.serving({ settleStreams: () => settleStreams(output) });
     const end = new AbortController();
+    const logUnlessOver = (error: unknown) => void (end.signal.aborted || logError(error));
     const received = moveSocket === null ? Promise.resolve() : receiveConnections(service, launcher, moveSocket);
     void received
       .then(() => {
         service.endedGenerations.resume();
         return followPlaces(service, end.signal);
       })
-      .catch((error: unknown) => void (end.signal.aborted || logError(error)));
+      .catch(logUnlessOver);
     const loadRoutes = async () => (await import('./admin/routes.ts')).makeRoutes(service, events!);
-    void admin?.serve({ loadRoutes, troubles }).catch((error: unknown) => void (end.signal.aborted || logError(error)));
-    void service.holds.follow(end.signal).catch((error: unknown) => void (end.signal.aborted || logError(error)));
+    void admin?.serve({ loadRoutes, troubles }).catch(logUnlessOver);
+    void service.holds.follow(end.signal).catch(logUnlessOver);
     void reportStatus(service);
     void followReadiness(service);
     void turnAwayUnused(service);

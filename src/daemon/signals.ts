@@ -105,7 +105,7 @@ export function listenToSignals(
       if (!reloadNetworks(rule, service)) failures++;
     }
     service.admin?.reload();
-    certificates.lookAtAll();
+    for (const { spec } of forwarder.broken) certificates.lookAgain(spec);
     log.info(failures === 0 ? 'log reopened, certificates reloaded' : 'log reopened');
   });
   // The executable's Node holds it back (--disable-sigusr1), and whoever has handlers lets it come.

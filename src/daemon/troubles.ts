@@ -35,7 +35,7 @@ export class Troubles {
 
   /** Something goes wrong, for this reason; null: it does no more. */
   set(what: string, why: string | null): void {
-    if (why === null) this.#texts.delete(what);
+    if (why === null) this.remove(what);
     else this.add(what, `${what}: ${why}`);
   }
 

@@ -4,3 +4,9 @@ import type { BindableServer, ServerEndpoint, StdioServer } from './model.ts';
 export function innerEndpoint(endpoint: ServerEndpoint): BindableServer | StdioServer {
   return endpoint.type === 'haproxy' ? endpoint.endpoint : endpoint;
 }
+
+/** Whether clients of this endpoint speak TLS, for which it names certificates. */
+export function speaksTls(endpoint: ServerEndpoint): boolean {
+  const { type } = innerEndpoint(endpoint);
+  return type === 'ssl' || type === 'tls';
+}

@@ -1,3 +1,4 @@
+import { errorMessage } from '../error.ts';
 import type { Draining } from './draining.ts';
 import type { ChangeGate } from './gate.ts';
 import { destinationsOf, routingSpec } from './routing.ts';
@@ -30,7 +31,7 @@ export class Trials {
       try {
         await this.#pass(rule, trial);
       } catch (error) {
-        if (rule.trial === trial) this.#rollBack(rule, trial, error instanceof Error ? error.message : String(error));
+        if (rule.trial === trial) this.#rollBack(rule, trial, errorMessage(error));
       }
     });
   }

@@ -122,9 +122,9 @@ export class Admin {
     for (let pauseMs = retryMs.first; this.#listener === null; pauseMs = nextPause(pauseMs, retryMs)) {
       try {
         await this.#listen();
-        troubles.remove(trouble);
+        troubles.set(trouble, null);
       } catch (error) {
-        troubles.add(trouble, `${trouble}: ${errorMessage(error)}`);
+        troubles.set(trouble, errorMessage(error));
         await delay(pauseMs, undefined, { signal: this.#end.signal, ref: false });
       }
     }

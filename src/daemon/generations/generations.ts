@@ -6,7 +6,7 @@
 import { readFileSync, readdirSync, rmSync } from 'node:fs';
 import { DaemonMovedError, callOnce } from '../../control/client.ts';
 import type { Progress, Request, Result } from '../../control/messages.ts';
-import type { EndpointText, GenerationReport } from '../../control/shapes.ts';
+import type { GenerationReport } from '../../control/shapes.ts';
 import { generationPid } from '../../control/paths.ts';
 import type { StatePaths } from '../../control/paths.ts';
 import { maxDurationMs } from '../../endpoint/duration.ts';
@@ -19,18 +19,8 @@ import type { Changes } from '../../forward/changes.ts';
 const answerTimeoutMs = 1000;
 /** Longest for an answer that is about each of its connections. */
 const longAnswerTimeoutMs = 5000;
-/** Longest that it may take to let clients go that wait there; whoever let them go waits for it. */
-const settleTimeoutMs = 5000;
 /** What a generation may take beyond the time that its connections get. */
 const stopExtraMs = 2000;
-
-/** Which rule, and where it leads. */
-type HeldElsewhere = {
-  src?: EndpointText | undefined;
-  srcKey?: string | undefined;
-  dst?: EndpointText | undefined;
-  isHeld: boolean;
-};
 
 /** Follows every older generation until it ends. `close` it; the generations go on. */
 export class Generations {
@@ -96,13 +86,16 @@ export class Generations {
     );
   }
 
-  /** Ask every generation the same. Of one that does not answer, or does not understand it, the problem. */
-  ask<C extends 'generation-connections' | 'generation-close' | 'generation-drain'>(
+  /** Ask every generation the same, or those that are meant. Of one that does not answer, or does not understand it, the problem. */
+  ask<C extends 'generation-connections' | 'generation-close' | 'generation-drain' | 'generation-hold'>(
     request: Request<C> & { command: C },
-    onProgress?: (progress: Progress<C>) => void,
+    {
+      onProgress,
+      isMeant = () => true,
+    }: { onProgress?: (progress: Progress<C>) => void; isMeant?: (pid: number) => boolean } = {},
   ): Promise<{ pid: number; result?: Result<C>; problem?: string }[]> {
     return Promise.all(
-      [...this.#following.keys()].map(async (pid) => {
+      [...this.#following.keys()].filter(isMeant).map(async (pid) => {
         const late = AbortSignal.timeout(longAnswerTimeoutMs);
         try {
           const path = this.#paths.generationSocket(pid);
@@ -134,21 +127,12 @@ export class Generations {
   }
 
   /** Have clients that wait for the end of a hold in older generations go to `dst`, and on, unless it is still held. Returns how many went on. */
-  async settleHeld(about: HeldElsewhere): Promise<number> {
-    const counts = await Promise.all(
-      [...this.#following.keys()].map(async (pid) => {
-        // One of a version that holds nothing has nothing to let go.
-        if (!this.#reports.get(pid)?.rows.some(({ row }) => row.held === true)) return 0;
-        try {
-          const signal = AbortSignal.timeout(settleTimeoutMs);
-          const request = { command: 'generation-hold' as const, ...about };
-          return (await callOnce(this.#paths.generationSocket(pid), request, { signal }, this.#paths.dir)).waiting;
-        } catch {
-          return 0; // it has ended, or is asked again when it says that it holds some still
-        }
-      }),
-    );
-    return counts.reduce((sum, count) => sum + count, 0);
+  async settleHeld(about: Omit<Request<'generation-hold'>, 'command'>): Promise<number> {
+    // One of a version that holds nothing has nothing to let go.
+    const holds = (pid: number) => this.#reports.get(pid)?.rows.some(({ row }) => row.held === true) ?? false;
+    // One that does not answer has ended, or is asked again when it says that it holds some still.
+    const answers = await this.ask({ command: 'generation-hold', ...about }, { isMeant: holds });
+    return answers.reduce((sum, { result }) => sum + (result?.waiting ?? 0), 0);
   }
 
   /** Stop following; the generations go on. */

@@ -1,4 +1,4 @@
-import { allRows } from '../requests/rows.ts';
+import { allRows, generationRows } from '../requests/rows.ts';
 import type { Service } from '../service.ts';
 import { problemsOf } from '../requests/status.ts';
 import { exposition } from './exposition.ts';
@@ -14,25 +14,13 @@ export async function metricsText(service: Service): Promise<string> {
   const { forwarder, generations, book } = service;
   const counts = book.total(generations.reports);
   service.counters.write({ isShown: true });
-  const own = {
-    pid: process.pid,
-    version: service.version,
-    connections: forwarder.connections,
-    since: service.processStartedAt,
-  };
-  const older = generations.reports.map(({ pid, version, since, rows }) => ({
-    pid,
-    version,
-    since,
-    connections: rows.reduce((sum, { row }) => sum + row.connections, 0),
-  }));
   const metrics = metricsOf({
     version: service.version,
     engine: service.engine.name,
     runtime: 'Deno' in globalThis ? 'deno' : 'node',
     generation: service.generation,
     startSeconds: Date.parse(service.startedAt) / 1000,
-    generations: [own, ...older],
+    generations: generationRows(service),
     rules: { listening: forwarder.rules.length, failed: forwarder.broken.length },
     problems: problemsOf(service).length,
     rows: allRows(service).map(({ row }) => row),

@@ -3,12 +3,11 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { readClientAddress } from '../../control/client-address.ts';
 import type { Request, Result } from '../../control/messages.ts';
 import type { RequestContext } from '../../control/server.ts';
-import type { ConnectionRow, Selection } from '../../control/shapes.ts';
+import type { ConnectionRow, DestinationRow, Selection } from '../../control/shapes.ts';
 import type { OpenConnection } from '../../engine/engine.ts';
 import { fieldAt } from '../../engine/tally.ts';
 import type { DestinationView } from '../../forward/table.ts';
 import type { Service } from '../service.ts';
-import { drainingRows } from './rows.ts';
 
 /** Connections that are told at once; other requests come in between. */
 const ROWS_PER_MESSAGE = 500;
@@ -23,7 +22,10 @@ export async function listConnections(
   { signal, progress }: RequestContext<'connections'>,
 ): Promise<Result<'connections'>> {
   await tellOwn(service, selection, { signal, progress });
-  const answers = await service.generations.ask({ command: 'generation-connections', selection }, progress);
+  const answers = await service.generations.ask(
+    { command: 'generation-connections', selection },
+    { onProgress: progress },
+  );
   return { notes: answers.flatMap(({ pid, problem }) => (problem ? [unheard(pid, problem)] : [])) };
 }
 
@@ -137,9 +139,12 @@ export function selectionOf(
 /** More than these are not looked through for the oldest. */
 const MAX_LOOKED_THROUGH = 5000;
 
-/** The age of the oldest connection to an earlier destination, in every generation; nothing where there are too many. */
-export async function oldestOf(service: Service, srcKey: string | null): Promise<{ oldestMs?: number }> {
-  const waiting = drainingRows(service, srcKey);
+/** The age of the oldest connection to an earlier destination, in every generation; nothing where there are too many. `waiting`: their rows. */
+export async function oldestOf(
+  service: Service,
+  srcKey: string | null,
+  waiting: readonly DestinationRow[],
+): Promise<{ oldestMs?: number }> {
   const total = waiting.reduce((sum, { connections }) => sum + connections, 0);
   if (total === 0 || total > MAX_LOOKED_THROUGH) return {};
   const upstreams = service.forwarder
@@ -152,8 +157,10 @@ export async function oldestOf(service: Service, srcKey: string | null): Promise
   if (older.size > 0)
     await service.generations.ask(
       { command: 'generation-connections', selection: srcKey === null ? {} : { srcKey } },
-      ({ connections }) => {
-        for (const { src, dst, age } of connections) if (older.has(`${src} ${dst}`)) ages.push(age * 1000);
+      {
+        onProgress: ({ connections }) => {
+          for (const { src, dst, age } of connections) if (older.has(`${src} ${dst}`)) ages.push(age * 1000);
+        },
       },
     );
   return ages.length === 0 ? {} : { oldestMs: Math.max(0, ...ages) };

@@ -1,4 +1,4 @@
-import type { DestinationRow, GenerationReport, KeyedRow } from '../../control/shapes.ts';
+import type { DestinationRow, GenerationReport, GenerationRow, KeyedRow } from '../../control/shapes.ts';
 import { specsOf } from '../../forward/routing.ts';
 import type { Admission } from '../../engine/admission/admission.ts';
 import type { ClientEndpoint } from '../../endpoint/model.ts';
@@ -142,6 +142,23 @@ export function fullReportOf(service: Service): GenerationReport {
     admission?.isCounting ? [{ srcKey, row: admission.addresses({ isOwn: true }) }] : [],
   );
   return { ...reportOf(service), ...(rows.length > 0 && { addresses: rows }) };
+}
+
+/** The processes of the daemon, the one that serves first, with what each has open. */
+export function generationRows({
+  forwarder,
+  generations,
+  version,
+  processStartedAt: since,
+}: Pick<Service, 'forwarder' | 'generations' | 'version' | 'processStartedAt'>): GenerationRow[] {
+  const own = { pid: process.pid, version, connections: forwarder.connections, since };
+  const older = generations.reports.map((report) => ({
+    pid: report.pid,
+    version: report.version,
+    connections: report.rows.reduce((sum, { row }) => sum + row.connections, 0),
+    since: report.since,
+  }));
+  return [own, ...older];
 }
 
 /** What this process says of itself to the daemon that serves, and to a successor. */

@@ -2,19 +2,14 @@ import { standardError } from '../../control/log-place.ts';
 import type { Result } from '../../control/messages.ts';
 import { problemOfExecutable } from '../executable.ts';
 import type { Service } from '../service.ts';
-import { allRows, ownRows } from './rows.ts';
+import { allRows, generationRows, ownRows } from './rows.ts';
 
 /** How the daemon is, with all its generations. */
 export async function status(service: Service): Promise<Result<'status'>> {
   await service.generations.refresh();
-  const { forwarder, generations, paths, version, logOutput, admin } = service;
-  const own = { pid: process.pid, version, connections: forwarder.connections, since: service.processStartedAt };
-  const older = generations.reports.map((report) => ({
-    pid: report.pid,
-    version: report.version,
-    connections: report.rows.reduce((sum, { row }) => sum + row.connections, 0),
-    since: report.since,
-  }));
+  const { forwarder, paths, version, logOutput, admin } = service;
+  const rows = allRows(service);
+  const generations = generationRows(service);
   return {
     pid: process.pid,
     version,
@@ -37,11 +32,11 @@ export async function status(service: Service): Promise<Result<'status'>> {
       .map(({ src }) => ({
         src: src.typed,
         since: service.holds.since(src) ?? '',
-        waiting: allRows(service).reduce((sum, { row }) => sum + (row.src === src.typed ? (row.waiting ?? 0) : 0), 0),
+        waiting: rows.reduce((sum, { row }) => sum + (row.src === src.typed ? (row.waiting ?? 0) : 0), 0),
       })),
     failed: forwarder.broken.length,
-    connections: [own, ...older].reduce((sum, { connections }) => sum + connections, 0),
-    generations: [own, ...older],
+    connections: generations.reduce((sum, { connections }) => sum + connections, 0),
+    generations,
   };
 }
 

@@ -50,7 +50,7 @@ async function switchTo(
   const changed = await forwarder.switch(src, dst, { trialMs, percent });
   if (changed) service.log.info({ src: src.typed, dst: dst.typed, percent, trialMs }, 'rule switched');
   if (changed) await service.holds.switched(src);
-  const notes = changed ? [...service.certificates.lookAgain({ src, dst })] : [];
+  const notes = changed ? [...service.certificates.lookAgain({ src, ...forwarder.routing(src) })] : [];
   const trial = trialMs === undefined ? null : forwarder.trialOf(src);
   if (trial !== null) {
     logTrial(service, src);

@@ -24,7 +24,7 @@ export async function wait(
     const waiting = drainingRows(service, srcKey);
     if (waiting.length === 0) return {};
     if (everyMs === undefined) progress({ waiting });
-    else progress({ waiting, ...(await oldestOf(service, srcKey)) });
+    else progress({ waiting, ...(await oldestOf(service, srcKey, waiting)) });
     await nextChange(service, { signal, everyMs });
   }
 }

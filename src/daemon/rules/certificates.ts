@@ -1,9 +1,10 @@
 /** The certificates of rules: what is to be said of them, and that new files are taken, if they are good ones. */
 import { checkClient, checkServer } from '../../endpoint/check.ts';
 import { EndpointError } from '../../endpoint/error.ts';
-import { innerEndpoint } from '../../endpoint/inner.ts';
+import { speaksTls } from '../../endpoint/inner.ts';
 import { GraceError, errorMessage } from '../../error.ts';
-import type { RuleSpec } from '../../forward/rule.ts';
+import { specsOf } from '../../forward/routing.ts';
+import type { Rule, RuleSpec } from '../../forward/rule.ts';
 import type { Log } from '../log/log.ts';
 import { expiriesOf } from './expiries.ts';
 import type { Expiry } from './expiries.ts';
@@ -18,10 +19,7 @@ const settleMs = 300;
 const restPerLook = 20;
 
 /** A rule whose certificates can be read again: `Rule` of forward/rule.ts. */
-export type ReloadableRule = Pick<RuleSpec, 'src'> & {
-  readonly current: { readonly spec: RuleSpec['dst'] };
-  reload(): void;
-};
+export type ReloadableRule = Pick<Rule, 'src' | 'spec' | 'reload'>;
 
 /** What is known of the files of a rule. */
 type Known = {
@@ -105,7 +103,7 @@ export class Certificates {
 
   /** Take the files of a rule as they are now, unless they are bad. Returns whether they are in use. */
   reload(rule: ReloadableRule): boolean {
-    const spec: RuleSpec = { src: rule.src, dst: rule.current.spec };
+    const { spec } = rule;
     const before = this.#known.get(spec.src.key);
     const read = signatureOf(rule.src.endpoint);
     try {
@@ -145,7 +143,7 @@ export class Certificates {
 
   /** Returns whether the files of the rule are being changed at the moment. */
   #lookForChange(rule: ReloadableRule): boolean {
-    const spec: RuleSpec = { src: rule.src, dst: rule.current.spec };
+    const { spec } = rule;
     const known = this.#known.get(spec.src.key);
     if (known === undefined || !hasFiles(spec)) return false;
     const now = signatureOf(rule.src.endpoint);
@@ -174,8 +172,7 @@ function unused(why: string): string {
 }
 
 function hasFiles({ src }: RuleSpec): boolean {
-  const { type } = innerEndpoint(src.endpoint);
-  return type === 'ssl' || type === 'tls';
+  return speaksTls(src.endpoint);
 }
 
 /** Throws for files that would be worse than those in use: unreadable, a key that does not fit, a chain with a gap, out of date. */
@@ -193,7 +190,7 @@ type Inspection = Pick<Known, 'warnings' | 'expiries' | 'skipped'>;
 function inspect(rule: RuleSpec): Inspection {
   const own = hasFiles(rule) ? lookAt(() => checkServer(rule.src.endpoint)) : [];
   return {
-    warnings: [...own, ...lookAt(() => checkClient(rule.dst.endpoint))],
+    warnings: [...own, ...specsOf(rule).flatMap((dst) => lookAt(() => checkClient(dst.endpoint)))],
     expiries: expiriesOf(rule.src.endpoint).map((expiry) => ({ ...expiry, src: rule.src.typed })),
     skipped: skippedOf(own),
   };

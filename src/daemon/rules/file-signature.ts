@@ -1,6 +1,7 @@
 /** Whether the files of an endpoint have changed, without reading them. */
 import { statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { speaksTls } from '../../endpoint/inner.ts';
 import type { ServerEndpoint } from '../../endpoint/model.ts';
 import { listDirectory } from '../../endpoint/named-file.ts';
 import { mapPaths } from '../../endpoint/paths.ts';
@@ -12,8 +13,7 @@ import { fsPath } from '../../sys/file-name.ts';
  * links, so that one which leads elsewhere (certbot's `live`, Kubernetes' `..data`) counts as a change.
  */
 export function signatureOf(endpoint: ServerEndpoint): string {
-  const { type } = endpoint.type === 'haproxy' ? endpoint.endpoint : endpoint;
-  if (type !== 'ssl' && type !== 'tls') return '';
+  if (!speaksTls(endpoint)) return '';
   const paths = new Set<string>();
   mapPaths(endpoint, (path) => {
     paths.add(resolve(path));

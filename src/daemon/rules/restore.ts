@@ -2,8 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { GenerationReport } from '../../control/shapes.ts';
 import { checkClient, checkServer } from '../../endpoint/check.ts';
-import { innerEndpoint } from '../../endpoint/inner.ts';
-import type { ServerEndpoint } from '../../endpoint/model.ts';
+import { speaksTls } from '../../endpoint/inner.ts';
 import { GraceError, errorMessage } from '../../error.ts';
 import { specsOf } from '../../forward/routing.ts';
 import type { RuleSpec } from '../../forward/rule.ts';
@@ -125,11 +124,6 @@ export function adoptRules(service: Service, handover: Handover): void {
 
 function readTrial({ before, watched, leftMs }: HandedTrial): AdoptedRule['trial'] {
   return { before: readRouting(before), watched: readTarget(watched), leftMs };
-}
-
-function speaksTls(endpoint: ServerEndpoint): boolean {
-  const { type } = innerEndpoint(endpoint);
-  return type === 'ssl' || type === 'tls';
 }
 
 /** Try the rules that could not be served again, less and less often. Returns what ends that. */
