@@ -69,18 +69,16 @@ export async function fitTable(
 ): Promise<{ text: string; isCut: boolean }> {
   // A column that none of the rows needs is left out at the end.
   const needed = rows.map((row) => row.slice(0, columns.length));
-  const widths = columns.map(({ title }, at) =>
-    Math.max(...[title, ...needed.map((row) => row[at] ?? '')].map(lengthOf)),
-  );
+  const widths = columns.map(({ title }, at) => widest(needed, at, lengthOf, lengthOf(title)));
   let excess = widths.reduce((sum, each) => sum + each, 2 * (columns.length - 1)) - width;
   const isCut = excess > 0;
-  const widest = () =>
+  const widestToCut = () =>
     columns.reduce<number>(
       (found, { mayCut }, at) =>
         mayCut && widths[at]! > MIN_CUT && (found === -1 || widths[at]! > widths[found]!) ? at : found,
       -1,
     );
-  for (let at = widest(); excess > 0 && at !== -1; at = widest()) {
+  for (let at = widestToCut(); excess > 0 && at !== -1; at = widestToCut()) {
     widths[at]!--;
     excess--;
   }
@@ -108,35 +106,28 @@ function lengthOf(text: string): number {
 
 /** Columns, two spaces apart, without borders; no spaces at the end of a line. */
 export async function formatTable(columns: readonly Column[], rows: readonly (readonly string[])[]): Promise<string> {
-  const { default: Table } = await import('cli-table3');
-  const none = [
-    'top',
-    'top-mid',
-    'top-left',
-    'top-right',
-    'bottom',
-    'bottom-mid',
-    'bottom-left',
-    'bottom-right',
-    'left',
-    'left-mid',
-    'mid',
-    'mid-mid',
-    'right',
-    'right-mid',
-  ];
-  const table = new Table({
-    head: columns.map((column) => column.title),
-    colAligns: columns.map((column) => column.align ?? 'left'),
-    chars: { ...Object.fromEntries(none.map((name) => [name, ''])), middle: '  ' },
-    style: { 'padding-left': 0, 'padding-right': 0, head: [], border: [], compact: true },
-  });
-  table.push(...rows.map((row) => [...row]));
-  return table
-    .toString()
-    .split('\n')
-    .map((line) => line.trimEnd())
-    .join('\n');
+  const { default: widthOf } = await import('string-width');
+  const widths = columns.map(({ title }, at) => widest(rows, at, widthOf, widthOf(title)));
+  const line = (cells: readonly string[]) =>
+    columns
+      .map(({ align }, at) => {
+        const cell = cells[at] ?? '';
+        const padding = ' '.repeat(Math.max(0, widths[at]! - widthOf(cell)));
+        return align === 'right' ? padding + cell : cell + padding;
+      })
+      .join('  ')
+      .trimEnd();
+  return [columns.map(({ title }) => title), ...rows].map(line).join('\n');
+}
+
+/** Width of the widest text of a column, and at least so much. */
+function widest(
+  rows: readonly (readonly string[])[],
+  column: number,
+  widthOf: (text: string) => number,
+  least: number,
+): number {
+  return rows.reduce((most, row) => Math.max(most, widthOf(row[column] ?? '')), least);
 }
 
 /** Text in a colour, where the user wants colours. */

@@ -1,6 +1,15 @@
 import { getSystemErrorMap } from 'node:util';
 import { errorCode, errorMessage } from '../error.ts';
 
+/** Node makes the table anew for each who asks, which takes 40 µs. */
+let known: ReturnType<typeof getSystemErrorMap> | null = null;
+const systemErrors = () => (known ??= getSystemErrorMap());
+
+/** Name of an error of the C library, `ECONNREFUSED`. */
+export function codeOfErrno(errno: number): string {
+  return systemErrors().get(-errno)?.[0] ?? `E${errno}`;
+}
+
 /** A system call that failed. The properties are those of Node's own system errors. */
 export class SystemError extends Error {
   /** Name of the error, `EADDRINUSE`. */
@@ -11,7 +20,7 @@ export class SystemError extends Error {
 
   /** @param errno positive, as the C library has it */
   constructor(errno: number, syscall: string) {
-    const [code, text] = getSystemErrorMap().get(-errno) ?? [`E${errno}`, `error ${errno}`];
+    const [code, text] = systemErrors().get(-errno) ?? [`E${errno}`, `error ${errno}`];
     super(`${syscall}: ${text} (${code})`);
     this.name = 'SystemError';
     this.code = code;
@@ -22,7 +31,7 @@ export class SystemError extends Error {
 
 /** What an error code means in a few words, `address already in use`; the code itself when unknown. */
 export function describeCode(code: string): string {
-  for (const [name, text] of getSystemErrorMap().values()) if (name === code) return text;
+  for (const [name, text] of systemErrors().values()) if (name === code) return text;
   return code;
 }
 

@@ -1,7 +1,7 @@
 /** Whether the files of an endpoint have changed, without reading them. */
 import { statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { speaksTls } from '../../endpoint/inner.ts';
+import { innerEndpoint } from '../../endpoint/inner.ts';
 import type { ServerEndpoint } from '../../endpoint/model.ts';
 import { listDirectory } from '../../endpoint/named-file.ts';
 import { mapPaths } from '../../endpoint/paths.ts';
@@ -13,9 +13,12 @@ import { fsPath } from '../../sys/file-name.ts';
  * links, so that one which leads elsewhere (certbot's `live`, Kubernetes' `..data`) counts as a change.
  */
 export function signatureOf(endpoint: ServerEndpoint): string {
-  if (!speaksTls(endpoint)) return '';
+  const inner = innerEndpoint(endpoint);
+  if (inner.type !== 'ssl' && inner.type !== 'tls') return '';
   const paths = new Set<string>();
-  mapPaths(endpoint, (path) => {
+  // Lists of networks are followed by themselves.
+  const { allow: _allow, deny: _deny, ...ofTls } = inner;
+  mapPaths(ofTls, (path) => {
     paths.add(resolve(path));
     return path;
   });

@@ -31,6 +31,7 @@ import type { FirstFlight } from './first-flight.ts';
 import type { IdleWatch } from './idle.ts';
 import { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLRDHUP, TCP_EVENTS, UNIX_EVENTS } from './kernel.ts';
 import type { Mailbox } from './mailbox.ts';
+import type { EndReport } from './messages.ts';
 import { comerOf, forgetPeer, hasPlainPeer, peerOf, readPeer, setPeer } from './peer.ts';
 import type { Relay } from './relay.ts';
 import type { Linger } from './linger.ts';
@@ -260,16 +261,14 @@ export class Connections {
     const frontend = frontends.get(table.frontend(client));
     const durationMs = Math.max(0, Date.now() - table.started(client));
     if (!isSilent) {
-      upstreams.get(upstream)!.counters.tally.countEnd(why, durationMs);
+      const { counters } = upstreams.get(upstream)!;
+      counters.tally.countEnd(why, durationMs);
       const wanted = frontend?.plan.reportsOrderly;
-      const isQuiet = reason === null && wanted !== true && !this.#areEndsHeard(upstream);
+      const isQuiet = reason === null && wanted !== true && !counters.areEndsHeard;
       if (!isQuiet) this.#report(client, { stage, why, reason, durationMs });
       else if (wanted === 'soon') this.#reportSoon(client, { stage, why, durationMs });
     }
-    this.#origins.delete(client);
-    this.#doomed.delete(client);
-    if (frontend?.admission?.isCounting) frontend.admission.leave(comerOf(this.#thread, client));
-    forgetPeer(this.#thread, client);
+    this.#forget(client, frontend);
     for (const fd of server === -1 ? [client] : [client, server]) {
       const isLingering = lingers || (table.has(fd, CODED) && !isSilent && this.#mayLinger(fd, { reset }));
       this.#relay.forget(fd);
@@ -282,31 +281,50 @@ export class Connections {
     if (frontend) this.#acceptor.left(frontend);
   }
 
+  /** What is known of a client beside the table, whose descriptor may be another's next. */
+  #forget(client: number, frontend: ThreadFrontend | undefined): void {
+    this.#origins.delete(client);
+    this.#doomed.delete(client);
+    if (frontend?.admission?.isCounting) frontend.admission.leave(comerOf(this.#thread, client));
+    forgetPeer(this.#thread, client);
+  }
+
+  /** A client that is not connected goes where this thread cannot: its descriptor is the caller's, and another counts it from now on. */
+  surrender(client: number): void {
+    const { table, kernel, frontends } = this.#thread;
+    const upstream = table.upstream(client);
+    const frontend = frontends.get(table.frontend(client));
+    this.#forget(client, frontend);
+    kernel.unwatch(client);
+    table.close(client);
+    this.#upstreams.transferred(upstream);
+    if (frontend) this.#acceptor.left(frontend);
+  }
+
   /** Report an end that is told of later, in numbers where they say all. */
   #reportSoon(client: number, end: Pick<EndOptions, 'stage' | 'why'> & { durationMs: number }): void {
     if (!hasPlainPeer(this.#thread, client) || this.#thread.table.has(client, CODED))
       return this.#report(client, { ...end, reason: null });
     const { table, now } = this.#thread;
+    const peer = { peerHost: table.peerHost(client), peerPort: table.peerPort(client) };
+    this.#mailbox.addQuietEnd({ ...this.#countsOf(client), ...end, ...peer }, now);
+  }
+
+  /** What the table knows of a connection that ends. */
+  #countsOf(
+    client: number,
+  ): Pick<EndReport, 'upstream' | 'frontend' | 'startedMs' | 'connectMs' | 'generation' | 'bytesIn' | 'bytesOut'> {
+    const { table } = this.#thread;
     const server = table.other(client);
-    const quiet = {
+    return {
       upstream: table.upstream(client),
       frontend: table.frontend(client),
-      peerHost: table.peerHost(client),
-      peerPort: table.peerPort(client),
-      stage: end.stage,
-      why: end.why,
-      durationMs: end.durationMs,
       startedMs: table.started(client),
       connectMs: server === -1 ? null : table.connectMs(server),
       generation: this.#origins.get(client) ?? null,
       bytesIn: table.bytes(client),
       bytesOut: server === -1 ? 0 : table.bytes(server),
     };
-    this.#mailbox.addQuietEnd(quiet, now);
-  }
-
-  #areEndsHeard(upstream: number): boolean {
-    return this.#thread.upstreams.get(upstream)?.counters.areEndsHeard ?? false;
   }
 
   /** Whether what a TLS peer was told last would be lost with whatever it still sends. */
@@ -316,19 +334,11 @@ export class Connections {
   }
 
   #report(client: number, end: Pick<EndOptions, 'stage' | 'why' | 'reason'> & { durationMs: number }): void {
-    const { table } = this.#thread;
-    const server = table.other(client);
     this.#mailbox.addEnd({
-      upstream: table.upstream(client),
-      frontend: table.frontend(client),
-      peer: peerOf(this.#thread, client),
+      ...this.#countsOf(client),
       ...end,
-      tls: table.has(client, CODED) ? this.#relay.wire.tlsOf(client) : null,
-      startedMs: table.started(client),
-      connectMs: server === -1 ? null : table.connectMs(server),
-      generation: this.#origins.get(client) ?? null,
-      bytesIn: table.bytes(client),
-      bytesOut: server === -1 ? 0 : table.bytes(server),
+      peer: peerOf(this.#thread, client),
+      tls: this.#thread.table.has(client, CODED) ? this.#relay.wire.tlsOf(client) : null,
     });
   }
 

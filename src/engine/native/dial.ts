@@ -1,5 +1,5 @@
 /** Connecting accepted clients to their destination. The mirror image of accept.ts. */
-import { SystemError } from '../../sys/system-error.ts';
+import { codeOfErrno } from '../../sys/system-error.ts';
 import { nextPause } from '../../waiting.ts';
 import { dialReason, TIMED_OUT } from '../closing-reason.ts';
 import type { ClosingReason } from '../closing-reason.ts';
@@ -289,7 +289,5 @@ export class Dialer {
 
 function whyGivenUp({ lookupFailure, failures }: Dial): ClosingReason {
   if (lookupFailure) return 'name-failed';
-  return dialReason(
-    failures.map(({ errno }) => (errno === OUT_OF_TIME ? TIMED_OUT : new SystemError(errno, 'connect').code)),
-  );
+  return dialReason(failures.map(({ errno }) => (errno === OUT_OF_TIME ? TIMED_OUT : codeOfErrno(errno))));
 }

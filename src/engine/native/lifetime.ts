@@ -37,12 +37,13 @@ export class LifetimeWatch {
     }
     const setBy = this.#clockSetBy();
     if (limits.size === 0) return;
+    const wallMs = Date.now();
     for (const client of table.owned(number, KIND_CLIENT, fdBound)) {
       if (setBy !== 0) table.setStarted(client, table.started(client) + setBy);
       const lifetimeMs = limits.get(table.frontend(client));
       if (lifetimeMs === undefined || table.other(client) === -1 || table.has(client, FROZEN)) continue;
       const startedMs = table.started(client);
-      if (Date.now() - startedMs >= jittered(lifetimeMs, startedMs + client))
+      if (wallMs - startedMs >= jittered(lifetimeMs, startedMs + client))
         this.#thread.end(client, { stage: 'relay', why: 'lifetime', reason: null, reset: false });
     }
   }

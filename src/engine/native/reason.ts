@@ -2,7 +2,7 @@
 import { isIP } from 'node:net';
 import type { ClientEndpoint } from '../../endpoint/model.ts';
 import { GraceError } from '../../error.ts';
-import { SystemError } from '../../sys/system-error.ts';
+import { codeOfErrno, SystemError } from '../../sys/system-error.ts';
 import { describeFailureCode, describeLateAnswer, placeOf, relayFailure } from '../words.ts';
 import { OUT_OF_TIME } from './messages.ts';
 import type { EndReason, EndReport } from './messages.ts';
@@ -22,10 +22,7 @@ export function endError(
   const causes = reason.failures.map(({ address, errno }) => {
     const where = isNamed && addresses[address] !== undefined ? `${addresses[address]}: ` : '';
     return (
-      where +
-      (errno === OUT_OF_TIME
-        ? describeLateAnswer(endpoint.timeout)
-        : describeFailureCode(new SystemError(errno, 'connect').code))
+      where + (errno === OUT_OF_TIME ? describeLateAnswer(endpoint.timeout) : describeFailureCode(codeOfErrno(errno)))
     );
   });
   const [first] = reason.failures;

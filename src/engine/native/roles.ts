@@ -65,6 +65,7 @@ export function openRoles(
     admit: (client, frontend, upstream) => connections.admit(client, frontend, upstream),
     pair: (client, server) => connections.pair(client, server),
     end: (client, options) => connections.end(client, options),
+    surrender: (client) => connections.surrender(client),
   };
   const relay = new Relay(thread);
   const keepAlive = new KeepAlive(thread);
@@ -76,7 +77,7 @@ export function openRoles(
   const dialer = new Dialer(thread, { firstFlight });
   const acceptor = new Acceptor(thread);
   const upstreams = new ThreadUpstreams(thread, { dialer });
-  const waitingRoom = new WaitingRoom(thread, { dialer, acceptor, upstreams });
+  const waitingRoom = new WaitingRoom(thread, { dialer, upstreams });
   const connections = new Connections(thread, {
     relay,
     dialer,

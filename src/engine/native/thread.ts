@@ -84,6 +84,8 @@ export type Thread = {
    * A leg whose dial is not over is not known here; the dialler closes it.
    */
   end(client: number, options: EndOptions): void;
+  /** A client that is not connected goes elsewhere; its descriptor is the caller's. */
+  surrender(client: number): void;
 };
 
 /** How a connection ends. */

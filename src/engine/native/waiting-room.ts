@@ -1,9 +1,7 @@
 /** Clients of held rules, which wait in a thread without a dial. */
 import type { DialAge } from '../transfer.ts';
-import type { Acceptor } from './accept.ts';
 import { CODED, HELD } from './connection-table.ts';
 import type { Dialer } from './dial.ts';
-import { comerOf, forgetPeer } from './peer.ts';
 import type { Thread, ThreadHold } from './thread.ts';
 import type { ThreadUpstreams } from './thread-upstreams.ts';
 
@@ -11,20 +9,15 @@ import type { ThreadUpstreams } from './thread-upstreams.ts';
 export class WaitingRoom {
   readonly #thread: Thread;
   readonly #dialer: Dialer;
-  readonly #acceptor: Acceptor;
   readonly #upstreams: ThreadUpstreams;
   /** Clients by the number of their hold, in the order in which they came. */
   readonly #queues = new Map<number, Set<number>>();
   /** Where those of a hold go who were accepted before it was decided, and came here after. */
   readonly #routes = new Map<number, number>();
 
-  constructor(
-    thread: Thread,
-    { dialer, acceptor, upstreams }: { dialer: Dialer; acceptor: Acceptor; upstreams: ThreadUpstreams },
-  ) {
+  constructor(thread: Thread, { dialer, upstreams }: { dialer: Dialer; upstreams: ThreadUpstreams }) {
     this.#thread = thread;
     this.#dialer = dialer;
-    this.#acceptor = acceptor;
     this.#upstreams = upstreams;
   }
 
@@ -93,7 +86,7 @@ export class WaitingRoom {
 
   /** Those that wait are to go where threads cannot: their descriptors are the main thread's from now on. */
   surrender(holdId: number): void {
-    const { table, kernel, frontends } = this.#thread;
+    const { table } = this.#thread;
     const fds: number[] = [];
     this.#routes.delete(holdId);
     const all = this.#takeAll(holdId);
@@ -102,15 +95,8 @@ export class WaitingRoom {
     if (coded.length > 0) this.#queues.set(holdId, new Set(coded.map(([client]) => client)));
     for (const [client, hold] of all) {
       if (table.has(client, CODED)) continue;
-      const upstream = table.upstream(client);
-      const frontend = frontends.get(table.frontend(client));
       this.#left(client, hold);
-      if (frontend?.admission?.isCounting) frontend.admission.leave(comerOf(this.#thread, client));
-      forgetPeer(this.#thread, client);
-      kernel.unwatch(client);
-      table.close(client);
-      this.#upstreams.transferred(upstream);
-      if (frontend) this.#acceptor.left(frontend);
+      this.#thread.surrender(client);
       fds.push(client);
     }
     if (fds.length > 0) this.#thread.send({ type: 'surrendered', hold: holdId, fds });

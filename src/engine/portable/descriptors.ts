@@ -21,6 +21,7 @@ const PER_CONNECTION = 2;
 export class Descriptors {
   readonly #limit: number;
   readonly #reserve: number;
+  readonly #scarce: ReturnType<typeof scarceDescriptors>;
   /** What they will be, counted and then reckoned on: each connection as if its upstream were connected. */
   #reckoned = 0;
   #acceptedUntilCount = 0;
@@ -29,6 +30,7 @@ export class Descriptors {
   constructor({ limit = readLimit() }: DescriptorOptions = {}) {
     this.#limit = limit;
     this.#reserve = descriptorReserve(limit);
+    this.#scarce = scarceDescriptors(limit);
   }
 
   /** Whether one more connection can be had. */
@@ -42,7 +44,7 @@ export class Descriptors {
   /** Whether a source that has so many connections is to leave what is left to those that have few. */
   mustWait(connections: number): boolean {
     if (this.#limit === Infinity) return false;
-    const { from, few } = scarceDescriptors(this.#limit);
+    const { from, few } = this.#scarce;
     return connections > few && this.#reckoned >= from;
   }
 

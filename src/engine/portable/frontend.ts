@@ -216,7 +216,8 @@ export class PortableFrontend implements Frontend, Pausable {
     place.leave();
     descriptors.released({ wasDialing });
     backoff.ease();
-    upstream.connectionEnded(end);
+    // The one that it went to: one that was held may have been given to another meanwhile.
+    ownUpstream(end.upstream).connectionEnded(end);
     observer.connectionEnded?.(end);
     this.#admitNext();
   }

@@ -29,7 +29,7 @@ const ERROR = 232;
 const OWNER = 236;
 const CONTEXT = 240;
 /** Of the row: the key exchange, by its number of IANA; 0: not known. */
-const GROUP = 244;
+const GROUP = 248;
 /** The name that a client asked for: its length, and its bytes. */
 const NAME = 256;
 /** Longest name that a row has room for. */

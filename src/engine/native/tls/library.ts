@@ -9,7 +9,6 @@
 import { openFunctions } from '../../../sys/library.ts';
 
 const w1 = ['word'] as const;
-const w2 = ['word', 'word'] as const;
 const w3 = ['word', 'word', 'word'] as const;
 const w4 = ['word', 'word', 'word', 'word'] as const;
 const w5 = ['word', 'word', 'word', 'word', 'word'] as const;
@@ -32,8 +31,6 @@ const table = {
   EVP_MAC_update: { args: w3, result: 'i32' },
   EVP_MAC_final: { args: w4, result: 'i32' },
   ERR_clear_error: { args: [], result: 'i32' },
-  ERR_get_error: { args: [], result: 'u64' },
-  OPENSSL_cleanse: { args: w2, result: 'i32' },
 } as const;
 
 /** Bytes at a fixed address, which hold for as long as this object is reachable. */
@@ -45,7 +42,7 @@ export type Crypto = ReturnType<typeof openCrypto>;
 /** Bind what the record layer needs, for the calling thread. Throws where the runtime has no OpenSSL that can be called. */
 export function openCrypto() {
   const { functions, memory } = openFunctions(table);
-  const kept: Pinned[] = [];
+  const kept = new Map<string, Pinned>();
   const pinned = (bytes: Uint8Array): Pinned => ({ bytes, address: memory.addressOf(bytes) });
   return {
     functions,
@@ -55,9 +52,12 @@ export function openCrypto() {
     pin: (size: number): Pinned => pinned(new Uint8Array(new ArrayBuffer(size))),
     /** The address of a constant string, which is kept. */
     text(text: string): bigint {
-      const own = pinned(new Uint8Array(new ArrayBuffer(text.length + 1)));
-      own.bytes.set(Buffer.from(text));
-      kept.push(own);
+      let own = kept.get(text);
+      if (own === undefined) {
+        own = pinned(new Uint8Array(new ArrayBuffer(text.length + 1)));
+        own.bytes.set(Buffer.from(text));
+        kept.set(text, own);
+      }
       return own.address;
     },
     /** Forget the errors of calls that were expected to fail: their queue is the thread's. */

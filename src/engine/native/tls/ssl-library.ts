@@ -50,7 +50,6 @@ const table = {
   X509_free: { args: w1, result: 'i32' },
   EVP_PKEY_free: { args: w1, result: 'i32' },
   ERR_peek_last_error: { args: w0, result: 'u64' },
-  ERR_peek_error: { args: w0, result: 'u64' },
   ERR_clear_error: { args: w0, result: 'i32' },
   ERR_reason_error_string: { args: w1, result: 'u64' },
   OPENSSL_cleanse: { args: w2, result: 'i32' },
