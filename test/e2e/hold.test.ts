@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { EventEmitter, once } from 'node:events';
 import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer, connect } from 'node:net';
-import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
@@ -12,6 +11,7 @@ import { until } from '../until.ts';
 import { openClient, startBackend } from './backend.ts';
 import { ConnectingClients } from './connecting-clients.ts';
 import { isRunning, makeGrace, ownLoopback, program } from './grace.ts';
+import { freePort } from './listening-socket.ts';
 import type { Grace } from './grace.ts';
 
 const timeout = 240_000;
@@ -21,7 +21,7 @@ const src = 'tcp:0:interface=127.0.0.1';
 const greeter = `
   const { createServer } = require('node:net');
   const server = createServer((socket) => { socket.on('error', () => {}); socket.end('hello\\n'); });
-  server.listen(Number(process.argv[2]), '127.0.0.1');
+  server.listen(Number(process.argv[2]), process.argv[3]);
 `;
 
 /** A shell script that is the init system of such a server. */
@@ -33,21 +33,12 @@ function restartScript(dir: string, port: number): string {
     `#!/bin/sh
 if [ -f ${dir}/server.pid ]; then kill -9 "$(cat ${dir}/server.pid)"; fi
 "$@"
-'${process.execPath}' ${program} ${port} </dev/null >/dev/null 2>&1 &
+'${process.execPath}' ${program} ${port} ${ownLoopback} </dev/null >/dev/null 2>&1 &
 echo $! > ${dir}/server.pid
 `,
   );
   chmodSync(script, 0o755);
   return script;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 /** A server that a script restarts, and the end of it with the test. */
@@ -128,8 +119,8 @@ test(
     const grace = makeGrace(t);
     const { secure, ca } = secureSource(t);
     const { port, script } = await startServer(t, grace);
-    await grace.ok('start', '--name', 'plain', src, `tcp:127.0.0.1:${port}`);
-    await grace.ok('start', '--name', 'secure', secure, `tcp:127.0.0.1:${port}`);
+    await grace.ok('start', '--name', 'plain', src, `tcp:${ownLoopback}:${port}`);
+    await grace.ok('start', '--name', 'secure', secure, `tcp:${ownLoopback}:${port}`);
     // Before its first start the server is not there either.
     assert.equal((await grace.run('hold', 'plain', '--', script)).code, 0);
     const clients = new ConnectingClients(await grace.port(src));
@@ -389,14 +380,14 @@ test('a crash lets everybody go, also those that wait in an older process', { ti
 test('with retry=, a server is restarted unannounced, and everybody is connected', { timeout }, async (t) => {
   const grace = makeGrace(t);
   const port = await freePort();
-  await grace.ok('start', src, `tcp:127.0.0.1:${port}:retry=60s`);
+  await grace.ok('start', src, `tcp:${ownLoopback}:${port}:retry=60s`);
   const clients = new ConnectingClients(await grace.port(src));
   const serve = () => {
     const server = createServer({ allowHalfOpen: true }, (socket) => {
       socket.on('error', () => {});
       socket.resume().end('hello\n');
     });
-    return server.listen(port, '127.0.0.1');
+    return server.listen(port, ownLoopback);
   };
   for (let round = 0; round < 3; round++) {
     const server = serve();

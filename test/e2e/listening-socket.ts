@@ -1,5 +1,19 @@
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync, readdirSync, readlinkSync } from 'node:fs';
+import { createServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import { ownLoopback } from './grace.ts';
+
+/** A port of this process's own address that nobody listens on now. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, ownLoopback);
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
 
 /** Inode number of the TCP socket that listens on this port of 127.0.0.1 (/proc/net/tcp, proc(5)). */
 export function listeningInode(port: number): number {

@@ -12,19 +12,10 @@ import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { until } from '../until.ts';
 import { makeGrace, ownLoopback } from './grace.ts';
+import { freePort } from './listening-socket.ts';
 
 const options = { timeout: 120_000 };
 const src = 'tcp:0:interface=127.0.0.1';
-
-/** A port of this process's own address that nobody listens on now. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, ownLoopback);
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
 
 type Receiver = { program: string; args: (file: string) => string[]; config: (port: number, dir: string) => string };
 

@@ -224,10 +224,10 @@ export function holdSuite(openEngine: OpenEngine): void {
     await using rig = new Rig(openEngine);
     await using backend = await openBackend();
     const hold = begun();
-    const { connect } = await rig.forward({ to: to(backend), from: { idle: 300 }, hold });
+    const { connect } = await rig.forward({ to: to(backend), from: { idle: 1000 }, hold });
     const client = await connect();
     await until('it waits', () => hold.waiting === 1);
-    await new Promise((resolve) => setTimeout(resolve, 700)); // that a limit of 300 ms does not end it, only time can tell
+    await new Promise((resolve) => setTimeout(resolve, 1500)); // that a limit of a second does not end it, only time can tell
     assert.equal(hold.waiting, 1);
     hold.end();
     client.write('x');
