@@ -171,7 +171,7 @@ async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Sup
       if (service.phase !== 'starting') supervisor.serving();
     };
     service.takeOver();
-    for (const { listener } of service.forwarder.rules) takeOverSocketPath(listener);
+    for (const { listener } of service.forwarder.rules) takeOverSocketPath(listener, launcher.handover?.pid);
     await service.generations.discover();
     for (const report of older) if (!service.generations.isFollowed(report.pid)) service.endedGenerations.ended(report);
     if (launcher.moving !== null && moveSocket !== null) service.handover.beginMoving();

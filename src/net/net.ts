@@ -193,7 +193,7 @@ export class Net {
    * successor when it serves, and by a predecessor whose successor failed after that.
    */
   claimPaths(): void {
-    for (const listener of this.activeListeners()) takeOverSocketPath(listener);
+    for (const listener of this.activeListeners()) takeOverSocketPath(listener, this.parent?.pid);
   }
 
   /**

@@ -8,7 +8,7 @@ import type { PrivateLock } from '../sys/private-lock.ts';
 import { bindSocket, connectSocket, listenSocket, openSocket } from '../sys/socket.ts';
 import { isDarwin } from '../sys/constants.ts';
 import type { Listener, SocketFile } from './listener.ts';
-import { acquirePathLock, releasePathLock, takeOverPathLock } from './path-lock.ts';
+import { acquirePathLock, pathLockTarget, releasePathLock, takeOverPathLock } from './path-lock.ts';
 
 /** How the socket file is made. */
 export type UnixPathOptions = {
@@ -165,8 +165,12 @@ function isSameFile(a: Omit<SocketFile, 'isLocked'>, b: Omit<SocketFile, 'isLock
 /**
  * Make the lock beside an inherited listener's path name this process. A successor does it when it
  * serves; a predecessor whose successor failed does it to have the lock back.
+ *
+ * @param predecessor process id of who handed the listener over: a lock of that process beside a path
+ * whose file somebody removed is taken over too, or the path could not be had again while it lives.
  */
-export function takeOverSocketPath(listener: Listener): void {
-  if (listener.address.family === 'unix' && listener.socketFile?.isLocked === true)
-    takeOverPathLock(listener.address.path);
+export function takeOverSocketPath({ address, socketFile }: Listener, predecessor: number | null = null): void {
+  if (address.family !== 'unix') return;
+  const isLeftLocked = socketFile === undefined && predecessor !== null && pathLockTarget(address.path) === predecessor;
+  if (socketFile?.isLocked === true || isLeftLocked) takeOverPathLock(address.path);
 }

@@ -51,16 +51,29 @@ for (const flags of [[], ['--engine', 'portable']]) {
   );
 }
 
-test('a restart makes a file again that was removed', { timeout }, async (t) => {
-  const backend = await startBackend(t, 'one');
-  const grace = makeGrace(t);
-  const path = join(dirname(grace.dir), 'app.sock');
-  await grace.ok('start', `unix:${path}`, backend.endpoint);
-  rmSync(path);
-  await grace.ok('restart');
-  await until('the file is there', () => existsSync(path));
-  assert.equal(await (await openClient(t, { path })).line(), 'one');
-});
+test(
+  'a restart makes a file again that was removed, at once, though its predecessor lives on',
+  { timeout },
+  async (t) => {
+    const backend = await startBackend(t, 'one');
+    const grace = makeGrace(t);
+    const path = join(dirname(grace.dir), 'app.sock');
+    grace.spawn('daemon', '--engine', 'portable'); // its connections stay where they are
+    await until('it serves', async () => (await grace.run('ls')).code === 0);
+    await grace.ok('start', `unix:${path}`, backend.endpoint);
+    const early = await openClient(t, { path });
+    assert.equal(await early.line(), 'one');
+    const { pid } = await grace.status();
+    rmSync(path);
+    await grace.ok('restart');
+    // One line: there is no second try, and the file is bound a moment before the socket listens.
+    await until('the file was made again', async () => /it was made again/.test(await grace.ok('logs')));
+    assert.doesNotMatch(await grace.ok('logs'), /clients do not come to this rule/);
+    assert.equal(await (await openClient(t, { path })).line(), 'one');
+    assert.equal(await early.echo('still'), 'still');
+    process.kill(pid, 0); // the predecessor, which had the lock beside the path
+  },
+);
 
 test('a path that another program took over is left to it, and told of', { timeout }, async (t) => {
   const backend = await startBackend(t, 'one');
