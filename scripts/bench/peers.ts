@@ -1,5 +1,6 @@
 /** What is compared: programs that forward a port, each with a configuration that logs nothing of its connections. */
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import http from 'node:http';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { openListener } from '../../src/net/open.ts';
@@ -67,10 +68,17 @@ export function graceCommand(path: string): { file: string; args: string[] } {
   return /\.[cm]?[jt]s$/.test(path) ? { file: process.execPath, args: [path] } : { file: path, args: [] };
 }
 
-export function grace(
-  name: string,
-  { path, engine, threads = 1 }: { path: string; engine: string; threads?: number },
-): Peer {
+export type GraceSetup = {
+  path: string;
+  engine: string;
+  threads?: number;
+  /** Format of an access log; default none. */
+  accessLog?: 'json' | 'text';
+  /** Time between two looks at its metrics; default none. */
+  scrapeMs?: number;
+};
+
+export function grace(name: string, { path, engine, threads = 1, accessLog, scrapeMs }: GraceSetup): Peer {
   const { file, args } = graceCommand(path);
   const flags = ['--engine', engine, ...(engine === 'native' ? ['--threads', `${threads}`] : [])];
   return {
@@ -83,7 +91,12 @@ export function grace(
     restsWithinMs: 36_000,
     async start({ dir, port, upstreamPort, pem, signal }) {
       const state = join(dir, 'state');
-      const daemon = start(file, [...args, '-d', state, 'daemon', '--no-keeper', ...flags], {
+      const admin = join(dir, 'admin.sock');
+      const observed = [
+        ...(accessLog === undefined ? [] : ['--access-log', join(dir, 'access.log'), '--access-log-format', accessLog]),
+        ...(scrapeMs === undefined ? [] : ['--admin', `unix:${admin}`]),
+      ];
+      const daemon = start(file, [...args, '-d', state, 'daemon', '--no-keeper', ...flags, ...observed], {
         output: join(dir, 'output'),
       });
       try {
@@ -93,13 +106,22 @@ export function grace(
             ? `tcp:${port}:interface=127.0.0.1:backlog=${backlog}`
             : `ssl:${port}:interface=127.0.0.1:backlog=${backlog}:privateKey=${pem}`;
         await run(file, [...args, '-d', state, 'start', source, `tcp:127.0.0.1:${upstreamPort}`], { signal });
-        return daemon;
+        return scrapeMs === undefined ? daemon : scraped(daemon, { admin, scrapeMs });
       } catch (error) {
         await daemon.stop();
         throw error;
       }
     },
   };
+}
+
+/** Its metrics are read again and again, as Prometheus does it. */
+function scraped(daemon: Running, { admin, scrapeMs }: { admin: string; scrapeMs: number }): Running {
+  const timer = setInterval(() => {
+    http.get({ socketPath: admin, path: '/metrics' }, (response) => void response.resume()).on('error', () => {});
+  }, scrapeMs);
+  void daemon.ended.then(() => clearInterval(timer));
+  return daemon;
 }
 
 async function waitForDaemon([file, ...args]: string[], signal: AbortSignal): Promise<void> {

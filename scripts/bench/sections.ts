@@ -34,6 +34,7 @@ export type Section = {
 export const sectionNames = [
   'requests',
   'connections',
+  'observed',
   'bulk',
   'bulk8',
   'latency',
@@ -88,6 +89,15 @@ export function sectionsOf({
       ...plain,
       name: 'connections',
       title: 'A new connection for each request, 20 at a time',
+      backend: 'http',
+      tools: ['wrk'],
+      measure: connections,
+    },
+    {
+      ...plain,
+      ...observedPeers(builds),
+      name: 'observed',
+      title: 'The same of grace alone: what an access log costs, and metrics that are read every second',
       backend: 'http',
       tools: ['wrk'],
       measure: connections,
@@ -179,5 +189,21 @@ function bulkOf(streams: number): Pick<Section, 'measure' | 'warmUp'> {
   return {
     measure: (peer, measurement) => bulk(peer, { ...measurement, streams }),
     warmUp: (peer, measurement) => warmUpBulk(peer, { ...measurement, streams }),
+  };
+}
+
+/** The last build without anything that observes it, twice, and with it: ratios are to the first. */
+function observedPeers(builds: Options['builds']): Pick<Section, 'peers' | 'reference'> {
+  const { path } = builds.at(-1)!;
+  const setUp = { path, engine: 'native' };
+  return {
+    reference: 'grace unobserved',
+    peers: [
+      grace('grace unobserved', setUp),
+      grace('grace again', setUp),
+      grace('grace, JSON access log', { ...setUp, accessLog: 'json' }),
+      grace('grace, text access log', { ...setUp, accessLog: 'text' }),
+      grace('grace, metrics', { ...setUp, scrapeMs: 1000 }),
+    ],
   };
 }

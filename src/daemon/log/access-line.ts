@@ -24,21 +24,29 @@ export function accessLine(format: AccessLogFormat, end: ConnectionEnd, context:
 function jsonLine(end: ConnectionEnd, { src, dst, generation, endedMs }: AccessContext): string {
   const { peer, via, tls, connectMs, error } = end;
   return (
-    `{"time":"${new Date(endedMs).toISOString()}","client":${JSON.stringify(peer)}` +
-    (via === null ? '' : `,"via":${JSON.stringify(via)}`) +
-    `,"src":${JSON.stringify(src)},"dst":${JSON.stringify(dst)},"bytesIn":${end.bytesIn},"bytesOut":${end.bytesOut}` +
+    `{"time":"${isoTime(endedMs)}","client":${quoted(peer)}` +
+    (via === null ? '' : `,"via":${quoted(via)}`) +
+    `,"src":${quoted(src)},"dst":${quoted(dst)},"bytesIn":${end.bytesIn},"bytesOut":${end.bytesOut}` +
     `,"connectMs":${connectMs === null ? 'null' : rounded(connectMs)},"durationMs":${rounded(end.durationMs)}` +
-    (tls === null ? '' : `,"tlsVersion":${JSON.stringify(tls.version)},"serverName":${JSON.stringify(tls.name)}`) +
+    (tls === null ? '' : `,"tlsVersion":${quoted(tls.version)},"serverName":${quoted(tls.name)}`) +
     `,"reason":"${end.reason}"` +
-    (error === null ? '' : `,"error":${JSON.stringify(error.message)}`) +
+    (error === null ? '' : `,"error":${quoted(error.message)}`) +
     `,"acceptedBy":${end.generation ?? generation},"endedBy":${generation}}\n`
   );
+}
+
+/** What JSON takes as it is: printable ASCII but `"` and `\`. */
+const isPlain = /^[\x20\x21\x23-\x5b\x5d-\x7e]*$/;
+
+/** As JSON has it; of what needs no escapes, in a tenth of the time. */
+function quoted(text: string | null): string {
+  return text !== null && isPlain.test(text) ? `"${text}"` : JSON.stringify(text);
 }
 
 function textLine(end: ConnectionEnd, { src, dst, generation, endedMs }: AccessContext): string {
   const { peer, via, tls, bytesIn, bytesOut, connectMs, durationMs, reason } = end;
   const line =
-    `${new Date(endedMs).toISOString()} ${peer} ${src} -> ${dst} ${reason} in=${bytesIn} out=${bytesOut}` +
+    `${isoTime(endedMs)} ${peer} ${src} -> ${dst} ${reason} in=${bytesIn} out=${bytesOut}` +
     ` connect=${connectMs === null ? '-' : `${rounded(connectMs)}ms`} duration=${rounded(durationMs)}ms` +
     (via === null ? '' : ` via=${via}`) +
     (tls === null ? '' : ` tls=${tls.version} name=${tls.name ?? '-'}`) +
@@ -57,4 +65,18 @@ function escaped(character: string): string {
 /** To microseconds. */
 function rounded(milliseconds: number): number {
   return Math.round(milliseconds * 1000) / 1000;
+}
+
+let second = NaN;
+let textOfSecond = '';
+
+/** As `Date.toISOString`, which costs as much as the rest of a line: most lines are of the second of the one before. */
+function isoTime(sinceEpochMs: number): string {
+  const ms = Math.trunc(sinceEpochMs);
+  const secondOfIt = Math.floor(ms / 1000);
+  if (secondOfIt !== second) {
+    textOfSecond = new Date(secondOfIt * 1000).toISOString().slice(0, -4);
+    second = secondOfIt;
+  }
+  return `${textOfSecond}${String(ms - secondOfIt * 1000).padStart(3, '0')}Z`;
 }

@@ -5,9 +5,10 @@
 import { closeSync, constants, fstatSync, openSync, write } from 'node:fs';
 import { canWrite, writeFd } from '../../sys/descriptor.ts';
 import { describeError } from '../../sys/system-error.ts';
+import { LineBuffer } from './line-buffer.ts';
 
 /** Lines are written so long after the first of them, at the latest, in milliseconds. */
-const delayMs = 50;
+const delayMs = 100;
 /** Most characters that wait: a disk that hangs for a while loses nothing, one that hangs for long only that. */
 const maxWaiting = 4 * 1024 * 1024;
 /** What a pipe takes without waiting when it takes anything; see log/console.ts. */
@@ -33,8 +34,7 @@ export class AccessLog {
   readonly #options: AccessLogOptions;
   #fd: number | null = null;
   #isFile = true;
-  #waiting = '';
-  #lines = 0;
+  readonly #waiting = new LineBuffer();
   #timer: NodeJS.Timeout | null = null;
   #writing: Promise<void> | null = null;
   #isTroubled = false;
@@ -47,9 +47,8 @@ export class AccessLog {
 
   /** Add a line, with its end. */
   write(line: string): void {
-    if (this.#waiting.length + line.length > maxWaiting) return this.#lose(1, 'what waits to be written is not taken');
-    this.#waiting += line;
-    this.#lines++;
+    if (this.#waiting.size + line.length > maxWaiting) return this.#lose(1, 'what waits to be written is not taken');
+    this.#waiting.add(line);
     this.#schedule();
   }
 
@@ -67,13 +66,13 @@ export class AccessLog {
   /** Write what waits, as far as it is taken within a second, and let go of the file. */
   async close(): Promise<void> {
     const until = performance.now() + closeTimeoutMs;
-    while ((this.#lines > 0 || this.#writing) && performance.now() < until) {
+    while ((this.#waiting.lines > 0 || this.#writing) && performance.now() < until) {
       const left = until - performance.now();
       await Promise.race([this.#writing ?? this.#flush(), new Promise((resolve) => setTimeout(resolve, left).unref())]);
-      if (this.#lines > 0) await new Promise((resolve) => setTimeout(resolve, 10));
+      if (this.#waiting.lines > 0) await new Promise((resolve) => setTimeout(resolve, 10));
     }
     if (this.#timer !== null) clearTimeout(this.#timer);
-    this.#options.counted('lost', this.#lines);
+    this.#options.counted('lost', this.#waiting.lines);
     if (this.#options.place.kind === 'file' && this.#fd !== null && this.#writing === null) closeSync(this.#fd);
   }
 
@@ -98,30 +97,29 @@ export class AccessLog {
   }
 
   #flush(): Promise<void> {
-    if (this.#lines === 0) return Promise.resolve();
-    const [text, lines] = [this.#waiting, this.#lines];
-    [this.#waiting, this.#lines] = ['', 0];
+    if (this.#waiting.lines === 0) return Promise.resolve();
     if (this.#fd === null && !this.#open()) {
-      this.#lose(lines);
+      this.#lose(this.#waiting.take().lines);
       return Promise.resolve();
     }
-    const bytes = Buffer.from(text);
     if (!this.#isFile) {
-      this.#offer(bytes);
+      this.#offer(this.#waiting.peek());
       return Promise.resolve();
     }
+    const { bytes, lines } = this.#waiting.take();
     this.#writing = writeAll(this.#fd!, bytes)
       .then(() => this.#wrote(lines))
       .catch((error: unknown) => this.#lose(lines, describeError(error)))
       .finally(() => {
+        this.#waiting.giveBack(bytes);
         this.#writing = null;
-        if (this.#lines > 0) this.#schedule();
+        if (this.#waiting.lines > 0) this.#schedule();
       });
     return this.#writing;
   }
 
   /** A pipe, a socket or a terminal takes what there is room for, in whole lines; the rest waits. */
-  #offer(bytes: Buffer): void {
+  #offer(bytes: Uint8Array): void {
     let at = 0;
     let lines = 0;
     try {
@@ -134,13 +132,11 @@ export class AccessLog {
         at = next;
       }
       if (lines > 0) this.#wrote(lines);
-      const rest = bytes.subarray(at);
-      this.#waiting = rest.toString() + this.#waiting;
-      this.#lines += countLines(rest);
-      if (this.#lines > 0) this.#schedule();
+      this.#waiting.drop(at, lines);
+      if (this.#waiting.lines > 0) this.#schedule();
     } catch (error) {
       if (lines > 0) this.#options.counted('written', lines);
-      this.#lose(countLines(bytes.subarray(at)), describeError(error));
+      this.#lose(this.#waiting.take().lines - lines, describeError(error));
     }
   }
 

@@ -8,6 +8,7 @@ const quietMs = 1000;
 /** Writes what happens to the connections of one rule into the log. */
 export function logConnections(log: Log, src: SourceSpec): EngineObserver {
   const troubles = new Map<string, { saidAt: number; more: number }>();
+  const isDetailed = log.isLevelEnabled('debug');
 
   const isNews = (trouble: string): number | null => {
     const now = performance.now();
@@ -23,8 +24,9 @@ export function logConnections(log: Log, src: SourceSpec): EngineObserver {
 
   return {
     // A line that is not written is not worth a message from thread to thread for every connection.
-    wantsOrderlyEnds: log.isLevelEnabled('debug'),
+    wantsOrderlyEnds: isDetailed,
     connectionEnded(event) {
+      if (!event.error && !isDetailed) return; // the access log alone wanted to hear of it
       const context = { src: src.typed, ...describe(event) };
       if (!event.error) return log.debug(context, 'connection ended');
       const more = isNews(`${event.stage} ${event.error.message}`);

@@ -285,7 +285,7 @@ export class NativeEngine implements Engine {
         return;
       case 'ended-quietly':
         // Who hears of the ends of an upstream is told of each at once, and not of those from before.
-        return readEnds(report.rows, {
+        return readEnds(report.ends, {
           upstreamOf: (id) => this.#upstream(id),
           hear: (frontend, end) => this.#owners.get(frontend)?.observer.connectionEnded?.(end),
         });

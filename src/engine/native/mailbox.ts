@@ -63,8 +63,8 @@ export class Mailbox {
 
   /** Send the ends that have been added, in one message. */
   flush(): void {
-    const rows = this.#quiet.take();
-    if (rows !== null) this.#port.postMessage({ type: 'ended-quietly', rows } satisfies Report, [rows.buffer]);
+    const quiet = this.#quiet.take();
+    if (quiet !== null) this.#port.postMessage({ type: 'ended-quietly', ends: quiet } satisfies Report);
     if (this.#ends.length === 0) return;
     const ends = this.#ends;
     this.#ends = [];

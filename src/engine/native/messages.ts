@@ -150,6 +150,9 @@ export type EndReport = {
 /** An open connection, as a thread tells of it; its upstream by its number. */
 export type ListedConnection = Omit<OpenConnection, 'upstream' | 'id'> & { upstream: number; id: number };
 
+/** Ends of connections in shared memory: the first `count` of the rows in it, see end-batch.ts. */
+export type EndsMessage = { buffer: SharedArrayBuffer; count: number };
+
 /** What a thread sends. */
 export type Report =
   | { type: 'resolve'; upstream: number }
@@ -157,7 +160,7 @@ export type Report =
   | { type: 'resolve-no-more'; upstream: number }
   | { type: 'ended'; ends: EndReport[] }
   /** See end-batch.ts. */
-  | { type: 'ended-quietly'; rows: Float64Array<ArrayBuffer> }
+  | { type: 'ended-quietly'; ends: EndsMessage }
   | { type: 'drained'; upstream: number }
   /** It was to be forgotten, and all that concerned it has been reported. */
   | { type: 'upstream-forgotten'; upstream: number }

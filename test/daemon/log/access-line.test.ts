@@ -55,3 +55,9 @@ test('a line of JSON has numbers for programs, and null for what was not', () =>
     endedBy: 2,
   });
 });
+
+test('times are as toISOString has them, whatever came before', () => {
+  const times = [0.4, 999.9, 1000, 1_764_135_773_009, 1_764_135_773_080.5, 1_764_135_772_999];
+  for (const endedMs of [...times, Date.UTC(2026, 11, 31, 23, 59, 59, 999)])
+    assert.equal(JSON.parse(accessLine('json', end, { ...context, endedMs })).time, new Date(endedMs).toISOString());
+});
