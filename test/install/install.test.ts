@@ -10,6 +10,7 @@ import {
   realpathSync,
   symlinkSync,
   writeFileSync,
+  globSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -293,10 +294,12 @@ test('install.sh leaves nothing behind on a file system without space', { timeou
   }
 });
 
-test('install.sh and deploy.sh are clean for shellcheck', { timeout }, (t) => {
-  const { error, stdout, status } = spawnSync('shellcheck', ['scripts/install.sh', 'scripts/recipes/deploy.sh'], {
-    encoding: 'utf8',
-  });
+test('install.sh and the scripts of recipes are clean for shellcheck', { timeout }, (t) => {
+  const { error, stdout, status } = spawnSync(
+    'shellcheck',
+    ['scripts/install.sh', ...globSync('scripts/recipes/*.sh')],
+    { encoding: 'utf8' },
+  );
   if (error) return t.skip('shellcheck is not installed');
   assert.equal(stdout, '');
   assert.equal(status, 0);

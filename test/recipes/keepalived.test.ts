@@ -1,12 +1,9 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
-import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
-import { connect } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { until } from '../until.ts';
-import type { Seen } from './fixtures/visitor.ts';
+import { askVisitor, networkObstacle, ownNetwork } from './network.ts';
 import { blocksOf, directory, makePlace, openShell } from './recipe.ts';
 
 const vip = '10.77.0.100';
@@ -31,37 +28,22 @@ machine() {
 }
 ${names.map((name) => `machine ${name} ${machines[name]}`).join('\n')}`;
 
-function obstacle(): string | false {
-  if (process.platform !== 'linux' || process.getuid?.() !== 0) return 'it takes root on Linux to make a network';
-  if (spawnSync('unshare', ['--net', '--mount', '--pid', '--fork', 'true']).status !== 0)
-    return 'no namespaces can be made here';
-  if (spawnSync('ip', ['-V']).error) return 'it needs ip (iproute2)';
-  return spawnSync('keepalived', ['--version']).error ? 'it needs keepalived' : false;
-}
-
 test(
   'the recipe for keepalived: the address moves before grace stops',
-  { timeout: 180_000, skip: obstacle() },
+  { timeout: 180_000, skip: networkObstacle(['keepalived']) },
   async (t) => {
     const { env, path } = makePlace(t);
     const state = (name: string) => join(path, `state-${name}`);
     const shell = openShell(t, {
       env: { ...env, VIP: vip, DST: '10.77.0.10:7000' },
-      by: ['unshare', '--net', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc'],
+      by: ownNetwork,
     });
     await shell.run(network);
 
     const socket = join(path, 'visitor');
     const visitor = join(import.meta.dirname, 'fixtures/visitor.ts');
     await shell.run(`"${process.execPath}" "${visitor}" ${vip} 80 10.77.0.10 7000 "${socket}" >/dev/null 2>&1 &`);
-    const ask = async (word: 'look' | 'reset'): Promise<Seen> => {
-      const asking = connect(socket).setEncoding('utf8');
-      asking.write(word);
-      let text = '';
-      asking.on('data', (part: string) => (text += part));
-      await once(asking, 'close');
-      return JSON.parse(text) as Seen;
-    };
+    const ask = (word: 'look' | 'reset') => askVisitor(socket, word);
     const isServedBy = (name: keyof typeof machines) =>
       until(
         () => `${vip} is served by ${name}`,

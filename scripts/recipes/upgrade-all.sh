@@ -1,0 +1,67 @@
+#!/bin/sh
+# upgrade-all.sh [--dry-run] VERSION HOST…: brings the grace of these machines to VERSION, one after the other. A machine must serve
+# after it before the next one's turn comes; the first that does not ends it. Run again, it goes on where it stopped.
+#   ON       runs a command on a machine: $ON HOST COMMAND
+#   GRACE    grace there, with its state dir
+#   UPGRADE  what brings VERSION to a machine, run there
+#   CHECK    run here, with the machine as $1: whether connections go through it
+#   LOOKS    so many times, a second apart, a machine must be found well after its upgrade
+set -eu
+dry=''
+[ "${1:-}" != --dry-run ] || { dry=yes && shift; }
+[ $# -ge 2 ] || { echo 'usage: upgrade-all.sh [--dry-run] VERSION HOST…' >&2 && exit 2; }
+version=$1
+shift
+: "${ON:=ssh -o BatchMode=yes -o ConnectTimeout=10}" "${GRACE:=grace -d /var/lib/grace}" "${LOOKS:=10}"
+: "${UPGRADE:=$GRACE upgrade --to $version}" "${CHECK:=}"
+
+# shellcheck disable=SC2086 # ON is words
+on() { $ON "$@" </dev/null; }
+
+# Which version runs on a machine, and whether it is well. What is wrong is said in $reason.
+look() {
+  # --health fails when no daemon runs, when a rule is not served, and when it gives no answer.
+  status=$(on "$1" "$GRACE status --health" 2>&1) || { reason="is not well: $(printf '%s\n' "$status" | tail -n 2 | tr '\n' ' ')" && return 1; }
+  running=$(printf '%s\n' "$status" | awk '$1 == "version" { print $2; exit }')
+  [ -z "$CHECK" ] || said=$(sh -c "$CHECK" check "$1" 2>&1) || { reason="connections do not go through: $said" && return 1; }
+}
+
+# What to do, for whoever is woken by this. done and left are lists of machines.
+stop() {
+  {
+    printf 'upgrade-all.sh: %s: %s\n' "$1" "$2"
+    printf 'of version %s:%s; not touched:%s\n' "$version" "${done:- none}" "${left:- none}"
+    [ $# -lt 3 ] || printf 'hint: %s\n' "$3"
+  } >&2
+  exit 1
+}
+
+# Nothing is begun while one is not well already: with two out of order it is too late to learn so.
+done='' left=''
+for host; do
+  look "$host" || stop "$host" "$reason" 'nothing was begun; mend that machine, or leave it out'
+  if [ "$running" = "$version" ]; then done="$done $host"; else left="$left $host"; fi
+  [ -z "$dry" ] || [ "$running" = "$version" ] || echo "$host: $running -> $version"
+  [ "$running" != "$version" ] || echo "$host: has $version"
+done
+[ -z "$dry" ] || exit 0
+
+for host in $left; do
+  left=${left#" $host"}
+  look "$host" || stop "$host" "$reason" 'it was well a while ago, and was not touched'
+  before=$running
+  # Whoever was ended between the two has put the file there already.
+  installed=$(on "$host" "$GRACE --version" | awk '$1 == "grace" { print $2; exit }')
+  if [ "$installed" = "$version" ]; then how="$GRACE restart"; else how=$UPGRADE; fi
+  on "$host" "$how" || stop "$host" "\"$how\" failed" "grace upgrade leaves the old one running; see what $host has: $GRACE status"
+  looks=0
+  while [ "$looks" -lt "$LOOKS" ]; do
+    [ "$looks" -eq 0 ] || sleep 1
+    back="back to the version before, on $host: $GRACE upgrade --to $before; when it is well, this command again goes on"
+    look "$host" || stop "$host" "$reason" "$back"
+    [ "$running" = "$version" ] || stop "$host" "$running runs there, not $version" "$back"
+    looks=$((looks + 1))
+  done
+  done="$done $host"
+  echo "$host: $before -> $version"
+done
