@@ -6,9 +6,8 @@
  * one side.
  */
 import { randomBytes } from 'node:crypto';
-import { isIPv4, isIPv6 } from 'node:net';
-import { C } from '../sys/constants.ts';
-import { encodeSockaddr, unmapIPv4 } from '../sys/sockaddr.ts';
+import { wordsOfHost, wordsOfSockaddr } from './admission/address-key.ts';
+import type { AddressWords } from './admission/address-key.ts';
 
 /** The two halves of a key. */
 export type ShareKey = readonly [number, number];
@@ -28,30 +27,22 @@ export function shareThreshold(percent: number): number {
   return Math.min(2 ** 32 - 1, Math.round((percent / 100) * 2 ** 32));
 }
 
-const IPV4_IN_IPV6 = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255];
-
 /**
  * The hash of a client by its `struct sockaddr`, port aside; an IPv4 address in IPv6's form is one. Of a client that has no
  * address, as over a Unix socket, it is another one each time.
  */
 export function hashOfSockaddr(sockaddr: Uint8Array, key: ShareKey): number {
-  const family = sockaddr[0]! | (sockaddr[1]! << 8);
-  if (family === C.AF_INET) return hashOf(sockaddr, { from: 4, words: 1 }, key);
-  if (family !== C.AF_INET6) return Math.floor(Math.random() * 2 ** 32);
-  const isMapped = IPV4_IN_IPV6.every((byte, index) => sockaddr[8 + index] === byte);
-  return hashOf(sockaddr, isMapped ? { from: 20, words: 1 } : { from: 8, words: 4 }, key);
+  return hashOf(wordsOfSockaddr(sockaddr), key);
 }
 
 /** The same of a numeric address; undefined: the client has none. */
 export function hashOfHost(host: string | undefined, key: ShareKey): number {
-  const [address] = unmapIPv4(host ?? '').split('%');
-  const family = isIPv4(address ?? '') ? 'inet' : isIPv6(address ?? '') ? 'inet6' : null;
-  if (address === undefined || family === null) return Math.floor(Math.random() * 2 ** 32);
-  return hashOfSockaddr(encodeSockaddr({ family, host: address, port: 0 }), key);
+  return hashOf(wordsOfHost(host ?? ''), key);
 }
 
-/** HalfSipHash-2-4 of so many 32-bit words. */
-function hashOf(bytes: Uint8Array, { from, words }: { from: number; words: number }, [k0, k1]: ShareKey): number {
+/** HalfSipHash-2-4 of the bytes of an address. */
+function hashOf(address: AddressWords | null, [k0, k1]: ShareKey): number {
+  if (address === null) return Math.floor(Math.random() * 2 ** 32);
   let v0 = k0;
   let v1 = k1;
   let v2 = k0 ^ 0x6c796765;
@@ -75,14 +66,16 @@ function hashOf(bytes: Uint8Array, { from, words }: { from: number; words: numbe
     rounds(2);
     v0 ^= word;
   };
-  for (let word = 0; word < words; word++) {
-    const at = from + 4 * word;
-    absorb(bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24));
-  }
-  absorb((4 * words) << 24);
+  for (const word of address) absorb(swapped(word));
+  absorb((4 * address.length) << 24);
   v2 ^= 0xff;
   rounds(4);
   return (v1 ^ v3) >>> 0;
+}
+
+/** Words are big-endian in an address, and little-endian for the hash. */
+function swapped(word: number): number {
+  return ((word & 0xff) << 24) | ((word & 0xff00) << 8) | ((word >>> 8) & 0xff00) | (word >>> 24);
 }
 
 function rotate(value: number, bits: number): number {

@@ -61,3 +61,11 @@ test('connections of clients without an address are shared one by one', () => {
 test('the hash is HalfSipHash-2-4, by a vector of its authors', () => {
   assert.equal(hashOfHost('0.1.2.3', shareKey('0302010007060504')), 0x89466e2a);
 });
+
+test('an address stays on its side over an upgrade: these are the hashes of earlier versions', () => {
+  const key = shareKey('0123456789abcdef');
+  assert.deepEqual(
+    ['192.0.2.7', '2001:db8::1', 'fe80::1%eth0', '127.0.0.1'].map((host) => hashOfHost(host, key)),
+    [4_066_039_576, 3_237_674_524, 2_043_329_474, 1_017_684_917],
+  );
+});
