@@ -84,7 +84,7 @@ async function drained(
       refreshAt = now + look.olderEveryMs;
       await service.generations.refresh();
     }
-    const rows = allRows(service).filter(({ srcKey, row }) => srcKey === src.key && row.active);
+    const rows = allRows(service, src.key).filter(({ row }) => row.active);
     const open = rows.reduce((sum, { row }) => sum + row.connections - (row.waiting ?? 0), 0);
     if (open <= 0 || performance.now() >= until) return Math.max(0, open);
     await delay(Math.min(look.everyMs, Math.max(0, until - performance.now())), undefined, { signal });

@@ -8,14 +8,18 @@ import { formatAddress } from '../../net/listener.ts';
 import type { Service } from '../service.ts';
 import { limitsInForce } from './limits.ts';
 
+/** What tells whether a row is of the rule that is asked for; null asks for all. */
+type WantedRule = string | null;
+
 /** The destinations of this process. `active` is only right in the process that serves. */
-export function ownRows({
-  forwarder,
-  listeners,
-  certificates,
-}: Pick<Service, 'forwarder' | 'listeners' | 'certificates'>): KeyedRow[] {
-  const admissions = new Map(forwarder.rules.map(({ src, admission }) => [src, admission]));
-  const served = forwarder.views().map((view) => {
+export function ownRows(
+  { forwarder, listeners, certificates }: Pick<Service, 'forwarder' | 'listeners' | 'certificates'>,
+  wanted: WantedRule = null,
+): KeyedRow[] {
+  const isWanted = ({ src }: { src: SourceSpec }) => wanted === null || src.key === wanted;
+  const admissions = new Map(forwarder.rules.filter(isWanted).map(({ src, admission }) => [src, admission]));
+  const views = forwarder.views().filter(isWanted);
+  const served = views.map((view) => {
     const admission = view.isCurrent ? (admissions.get(view.src) ?? null) : null;
     const spec = { src: view.src, dst: view.destination.spec };
     const warnings = view.isCurrent ? [...certificates.of(spec)] : [];
@@ -28,7 +32,8 @@ export function ownRows({
       certificateEnds: view.isCurrent ? certificates.endOf(spec) : null,
     });
   });
-  const broken = forwarder.broken.map(({ spec, error, since }): KeyedRow => ({
+  const unserved = forwarder.broken.filter(({ spec }) => isWanted(spec));
+  const broken = unserved.map(({ spec, error, since }): KeyedRow => ({
     srcKey: spec.src.key,
     dstKey: spec.dst.key,
     row: {
@@ -97,29 +102,34 @@ function nameOf({ name }: SourceSpec): { name?: string } {
   return name === undefined ? {} : { name };
 }
 
-/** All rows: those of this process, then those of the older generations that still have connections. */
+/** All rows, or those of the rule with this key: those of this process, then those of the older generations that still have connections. */
 export function allRows(
   service: Pick<Service, 'forwarder' | 'generations' | 'listeners' | 'certificates'>,
+  wanted: WantedRule = null,
 ): KeyedRow[] {
   const current = new Set(
     service.forwarder.specs.flatMap((spec) => specsOf(spec).map(({ key }) => pairKey(spec.src.key, key))),
   );
-  const { reports } = service.generations;
+  const reports = service.generations.reports.map((report) => ({
+    ...report,
+    rows: report.rows.filter(({ srcKey }) => wanted === null || srcKey === wanted),
+  }));
   const older = reports
     .flatMap((report) => report.rows)
     .filter(({ row }) => row.connections > 0)
-    .map((keyed) => ({ ...keyed, row: { ...keyed.row, active: current.has(pairKey(keyed.srcKey, keyed.dstKey)) } }));
+    .map((keyed) => ({ ...keyed, row: { ...keyed.row, active: current.has(keyOf(keyed)) } }));
   const drained = reports
     .filter(({ isRest }) => isRest)
     .flatMap((report) => report.rows)
     .filter(({ row }) => row.connections === 0);
-  return inRuleOrder([...ownRows(service).map((keyed) => withBytes(keyed, drained)), ...older]);
+  const drainedOf = Map.groupBy(drained, keyOf);
+  const own = ownRows(service, wanted).map((keyed) => withBytes(keyed, drainedOf.get(keyOf(keyed)) ?? []));
+  return inRuleOrder([...own, ...older]);
 }
 
 /** What an older generation moved for a destination that has drained there has no row of its own. */
 function withBytes(keyed: KeyedRow, drained: readonly KeyedRow[]): KeyedRow {
-  const same = drained.filter(({ srcKey, dstKey }) => srcKey === keyed.srcKey && dstKey === keyed.dstKey);
-  const row = same.reduce(
+  const row = drained.reduce(
     (sum, each) => ({ ...sum, bytesIn: sum.bytesIn + each.row.bytesIn, bytesOut: sum.bytesOut + each.row.bytesOut }),
     keyed.row,
   );
@@ -131,8 +141,8 @@ export function drainingRows(
   service: Pick<Service, 'forwarder' | 'generations' | 'listeners' | 'certificates'>,
   srcKey: string | null,
 ): DestinationRow[] {
-  return allRows(service)
-    .filter((keyed) => !keyed.row.active && keyed.row.connections > 0 && (srcKey === null || keyed.srcKey === srcKey))
+  return allRows(service, srcKey)
+    .filter(({ row }) => !row.active && row.connections > 0)
     .map(({ row }) => row);
 }
 
@@ -171,20 +181,22 @@ export function reportOf(service: Service): GenerationReport {
   const own = ownRows(service);
   const { own: counts } = service.book;
   if (handedOver === null) return { pid: process.pid, version, since, rows: own, counts };
-  const drained = handedOver.views
-    .map((view) => keyedRow(view))
-    .filter(({ srcKey, dstKey }) => !own.some((each) => each.srcKey === srcKey && each.dstKey === dstKey));
+  const known = new Set(own.map(keyOf));
+  const drained = handedOver.views.map((view) => keyedRow(view)).filter((keyed) => !known.has(keyOf(keyed)));
   // While connections move it is open what the successor goes on with.
   return { pid: process.pid, version, since, rows: [...own, ...drained], isRest: !service.handover.isMoving, counts };
 }
 
 /** The rows of one rule together, its active destination first, rules in the order in which they first appear. */
 function inRuleOrder(rows: KeyedRow[]): KeyedRow[] {
-  const order = [...new Set(rows.map(({ srcKey }) => srcKey))];
-  return order.flatMap((key) => {
-    const ofRule = rows.filter(({ srcKey }) => srcKey === key);
-    return [...ofRule.filter(({ row }) => row.active), ...ofRule.filter(({ row }) => !row.active)];
-  });
+  return [...Map.groupBy(rows, ({ srcKey }) => srcKey).values()].flatMap((ofRule) => [
+    ...ofRule.filter(({ row }) => row.active),
+    ...ofRule.filter(({ row }) => !row.active),
+  ]);
+}
+
+function keyOf({ srcKey, dstKey }: KeyedRow): string {
+  return pairKey(srcKey, dstKey);
 }
 
 function pairKey(srcKey: string, dstKey: string): string {

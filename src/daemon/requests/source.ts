@@ -15,6 +15,6 @@ export function sourceIn({ forwarder }: Service, text: EndpointText): SourceSpec
 export function keyOfAny(service: Service, text: EndpointText): string {
   if (isRuleName(text.absolute)) return service.forwarder.named(text.absolute).key;
   const src = readSource(text);
-  if (allRows(service).some(({ srcKey }) => srcKey === src.key)) return src.key;
+  if (allRows(service, src.key).length > 0) return src.key;
   return service.forwarder.find(src).key;
 }
