@@ -10,10 +10,11 @@ set -eu
 dry=''
 [ "${1:-}" != --dry-run ] || { dry=yes && shift; }
 [ $# -ge 2 ] || { echo 'usage: upgrade-all.sh [--dry-run] VERSION HOST…' >&2 && exit 2; }
-version=$1
+version=${1#v}
 shift
 : "${ON:=ssh -o BatchMode=yes -o ConnectTimeout=10}" "${GRACE:=grace -d /var/lib/grace}" "${LOOKS:=10}"
 : "${UPGRADE:=$GRACE upgrade --to $version}" "${CHECK:=}"
+[ -n "$CHECK" ] || echo 'upgrade-all.sh: no CHECK: nobody looks whether connections go through' >&2
 
 # shellcheck disable=SC2086 # ON is words
 on() { $ON "$@" </dev/null; }
@@ -23,6 +24,8 @@ look() {
   # --health fails when no daemon runs, when a rule is not served, and when it gives no answer.
   status=$(on "$1" "$GRACE status --health" 2>&1) || { reason="is not well: $(printf '%s\n' "$status" | tail -n 2 | tr '\n' ' ')" && return 1; }
   running=$(printf '%s\n' "$status" | awk '$1 == "version" { print $2; exit }')
+  dir=$(printf '%s\n' "$status" | awk '$1 == "state" && $2 == "dir" { print substr($0, index($0, $3)); exit }')
+  ready=$(on "$1" "cat '$dir/ready'" 2>&1) && [ "$ready" -gt 0 ] || { reason="is not to get connections: $dir/ready says $ready" && return 1; }
   [ -z "$CHECK" ] || said=$(sh -c "$CHECK" check "$1" 2>&1) || { reason="connections do not go through: $said" && return 1; }
 }
 

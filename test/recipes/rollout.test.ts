@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFileSync, mkdirSync, renameSync } from 'node:fs';
+import { copyFileSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -94,6 +94,12 @@ test(
         /^upgrade-all\.sh: m8083: is not well: on\.sh: no machine m8083 \nof version 0\.2\.0: none; not touched: m8081 m8082\nhint: nothing was begun/m,
       );
       renameSync(join(path, 'away'), join(path, 'm8083'));
+      const ready = join(path, 'm8081/state/ready');
+      writeFileSync(ready, '0\n'); // as grace does before it stops
+      const leaving = await attempt(dryRun);
+      assert.equal(leaving.code, 1);
+      assert.match(leaving.stdout, /^upgrade-all\.sh: m8081: is not to get connections: \S+ready says 0$/m);
+      writeFileSync(ready, '50\n');
 
       assert.deepEqual(await attempt(dryRun), {
         code: 0,
