@@ -1,3 +1,5 @@
+import { oneLine } from './one-line.ts';
+
 /**
  * What callers are expected to handle: an error with a sentence for the user, an optional second
  * sentence that says what to do next, and its kind.
@@ -12,7 +14,8 @@ export type GraceErrorOptions = {
 
 /**
  * An error that a user can act on: one line that says what is wrong, and perhaps one that says what to do.
- * Everything else that is thrown is a fault of the program.
+ * Everything else that is thrown is a fault of the program. What strangers wrote may be in either: whatever it is,
+ * they are single lines of bounded length without control characters.
  */
 export class GraceError extends Error {
   readonly hint: string | undefined;
@@ -22,9 +25,9 @@ export class GraceError extends Error {
   isAnswered = false;
 
   constructor(message: string, { hint, code, cause }: GraceErrorOptions = {}) {
-    super(message, cause === undefined ? undefined : { cause });
+    super(oneLine(message), cause === undefined ? undefined : { cause });
     this.name = 'GraceError';
-    this.hint = hint;
+    this.hint = hint === undefined ? undefined : oneLine(hint);
     this.code = code;
   }
 }

@@ -4,6 +4,7 @@ export function nearest(typed: string, candidates: readonly string[]): string | 
   let best: string | undefined;
   let bestDistance = allowed + 1;
   for (const candidate of candidates) {
+    if (Math.abs(candidate.length - typed.length) >= bestDistance) continue; // so many must be added or removed
     const distance = editDistance(typed, candidate);
     if (distance >= bestDistance) continue;
     best = candidate;

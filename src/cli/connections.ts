@@ -6,7 +6,8 @@ import { quoted } from '../endpoint/error.ts';
 import { GraceError } from '../error.ts';
 import type { Context } from './context.ts';
 import { formatShortly } from './duration.ts';
-import { formatSize, visible } from './output.ts';
+import { visible } from '../one-line.ts';
+import { formatSize } from './output.ts';
 import type { Column } from './output.ts';
 
 /** What the list is sorted by. */

@@ -1,6 +1,7 @@
 /** How everything that commands print looks: tables, JSON, errors, sizes. */
 import { stripVTControlCharacters, styleText } from 'node:util';
 import { GraceError, errorMessage } from '../error.ts';
+import { oneLine, visible } from '../one-line.ts';
 import type { Context, Output } from './context.ts';
 
 /** A line, or several, and the newline after it. */
@@ -27,15 +28,6 @@ export function printError({ stderr, env }: Pick<Context, 'stderr' | 'env'>, err
   }
   printLine(stderr, 'hint: this is a mistake in grace; GRACE_DEBUG=1 shows where');
   if (env['GRACE_DEBUG'] && error instanceof Error && error.stack) printLine(stderr, error.stack);
-}
-
-/** The text with control characters made visible, so that no endpoint or message can break a line or steer a terminal. */
-export function visible(text: string): string {
-  return text.replace(/[\p{Cc}\u2028\u2029]/gu, (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`);
-}
-
-function oneLine(text: string): string {
-  return visible(text.trim().replace(/(:?)\s*\n\s*/g, (_, colon: string) => (colon === ':' ? ': ' : '; ')));
 }
 
 /** A column of a table; numbers stand on the right. `mayCut`: its texts may be shortened where a terminal is too narrow. */

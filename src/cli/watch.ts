@@ -1,7 +1,8 @@
 /** Looks again and again: a table that is drawn over on a terminal, one after the other elsewhere. */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Context } from './context.ts';
-import { fitTable, printJson, printLine, shortened, terminalWidth, visible } from './output.ts';
+import { visible } from '../one-line.ts';
+import { fitTable, printJson, printLine, shortened, terminalWidth } from './output.ts';
 import type { Column } from './output.ts';
 import { watchReader } from './reader-gone.ts';
 

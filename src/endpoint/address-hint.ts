@@ -26,7 +26,7 @@ export function readWithHint<Endpoint>(
 const maxColons = 8;
 /** Fields and characters that are looked at; a longer text is not a slip with colons. */
 const maxFields = 16;
-const maxText = 2000;
+const maxText = 500;
 
 function escapingHint(text: string, read: (text: string) => unknown): string | null {
   if (text.length > maxText) return null;

@@ -1,4 +1,5 @@
 import { GraceError } from '../error.ts';
+import { bounded, visible } from '../one-line.ts';
 
 /** Where in an endpoint's text something stands, in code points from 0; `end` is the first one after it. */
 export type Span = { readonly start: number; readonly end: number };
@@ -36,11 +37,10 @@ export class EndpointError extends GraceError {
   }
 }
 
-/** Text in double quotes as it was given, except that control characters are shown by their number. */
+/** Longest text that is quoted whole, in UTF-16 units: what is said of it is to be seen as well. */
+const maxQuoted = 400;
+
+/** Text in double quotes as it was given, except that control characters are shown by their number, and of a long one the middle is left out. */
 export function quoted(text: string): string {
-  // A raw control character could break the line of the message or act on the terminal.
-  const shown = text.replace(/[\p{Cc}\u2028\u2029]/gu, (char) => {
-    return `\\u{${char.codePointAt(0)?.toString(16)}}`;
-  });
-  return `"${shown}"`;
+  return `"${visible(bounded(text, maxQuoted))}"`;
 }

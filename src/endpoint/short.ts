@@ -100,9 +100,12 @@ function isHost(host: string, side: Side): boolean {
   return !/^[0-9]+$/.test(host) && hostProblem(host) === null;
 }
 
+/** Length of the longest IPv6 address with a port behind it, in characters. */
+const maxBareIPv6 = 45 + 6;
+
 /** Whether the port of `::1:8080` is a part of the address cannot be told. */
 function refuseBareIPv6(source: Piece, text: string): void {
-  if (!/^[0-9a-f:.]*:[0-9a-f:.]*:[0-9a-f:.]*$/i.test(text)) return;
+  if (text.length > maxBareIPv6 || !/^[0-9a-f:.]*$/i.test(text) || text.split(':').length < 3) return;
   const [, address = '', port = ''] = /^(.*):([0-9]{1,5})$/s.exec(text) ?? [];
   if (isIPv6(address)) {
     const other = isIPv6(text) ? `; for the address ${text} write '[${text}]:PORT'` : '';

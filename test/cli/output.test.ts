@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { StatusLine, formatSize, formatTable, printError, visible } from '../../src/cli/output.ts';
+import { StatusLine, formatSize, formatTable, printError } from '../../src/cli/output.ts';
+import { visible } from '../../src/one-line.ts';
 import type { Context } from '../../src/cli/context.ts';
 import { GraceError } from '../../src/error.ts';
 import { Sink } from './run-cli.ts';

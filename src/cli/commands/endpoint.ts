@@ -10,7 +10,8 @@ import type { Side } from '../../endpoint/short.ts';
 import { GraceError, errorMessage } from '../../error.ts';
 import { argument } from '../context.ts';
 import type { Context, Input } from '../context.ts';
-import { printJson, printLine, printNote, visible } from '../output.ts';
+import { visible } from '../../one-line.ts';
+import { printJson, printLine, printNote } from '../output.ts';
 
 /** `grace endpoint server|client STRING [--json]` */
 export async function run(context: Context, input: Input): Promise<number> {

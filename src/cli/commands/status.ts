@@ -4,7 +4,8 @@ import { GraceError } from '../../error.ts';
 import { isNoDaemon } from '../../kinds.ts';
 import type { Context, Input } from '../context.ts';
 import { formatDuration } from '../duration.ts';
-import { counted, formatSize, formatTable, paint, printJson, printLine, visible } from '../output.ts';
+import { visible } from '../../one-line.ts';
+import { counted, formatSize, formatTable, paint, printJson, printLine } from '../output.ts';
 
 /** `grace status [--health] [--json]` */
 export async function run(context: Context, input: Input): Promise<number> {
