@@ -1,7 +1,6 @@
 /** The file of `grace apply`: YAML, read with the places of what is wrong in it. */
 import * as v from 'valibot';
-import { LineCounter, parseDocument, stringify, visit } from 'yaml';
-import type { Document } from 'yaml';
+import { stringify } from 'yaml';
 import type { EndpointText } from '../control/shapes.ts';
 import { isRuleName } from '../control/rule-name.ts';
 import { checkClient, checkServer } from '../endpoint/check.ts';
@@ -10,7 +9,8 @@ import { clientKey, listenKey, serverKey } from '../endpoint/identity.ts';
 import { parseServer } from '../endpoint/server.ts';
 import { GraceError } from '../error.ts';
 import { readDestination, readSource } from './endpoint-text.ts';
-import { expandVariables } from './variables.ts';
+import { escapeDollars, expandVariables } from './variables.ts';
+import { readYaml } from './yaml-document.ts';
 
 const ruleSchema = v.strictObject({
   src: v.pipe(v.string(), v.description('where to listen: a server endpoint')),
@@ -44,24 +44,13 @@ export type ReadOptions = {
 
 /** What the file says, checked as far as can be without the daemon. Throws GraceError (exit code 2) with line and column. */
 export function readRulesFile(text: string, { file, cwd, env }: ReadOptions): FileRule[] {
-  const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
-  const at = (offset: number) => {
-    const { line, col } = lines.linePos(offset);
-    return `${file}:${line}:${col}`;
-  };
-  const [problem] = document.errors;
-  if (problem) throw usage(`${at(problem.pos[0])}: ${problem.message}`);
-  visit(document, {
-    Scalar(key, node) {
-      if (key === 'key' || typeof node.value !== 'string') return;
-      const value = expandVariables(node.value, env, (problem) => {
-        throw usage(`${at(node.range?.[0] ?? 0)}: ${problem}`);
-      });
-      node.value = value;
+  const { document, placeAt } = readYaml(text, {
+    expand: (value, refuse) => expandVariables(value, env, refuse),
+    refuse: (place, problem) => {
+      throw usage(`${file}:${place}: ${problem}`);
     },
   });
-  const placeOf = (path: readonly PropertyKey[]) => at(offsetOf(document, path));
+  const placeOf = (path: readonly PropertyKey[]) => `${file}:${placeAt(path)}`;
   const parsed = v.safeParse(rulesFileSchema, document.toJS() ?? {});
   if (!parsed.success) {
     const [issue] = parsed.issues;
@@ -94,12 +83,17 @@ export function readRulesFile(text: string, { file, cwd, env }: ReadOptions): Fi
     ['src', (rule: FileRule) => rule.listenKey],
     ['name', (rule: FileRule) => rule.src.name],
   ] as const) {
-    const values = rules.map(of);
-    const second = values.findIndex((value, index) => value !== undefined && values.indexOf(value) !== index);
-    if (second !== -1)
-      throw usage(
-        `${placeOf(['rules', second, part])}: another rule has this ${part === 'src' ? 'address' : 'name'} already, at ${placeOf(['rules', values.indexOf(values[second]), part])}`,
-      );
+    const firsts = new Map<string, number>();
+    for (const [second, rule] of rules.entries()) {
+      const value = of(rule);
+      if (value === undefined) continue;
+      const first = firsts.get(value);
+      if (first !== undefined)
+        throw usage(
+          `${placeOf(['rules', second, part])}: another rule has this ${part === 'src' ? 'address' : 'name'} already, at ${placeOf(['rules', first, part])}`,
+        );
+      firsts.set(value, second);
+    }
   }
   return rules;
 }
@@ -114,8 +108,8 @@ export function keyed({ src, dst }: { src: EndpointText; dst: EndpointText }): F
 export function printRulesFile(rules: readonly { src: EndpointText; dst: EndpointText }[]): string {
   const lines = rules.map(({ src, dst }) => ({
     ...(src.name === undefined ? {} : { name: src.name }),
-    src: sameOr(src, (text) => serverKey(parseServer(text))),
-    dst: sameOr(dst, (text) => clientKey(parseClient(text))),
+    src: escapeDollars(sameOr(src, (text) => serverKey(parseServer(text)))),
+    dst: escapeDollars(sameOr(dst, (text) => clientKey(parseClient(text)))),
   }));
   return stringify({ rules: lines }, { lineWidth: 0 });
 }
@@ -126,16 +120,6 @@ function sameOr({ typed, absolute }: EndpointText, key: (text: string) => string
   } catch {
     return absolute;
   }
-}
-
-/** Where a part of the document begins, or the next bigger one that is there. */
-function offsetOf(document: Document, path: readonly PropertyKey[]): number {
-  for (let length = path.length; length >= 0; length--) {
-    const node: unknown = document.getIn(path.slice(0, length), true);
-    const range = typeof node === 'object' && node !== null && 'range' in node ? node.range : null;
-    if (Array.isArray(range) && typeof range[0] === 'number') return range[0];
-  }
-  return 0;
 }
 
 function usage(message: string, hint?: string): GraceError {

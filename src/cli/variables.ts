@@ -20,3 +20,8 @@ export function expandVariables(
     return value ?? refuse(`the variable ${name} is not set: set it, or write \${${name}:-default}`);
   });
 }
+
+/** The text that `expandVariables` reads as this one. */
+export function escapeDollars(text: string): string {
+  return text.replace(/\$(?=[${])/g, '$$$$');
+}
