@@ -51,6 +51,13 @@ function frozenError(dir: string): GraceError {
   });
 }
 
+function strangerError(path: string, cause: Error): GraceError {
+  return new GraceError(`what answers at ${path} is no daemon of grace: ${cause.message}`, {
+    hint: 'see who listens there: ss -xlp',
+    cause,
+  });
+}
+
 /** No daemon answers on the socket. */
 export function noDaemonError(dir: string): GraceError {
   return new GraceError(`no daemon runs in ${dir}`, {
@@ -144,6 +151,8 @@ export async function callOnce<C extends Command>(
     }
   } catch (error) {
     signal?.throwIfAborted();
+    // No line of JSON, or one without an end.
+    if (error instanceof SyntaxError || error instanceof RangeError) throw strangerError(path, error);
     if (errorCode(error) !== 'ECONNRESET' && errorCode(error) !== 'EPIPE') throw error;
   } finally {
     signal?.removeEventListener('abort', abort);

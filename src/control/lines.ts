@@ -15,15 +15,36 @@ export function writeLine(stream: Writable, message: unknown): void {
  */
 export async function* readLines(stream: Readable): AsyncGenerator<unknown, void, void> {
   const decoder = new StringDecoder('utf8');
-  let rest = '';
+  const line = new LineParts();
   for await (const chunk of stream) {
-    rest += decoder.write(chunk as Buffer);
-    let end = rest.indexOf('\n');
-    while (end >= 0) {
-      yield JSON.parse(rest.slice(0, end));
-      rest = rest.slice(end + 1);
-      end = rest.indexOf('\n');
+    const text = decoder.write(chunk as Buffer);
+    let from = 0;
+    for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n', from)) {
+      yield JSON.parse(line.finish(text.slice(from, end)));
+      from = end + 1;
     }
-    if (rest.length > maxLine) throw new RangeError('a message is too long');
+    line.add(text.slice(from));
+    if (line.length > maxLine) throw new RangeError('a message is too long');
+  }
+}
+
+/** The parts of a line as they come. They are joined once: a peer that sends a byte at a time must not make each cost as much as all before it. */
+export class LineParts {
+  #parts: string[] = [];
+  /** In characters. */
+  length = 0;
+
+  add(part: string): void {
+    if (part === '') return;
+    this.#parts.push(part);
+    this.length += part.length;
+  }
+
+  /** The whole line, of which this is the last part; the next one begins. */
+  finish(last: string): string {
+    const line = this.#parts.length === 0 ? last : this.#parts.join('') + last;
+    this.#parts = [];
+    this.length = 0;
+    return line;
   }
 }

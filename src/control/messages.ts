@@ -6,6 +6,7 @@
  * Unknown properties are ignored, so that an older and a newer executable understand each other.
  */
 import * as v from 'valibot';
+import { quoted } from '../endpoint/error.ts';
 import { GraceError, errorMessage } from '../error.ts';
 import { exitCodeOf, kindOfExitCode } from '../kinds.ts';
 import { conversationsOfCommands } from './commands.ts';
@@ -116,9 +117,9 @@ export function readRequest(message: unknown): Request {
     const { command } = v.parse(anyRequest, message);
     return { command, ...v.parse(conversations[command].request, message) } as Request;
   } catch (error) {
-    const command =
-      typeof message === 'object' && message !== null && 'command' in message ? String(message.command) : '';
-    throw new GraceError(`the daemon does not understand the request "${command}": ${errorMessage(error)}`, {
+    const command = typeof message === 'object' && message !== null && 'command' in message ? message.command : '';
+    const name = typeof command === 'string' ? quoted(command) : 'without a name';
+    throw new GraceError(`the daemon does not understand the request ${name}: ${errorMessage(error)}`, {
       hint: 'client and daemon may be of different versions; bring the daemon to yours with: grace restart',
     });
   }

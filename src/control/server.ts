@@ -5,7 +5,7 @@ import { GraceError } from '../error.ts';
 import type { Listener } from '../net/listener.ts';
 import { hasLinuxCalls } from '../sys/process.ts';
 import { peerCredentials } from '../sys/socket.ts';
-import { writeLine } from './lines.ts';
+import { LineParts, writeLine } from './lines.ts';
 import { failureOf, readRequest } from './messages.ts';
 import type { Command, Failure, Progress, Request, Result } from './messages.ts';
 
@@ -171,17 +171,19 @@ function send(socket: Socket, reply: Reply): Promise<void> {
 /** The first line that the client sends, or null when it ends before; `onEnd` hears its end, then or later. */
 function firstLine(socket: Socket, onEnd: () => void): Promise<string | null> {
   return new Promise((resolve) => {
-    let text = '';
+    const line = new LineParts();
     let isComplete = false;
     socket.setEncoding('utf8');
     socket.on('data', (chunk: string) => {
       if (isComplete) return; // one request a connection; reading on is how its end is noticed
-      text += chunk;
-      const end = text.indexOf('\n');
+      const end = chunk.indexOf('\n');
       if (end >= 0) {
         isComplete = true;
-        resolve(text.slice(0, end));
-      } else if (text.length > maxRequest) socket.destroy();
+        resolve(line.finish(chunk.slice(0, end)));
+        return;
+      }
+      line.add(chunk);
+      if (line.length > maxRequest) socket.destroy();
     });
     socket.on('end', () => {
       if (!isComplete) socket.destroy();

@@ -1,8 +1,13 @@
 /** What travels over the control socket, as schemas, and the types that follow from them. */
 import * as v from 'valibot';
+import { maxTimerMs } from '../waiting.ts';
 
-/** Schema of a time in milliseconds. */
-export const milliseconds = v.pipe(v.number(), v.minValue(0));
+/** Schema of a time in milliseconds; one that is too long for a timer is the longest there is, and not over at once. */
+export const milliseconds = v.pipe(
+  v.number(),
+  v.minValue(0),
+  v.transform((ms) => Math.min(ms, maxTimerMs)),
+);
 
 /** Schema of an {@link EndpointText}. */
 export const endpointText = v.object({

@@ -1,7 +1,9 @@
 import type { Request, Result } from '../../control/messages.ts';
+import { isRuleName } from '../../control/rule-name.ts';
 import type { RequestContext } from '../../control/server.ts';
 import { checkPath, checkServer } from '../../endpoint/check.ts';
-import { errorMessage } from '../../error.ts';
+import { quoted } from '../../endpoint/error.ts';
+import { GraceError, errorMessage } from '../../error.ts';
 import { readRule } from '../rules/specs.ts';
 import type { Service } from '../service.ts';
 import { mustPass, notesOn } from './destination-check.ts';
@@ -16,6 +18,9 @@ export async function start(
 ): Promise<Result<'start'>> {
   mustNotStop(service);
   const rule = readRule(request);
+  const { name } = rule.src;
+  if (name !== undefined && !isRuleName(name))
+    throw new GraceError(`${quoted(name)} is no name of a rule`, { code: 'ERR_GRACE_USAGE' });
   checkPath(rule.dst.endpoint);
   const isUpsert = request.switch === true;
   const before = isUpsert ? service.forwarder.rules.find(({ src }) => src.listenKey === rule.src.listenKey) : undefined;
