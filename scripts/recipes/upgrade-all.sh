@@ -25,7 +25,8 @@ look() {
   status=$(on "$1" "$GRACE status --health" 2>&1) || { reason="is not well: $(printf '%s\n' "$status" | tail -n 2 | tr '\n' ' ')" && return 1; }
   running=$(printf '%s\n' "$status" | awk '$1 == "version" { print $2; exit }')
   dir=$(printf '%s\n' "$status" | awk '$1 == "state" && $2 == "dir" { print substr($0, index($0, $3)); exit }')
-  ready=$(on "$1" "cat '$dir/ready'" 2>&1) && [ "$ready" -gt 0 ] || { reason="is not to get connections: $dir/ready says $ready" && return 1; }
+  ready=$(on "$1" "cat '$dir/ready'" 2>&1) || { reason="is not to get connections: $ready" && return 1; }
+  [ "$ready" -gt 0 ] || { reason="is not to get connections: $dir/ready says $ready" && return 1; }
   [ -z "$CHECK" ] || said=$(sh -c "$CHECK" check "$1" 2>&1) || { reason="connections do not go through: $said" && return 1; }
 }
 
