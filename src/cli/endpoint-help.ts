@@ -33,7 +33,7 @@ export const serverRows: readonly EndpointRow[] = [
 
 const { timeout } = clientShapes.tcp.parameters;
 const ofClients = { timeout, ...clientExtras };
-const saidOfClients = { host: null, port: null, path: null, ...ofClients, ...clientTlsExtras };
+const saidOfClients = { host: null, port: null, path: null, name: null, ...ofClients, ...clientTlsExtras };
 
 /** What DST may be. */
 export const clientRows: readonly EndpointRow[] = [
@@ -44,6 +44,7 @@ export const clientRows: readonly EndpointRow[] = [
   ['tls:HOST:PORT', helpOf(clientShapes.tls.parameters, saidOfClients)],
   ['ssl:HOST:PORT', helpOf(clientShapes.ssl.parameters, saidOfClients)],
   ['unix:PATH', `${helpOf(clientShapes.unix.parameters, saidOfClients)}; or abstract=NAME`],
+  ['srv:_SERVICE._tcp.DOMAIN', `${helpOf(clientShapes.srv.parameters, saidOfClients)}; where DNS says (SRV records)`],
   ['any of them', helpOf(ofClients)],
   ['ssl and tls', helpOf(clientTlsExtras)],
 ];

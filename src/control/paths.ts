@@ -14,6 +14,8 @@ export type StatePaths = {
   ready: string;
   /** What the rules have counted, as JSON. */
   counters: string;
+  /** Where the services of DNS that rules lead to were, as JSON. */
+  services: string;
   /** Held by the daemon that serves, with flock(2). */
   lock: string;
   /** Held by a client while it starts a daemon, so that two at once do not start two. */
@@ -32,6 +34,7 @@ export function statePaths(dir: string): StatePaths {
     state: join(dir, 'state.json'),
     ready: join(dir, 'ready'),
     counters: join(dir, 'counters.json'),
+    services: join(dir, 'services.json'),
     lock: join(dir, 'grace.lock'),
     launchLock: join(dir, 'start.lock'),
     generationSocket: (pid) => join(dir, `grace-${pid}.sock`),

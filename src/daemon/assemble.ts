@@ -16,7 +16,8 @@ import type { DaemonOptions } from './options.ts';
 import { Certificates } from './rules/certificates.ts';
 import { logDrained } from './rules/drain.ts';
 import { Holds } from './rules/holds.ts';
-import { mustNotLoop } from './rules/loops.ts';
+import { mustNotLoop, placesOf } from './rules/loops.ts';
+import { openRuleServices } from './rules/services.ts';
 import { textOf, textOfRouting } from './rules/specs.ts';
 import { Followers } from './requests/followers.ts';
 import type { Service } from './service.ts';
@@ -33,6 +34,7 @@ import { openEngine } from '../engine/open.ts';
 import { errorMessage } from '../error.ts';
 import { Changes } from '../forward/changes.ts';
 import { Forwarder } from '../forward/forwarder.ts';
+import { specsOf } from '../forward/routing.ts';
 import type { RuleSpec } from '../forward/rule.ts';
 import type { Lock } from '../sys/lock.ts';
 
@@ -81,15 +83,22 @@ export function assemble({
       'the native engine failed; its connections are lost, and the portable engine goes on',
     );
   const names = new Names();
-  const resolve = (host: string) =>
-    names.resolve(host, { bindAddress: null, signal: AbortSignal.timeout(loopLookupMs) }).catch(() => []);
   const unread: StoredRule[] = [];
   const troubles = new Troubles((text) => log.warn({ trouble: text }, 'serving all the same'));
+  const services = openRuleServices({
+    names,
+    path: paths.services,
+    mayWrite: () => lifecycle.isServing || lifecycle.isStopping,
+    destinations: () => forwarder.specs.flatMap((spec) => specsOf(spec)),
+    troubles,
+    log,
+  });
   const tickets = new Tickets({ snapshot: handover?.tickets ?? listeners.ticketsCopy, supervisor, troubles });
   const opened = openEngine({
     wanted: options.settings.engine,
     threads: options.settings.threads,
     names,
+    services,
     tickets: tickets.ring,
     onFailure,
   });
@@ -105,7 +114,8 @@ export function assemble({
         served.flatMap(({ src: from, listener, routed }) =>
           routed.map((each) => ({ src: from, dst: each.spec, address: listener.address })),
         ),
-        resolve,
+        (endpoint) =>
+          placesOf(endpoint, { names, services, signal: AbortSignal.timeout(loopLookupMs) }).catch(() => []),
       ),
     closeListener: (src, listener) => listeners.close(src, listener),
     describeListener: (listener, change) => listeners.describe(listener, change),

@@ -92,6 +92,7 @@ export function checkClient(
   const warnings: string[] = [];
   switch (endpoint.type) {
     case 'tcp':
+    case 'srv':
       break;
     case 'unix':
       if (paths) checkSocketPath(endpoint.path, text);

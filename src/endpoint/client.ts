@@ -5,7 +5,8 @@ import type { Arguments } from './arguments.ts';
 import { readDescription, unknownType } from './description.ts';
 import type { Description } from './description.ts';
 import { clientExtras, clientTlsExtras } from './extras.ts';
-import type { ClientEndpoint, SslClient, TcpClient, TlsClient, UnixClient } from './model.ts';
+import type { ClientEndpoint, SrvClient, SslClient, TcpClient, TlsClient, UnixClient } from './model.ts';
+import { nameServers, writeNameServers } from './name-servers.ts';
 import { asClient, hintForHost } from './other-side.ts';
 import { argumentsOf, defaulted, readParameters, required, shapeOf } from './parameter.ts';
 import type { AnyShape, Fields } from './parameter.ts';
@@ -32,6 +33,13 @@ const timeout = defaulted(30, {
   note: 'to connect in, 30',
 });
 
+const bindAddress = defaulted(null, {
+  read: values.localAddress,
+  isAddress: true,
+  meaning: (address) => (address === null ? 'the system chooses the local address' : 'local address'),
+  placeholder: 'ADDRESS',
+});
+
 const target = {
   host: required({
     read: values.host,
@@ -42,12 +50,7 @@ const target = {
   }),
   port: required({ read: values.clientPort, meaning: 'TCP port', placeholder: 'PORT' }),
   timeout,
-  bindAddress: defaulted(null, {
-    read: values.localAddress,
-    isAddress: true,
-    meaning: (address) => (address === null ? 'the system chooses the local address' : 'local address'),
-    placeholder: 'ADDRESS',
-  }),
+  bindAddress,
 };
 
 /** Who the server must be, and what it is told of that. */
@@ -186,8 +189,35 @@ const unix = shapeOf({
   foreign: tlsOnly,
 });
 
+const srv = shapeOf({
+  type: 'srv',
+  meaning: 'TCP, to the targets that DNS has for a service',
+  usage: 'srv:_SERVICE._tcp.DOMAIN[:server=ADDRESS][:timeout=SECONDS][:bindAddress=ADDRESS]',
+  parameters: {
+    name: required({
+      read: values.serviceName,
+      meaning: 'name of its SRV records: the lowest priority that can be reached, by weight',
+      placeholder: 'NAME',
+    }),
+    timeout,
+    bindAddress,
+    server: defaulted(null, {
+      read: nameServers,
+      write: writeNameServers,
+      meaning: (servers) => (servers === null ? 'the name servers of the system are asked' : 'who is asked'),
+      placeholder: 'ADDRESS',
+      note: 'the name server to ask',
+    }),
+    ...clientExtras,
+  },
+  positional: ['name'],
+  printed: 1,
+  aliases: { host: 'name' },
+  foreign: { ...tlsOnly, port: 'DNS tells the port' },
+});
+
 /** The types that connect. */
-export const clientShapes = { tcp, ssl, tls, unix };
+export const clientShapes = { tcp, ssl, tls, unix, srv };
 
 /** The shape of an endpoint that connects. */
 export function clientShape({ type }: ClientEndpoint): AnyShape {
@@ -218,10 +248,12 @@ function readClient(source: Piece): ClientEndpoint {
       return readTls(description);
     case 'unix':
       return readUnix(description);
+    case 'srv':
+      return readSrv(description);
     default:
       throw unknownType(
         description,
-        hintForHost(textOf(source), 'client') ?? 'the client types are tcp, ssl, tls and unix',
+        hintForHost(textOf(source), 'client') ?? 'the client types are tcp, ssl, tls, unix and srv',
       );
   }
 }
@@ -283,6 +315,10 @@ function readTls(description: Description): TlsClient {
       throw args.conflict(name, `${name} belongs to the endpoint that is connected through`, `move it into endpoint=…`);
   }
   return endpoint;
+}
+
+function readSrv(description: Description): SrvClient {
+  return { type: 'srv', ...readParameters(srv, argumentsOf(srv, description)) };
 }
 
 function readUnix(description: Description): UnixClient {

@@ -90,6 +90,14 @@ function clientMeaning(endpoint: ClientEndpoint): object {
       return { ...endpoint, host: canonicalHost(endpoint.host), bindAddress: bindAddressMeaning(endpoint) };
     case 'unix':
       return endpoint;
+    case 'srv':
+      return {
+        ...endpoint,
+        // Such a name is whole, with or without a dot at its end.
+        name: canonicalHost(endpoint.name).replace(/\.$/, ''),
+        bindAddress: bindAddressMeaning(endpoint),
+        server: endpoint.server?.map(({ host, port }) => ({ host: canonicalHost(host), port })) ?? null,
+      };
     case 'ssl': {
       const { hostname, certKey, caCertsDir, ...rest } = endpoint;
       const named = hostname === null ? rest : { ...rest, serverName: hostname };

@@ -6,6 +6,7 @@
  */
 
 import type { ClientExtras, ClientTlsExtras, ServerAddressExtras, ServerExtras, ServerTlsExtras } from './extras.ts';
+import type { NameServer } from './name-servers.ts';
 
 export type { ServerExtras } from './extras.ts';
 
@@ -127,5 +128,17 @@ export type TlsClient = ClientExtras &
 /** `unix:PATH`: plain bytes over a Unix socket; `timeout` in seconds. */
 export type UnixClient = ClientExtras & { type: 'unix'; path: string; timeout: number; lockfile: boolean };
 
+/** `srv:NAME`: plain bytes over TCP, to the targets that DNS has for a service (RFC 2782). */
+export type SrvClient = ClientExtras & {
+  type: 'srv';
+  /** Whole, such as `_pg._tcp.db.example`. */
+  name: string;
+  /** Seconds for the attempt. */
+  timeout: number;
+  bindAddress: string | null;
+  /** Who is asked, one after the other; null means the servers of the system. */
+  server: readonly NameServer[] | null;
+};
+
 /** DST: where connections go. */
-export type ClientEndpoint = TcpClient | SslClient | TlsClient | UnixClient;
+export type ClientEndpoint = TcpClient | SslClient | TlsClient | UnixClient | SrvClient;

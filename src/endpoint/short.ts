@@ -24,6 +24,7 @@ const typeNames: ReadonlySet<string> = new Set([
   'fd',
   'stdio',
   'haproxy',
+  'srv',
 ]);
 
 /** Whether a word before a colon names a type, in whatever case. */

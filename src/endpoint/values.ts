@@ -112,6 +112,15 @@ export const localAddress: Reader<string> = (value) => {
   return address;
 };
 
+/** Name of a service in DNS, whole; at its end a dot may stand. */
+export const serviceName: Reader<string> = (value) => {
+  const problem = hostProblem(value.text);
+  if (problem !== null) throw refusal(value, `is a bad name: ${problem}`);
+  if (isIP(value.text) !== 0) throw refusal(value, 'is an address, not the name of a service');
+  if (!/.\../.test(value.text)) throw refusal(value, 'is not the name of a service (use _SERVICE._tcp.DOMAIN)');
+  return value.text;
+};
+
 /** Address or name to bind; empty is every IPv4 address. */
 export const bindAddress: Reader<string> = (value) => {
   const address = withoutBrackets(value.text);

@@ -4,6 +4,7 @@ import { errorMessage, GraceError } from '../error.ts';
 import type { Engine, EngineName } from './engine.ts';
 import { openNativeEngine } from './native/engine.ts';
 import { Names } from './lookup.ts';
+import { Services } from './services.ts';
 import { openPortableEngine } from './portable/engine.ts';
 import { TicketRing } from './ticket-ring.ts';
 
@@ -17,6 +18,8 @@ export type EngineChoice = {
   threads: number | null;
   /** Looks names up, for whichever engine it is. Default: one of its own. */
   names?: Names;
+  /** Finds services, as `names` does names. */
+  services?: Services;
   /** Seals the session tickets of TLS. Default: one of its own. */
   tickets?: TicketRing;
   /** The native engine failed; the portable one, inside it, accepts from now on. */
@@ -38,18 +41,20 @@ export function openEngine({
   wanted,
   threads,
   names = new Names(),
+  services = new Services({ names }),
   tickets = new TicketRing(),
   onFailure,
 }: EngineChoice): OpenedEngine {
   if (wanted === 'portable')
-    return { engine: openPortableEngine({ names, tickets }), reason: () => '--engine portable' };
+    return { engine: openPortableEngine({ names, services, tickets }), reason: () => '--engine portable' };
   const count = threads ?? defaultThreads();
   let failure: Error | null = null;
   try {
     const engine = openNativeEngine({
       threads: count,
       names,
-      portable: openPortableEngine({ names, tickets }),
+      services,
+      portable: openPortableEngine({ names, services, tickets }),
       onFailure(error) {
         failure = error;
         onFailure(error);
@@ -64,7 +69,7 @@ export function openEngine({
         cause: error,
       });
     return {
-      engine: openPortableEngine({ names, tickets }),
+      engine: openPortableEngine({ names, services, tickets }),
       reason: () => `the native one cannot run here: ${errorMessage(error)}`,
     };
   }

@@ -7,6 +7,11 @@ import type { PauseRange } from '../waiting.ts';
 
 /** Head start of one address before the next is tried beside it, in milliseconds (RFC 8305, section 5: 250 ms). */
 export const HEAD_START_MS = 300;
+/**
+ * The same of the last target of a service before those of the next priority, which are for when it cannot be
+ * reached: a first packet that was lost is sent again after a second (RFC 6298).
+ */
+export const PRIORITY_HEAD_START_MS = 1500;
 /** First and longest pause between two attempts at a destination that refuses. */
 export const RETRY_PAUSE_MS: PauseRange = { first: 20, max: 250 };
 /** First and longest pause while the queue of a Unix listener is full, of whose end no event tells. */

@@ -1,4 +1,5 @@
 /** How both engines say why a connection did not come about, or ended. */
+import { isIP } from 'node:net';
 import type { ClientEndpoint } from '../endpoint/model.ts';
 import type { RefusalOfClient } from './admission/admission.ts';
 import { errorCode, errorMessage, GraceError } from '../error.ts';
@@ -7,8 +8,19 @@ import { describeCode } from '../sys/system-error.ts';
 /** Where an endpoint leads, without how: `tcp:HOST:PORT`, `unix:PATH`. */
 export function placeOf(endpoint: ClientEndpoint): string {
   if (endpoint.type === 'unix') return `unix:${endpoint.path.replace(/^\0/, '@')}`;
+  if (endpoint.type === 'srv') return `srv:${endpoint.name}`;
   const { type, host, port } = endpoint;
   return `${type}:${host.includes(':') ? `[${host}]` : host}:${port}`;
+}
+
+/** `HOST:PORT` of an address. */
+export function placeText({ host, port }: { host: string; port: number }): string {
+  return `${host.includes(':') ? `[${host}]` : host}:${port}`;
+}
+
+/** Whether an endpoint leads to addresses that it does not tell itself. */
+export function namesNoAddress(endpoint: ClientEndpoint): boolean {
+  return endpoint.type === 'srv' || (endpoint.type !== 'unix' && isIP(endpoint.host) === 0);
 }
 
 /** Why an attempt failed: a system's error, or one that has its own words. */

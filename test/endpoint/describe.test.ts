@@ -17,7 +17,7 @@ test('every parameter of the normal form is explained, and nothing else', { time
   for (let round = 0; round < 300; round++) {
     for (const endpoint of [randomServer(random), randomClient(random)]) {
       const rows =
-        'host' in endpoint || ('path' in endpoint && 'timeout' in endpoint)
+        endpoint.type === 'srv' || 'host' in endpoint || ('path' in endpoint && 'timeout' in endpoint)
           ? explainClient(endpoint)
           : explainServer(endpoint);
       const names = rows.map(({ name }) => name).filter((name) => !name.includes('.'));

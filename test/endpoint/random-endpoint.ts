@@ -105,7 +105,24 @@ export function randomClient(random: Random): ClientEndpoint {
   const timeout = random.pick([30, 1, 600]);
   const target = { host: random.pick(hosts), port: 1 + random.below(65535), timeout, bindAddress: null };
   const insecure = random.chance(0.2);
-  switch (random.below(4)) {
+  switch (random.below(5)) {
+    case 3:
+      return {
+        type: 'srv',
+        name: random.pick(['_pg._tcp.db.example', 'web.service.consul.', '_A._tcp.bücher.example']),
+        timeout,
+        bindAddress: random.pick([null, '::1', '127.0.0.1']),
+        server: random.pick([
+          null,
+          [{ host: '192.0.2.53', port: 53 }],
+          [
+            { host: '2001:db8::53', port: 53 },
+            { host: '::1', port: 5353 },
+          ],
+        ]),
+        ...extras,
+        ...keepalive,
+      };
     case 0:
       return {
         type: 'tcp',

@@ -2,7 +2,9 @@
 import { realpathSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
-import type { ClientEndpoint } from '../../endpoint/model.ts';
+import type { ClientEndpoint, UnixClient } from '../../endpoint/model.ts';
+import type { Names } from '../../engine/lookup.ts';
+import type { Services } from '../../engine/services.ts';
 import { GraceError } from '../../error.ts';
 import type { DestinationSpec } from '../../forward/destination.ts';
 import type { SourceSpec } from '../../forward/rule.ts';
@@ -11,8 +13,24 @@ import type { ListenerAddress } from '../../net/listener.ts';
 /** A rule as far as it matters where it listens and where it leads. */
 export type Hop = { src: SourceSpec; address: ListenerAddress; dst: DestinationSpec };
 
-/** The addresses of a name; a name that cannot be looked up now has none. */
-export type Resolve = (host: string) => Promise<readonly string[]>;
+/** Where a TCP connection goes. */
+export type Place = { readonly host: string; readonly port: number };
+
+/** The addresses that an endpoint leads to; one whose name cannot be looked up now has none. */
+export type Resolve = (endpoint: Exclude<ClientEndpoint, UnixClient>) => Promise<readonly Place[]>;
+
+/** The addresses that an endpoint leads to now. Rejects with why that cannot be told. */
+export async function placesOf(
+  endpoint: Parameters<Resolve>[0],
+  { names, services, signal }: { names: Names; services: Services; signal: AbortSignal },
+): Promise<readonly Place[]> {
+  if (endpoint.type === 'srv') {
+    const { targets } = await services.resolve(endpoint, signal);
+    return targets.flatMap(({ addresses, port }) => addresses.map((host) => ({ host, port })));
+  }
+  const hosts = await names.resolve(endpoint.host, { bindAddress: null, signal });
+  return hosts.map((host) => ({ host, port: endpoint.port }));
+}
 
 /**
  * Refuse a rule whose destination is its own source, in whatever spelling, or leads back to it over
@@ -55,10 +73,16 @@ async function followers({ dst }: Hop, hops: readonly Hop[], resolve: Resolve): 
   const target = innermost(dst.endpoint);
   if (target.type === 'unix')
     return hops.filter(({ address }) => address.family === 'unix' && isSamePath(address.path, target.path));
-  const onPort = hops.filter(({ address }) => address.family !== 'unix' && address.port === target.port);
-  if (onPort.length === 0) return [];
-  const hosts = isIP(target.host) === 0 ? await resolve(target.host) : [target.host];
-  return onPort.filter(({ address }) => address.family !== 'unix' && hosts.some((host) => reaches(host, address.host)));
+  const mayBe = hops.filter(
+    ({ address }) => address.family !== 'unix' && (target.type === 'srv' || address.port === target.port),
+  );
+  if (mayBe.length === 0) return [];
+  const places = await resolve(target);
+  return mayBe.filter(
+    ({ address }) =>
+      address.family !== 'unix' &&
+      places.some(({ host, port }) => port === address.port && reaches(host, address.host)),
+  );
 }
 
 function innermost(endpoint: ClientEndpoint): ClientEndpoint {

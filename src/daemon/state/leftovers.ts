@@ -4,7 +4,8 @@ import type { StatePaths } from '../../control/paths.ts';
 import { isRunning } from '../../sys/process.ts';
 
 /** Files that are written under a name with the writer's pid and then renamed, or are there for a moment only. */
-const temporary = /^(?:state\.json\.|counters\.json\.|ready\.|grace\.pid\.|grace\.sock\.|keeper-)([0-9]+)(?:\.sock)?$/;
+const temporary =
+  /^(?:state\.json\.|counters\.json\.|services\.json\.|ready\.|grace\.pid\.|grace\.sock\.|keeper-)([0-9]+)(?:\.sock)?$/;
 
 /** Remove what processes that crashed in the middle of writing have left. To be called with the lock held. */
 export function removeLeftovers({ dir }: StatePaths): void {

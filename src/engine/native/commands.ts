@@ -16,7 +16,7 @@ export function executeCommand(
     case 'watch':
       return upstreams.watch(command.upstream);
     case 'resolved':
-      return dialer.resolved(command.upstream, command.addresses, command.failure);
+      return dialer.resolved(command);
     case 'destroy':
       return connections.destroy(command.upstream, command.why);
     case 'open-frontend':

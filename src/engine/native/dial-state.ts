@@ -1,7 +1,9 @@
 /** Where the dial for one client stands. */
-import { FULL_QUEUE_PAUSE_MS, RETRY_PAUSE_MS } from '../policy.ts';
+import { drawOrder } from '../dial-order.ts';
+import type { Turn } from '../dial-order.ts';
+import { FULL_QUEUE_PAUSE_MS, HEAD_START_MS, RETRY_PAUSE_MS } from '../policy.ts';
 import type { PinnedAddress } from './kernel.ts';
-import type { ThreadUpstream } from './thread.ts';
+import type { ResolvedAddresses, ThreadUpstream } from './thread.ts';
 
 /** A connect under way, and the index of its address. */
 export type Try = { readonly fd: number; readonly address: number };
@@ -21,6 +23,8 @@ export type Dial = {
   /** When the attempt under way began. */
   attemptAt: number;
   addresses: readonly PinnedAddress[];
+  /** Of a service: the order in which they are tried. */
+  order: readonly Turn[] | null;
   /** Index of the address that is tried first: the one that answered last. */
   first: number;
   /** How many have been tried. */
@@ -53,6 +57,7 @@ export function openDial(
     attemptAt: now,
     retryUntil: now + upstream.plan.retryMs - sinceMs,
     addresses: [],
+    order: null,
     first: 0,
     next: 0,
     tries: [],
@@ -66,10 +71,14 @@ export function openDial(
   };
 }
 
-/** Try these addresses, the one that answered last before the others. */
-export function setAddresses(dial: Dial, addresses: readonly PinnedAddress[]): void {
+/** Try these addresses: those of a name with the one that answered last before the others, those of a service as is drawn. */
+export function setAddresses(
+  dial: Dial,
+  { addresses, targets }: Pick<ResolvedAddresses, 'addresses' | 'targets'>,
+): void {
   const { answeredLast } = dial.upstream;
   dial.addresses = addresses;
+  dial.order = targets === null ? null : drawOrder(targets);
   dial.first =
     addresses.length < 2 || answeredLast === null
       ? 0
@@ -80,9 +89,15 @@ export function setAddresses(dial: Dial, addresses: readonly PinnedAddress[]): v
 }
 
 /** Index of the address that is tried next. */
-export function nextIndex({ next, first }: Dial): number {
+export function nextIndex({ next, first, order }: Dial): number {
+  if (order !== null) return order[next]?.address ?? -1;
   if (next === 0) return first;
   return next <= first ? next - 1 : next;
+}
+
+/** How long the address that was tried last has before the next is tried beside it, in milliseconds. */
+export function headStartMs({ next, order }: Dial): number {
+  return order?.[next - 1]?.headStartMs ?? HEAD_START_MS;
 }
 
 /** A connect is under way no longer. */

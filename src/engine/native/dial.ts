@@ -3,31 +3,24 @@ import { codeOfErrno } from '../../sys/system-error.ts';
 import { nextPause } from '../../waiting.ts';
 import { dialReason, TIMED_OUT } from '../closing-reason.ts';
 import type { ClosingReason } from '../closing-reason.ts';
-import {
-  errnosOf,
-  FULL_QUEUE_PAUSE_MS,
-  HEAD_START_MS,
-  NAME_FRESH_MS,
-  REFUSALS,
-  RETRY_PAUSE_MS,
-  SHORTAGE_PAUSE_MS,
-  SHORTAGES,
-} from '../policy.ts';
+import { errnosOf, FULL_QUEUE_PAUSE_MS, REFUSALS, RETRY_PAUSE_MS, SHORTAGE_PAUSE_MS, SHORTAGES } from '../policy.ts';
 import type { DialAge } from '../transfer.ts';
 import { areAllPortsTaken, isConnectedToItself, startConnect } from './connect.ts';
 import type { FirstFlight } from './first-flight.ts';
 import { EADDRNOTAVAIL, EAGAIN, ECONNREFUSED, EPOLLERR, EPOLLHUP, EPOLLOUT } from './kernel.ts';
 import type { PinnedAddress } from './kernel.ts';
 import { CONNECTING } from './connection-table.ts';
-import { nextIndex, NO_FAILURES, openDial, removeTry, setAddresses } from './dial-state.ts';
-import type { Dial, LookupFailure } from './dial-state.ts';
+import { headStartMs, nextIndex, NO_FAILURES, openDial, removeTry, setAddresses } from './dial-state.ts';
+import type { Dial } from './dial-state.ts';
 import { describeLateLookup } from '../words.ts';
 import { OUT_OF_TIME } from './messages.ts';
-import type { EndReason } from './messages.ts';
+import type { EndReason, ThreadCommand } from './messages.ts';
 import type { Thread } from './thread.ts';
 
 const SHORTAGE_ERRNOS = errnosOf(SHORTAGES);
 const REFUSAL_ERRNOS = errnosOf(REFUSALS);
+
+type Resolved = Extract<ThreadCommand, { type: 'resolved' }>;
 
 /** Dials for the clients of one thread: all addresses in turn, again where that is wanted, until the time is up. The mirror image of Acceptor. */
 export class Dialer {
@@ -68,8 +61,12 @@ export class Dialer {
   #attempt(dial: Dial, agedMs = 0): void {
     const { now } = this.#thread;
     const { plan, resolved } = dial.upstream;
-    const addresses =
-      dial.upstream.addresses ?? (resolved !== null && now < resolved.until ? resolved.addresses : null);
+    const { addresses } = dial.upstream;
+    const fresh = addresses
+      ? { addresses, targets: null }
+      : resolved !== null && now < resolved.until
+        ? resolved
+        : null;
     dial.isResting = false;
     dial.failures = NO_FAILURES;
     dial.lookupFailure = null;
@@ -77,7 +74,7 @@ export class Dialer {
     dial.attemptAt = now - agedMs;
     dial.deadline = dial.attemptAt + plan.timeoutMs;
     this.#due(dial.deadline);
-    if (addresses !== null) return this.#tryAddresses(dial, addresses);
+    if (fresh !== null) return this.#tryAddresses(dial, fresh);
     dial.addresses = [];
     const waiting = this.#resolving.get(plan.id);
     if (waiting) return void waiting.push(dial);
@@ -91,22 +88,26 @@ export class Dialer {
   }
 
   /** The addresses of a name have come. */
-  resolved(upstreamId: number, sockaddrs: readonly Uint8Array[], failure: LookupFailure | null): void {
+  resolved({ upstream: id, addresses: sockaddrs, targets, freshMs, failure }: Resolved): void {
     const { kernel, upstreams, now } = this.#thread;
-    const waiting = this.#resolving.get(upstreamId) ?? [];
-    this.#resolving.delete(upstreamId);
-    const addresses = sockaddrs.map((sockaddr) => kernel.address(sockaddr));
-    const upstream = upstreams.get(upstreamId);
-    if (upstream && failure === null) upstream.resolved = { addresses, until: now + NAME_FRESH_MS };
+    const waiting = this.#resolving.get(id) ?? [];
+    this.#resolving.delete(id);
+    const answer = {
+      addresses: sockaddrs.map((sockaddr) => kernel.address(sockaddr)),
+      targets,
+      until: now + freshMs,
+    };
+    const upstream = upstreams.get(id);
+    if (upstream && failure === null) upstream.resolved = answer;
     for (const dial of waiting) {
       if (this.#dials.get(dial.client) !== dial || dial.isResting) continue;
       dial.lookupFailure = failure;
       if (failure !== null) this.#attemptFailed(dial);
-      else this.#tryAddresses(dial, addresses);
+      else this.#tryAddresses(dial, answer);
     }
   }
 
-  #tryAddresses(dial: Dial, addresses: readonly PinnedAddress[]): void {
+  #tryAddresses(dial: Dial, addresses: Parameters<typeof setAddresses>[1]): void {
     setAddresses(dial, addresses);
     this.#tryNext(dial);
   }
@@ -150,7 +151,7 @@ export class Dialer {
     table.setOther(fd, dial.client);
     dial.tries.push({ fd, address: index });
     if (dial.next < dial.addresses.length) {
-      dial.wakeAt = this.#thread.now + HEAD_START_MS;
+      dial.wakeAt = this.#thread.now + headStartMs(dial);
       this.#due(dial.wakeAt);
     }
     return 0;
@@ -188,10 +189,15 @@ export class Dialer {
   }
 
   #failed(dial: Dial, address: number, errno: number): void {
-    dial.upstream.resolved = null;
+    this.#doubt(dial);
     dial.failures = [...dial.failures, { address, errno }];
     if (dial.next < dial.addresses.length) return this.#tryNext(dial);
     if (dial.tries.length === 0) this.#attemptFailed(dial);
+  }
+
+  /** A name may mean something else by now. Of a service that is known, and another target is tried. */
+  #doubt({ upstream, order }: Dial): void {
+    if (order === null) upstream.resolved = null;
   }
 
   #attemptFailed(dial: Dial): void {
@@ -278,10 +284,10 @@ export class Dialer {
       return this.#attemptFailed(dial);
     }
     const isUntried = dial.tries.length === 0 && dial.failures.length === 0;
-    const late = isUntried ? [dial.next] : dial.tries.map(({ address }) => address);
+    const late = isUntried ? [nextIndex(dial)] : dial.tries.map(({ address }) => address);
     dial.failures = [...dial.failures, ...late.map((address) => ({ address, errno: OUT_OF_TIME }))];
     this.#closeTries(dial);
-    dial.upstream.resolved = null;
+    this.#doubt(dial);
     dial.next = dial.addresses.length;
     this.#attemptFailed(dial);
   }

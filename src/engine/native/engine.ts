@@ -17,6 +17,7 @@ import { readId, writeId } from '../connection-ids.ts';
 import type { Engine, EngineName, FrontendOptions, OpenConnection, ProbeOptions, Upstream } from '../engine.ts';
 import { REFUSALS } from '../policy.ts';
 import { Names } from '../lookup.ts';
+import { Services } from '../services.ts';
 import { openPortableEngine } from '../portable/engine.ts';
 import { NativeFrontend, ownShare, ownUpstream } from './frontend.ts';
 import { FrontendOwners } from './frontend-owners.ts';
@@ -28,9 +29,10 @@ import type { EndReport, Report } from './messages.ts';
 import { NativeHolds } from './holds.ts';
 import { NativeMover } from './mover.ts';
 import type { ShadowOptions } from './mover.ts';
-import { planUpstream, tcpSockaddr } from './plan.ts';
+import { planUpstream } from './plan.ts';
 import { describeFailure } from '../words.ts';
 import { endError } from './reason.ts';
+import { resolveAddresses } from './resolve.ts';
 import { CLOSED_ROUTE, Route } from './route.ts';
 import { HandshakeService } from './tls/service.ts';
 import type { HandshakeLimits } from './tls/service.ts';
@@ -46,6 +48,8 @@ export type NativeEngineOptions = {
   threads?: number;
   /** Looks names up. Default: one of its own, which the portable engine has too. */
   names?: Names;
+  /** Finds services, as `names` does names. */
+  services?: Services;
   /** What serves everything that is not plain. It is closed with this engine. Default: one with its defaults. */
   portable?: Engine;
   /**
@@ -70,6 +74,7 @@ export function openNativeEngine(options: NativeEngineOptions = {}): NativeEngin
 export class NativeEngine implements Engine {
   readonly #portable: Engine;
   readonly #names: Names;
+  readonly #services: Services;
   readonly #onFailure: ((error: Error) => void) | undefined;
   readonly #threads: Threads;
   readonly #upstreams = new Map<number, NativeUpstream>();
@@ -92,7 +97,8 @@ export class NativeEngine implements Engine {
   constructor({
     threads: count = 1,
     names = new Names(),
-    portable = openPortableEngine({ names }),
+    services = new Services({ names }),
+    portable = openPortableEngine({ names, services }),
     onFailure,
     tls = false,
     handshakeTimeoutMs,
@@ -101,6 +107,7 @@ export class NativeEngine implements Engine {
   }: NativeEngineOptions) {
     this.#portable = portable;
     this.#names = names;
+    this.#services = services;
     this.#onFailure = onFailure;
     this.#wantsTls = tls;
     this.#forHandshakes = { ...forThreads, handshakeTimeoutMs, handshakeLimit };
@@ -350,20 +357,22 @@ export class NativeEngine implements Engine {
   async #resolve(thread: number, id: number): Promise<void> {
     const upstream = this.#upstream(id);
     const endpoint = upstream?.endpoint;
-    if (!upstream || endpoint?.type !== 'tcp') return;
-    const { host, port, bindAddress } = endpoint;
+    if (!upstream || (endpoint?.type !== 'tcp' && endpoint?.type !== 'srv')) return;
     const key = `${thread} ${id}`;
     const lookup = new AbortController();
     this.#lookups.set(key, lookup);
     try {
-      const addresses = await this.#names.resolve(host, { bindAddress, signal: lookup.signal });
-      upstream.lastAddresses = addresses;
-      const sockaddrs = addresses.map((address) => tcpSockaddr(address, port));
-      this.#threads.send(thread, { type: 'resolved', upstream: id, addresses: sockaddrs, failure: null });
+      const { names, ...answer } = await resolveAddresses(endpoint, {
+        names: this.#names,
+        services: this.#services,
+        signal: lookup.signal,
+      });
+      upstream.lastAddresses = names;
+      this.#threads.send(thread, { type: 'resolved', upstream: id, ...answer, failure: null });
     } catch (error) {
       if (lookup.signal.aborted) return;
       const failure = { text: describeFailure(error), isPassing: REFUSALS.includes(errorCode(error) ?? '') };
-      this.#threads.send(thread, { type: 'resolved', upstream: id, addresses: [], failure });
+      this.#threads.send(thread, { type: 'resolved', upstream: id, addresses: [], targets: null, freshMs: 0, failure });
     } finally {
       if (this.#lookups.get(key) === lookup) this.#lookups.delete(key);
     }

@@ -1,6 +1,7 @@
 /** What the main thread and the threads that move bytes say to each other. */
 import type { PreludePlan } from '../prelude.ts';
 import type { ClosingReason } from '../closing-reason.ts';
+import type { TargetPlan } from '../dial-order.ts';
 import type { OrderlyEnds } from '../engine.ts';
 import type { MessagePort } from 'node:worker_threads';
 import type { OpenConnection } from '../engine.ts';
@@ -14,7 +15,7 @@ export type UpstreamPlan = {
   id: number;
   /** See counters.ts. */
   counters: SharedArrayBuffer;
-  /** `struct sockaddr` of each address; null: a name that the main thread resolves for every dial. */
+  /** `struct sockaddr` of each address; null: a name, or a service, that the main thread resolves. */
   addresses: Uint8Array[] | null;
   /** `struct sockaddr` to connect from. */
   bindAddress: Uint8Array | null;
@@ -72,6 +73,10 @@ export type ThreadCommand =
       type: 'resolved';
       upstream: number;
       addresses: Uint8Array[];
+      /** Of a service: whose addresses they are; null: those of one name. */
+      targets: readonly TargetPlan[] | null;
+      /** So long nobody needs to ask again. */
+      freshMs: number;
       failure: { text: string; isPassing: boolean } | null;
     }
   /** Say `drained` when no connection of this upstream is left here. */

@@ -1,6 +1,6 @@
 /** Which endpoints the native engine serves itself, and what its threads need to know of them. */
 import { isIP, isIPv4 } from 'node:net';
-import type { ClientEndpoint, ServerEndpoint, SslServer, TcpClient } from '../../endpoint/model.ts';
+import type { ClientEndpoint, ServerEndpoint, SrvClient, SslServer, TcpClient } from '../../endpoint/model.ts';
 import { KEEP_ALIVE } from '../policy.ts';
 import { planPrelude } from '../prelude.ts';
 import { givesOutPort } from '../../sys/local-ports.ts';
@@ -65,16 +65,28 @@ export function planUpstream(endpoint: ClientEndpoint): Omit<UpstreamPlan, 'id' 
       return { ...common, addresses: [encodeSockaddr({ family: 'unix', path: endpoint.path })], bindAddress: null };
     case 'tcp':
       return planTcp(endpoint, common);
+    case 'srv':
+      return planSrv(endpoint, common);
     case 'ssl':
     case 'tls':
       return null;
   }
 }
 
-function planTcp(
-  { host, port, bindAddress }: TcpClient,
-  common: Pick<UpstreamPlan, 'prelude' | 'retryMs' | 'keepAliveMs' | 'timeoutMs' | 'mayMeetItself'>,
-) {
+type CommonPlan = Pick<UpstreamPlan, 'prelude' | 'retryMs' | 'keepAliveMs' | 'timeoutMs' | 'mayMeetItself'>;
+
+/** Any port may be told of its targets. */
+function planSrv({ bindAddress }: SrvClient, common: CommonPlan) {
+  if (bindAddress?.includes('%')) return null;
+  return {
+    ...common,
+    mayMeetItself: true,
+    addresses: null,
+    bindAddress: bindAddress === null ? null : tcpSockaddr(bindAddress, 0),
+  };
+}
+
+function planTcp({ host, port, bindAddress }: TcpClient, common: CommonPlan) {
   // Zones, and names to connect from, are rare enough to be left to the portable engine.
   if (host.includes('%') || (bindAddress !== null && (isIP(bindAddress) === 0 || bindAddress.includes('%'))))
     return null;

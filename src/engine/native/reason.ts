@@ -1,9 +1,8 @@
 /** Why connections ended, in words. */
-import { isIP } from 'node:net';
 import type { ClientEndpoint } from '../../endpoint/model.ts';
 import { GraceError } from '../../error.ts';
 import { codeOfErrno, SystemError } from '../../sys/system-error.ts';
-import { describeFailureCode, describeLateAnswer, placeOf, relayFailure } from '../words.ts';
+import { describeFailureCode, describeLateAnswer, namesNoAddress, placeOf, relayFailure } from '../words.ts';
 import { OUT_OF_TIME } from './messages.ts';
 import type { EndReason, EndReport } from './messages.ts';
 
@@ -18,7 +17,7 @@ export function endError(
   const attempt = `cannot connect to ${placeOf(endpoint)}`;
   if ('text' in reason) return new GraceError(`${attempt}: ${reason.text}`);
   // An address that the endpoint itself names need not be said again.
-  const isNamed = endpoint.type !== 'unix' && isIP(endpoint.host) === 0;
+  const isNamed = namesNoAddress(endpoint);
   const causes = reason.failures.map(({ address, errno }) => {
     const where = isNamed && addresses[address] !== undefined ? `${addresses[address]}: ` : '';
     return (

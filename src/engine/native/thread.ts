@@ -1,5 +1,6 @@
 /** What the roles of one thread share: the calls, the table of legs, and what is open. */
 import type { ClosingReason } from '../closing-reason.ts';
+import type { TargetPlan } from '../dial-order.ts';
 import type { ConnectionIds } from '../connection-ids.ts';
 import type { Counters } from './counters.ts';
 import type { PinnedAddress, Kernel } from './kernel.ts';
@@ -10,14 +11,21 @@ import type { Hold } from '../hold.ts';
 import type { Slots } from '../slots.ts';
 import type { Route } from './route.ts';
 
+/** What was said of a name; `targets`: whose addresses they are, where the name is that of a service. */
+export type ResolvedAddresses = {
+  readonly addresses: readonly PinnedAddress[];
+  readonly targets: readonly TargetPlan[] | null;
+  readonly until: number;
+};
+
 /** A destination, as a thread knows it. */
 export type ThreadUpstream = {
   readonly plan: UpstreamPlan;
   readonly counters: Counters;
   /** Null for a name. */
   readonly addresses: readonly PinnedAddress[] | null;
-  /** Addresses of a name, and until when they are used without asking again. */
-  resolved: { addresses: readonly PinnedAddress[]; until: number } | null;
+  /** Addresses of a name, or of the targets of a service, and until when they are used without asking again. */
+  resolved: ResolvedAddresses | null;
   readonly bindAddress: PinnedAddress | null;
   /** The address that was connected last. */
   answeredLast: PinnedAddress | null;

@@ -21,8 +21,17 @@ export class AttemptsError extends Error {
   }
 }
 
-/** The port, the address to connect from (null: whatever the system takes), and what ends the attempt. */
-export type ConnectOptions = { port: number; bindAddress: string | null; signal: AbortSignal };
+/** An address to try, and what messages call it. */
+export type Candidate = {
+  readonly host: string;
+  readonly port: number;
+  readonly name: string;
+  /** How long before the next is tried beside it, in milliseconds. Default: that of any address. */
+  readonly headStartMs?: number;
+};
+
+/** The address to connect from (null: whatever the system takes), and what ends the attempt. */
+export type ConnectOptions = { bindAddress: string | null; signal: AbortSignal };
 
 /**
  * Connect to one of the addresses: each gets a head start over the next, one that fails makes room at
@@ -31,12 +40,12 @@ export type ConnectOptions = { port: number; bindAddress: string | null; signal:
  * @throws AttemptsError when all failed or the time was up; the signal's reason.
  */
 export function connectAny(
-  addresses: readonly string[],
-  { port, bindAddress, signal }: ConnectOptions,
-): Promise<{ socket: Socket; address: string }> {
+  candidates: readonly Candidate[],
+  { bindAddress, signal }: ConnectOptions,
+): Promise<{ socket: Socket; candidate: Candidate }> {
   return new Promise((resolve, reject) => {
-    const waiting = [...addresses];
-    const trying = new Map<Socket, string>();
+    const waiting = [...candidates];
+    const trying = new Map<Socket, Candidate>();
     const failed: FailedAttempt[] = [];
     let timer: NodeJS.Timeout | undefined;
 
@@ -48,27 +57,28 @@ export function connectAny(
     const abort = () => {
       settle();
       const { reason } = signal;
-      const pending = Array.from(trying.values(), (address) => ({ address, error: reason }));
+      const pending = Array.from(trying.values(), ({ name }) => ({ address: name, error: reason }));
       reject(reason instanceof TimeLimitError ? new AttemptsError([...failed, ...pending]) : reason);
     };
     const tryNext = () => {
       clearTimeout(timer);
-      const address = waiting.shift();
-      if (address === undefined) return;
+      const candidate = waiting.shift();
+      if (candidate === undefined) return;
+      const { host, port, name, headStartMs = HEAD_START_MS } = candidate;
       const socket = net.connect({
-        host: address,
+        host,
         port,
         allowHalfOpen: true,
         autoSelectFamily: false,
         ...(bindAddress === null ? {} : { localAddress: bindAddress }),
       });
-      trying.set(socket, address);
+      trying.set(socket, candidate);
       // Whatever becomes of the socket, an error must never be without a listener.
       socket.on('error', ignoreError);
       const fail = (error: Error) => {
         trying.delete(socket);
         failed.push({
-          address,
+          address: name,
           error: isAddressAway(error) ? new SystemError(constants.errno.EADDRNOTAVAIL, 'bind') : error,
         });
         if (waiting.length > 0) tryNext();
@@ -86,9 +96,9 @@ export function connectAny(
         }
         trying.delete(socket);
         settle();
-        resolve({ socket, address });
+        resolve({ socket, candidate });
       });
-      if (waiting.length > 0) timer = setTimeout(tryNext, HEAD_START_MS);
+      if (waiting.length > 0) timer = setTimeout(tryNext, headStartMs);
     };
 
     if (signal.aborted) return reject(signal.reason);

@@ -1,13 +1,14 @@
 /** Connecting to a destination, as its endpoint says. The mirror image of accepting. */
-import { isIP } from 'node:net';
-import type { ClientEndpoint, SslClient, TcpClient, TlsClient } from '../../endpoint/model.ts';
+import type { ClientEndpoint, SrvClient, SslClient, TcpClient, TlsClient } from '../../endpoint/model.ts';
 import { errorCode, GraceError } from '../../error.ts';
 import { REFUSALS, SHORTAGE_PATIENCE_MS, SHORTAGES } from '../policy.ts';
 import { TIMED_OUT } from '../closing-reason.ts';
+import { drawOrder } from '../dial-order.ts';
 import type { Names } from '../lookup.ts';
 import { encodePrelude, planPrelude } from '../prelude.ts';
 import type { PreludeSubject } from '../prelude.ts';
-import { describeFailure, describeLateLookup, placeOf } from '../words.ts';
+import type { Services } from '../services.ts';
+import { describeFailure, describeLateLookup, namesNoAddress, placeOf, placeText } from '../words.ts';
 import { AttemptsError, connectAny } from './addresses.ts';
 import { plainLeg, tuneSocket } from './leg.ts';
 import type { Leg } from './leg.ts';
@@ -24,9 +25,12 @@ export type Dialer = (options: DialOptions) => Promise<Leg>;
 /** For whom it is dialled. */
 export type DialOptions = { signal: AbortSignal; subject: PreludeSubject };
 
+/** Who knows addresses. */
+export type Directory = { names: Names; services: Services };
+
 /** Prepare to connect to an endpoint: its certificates are read now. Throws GraceError when one is unusable. */
-export function openDialer(endpoint: ClientEndpoint, names: Names): Dialer {
-  const connect = openConnect(endpoint, names);
+export function openDialer(endpoint: ClientEndpoint, directory: Directory): Dialer {
+  const connect = openConnect(endpoint, directory);
   return async ({ signal, subject }) => {
     try {
       const { retry: forMs = 0, timeout } = endpoint;
@@ -43,10 +47,12 @@ export function openDialer(endpoint: ClientEndpoint, names: Names): Dialer {
 
 type Connect = (signal: AbortSignal, subject: PreludeSubject) => Promise<Leg>;
 
-function openConnect(endpoint: ClientEndpoint, names: Names): Connect {
+function openConnect(endpoint: ClientEndpoint, directory: Directory): Connect {
   switch (endpoint.type) {
     case 'tcp':
-      return openTcpConnect(endpoint, names);
+      return openTcpConnect(endpoint, directory);
+    case 'srv':
+      return openSrvConnect(endpoint, directory);
     case 'unix':
       return async (signal, subject) =>
         introduced(
@@ -56,18 +62,18 @@ function openConnect(endpoint: ClientEndpoint, names: Names): Connect {
         );
     case 'ssl':
     case 'tls':
-      return openTlsConnect(endpoint, names);
+      return openTlsConnect(endpoint, directory);
   }
 }
 
-function openTlsConnect(endpoint: SslClient | TlsClient, names: Names): Connect {
+function openTlsConnect(endpoint: SslClient | TlsClient, directory: Directory): Connect {
   const originate = openTlsClient(endpoint);
   const through = endpoint.type === 'tls' ? endpoint.endpoint : null;
   if (through !== null) {
-    const dial = openDialer(through, names);
+    const dial = openDialer(through, directory);
     return async (signal, subject) => originate(introduced(await dial({ signal, subject }), endpoint, subject), signal);
   }
-  const connect = openTcpConnect(endpoint, names);
+  const connect = openTcpConnect(endpoint, directory);
   return async (signal, subject) => originate(await connect(signal, subject), signal);
 }
 
@@ -78,24 +84,44 @@ function introduced(leg: Leg, endpoint: ClientEndpoint, subject: PreludeSubject)
   return leg;
 }
 
-function openTcpConnect(endpoint: TcpClient | SslClient | TlsClient, names: Names): Connect {
+function openTcpConnect(endpoint: TcpClient | SslClient | TlsClient, { names }: Directory): Connect {
   const { host, port, bindAddress, keepalive } = endpoint;
   let answeredLast: string | undefined;
   return async (signal, subject) => {
-    const addresses = await names.resolve(host, { bindAddress, signal }).catch((error: unknown) => {
-      throw error instanceof TimeLimitError
-        ? new GraceError(describeLateLookup(error.limitMs / 1000), { code: 'EAI_AGAIN' })
-        : error;
-    });
+    const addresses = await names.resolve(host, { bindAddress, signal }).catch(lateLookup);
     const inOrder =
       answeredLast !== undefined && addresses.includes(answeredLast)
         ? [answeredLast, ...addresses.filter((each) => each !== answeredLast)]
         : addresses;
-    const { socket, address } = await connectAny(inOrder, { port, bindAddress, signal });
-    answeredLast = address;
+    const candidates = inOrder.map((address) => ({ host: address, port, name: address }));
+    const { socket, candidate } = await connectAny(candidates, { bindAddress, signal });
+    answeredLast = candidate.host;
     tuneSocket(socket, keepalive === undefined ? undefined : { idleMs: keepalive });
     return introduced(plainLeg(socket), endpoint, subject);
   };
+}
+
+function openSrvConnect(endpoint: SrvClient, { services }: Directory): Connect {
+  const { bindAddress, keepalive } = endpoint;
+  return async (signal, subject) => {
+    const { targets } = await services.resolve(endpoint, signal).catch(lateLookup);
+    const each = targets.flatMap(({ addresses, port }) => addresses.map((host) => ({ host, port })));
+    const plans = targets.map(({ addresses, ...target }) => ({ ...target, addresses: addresses.length }));
+    const candidates = drawOrder(plans).map(({ address, headStartMs }) => {
+      const place = each[address]!;
+      return { ...place, name: placeText(place), headStartMs };
+    });
+    const { socket } = await connectAny(candidates, { bindAddress, signal });
+    tuneSocket(socket, keepalive === undefined ? undefined : { idleMs: keepalive });
+    return introduced(plainLeg(socket), endpoint, subject);
+  };
+}
+
+/** The time of a dial was up before its name was resolved. */
+function lateLookup(error: unknown): never {
+  throw error instanceof TimeLimitError
+    ? new GraceError(describeLateLookup(error.limitMs / 1000), { code: 'EAI_AGAIN' })
+    : error;
 }
 
 /** Whether `retry` waits for it; of several addresses, at any. */
@@ -131,7 +157,7 @@ function dialError(endpoint: ClientEndpoint, error: unknown): GraceError {
 function causeOf(endpoint: ClientEndpoint, error: unknown): string {
   if (!(error instanceof AttemptsError)) return describeFailure(error);
   // An address that the endpoint itself names need not be said again.
-  const isNamed = endpoint.type !== 'unix' && isIP(endpoint.host) === 0;
+  const isNamed = namesNoAddress(endpoint);
   return error.attempts
     .map((attempt) => (isNamed ? `${attempt.address}: ` : '') + describeFailure(attempt.error))
     .join('; ');

@@ -12,6 +12,7 @@ import { GraceError } from '../../error.ts';
 import { ConnectionIds } from '../connection-ids.ts';
 import type { Engine, Upstream } from '../engine.ts';
 import { Names } from '../lookup.ts';
+import { Services } from '../services.ts';
 import { HANDSHAKE_TIMEOUT_MS, MAX_HANDSHAKES } from '../policy.ts';
 import { AcceptBackoff } from './accept-backoff.ts';
 import { Descriptors } from './descriptors.ts';
@@ -38,6 +39,8 @@ export type PortableEngineOptions = Partial<TerminatorOptions> &
   DescriptorOptions & {
     /** Looks names up. Default: one of its own. */
     names?: Names;
+    /** Finds services, as `names` does names. */
+    services?: Services;
   };
 
 /** Open the engine. `close` it when its frontends are stopped and its connections gone. */
@@ -46,6 +49,7 @@ export function openPortableEngine(options: PortableEngineOptions = {}): Engine 
     handshakeTimeoutMs = HANDSHAKE_TIMEOUT_MS,
     handshakeLimit = MAX_HANDSHAKES,
     names = new Names(),
+    services = new Services({ names }),
     tickets = new TicketRing(),
   } = options;
   const descriptors = new Descriptors(options);
@@ -59,7 +63,7 @@ export function openPortableEngine(options: PortableEngineOptions = {}): Engine 
   };
   return {
     name: 'portable',
-    openUpstream: (endpoint) => new PortableUpstream(endpoint, openDialer(endpoint, names), ids),
+    openUpstream: (endpoint) => new PortableUpstream(endpoint, openDialer(endpoint, { names, services }), ids),
     openFrontend({ listener, endpoint, upstream, share, observer, slots, admission, hold }) {
       const bindable = supportedServer(endpoint);
       const terminator = terminatorOf(bindable, { handshakeTimeoutMs, handshakeLimit, tickets });
@@ -79,7 +83,7 @@ export function openPortableEngine(options: PortableEngineOptions = {}): Engine 
     },
     probe: async (endpoint, options) => {
       const dialed = options.http ? endpointForHttp(endpoint) : endpoint;
-      await probe(openDialer(dialed, names), dialed, options);
+      await probe(openDialer(dialed, { names, services }), dialed, options);
     },
     connections: async (upstreams) => upstreams.flatMap((upstream) => ownUpstream(upstream).list()),
     async closeConnections(upstreams, ids) {

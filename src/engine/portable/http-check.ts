@@ -61,6 +61,7 @@ function requestOf(endpoint: ClientEndpoint, { path, userAgent }: HttpQuestion):
 /** What a client of the destination would call it (RFC 9112, section 3.2); a path in the file system has no such name. */
 function hostOf(endpoint: ClientEndpoint): string {
   if (endpoint.type === 'unix') return 'localhost';
+  if (endpoint.type === 'srv') return canonicalHost(endpoint.name);
   const isTls = endpoint.type !== 'tcp';
   const name = isTls ? serverNameOf(endpoint).checked : canonicalHost(endpoint.host);
   const host = name.includes(':') ? `[${name.replace(/%.*/s, '')}]` : name;

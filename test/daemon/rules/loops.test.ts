@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { isIP } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { mustNotLoop } from '../../../src/daemon/rules/loops.ts';
-import type { Hop } from '../../../src/daemon/rules/loops.ts';
+import type { Hop, Resolve } from '../../../src/daemon/rules/loops.ts';
 import { readRule } from '../../../src/daemon/rules/specs.ts';
 import type { ListenerAddress } from '../../../src/net/listener.ts';
 
@@ -14,8 +15,12 @@ function hop(src: string, dst: string, address: ListenerAddress): Hop {
 
 const everywhere = (port: number): ListenerAddress => ({ family: 'inet', host: '0.0.0.0', port });
 const here = (port: number): ListenerAddress => ({ family: 'inet', host: '127.0.0.1', port });
-const resolve = async (host: string) =>
-  ({ localhost: ['::1', '127.0.0.1'], 'elsewhere.test': ['192.0.2.1'] })[host] ?? [];
+const known: Record<string, string[]> = { localhost: ['::1', '127.0.0.1'], 'elsewhere.test': ['192.0.2.1'] };
+const resolve: Resolve = async (endpoint) => {
+  if (endpoint.type === 'srv') return [{ host: '127.0.0.1', port: 9000 }];
+  const { host, port } = endpoint;
+  return (isIP(host) === 0 ? (known[host] ?? []) : [host]).map((address) => ({ host: address, port }));
+};
 
 for (const dst of [
   'tcp:127.0.0.1:9000',
@@ -25,6 +30,8 @@ for (const dst of [
   'tcp:[\\:\\:ffff\\:127.0.0.1]:9000',
   'ssl:localhost:9000',
   'tls:localhost:9000',
+  'srv:_web._tcp.a.test',
+  'tls:a.test:443:endpoint=srv\\:_web._tcp.a.test',
 ]) {
   test(`a rule on every address cannot lead to itself as ${dst}`, async () => {
     const rule = hop('tcp:9000', dst.replace('[', '').replace(']', ''), everywhere(9000));

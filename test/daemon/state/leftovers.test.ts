@@ -14,6 +14,7 @@ test('what processes that have ended left half written is removed, and nothing e
     'state.json',
     'state.json.damaged-20260102030405678-1',
     'counters.json',
+    'services.json',
     'grace.pid',
     'grace.sock',
     'grace.log.1',
@@ -21,7 +22,7 @@ test('what processes that have ended left half written is removed, and nothing e
     `state.json.${living}`,
     `keeper-${living}.sock`,
   ];
-  const left = ['state.json', 'counters.json', 'grace.pid', 'grace.sock']
+  const left = ['state.json', 'counters.json', 'services.json', 'grace.pid', 'grace.sock']
     .map((name) => `${name}.${dead}`)
     .concat(`keeper-${dead}.sock`);
   for (const name of [...kept, ...left]) writeFileSync(temp.file(name), '');

@@ -5,15 +5,15 @@ import { openFullBackend } from '../full-backend.ts';
 import { openBackend } from '../peers.ts';
 
 const never = new AbortController().signal;
+const at = (port: number, hosts: string[]) => hosts.map((host) => ({ host, port, name: host }));
 
 test('the next address is tried at once when one refuses', { timeout: 60_000 }, async () => {
   await using backend = await openBackend({ host: '::1' });
-  const { socket, address } = await connectAny(['127.0.0.1', '::1'], {
-    port: backend.port,
+  const { socket, candidate } = await connectAny(at(backend.port, ['127.0.0.1', '::1']), {
     bindAddress: null,
     signal: never,
   });
-  assert.deepEqual([socket.remoteAddress, address], ['::1', '::1']);
+  assert.deepEqual([socket.remoteAddress, candidate.host], ['::1', '::1']);
   socket.destroy();
 });
 
@@ -25,12 +25,11 @@ test(
     assert.ok('port' in full.address);
     await using backend = await openBackend({ host: '::1', port: full.address.port });
     const startMs = performance.now();
-    const { socket, address } = await connectAny(['127.0.0.1', '::1'], {
-      port: backend.port,
+    const { socket, candidate } = await connectAny(at(backend.port, ['127.0.0.1', '::1']), {
       bindAddress: null,
       signal: never,
     });
-    assert.deepEqual([socket.remoteAddress, address], ['::1', '::1']);
+    assert.deepEqual([socket.remoteAddress, candidate.host], ['::1', '::1']);
     const tookMs = performance.now() - startMs;
     assert.ok(tookMs >= 280, `${tookMs} ms`);
     socket.destroy();
@@ -40,11 +39,7 @@ test(
 test('when every address refuses, each is named', { timeout: 60_000 }, async () => {
   const backend = await openBackend();
   await backend.close();
-  const failing = connectAny(['127.0.0.1', '127.0.0.2', '::1'], {
-    port: backend.port,
-    bindAddress: null,
-    signal: never,
-  });
+  const failing = connectAny(at(backend.port, ['127.0.0.1', '127.0.0.2', '::1']), { bindAddress: null, signal: never });
   await assert.rejects(failing, (error) => {
     assert.ok(error instanceof AttemptsError);
     assert.deepEqual(
@@ -59,15 +54,11 @@ test('an abort ends every attempt', { timeout: 60_000 }, async () => {
   using full = await openFullBackend();
   assert.ok('port' in full.address);
   const controller = new AbortController();
-  const connecting = connectAny(['127.0.0.1'], {
-    port: full.address.port,
-    bindAddress: null,
-    signal: controller.signal,
-  });
+  const connecting = connectAny(at(full.address.port, ['127.0.0.1']), { bindAddress: null, signal: controller.signal });
   controller.abort(new Error('enough'));
   await assert.rejects(connecting, /enough/);
   await assert.rejects(
-    connectAny(['127.0.0.1'], { port: full.address.port, bindAddress: null, signal: controller.signal }),
+    connectAny(at(full.address.port, ['127.0.0.1']), { bindAddress: null, signal: controller.signal }),
     /enough/,
   );
 });

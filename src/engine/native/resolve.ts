@@ -1,0 +1,37 @@
+/** What the main thread tells the threads of a name, or of a service. */
+import type { SrvClient, TcpClient } from '../../endpoint/model.ts';
+import type { Names } from '../lookup.ts';
+import { NAME_FRESH_MS } from '../policy.ts';
+import type { Services } from '../services.ts';
+import { placeText } from '../words.ts';
+import type { ThreadCommand } from './messages.ts';
+import { tcpSockaddr } from './plan.ts';
+
+type Resolved = Extract<ThreadCommand, { type: 'resolved' }>;
+
+/** Who knows, and what ends the wait, with its reason. */
+export type ResolveContext = { names: Names; services: Services; signal: AbortSignal };
+
+/**
+ * The addresses of a destination that its endpoint does not tell, and how messages call them. Rejects with the
+ * error of the system, GraceError or the signal's reason.
+ */
+export async function resolveAddresses(
+  endpoint: TcpClient | SrvClient,
+  { names, services, signal }: ResolveContext,
+): Promise<Pick<Resolved, 'addresses' | 'targets' | 'freshMs'> & { names: readonly string[] }> {
+  if (endpoint.type === 'tcp') {
+    const { host, port, bindAddress } = endpoint;
+    const hosts = await names.resolve(host, { bindAddress, signal });
+    const addresses = hosts.map((address) => tcpSockaddr(address, port));
+    return { addresses, targets: null, freshMs: NAME_FRESH_MS, names: hosts };
+  }
+  const { targets, freshMs } = await services.resolve(endpoint, signal);
+  const each = targets.flatMap(({ addresses, port }) => addresses.map((host) => ({ host, port })));
+  return {
+    addresses: each.map(({ host, port }) => tcpSockaddr(host, port)),
+    targets: targets.map(({ priority, weight, addresses }) => ({ priority, weight, addresses: addresses.length })),
+    freshMs,
+    names: each.map(placeText),
+  };
+}
