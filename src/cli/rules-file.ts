@@ -30,6 +30,11 @@ const ruleSchema = v.strictObject({
 /** Schema of the whole file. */
 export const rulesFileSchema = v.strictObject({ rules: v.array(ruleSchema) });
 
+/** The same where destinations may come from elsewhere. */
+const openSchema = v.strictObject({
+  rules: v.array(v.strictObject({ ...ruleSchema.entries, dst: v.optional(ruleSchema.entries.dst) })),
+});
+
 /** A rule as the daemon takes it, and what tells it from others. */
 export type FileRule = { src: EndpointText; dst: EndpointText; listenKey: string; key: string };
 
@@ -40,10 +45,21 @@ export type ReadOptions = {
   /** Relative paths in it are relative to it. */
   cwd: string;
   env: Readonly<Record<string, string | undefined>>;
+  /** Where destinations come from that are not in the file. Without it each rule has its own. */
+  elsewhere?: Elsewhere;
 };
 
+/** The destination of a rule in place of the file's own; without either one the rule is left out, if it has a name by which it can get one. */
+export type Elsewhere = (rule: {
+  name: string | undefined;
+  /** Whether the file has one for it. */
+  hasOwn: boolean;
+  /** That of {@link FileRule}. */
+  listenKey: string;
+}) => EndpointText | undefined;
+
 /** What the file says, checked as far as can be without the daemon. Throws GraceError (exit code 2) with line and column. */
-export function readRulesFile(text: string, { file, cwd, env }: ReadOptions): FileRule[] {
+export function readRulesFile(text: string, { file, cwd, env, elsewhere }: ReadOptions): FileRule[] {
   const { document, placeAt } = readYaml(text, {
     expand: (value, refuse) => expandVariables(value, env, refuse),
     refuse: (place, problem) => {
@@ -51,7 +67,7 @@ export function readRulesFile(text: string, { file, cwd, env }: ReadOptions): Fi
     },
   });
   const placeOf = (path: readonly PropertyKey[]) => `${file}:${placeAt(path)}`;
-  const parsed = v.safeParse(rulesFileSchema, document.toJS() ?? {});
+  const parsed = v.safeParse(elsewhere ? openSchema : rulesFileSchema, document.toJS() ?? {});
   if (!parsed.success) {
     const [issue] = parsed.issues;
     const path = issue.path?.map(({ key }) => key as PropertyKey) ?? [];
@@ -73,10 +89,22 @@ export function readRulesFile(text: string, { file, cwd, env }: ReadOptions): Fi
       checkServer(parseServer(rule.src), { text: rule.src, isServing: false });
       return readSource(rule.src, cwd);
     });
-    const dst = read('dst', () => {
-      checkClient(parseClient(rule.dst), { text: rule.dst });
-      return readDestination(rule.dst, cwd);
-    });
+    const own = rule.dst;
+    const ownDst =
+      own === undefined
+        ? undefined
+        : read('dst', () => {
+            checkClient(parseClient(own), { text: own });
+            return readDestination(own, cwd);
+          });
+    const key = listenKey(parseServer(src.absolute));
+    const dst = elsewhere?.({ name: rule.name, hasOwn: own !== undefined, listenKey: key }) ?? ownDst;
+    if (dst === undefined) {
+      if (rule.name !== undefined) return null; // it gets one when there is one
+      throw usage(
+        `${placeOf(['rules', index])}: rules.${index} has neither dst nor name: destinations are registered by name`,
+      );
+    }
     return keyed({ src: rule.name === undefined ? src : { ...src, name: rule.name }, dst });
   });
   for (const [part, of] of [
@@ -85,8 +113,8 @@ export function readRulesFile(text: string, { file, cwd, env }: ReadOptions): Fi
   ] as const) {
     const firsts = new Map<string, number>();
     for (const [second, rule] of rules.entries()) {
-      const value = of(rule);
-      if (value === undefined) continue;
+      const value = rule && of(rule);
+      if (value === undefined || value === null) continue;
       const first = firsts.get(value);
       if (first !== undefined)
         throw usage(
@@ -95,7 +123,7 @@ export function readRulesFile(text: string, { file, cwd, env }: ReadOptions): Fi
       firsts.set(value, second);
     }
   }
-  return rules;
+  return rules.filter((rule) => rule !== null);
 }
 
 /** A rule of the daemon, or of a file, with its keys. */

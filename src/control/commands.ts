@@ -501,12 +501,14 @@ const table = {
     details: [
       'FILE is YAML, as "grace export" prints it; - is standard input. What is missing is started, what is different is switched or changed on the socket that it has, what is not in the file is stopped; what is there already is not touched. Everything is checked before anything changes.',
       'A rule that gets another DST is switched only when that accepts a connection.',
+      'In place of FILE there may be a key in etcd: etcd://HOST[:2379][,HOST...]/KEY, etcds:// with TLS (?cacert=FILE&cert=FILE&key=FILE). Its value is such a file. Keys below KEY/destinations/NAME/ are destinations of the rule NAME, of which the oldest is used; under a lease they come and go with it. While etcd cannot be asked, the rules stay as they are.',
     ],
     args: [{ name: 'FILE', required: true }],
     options: [
       { name: 'dry-run', help: 'only print what would be done' },
-      { name: 'watch', help: 'stay, and do it again whenever the file changes' },
+      { name: 'watch', help: 'stay, and do it again whenever the file changes, or the key in etcd' },
       { name: 'no-check', help: 'do not try a new DST first' },
+      { name: 'report', help: 'write to etcd, below KEY/reports/, which rules this machine has' },
       {
         name: 'timeout',
         value: 'DURATION',
@@ -514,7 +516,11 @@ const table = {
       },
       json,
     ],
-    examples: ['grace apply /etc/grace/rules.yaml', 'grace export | grace apply -'],
+    examples: [
+      'grace apply /etc/grace/rules.yaml',
+      'grace export | grace apply -',
+      'grace apply --watch --report etcd://127.0.0.1:2379/grace/rules',
+    ],
   },
   export: {
     aliases: [],

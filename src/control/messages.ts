@@ -22,6 +22,18 @@ const conversationsOfProcesses = {
     answer: v.object({}),
     progress: v.never(),
   },
+  /** Of `apply --watch` of etcd: how following that goes, which holds for as long as the request does. Progress: whom it was said to. */
+  'rules-source': {
+    request: v.object({
+      source: v.string(),
+      /** Grows with all that is said of the source: what was said before and comes late counts for nothing. */
+      sequence: v.number(),
+      problem: v.exactOptional(v.string()),
+      staleSince: v.exactOptional(v.string()),
+    }),
+    answer: v.object({}),
+    progress: v.object({ generation: v.number(), pid: v.number(), version: v.string() }),
+  },
   /** Open connections, of one rule or of all, some at a time. Notes: which older process did not tell of its own, and why. */
   connections: {
     request: v.object({ src: v.optional(endpointText) }),

@@ -141,6 +141,16 @@ export const statusResult = v.object({
   admin: v.exactOptional(v.string()),
   /** What the daemon goes on without, a sentence each; absent from earlier versions. */
   problems: v.exactOptional(v.array(v.string())),
+  /** Where `apply --watch` follows rules in etcd; `staleSince` (ISO 8601): since when it cannot, and they stay as they are; `problem`: why it cannot, or what is not in force. */
+  sources: v.exactOptional(
+    v.array(
+      v.object({
+        source: v.string(),
+        staleSince: v.exactOptional(v.string()),
+        problem: v.exactOptional(v.string()),
+      }),
+    ),
+  ),
   /** What is to be said of the certificates of rules, a sentence each; absent from earlier versions. */
   warnings: v.exactOptional(v.array(v.string())),
   /** The serving process first, then the older ones that still drain, newest first. */

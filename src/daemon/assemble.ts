@@ -18,6 +18,7 @@ import { logDrained } from './rules/drain.ts';
 import { Holds } from './rules/holds.ts';
 import { mustNotLoop, placesOf } from './rules/loops.ts';
 import { openRuleServices } from './rules/services.ts';
+import { RuleSources } from './rules/sources.ts';
 import { textOf, textOfRouting } from './rules/specs.ts';
 import { Followers } from './requests/followers.ts';
 import type { Service } from './service.ts';
@@ -188,6 +189,7 @@ export function assemble({
     followers: new Followers(
       () => void (lifecycle.phase === 'replaced' && forwarder.holding.settle(() => true, { isHeld: false })),
     ),
+    sources: new RuleSources(),
     holds: new Holds({ forwarder, engine, changes, log, generations, lifecycle }),
     version: options.version,
     self: options.self,

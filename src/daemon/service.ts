@@ -4,6 +4,7 @@ import type { Program } from '../control/shapes.ts';
 import type { Engine } from '../engine/engine.ts';
 import type { Certificates } from './rules/certificates.ts';
 import type { Holds } from './rules/holds.ts';
+import type { RuleSources } from './rules/sources.ts';
 import type { Changes } from '../forward/changes.ts';
 import type { Forwarder } from '../forward/forwarder.ts';
 import type { Lock } from '../sys/lock.ts';
@@ -60,6 +61,8 @@ export type Service = {
   /** What answers over HTTP; null without `--admin`. */
   readonly admin: Admin | null;
   readonly holds: Holds;
+  /** Where rules are followed to (`apply --watch` of etcd). */
+  readonly sources: RuleSources;
   /** Of this process, once it was replaced: the daemon that serves. */
   readonly followers: Followers;
   readonly supervisor: Supervisor;

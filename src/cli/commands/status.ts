@@ -55,6 +55,7 @@ async function describe(context: Context, result: StatusResult): Promise<string>
     failed = 0,
     admin,
     held = [],
+    sources = [],
     problems = [],
     warnings = [],
   } = result;
@@ -72,6 +73,13 @@ async function describe(context: Context, result: StatusResult): Promise<string>
     ...(log === undefined ? [] : [['log', log === '-' ? 'standard error' : visible(log)] as const]),
     ...(admin === undefined ? [] : [['admin', visible(admin)] as const]),
     ['rules', failed > 0 ? `${rules}, ${failed} of them cannot be served: see grace ls` : String(rules)],
+    ...sources.map(
+      ({ source, staleSince }) =>
+        [
+          'rules from',
+          `${visible(source)}, ${staleSince === undefined ? 'followed' : `stale since ${staleSince}`}`,
+        ] as const,
+    ),
     ['connections', String(connections)],
     [
       'generations',

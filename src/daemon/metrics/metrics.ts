@@ -3,6 +3,7 @@ import { closingReasons, dialFailures, refusals } from '../../engine/closing-rea
 import { connectBounds, durationBounds, handshakeOutcomes } from '../../engine/tally.ts';
 import type { Counts, DestinationRow, GenerationRow, SourceCounts } from '../../control/shapes.ts';
 import { cpuSeconds, restartBounds } from './book.ts';
+import type { RuleSource } from '../rules/sources.ts';
 import type { Histogram, Labels, Metric, Sample } from './exposition.ts';
 
 /** What a daemon says of itself and its connections at one moment. */
@@ -19,6 +20,8 @@ export type Observed = {
   rules: { listening: number; failed: number };
   /** What the daemon goes on without, as `grace status` says it. */
   problems: number;
+  /** Where rules are followed. */
+  sources: readonly RuleSource[];
   rows: readonly DestinationRow[];
   /** Of all processes together. */
   counts: Counts;
@@ -55,6 +58,7 @@ export function metricsOf(observed: Observed): Metric[] {
       'What the daemon goes on without: a log, a file of rules that is wrong; see grace status.',
       [{ value: observed.problems }],
     ),
+    ...staleMetrics(observed.sources),
     gauge('grace_connections_waiting', 'Clients of held rules that wait to go on.', waitingNow(observed.rows)),
     gauge(
       'grace_connections',
@@ -171,6 +175,29 @@ function generationMetrics(generations: readonly GenerationRow[]): Metric[] {
       'grace_generation_start_time_seconds',
       'When each process of the daemon came up, in seconds since 1970.',
       of(({ since }) => Date.parse(since) / 1000),
+    ),
+  ];
+}
+
+/** Of rules that are followed in etcd. */
+function staleMetrics(sources: readonly RuleSource[]): Metric[] {
+  const stale = sources.flatMap(({ source, staleSince }) =>
+    staleSince === undefined ? [] : [{ source, sinceMs: Date.parse(staleSince) }],
+  );
+  const ageOf = (source: string) => {
+    const sinceMs = stale.find((each) => each.source === source)?.sinceMs;
+    return sinceMs === undefined ? 0 : Math.max(0, (Date.now() - sinceMs) / 1000);
+  };
+  return [
+    gauge(
+      'grace_rules_stale_seconds',
+      'For how long rules that are followed in etcd have not been known to be the newest: 0 while they are.',
+      sources.map(({ source }) => ({ labels: { source }, value: ageOf(source) })),
+    ),
+    gauge(
+      'grace_rules_stale_since_timestamp_seconds',
+      'Since when, in seconds since 1970; absent while they are the newest.',
+      stale.map(({ source, sinceMs }) => ({ labels: { source }, value: sinceMs / 1000 })),
     ),
   ];
 }

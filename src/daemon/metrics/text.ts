@@ -23,6 +23,7 @@ export async function metricsText(service: Service): Promise<string> {
     generations: generationRows(service),
     rules: { listening: forwarder.rules.length, failed: forwarder.broken.length },
     problems: problemsOf(service).length,
+    sources: service.sources.rows,
     rows: allRows(service).map(({ row }) => row),
     counts,
     certificates: service.certificates.expiries,

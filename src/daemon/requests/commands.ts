@@ -14,6 +14,7 @@ import { hold, release } from './hold.ts';
 import { restart } from './restart.ts';
 import { allRows, fullReportOf, reportOf } from './rows.ts';
 import { sayNotFollowed } from './rules-file.ts';
+import { sayFollowed } from './rules-source.ts';
 import { keyOfAny, sourceIn } from './source.ts';
 import { start } from './start.ts';
 import { status } from './status.ts';
@@ -49,6 +50,7 @@ const handlers: { [C in Command]: Handler<C> } = {
     return {};
   }),
   'rules-file': whenSettled(sayNotFollowed),
+  'rules-source': whenSettled(sayFollowed),
   'generation-report': fullReportOf,
   connections: whenSettled(async (service, { src }, context) => {
     const keys = src ? { srcKey: keyOfAny(service, src) } : {};

@@ -25,6 +25,7 @@ export async function status(service: Service): Promise<Result<'status'>> {
     keeper: service.supervisor.keeper,
     ...(admin?.address === undefined ? {} : { admin: admin.address }),
     problems: problemsOf(service),
+    ...sourcesOf(service),
     warnings: ownRows(service).flatMap(({ row }) => (row.warnings ?? []).map((warning) => `${row.src}: ${warning}`)),
     rules: forwarder.specs.length,
     held: forwarder.rules
@@ -49,6 +50,18 @@ export function problemsOf({ troubles, logProblem, self }: Service): string[] {
     ...troubles.texts,
     ...(executable === null ? [] : [executable]),
   ];
+}
+
+/** Where rules are followed, if that is done. */
+function sourcesOf({ sources }: Service): Pick<Result<'status'>, 'sources'> {
+  if (sources.rows.length === 0) return {};
+  return {
+    sources: sources.rows.map(({ source, staleSince, problem }) => ({
+      source,
+      ...(staleSince !== undefined && { staleSince }),
+      ...(problem !== undefined && { problem }),
+    })),
+  };
 }
 
 /** Where the access log goes, if there is one. */
