@@ -54,6 +54,8 @@ const MAX_ABSENT_MS = 60_000;
 const PATIENCE_MS = 200;
 /** So long nobody is asked again for whom there is no answer at all, in milliseconds. */
 const SPARED_MS = 250;
+/** So long the last good answer is passed on while no server answers, in milliseconds. */
+const STALE_MS = 250;
 /** First and longest pause between two questions while no server answers. */
 const RECHECK_MS = { first: 500, max: 5000 };
 /** So many are written down before those are left out that nobody connects to any more. */
@@ -133,7 +135,9 @@ export class Services {
         code: errorCode(first?.error),
       });
     }
-    const freshMs = Math.min(NAME_FRESH_MS, Math.max(0, until - performance.now()));
+    const leftMs = until - performance.now();
+    // One that is used past its time need not be asked for by every connection.
+    const freshMs = leftMs > 0 ? Math.min(NAME_FRESH_MS, leftMs) : STALE_MS;
     return { targets, freshMs };
   }
 

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
+import { openFullBackend } from '../engine/full-backend.ts';
 import { until } from '../until.ts';
 import { openClient } from './backend.ts';
 import { isDnsMissing, openDnsServer } from './dns-server.ts';
@@ -37,6 +38,25 @@ const whoAnswers = async (port: number): Promise<string> => {
   client.end();
   return (await text(client).catch(() => '')).trim();
 };
+
+test('a target that is silent has a head start over those of the next priority', { timeout, skip }, async (t) => {
+  const grace = makeGrace(t);
+  using full = await openFullBackend();
+  assert.ok('port' in full.address);
+  const b = await startServer(t, 'B');
+  const dns = await openDnsServer(
+    t,
+    'address=/silent.db.test/127.0.0.1',
+    ...hosts,
+    record('silent', full.address, 1, 1),
+    record('b', b, 2, 1),
+  );
+  await grace.ok('start', src, `srv:${name}:server=${dns.place}`);
+  const port = await grace.port(src);
+  const beganMs = performance.now();
+  assert.equal(await whoAnswers(port), 'B');
+  assert.ok(performance.now() - beganMs >= 1400);
+});
 
 const engines = runtime === 'deno' ? ['portable'] : ['native', 'portable'];
 for (const engine of engines)
