@@ -65,7 +65,18 @@ const HOST_PATIENCE_MS = 3000;
 /** Longest that a question goes on, with all servers silent. */
 const ASK_LIMIT_MS = 30_000;
 
+const NO_ANSWER = new GraceError('no answer in time', { code: 'EAI_AGAIN' });
+
 type Answer = { records: readonly SrvRecord[]; until: number };
+
+type Host = {
+  addresses: readonly string[];
+  /** Until when nobody needs to ask. */
+  until: number;
+  /** Why it has none, or why it was not told anew. */
+  error: unknown;
+  pending: Promise<void> | null;
+};
 
 type Service = {
   readonly key: string;
@@ -74,7 +85,7 @@ type Service = {
   /** There is decidedly none, which is no failure. */
   absent: { error: GraceError; until: number } | null;
   /** Addresses of its hosts when they were last known. */
-  readonly hosts: Map<string, { addresses: readonly string[]; until: number }>;
+  readonly hosts: Map<string, Host>;
   pending: Promise<Answer> | null;
   /** Why no server answered when they were last asked, and until when they are spared. */
   failure: { error: unknown; until: number } | null;
@@ -131,9 +142,12 @@ export class Services {
     const targets = found.filter(({ addresses }) => addresses.length > 0);
     if (targets.length === 0) {
       const [first] = found;
-      throw new GraceError(`none of its targets has an address: ${first?.host}: ${errorMessage(first?.error)}`, {
-        code: errorCode(first?.error),
-      });
+      throw new GraceError(
+        `none of its targets has an address: ${first?.host}: ${errorMessage(first?.error ?? NO_ANSWER)}`,
+        {
+          code: errorCode(first?.error ?? NO_ANSWER),
+        },
+      );
     }
     const leftMs = until - performance.now();
     // One that is used past its time need not be asked for by every connection.
@@ -153,9 +167,7 @@ export class Services {
       endpoint,
       good: before ? { records: before.records, until: 0 } : null,
       absent: null,
-      hosts: new Map(
-        Object.entries(before?.addresses ?? {}).map(([host, addresses]) => [host, { addresses, until: 0 }]),
-      ),
+      hosts: new Map(Object.entries(before?.addresses ?? {}).map(([host, addresses]) => [host, hostOf(addresses)])),
       pending: null,
       failure: null,
       isLate: false,
@@ -208,8 +220,14 @@ export class Services {
         throw nowhere;
       }
       service.absent = null;
-      if (server !== null) for (const [host, known] of reply.known) this.#keepHost(service, host, known);
       const records = reply.services.filter(({ host }) => host !== '');
+      for (const host of service.hosts.keys())
+        if (!records.some((record) => record.host === host)) service.hosts.delete(host);
+      if (server !== null)
+        for (const { host } of records) {
+          const known = reply.known.get(host);
+          if (known) this.#keepHost(service, this.#host(service, host), known);
+        }
       return (service.good = { records, until: performance.now() + keptMs(reply.ttlS) });
     } catch (error) {
       if (service.absent?.error === error) throw error;
@@ -249,20 +267,31 @@ export class Services {
     this.#recovered(service.endpoint.name);
   }
 
-  async #addresses(service: Service, host: string): Promise<{ addresses: readonly string[]; error?: unknown }> {
-    const known = service.hosts.get(host);
-    if (known && performance.now() < known.until) return known;
+  #host({ hosts }: Service, host: string): Host {
+    const known = hosts.get(host) ?? hostOf([]);
+    hosts.set(host, known);
+    return known;
+  }
+
+  async #addresses(service: Service, name: string): Promise<Pick<Host, 'addresses' | 'error'>> {
+    const host = this.#host(service, name);
+    if (performance.now() < host.until) return host;
+    const asked = (host.pending ??= this.#askHost(service, name, host).finally(() => (host.pending = null)));
+    const isKnown = host.addresses.length > 0;
+    if (isKnown && (service.isRechecked || service.isLate)) return host;
+    await within(asked, isKnown ? PATIENCE_MS : HOST_PATIENCE_MS);
+    return host;
+  }
+
+  /** Never rejects: what it is told is written to the host. */
+  async #askHost(service: Service, name: string, host: Host): Promise<void> {
     try {
-      const found = await within(this.#lookUp(service, host), HOST_PATIENCE_MS, {
-        onLate() {
-          throw new GraceError('no answer in time', { code: 'EAI_AGAIN' });
-        },
-      });
-      return this.#keepHost(service, host, found);
+      this.#keepHost(service, host, await this.#lookUp(service, name));
     } catch (error) {
-      if (errorCode(error) === 'ENOTFOUND') service.hosts.delete(host);
-      else if (known) return known;
-      return { addresses: [], error };
+      host.error = error;
+      const isAbsent = errorCode(error) === 'ENOTFOUND';
+      if (isAbsent) host.addresses = [];
+      host.until = performance.now() + (isAbsent ? KEPT_MS.min : SPARED_MS);
     }
   }
 
@@ -280,14 +309,13 @@ export class Services {
     return { addresses, ttlS: Math.min(...ttls) };
   }
 
-  #keepHost({ endpoint, hosts }: Service, host: string, { addresses: all, ttlS }: HostAddresses) {
+  #keepHost({ endpoint }: Service, host: Host, { addresses: all, ttlS }: HostAddresses): void {
     const family = endpoint.bindAddress === null ? 0 : isIP(endpoint.bindAddress);
     const addresses = all.filter((address) => family === 0 || isIP(address) === family);
+    if (addresses.length === 0) return;
     // The system's answers are kept elsewhere.
     const until = performance.now() + (endpoint.server === null ? 0 : keptMs(ttlS));
-    const kept = { addresses, until };
-    if (addresses.length > 0) hosts.set(host, kept);
-    return kept;
+    Object.assign(host, { addresses, until, error: null });
   }
 
   /** Told when a process that begins now would not go on with the same. */
@@ -297,7 +325,7 @@ export class Services {
     const addresses = Object.fromEntries(
       good.records.flatMap(({ host }) => {
         const known = hosts.get(host);
-        return known ? [[host, known.addresses]] : [];
+        return known && known.addresses.length > 0 ? [[host, known.addresses]] : [];
       }),
     );
     const before = this.#remembered.get(key);
@@ -309,6 +337,10 @@ export class Services {
         if (other !== key && !this.#isUsed(other)) this.#remembered.delete(other);
     this.#changed([...this.#remembered.values()]);
   }
+}
+
+function hostOf(addresses: readonly string[]): Host {
+  return { addresses, until: 0, error: null, pending: null };
 }
 
 function keptMs(ttlS: number): number {
