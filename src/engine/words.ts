@@ -41,6 +41,11 @@ export function describeLateAnswer(seconds: number): string {
   return `timed out, no answer within ${seconds} s`;
 }
 
+/** The time of an attempt was up, and there was no local port to make it from. */
+export function describeNoPorts(seconds: number): string {
+  return `every local port towards it is taken, for ${seconds} s (net.ipv4.ip_local_port_range, or bindAddress=)`;
+}
+
 /** The time of an attempt was up before its name was resolved. */
 export function describeLateLookup(seconds: number): string {
   return `the name cannot be resolved: no answer within ${seconds} s`;

@@ -243,6 +243,33 @@ for (const engine of ['native', 'portable'] as const) {
   );
 
   test(
+    `${engine}: a destination for which there is no local port left is not the one that is blamed`,
+    { ...options, skip: options.skip || (engine === 'portable' && 'it does not wait for a port') },
+    async (t) => {
+      // One port, and what is sent to the destination comes back and is for nobody.
+      const under = ownNetwork(
+        'echo 40020 40020 > /proc/sys/net/ipv4/ip_local_port_range && ip route add 198.51.100.0/24 dev lo src 127.0.0.1',
+      );
+      if (under === null) return t.skip('no network of its own is allowed here');
+      const dir = mkdtempSync(join(tmpdir(), 'grace-faults-'));
+      const path = join(dir, 'socket');
+      const patient = to({ host: '198.51.100.1', port: 80 }, { timeout: 100 });
+      const hasty = to({ host: '198.51.100.1', port: 80 }, { timeout: 0.2 });
+      await using forward = await start(null, { under, path, to: [patient, hasty] });
+      const first = await connectTo({ path });
+      const client = await connectTo({ path: `${path}.1` });
+      assert.equal(
+        (await forward.line()).error,
+        'cannot connect to tcp:198.51.100.1:80: every local port towards it is taken, for 0.2 s (net.ipv4.ip_local_port_range, or bindAddress=)',
+      );
+      await endingOf(client);
+      first.destroy();
+      await forward.end();
+      rmSync(dir, { recursive: true });
+    },
+  );
+
+  test(
     `${engine}: destinations that cannot be reached or do not answer are said to be the trouble, and the client is closed`,
     options,
     async (t) => {

@@ -32,6 +32,8 @@ export type Dial = {
   /** Connects under way: mostly one. */
   tries: Try[];
   failures: readonly FailedAttempt[];
+  /** What this process or the system has too little of for the next address, which is waited for; null: nothing. */
+  lack: number | null;
   /** Why the name has no addresses; null: it has some, or was not looked up. */
   lookupFailure: LookupFailure | null;
   /** When the attempt is given up. */
@@ -62,6 +64,7 @@ export function openDial(
     next: 0,
     tries: [],
     failures: NO_FAILURES,
+    lack: null,
     lookupFailure: null,
     deadline: 0,
     wakeAt: Infinity,

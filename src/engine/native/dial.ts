@@ -13,7 +13,7 @@ import { CONNECTING } from './connection-table.ts';
 import { headStartMs, nextIndex, NO_FAILURES, openDial, removeTry, setAddresses } from './dial-state.ts';
 import type { Dial } from './dial-state.ts';
 import { describeLateLookup } from '../words.ts';
-import { OUT_OF_TIME } from './messages.ts';
+import { OUT_OF_PORTS, OUT_OF_TIME } from './messages.ts';
 import type { EndReason, ThreadCommand } from './messages.ts';
 import type { Thread } from './thread.ts';
 
@@ -119,16 +119,24 @@ export class Dialer {
     dial.next++;
     dial.wakeAt = Infinity;
     const result = this.#connect(dial, address, index);
+    dial.lack = null;
     if (result === 0) return;
-    if (result === -EAGAIN || SHORTAGE_ERRNOS.includes(-result)) return this.#tryAgain(dial, result);
-    if (result === -EADDRNOTAVAIL && areAllPortsTaken(address, dial.upstream)) return this.#tryAgain(dial, result);
+    if (result === -EAGAIN) return this.#tryAgain(dial, dial.fullQueuePauseMs);
+    dial.lack = this.#lackOf(-result, address, dial);
+    if (dial.lack !== null) return this.#tryAgain(dial, SHORTAGE_PAUSE_MS);
     this.#failed(dial, index, -result);
   }
 
+  /** What there is too little of here, if that is what an error says: time mends it, and the destination has no part in it. */
+  #lackOf(errno: number, address: PinnedAddress, { upstream }: Dial): number | null {
+    if (errno === EADDRNOTAVAIL && areAllPortsTaken(address, upstream)) return OUT_OF_PORTS;
+    return SHORTAGE_ERRNOS.includes(errno) ? errno : null;
+  }
+
   /** The same address once more, as soon as there may be room. */
-  #tryAgain(dial: Dial, result: number): void {
+  #tryAgain(dial: Dial, pauseMs: number): void {
     dial.next--;
-    dial.wakeAt = this.#thread.now + (result === -EAGAIN ? dial.fullQueuePauseMs : SHORTAGE_PAUSE_MS);
+    dial.wakeAt = this.#thread.now + pauseMs;
     dial.fullQueuePauseMs = nextPause(dial.fullQueuePauseMs, FULL_QUEUE_PAUSE_MS);
     this.#due(dial.wakeAt);
   }
@@ -285,7 +293,8 @@ export class Dialer {
     }
     const isUntried = dial.tries.length === 0 && dial.failures.length === 0;
     const late = isUntried ? [nextIndex(dial)] : dial.tries.map(({ address }) => address);
-    dial.failures = [...dial.failures, ...late.map((address) => ({ address, errno: OUT_OF_TIME }))];
+    const errno = (isUntried ? dial.lack : null) ?? OUT_OF_TIME;
+    dial.failures = [...dial.failures, ...late.map((address) => ({ address, errno }))];
     this.#closeTries(dial);
     this.#doubt(dial);
     dial.next = dial.addresses.length;
@@ -295,5 +304,6 @@ export class Dialer {
 
 function whyGivenUp({ lookupFailure, failures }: Dial): ClosingReason {
   if (lookupFailure) return 'name-failed';
+  if (failures.some(({ errno }) => errno === OUT_OF_PORTS)) return 'shortage';
   return dialReason(failures.map(({ errno }) => (errno === OUT_OF_TIME ? TIMED_OUT : codeOfErrno(errno))));
 }

@@ -124,6 +124,8 @@ export type ThreadCommand =
 
 /** In place of an errno: the time of the dial was up. */
 export const OUT_OF_TIME = 0;
+/** The same, and until then there was no local port to connect from: EADDRNOTAVAIL says that and other things. */
+export const OUT_OF_PORTS = -1;
 
 /** Why a connection ended: errors of system calls by their number, each with the number of the address, or a sentence. */
 export type EndReason = { failures: readonly { address: number; errno: number }[] } | { text: string } | null;

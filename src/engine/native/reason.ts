@@ -2,8 +2,15 @@
 import type { ClientEndpoint } from '../../endpoint/model.ts';
 import { GraceError } from '../../error.ts';
 import { codeOfErrno, SystemError } from '../../sys/system-error.ts';
-import { describeFailureCode, describeLateAnswer, namesNoAddress, placeOf, relayFailure } from '../words.ts';
-import { OUT_OF_TIME } from './messages.ts';
+import {
+  describeFailureCode,
+  describeLateAnswer,
+  describeNoPorts,
+  namesNoAddress,
+  placeOf,
+  relayFailure,
+} from '../words.ts';
+import { OUT_OF_PORTS, OUT_OF_TIME } from './messages.ts';
 import type { EndReason, EndReport } from './messages.ts';
 
 /** @param addresses those that the endpoint's host had when it was last looked up */
@@ -20,13 +27,16 @@ export function endError(
   const isNamed = namesNoAddress(endpoint);
   const causes = reason.failures.map(({ address, errno }) => {
     const where = isNamed && addresses[address] !== undefined ? `${addresses[address]}: ` : '';
-    return (
-      where + (errno === OUT_OF_TIME ? describeLateAnswer(endpoint.timeout) : describeFailureCode(codeOfErrno(errno)))
-    );
+    return where + describeErrno(errno, endpoint);
   });
   const [first] = reason.failures;
-  const cause = first && first.errno !== OUT_OF_TIME ? new SystemError(first.errno, 'connect') : undefined;
+  const cause = first && first.errno > OUT_OF_TIME ? new SystemError(first.errno, 'connect') : undefined;
   return new GraceError(`${attempt}: ${causes.join('; ')}`, { cause });
+}
+
+function describeErrno(errno: number, { timeout }: ClientEndpoint): string {
+  if (errno === OUT_OF_TIME) return describeLateAnswer(timeout);
+  return errno === OUT_OF_PORTS ? describeNoPorts(timeout) : describeFailureCode(codeOfErrno(errno));
 }
 
 function relayError(reason: NonNullable<EndReason>): GraceError {
