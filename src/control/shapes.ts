@@ -184,21 +184,24 @@ const keyedRow = v.object({ srcKey: v.string(), dstKey: v.string(), row: destina
 /** A destination with what tells, across processes, which rule it is of and where it leads. */
 export type KeyedRow = v.InferOutput<typeof keyedRow>;
 
+/** Of what can only be added to. */
+const count = v.pipe(v.number(), v.finite(), v.minValue(0));
+
 const sourceCounts = v.object({
   /** Equal for sources on the same address. */
   key: v.string(),
   /** As it was typed. */
   src: v.string(),
   /** Connections that are open where this was counted. */
-  connections: v.number(),
+  connections: count,
   /** By the names of engine/tally.ts. */
-  numbers: v.record(v.string(), v.number()),
+  numbers: v.record(v.string(), count),
 });
 /** What was counted of the connections of one source. */
 export type SourceCounts = v.InferOutput<typeof sourceCounts>;
 
 /** Schema of {@link Counts}. */
-export const counts = v.object({ sources: v.array(sourceCounts), daemon: v.record(v.string(), v.number()) });
+export const counts = v.object({ sources: v.array(sourceCounts), daemon: v.record(v.string(), count) });
 /** What processes of a daemon have counted since they came up: of each source, and of themselves. */
 export type Counts = v.InferOutput<typeof counts>;
 

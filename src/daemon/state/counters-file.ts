@@ -19,8 +19,13 @@ import type { DestinationView } from '../../forward/table.ts';
 /** Time between two looks whether there is something to write down, in milliseconds. */
 const periodMs = 10_000;
 
-const counted = { bytesIn: v.number(), bytesOut: v.number(), since: v.string() };
-const keyedRow = v.object({ srcKey: v.string(), dstKey: v.string(), row: v.looseObject(counted) });
+const bytes = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+const counted = { bytesIn: bytes, bytesOut: bytes, since: v.pipe(v.string(), v.isoTimestamp()) };
+const keyedRow = v.object({
+  srcKey: v.string(),
+  dstKey: v.string(),
+  row: v.looseObject({ bytesIn: bytes, bytesOut: bytes, since: v.string() }),
+});
 const fileSchema = v.object({
   format: v.literal(1),
   rules: v.array(v.object({ srcKey: v.string(), dstKey: v.string(), ...counted })),

@@ -10,7 +10,8 @@ export function writePidFile(path: string, pid: number): void {
 export function readPidFile(path: string): number | null {
   try {
     const text = readFileSync(path, 'utf8').trim();
-    return /^[0-9]+$/.test(text) ? Number(text) : null;
+    // No other number is one of a process; 0 and -1 would be many.
+    return /^[1-9][0-9]{0,9}$/.test(text) && Number(text) < 2 ** 31 ? Number(text) : null;
   } catch {
     return null; // no file, or not ours to read
   }

@@ -5,6 +5,7 @@ import * as v from 'valibot';
 import { endpointText } from '../../control/shapes.ts';
 import type { EndpointText } from '../../control/shapes.ts';
 import { GraceError, errorCode, errorMessage } from '../../error.ts';
+import { bounded } from '../../one-line.ts';
 import { describeError } from '../../sys/system-error.ts';
 
 /** A rule as it is stored: its endpoints, and where it listened last (`port 0` keeps the port it got). */
@@ -35,7 +36,7 @@ export const ruleSchema = v.object({
   share: v.optional(shareSchema),
   port: v.optional(v.number()),
 });
-const stateSchema = v.object({ format: v.literal(stateFormat), rules: v.array(v.unknown()) });
+const stateSchema = v.object({ format: v.optional(v.unknown()), rules: v.array(v.unknown()) });
 
 /** The stored rules. */
 export type LoadedState = {
@@ -61,7 +62,8 @@ export function loadState(path: string): LoadedState {
   try {
     const state: unknown = parse(text);
     mustBeReadable(path, state);
-    return readRules(path, v.parse(stateSchema, state).rules);
+    const { format, rules } = v.parse(stateSchema, state);
+    return readRules(path, rules, format === stateFormat ? [] : ['its format is not said']);
   } catch (error) {
     if (error instanceof GraceError) throw error;
     const aside = setAside(path);
@@ -72,30 +74,44 @@ export function loadState(path: string): LoadedState {
   }
 }
 
-/** One rule that an editor has spoilt must not take the others with it. */
-function readRules(path: string, all: readonly unknown[]): LoadedState {
+/** One rule that an editor has spoilt must not take the others with it, nor what is wrong with the rest of the file. */
+function readRules(path: string, all: readonly unknown[], problems: readonly string[]): LoadedState {
   const rules: StoredRule[] = [];
-  const bad: string[] = [];
+  const bad: { index: number; rule: unknown; problem: string }[] = [];
   for (const [index, each] of all.entries()) {
     const read = v.safeParse(ruleSchema, each);
     if (read.success) rules.push(read.output);
-    else bad.push(`rule ${index + 1}, ${nameOf(each)}: ${read.issues[0].message}`);
+    else bad.push({ index, rule: each, problem: read.issues[0].message });
   }
-  if (bad.length === 0) return { rules, note: null };
+  if (bad.length === 0 && problems.length === 0) return { rules, note: null };
   const aside = nameAside(path);
   copyFileSync(path, aside);
+  const told = [...problems];
+  told.push(
+    ...bad
+      .slice(0, maxTold)
+      .map(({ index, rule, problem }) => `rule ${index + 1}, ${nameOf(rule)}: ${bounded(problem, maxReason)}`),
+  );
+  if (bad.length > maxTold) told.push(`and ${bad.length - maxTold} more`);
   return {
     rules,
     isPart: true,
-    note: `${path} is damaged (${bad.join('; ')}); it is kept as ${aside}, and what is damaged in it is not served`,
+    note: `${path} is damaged (${told.join('; ')}); it is kept as ${aside}, and what is damaged in it is not served`,
   };
 }
 
 /** A rule that cannot be read, as far as people can tell which one it is. */
 function nameOf(rule: unknown): string {
-  const typed = /"typed":("(?:[^"\\]|\\.)*")/.exec(JSON.stringify(rule))?.[1];
-  return typed ?? JSON.stringify(rule).slice(0, 80);
+  if (typeof rule !== 'object' || rule === null) return bounded(JSON.stringify(rule), maxNamed);
+  const named = v.safeParse(v.object({ src: v.object({ typed: v.string() }) }), rule);
+  if (named.success) return JSON.stringify(bounded(named.output.src.typed, maxNamed));
+  return Array.isArray(rule) ? 'a list' : 'without a source';
 }
+
+/** Longest name that is said of a rule, and longest reason, in UTF-16 units; and of how many rules that cannot be read it is said. */
+const maxNamed = 80;
+const maxReason = 200;
+const maxTold = 10;
 
 /** Editors of other systems begin a file with a byte order mark. */
 function parse(text: string): unknown {
