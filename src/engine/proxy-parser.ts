@@ -47,7 +47,9 @@ function readText(bytes: Buffer): ReadHeader | null {
     .toString('latin1')
     .split(' ');
   if (family === 'UNKNOWN') return { length, ends: null };
-  const isAddress = family === 'TCP4' ? isIPv4 : family === 'TCP6' ? isIPv6 : () => false;
+  // A zone means nothing on another machine.
+  const isAddress =
+    family === 'TCP4' ? isIPv4 : (host: string) => family === 'TCP6' && isIPv6(host) && !host.includes('%');
   if (rest.length > 0 || !isAddress(from) || !isAddress(to) || !isPort(fromPort) || !isPort(toPort))
     throw bad('its line is not as it should be');
   return {
@@ -101,11 +103,15 @@ function hostOf(address: Buffer): string {
 
 /** What follows the addresses is passed over, but for the checksum of all of it, which must be right where it is given. */
 function checkTlvs(header: Buffer, start: number): void {
+  let isSummed = false;
   for (let at = start; at < header.length;) {
     const end = at + 3 <= header.length ? at + 3 + header.readUInt16BE(at + 1) : Infinity;
     if (end > header.length) throw bad('a field of it is cut off');
     if (header[at] === PP2_TYPE_CRC32C) {
       if (end - at !== 7) throw bad('its checksum has the wrong length');
+      // Each is of the whole header: a hundred would be as many times the work.
+      if (isSummed) throw bad('it has more than one checksum');
+      isSummed = true;
       const said = header.readUInt32BE(at + 3);
       const zeroed = Buffer.from(header).fill(0, at + 3, at + 7);
       if (crc32c(zeroed) !== said) throw bad('its checksum is wrong');

@@ -21,32 +21,63 @@ const TLS13 = 0x0304;
 
 /** Read the beginning of what a client sent: null when it is no ClientHello, `more` when it goes on. */
 export function readClientHello(bytes: Buffer): ClientHello | 'more' | null {
-  const message = joinRecords(bytes);
-  if (message === null) return null;
-  if (message.length < 4) return bytes.length > MAX_HELLO_BYTES ? null : 'more';
-  if (message[0] !== CLIENT_HELLO) return null;
-  const length = message.readUIntBE(1, 3);
-  if (length > MAX_HELLO_BYTES) return null;
-  if (message.length < 4 + length) return bytes.length > MAX_HELLO_BYTES ? null : 'more';
-  try {
-    return readBody(new Reader(message.subarray(4, 4 + length)));
-  } catch (error) {
-    if (error instanceof RangeError) return null;
-    throw error;
-  }
+  return new ClientHelloReader().add(bytes);
 }
 
-/** The handshake bytes of whole records and of the one that has begun; null when the first bytes are none. */
-function joinRecords(bytes: Buffer): Buffer | null {
-  const parts: Buffer[] = [];
-  for (let at = 0; at < bytes.length;) {
-    if (bytes[at] !== HANDSHAKE_RECORD) return parts.length === 0 ? null : Buffer.concat(parts);
-    if (bytes.length < at + RECORD_HEADER_SIZE) break;
-    const end = at + RECORD_HEADER_SIZE + bytes.readUInt16BE(at + 3);
-    parts.push(bytes.subarray(at + RECORD_HEADER_SIZE, end));
-    at = end;
+/** Reads what a client sends as it comes. Each byte is looked at once, however few come together. */
+export class ClientHelloReader {
+  /** Of the record that has begun. */
+  #header: number[] = [];
+  /** Bytes of the record that are yet to come. */
+  #left = 0;
+  #message: Buffer = Buffer.alloc(2048);
+  #length = 0;
+  #total = 0;
+
+  /** What is known with these bytes, which come behind those of before: as {@link readClientHello}. Nothing more may be added when that is not `more`. */
+  add(bytes: Buffer): ClientHello | 'more' | null {
+    for (let at = 0; at < bytes.length;) {
+      if (this.#total > MAX_HELLO_BYTES) return null;
+      if (this.#left === 0) {
+        if (this.#header.length === 0 && bytes[at] !== HANDSHAKE_RECORD) return null;
+        this.#header.push(bytes[at++]!);
+        this.#total++;
+        if (this.#header.length < RECORD_HEADER_SIZE) continue;
+        this.#left = (this.#header[3]! << 8) | this.#header[4]!;
+        this.#header.length = 0;
+        continue;
+      }
+      const taken = Math.min(this.#left, bytes.length - at, MAX_HELLO_BYTES + 1 - this.#total);
+      this.#take(bytes.subarray(at, at + taken));
+      at += taken;
+      const found = this.#found();
+      if (found !== 'more') return found;
+    }
+    return this.#total > MAX_HELLO_BYTES ? null : 'more';
   }
-  return Buffer.concat(parts);
+
+  #take(part: Buffer): void {
+    this.#left -= part.length;
+    this.#total += part.length;
+    if (this.#length + part.length > this.#message.length)
+      this.#message = Buffer.concat([this.#message], 2 * (this.#length + part.length));
+    part.copy(this.#message, this.#length);
+    this.#length += part.length;
+  }
+
+  #found(): ClientHello | 'more' | null {
+    if (this.#length < 4) return 'more';
+    if (this.#message[0] !== CLIENT_HELLO) return null;
+    const length = this.#message.readUIntBE(1, 3);
+    if (length > MAX_HELLO_BYTES) return null;
+    if (this.#length < 4 + length) return 'more';
+    try {
+      return readBody(new Reader(this.#message.subarray(4, 4 + length)));
+    } catch (error) {
+      if (error instanceof RangeError) return null;
+      throw error;
+    }
+  }
 }
 
 function readBody(body: Reader): ClientHello {

@@ -2,16 +2,19 @@
 import type { Socket } from 'node:net';
 
 /**
- * Wait until `isEnough` is true of what has come, or it will not come: the socket has ended, is closed, or the
- * signal aborts. Returns what there is; the socket, which is paused, has it still. Never rejects.
+ * Wait until `isEnough` is true of what has come, of which it is given one part after the other, or it will not come:
+ * the socket has ended, is closed, or the signal aborts. The socket, which is paused, has it still. Never rejects.
  */
-export async function peek(socket: Socket, isEnough: (bytes: Buffer) => boolean, signal: AbortSignal): Promise<Buffer> {
-  let bytes: Buffer = Buffer.alloc(0);
+export async function peek(socket: Socket, isEnough: (part: Buffer) => boolean, signal: AbortSignal): Promise<void> {
+  const parts: Buffer[] = [];
   const { promise, resolve } = Promise.withResolvers<void>();
   const look = () => {
-    for (let chunk: Buffer | null; (chunk = socket.read() as Buffer | null) !== null;)
-      bytes = Buffer.concat([bytes, chunk]);
-    if (isEnough(bytes)) resolve();
+    let isOver = false;
+    for (let part: Buffer | null; (part = socket.read() as Buffer | null) !== null;) {
+      parts.push(part);
+      isOver ||= isEnough(part);
+    }
+    if (isOver) resolve();
   };
   const end = () => resolve();
   socket.on('readable', look).once('end', end).once('close', end);
@@ -21,6 +24,5 @@ export async function peek(socket: Socket, isEnough: (bytes: Buffer) => boolean,
   await promise;
   signal.removeEventListener('abort', end);
   socket.off('readable', look).off('end', end).off('close', end);
-  if (bytes.length > 0 && !socket.destroyed && !socket.readableEnded) socket.unshift(bytes);
-  return bytes;
+  if (parts.length > 0 && !socket.destroyed && !socket.readableEnded) socket.unshift(Buffer.concat(parts));
 }

@@ -49,9 +49,11 @@ async function readHeader(client: Socket, signal: AbortSignal, timeoutMs: number
   const late = AbortSignal.timeout(timeoutMs);
   let header: ReadHeader | null = null;
   let failure: unknown = null;
-  const isEnough = (bytes: Buffer): boolean => {
+  let seen: Buffer = Buffer.alloc(0); // a header is some thousand bytes at most
+  const isEnough = (part: Buffer): boolean => {
     try {
-      header = readProxyHeader(bytes);
+      seen = Buffer.concat([seen, part]);
+      header = readProxyHeader(seen);
       return header !== null;
     } catch (error) {
       failure = error;

@@ -5,7 +5,8 @@ import type { Server, TlsOptions, TLSSocket } from 'node:tls';
 import type { SslServer, TlsServer } from '../../endpoint/model.ts';
 import { nodeTls } from '../../endpoint/node-tls.ts';
 import { errorCode, GraceError } from '../../error.ts';
-import { KEY_TYPES, readClientHello, usableKeyTypes } from './client-hello.ts';
+import { ClientHelloReader, KEY_TYPES, usableKeyTypes } from './client-hello.ts';
+import type { ClientHello } from './client-hello.ts';
 import { HAS_GATES, openGate } from './gate.ts';
 import { destroyLeg, ignoreError, resetLeg } from './leg.ts';
 import type { Leg } from './leg.ts';
@@ -168,9 +169,11 @@ export function openTerminator(
 
 /** The kinds of keys that a client can use; all when it cannot be told. */
 async function keysOf(socket: Socket, signal: AbortSignal): Promise<readonly string[]> {
-  const bytes = await peek(socket, (seen) => readClientHello(seen) !== 'more', signal);
-  const hello = readClientHello(bytes);
-  const usable = hello === null || hello === 'more' ? [] : usableKeyTypes(hello);
+  const reader = new ClientHelloReader();
+  let hello: ClientHello | 'more' | null = 'more';
+  await peek(socket, (part) => (hello = reader.add(part)) !== 'more', signal);
+  const found = hello as ClientHello | 'more' | null;
+  const usable = found === null || found === 'more' ? [] : usableKeyTypes(found);
   return usable.length === 0 ? KEY_TYPES : usable;
 }
 
