@@ -118,4 +118,11 @@ async function resumeAsKeeper(): Promise<void> {
   process.exit(await resumeKeeper({ onStrayError, self: originalInvocation(), version, env: process.env, onSignal }));
 }
 
-void main();
+/** What nobody has caught is told as any other error is: no start ends with a trace of the program. */
+async function tell(error: unknown): Promise<void> {
+  const { printError } = await import('./cli/output.ts');
+  printError({ stderr: process.stderr, env: process.env }, error);
+  process.exit(1);
+}
+
+main().catch(tell);

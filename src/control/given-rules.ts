@@ -1,3 +1,6 @@
+import * as v from 'valibot';
+import { GraceError, errorMessage } from '../error.ts';
+import { endpointText } from './shapes.ts';
 import type { EndpointText } from './shapes.ts';
 
 /** A rule that the command line of a daemon names. */
@@ -12,8 +15,15 @@ export function giveRules(env: NodeJS.ProcessEnv, rules: readonly GivenRule[]): 
   else env[rulesVariable] = JSON.stringify(rules);
 }
 
-/** The rules that were given; none without them. */
+/** The rules that were given; none without them. Throws GraceError for what are none. */
 export function readGivenRules(env: NodeJS.ProcessEnv): GivenRule[] {
   const text = env[rulesVariable];
-  return text === undefined ? [] : JSON.parse(text);
+  if (text === undefined) return [];
+  try {
+    return v.parse(v.array(v.object({ src: endpointText, dst: endpointText })), JSON.parse(text));
+  } catch (error) {
+    throw new GraceError(`cannot read the rules in ${rulesVariable}: ${errorMessage(error)}`, {
+      hint: 'it is for processes of grace alone: unset it',
+    });
+  }
 }

@@ -1,6 +1,7 @@
 import { closeSync, openSync, readFileSync, rmSync, statSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Program } from '../control/shapes.ts';
+import { GraceError, errorMessage } from '../error.ts';
 import { closeFd, fdDirectory, openFd, setCloseOnExec } from '../sys/descriptor.ts';
 import { environmentList, execute, holdSignals } from '../sys/exec.ts';
 import type { GenerationPhase } from './generations.ts';
@@ -125,11 +126,24 @@ export function isThisProgram(program: Program, self: Program): boolean {
   }
 }
 
+/** What the keeper before wrote for this one. Throws GraceError where it was none that set the variable. */
+function readPassed(fd: string | undefined): Remembered {
+  try {
+    if (!/^(?:[3-9]|[1-9][0-9]{1,8})$/.test(fd ?? '')) throw new Error('it is no descriptor that can be passed');
+    return readRemembered(readFileSync(`${fdDirectory}/${fd}`, 'utf8'));
+  } catch (error) {
+    throw new GraceError(`cannot go on as a keeper, as ${stateVariable} says: ${errorMessage(error)}`, {
+      hint: 'it is for processes of grace alone: unset it',
+      cause: error,
+    });
+  }
+}
+
 /** What the earlier image of this process left. The variable is removed. */
 export function recall(env: NodeJS.ProcessEnv): Remembered {
   const fd = env[stateVariable];
   delete env[stateVariable];
-  const remembered = readRemembered(readFileSync(`${fdDirectory}/${fd}`, 'utf8'));
+  const remembered = readPassed(fd);
   closeFd(Number(fd));
   for (const inherited of [
     ...remembered.kept.map(([, each]) => each),

@@ -70,7 +70,7 @@ test('any bytes are a ClientHello, or none, or the beginning of one, however the
 
 test('what comes a byte at a time costs in proportion, and is not waited for without end', { timeout }, () => {
   const empty = record(Buffer.alloc(0));
-  const begun = record(Buffer.from([1, 1, 0, 0]));
+  const begun = record(Buffer.from([1, 2, 1, 0x44]));
   const shapes: [string, (size: number) => Buffer][] = [
     ['empty records', (size) => Buffer.concat([begun, ...Array<Buffer>(Math.floor(size / 5)).fill(empty)])],
     ['records of a byte', (size) => Buffer.concat([begun, inRecords(Buffer.alloc(Math.floor(size / 6)), 1)])],
