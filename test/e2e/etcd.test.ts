@@ -152,9 +152,19 @@ test(
     assert.equal(await isGreen(), 3);
     assert.equal((await reports(etcd))[0]!.host, hostname());
     await grace.ok('switch', 'web', blue.endpoint);
-    await until('a rule that was changed by hand is reported', async () =>
-      (await reports(etcd)).some(({ problem, hash }) => hash === null && problem === 'the daemon has other rules'),
+    const isReported = (isSo: (report: Report) => boolean) => async () => (await reports(etcd)).some(isSo);
+    await until(
+      'a rule that was changed by hand is reported',
+      isReported(({ problem, hash }) => hash === null && problem === 'the daemon has other rules'),
     );
+    await grace.ok('stop');
+    await until(
+      'that no daemon runs is reported',
+      isReported(({ problem, hash }) => hash === null && problem?.startsWith('no daemon runs') === true),
+    );
+    await grace.ok('start', `unix:${grace.dir}-other`, blue.endpoint);
+    await until('the next daemon gets the rules, and has reported', async () => (await isGreen()) === 3);
+    assert.equal((await grace.ls()).length, 1);
   },
 );
 
@@ -319,8 +329,17 @@ test('TLS with client certificates, verified; without them it says what is wrong
   const pem = makePemFiles();
   t.after(pem.remove);
   const name = `subjectAltName=IP:${ownLoopback}`;
-  makeCertificate(pem.dir, { name: 'etcd', subject: 'etcd', extensions: [name], issuer: 'root' });
-  makeCertificate(pem.dir, { name: 'stranger', subject: 'stranger', extensions: [name] });
+  makeCertificate(pem.dir, {
+    name: 'etcd',
+    subject: 'etcd',
+    extensions: ['basicConstraints=critical,CA:FALSE', name],
+    issuer: 'root',
+  });
+  makeCertificate(pem.dir, {
+    name: 'stranger',
+    subject: 'stranger',
+    extensions: ['basicConstraints=critical,CA:FALSE', name],
+  });
   const [cert, keyFile] = [join(pem.dir, 'etcd.crt'), join(pem.dir, 'etcd.key')];
   const etcd = await startEtcd(t, { tls: { cacert: pem.root, cert, key: keyFile } });
   const blue = await startBackend(t, 'blue');

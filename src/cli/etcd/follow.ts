@@ -118,7 +118,8 @@ class Following {
   #isStale = false;
   #staleWhy: string | undefined;
   #reportProblem: string | undefined;
-  #isChangedByHand = false;
+  /** Why the daemon does not have what was brought about. */
+  #otherwise: string | undefined;
 
   constructor(address: EtcdAddress, { context, input, timeoutMs }: FollowOptions) {
     this.#address = address;
@@ -126,12 +127,13 @@ class Following {
     this.#reporter =
       input.has('report') && !input.has('dry-run') ? new Reporter(context.dir, { isLeased: true }) : null;
     this.#teller = new Teller(context, address.text, (daemon) => {
-      const isOther = this.#daemon !== undefined && this.#daemon.pid !== daemon.pid;
+      const isOther = this.#daemon?.pid !== daemon.pid;
       this.#daemon = daemon;
       if (isOther) this.applier.again();
       this.#wakeup.ask(); // its generation is reported
     });
     const onChange = () => {
+      this.#otherwise = undefined;
       this.#tell();
       this.#wakeup.ask();
     };
@@ -239,20 +241,23 @@ class Following {
 
   async #lookAtDaemon(gateway: Gateway): Promise<void> {
     if (!this.#reporter) return;
-    // Without a daemon there are no rules in force.
-    this.#isChangedByHand = !(await this.applier.isStillInForce().catch(() => false));
+    try {
+      this.#otherwise = (await this.applier.isStillInForce()) ? undefined : 'the daemon has other rules';
+    } catch (error) {
+      this.#otherwise = errorMessage(error); // without a daemon no rules are in force
+    }
     await this.#reporter.renew(gateway);
   }
 
   async #report(gateway: Gateway, key: string): Promise<void> {
     const { inForce, problem } = this.applier;
     if (!this.#reporter || (inForce === null && problem === undefined)) return;
-    const isSo = inForce !== null && problem === undefined && !this.#isChangedByHand;
+    const isSo = inForce !== null && problem === undefined && this.#otherwise === undefined;
     try {
       await this.#reporter.write(gateway, key, {
         inForce: inForce && { ...inForce, hash: isSo ? inForce.hash : null },
         daemon: this.#daemon,
-        problem: problem ?? (this.#isChangedByHand ? 'the daemon has other rules' : undefined),
+        problem: problem ?? this.#otherwise,
       });
       this.#reportProblem = undefined;
     } catch (error) {
