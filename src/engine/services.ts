@@ -300,11 +300,16 @@ export class Services {
     const signal = AbortSignal.timeout(ASK_LIMIT_MS);
     if (servers === null) return { addresses: await this.#names.resolve(host, { bindAddress, signal }), ttlS: 0 };
     const families = bindAddress === null ? [4, 6] : [isIP(bindAddress)];
-    const replies = await Promise.all(
+    const asked = await Promise.allSettled(
       families.map((family) => askServers(host, family === 4 ? 'A' : 'AAAA', { servers, signal })),
     );
+    const replies = asked.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
     const addresses = replies.flatMap((reply) => reply.addresses);
-    if (addresses.length === 0) throw new GraceError('it has no address', { code: 'ENOTFOUND' });
+    if (addresses.length === 0) {
+      // Servers that know addresses of one family may refuse to speak of the other: that is no trouble while there are some.
+      const failed = asked.find((each) => each.status === 'rejected');
+      throw failed?.reason ?? new GraceError('it has no address', { code: 'ENOTFOUND' });
+    }
     const ttls = replies.filter((reply) => reply.addresses.length > 0).map(({ ttlS }) => ttlS);
     return { addresses, ttlS: Math.min(...ttls) };
   }

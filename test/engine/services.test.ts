@@ -17,6 +17,8 @@ const never = new AbortController().signal;
 type Zone = {
   records: { host: string; port: number; ttl: number }[];
   rcode: number;
+  /** To questions for IPv6 addresses. */
+  ipv6Rcode: number;
   isSilent: boolean;
   /** Questions for SRV records. */
   asked: number;
@@ -24,7 +26,7 @@ type Zone = {
 
 /** A name server, and what it serves at the moment; every host is 127.0.0.1. */
 async function openZone(t: TestContext): Promise<{ zone: Zone; endpoint: Parameters<Services['resolve']>[0] }> {
-  const zone: Zone = { records: [], rcode: 0, isSilent: false, asked: 0 };
+  const zone: Zone = { records: [], rcode: 0, ipv6Rcode: 0, isSilent: false, asked: 0 };
   const socket = createSocket('udp4').bind(0, '127.0.0.1');
   await once(socket, 'listening');
   t.after(() => socket.close());
@@ -39,7 +41,13 @@ async function openZone(t: TestContext): Promise<{ zone: Zone; endpoint: Paramet
         answers.push({ type, name, ttl, data: { priority: 1, weight: 1, port, target: host } });
     if (type === 'A') answers.push({ type, name: questions![0]!.name, ttl: 600, data: '127.0.0.1' });
     socket.send(
-      encode({ type: 'response', id, flags: 0x80 | zone.rcode, questions, answers }),
+      encode({
+        type: 'response',
+        id,
+        flags: 0x80 | (type === 'AAAA' ? zone.ipv6Rcode : zone.rcode),
+        questions,
+        answers,
+      }),
       from.port,
       from.address,
     );
@@ -65,6 +73,14 @@ test('an answer is asked for once, and kept for its time', { timeout }, async (t
   const { targets, freshMs } = await services.resolve(endpoint, never);
   assert.deepEqual(targets[0]?.addresses, ['127.0.0.1']);
   assert.ok(freshMs <= 1000 && freshMs > 0);
+});
+
+test('a server that knows no IPv6 and refuses to speak of it is good for IPv4', { timeout }, async (t) => {
+  const { zone, endpoint } = await openZone(t);
+  zone.records = [{ host: 'h.test', port: 80, ttl: 600 }];
+  zone.ipv6Rcode = 5;
+  const { targets } = await new Services({ names: new Names() }).resolve(endpoint, never);
+  assert.deepEqual(targets[0]?.addresses, ['127.0.0.1']);
 });
 
 test('an answer of no time is kept for a second, then the new one holds', { timeout }, async (t) => {
