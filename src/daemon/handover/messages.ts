@@ -250,8 +250,13 @@ export function parseHandover(message: unknown): Handover {
   const why =
     format === 1
       ? parsed.issues[0].message
-      : `what version ${version} hands over has format ${format}, and this version reads format 1`;
+      : `what version ${told(version)} hands over has format ${told(format)}, and this version reads format 1`;
   throw new GraceError(`this version cannot take over from the running daemon: ${why}`, {
     hint: 'stop the daemon and start it with this version, or restart with a version that is nearer to it',
   });
+}
+
+/** A value that should be a word or a number, in a sentence. */
+function told(value: unknown): string {
+  return typeof value === 'string' || typeof value === 'number' ? String(value) : 'unknown';
 }
