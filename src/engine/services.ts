@@ -2,14 +2,15 @@
 import { isIP } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { canonicalHost } from '../endpoint/address.ts';
-import type { SrvClient } from '../endpoint/model.ts';
 import { errorCode, errorMessage, GraceError } from '../error.ts';
 import { nextPause, unlessAborted, within } from '../waiting.ts';
 import { askServers } from './dns/ask.ts';
-import type { HostAddresses, SrvRecord } from './dns/packet.ts';
+import type { SrvRecord } from './dns/packet.ts';
 import { systemServers } from './dns/system-servers.ts';
 import type { Names } from './lookup.ts';
 import { NAME_FRESH_MS } from './policy.ts';
+import { ASK_LIMIT_MS, KEPT_MS, keptMs, NO_ANSWER, PATIENCE_MS, ServiceHosts, SPARED_MS } from './service-hosts.ts';
+import type { ServiceEndpoint } from './service-hosts.ts';
 
 /** A target of a service, and its addresses, of which there is one at least. */
 export type Target = {
@@ -21,9 +22,6 @@ export type Target = {
 
 /** Where a service is, and for how many milliseconds that need not be asked again. */
 export type Whereabouts = { readonly targets: readonly Target[]; readonly freshMs: number };
-
-/** Which service, and whom to ask for it, as its endpoint says. */
-export type ServiceEndpoint = Pick<SrvClient, 'name' | 'server' | 'bindAddress'>;
 
 /** A good answer, to be written down for a process that finds no name server. */
 export type RememberedService = {
@@ -46,37 +44,16 @@ export type ServicesOptions = {
   isUsed?: (key: string) => boolean;
 };
 
-/** Shortest and longest time that an answer is kept, in milliseconds, whatever it says. */
-const KEPT_MS = { min: 1000, max: 86_400_000 };
 /** Longest that it is believed that there is no such name. */
 const MAX_ABSENT_MS = 60_000;
-/** So long a new answer is awaited before the last good one is used in its place; not at all while no server answers. */
-const PATIENCE_MS = 200;
-/** So long nobody is asked again for whom there is no answer at all, in milliseconds. */
-const SPARED_MS = 250;
 /** So long the last good answer is passed on while no server answers, in milliseconds. */
 const STALE_MS = 250;
 /** First and longest pause between two questions while no server answers. */
 const RECHECK_MS = { first: 500, max: 5000 };
 /** So many are written down before those are left out that nobody connects to any more. */
 const MAX_REMEMBERED = 100;
-/** Longest that the addresses of one target are awaited. */
-const HOST_PATIENCE_MS = 3000;
-/** Longest that a question goes on, with all servers silent. */
-const ASK_LIMIT_MS = 30_000;
-
-const NO_ANSWER = new GraceError('no answer in time', { code: 'EAI_AGAIN' });
 
 type Answer = { records: readonly SrvRecord[]; until: number };
-
-type Host = {
-  addresses: readonly string[];
-  /** Until when nobody needs to ask. */
-  until: number;
-  /** Why it has none, or why it was not told anew. */
-  error: unknown;
-  pending: Promise<void> | null;
-};
 
 type Service = {
   readonly key: string;
@@ -85,7 +62,7 @@ type Service = {
   /** There is decidedly none, which is no failure. */
   absent: { error: GraceError; until: number } | null;
   /** Addresses of its hosts when they were last known. */
-  readonly hosts: Map<string, Host>;
+  readonly hosts: ServiceHosts;
   pending: Promise<Answer> | null;
   /** Why no server answered when they were last asked, and until when they are spared. */
   failure: { error: unknown; until: number } | null;
@@ -134,8 +111,11 @@ export class Services {
   async resolve(endpoint: ServiceEndpoint, signal: AbortSignal): Promise<Whereabouts> {
     const service = this.#service(endpoint);
     const { records, until } = await unlessAborted(this.#answer(service), signal);
+    const isPatient = !service.isRechecked && !service.isLate;
     const found = await unlessAborted(
-      Promise.all(records.map(async (record) => ({ ...record, ...(await this.#addresses(service, record.host)) }))),
+      Promise.all(
+        records.map(async (record) => ({ ...record, ...(await service.hosts.addresses(record.host, { isPatient })) })),
+      ),
       signal,
     );
     this.#remember(service);
@@ -167,7 +147,7 @@ export class Services {
       endpoint,
       good: before ? { records: before.records, until: 0 } : null,
       absent: null,
-      hosts: new Map(Object.entries(before?.addresses ?? {}).map(([host, addresses]) => [host, hostOf(addresses)])),
+      hosts: new ServiceHosts({ endpoint, names: this.#names, known: before?.addresses ?? {} }),
       pending: null,
       failure: null,
       isLate: false,
@@ -221,13 +201,7 @@ export class Services {
       }
       service.absent = null;
       const records = reply.services.filter(({ host }) => host !== '');
-      for (const host of service.hosts.keys())
-        if (!records.some((record) => record.host === host)) service.hosts.delete(host);
-      if (server !== null)
-        for (const { host } of records) {
-          const known = reply.known.get(host);
-          if (known) this.#keepHost(service, this.#host(service, host), known);
-        }
+      service.hosts.told(records, reply.known);
       return (service.good = { records, until: performance.now() + keptMs(reply.ttlS) });
     } catch (error) {
       if (service.absent?.error === error) throw error;
@@ -267,72 +241,11 @@ export class Services {
     this.#recovered(service.endpoint.name);
   }
 
-  #host({ hosts }: Service, host: string): Host {
-    const known = hosts.get(host) ?? hostOf([]);
-    hosts.set(host, known);
-    return known;
-  }
-
-  async #addresses(service: Service, name: string): Promise<Pick<Host, 'addresses' | 'error'>> {
-    const host = this.#host(service, name);
-    if (performance.now() < host.until) return host;
-    const asked = (host.pending ??= this.#askHost(service, name, host).finally(() => (host.pending = null)));
-    const isKnown = host.addresses.length > 0;
-    if (isKnown && (service.isRechecked || service.isLate)) return host;
-    await within(asked, isKnown ? PATIENCE_MS : HOST_PATIENCE_MS);
-    return host;
-  }
-
-  /** Never rejects: what it is told is written to the host. */
-  async #askHost(service: Service, name: string, host: Host): Promise<void> {
-    try {
-      this.#keepHost(service, host, await this.#lookUp(service, name));
-    } catch (error) {
-      host.error = error;
-      const isAbsent = errorCode(error) === 'ENOTFOUND';
-      if (isAbsent) host.addresses = [];
-      host.until = performance.now() + (isAbsent ? KEPT_MS.min : SPARED_MS);
-    }
-  }
-
-  /** By the servers of the endpoint where it names some, else as any name of a host is looked up. */
-  async #lookUp({ endpoint: { server: servers, bindAddress } }: Service, host: string): Promise<HostAddresses> {
-    const signal = AbortSignal.timeout(ASK_LIMIT_MS);
-    if (servers === null) return { addresses: await this.#names.resolve(host, { bindAddress, signal }), ttlS: 0 };
-    const families = bindAddress === null ? [4, 6] : [isIP(bindAddress)];
-    const asked = await Promise.allSettled(
-      families.map((family) => askServers(host, family === 4 ? 'A' : 'AAAA', { servers, signal })),
-    );
-    const replies = asked.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
-    const addresses = replies.flatMap((reply) => reply.addresses);
-    if (addresses.length === 0) {
-      // Servers that know addresses of one family may refuse to speak of the other: that is no trouble while there are some.
-      const failed = asked.find((each) => each.status === 'rejected');
-      throw failed?.reason ?? new GraceError('it has no address', { code: 'ENOTFOUND' });
-    }
-    const ttls = replies.filter((reply) => reply.addresses.length > 0).map(({ ttlS }) => ttlS);
-    return { addresses, ttlS: Math.min(...ttls) };
-  }
-
-  #keepHost({ endpoint }: Service, host: Host, { addresses: all, ttlS }: HostAddresses): void {
-    const family = endpoint.bindAddress === null ? 0 : isIP(endpoint.bindAddress);
-    const addresses = all.filter((address) => family === 0 || isIP(address) === family);
-    if (addresses.length === 0) return;
-    // The system's answers are kept elsewhere.
-    const until = performance.now() + (endpoint.server === null ? 0 : keptMs(ttlS));
-    Object.assign(host, { addresses, until, error: null });
-  }
-
   /** Told when a process that begins now would not go on with the same. */
   #remember(service: Service): void {
     const { key, good, hosts } = service;
     if (good === null) return;
-    const addresses = Object.fromEntries(
-      good.records.flatMap(({ host }) => {
-        const known = hosts.get(host);
-        return known && known.addresses.length > 0 ? [[host, known.addresses]] : [];
-      }),
-    );
+    const addresses = hosts.known;
     const before = this.#remembered.get(key);
     const now = { key, records: good.records, addresses };
     if (before && sameMeaning(before) === sameMeaning(now)) return;
@@ -342,14 +255,6 @@ export class Services {
         if (other !== key && !this.#isUsed(other)) this.#remembered.delete(other);
     this.#changed([...this.#remembered.values()]);
   }
-}
-
-function hostOf(addresses: readonly string[]): Host {
-  return { addresses, until: 0, error: null, pending: null };
-}
-
-function keptMs(ttlS: number): number {
-  return Math.min(KEPT_MS.max, Math.max(KEPT_MS.min, ttlS * 1000));
 }
 
 /** Why an answer leads nowhere; null: it leads somewhere. */
