@@ -33,7 +33,7 @@ export function parentVariable(): Record<string, string> {
 export function takeParent(env: Environment = process.env): Parent | null {
   const value = env[VARIABLE];
   delete env[VARIABLE];
-  const match = /^([1-9][0-9]*):([0-9]*)$/.exec(value ?? '');
+  const match = /^([1-9][0-9]{0,8}):([0-9]*)$/.exec(value ?? '');
   const notice = takeServingNotice(env, { isMeant: match !== null });
   if (match === null) return null;
   const pid = Number(match[1]);

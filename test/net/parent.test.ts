@@ -14,7 +14,7 @@ function startTime(pid: number): string {
 
 test('a process that nobody of us started has no parent', () => {
   assert.equal(takeParent({}), null);
-  for (const GRACE_PARENT of ['', '1', ':', '0:1', '-1:1', '1:x', '1:1 '])
+  for (const GRACE_PARENT of ['', '1', ':', '0:1', '-1:1', '1:x', '1:1 ', '99999999999999:1'])
     assert.equal(takeParent({ GRACE_PARENT }), null);
 });
 
