@@ -73,7 +73,7 @@ async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Sup
   if (!launcher.handover) makeStateDir(paths.dir);
   shareStateDir(paths.dir, group);
   const listeners = new Listeners({ env: options.env, handover: launcher.handover, supervisor });
-  const lock = findLock({ paths, launcher, listeners });
+  const lock = await findLock({ paths, launcher, listeners });
   supervisor.store(storeNames.lock, lock.fd);
   attempt(() => removeLeftovers(paths));
   const generation = (launcher.handover?.generation ?? 0) + 1;
