@@ -39,7 +39,7 @@ test('the packed library holds what a user needs and nothing else, types include
     .map((name) => name.replace(/^package\//, ''));
   const unexpected = files.filter(
     (name) =>
-      !/^(package\.json|README\.md|LICENSE|CHANGELOG\.md|dist\/lib\/(error|nearest|waiting|(net|http|sys)\/[\w-]+)\.(js|d\.ts)|src\/((net|http)\/)?README\.md|src\/http\/examples\/[\w-]+\.js)$/.test(
+      !/^(package\.json|README\.md|LICENSE|CHANGELOG\.md|dist\/lib\/(error|nearest|one-line|waiting|(net|http|sys)\/[\w-]+)\.(js|d\.ts)|src\/((net|http)\/)?README\.md|src\/http\/examples\/[\w-]+\.js)$/.test(
         name,
       ),
   );
