@@ -152,5 +152,5 @@ export class Trial {
 }
 
 function seconds(milliseconds: number): string {
-  return `${Math.round(milliseconds / 100) / 10} s`;
+  return `${Number((milliseconds / 1000).toPrecision(2))} s`;
 }

@@ -105,7 +105,7 @@ test(
     const { trial, connect, table } = await begin(100);
     connect().bytesOut = 0;
     const outcome = await trial.outcome;
-    assert.match(outcome.result === 'rolled back' ? outcome.why : '', /no byte came back within 0\.1 s/);
+    assert.match(outcome.result === 'rolled back' ? outcome.why : '', /no byte came back within 0\.05 s/);
     assert.deepEqual(table(), [
       [a, 1, true],
       [b, 1, false],
@@ -120,7 +120,7 @@ test(
     const { trial, connect } = await begin(100);
     connect().dialing = 1;
     const outcome = await trial.outcome;
-    assert.match(outcome.result === 'rolled back' ? outcome.why : '', /no answer to a connect within 0\.1 s/);
+    assert.match(outcome.result === 'rolled back' ? outcome.why : '', /no answer to a connect within 0\.05 s/);
   },
 );
 
