@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { GraceError } from '../src/error.ts';
+import { countCpuMs } from './cpu-time.ts';
 
 const factor = Number(process.env['GRACE_FUZZ_RUNS'] || 1);
 const seed =
@@ -14,13 +15,13 @@ const seed =
 export const timeout = 60_000 * Math.max(1, factor);
 
 /** How often a property is tried, and with which seed; a failure tells the seed. */
-export function trials(runs: number): fc.Parameters<unknown> {
+function trials<T>(runs: number): fc.Parameters<[T]> {
   return { numRuns: Math.ceil(runs * factor), seed };
 }
 
 /** Try a property of hostile input so many times. Throws with the smallest input for which it does not hold, and its seed. */
 export function always<T>(runs: number, input: fc.Arbitrary<T>, holds: (input: T) => void): void {
-  fc.assert(fc.property(input, holds), trials(runs) as fc.Parameters<[T]>);
+  fc.assert(fc.property(input, holds), trials(runs));
 }
 
 /** The same of what takes its time. */
@@ -29,7 +30,7 @@ export async function alwaysInTime<T>(
   input: fc.Arbitrary<T>,
   holds: (input: T) => Promise<void>,
 ): Promise<void> {
-  await fc.assert(fc.asyncProperty(input, holds), { ...trials(runs), endOnFailure: true } as fc.Parameters<[T]>);
+  await fc.assert(fc.asyncProperty(input, holds), { ...trials(runs), endOnFailure: true });
 }
 
 /** What is hard on whoever reads text, whatever the language. */
@@ -190,10 +191,9 @@ export function mustBeLinear<T>(what: string, make: (size: number) => T, size: n
 function costMs<T>(input: T, work: (input: T) => void): number {
   let best = Infinity;
   for (let round = 0; round < 3 && (round === 0 || best > 20); round++) {
-    const before = process.cpuUsage();
+    const cpuMs = countCpuMs();
     work(input);
-    const { user, system } = process.cpuUsage(before);
-    best = Math.min(best, (user + system) / 1000);
+    best = Math.min(best, cpuMs());
   }
   return best;
 }

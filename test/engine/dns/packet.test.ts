@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { encode } from 'dns-packet';
 import type { Packet } from 'dns-packet';
 import { encodeQuestion, readReply } from '../../../src/engine/dns/packet.ts';
+import { countCpuMs } from '../../cpu-time.ts';
 import { seededRandom } from '../../random.ts';
 
 const name = '_pg._tcp.db.test';
@@ -109,12 +110,12 @@ test('names that point at themselves, and packets that are cut off anywhere, are
 test('no packet makes it throw, or take long', () => {
   const random = seededRandom(17);
   const whole = reply({ answers: [srv('a.db.test'), srv('b.db.test')] });
-  const beganMs = performance.now();
+  const cpuMs = countCpuMs();
   for (let round = 0; round < 20_000; round++) {
     const packet = Buffer.from(whole);
     for (let flips = 1 + random.below(6); flips > 0; flips--)
       packet[2 + random.below(packet.length - 2)] = random.below(256);
     readReply(packet, question);
   }
-  assert.ok(performance.now() - beganMs < 20_000);
+  assert.ok(cpuMs() < 20_000);
 });
