@@ -1,47 +1,15 @@
 import assert from 'node:assert/strict';
 import { EventEmitter, once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import type { Socket } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { test } from 'node:test';
-import type { TestContext } from 'node:test';
 import { call } from '../../src/control/client.ts';
 import { statePaths } from '../../src/control/paths.ts';
-import { MovedError, serveControl } from '../../src/control/server.ts';
-import type { RequestHandler } from '../../src/control/server.ts';
+import { MovedError } from '../../src/control/server.ts';
 import { GraceError } from '../../src/error.ts';
-import { openListener } from '../../src/net/open.ts';
+import { sendRaw, serveHere } from './serve-here.ts';
 
 const timeout = 60_000;
-
-async function serveHere(t: TestContext, handle: RequestHandler) {
-  const dir = mkdtempSync(join(tmpdir(), 'grace-control-'));
-  const listener = await openListener(
-    { kind: 'unix', path: statePaths(dir).socket, mode: 0o600, backlog: 10 },
-    { name: 'control' },
-  );
-  const errors: unknown[] = [];
-  const server = await serveControl(listener, handle, (error) => errors.push(error));
-  t.after(() => {
-    server.close();
-    listener.close();
-    rmSync(dir, { recursive: true });
-  });
-  return { dir, server, errors };
-}
-
-/** Send bytes as they are and hear the whole answer. */
-async function sendRaw(dir: string, text: string): Promise<string> {
-  const socket = connect(statePaths(dir).socket);
-  let answer = '';
-  socket.setEncoding('utf8').on('data', (chunk: string) => (answer += chunk));
-  socket.on('error', () => {}); // the answer tells
-  socket.write(text);
-  await new Promise((resolve) => socket.once('close', resolve));
-  return answer;
-}
 
 test('a request gets its progress and its result', { timeout }, async (t) => {
   const { dir } = await serveHere(t, async (request, { progress }) => {

@@ -1,10 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
-import type { Socket } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { test } from 'node:test';
 import fc from 'fast-check';
@@ -13,9 +9,7 @@ import { readLines } from '../../src/control/lines.ts';
 import { readReply, readRequest } from '../../src/control/messages.ts';
 import type { Command } from '../../src/control/messages.ts';
 import { statePaths } from '../../src/control/paths.ts';
-import { serveControl } from '../../src/control/server.ts';
 import { GraceError } from '../../src/error.ts';
-import { openListener } from '../../src/net/open.ts';
 import { countCpuMs } from '../cpu-time.ts';
 import {
   always,
@@ -27,7 +21,9 @@ import {
   readOrRefused,
   timeout,
 } from '../hostile.ts';
+import { makeTempDir } from '../net/temp-dir.ts';
 import { requests } from './requests.ts';
+import { heardBy, serveHere } from './serve-here.ts';
 
 const mutated = fc.oneof(hostileJson, ...requests.map((request) => mutatedJson(request)));
 
@@ -125,20 +121,9 @@ test(
   'whatever is sent, the one who serves answers in a line or hangs up, and takes the next one',
   { timeout },
   async (t) => {
-    const dir = mkdtempSync(join(tmpdir(), 'grace-control-'));
+    const refuse = () => Promise.reject(new GraceError('heard'));
+    const { dir, server, errors } = await serveHere(t, refuse, { backlog: 100 });
     const path = statePaths(dir).socket;
-    const listener = await openListener({ kind: 'unix', path, mode: 0o600, backlog: 100 }, { name: 'control' });
-    const errors: unknown[] = [];
-    const server = await serveControl(
-      listener,
-      () => Promise.reject(new GraceError('heard')),
-      (error) => errors.push(error),
-    );
-    t.after(() => {
-      server.close();
-      listener.close();
-      rmSync(dir, { recursive: true });
-    });
     const text = fc.oneof(
       mutated.map((message) => `${JSON.stringify(message)}\n`),
       hostileText(['{"command":"ls"}', '{', '}', '[', ']', ':', ',', '\n', '\\u0000', '\\ud800'], 12),
@@ -174,29 +159,19 @@ test(
 );
 
 test('who asks, and is answered by something else, is told so', { timeout }, async (t) => {
-  const dir = mkdtempSync(join(tmpdir(), 'grace-control-'));
+  using dir = makeTempDir();
   let answer = '';
   const server = createServer((socket) =>
     socket
       .on('error', () => {})
       .resume()
       .end(answer),
-  ).listen(statePaths(dir).socket);
+  ).listen(statePaths(dir.path).socket);
   await once(server, 'listening');
-  t.after(() => {
-    server.close();
-    rmSync(dir, { recursive: true });
-  });
+  t.after(() => void server.close());
   for (answer of ['220 mail.example.com\r\n', '{"result":7}\n', '{"error":{}}\n', 'null\n', `"${'x'.repeat(5 << 20)}`])
-    await assert.rejects(call(dir, { command: 'ls' }), (error) => {
+    await assert.rejects(call(dir.path, { command: 'ls' }), (error) => {
       mustBeRefusal(error);
       return true;
     });
 });
-
-async function heardBy(socket: Socket): Promise<string> {
-  let answer = '';
-  socket.setEncoding('utf8').on('data', (chunk: string) => (answer += chunk));
-  if (!socket.closed) await new Promise((resolve) => socket.once('close', resolve));
-  return answer;
-}

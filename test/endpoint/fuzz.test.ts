@@ -5,6 +5,7 @@ import { parseClient } from '../../src/endpoint/client.ts';
 import { explainClient, explainServer } from '../../src/endpoint/describe.ts';
 import { EndpointError } from '../../src/endpoint/error.ts';
 import { clientKey, serverKey } from '../../src/endpoint/identity.ts';
+import type { ClientEndpoint, ServerEndpoint } from '../../src/endpoint/model.ts';
 import { resolvePaths } from '../../src/endpoint/paths.ts';
 import { printClient, printServer } from '../../src/endpoint/print.ts';
 import { parseServer } from '../../src/endpoint/server.ts';
@@ -21,26 +22,47 @@ const words = [
 const known = readEndpointCases().map(({ description }) => description);
 const texts = fc.oneof(hostileText(words), mutatedText(known, words), hostileText([':', '\\', '=', '[', ']', '/'], 40));
 
+/** What is done with endpoints of one side. */
+type Side<Endpoint> = {
+  parse: (text: string) => Endpoint;
+  print: (endpoint: Endpoint) => string;
+  key: (endpoint: Endpoint) => string;
+  explain: (endpoint: Endpoint) => unknown[];
+};
+const servers: Side<ServerEndpoint> = {
+  parse: parseServer,
+  print: printServer,
+  key: serverKey,
+  explain: explainServer,
+};
+const clients: Side<ClientEndpoint> = {
+  parse: parseClient,
+  print: printClient,
+  key: clientKey,
+  explain: explainClient,
+};
+
+/** Whether it can be read; throws unless it means the same once it has been printed. */
+function meansTheSame<Endpoint extends ServerEndpoint | ClientEndpoint>(
+  text: string,
+  { parse, print, key, explain }: Side<Endpoint>,
+): boolean {
+  const endpoint = readOrRefuse(parse, text);
+  if (endpoint === null) return false;
+  const again = parse(print(endpoint));
+  assert.deepEqual(again, endpoint);
+  assert.equal(key(again), key(endpoint));
+  assert.ok(explain(endpoint).length > 0);
+  parse(print(resolvePaths(endpoint, '/a')));
+  return true;
+}
+
 test('any string is read, and its print means the same, or is refused with an error of its own', { timeout }, () => {
   let read = 0;
   always(3000, texts, (text) => {
-    const server = readOrRefuse(parseServer, text);
-    if (server !== null) {
-      const again = parseServer(printServer(server));
-      assert.deepEqual(again, server);
-      assert.equal(serverKey(again), serverKey(server));
-      assert.ok(explainServer(server).length > 0);
-      parseServer(printServer(resolvePaths(server, '/a')));
-    }
-    const client = readOrRefuse(parseClient, text);
-    if (client !== null) {
-      const again = parseClient(printClient(client));
-      assert.deepEqual(again, client);
-      assert.equal(clientKey(again), clientKey(client));
-      assert.ok(explainClient(client).length > 0);
-      parseClient(printClient(resolvePaths(client, '/a')));
-    }
-    if (server !== null || client !== null) read++;
+    const isServer = meansTheSame(text, servers);
+    const isClient = meansTheSame(text, clients);
+    if (isServer || isClient) read++;
   });
   assert.ok(read > 100, `only ${read} strings could be read`);
 });

@@ -9,16 +9,11 @@ import {
   readSuccessorMessage,
 } from '../../../src/daemon/handover/messages.ts';
 import { always, hostileJson, mutatedJson, readOrRefused, timeout } from '../../hostile.ts';
+import { text, whole } from './example.ts';
 
-const text = (endpoint: string) => ({ typed: endpoint, absolute: endpoint });
 const place = { src: text('tcp:9000'), dst: text('tcp:a:1'), since: '2026-01-02T03:04:05.678Z' };
 const handover = {
-  format: 1,
-  version: '1.2.3',
-  pid: 7,
-  startedAt: '2026-01-02T03:04:05.678Z',
-  uptimeMs: 60_000,
-  generation: 3,
+  ...whole,
   rules: [
     {
       ...place,
@@ -32,9 +27,6 @@ const handover = {
       hold: { since: '', maxWaiting: 5, leftMs: 1, holders: [{ id: 'a', timeoutMs: 1 }] },
     },
   ],
-  sockets: [{ listener: 0, fd: 5, index: 2, name: 'web' }],
-  unread: [{ src: text('quic:1'), dst: text('quic:2'), port: 8 }],
-  move: 1,
   tickets: { keys: ['a'], sinceMs: 1 },
 };
 const messages: Record<string, unknown> = {

@@ -1,34 +1,10 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import net from 'node:net';
-import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
-import tls from 'node:tls';
 import { readClientHello, usableKeyTypes } from '../../../src/engine/portable/client-hello.ts';
 import { seededRandom } from '../../random.ts';
+import { helloOf, inRecords } from './hellos.ts';
 
 const timeout = 60_000;
-
-/** What a client of node:tls says first. */
-async function helloOf(options: tls.ConnectionOptions): Promise<Buffer> {
-  const server = net.createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const client = tls.connect({
-    port: (server.address() as AddressInfo).port,
-    host: '127.0.0.1',
-    servername: 'www.example.com',
-    ...options,
-  });
-  client.on('error', () => {});
-  const [socket] = (await once(server, 'connection')) as [net.Socket];
-  let bytes = Buffer.alloc(0);
-  while (readClientHello(bytes) === 'more')
-    bytes = Buffer.concat([bytes, ((await once(socket, 'data')) as [Buffer])[0]]);
-  client.destroy();
-  socket.destroy();
-  server.close();
-  return bytes;
-}
 
 function keyTypesOf(bytes: Buffer): string[] {
   const hello = readClientHello(bytes);
@@ -60,13 +36,7 @@ test('a ClientHello is waited for at every byte, in one record and in many', { t
   const whole = await helloOf({});
   for (let end = 0; end < whole.length; end++)
     assert.equal(readClientHello(whole.subarray(0, end)), 'more', `${end} bytes`);
-  const message = whole.subarray(5);
-  const records: Buffer[] = [];
-  for (let at = 0; at < message.length; at += 7) {
-    const part = message.subarray(at, at + 7);
-    records.push(Buffer.from([22, 3, 1, 0, part.length]), part);
-  }
-  assert.deepEqual(readClientHello(Buffer.concat(records)), readClientHello(whole));
+  assert.deepEqual(readClientHello(inRecords(whole.subarray(5), 7)), readClientHello(whole));
 });
 
 test(

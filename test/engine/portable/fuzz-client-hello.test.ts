@@ -1,9 +1,5 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import net from 'node:net';
-import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
-import tls from 'node:tls';
 import fc from 'fast-check';
 import {
   ClientHelloReader,
@@ -12,35 +8,7 @@ import {
   usableKeyTypes,
 } from '../../../src/engine/portable/client-hello.ts';
 import { always, mustBeLinear, mutatedBytes, timeout } from '../../hostile.ts';
-
-/** What a client of node:tls says first. */
-async function someHello(): Promise<Buffer> {
-  const server = net.createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const client = tls.connect({
-    port: (server.address() as AddressInfo).port,
-    host: '127.0.0.1',
-    servername: 'a.example',
-  });
-  client.on('error', () => {});
-  const [socket] = (await once(server, 'connection')) as [net.Socket];
-  let bytes = Buffer.alloc(0);
-  while (readClientHello(bytes) === 'more')
-    bytes = Buffer.concat([bytes, ((await once(socket, 'data')) as [Buffer])[0]]);
-  client.destroy();
-  socket.destroy();
-  server.close();
-  return bytes;
-}
-
-const record = (bytes: Uint8Array) =>
-  Buffer.concat([Buffer.from([22, 3, 1, bytes.length >> 8, bytes.length & 255]), bytes]);
-/** In records of so many bytes. */
-function inRecords(message: Buffer, size: number): Buffer {
-  const parts = [];
-  for (let at = 0; at < message.length; at += size) parts.push(record(message.subarray(at, at + size)));
-  return Buffer.concat(parts);
-}
+import { helloOf, inRecords, record } from './hellos.ts';
 
 /** What a reader says once it has all, given in parts of these sizes. */
 function readInParts(bytes: Buffer, sizes: Iterator<number, unknown>): unknown {
@@ -55,7 +23,7 @@ function readInParts(bytes: Buffer, sizes: Iterator<number, unknown>): unknown {
 }
 
 test('any bytes are a ClientHello, or none, or the beginning of one, however they come', { timeout }, async () => {
-  const whole = await someHello();
+  const whole = await helloOf({ servername: 'a.example' });
   const known = [whole, inRecords(whole.subarray(5), 7), inRecords(whole.subarray(5), 1)];
   let found = 0;
   always(600, fc.tuple(mutatedBytes(known), fc.infiniteStream(fc.integer({ min: 1, max: 40 }))), ([bytes, sizes]) => {
