@@ -1,14 +1,13 @@
 /** What both engines do when the system has nothing left, or the network fails: each in a process of its own. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import type { Socket } from 'node:net';
+import type { ClientEndpoint } from '../../src/endpoint/model.ts';
 import { openNativeEngine } from '../../src/engine/native/engine.ts';
 import { openPortableEngine } from '../../src/engine/portable/engine.ts';
 import { libc } from '../../src/sys/libc.ts';
+import { makeTempDir } from '../net/temp-dir.ts';
 import { until } from '../until.ts';
 import { FaultyForward, hasStrace, ownNetwork } from './faulty-forward.ts';
 import type { ForwardOptions } from './faulty-forward.ts';
@@ -63,8 +62,26 @@ function shutReading(socket: Socket): void {
 for (const engine of ['native', 'portable'] as const) {
   const { accept, wait, send } = calls[engine];
   const openEngine = engine === 'native' ? openNativeEngine : openPortableEngine;
-  const start = (backend: Backend | null, more: Partial<ForwardOptions> = {}) =>
-    FaultyForward.start({ engine, to: backend ? to(backend) : to({ host: '127.0.0.1', port: 1 }), ...more });
+  const start = (backend: Backend, more: Partial<ForwardOptions> = {}) =>
+    FaultyForward.start({ engine, to: to(backend), ...more });
+  /** A forward to each of these, in a network of its own which a shell's command sets up. The test is skipped where that is not allowed: null. */
+  const startAlone = async (t: TestContext, setup: string, destinations: readonly ClientEndpoint[]) => {
+    const under = ownNetwork(setup);
+    if (under === null) {
+      t.skip('no network of its own is allowed here');
+      return null;
+    }
+    const dir = makeTempDir();
+    t.after(() => dir[Symbol.dispose]());
+    const path = dir.file('socket');
+    const forward = await FaultyForward.start({ engine, under, path, to: destinations });
+    return {
+      forward,
+      /** A client of the forward to one of them. */
+      connect: (index = 0) => connectTo({ path: index === 0 ? path : `${path}.${index}` }),
+      [Symbol.asyncDispose]: () => forward[Symbol.asyncDispose](),
+    };
+  };
   const skipTrace = (t: TestContext) => t.skip('strace may not attach here');
 
   const panics = isDeno && engine === 'portable' && 'its runtime may panic where it has no descriptor left for itself';
@@ -176,19 +193,15 @@ for (const engine of ['native', 'portable'] as const) {
     options,
     async (t) => {
       // Of few ports to connect from, the one of the destination comes up soon. IPv6 is off, so that ::1 has no address to be reached from.
-      const under = ownNetwork(
+      await using alone = await startAlone(
+        t,
         'echo 40020 40025 > /proc/sys/net/ipv4/ip_local_port_range && echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6',
+        [to({ host: '127.0.0.1', port: 40_023 }), to({ host: '::1', port: 40_023 })],
       );
-      if (under === null) return t.skip('no network of its own is allowed here');
-      const dir = mkdtempSync(join(tmpdir(), 'grace-faults-'));
-      const path = join(dir, 'socket');
-      await using forward = await start(null, {
-        under,
-        path,
-        to: [to({ host: '127.0.0.1', port: 40_023 }), to({ host: '::1', port: 40_023 })],
-      });
+      if (alone === null) return;
+      const { forward, connect } = alone;
       for (let count = 0; count < 100; count++) {
-        const client = await connectTo({ path });
+        const client = await connect();
         client.write('to whom?');
         assert.equal(
           (await forward.line()).error,
@@ -196,7 +209,7 @@ for (const engine of ['native', 'portable'] as const) {
         );
         await endingOf(client);
       }
-      const client = await connectTo({ path: `${path}.1` });
+      const client = await connect(1);
       // Deno has no name for it.
       assert.match(
         (await forward.line()).error ?? '',
@@ -204,7 +217,6 @@ for (const engine of ['native', 'portable'] as const) {
       );
       await endingOf(client);
       await forward.end();
-      rmSync(dir, { recursive: true });
     },
   );
 
@@ -212,11 +224,6 @@ for (const engine of ['native', 'portable'] as const) {
     `${engine}: this machine by the address of no host, or from an address or zone that it has not, is refused at once`,
     options,
     async (t) => {
-      // The only port there is to connect from is that of the destination.
-      const under = ownNetwork('echo 40020 40020 > /proc/sys/net/ipv4/ip_local_port_range');
-      if (under === null) return t.skip('no network of its own is allowed here');
-      const dir = mkdtempSync(join(tmpdir(), 'grace-faults-'));
-      const path = join(dir, 'socket');
       const destinations = [
         [
           to({ host: '0.0.0.0', port: 40_020 }),
@@ -230,15 +237,21 @@ for (const engine of ['native', 'portable'] as const) {
         ],
         [to({ host: 'fe80::1%nosuch', port: 80 }), /^cannot connect to tcp:\[fe80::1%nosuch\]:80: .*\(E[A-Z]+\)$/],
       ] as const;
-      await using forward = await start(null, { under, path, to: destinations.map(([endpoint]) => endpoint) });
+      // The only port there is to connect from is that of the destination.
+      await using alone = await startAlone(
+        t,
+        'echo 40020 40020 > /proc/sys/net/ipv4/ip_local_port_range',
+        destinations.map(([endpoint]) => endpoint),
+      );
+      if (alone === null) return;
+      const { forward, connect } = alone;
       for (const [index, [, error]] of destinations.entries()) {
-        const client = await connectTo({ path: index === 0 ? path : `${path}.${index}` });
+        const client = await connect(index);
         client.write('to whom?');
         assert.match((await forward.line()).error ?? '', error);
         await endingOf(client);
       }
       await forward.end();
-      rmSync(dir, { recursive: true });
     },
   );
 
@@ -247,17 +260,17 @@ for (const engine of ['native', 'portable'] as const) {
     { ...options, skip: options.skip || (engine === 'portable' && 'it does not wait for a port') },
     async (t) => {
       // One port, and what is sent to the destination comes back and is for nobody.
-      const under = ownNetwork(
-        'echo 40020 40020 > /proc/sys/net/ipv4/ip_local_port_range && ip route add 198.51.100.0/24 dev lo src 127.0.0.1',
-      );
-      if (under === null) return t.skip('no network of its own is allowed here');
-      const dir = mkdtempSync(join(tmpdir(), 'grace-faults-'));
-      const path = join(dir, 'socket');
       const patient = to({ host: '198.51.100.1', port: 80 }, { timeout: 100 });
       const hasty = to({ host: '198.51.100.1', port: 80 }, { timeout: 0.2 });
-      await using forward = await start(null, { under, path, to: [patient, hasty] });
-      const first = await connectTo({ path });
-      const client = await connectTo({ path: `${path}.1` });
+      await using alone = await startAlone(
+        t,
+        'echo 40020 40020 > /proc/sys/net/ipv4/ip_local_port_range && ip route add 198.51.100.0/24 dev lo src 127.0.0.1',
+        [patient, hasty],
+      );
+      if (alone === null) return;
+      const { forward, connect } = alone;
+      const first = await connect();
+      const client = await connect(1);
       assert.equal(
         (await forward.line()).error,
         'cannot connect to tcp:198.51.100.1:80: every local port towards it is taken, for 0.2 s (net.ipv4.ip_local_port_range, or bindAddress=)',
@@ -265,7 +278,6 @@ for (const engine of ['native', 'portable'] as const) {
       await endingOf(client);
       first.destroy();
       await forward.end();
-      rmSync(dir, { recursive: true });
     },
   );
 
@@ -273,26 +285,22 @@ for (const engine of ['native', 'portable'] as const) {
     `${engine}: destinations that cannot be reached or do not answer are said to be the trouble, and the client is closed`,
     options,
     async (t) => {
-      // What is sent to the second network comes back, and is for nobody.
-      const under = ownNetwork(
-        'ip route add unreachable 192.0.2.0/24 && ip route add 198.51.100.0/24 dev lo src 127.0.0.1',
-      );
-      if (under === null) return t.skip('no network of its own is allowed here');
-      const dir = mkdtempSync(join(tmpdir(), 'grace-faults-'));
-      const path = join(dir, 'socket');
       const destinations = [
         ['192.0.2.1', /^cannot connect to tcp:192\.0\.2\.1:80: .*\(EHOSTUNREACH\)$/],
         ['203.0.113.1', /^cannot connect to tcp:203\.0\.113\.1:80: .*\(ENETUNREACH\)$/],
         ['198.51.100.1', /^cannot connect to tcp:198\.51\.100\.1:80: timed out, no answer within 0\.2 s/],
         ['127.0.0.1', /^cannot connect to tcp:127\.0\.0\.1:80: .*\(ECONNREFUSED\)$/],
       ] as const;
-      await using forward = await start(null, {
-        under,
-        path,
-        to: destinations.map(([host]) => to({ host, port: 80 }, { timeout: 0.2 })),
-      });
+      // What is sent to the second network comes back, and is for nobody.
+      await using alone = await startAlone(
+        t,
+        'ip route add unreachable 192.0.2.0/24 && ip route add 198.51.100.0/24 dev lo src 127.0.0.1',
+        destinations.map(([host]) => to({ host, port: 80 }, { timeout: 0.2 })),
+      );
+      if (alone === null) return;
+      const { forward, connect } = alone;
       for (const [index, [, error]] of destinations.entries()) {
-        const client = await connectTo({ path: index === 0 ? path : `${path}.${index}` });
+        const client = await connect(index);
         assert.match((await forward.line()).error ?? '', error);
         await endingOf(client);
       }
@@ -301,7 +309,6 @@ for (const engine of ['native', 'portable'] as const) {
         lines,
         destinations.map(() => ({ stats: { connections: 0, dialing: 0, bytesIn: 0, bytesOut: 0 } })),
       );
-      rmSync(dir, { recursive: true });
     },
   );
 
