@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
 import type { NativeEngine } from '../../../../src/engine/native/engine.ts';
+import { until } from '../../../until.ts';
 import { openNativeTls } from '../../native-engine.ts';
 import { openBackend, openEcho, readBytes } from '../../peers.ts';
 import { Rig, to } from '../../rig.ts';
@@ -117,12 +118,17 @@ test('Java, which changes keys all the time, has every byte echoed over moves', 
   let moves = 0;
   while (!isOver) {
     const before = from[1].stats().bytesOut;
-    moves += await passage.move(from, next);
+    let moved = 0;
+    await until(
+      'its connection has moved, or it is over',
+      async () => isOver || (moved = await passage.move(from, next)) > 0,
+    );
+    moves += moved;
     [from, next] = [next, from];
-    // Until some have moved here, or it is over.
-    while (!isOver && from[1].stats().bytesOut < before + 200_000 && from[1].stats().connections > 0)
-      await new Promise((resolve) => setTimeout(resolve, 2));
-    await new Promise((resolve) => setTimeout(resolve, 2));
+    await until(
+      'some bytes have come back from here, or it is over',
+      () => isOver || from[1].stats().bytesOut >= before + 200_000 || from[1].stats().connections === 0,
+    );
   }
   assert.equal((await client).stdout, 'every byte\n');
   assert.ok(moves > 3, `${moves} moves`);
