@@ -1,14 +1,13 @@
 import assert from 'node:assert/strict';
-import { createSocket } from 'node:dgram';
-import { once } from 'node:events';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
-import { decode, encode } from 'dns-packet';
+import { encode } from 'dns-packet';
 import type { Packet } from 'dns-packet';
 import { Names } from '../../src/engine/lookup.ts';
 import { Services } from '../../src/engine/services.ts';
 import type { RememberedService } from '../../src/engine/services.ts';
 import { until } from '../until.ts';
+import { openNameServer } from './dns/name-server.ts';
 
 const timeout = 60_000;
 const name = '_web._tcp.a.test';
@@ -27,11 +26,8 @@ type Zone = {
 /** A name server, and what it serves at the moment; every host is 127.0.0.1. */
 async function openZone(t: TestContext): Promise<{ zone: Zone; endpoint: Parameters<Services['resolve']>[0] }> {
   const zone: Zone = { records: [], rcode: 0, ipv6Rcode: 0, isSilent: false, asked: 0 };
-  const socket = createSocket('udp4').bind(0, '127.0.0.1');
-  await once(socket, 'listening');
-  t.after(() => socket.close());
-  socket.on('message', (bytes, from) => {
-    const { id, questions } = decode(bytes);
+  const server = await openNameServer(t, ({ packet, socket, from }) => {
+    const { id, questions } = packet;
     const type = questions?.[0]?.type;
     if (type === 'SRV') zone.asked++;
     if (zone.isSilent) return;
@@ -54,7 +50,7 @@ async function openZone(t: TestContext): Promise<{ zone: Zone; endpoint: Paramet
   });
   return {
     zone,
-    endpoint: { name, bindAddress: null, server: [{ host: '127.0.0.1', port: socket.address().port }] },
+    endpoint: { name, bindAddress: null, server: [server] },
   };
 }
 

@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
 import { createSocket } from 'node:dgram';
-import type { RemoteInfo, Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
-import type { TestContext } from 'node:test';
 import { decode, encode, TRUNCATED_RESPONSE } from 'dns-packet';
 import type { Packet } from 'dns-packet';
 import { askServers } from '../../../src/engine/dns/ask.ts';
+import { ownLoopback } from '../../e2e/grace.ts';
+import { openNameServer } from './name-server.ts';
 
 const timeout = 60_000;
 const name = '_web._tcp.a.test';
@@ -16,25 +16,13 @@ const answers: Packet['answers'] = [
   { type: 'SRV', name, ttl: 60, data: { priority: 1, weight: 1, port: 80, target: 'a.test' } },
 ];
 
-/** A server that does with a datagram whatever it is told to. */
-async function openServer(
-  t: TestContext,
-  act: (asked: { packet: Packet; socket: Socket; from: RemoteInfo }) => void,
-): Promise<{ host: string; port: number }> {
-  const socket = createSocket('udp4').bind(0, '127.0.0.1');
-  await once(socket, 'listening');
-  socket.on('message', (bytes, from) => act({ packet: decode(bytes), socket, from }));
-  t.after(() => socket.close());
-  return { host: '127.0.0.1', port: socket.address().port };
-}
-
 const answer = ({ id, questions }: Packet, more: Packet = {}) =>
   encode({ type: 'response', id, flags: 0x80, questions, ...more });
 const never = new AbortController().signal;
 
 test('each question has a number and a port of its own', { timeout }, async (t) => {
   const seen: string[] = [];
-  const server = await openServer(t, ({ packet, socket, from }) => {
+  const server = await openNameServer(t, ({ packet, socket, from }) => {
     seen.push(`${packet.id}`, `port ${from.port}`);
     socket.send(answer(packet, { answers }), from.port, from.address);
   });
@@ -52,7 +40,7 @@ test('what others send, and what is no answer, is not heard', { timeout }, async
   const other = createSocket('udp4').bind(0, '127.0.0.1');
   await once(other, 'listening');
   t.after(() => other.close());
-  const server = await openServer(t, ({ packet, socket, from }) => {
+  const server = await openNameServer(t, ({ packet, socket, from }) => {
     const send = (bytes: Uint8Array) => socket.send(bytes, from.port, from.address);
     send(answer({ ...packet, id: packet.id! ^ 1 }, { answers: forged! }));
     send(answer({ ...packet, questions: [{ type: 'SRV', name: 'b.test' }] }, { answers: forged! }));
@@ -64,8 +52,12 @@ test('what others send, and what is no answer, is not heard', { timeout }, async
 });
 
 test('an answer that is too long for a datagram is asked for over TCP', { timeout }, async (t) => {
-  const udp = await openServer(t, ({ packet, socket, from }) =>
-    socket.send(answer(packet, { flags: 0x80 | TRUNCATED_RESPONSE }), from.port, from.address),
+  // The same port of TCP is to be free too, whatever other tests do.
+  const udp = await openNameServer(
+    t,
+    ({ packet, socket, from }) =>
+      socket.send(answer(packet, { flags: 0x80 | TRUNCATED_RESPONSE }), from.port, from.address),
+    ownLoopback,
   );
   const many = Array.from({ length: 100 }, (_, at) => ({
     ...answers[0]!,
@@ -92,11 +84,11 @@ test(
   'the next server is asked where one fails or says nothing, and none is an error that names each',
   { timeout },
   async (t) => {
-    const failing = await openServer(t, ({ packet, socket, from }) =>
+    const failing = await openNameServer(t, ({ packet, socket, from }) =>
       socket.send(answer(packet, { flags: 0x82 }), from.port, from.address),
     );
-    const silent = await openServer(t, () => {});
-    const good = await openServer(t, ({ packet, socket, from }) =>
+    const silent = await openNameServer(t, () => {});
+    const good = await openNameServer(t, ({ packet, socket, from }) =>
       socket.send(answer(packet, { answers }), from.port, from.address),
     );
     const { services } = await askServers(name, 'SRV', { servers: [failing, silent, good], signal: never });
@@ -116,7 +108,7 @@ test(
 );
 
 test('a server that floods is left', { timeout }, async (t) => {
-  const flooding = await openServer(t, ({ socket, from }) => {
+  const flooding = await openNameServer(t, ({ socket, from }) => {
     for (let sent = 0; sent < 300; sent++) socket.send(Buffer.alloc(512), from.port, from.address);
   });
   await assert.rejects(
