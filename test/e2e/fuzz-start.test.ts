@@ -1,24 +1,17 @@
 /** The executable, started with whatever a command line or an environment may hold. */
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import type { TestContext } from 'node:test';
 import fc from 'fast-check';
 import { commands, globalOptions } from '../../src/control/commands.ts';
 import { alwaysInTime, hostileText, timeout } from '../hostile.ts';
+import { makeTempDir } from '../net/temp-dir.ts';
 import { startProgram } from './grace.ts';
 import type { Outcome } from './grace.ts';
 
 /** Exit codes of commands; 130 and 143 are of signals, which nobody sends here. */
 const exitCodes = [0, 1, 2, 3, 4, 5, 124];
-
-function tempDir(t: TestContext): string {
-  const dir = mkdtempSync(join(tmpdir(), 'grace-start-'));
-  t.after(() => rmSync(dir, { recursive: true, force: true }));
-  return dir;
-}
 
 /** Run it to its end; a daemon that serves is ended. */
 async function run(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Outcome> {
@@ -106,11 +99,13 @@ const commandLine = fc
 test(
   'any command line ends with a code of the table and says what is wrong in a line or two',
   { timeout },
-  async (t) => {
-    const dir = tempDir(t);
+  async () => {
+    using temp = makeTempDir();
     await alwaysInTime(8, fc.array(commandLine, { minLength: 3, maxLength: 3 }), async (lines) => {
       await Promise.all(
-        lines.map(async (line) => mustBeOrderly(await run(line, { GRACE_DIR: join(dir, 'state'), HOME: dir }), line)),
+        lines.map(async (line) =>
+          mustBeOrderly(await run(line, { GRACE_DIR: temp.file('state'), HOME: temp.path }), line),
+        ),
       );
     });
   },
@@ -160,14 +155,14 @@ const environment = fc
   .map((env) => Object.fromEntries(Object.entries(env).map(([name, text]) => [name, text.replaceAll('\0', '')])));
 
 test('whatever the environment says, a daemon starts or says in a line or two why not', { timeout }, async (t) => {
-  const dir = tempDir(t);
+  using temp = makeTempDir();
   let count = 0;
   await alwaysInTime(4, fc.array(environment, { minLength: 3, maxLength: 3 }), async (all) => {
     await Promise.all(
       all.map(async (env) => {
-        const state = join(dir, String(count++));
+        const state = temp.file(String(count++));
         const { child, ended } = startProgram(['-d', state, 'daemon', '--log', '-'], {
-          HOME: dir,
+          HOME: temp.path,
           GRACE_LOG: '',
           ...env,
         });
@@ -187,15 +182,15 @@ test('whatever the environment says, a daemon starts or says in a line or two wh
 test(
   'what processes of grace leave to one another is refused in words where somebody else has left it',
   { timeout },
-  async (t) => {
-    const dir = tempDir(t);
+  async () => {
+    using temp = makeTempDir();
     for (const [env, message] of [
       [{ GRACE_KEEPER_STATE: '' }, /^grace: cannot go on as a keeper, as GRACE_KEEPER_STATE says: /],
       [{ GRACE_KEEPER_STATE: '../fd/999999' }, /^grace: cannot go on as a keeper/],
       [{ GRACE_STEP_ASIDE: '1', LISTEN_FDS: '999999999999' }, /^grace: cannot step aside: LISTEN_FDS is "9+"/],
       [{ GRACE_GIVEN_RULES: '{"a"', GRACE_SUCCESSOR: '1' }, /^grace: /],
     ] as const) {
-      const outcome = await run(['-d', join(dir, 'state'), 'daemon', '--log', '-'], { ...env, HOME: dir });
+      const outcome = await run(['-d', temp.file('state'), 'daemon', '--log', '-'], { ...env, HOME: temp.path });
       mustBeOrderly(outcome, env);
       assert.match(outcome.stderr, message);
     }

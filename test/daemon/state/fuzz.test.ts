@@ -1,9 +1,7 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import type { TestContext } from 'node:test';
 import fc from 'fast-check';
 import { addCounts } from '../../../src/daemon/metrics/counts.ts';
 import { loadCounters } from '../../../src/daemon/state/counters-file.ts';
@@ -19,6 +17,7 @@ import {
   readOrRefused,
   timeout,
 } from '../../hostile.ts';
+import { makeTempDir } from '../../net/temp-dir.ts';
 
 const text = (typed: string) => ({ typed, absolute: typed });
 const rule = { src: text('tcp:9000'), dst: text('tcp:a:1') };
@@ -44,12 +43,6 @@ const counters = {
   hasEnded: true,
 };
 
-function fileIn(t: TestContext, name: string): { dir: string; path: string } {
-  const dir = mkdtempSync(join(tmpdir(), 'grace-state-'));
-  t.after(() => rmSync(dir, { recursive: true }));
-  return { dir, path: join(dir, name) };
-}
-
 /** Bytes that were the JSON of this once. */
 function spoilt(value: unknown): fc.Arbitrary<Buffer> {
   const bytes = Buffer.from(JSON.stringify(value));
@@ -61,8 +54,10 @@ function spoilt(value: unknown): fc.Arbitrary<Buffer> {
   );
 }
 
-test('of stored rules all that can be read is, and the file is there still, or kept aside', { timeout }, (t) => {
-  const { dir, path } = fileIn(t, 'state.json');
+test('of stored rules all that can be read is, and the file is there still, or kept aside', { timeout }, () => {
+  using temp = makeTempDir();
+  const dir = temp.path;
+  const path = temp.file('state.json');
   always(600, spoilt(state), (bytes) => {
     writeFileSync(path, bytes);
     readOrRefused(() => checkStateFormat(path));
@@ -91,8 +86,9 @@ function isWhole(bytes: Buffer, wanted: unknown): boolean {
   }
 }
 
-test('a rule that is nested too deep to be named does not take the others with it', (t) => {
-  const { path } = fileIn(t, 'state.json');
+test('a rule that is nested too deep to be named does not take the others with it', () => {
+  using temp = makeTempDir();
+  const path = temp.file('state.json');
   const deep = `${'['.repeat(200_000)}${']'.repeat(200_000)}`;
   writeFileSync(
     path,
@@ -104,8 +100,9 @@ test('a rule that is nested too deep to be named does not take the others with i
   assert.ok(note!.length < 2000);
 });
 
-test('counters that could not have been counted are none', { timeout }, (t) => {
-  const { path } = fileIn(t, 'counters.json');
+test('counters that could not have been counted are none', { timeout }, () => {
+  using temp = makeTempDir();
+  const path = temp.file('counters.json');
   always(600, spoilt(counters), (bytes) => {
     writeFileSync(path, bytes);
     const { of, counts, generations } = loadCounters(path);
@@ -127,8 +124,9 @@ test('counters that could not have been counted are none', { timeout }, (t) => {
   });
 });
 
-test('a pid file that names no process is none', { timeout }, (t) => {
-  const { path } = fileIn(t, 'grace.pid');
+test('a pid file that names no process is none', { timeout }, () => {
+  using temp = makeTempDir();
+  const path = temp.file('grace.pid');
   always(300, fc.oneof(mutatedBytes([Buffer.from('123\n')]), hostileText(['1', '9', '-', '0', '\n'])), (bytes) => {
     writeFileSync(path, bytes);
     const pid = readPidFile(path);
@@ -136,8 +134,10 @@ test('a pid file that names no process is none', { timeout }, (t) => {
   });
 });
 
-test('a long state file is read in time that grows with its length', { timeout }, (t) => {
-  const { dir, path } = fileIn(t, 'state.json');
+test('a long state file is read in time that grows with its length', { timeout }, () => {
+  using temp = makeTempDir();
+  const dir = temp.path;
+  const path = temp.file('state.json');
   const load = (content: string) => {
     writeFileSync(path, content);
     readOrRefused(() => loadState(path));
