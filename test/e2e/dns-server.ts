@@ -1,11 +1,11 @@
 /** A real name server (Debian's dnsmasq-base) with a zone that a test writes. */
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { createSocket } from 'node:dgram';
-import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import type { TestContext } from 'node:test';
 import { ownLoopback } from './grace.ts';
+import { freePort } from './listening-socket.ts';
+import { killChild } from './processes.ts';
 
 const program = '/usr/sbin/dnsmasq';
 
@@ -23,18 +23,10 @@ export type DnsServer = {
 
 /** A server of a zone whose answers are kept for a second. */
 export async function openDnsServer(t: TestContext, ...zone: string[]): Promise<DnsServer> {
-  const probe = createSocket('udp4').bind(0, ownLoopback);
-  await once(probe, 'listening');
-  const { port } = probe.address();
-  await new Promise<void>((resolve) => probe.close(() => resolve()));
+  const port = await freePort();
   let child: ChildProcess | null = null;
   const stop = async () => {
-    const running = child;
-    child = null;
-    if (running === null || running.exitCode !== null) return;
-    const ended = once(running, 'exit');
-    running.kill('SIGKILL');
-    await ended;
+    if (child) await killChild(child);
   };
   const serve = async (...lines: string[]) => {
     await stop();

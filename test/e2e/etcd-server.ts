@@ -1,13 +1,13 @@
 /** An etcd, and what people do to it with etcdctl. */
 import { spawn, spawnSync } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, openSync, closeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { until } from '../until.ts';
 import { ownLoopback } from './grace.ts';
+import { killChild } from './processes.ts';
 
 /** Why there is none; false where there is. */
 export const withoutEtcd: string | false =
@@ -37,14 +37,11 @@ export type Etcd = {
 /** Files of PEM; clients must present a certificate of the authority. */
 export type EtcdTls = { cacert: string; cert: string; key: string };
 
-/** One member, ready. `number` tells several of one test file apart. */
-export async function startEtcd(
-  t: TestContext,
-  { number = 0, tls, args = [] }: { number?: number; tls?: EtcdTls; args?: readonly string[] } = {},
-): Promise<Etcd> {
+/** The only member of an etcd, ready. A test file has one at a time. */
+export async function startEtcd(t: TestContext, tls?: EtcdTls): Promise<Etcd> {
   const dir = mkdtempSync(join(tmpdir(), 'grace-etcd-'));
   const url = (port: number, scheme = 'http') => `${scheme}://${ownLoopback}:${port}`;
-  const [client, peer] = [url(2379 + 2 * number, tls ? 'https' : 'http'), url(2380 + 2 * number)];
+  const [client, peer] = [url(2379, tls ? 'https' : 'http'), url(2380)];
   const address = client.slice(client.lastIndexOf('/') + 1);
   const logFile = join(dir, 'log');
   const files = tls ? ['--cacert', tls.cacert, '--cert', tls.cert, '--key', tls.key] : [];
@@ -77,16 +74,11 @@ export async function startEtcd(
     lease: (seconds) => /^lease ([0-9a-f]+) granted/.exec(etcd.ctl('lease', 'grant', String(seconds)))![1]!,
     signal: (signal) => void child?.kill(signal),
     async kill() {
-      const running = child;
-      child = undefined;
-      if (!running || running.exitCode !== null || running.signalCode !== null) return;
-      const gone = once(running, 'exit');
-      running.kill('SIGKILL');
-      await gone;
+      if (child) await killChild(child);
     },
     async start() {
       const log = openSync(logFile, 'a');
-      child = spawn(
+      const started = spawn(
         'etcd',
         [
           ['--data-dir', join(dir, 'data'), '--listen-client-urls', client, '--advertise-client-urls', client],
@@ -94,12 +86,15 @@ export async function startEtcd(
           tls
             ? ['--client-cert-auth', '--trusted-ca-file', tls.cacert, '--cert-file', tls.cert, '--key-file', tls.key]
             : [],
-          args,
         ].flat(),
         { stdio: ['ignore', log, log] },
       );
       closeSync(log);
-      await until('etcd is there', () => attempt(['endpoint', 'health']).status === 0);
+      child = started;
+      await until('etcd is there', () => {
+        if (started.exitCode !== null) throw new Error(`etcd has ended: ${etcd.log().slice(-2000)}`);
+        return attempt(['endpoint', 'health']).status === 0;
+      });
     },
     log: () => readFileSync(logFile, 'utf8'),
   };

@@ -23,6 +23,22 @@ const key = '/grace/rules';
 /** What the tests put into etcd; each machine has a place of its own. */
 const ruleTo = (dst: string) => `rules:\n  - {name: web, src: 'unix:\${PLACE}/a', dst: '${dst}'}\n`;
 
+/** An etcd with rules for the first of two backends. */
+async function startAll(t: TestContext, rulesTo: (dst: string) => string = ruleTo) {
+  const etcd = await startEtcd(t);
+  const [blue, green] = [await startBackend(t, 'blue'), await startBackend(t, 'green')];
+  await etcd.put(key, rulesTo(blue.endpoint));
+  return { etcd, blue, green };
+}
+
+/** A grace, and a place of its own for the sockets of its rules. */
+function makePlacedGrace(t: TestContext, env: NodeJS.ProcessEnv = {}): { grace: Grace; place: string } {
+  const place = mkdtempSync(join(tmpdir(), 'grace-etcd-place-'));
+  const grace = makeGrace(t, { PLACE: place, ...env });
+  t.after(() => rmSync(place, { recursive: true, force: true }));
+  return { grace, place };
+}
+
 /** A grace whose rules are followed. */
 type Machine = {
   grace: Grace;
@@ -39,9 +55,7 @@ type Machine = {
 };
 
 async function startMachine(t: TestContext, address: string, ...more: string[]): Promise<Machine> {
-  const place = mkdtempSync(join(tmpdir(), 'grace-etcd-place-'));
-  const grace = makeGrace(t, { PLACE: place });
-  t.after(() => rmSync(place, { recursive: true, force: true }));
+  const { grace, place } = makePlacedGrace(t);
   await grace.ok('start', `unix:${place}/first`, `tcp:${ownLoopback}:9`);
   const watching = grace.spawn('apply', address, '--watch', ...more);
   t.after(() => void watching.child.kill('SIGKILL'));
@@ -86,9 +100,7 @@ test(
   'one key switches three machines within a second, no request fails, and the reports say so',
   options,
   async (t) => {
-    const etcd = await startEtcd(t);
-    const [blue, green] = [await startBackend(t, 'blue'), await startBackend(t, 'green')];
-    await etcd.put(key, ruleTo(blue.endpoint));
+    const { etcd, blue, green } = await startAll(t);
     const machines = await Promise.all(
       [1, 2, 3].map(() => startMachine(t, `etcd://${etcd.address}${key}`, '--report')),
     );
@@ -171,9 +183,7 @@ test(
   'while etcd is down or stands still the rules stay, stale since when is said, and then it is caught up',
   options,
   async (t) => {
-    const etcd = await startEtcd(t);
-    const [blue, green] = [await startBackend(t, 'blue'), await startBackend(t, 'green')];
-    await etcd.put(key, ruleTo(blue.endpoint));
+    const { etcd, green } = await startAll(t);
     const before = Date.now();
     const { grace, said, who, source, watching } = await startMachine(t, `etcd://${etcd.address}${key}`);
     await said('Applied 2 changes\n');
@@ -216,9 +226,7 @@ test(
 );
 
 test('a change made while etcd was away, and compacted, is caught up with', options, async (t) => {
-  const etcd = await startEtcd(t);
-  const [blue, green] = [await startBackend(t, 'blue'), await startBackend(t, 'green')];
-  await etcd.put(key, ruleTo(blue.endpoint));
+  const { etcd, blue, green } = await startAll(t);
   const { said, who, watching, source } = await startMachine(t, `etcd://${ownLoopback}:1,${etcd.address}${key}`);
   await said('Applied 2 changes\n');
   watching.child.kill('SIGSTOP');
@@ -236,11 +244,9 @@ test('a change made while etcd was away, and compacted, is caught up with', opti
 });
 
 test('destinations come and go with their leases, the oldest is used, and the last one stays', options, async (t) => {
-  const etcd = await startEtcd(t);
-  const [blue, green] = [await startBackend(t, 'blue'), await startBackend(t, 'green')];
+  const { etcd, blue, green } = await startAll(t, () => "rules:\n  - {name: web, src: 'unix:${PLACE}/a'}\n");
   const register = (name: string, value: string | Buffer, lease?: string) =>
     etcd.put(`${key}/destinations/web/${name}`, value, lease);
-  await etcd.put(key, "rules:\n  - {name: web, src: 'unix:${PLACE}/a'}\n");
   const { grace, said, who, source } = await startMachine(t, `etcd://${etcd.address}${key}`);
   await said('note: no destination is registered below /grace/rules/destinations/web/, and web has no dst: it is not');
   await until('status tells', async () => (await source())?.problem?.includes('it is not started') === true);
@@ -308,10 +314,8 @@ test('a value that is wrong changes nothing, and a destination may accept later'
 });
 
 test('a destination that does not answer holds up no other rule, and not what comes after it', options, async (t) => {
-  const etcd = await startEtcd(t);
-  const [blue, green] = [await startBackend(t, 'blue'), await startBackend(t, 'green')];
   const rules = (web: string, other: string) => `${ruleTo(web)}  - {src: 'unix:\${PLACE}/other', dst: '${other}'}\n`;
-  await etcd.put(key, rules(blue.endpoint, blue.endpoint));
+  const { etcd, blue, green } = await startAll(t, (dst) => rules(dst, dst));
   const { said, who, path } = await startMachine(t, `etcd://${etcd.address}${key}`);
   await said('Applied 3 changes\n');
   await etcd.put(key, rules(green.endpoint, `tcp:${ownLoopback}:1:retry=60`));
@@ -340,7 +344,7 @@ test('TLS with client certificates, verified; without them it says what is wrong
     extensions: ['basicConstraints=critical,CA:FALSE', name],
   });
   const [cert, keyFile] = [join(pem.dir, 'etcd.crt'), join(pem.dir, 'etcd.key')];
-  const etcd = await startEtcd(t, { tls: { cacert: pem.root, cert, key: keyFile } });
+  const etcd = await startEtcd(t, { cacert: pem.root, cert, key: keyFile });
   const blue = await startBackend(t, 'blue');
   etcd.ctl('put', key, ruleTo(blue.endpoint));
   const base = `etcds://${etcd.address}${key}`;
@@ -372,9 +376,7 @@ test('TLS with client certificates, verified; without them it says what is wrong
 });
 
 test('an etcd that wants users gets one, and refuses others', options, async (t) => {
-  const etcd = await startEtcd(t);
-  const blue = await startBackend(t, 'blue');
-  await etcd.put(key, ruleTo(blue.endpoint));
+  const { etcd, blue } = await startAll(t);
   for (const words of [
     ['user', 'add', 'root:secret'],
     ['user', 'grant-role', 'root', 'root'],
@@ -389,11 +391,7 @@ test('an etcd that wants users gets one, and refuses others', options, async (t)
     } catch (error) {
       if (!/Role.*root|already/.test(String(error))) throw error;
     }
-  const grace = makeGrace(t, {
-    PLACE: `${mkdtempSync(join(tmpdir(), 'grace-etcd-place-'))}`,
-    WORD: 'word',
-    BAD: 'bad',
-  });
+  const { grace } = makePlacedGrace(t, { WORD: 'word', BAD: 'bad' });
   await grace.ok('start', `unix:${grace.dir}-first`, blue.endpoint);
   const base = `etcd://${etcd.address}${key}`;
   const run = (query: string, ...more: string[]) => grace.run('apply', base + query, ...more);

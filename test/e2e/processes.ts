@@ -1,3 +1,5 @@
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync, readdirSync, readlinkSync } from 'node:fs';
 import { until } from '../until.ts';
 import { isRunning } from './grace.ts';
@@ -11,6 +13,14 @@ export async function gone(pid: number): Promise<void> {
 export async function kill(pid: number, signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
   process.kill(pid, signal);
   await gone(pid);
+}
+
+/** Kill a process that was started here, unless it has ended, and wait for its end. */
+export async function killChild(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const ended = once(child, 'exit');
+  child.kill('SIGKILL');
+  await ended;
 }
 
 export function pidInFile(file: string): number | null {
