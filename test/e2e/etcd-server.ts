@@ -22,10 +22,14 @@ export type Etcd = {
   ctl(...args: string[]): string;
   /** Set a key to what may be no text, perhaps under a lease. Not with TLS. */
   put(key: string, value: string | Buffer, lease?: string): Promise<void>;
+  /** Not with TLS. */
+  remove(key: string): Promise<void>;
   /** The values of keys that begin so. Not with TLS. */
   below(prefix: string): Promise<string[]>;
   /** The id of a new lease of so many seconds. */
   lease(seconds: number): string;
+  /** Have a lease last as long again, from now on. Not with TLS. */
+  keep(lease: string): Promise<void>;
   signal(signal: NodeJS.Signals): void;
   /** End it without a warning. */
   kill(): Promise<void>;
@@ -50,10 +54,11 @@ export async function startEtcd(t: TestContext, tls?: EtcdTls): Promise<Etcd> {
       env: { ...process.env, ETCDCTL_API: '3' },
     });
   const ask = async (path: string, question: object) => {
-    const response = await fetch(`${client}/v3/kv/${path}`, { method: 'POST', body: JSON.stringify(question) });
+    const response = await fetch(`${client}/v3/${path}`, { method: 'POST', body: JSON.stringify(question) });
     if (!response.ok) throw new Error(`etcd: ${path}: ${await response.text()}`);
     return (await response.json()) as { kvs?: { value?: string }[] };
   };
+  const numberOf = (lease: string) => String(BigInt(`0x${lease}`));
   const base64 = (text: string | Buffer) => Buffer.from(text).toString('base64');
   let child: ChildProcess | undefined;
   const etcd: Etcd = {
@@ -64,14 +69,23 @@ export async function startEtcd(t: TestContext, tls?: EtcdTls): Promise<Etcd> {
       return stdout.toString();
     },
     async put(key, value, lease) {
-      const id = lease === undefined ? '0' : String(BigInt(`0x${lease}`));
-      await ask('put', { key: base64(key), value: base64(value), lease: id });
+      await ask('kv/put', {
+        key: base64(key),
+        value: base64(value),
+        lease: lease === undefined ? '0' : numberOf(lease),
+      });
+    },
+    async remove(key) {
+      await ask('kv/deleterange', { key: base64(key) });
     },
     async below(prefix) {
-      const { kvs = [] } = await ask('range', { key: base64(prefix), range_end: base64(`${prefix}\u007f`) });
+      const { kvs = [] } = await ask('kv/range', { key: base64(prefix), range_end: base64(`${prefix}\u007f`) });
       return kvs.map(({ value = '' }) => Buffer.from(value, 'base64').toString());
     },
     lease: (seconds) => /^lease ([0-9a-f]+) granted/.exec(etcd.ctl('lease', 'grant', String(seconds)))![1]!,
+    async keep(lease) {
+      await ask('lease/keepalive', { ID: numberOf(lease) });
+    },
     signal: (signal) => void child?.kill(signal),
     async kill() {
       if (child) await killChild(child);

@@ -264,10 +264,14 @@ test('destinations come and go with their leases, the oldest is used, and the la
   assert.equal(await who(), 'blue');
   etcd.ctl('del', `${key}/destinations/web/z-first`);
   await until('the next one', async () => (await who()) === 'green');
-  // A machine that dies: nobody keeps its lease.
-  await register('d-dies', blue.endpoint, etcd.lease(2));
-  etcd.ctl('del', `${key}/destinations/web/a-second`);
-  await until('that of the lease', async () => (await who()) === 'blue');
+  // A machine that dies: nobody keeps its lease any more.
+  const lease = etcd.lease(2);
+  await register('d-dies', blue.endpoint, lease);
+  await etcd.remove(`${key}/destinations/web/a-second`);
+  await until('that of the lease', async () => {
+    await etcd.keep(lease);
+    return (await who()) === 'blue';
+  });
   await until('its lease has ended, and the last stays', async () =>
     /no destination is registered .*: it stays with tcp:/.test((await source())?.problem ?? ''),
   );
