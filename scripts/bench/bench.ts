@@ -86,7 +86,7 @@ async function bench(options: Options, { dir, signal }: { dir: string; signal: A
   );
   const machine = await describeMachine([...programs.values()].toReversed(), { signal });
   console.log(
-    `${printMachine(machine)}\n${options.rounds} rounds of ${options.seconds} s, in turn; warmed up${options.warmsUpAll ? '' : ' only where code is compiled as it runs'}; one worker each, logs off, a connection to the backend for each of the client\nin brackets: median of the ratios to ${options.reference} in each round`,
+    `${printMachine(machine)}\n${options.rounds} rounds of ${options.seconds} s, in turn; warmed up${options.warmsUpAll ? '' : ' only where code is compiled as it runs'}; one worker each, logs off where no table says otherwise, a connection to the backend for each of the client\nin brackets: median of the ratios, in each round, to the one with (1.00): ${options.reference} but where a table is of grace alone`,
   );
 
   if (machine.loadBefore > busyLoad)

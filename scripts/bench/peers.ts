@@ -1,4 +1,4 @@
-/** What is compared: programs that forward a port, each with a configuration that logs nothing of its connections. */
+/** What is compared: programs that forward a port, each with a configuration that logs nothing of its connections unless that is what is measured. */
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import { dirname, join } from 'node:path';
