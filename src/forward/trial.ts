@@ -152,5 +152,6 @@ export class Trial {
 }
 
 function seconds(milliseconds: number): string {
-  return `${Number((milliseconds / 1000).toPrecision(2))} s`;
+  const time = milliseconds / 1000;
+  return `${time < 1 ? Number(time.toPrecision(2)) : Math.round(10 * time) / 10} s`;
 }
