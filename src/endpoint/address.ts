@@ -30,6 +30,16 @@ export function canonicalHost(host: string): string {
   return zone === undefined ? canonical : `${canonical}%${zone}`;
 }
 
+/** The name of a host that is whole, with or without a dot at its end, in the one spelling of {@link canonicalHost}. */
+export function wholeName(host: string): string {
+  return canonicalHost(host).replace(/\.$/, '');
+}
+
+/** `HOST:PORT`, with the brackets of an IPv6 address. */
+export function hostPort({ host, port }: { host: string; port: number }): string {
+  return `${host.includes(':') ? `[${host}]` : host}:${port}`;
+}
+
 /** `4` or `6` for the family that an address to bind belongs to; a name is resolved to IPv4 unless told otherwise. */
 export function familyOf(host: string): 4 | 6 | null {
   if (isIPv6(host)) return 6;

@@ -3,7 +3,7 @@
  * show; two are equal exactly when the endpoints mean the same, however they were written.
  */
 import { normalize } from 'node:path';
-import { canonicalHost, familyOf } from './address.ts';
+import { canonicalHost, familyOf, wholeName } from './address.ts';
 import type { ClientEndpoint, ServerEndpoint, SslServer, TcpServer, TlsClient, TlsServer } from './model.ts';
 import { mapPaths } from './paths.ts';
 import { tlsVersions } from './versions.ts';
@@ -94,7 +94,7 @@ function clientMeaning(endpoint: ClientEndpoint): object {
       return {
         ...endpoint,
         // Such a name is whole, with or without a dot at its end.
-        name: canonicalHost(endpoint.name).replace(/\.$/, ''),
+        name: wholeName(endpoint.name),
         bindAddress: bindAddressMeaning(endpoint),
         server: endpoint.server?.map(({ host, port }) => ({ host: canonicalHost(host), port })) ?? null,
       };

@@ -1,8 +1,13 @@
-import type { BindableServer, ServerEndpoint, StdioServer } from './model.ts';
+import type { BindableServer, ClientEndpoint, ServerEndpoint, StdioServer } from './model.ts';
 
 /** What listens: the endpoint itself, or the one that `haproxy:` wraps. */
 export function innerEndpoint(endpoint: ServerEndpoint): BindableServer | StdioServer {
   return endpoint.type === 'haproxy' ? endpoint.endpoint : endpoint;
+}
+
+/** What is connected to in the end: the endpoint itself, or the one that `tls:…:endpoint=` wraps. */
+export function innermost(endpoint: ClientEndpoint): ClientEndpoint {
+  return endpoint.type === 'tls' && endpoint.endpoint !== null ? innermost(endpoint.endpoint) : endpoint;
 }
 
 /** Whether clients of this endpoint speak TLS, for which it names certificates. */

@@ -1,12 +1,13 @@
 /** The name servers that an endpoint names. */
 import { isIP } from 'node:net';
-import { withoutBrackets } from './address.ts';
+import { hostPort, withoutBrackets } from './address.ts';
 import { type Reader, refusal } from './arguments.ts';
 
 /** A server to ask for names: an IP address and a port. */
 export type NameServer = { readonly host: string; readonly port: number };
 
-const DNS_PORT = 53;
+/** Where servers answer unless they are said to do it elsewhere. */
+export const DNS_PORT = 53;
 
 /** Name servers, separated by commas: an address each, after whose (escaped) colon a port may follow; IPv6 is in brackets then. */
 export const nameServers: Reader<readonly NameServer[]> = (value) => {
@@ -31,10 +32,5 @@ const MAX_NAME_SERVERS = 8;
 
 /** How such a list is written. */
 export function writeNameServers(servers: readonly NameServer[]): string {
-  return servers.map((server) => (server.port === DNS_PORT ? server.host : nameServerText(server))).join(',');
-}
-
-/** `ADDRESS:PORT` of a server. */
-export function nameServerText({ host, port }: NameServer): string {
-  return `${isIP(host) === 6 ? `[${host}]` : host}:${port}`;
+  return servers.map((server) => (server.port === DNS_PORT ? server.host : hostPort(server))).join(',');
 }

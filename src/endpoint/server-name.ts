@@ -1,5 +1,5 @@
 import { isIP } from 'node:net';
-import { canonicalHost } from './address.ts';
+import { wholeName } from './address.ts';
 import type { SslClient, TlsClient } from './model.ts';
 
 /**
@@ -8,6 +8,6 @@ import type { SslClient, TlsClient } from './model.ts';
  */
 export function serverNameOf(endpoint: SslClient | TlsClient): { checked: string; sent: string | null } {
   const hostname = endpoint.type === 'ssl' ? endpoint.hostname : null;
-  const name = canonicalHost(endpoint.serverName ?? hostname ?? endpoint.host).replace(/\.$/, '');
+  const name = wholeName(endpoint.serverName ?? hostname ?? endpoint.host);
   return { checked: name, sent: isIP(name) === 0 ? name : null };
 }

@@ -3,7 +3,6 @@ import { isIP } from 'node:net';
 import type { SrvClient } from '../endpoint/model.ts';
 import { errorCode, GraceError } from '../error.ts';
 import { within } from '../waiting.ts';
-import { askServers } from './dns/ask.ts';
 import type { HostAddresses, SrvRecord } from './dns/packet.ts';
 import type { Names } from './lookup.ts';
 
@@ -11,7 +10,7 @@ import type { Names } from './lookup.ts';
 export type ServiceEndpoint = Pick<SrvClient, 'name' | 'server' | 'bindAddress'>;
 
 /** Shortest and longest time that an answer is kept, in milliseconds, whatever it says. */
-export const KEPT_MS = { min: 1000, max: 86_400_000 };
+const KEPT_MS = { min: 1000, max: 86_400_000 };
 /** So long a new answer is awaited before the last good one is used in its place; not at all while no server answers. */
 export const PATIENCE_MS = 200;
 /** So long nobody is asked again for whom there is no answer at all, in milliseconds. */
@@ -21,8 +20,6 @@ export const ASK_LIMIT_MS = 30_000;
 
 /** Longest that the addresses of one target are awaited. */
 const HOST_PATIENCE_MS = 3000;
-/** What is said where nothing else is known. */
-export const NO_ANSWER = new GraceError('no answer in time', { code: 'EAI_AGAIN' });
 
 type Host = {
   addresses: readonly string[];
@@ -114,6 +111,7 @@ export class ServiceHosts {
     const { server: servers, bindAddress } = this.#endpoint;
     const signal = AbortSignal.timeout(ASK_LIMIT_MS);
     if (servers === null) return { addresses: await this.#names.resolve(host, { bindAddress, signal }), ttlS: 0 };
+    const { askServers } = await import('./dns/ask.ts');
     const families = bindAddress === null ? [4, 6] : [isIP(bindAddress)];
     const asked = await Promise.allSettled(
       families.map((family) => askServers(host, family === 4 ? 'A' : 'AAAA', { servers, signal })),

@@ -1,15 +1,15 @@
 /** Where a service is, as DNS says: answers are kept for their time, and the last good one while no server answers. */
 import { isIP } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import { canonicalHost } from '../endpoint/address.ts';
+import { canonicalHost, wholeName } from '../endpoint/address.ts';
 import { errorCode, errorMessage, GraceError } from '../error.ts';
 import { nextPause, unlessAborted, within } from '../waiting.ts';
-import { askServers } from './dns/ask.ts';
+import type { TargetPlan } from './dial-order.ts';
 import type { SrvRecord } from './dns/packet.ts';
 import { systemServers } from './dns/system-servers.ts';
 import type { Names } from './lookup.ts';
 import { NAME_FRESH_MS } from './policy.ts';
-import { ASK_LIMIT_MS, KEPT_MS, keptMs, NO_ANSWER, PATIENCE_MS, ServiceHosts, SPARED_MS } from './service-hosts.ts';
+import { ASK_LIMIT_MS, keptMs, PATIENCE_MS, ServiceHosts, SPARED_MS } from './service-hosts.ts';
 import type { ServiceEndpoint } from './service-hosts.ts';
 
 /** A target of a service, and its addresses, of which there is one at least. */
@@ -22,6 +22,16 @@ export type Target = {
 
 /** Where a service is, and for how many milliseconds that need not be asked again. */
 export type Whereabouts = { readonly targets: readonly Target[]; readonly freshMs: number };
+
+/** The addresses of all targets, one after the other. */
+export function addressesOf(targets: readonly Target[]): { host: string; port: number }[] {
+  return targets.flatMap(({ addresses, port }) => addresses.map((host) => ({ host, port })));
+}
+
+/** What is to be known of them to draw an order of those addresses. */
+export function plansOf(targets: readonly Target[]): TargetPlan[] {
+  return targets.map(({ priority, weight, addresses }) => ({ priority, weight, addresses: addresses.length }));
+}
 
 /** A good answer, to be written down for a process that finds no name server. */
 export type RememberedService = {
@@ -59,6 +69,8 @@ type Service = {
   readonly key: string;
   readonly endpoint: ServiceEndpoint;
   good: Answer | null;
+  /** What the last who asked was told, for those who ask at once. */
+  fresh: { targets: readonly Target[]; until: number } | null;
   /** There is decidedly none, which is no failure. */
   absent: { error: GraceError; until: number } | null;
   /** Addresses of its hosts when they were last known. */
@@ -75,7 +87,7 @@ type Service = {
 /** What two endpoints have in common that ask the same of the same servers. */
 export function serviceKey({ name, server, bindAddress }: ServiceEndpoint): string {
   const family = bindAddress === null ? 0 : isIP(bindAddress);
-  return JSON.stringify([canonicalHost(name).replace(/\.$/, ''), family, server ?? 'system']);
+  return JSON.stringify([wholeName(name), family, server ?? 'system']);
 }
 
 /** The services that were asked for. One question at a time for each, whoever asks. */
@@ -110,6 +122,9 @@ export class Services {
    */
   async resolve(endpoint: ServiceEndpoint, signal: AbortSignal): Promise<Whereabouts> {
     const service = this.#service(endpoint);
+    const { fresh } = service;
+    const now = performance.now();
+    if (fresh !== null && now < fresh.until) return { targets: fresh.targets, freshMs: fresh.until - now };
     const { records, until } = await unlessAborted(this.#answer(service), signal);
     const isPatient = !service.isRechecked && !service.isLate;
     const found = await unlessAborted(
@@ -122,16 +137,15 @@ export class Services {
     const targets = found.filter(({ addresses }) => addresses.length > 0);
     if (targets.length === 0) {
       const [first] = found;
-      throw new GraceError(
-        `none of its targets has an address: ${first?.host}: ${errorMessage(first?.error ?? NO_ANSWER)}`,
-        {
-          code: errorCode(first?.error ?? NO_ANSWER),
-        },
-      );
+      const why = first?.error ?? new GraceError('no answer in time', { code: 'EAI_AGAIN' });
+      throw new GraceError(`none of its targets has an address: ${first?.host}: ${errorMessage(why)}`, {
+        code: errorCode(why),
+      });
     }
     const leftMs = until - performance.now();
     // One that is used past its time need not be asked for by every connection.
     const freshMs = leftMs > 0 ? Math.min(NAME_FRESH_MS, leftMs) : STALE_MS;
+    service.fresh = { targets, until: performance.now() + freshMs };
     return { targets, freshMs };
   }
 
@@ -146,6 +160,7 @@ export class Services {
       key,
       endpoint,
       good: before ? { records: before.records, until: 0 } : null,
+      fresh: null,
       absent: null,
       hosts: new ServiceHosts({ endpoint, names: this.#names, known: before?.addresses ?? {} }),
       pending: null,
@@ -187,15 +202,17 @@ export class Services {
   async #askServers(service: Service): Promise<Answer> {
     const { name, server } = service.endpoint;
     try {
+      // Who leads to no service has none of it in memory.
+      const { askServers } = await import('./dns/ask.ts');
       const reply = await askServers(canonicalHost(name), 'SRV', {
         servers: server ?? systemServers(),
         signal: AbortSignal.timeout(ASK_LIMIT_MS),
       });
       this.#answered(service);
+      service.fresh = null;
       const nowhere = whyNowhere(reply);
       if (nowhere !== null) {
-        const keptMs = Math.min(MAX_ABSENT_MS, Math.max(KEPT_MS.min, reply.ttlS * 1000));
-        service.absent = { error: nowhere, until: performance.now() + keptMs };
+        service.absent = { error: nowhere, until: performance.now() + Math.min(MAX_ABSENT_MS, keptMs(reply.ttlS)) };
         service.good = null;
         throw nowhere;
       }

@@ -1,5 +1,6 @@
 /** How both engines say why a connection did not come about, or ended. */
 import { isIP } from 'node:net';
+import { hostPort } from '../endpoint/address.ts';
 import type { ClientEndpoint } from '../endpoint/model.ts';
 import type { RefusalOfClient } from './admission/admission.ts';
 import { errorCode, errorMessage, GraceError } from '../error.ts';
@@ -9,13 +10,7 @@ import { describeCode } from '../sys/system-error.ts';
 export function placeOf(endpoint: ClientEndpoint): string {
   if (endpoint.type === 'unix') return `unix:${endpoint.path.replace(/^\0/, '@')}`;
   if (endpoint.type === 'srv') return `srv:${endpoint.name}`;
-  const { type, host, port } = endpoint;
-  return `${type}:${host.includes(':') ? `[${host}]` : host}:${port}`;
-}
-
-/** `HOST:PORT` of an address. */
-export function placeText({ host, port }: { host: string; port: number }): string {
-  return `${host.includes(':') ? `[${host}]` : host}:${port}`;
+  return `${endpoint.type}:${hostPort(endpoint)}`;
 }
 
 /** Whether an endpoint leads to addresses that it does not tell itself. */

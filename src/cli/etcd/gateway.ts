@@ -4,6 +4,7 @@ import * as http from 'node:http';
 import * as https from 'node:https';
 import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
+import { hostPort } from '../../endpoint/address.ts';
 import { GraceError } from '../../error.ts';
 import { describeError } from '../../sys/system-error.ts';
 import { TimeLimit } from '../../waiting.ts';
@@ -38,7 +39,7 @@ export class Gateway implements Disposable {
 
   private constructor(way: Way, signal: AbortSignal) {
     this.#way = way;
-    this.member = `${way.host.includes(':') ? `[${way.host}]` : way.host}:${way.port}`;
+    this.member = hostPort(way);
     this.#signal = signal;
     this.#agent = way.secure
       ? new https.Agent({ ...way.secure, keepAlive: true })

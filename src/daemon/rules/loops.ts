@@ -4,6 +4,8 @@ import { isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import type { ClientEndpoint, UnixClient } from '../../endpoint/model.ts';
 import type { Names } from '../../engine/lookup.ts';
+import { innermost } from '../../endpoint/inner.ts';
+import { addressesOf } from '../../engine/services.ts';
 import type { Services } from '../../engine/services.ts';
 import { GraceError } from '../../error.ts';
 import type { DestinationSpec } from '../../forward/destination.ts';
@@ -26,7 +28,7 @@ export async function placesOf(
 ): Promise<readonly Place[]> {
   if (endpoint.type === 'srv') {
     const { targets } = await services.resolve(endpoint, signal);
-    return targets.flatMap(({ addresses, port }) => addresses.map((host) => ({ host, port })));
+    return addressesOf(targets);
   }
   const hosts = await names.resolve(endpoint.host, { bindAddress: null, signal });
   return hosts.map((host) => ({ host, port: endpoint.port }));
@@ -83,10 +85,6 @@ async function followers({ dst }: Hop, hops: readonly Hop[], resolve: Resolve): 
       address.family !== 'unix' &&
       places.some(({ host, port }) => port === address.port && reaches(host, address.host)),
   );
-}
-
-function innermost(endpoint: ClientEndpoint): ClientEndpoint {
-  return endpoint.type === 'tls' && endpoint.endpoint !== null ? innermost(endpoint.endpoint) : endpoint;
 }
 
 /** Whether a connection to one address comes to who listens on another. */

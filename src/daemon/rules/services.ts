@@ -1,5 +1,6 @@
 /** The services that rules lead to: what was known of them before, and who is told when no name server answers. */
 import type { Logger } from 'pino';
+import { innermost } from '../../endpoint/inner.ts';
 import type { ClientEndpoint } from '../../endpoint/model.ts';
 import type { Names } from '../../engine/lookup.ts';
 import { serviceKey, Services } from '../../engine/services.ts';
@@ -44,6 +45,6 @@ export function openRuleServices({
 }
 
 function leadsTo(endpoint: ClientEndpoint, key: string): boolean {
-  if (endpoint.type === 'tls' && endpoint.endpoint !== null) return leadsTo(endpoint.endpoint, key);
-  return endpoint.type === 'srv' && serviceKey(endpoint) === key;
+  const inner = innermost(endpoint);
+  return inner.type === 'srv' && serviceKey(inner) === key;
 }

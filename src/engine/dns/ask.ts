@@ -2,9 +2,10 @@
 import { randomInt } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import net, { isIPv6 } from 'node:net';
-import { nameServerText } from '../../endpoint/name-servers.ts';
+import { hostPort } from '../../endpoint/address.ts';
 import type { NameServer } from '../../endpoint/name-servers.ts';
-import { errorCode, GraceError } from '../../error.ts';
+import { errorCode, errorMessage, GraceError } from '../../error.ts';
+import { unlessAborted } from '../../waiting.ts';
 import { encodeQuestion, readReply } from './packet.ts';
 import type { Question, RecordType, Reply } from './packet.ts';
 
@@ -38,21 +39,15 @@ export async function askServers(
       try {
         const reply = await askOne(server, { id: randomInt(2 ** 16), name, type }, limit);
         if (reply.kind === 'answer') return reply;
-        failures.set(
-          nameServerText(server),
-          reply.kind === 'failed' ? `answers ${reply.code}` : 'sends half an answer',
-        );
+        failures.set(hostPort(server), reply.kind === 'failed' ? `answers ${reply.code}` : 'sends half an answer');
       } catch (error) {
         signal.throwIfAborted();
-        failures.set(nameServerText(server), limit.aborted ? 'does not answer' : `cannot be asked (${codeOf(error)})`);
+        const why = errorCode(error) ?? errorMessage(error);
+        failures.set(hostPort(server), limit.aborted ? 'does not answer' : `cannot be asked (${why})`);
       }
     }
   const causes = Array.from(failures, ([server, why]) => `${server} ${why}`);
   throw new GraceError(`no name server answers for ${name}: ${causes.join('; ')}`, { code: 'EAI_AGAIN' });
-}
-
-function codeOf(error: unknown): string {
-  return errorCode(error) ?? 'it closes the connection';
 }
 
 async function askOne(server: NameServer, question: Question, signal: AbortSignal): Promise<Reply> {
@@ -61,58 +56,48 @@ async function askOne(server: NameServer, question: Question, signal: AbortSigna
 }
 
 /** From a port of its own, which nobody else knows: connected, so that the system takes datagrams of this server alone. */
-function askOverUdp({ host, port }: NameServer, question: Question, signal: AbortSignal): Promise<Reply> {
-  return new Promise((resolve, reject) => {
-    const socket = createSocket(isIPv6(host) ? 'udp6' : 'udp4');
-    let datagrams = 0;
-    const settle = (act: () => void) => {
-      signal.removeEventListener('abort', abort);
-      socket.removeAllListeners();
-      socket.on('error', () => {}); // it is over
-      socket.close();
-      act();
-    };
-    const fail = (error: Error) => settle(() => reject(error));
-    const abort = () => settle(() => reject(signal.reason));
-    if (signal.aborted) return abort();
-    signal.addEventListener('abort', abort);
-    socket.once('error', fail);
-    socket.on('message', (packet, { port: from }) => {
-      const reply = from === port ? readReply(packet, question) : null;
-      if (reply !== null) settle(() => resolve(reply));
-      else if (++datagrams === MAX_DATAGRAMS) fail(new Error('a flood of datagrams that are no answer'));
-    });
-    socket.once('connect', () => socket.send(encodeQuestion(question), (error) => error && fail(error)));
-    socket.connect(port, host);
+async function askOverUdp({ host, port }: NameServer, question: Question, signal: AbortSignal): Promise<Reply> {
+  const packet = encodeQuestion(question);
+  const socket = createSocket(isIPv6(host) ? 'udp6' : 'udp4');
+  const { promise, resolve, reject } = Promise.withResolvers<Reply>();
+  let datagrams = 0;
+  socket.on('error', reject); // stays: an error must never be without a listener
+  socket.on('message', (bytes, { port: from }) => {
+    const reply = from === port ? readReply(bytes, question) : null;
+    if (reply !== null) resolve(reply);
+    else if (++datagrams === MAX_DATAGRAMS) reject(new Error('it floods with datagrams that are no answer'));
   });
+  socket.once('connect', () => socket.send(packet, (error) => error && reject(error)));
+  socket.connect(port, host);
+  try {
+    return await unlessAborted(promise, signal);
+  } finally {
+    socket.close();
+  }
 }
 
 /** A length in two bytes, then the packet, each way (RFC 7766, section 8). */
-function askOverTcp({ host, port }: NameServer, question: Question, signal: AbortSignal): Promise<Reply> {
-  return new Promise((resolve, reject) => {
-    const socket = net.connect({ host, port });
-    let received: Buffer = Buffer.alloc(0);
-    const settle = (act: () => void) => {
-      signal.removeEventListener('abort', abort);
-      socket.destroy();
-      act();
-    };
-    const abort = () => settle(() => reject(signal.reason));
-    // Whatever becomes of the socket, an error must never be without a listener.
-    socket.on('error', (error) => settle(() => reject(error)));
-    if (signal.aborted) return abort();
-    signal.addEventListener('abort', abort);
-    socket.once('end', () => settle(() => reject(new Error('it closes the connection'))));
-    socket.on('data', (bytes: Buffer) => {
-      received = Buffer.concat([received, bytes]);
-      const length = received.length < 2 ? MAX_REPLY : received.readUInt16BE(0);
-      if (received.length < length + 2) return;
-      const reply = readReply(received.subarray(2, length + 2), question);
-      settle(() => (reply ? resolve(reply) : reject(new Error('what it says is no answer'))));
-    });
-    socket.once('connect', () => {
-      const packet = encodeQuestion(question);
-      socket.write(Buffer.concat([Buffer.from([packet.length >> 8, packet.length & 255]), packet]));
-    });
+async function askOverTcp({ host, port }: NameServer, question: Question, signal: AbortSignal): Promise<Reply> {
+  const packet = encodeQuestion(question);
+  const socket = net.connect({ host, port });
+  const { promise, resolve, reject } = Promise.withResolvers<Reply>();
+  let received: Buffer = Buffer.alloc(0);
+  socket.on('error', reject); // stays, as that of the datagrams
+  socket.once('end', () => reject(new Error('it closes the connection')));
+  socket.on('data', (bytes: Buffer) => {
+    received = Buffer.concat([received, bytes]);
+    const length = received.length < 2 ? MAX_REPLY : received.readUInt16BE(0);
+    if (received.length < length + 2) return;
+    const reply = readReply(received.subarray(2, length + 2), question);
+    if (reply) resolve(reply);
+    else reject(new Error('what it says is no answer'));
   });
+  socket.once('connect', () =>
+    socket.write(Buffer.concat([Buffer.from([packet.length >> 8, packet.length & 255]), packet])),
+  );
+  try {
+    return await unlessAborted(promise, signal);
+  } finally {
+    socket.destroy();
+  }
 }

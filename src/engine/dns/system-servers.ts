@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
+import { DNS_PORT } from '../../endpoint/name-servers.ts';
 import type { NameServer } from '../../endpoint/name-servers.ts';
 
 /** As many servers as the C library asks (MAXNS of resolver(3)). */
@@ -18,5 +19,5 @@ export function systemServers(file = '/etc/resolv.conf'): readonly NameServer[] 
     .flatMap((line) => /^\s*nameserver\s+(\S+)/.exec(line)?.[1] ?? [])
     .filter((host) => isIP(host) !== 0)
     .slice(0, MAX_SERVERS);
-  return (servers.length === 0 ? ['127.0.0.1'] : servers).map((host) => ({ host, port: 53 }));
+  return (servers.length === 0 ? ['127.0.0.1'] : servers).map((host) => ({ host, port: DNS_PORT }));
 }

@@ -75,10 +75,7 @@ export function openDial(
 }
 
 /** Try these addresses: those of a name with the one that answered last before the others, those of a service as is drawn. */
-export function setAddresses(
-  dial: Dial,
-  { addresses, targets }: Pick<ResolvedAddresses, 'addresses' | 'targets'>,
-): void {
+export function setAddresses(dial: Dial, { addresses, targets }: ResolvedAddresses): void {
   const { answeredLast } = dial.upstream;
   dial.addresses = addresses;
   dial.order = targets === null ? null : drawOrder(targets);

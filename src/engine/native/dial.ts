@@ -14,13 +14,11 @@ import { headStartMs, nextIndex, NO_FAILURES, openDial, removeTry, setAddresses 
 import type { Dial } from './dial-state.ts';
 import { describeLateLookup } from '../words.ts';
 import { OUT_OF_PORTS, OUT_OF_TIME } from './messages.ts';
-import type { EndReason, ThreadCommand } from './messages.ts';
-import type { Thread } from './thread.ts';
+import type { EndReason, Resolved } from './messages.ts';
+import type { ResolvedAddresses, Thread } from './thread.ts';
 
 const SHORTAGE_ERRNOS = errnosOf(SHORTAGES);
 const REFUSAL_ERRNOS = errnosOf(REFUSALS);
-
-type Resolved = Extract<ThreadCommand, { type: 'resolved' }>;
 
 /** Dials for the clients of one thread: all addresses in turn, again where that is wanted, until the time is up. The mirror image of Acceptor. */
 export class Dialer {
@@ -60,13 +58,8 @@ export class Dialer {
 
   #attempt(dial: Dial, agedMs = 0): void {
     const { now } = this.#thread;
-    const { plan, resolved } = dial.upstream;
-    const { addresses } = dial.upstream;
-    const fresh = addresses
-      ? { addresses, targets: null }
-      : resolved !== null && now < resolved.until
-        ? resolved
-        : null;
+    const { plan, fixed, resolved } = dial.upstream;
+    const known = fixed ?? resolved;
     dial.isResting = false;
     dial.failures = NO_FAILURES;
     dial.lookupFailure = null;
@@ -74,7 +67,7 @@ export class Dialer {
     dial.attemptAt = now - agedMs;
     dial.deadline = dial.attemptAt + plan.timeoutMs;
     this.#due(dial.deadline);
-    if (fresh !== null) return this.#tryAddresses(dial, fresh);
+    if (known !== null && now < known.until) return this.#tryAddresses(dial, known);
     dial.addresses = [];
     const waiting = this.#resolving.get(plan.id);
     if (waiting) return void waiting.push(dial);
@@ -107,7 +100,7 @@ export class Dialer {
     }
   }
 
-  #tryAddresses(dial: Dial, addresses: Parameters<typeof setAddresses>[1]): void {
+  #tryAddresses(dial: Dial, addresses: ResolvedAddresses): void {
     setAddresses(dial, addresses);
     this.#tryNext(dial);
   }

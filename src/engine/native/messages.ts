@@ -160,6 +160,9 @@ export type ListedConnection = Omit<OpenConnection, 'upstream' | 'id'> & { upstr
 /** Ends of connections in shared memory: the first `count` of the rows in it, see end-batch.ts. */
 export type EndsMessage = { buffer: SharedArrayBuffer; count: number };
 
+/** What the main thread has found out of a name. */
+export type Resolved = Extract<ThreadCommand, { type: 'resolved' }>;
+
 /** What a thread sends. */
 export type Report =
   | { type: 'resolve'; upstream: number }

@@ -1,13 +1,12 @@
 /** What the main thread tells the threads of a name, or of a service. */
+import { hostPort } from '../../endpoint/address.ts';
 import type { SrvClient, TcpClient } from '../../endpoint/model.ts';
 import type { Names } from '../lookup.ts';
 import { NAME_FRESH_MS } from '../policy.ts';
+import { addressesOf, plansOf } from '../services.ts';
 import type { Services } from '../services.ts';
-import { placeText } from '../words.ts';
-import type { ThreadCommand } from './messages.ts';
+import type { Resolved } from './messages.ts';
 import { tcpSockaddr } from './plan.ts';
-
-type Resolved = Extract<ThreadCommand, { type: 'resolved' }>;
 
 /** Who knows, and what ends the wait, with its reason. */
 export type ResolveContext = { names: Names; services: Services; signal: AbortSignal };
@@ -27,11 +26,11 @@ export async function resolveAddresses(
     return { addresses, targets: null, freshMs: NAME_FRESH_MS, names: hosts };
   }
   const { targets, freshMs } = await services.resolve(endpoint, signal);
-  const each = targets.flatMap(({ addresses, port }) => addresses.map((host) => ({ host, port })));
+  const each = addressesOf(targets);
   return {
     addresses: each.map(({ host, port }) => tcpSockaddr(host, port)),
-    targets: targets.map(({ priority, weight, addresses }) => ({ priority, weight, addresses: addresses.length })),
+    targets: plansOf(targets),
     freshMs,
-    names: each.map(placeText),
+    names: each.map(hostPort),
   };
 }

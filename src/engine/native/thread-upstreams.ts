@@ -21,7 +21,11 @@ export class ThreadUpstreams {
     upstreams.set(plan.id, {
       plan,
       counters: new Counters(plan.counters, number),
-      addresses: plan.addresses?.map((sockaddr) => kernel.address(sockaddr)) ?? null,
+      fixed: plan.addresses && {
+        addresses: plan.addresses.map((sockaddr) => kernel.address(sockaddr)),
+        targets: null,
+        until: Infinity,
+      },
       resolved: null,
       bindAddress: plan.bindAddress && kernel.address(plan.bindAddress),
       answeredLast: null,

@@ -11,7 +11,7 @@ import type { Hold } from '../hold.ts';
 import type { Slots } from '../slots.ts';
 import type { Route } from './route.ts';
 
-/** What was said of a name; `targets`: whose addresses they are, where the name is that of a service. */
+/** What is known of a destination; `targets`: whose addresses they are, where the name is that of a service. */
 export type ResolvedAddresses = {
   readonly addresses: readonly PinnedAddress[];
   readonly targets: readonly TargetPlan[] | null;
@@ -22,8 +22,8 @@ export type ResolvedAddresses = {
 export type ThreadUpstream = {
   readonly plan: UpstreamPlan;
   readonly counters: Counters;
-  /** Null for a name. */
-  readonly addresses: readonly PinnedAddress[] | null;
+  /** The addresses that its endpoint tells itself; null for a name. */
+  readonly fixed: ResolvedAddresses | null;
   /** Addresses of a name, or of the targets of a service, and until when they are used without asking again. */
   resolved: ResolvedAddresses | null;
   readonly bindAddress: PinnedAddress | null;

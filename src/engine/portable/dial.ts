@@ -1,4 +1,5 @@
 /** Connecting to a destination, as its endpoint says. The mirror image of accepting. */
+import { hostPort } from '../../endpoint/address.ts';
 import type { ClientEndpoint, SrvClient, SslClient, TcpClient, TlsClient } from '../../endpoint/model.ts';
 import { errorCode, GraceError } from '../../error.ts';
 import { REFUSALS, SHORTAGE_PATIENCE_MS, SHORTAGES } from '../policy.ts';
@@ -7,9 +8,11 @@ import { drawOrder } from '../dial-order.ts';
 import type { Names } from '../lookup.ts';
 import { encodePrelude, planPrelude } from '../prelude.ts';
 import type { PreludeSubject } from '../prelude.ts';
+import { addressesOf, plansOf } from '../services.ts';
 import type { Services } from '../services.ts';
-import { describeFailure, describeLateLookup, namesNoAddress, placeOf, placeText } from '../words.ts';
+import { describeFailure, describeLateLookup, namesNoAddress, placeOf } from '../words.ts';
 import { AttemptsError, connectAny } from './addresses.ts';
+import type { Candidate } from './addresses.ts';
 import { plainLeg, tuneSocket } from './leg.ts';
 import type { Leg } from './leg.ts';
 import { openTlsClient } from './originate.ts';
@@ -85,7 +88,7 @@ function introduced(leg: Leg, endpoint: ClientEndpoint, subject: PreludeSubject)
 }
 
 function openTcpConnect(endpoint: TcpClient | SslClient | TlsClient, { names }: Directory): Connect {
-  const { host, port, bindAddress, keepalive } = endpoint;
+  const { host, port, bindAddress } = endpoint;
   let answeredLast: string | undefined;
   return async (signal, subject) => {
     const addresses = await names.resolve(host, { bindAddress, signal }).catch(lateLookup);
@@ -94,27 +97,33 @@ function openTcpConnect(endpoint: TcpClient | SslClient | TlsClient, { names }: 
         ? [answeredLast, ...addresses.filter((each) => each !== answeredLast)]
         : addresses;
     const candidates = inOrder.map((address) => ({ host: address, port, name: address }));
-    const { socket, candidate } = await connectAny(candidates, { bindAddress, signal });
+    const { leg, candidate } = await connectTo(candidates, endpoint, { signal, subject });
     answeredLast = candidate.host;
-    tuneSocket(socket, keepalive === undefined ? undefined : { idleMs: keepalive });
-    return introduced(plainLeg(socket), endpoint, subject);
+    return leg;
   };
 }
 
 function openSrvConnect(endpoint: SrvClient, { services }: Directory): Connect {
-  const { bindAddress, keepalive } = endpoint;
   return async (signal, subject) => {
     const { targets } = await services.resolve(endpoint, signal).catch(lateLookup);
-    const each = targets.flatMap(({ addresses, port }) => addresses.map((host) => ({ host, port })));
-    const plans = targets.map(({ addresses, ...target }) => ({ ...target, addresses: addresses.length }));
-    const candidates = drawOrder(plans).map(({ address, headStartMs }) => {
+    const each = addressesOf(targets);
+    const candidates = drawOrder(plansOf(targets)).map(({ address, headStartMs }) => {
       const place = each[address]!;
-      return { ...place, name: placeText(place), headStartMs };
+      return { ...place, name: hostPort(place), headStartMs };
     });
-    const { socket } = await connectAny(candidates, { bindAddress, signal });
-    tuneSocket(socket, keepalive === undefined ? undefined : { idleMs: keepalive });
-    return introduced(plainLeg(socket), endpoint, subject);
+    return (await connectTo(candidates, endpoint, { signal, subject })).leg;
   };
+}
+
+async function connectTo(
+  candidates: readonly Candidate[],
+  endpoint: TcpClient | SrvClient | SslClient | TlsClient,
+  { signal, subject }: DialOptions,
+): Promise<{ leg: Leg; candidate: Candidate }> {
+  const { bindAddress, keepalive } = endpoint;
+  const { socket, candidate } = await connectAny(candidates, { bindAddress, signal });
+  tuneSocket(socket, keepalive === undefined ? undefined : { idleMs: keepalive });
+  return { leg: introduced(plainLeg(socket), endpoint, subject), candidate };
 }
 
 /** The time of a dial was up before its name was resolved. */

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { hostPort } from '../../endpoint/address.ts';
 import { unmapIPv4 } from '../../sys/sockaddr.ts';
 import { KEEP_ALIVE } from '../policy.ts';
 import type { TlsFacts } from '../proxy-header.ts';
@@ -55,8 +56,7 @@ export function peerOf({ remoteAddress, remotePort }: Socket): string {
 
 /** `host:port`, or `[host]:port`; an IPv4 address in IPv6's form is one. */
 export function addressText({ host, port }: { host: string; port: number }): string {
-  const plain = unmapIPv4(host);
-  return plain.includes(':') ? `[${plain}]:${port}` : `${plain}:${port}`;
+  return hostPort({ host: unmapIPv4(host), port });
 }
 
 /** Resolves when the sockets of a leg are closed. */

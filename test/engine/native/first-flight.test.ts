@@ -35,7 +35,7 @@ async function prepare(t: TestContext) {
       mayMeetItself: false,
     },
     counters: new Counters(allocateCounters(1), 0),
-    addresses: [],
+    fixed: { addresses: [], targets: null, until: Infinity },
     resolved: null,
     bindAddress: null,
     answeredLast: null,
