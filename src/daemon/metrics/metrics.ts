@@ -181,23 +181,23 @@ function generationMetrics(generations: readonly GenerationRow[]): Metric[] {
 
 /** Of rules that are followed in etcd. */
 function staleMetrics(sources: readonly RuleSource[]): Metric[] {
-  const stale = sources.flatMap(({ source, staleSince }) =>
-    staleSince === undefined ? [] : [{ source, sinceMs: Date.parse(staleSince) }],
-  );
-  const ageOf = (source: string) => {
-    const sinceMs = stale.find((each) => each.source === source)?.sinceMs;
-    return sinceMs === undefined ? 0 : Math.max(0, (Date.now() - sinceMs) / 1000);
-  };
+  const labelled = sources.map(({ source, staleSince }) => ({
+    labels: { source },
+    sinceMs: staleSince === undefined ? null : Date.parse(staleSince),
+  }));
   return [
     gauge(
       'grace_rules_stale_seconds',
       'For how long rules that are followed in etcd have not been known to be the newest: 0 while they are.',
-      sources.map(({ source }) => ({ labels: { source }, value: ageOf(source) })),
+      labelled.map(({ labels, sinceMs }) => ({
+        labels,
+        value: sinceMs === null ? 0 : Math.max(0, (Date.now() - sinceMs) / 1000),
+      })),
     ),
     gauge(
       'grace_rules_stale_since_timestamp_seconds',
       'Since when, in seconds since 1970; absent while they are the newest.',
-      stale.map(({ source, sinceMs }) => ({ labels: { source }, value: sinceMs / 1000 })),
+      labelled.flatMap(({ labels, sinceMs }) => (sinceMs === null ? [] : [{ labels, value: sinceMs / 1000 }])),
     ),
   ];
 }

@@ -41,6 +41,15 @@ async function settled(service: Service, signal: AbortSignal): Promise<void> {
   }
 }
 
+/** A request that holds for as long as this daemon serves. Rejects when it stops, is replaced, or with the signal's reason. */
+export async function whileServing(service: Service, signal: AbortSignal): Promise<never> {
+  for (;;) {
+    await service.changes.next(signal);
+    mustServe(service);
+    mustNotStop(service);
+  }
+}
+
 /** Throws GraceError when the daemon is on its way out: what is changed now would be gone. */
 export function mustNotStop({ lifecycle }: Service): void {
   if (lifecycle.isStopping) throw stoppingError();

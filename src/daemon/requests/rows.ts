@@ -11,12 +11,16 @@ import { limitsInForce } from './limits.ts';
 /** What tells whether a row is of the rule that is asked for; null asks for all. */
 type WantedRule = string | null;
 
+function isMeant(srcKey: string, wanted: WantedRule): boolean {
+  return wanted === null || srcKey === wanted;
+}
+
 /** The destinations of this process. `active` is only right in the process that serves. */
 export function ownRows(
   { forwarder, listeners, certificates }: Pick<Service, 'forwarder' | 'listeners' | 'certificates'>,
   wanted: WantedRule = null,
 ): KeyedRow[] {
-  const isWanted = ({ src }: { src: SourceSpec }) => wanted === null || src.key === wanted;
+  const isWanted = ({ src }: { src: SourceSpec }) => isMeant(src.key, wanted);
   const admissions = new Map(forwarder.rules.filter(isWanted).map(({ src, admission }) => [src, admission]));
   const views = forwarder.views().filter(isWanted);
   const served = views.map((view) => {
@@ -108,11 +112,13 @@ export function allRows(
   wanted: WantedRule = null,
 ): KeyedRow[] {
   const current = new Set(
-    service.forwarder.specs.flatMap((spec) => specsOf(spec).map(({ key }) => pairKey(spec.src.key, key))),
+    service.forwarder.specs
+      .filter(({ src }) => isMeant(src.key, wanted))
+      .flatMap((spec) => specsOf(spec).map(({ key }) => pairKey(spec.src.key, key))),
   );
   const reports = service.generations.reports.map((report) => ({
     ...report,
-    rows: report.rows.filter(({ srcKey }) => wanted === null || srcKey === wanted),
+    rows: report.rows.filter(({ srcKey }) => isMeant(srcKey, wanted)),
   }));
   const older = reports
     .flatMap((report) => report.rows)

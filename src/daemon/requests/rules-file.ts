@@ -1,7 +1,7 @@
 import type { Request } from '../../control/messages.ts';
 import type { RequestContext } from '../../control/server.ts';
 import type { Service } from '../service.ts';
-import { mustNotStop, mustServe } from './handler.ts';
+import { whileServing } from './handler.ts';
 
 /** Who follows a file of rules cannot do so at the moment: `status` and the log tell for as long as that is so. */
 export async function sayNotFollowed(
@@ -12,11 +12,7 @@ export async function sayNotFollowed(
   const what = `rules of ${file}`;
   service.troubles.add(what, `the rules are those from before ${file} was changed, which cannot be used: ${problem}`);
   try {
-    for (;;) {
-      await service.changes.next(signal);
-      mustServe(service);
-      mustNotStop(service);
-    }
+    return await whileServing(service, signal);
   } finally {
     service.troubles.remove(what);
   }

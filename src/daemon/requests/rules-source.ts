@@ -2,7 +2,7 @@ import type { Request } from '../../control/messages.ts';
 import type { RequestContext } from '../../control/server.ts';
 import type { RuleSource } from '../rules/sources.ts';
 import type { Service } from '../service.ts';
-import { mustNotStop, mustServe } from './handler.ts';
+import { whileServing } from './handler.ts';
 
 /** Who follows rules in etcd says how that goes: it holds, for `status`, log and metrics, for as long as the request does. */
 export async function sayFollowed(
@@ -10,7 +10,7 @@ export async function sayFollowed(
   { source, sequence, problem, staleSince }: Request<'rules-source'>,
   { signal, progress }: RequestContext<'rules-source'>,
 ): Promise<never> {
-  const { sources, troubles, log, generation, version, changes } = service;
+  const { sources, troubles, log, generation, version } = service;
   const row: RuleSource = { source, sequence, problem, staleSince };
   const before = sources.rows.find((each) => each.source === source);
   const what = `rules of ${source}`;
@@ -23,11 +23,7 @@ export async function sayFollowed(
   }
   progress({ generation, pid: process.pid, version });
   try {
-    for (;;) {
-      await changes.next(signal);
-      mustServe(service);
-      mustNotStop(service);
-    }
+    return await whileServing(service, signal);
   } finally {
     if (sources.isLast(row)) {
       sources.remove(row);

@@ -8,7 +8,8 @@ import { allRows, generationRows, ownRows } from './rows.ts';
 export async function status(service: Service): Promise<Result<'status'>> {
   await service.generations.refresh();
   const { forwarder, paths, version, logOutput, admin } = service;
-  const rows = allRows(service);
+  const held = forwarder.rules.filter((rule) => rule.hold.isOn);
+  const rows = held.length === 0 ? [] : allRows(service);
   const generations = generationRows(service);
   return {
     pid: process.pid,
@@ -28,13 +29,11 @@ export async function status(service: Service): Promise<Result<'status'>> {
     ...sourcesOf(service),
     warnings: ownRows(service).flatMap(({ row }) => (row.warnings ?? []).map((warning) => `${row.src}: ${warning}`)),
     rules: forwarder.specs.length,
-    held: forwarder.rules
-      .filter((rule) => rule.hold.isOn)
-      .map(({ src }) => ({
-        src: src.typed,
-        since: service.holds.since(src) ?? '',
-        waiting: rows.reduce((sum, { row }) => sum + (row.src === src.typed ? (row.waiting ?? 0) : 0), 0),
-      })),
+    held: held.map(({ src }) => ({
+      src: src.typed,
+      since: service.holds.since(src) ?? '',
+      waiting: rows.reduce((sum, { row }) => sum + (row.src === src.typed ? (row.waiting ?? 0) : 0), 0),
+    })),
     failed: forwarder.broken.length,
     connections: generations.reduce((sum, { connections }) => sum + connections, 0),
     generations,

@@ -137,8 +137,8 @@ export class Certificates {
 
   /** A daemon that has no files to look at is not to wake for them. */
   #watchAgain(inMs: number): void {
-    if (this.#lookForChanges === null || !this.#specs().some(hasFiles)) return;
-    this.#watch ??= setTimeout(this.#lookForChanges, inMs).unref();
+    if (this.#watch !== null || this.#lookForChanges === null || !this.#specs().some(hasFiles)) return;
+    this.#watch = setTimeout(this.#lookForChanges, inMs).unref();
   }
 
   /** Returns whether the files of the rule are being changed at the moment. */
