@@ -157,6 +157,7 @@ async function applyOne(
   change: Change,
   { context, signal, check, timeoutMs, print, stops }: ApplyOptions,
 ): Promise<void> {
+  signal.throwIfAborted();
   const { verb } = change;
   const { src, dst } = change.rule;
   if (verb === 'stop') stops.push((await stopListening(context, { src, timeoutMs })).ended);

@@ -90,15 +90,13 @@ export function readRulesFile(text: string, { file, cwd, env, elsewhere }: ReadO
       return readSource(rule.src, cwd);
     });
     const own = rule.dst;
-    const ownDst =
-      own === undefined
-        ? undefined
-        : read('dst', () => {
-            checkClient(parseClient(own), { text: own });
-            return readDestination(own, cwd);
-          });
-    const key = listenKey(parseServer(src.absolute));
-    const dst = elsewhere?.({ name: rule.name, hasOwn: own !== undefined, listenKey: key }) ?? ownDst;
+    const ownDst = own === undefined ? undefined : read('dst', () => readCheckedDestination(own, cwd));
+    const dst =
+      elsewhere?.({
+        name: rule.name,
+        hasOwn: own !== undefined,
+        listenKey: listenKey(parseServer(src.absolute)),
+      }) ?? ownDst;
     if (dst === undefined) {
       if (rule.name !== undefined) return null; // it gets one when there is one
       throw usage(
@@ -124,6 +122,12 @@ export function readRulesFile(text: string, { file, cwd, env, elsewhere }: ReadO
     }
   }
   return rules.filter((rule) => rule !== null);
+}
+
+/** DST of a rule, checked as far as can be without the daemon. Throws EndpointError or GraceError. */
+export function readCheckedDestination(typed: string, cwd: string): EndpointText {
+  checkClient(parseClient(typed), { text: typed });
+  return readDestination(typed, cwd);
 }
 
 /** A rule of the daemon, or of a file, with its keys. */

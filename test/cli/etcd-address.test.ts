@@ -55,3 +55,11 @@ for (const [text, why] of [
     );
   });
 }
+
+test('a password that stands where none may be is not printed', () => {
+  for (const text of ['etcd://root:hunter2@h/k', 'etcd://h/k?user=root&password=hunter2'])
+    assert.throws(
+      () => readEtcdAddress(text, '/'),
+      ({ message }: Error) => !message.includes('hunter2') && message.includes('…'),
+    );
+});

@@ -1,7 +1,6 @@
 import { readFileSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { call } from '../../control/client.ts';
 import { GraceError, errorMessage } from '../../error.ts';
 import { describeError } from '../../sys/system-error.ts';
 import { bringAbout, presentRules } from '../bring-about.ts';
@@ -9,7 +8,7 @@ import { argument } from '../context.ts';
 import type { Context, Input } from '../context.ts';
 import { parseDuration } from '../duration.ts';
 import { isEtcdAddress, readEtcdAddress } from '../etcd/address.ts';
-import { applyFromEtcd, followEtcd } from '../etcd/follow.ts';
+import { holdRequest } from '../hold-request.ts';
 import { printError } from '../output.ts';
 import { readRulesFile } from '../rules-file.ts';
 
@@ -22,6 +21,8 @@ export async function run(context: Context, input: Input): Promise<number> {
   const timeoutMs = parseDuration(input.value('timeout') ?? '30s', '--timeout');
   if (isEtcdAddress(file)) {
     const address = readEtcdAddress(file, context.cwd);
+    // What asks etcd is not needed for files.
+    const { applyFromEtcd, followEtcd } = await import('../etcd/follow.ts');
     if (input.has('watch')) return await followEtcd(address, { context, input, timeoutMs });
     await applyFromEtcd(address, { context, input, timeoutMs });
     return 0;
@@ -46,25 +47,15 @@ export async function run(context: Context, input: Input): Promise<number> {
     } catch (error) {
       context.signal.throwIfAborted();
       printError(context, error); // and what runs goes on; the next change of the file may be right
-      void tellDaemon(context, { file: path, problem: errorMessage(error), until: changed.signal });
+      // Its log and `status` say that the file is not followed, until it is.
+      const request = { command: 'rules-file', file: path, problem: errorMessage(error) } as const;
+      void holdRequest(context.dir, request, { signal: changed.signal });
     }
     try {
       while (stampOf(path) === seen) await delay(lookMs, undefined, { signal: context.signal });
     } finally {
       changed.abort();
     }
-  }
-}
-
-/** Its log and `status` say that the file is not followed, until it is. Never rejects. */
-async function tellDaemon(
-  { dir }: Context,
-  { file, problem, until }: { file: string; problem: string; until: AbortSignal },
-): Promise<void> {
-  while (!until.aborted) {
-    await call(dir, { command: 'rules-file', file, problem }, { signal: until }).catch(() => {});
-    // There is no daemon, or none that knows this: the next one may.
-    await delay(lookMs, undefined, { signal: until }).catch(() => {});
   }
 }
 

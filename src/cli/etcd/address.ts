@@ -41,7 +41,7 @@ export function isEtcdAddress(text: string): boolean {
 /** Relative paths are relative to `cwd`. Throws GraceError (exit code 2). */
 export function readEtcdAddress(text: string, cwd: string): EtcdAddress {
   const wrong = (why: string, hint = `its form: ${form}`) =>
-    new GraceError(`cannot read ${quoted(text)}: ${why}`, { hint, code: 'ERR_GRACE_USAGE' });
+    new GraceError(`cannot read ${quoted(withoutSecrets(text))}: ${why}`, { hint, code: 'ERR_GRACE_USAGE' });
   const parts = /^(etcds?):\/\/([^/?#]*)([^?#]*)(?:\?([^#]*))?$/i.exec(text);
   if (!parts) throw wrong('there is a "#" in it', 'write %23 for it');
   const [, scheme = '', hosts = '', path = '', query = ''] = parts;
@@ -84,6 +84,11 @@ export function readEtcdAddress(text: string, cwd: string): EtcdAddress {
       : null,
     user: name === undefined || password === undefined ? null : { name, password: absolute(password, cwd) },
   };
+}
+
+/** Who has put a password where none may be has it printed nowhere. */
+function withoutSecrets(text: string): string {
+  return text.replace(/\/\/[^/?#]*@/, '//…@').replace(/([?&]password=)(?!env:|file:)[^&#]*/gi, '$1…');
 }
 
 function readMember(text: string, wrong: (why: string) => GraceError): { host: string; port: number } {

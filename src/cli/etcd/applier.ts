@@ -9,7 +9,7 @@ import type { FileRule } from '../rules-file.ts';
 import type { EtcdAddress } from './address.ts';
 import type { Snapshot } from './snapshot.ts';
 import { Wakeup } from './wakeup.ts';
-import { wantedBy } from './wanted.ts';
+import { problemOf, wantedBy } from './wanted.ts';
 
 /** Until what failed is tried again: a destination may be registered before it accepts, and a daemon come back. */
 const retryPauses: PauseRange = { first: 500, max: 30_000 };
@@ -109,7 +109,7 @@ export class Applier {
     });
     ended.catch((error: unknown) => context.signal.aborted || printError(context, error));
     if (isNew || changes > 0) printResult();
-    const problem = remarks.length === 0 ? undefined : remarks.join('; ');
+    const problem = problemOf(remarks);
     if (problem !== undefined && problem !== this.problem) printNote(context, problem);
     this.problem = problem;
     if (input.has('dry-run')) return;

@@ -4,7 +4,7 @@ import { describeError } from '../../sys/system-error.ts';
 
 /** What etcd itself says no with: a status of gRPC. */
 export class EtcdRefusal extends GraceError {
-  /** The status of gRPC: 5 is not found, 7 permission denied, 16 unauthenticated. */
+  /** The status of gRPC: 7 permission denied, 16 unauthenticated. */
   readonly status: number;
 
   constructor(member: string, { status, text }: { status: number; text: string }) {
@@ -15,11 +15,6 @@ export class EtcdRefusal extends GraceError {
   /** Whether it is for want of rights to a key. */
   get isDenied(): boolean {
     return this.status === 7;
-  }
-
-  /** Whether what was asked for is not there (any more). */
-  get isNotFound(): boolean {
-    return this.status === 5;
   }
 }
 

@@ -21,7 +21,7 @@ import { Teller } from './teller.ts';
 import type { Daemon } from './teller.ts';
 import { Wakeup } from './wakeup.ts';
 import { watchEtcd } from './watch.ts';
-import { wantedBy } from './wanted.ts';
+import { problemOf, wantedBy } from './wanted.ts';
 
 /** Between two looks whether the watch has told all, in milliseconds. */
 const lookMs = 5000;
@@ -43,8 +43,9 @@ export type FollowOptions = {
 /** Bring about the rules of etcd, once. Rejects with GraceError. */
 export async function applyFromEtcd(address: EtcdAddress, { context, input, timeoutMs }: FollowOptions): Promise<void> {
   const { signal, env, cwd, dir } = context;
-  using opened = await openFirst(address, context);
-  const { gateway, snapshot } = opened;
+  const opened = await openFirst(address, context);
+  using gateway = opened.gateway;
+  const { snapshot } = opened;
   const present = await presentRules(context);
   const { rules, hash, remarks } = wantedBy(snapshot, { present, address, cwd, env });
   for (const remark of remarks) printNote(context, remark);
@@ -57,7 +58,7 @@ export async function applyFromEtcd(address: EtcdAddress, { context, input, time
   await new Reporter(dir, { isLeased: false }).write(gateway, snapshot.key, {
     inForce: { hash: isSo ? hash : null, revision: snapshot.revision, since: new Date().toISOString(), rules },
     daemon: { pid, version, generation: restarts + 1 },
-    problem: remarks.length === 0 ? undefined : remarks.join('; '),
+    problem: problemOf(remarks),
   });
 }
 
@@ -65,17 +66,13 @@ export async function applyFromEtcd(address: EtcdAddress, { context, input, time
 async function openFirst(
   address: EtcdAddress,
   { signal, env }: Context,
-): Promise<{ gateway: Gateway; snapshot: Snapshot } & Disposable> {
+): Promise<{ gateway: Gateway; snapshot: Snapshot }> {
   const errors: unknown[] = [];
   for (const index of address.members.keys()) {
     let gateway: Gateway | undefined;
     try {
-      const opened = (gateway = await Gateway.open(address, { index, signal, env }));
-      return {
-        gateway,
-        snapshot: await readSnapshot(gateway, address),
-        [Symbol.dispose]: () => opened[Symbol.dispose](),
-      };
+      gateway = await Gateway.open(address, { index, signal, env });
+      return { gateway, snapshot: await readSnapshot(gateway, address) };
     } catch (error) {
       gateway?.[Symbol.dispose]();
       signal.throwIfAborted();
@@ -241,12 +238,12 @@ class Following {
 
   async #lookAtDaemon(gateway: Gateway): Promise<void> {
     if (!this.#reporter) return;
+    await this.#reporter.renew(gateway); // first: the daemon may keep who asks it waiting
     try {
       this.#otherwise = (await this.applier.isStillInForce()) ? undefined : 'the daemon has other rules';
     } catch (error) {
       this.#otherwise = errorMessage(error); // without a daemon no rules are in force
     }
-    await this.#reporter.renew(gateway);
   }
 
   async #report(gateway: Gateway, key: string): Promise<void> {

@@ -64,14 +64,12 @@ export class Reporter {
     this.#written = place + value;
   }
 
-  /** It is there for some more time; false: it has gone, and is to be written anew. */
-  async renew(gateway: Gateway): Promise<boolean> {
-    if (this.#lease === null) return true;
+  /** It is there for some more time; one that has gone is written anew the next time. */
+  async renew(gateway: Gateway): Promise<void> {
+    if (this.#lease === null) return;
     const answer = v.safeParse(kept, await gateway.ask('/v3/lease/keepalive', { ID: this.#lease }));
     if (!answer.success) throw notEtcdError(gateway.member, 'it keeps no lease');
-    if (Number(answer.output.result.TTL) > 0) return true;
-    this.#forget();
-    return false;
+    if (Number(answer.output.result.TTL) <= 0) this.#forget();
   }
 
   /** What follows from a failure to write: a sentence where that is etcd's answer, and no reason to leave it. */

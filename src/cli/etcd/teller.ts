@@ -1,11 +1,7 @@
 /** Tells the daemon how following its rules goes, for `status`, its log and metrics; and hears which daemon that is. */
-import { setTimeout as delay } from 'node:timers/promises';
-import { call } from '../../control/client.ts';
 import type { Progress } from '../../control/messages.ts';
 import type { Context } from '../context.ts';
-
-/** A daemon that could not be told may be there after so long, in milliseconds. */
-const againMs = 500;
+import { holdRequest } from '../hold-request.ts';
 
 /** The daemon that has heard. */
 export type Daemon = Progress<'rules-source'>;
@@ -37,6 +33,8 @@ export class Teller {
     this.#said = text;
     const before = this.#last;
     this.#last = new AbortController();
+    // What ends what was said last ends all that is still said from before it.
+    this.#last.signal.addEventListener('abort', () => before.abort(), { once: true });
     void this.#hold(telling, this.#last.signal, () => before.abort());
   }
 
@@ -50,10 +48,6 @@ export class Teller {
       onHeard();
       this.#onDaemon(daemon);
     };
-    while (!signal.aborted) {
-      await call(dir, request, { signal, onProgress }).catch(() => {});
-      // There is no daemon, or none that knows this: the next one may.
-      await delay(againMs, undefined, { signal }).catch(() => {});
-    }
+    await holdRequest(dir, request, { signal, onProgress });
   }
 }

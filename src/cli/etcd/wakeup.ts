@@ -1,4 +1,4 @@
-import { setTimeout as delay } from 'node:timers/promises';
+import { unlessAborted, within } from '../../waiting.ts';
 
 /** Something to do that may be asked for at any time, also while it is being done. */
 export class Wakeup {
@@ -12,20 +12,21 @@ export class Wakeup {
   }
 
   /** Resolves with true when it is asked for, or has been since the last time; with false when that takes too long (milliseconds). */
-  async next({ signal, withinMs }: { signal: AbortSignal; withinMs?: number | undefined }): Promise<boolean> {
+  async next({
+    signal,
+    withinMs = Infinity,
+  }: {
+    signal: AbortSignal;
+    withinMs?: number | undefined;
+  }): Promise<boolean> {
     signal.throwIfAborted();
     if (!this.#isAsked) {
-      const over = new AbortController();
       const asked = new Promise<void>((resolve) => (this.#wake = resolve));
-      const either = AbortSignal.any([signal, over.signal]);
-      // A timer is what hears the signal.
-      const late = delay(withinMs ?? 2 ** 31 - 1, undefined, { signal: either });
       try {
-        await Promise.race([asked, late]);
+        await unlessAborted(within(asked, withinMs), signal);
       } finally {
+        this.#wake(); // the timer goes, after an abort too
         this.#wake = () => {};
-        over.abort();
-        late.catch(() => {}); // it was called off
       }
     }
     const wasAsked = this.#isAsked;

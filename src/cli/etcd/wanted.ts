@@ -1,11 +1,9 @@
 /** Which rules follow from what etcd has. */
 import { createHash } from 'node:crypto';
 import type { EndpointText } from '../../control/shapes.ts';
-import { checkClient } from '../../endpoint/check.ts';
-import { parseClient } from '../../endpoint/client.ts';
 import { GraceError, errorMessage } from '../../error.ts';
-import { readDestination } from '../endpoint-text.ts';
-import { readRulesFile } from '../rules-file.ts';
+import { bounded } from '../../one-line.ts';
+import { readCheckedDestination, readRulesFile } from '../rules-file.ts';
 import type { FileRule, ReadOptions } from '../rules-file.ts';
 import type { EtcdAddress } from './address.ts';
 import { destinationsBelow, textOf } from './snapshot.ts';
@@ -25,6 +23,11 @@ type WantedOptions = Pick<ReadOptions, 'cwd' | 'env'> & {
   present: readonly FileRule[];
   address: EtcdAddress;
 };
+
+/** All remarks as one, of bounded length; undefined where there are none. */
+export function problemOf(remarks: readonly string[]): string | undefined {
+  return remarks.length === 0 ? undefined : bounded(remarks.join('; '));
+}
 
 /** Throws GraceError where the rules are none. */
 export function wantedBy(snapshot: Snapshot, { present, address, cwd, env }: WantedOptions): Wanted {
@@ -66,8 +69,7 @@ function firstOfEach(
   for (const { key, name, value } of destinations) {
     try {
       const text = textOf(value, { key, kind: 'destination' }).trim();
-      checkClient(parseClient(text), { text });
-      const destination = readDestination(text, cwd);
+      const destination = readCheckedDestination(text, cwd);
       if (!first.has(name)) first.set(name, destination);
     } catch (error) {
       if (remarks.length < 10) remarks.push(`${key} is passed over: ${errorMessage(error)}`);
