@@ -1,6 +1,7 @@
 import { standardError } from '../../control/log-place.ts';
 import type { Result } from '../../control/messages.ts';
 import { problemOfExecutable } from '../executable.ts';
+import { unservedRules } from '../rules/unserved.ts';
 import type { Service } from '../service.ts';
 import { allRows, generationRows, ownRows } from './rows.ts';
 
@@ -34,7 +35,7 @@ export async function status(service: Service): Promise<Result<'status'>> {
       since: service.holds.since(src) ?? '',
       waiting: rows.reduce((sum, { row }) => sum + (row.src === src.typed ? (row.waiting ?? 0) : 0), 0),
     })),
-    failed: forwarder.broken.length,
+    failed: unservedRules(service).length,
     connections: generations.reduce((sum, { connections }) => sum + connections, 0),
     generations,
   };
