@@ -7,6 +7,8 @@ import { absoluteAdmin, absoluteToken, readAdmin } from './admin.ts';
 import { quoted } from '../endpoint/error.ts';
 import { GraceError } from '../error.ts';
 import { findGroup } from '../sys/group.ts';
+import { findUser } from '../sys/user.ts';
+import type { User } from '../sys/user.ts';
 
 /** What there is to say of an option, and what its text means. */
 export type DaemonOption<T> = {
@@ -81,6 +83,30 @@ export const daemonOptions = {
         `--${name}: there is no group ${quoted(text)}`,
         `make it with: groupadd --system ${/^[a-z_][a-z0-9_-]*$/.test(text) ? text : 'NAME'}`,
       );
+    },
+  }),
+  /** Whose rights the daemon has, once root's have opened its low ports. */
+  user: option<User | null>({
+    value: 'USER',
+    help: 'started as root: open the ports that only root may, and go on as this user (default: who starts it)',
+    fallback: null,
+    // A number is known at 3 a.m. too, when the server that knows the names may not be there.
+    absolute: (text) => String(findUser(text)?.uid ?? text),
+    read(text, name) {
+      const user = findUser(text);
+      if (user !== null) return user;
+      throw usageError(`--${name}: there is no user ${quoted(text)}`, 'make it with: useradd --system NAME');
+    },
+  }),
+  group: option<number | null>({
+    value: 'GROUP',
+    help: 'with --user: the group to go on as (default: that of the user)',
+    fallback: null,
+    absolute: (text) => String(findGroup(text) ?? text),
+    read(text, name) {
+      const group = findGroup(text);
+      if (group !== null) return group;
+      throw usageError(`--${name}: there is no group ${quoted(text)}`, 'make it with: groupadd --system NAME');
     },
   }),
   admin: option<string | null>({
