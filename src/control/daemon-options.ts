@@ -169,6 +169,13 @@ export function wordsOfOptions(given: GivenOptions): string[] {
   });
 }
 
+/** What {@link wordsOfOptions} made words of, by name. */
+export function optionsOfWords(words: readonly string[]): Record<string, string> {
+  const values: Record<string, string> = {};
+  for (let at = 0; at + 1 < words.length; at += 2) values[words[at]!.replace(/^--/, '')] = words[at + 1]!;
+  return values;
+}
+
 function option<T>(row: DaemonOption<T>): DaemonOption<T> {
   return row;
 }

@@ -174,6 +174,7 @@ export function assemble({
     changes,
     listeners,
     engine,
+    services,
     get engineReason() {
       return opened.reason();
     },

@@ -6,7 +6,7 @@ import { quoted } from '../../endpoint/error.ts';
 import { GraceError, errorMessage } from '../../error.ts';
 import { readRule } from '../rules/specs.ts';
 import type { Service } from '../service.ts';
-import { mustPass, notesOn } from './destination-check.ts';
+import { isOfAbsentName, mustPass, notesOn } from './destination-check.ts';
 import { mustNotStop, mustServe } from './handler.ts';
 import { restoreKeeper } from './restart.ts';
 
@@ -36,8 +36,10 @@ export async function start(
     const changed = await service.forwarder.start(rule, { isUpsert });
     if (changed && before) await service.holds.switched(rule.src);
     if (changed) service.log.info({ src: rule.src.typed, dst: rule.dst.typed }, 'rule started');
-    const notes = changed ? [...service.certificates.look(rule)] : [];
-    const ofDestination = changed && !before ? await notesOn(service, rule.dst, signal) : [];
+    const told = changed && !before ? await notesOn(service, rule.dst, signal) : [];
+    // A server that is to come has its name already.
+    const [ofName, ofDestination] = [told.filter(isOfAbsentName), told.filter((note) => !isOfAbsentName(note))];
+    const notes = changed ? [...service.certificates.look(rule), ...ofName] : [];
     return { changed, notes, ofDestination };
   } catch (error) {
     service.log.warn({ src: rule.src.typed, dst: rule.dst.typed, error: errorMessage(error) }, 'rule not started');
