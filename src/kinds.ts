@@ -38,3 +38,8 @@ export function kindOfExitCode(exitCode: number): string | undefined {
 export function isNoDaemon(error: unknown): error is GraceError {
   return error instanceof GraceError && error.code === 'ERR_GRACE_NO_DAEMON';
 }
+
+/** Whether there is no such rule. */
+export function isNotForwarded(error: unknown): error is GraceError {
+  return error instanceof GraceError && error.code === 'ERR_GRACE_NOT_FORWARDED';
+}

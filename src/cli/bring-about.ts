@@ -120,16 +120,74 @@ type ApplyOptions = {
   stops: Promise<unknown>[];
 };
 
-/** One after the other, up to the first that fails. */
+/** A daemon that was not restarted since an upgrade takes changes one by one. */
+function isOfEarlierVersion(error: unknown): boolean {
+  return error instanceof GraceError && error.message.startsWith('the daemon does not understand the request');
+}
+
+/** Changes that are asked for at once, at the most: a rule whose parameters change accepts nobody meanwhile. */
+const maxTogether = { start: 100, stop: 100, switch: 50 };
+
+/** Room for a request, in characters of its rules; the daemon takes a million. */
+const maxRequest = 500_000;
+
+/** In order, up to the first that fails; those of one kind together, with one write of the daemon. */
 async function applyAll(changes: readonly Change[], options: ApplyOptions): Promise<void> {
-  for (const [done, change] of changes.entries()) {
+  for (let done = 0; done < changes.length;) {
+    const some = togetherWith(changes, done);
+    let made = 0;
     try {
-      await applyOne(change, options);
+      await applySome(some, options, (count) => {
+        for (const change of some.slice(made, count)) options.print(change);
+        made = Math.max(made, count);
+      }).catch(async (error: unknown) => {
+        if (!isOfEarlierVersion(error)) throw error;
+        for (; made < some.length; made++) await applyOne(some[made]!, options);
+      });
     } catch (error) {
       await Promise.allSettled(options.stops);
-      throw failureOf(change, error, ` (${done} of ${changes.length} changes were made)`);
+      throw failureOf(some[made] ?? some[0]!, error, ` (${done + made} of ${changes.length} changes were made)`);
     }
+    done += some.length;
   }
+}
+
+/** Those from this one on that are asked for with it. */
+function togetherWith(changes: readonly Change[], first: number): readonly Change[] {
+  const { verb } = changes[first]!;
+  let room = maxRequest;
+  const fits = ({ verb: other, rule }: Change, index: number) =>
+    index === 0 || (other === verb && (room -= JSON.stringify([rule.src, rule.dst]).length) > 0);
+  const most = changes.slice(first, first + maxTogether[verb]);
+  const end = most.findIndex((change, index) => !fits(change, index));
+  return end < 0 ? most : most.slice(0, end);
+}
+
+/** `made` hears how many are in force. Resolves when all are; connections of rules that are stopped go on, see `stops`. */
+async function applySome(
+  changes: readonly Change[],
+  { context, signal, check, timeoutMs, stops }: ApplyOptions,
+  made: (count: number) => void,
+): Promise<void> {
+  signal.throwIfAborted();
+  const { verb } = changes[0]!;
+  const rules = changes.map(({ rule: { src, dst } }) => (verb === 'stop' ? { src: withoutName(src) } : { src, dst }));
+  const { promise: isMade, resolve } = Promise.withResolvers<void>();
+  const ended = call(
+    context.dir,
+    { command: 'apply', verb, rules, check, timeoutMs },
+    {
+      signal,
+      onProgress: ({ made: count, notes }) => {
+        made(count);
+        for (const note of notes) printNote(context, note);
+        if (count === changes.length) resolve();
+      },
+    },
+  );
+  ended.catch(() => {}); // whoever awaits it hears
+  await Promise.race([isMade, ended]);
+  if (verb === 'stop') stops.push(ended);
 }
 
 /** Changes that are made beside each other, at the most. */
@@ -183,9 +241,17 @@ async function stopListening(
   { src, timeoutMs }: { src: FileRule['src']; timeoutMs: number },
 ): Promise<{ ended: Promise<unknown> }> {
   const { promise: hasStopped, resolve: stopped } = Promise.withResolvers<void>();
-  const { name: _, ...source } = src;
-  const ended = call(dir, { command: 'stop', src: source, timeoutMs }, { signal, onProgress: () => stopped() });
+  const ended = call(
+    dir,
+    { command: 'stop', src: withoutName(src), timeoutMs },
+    { signal, onProgress: () => stopped() },
+  );
   ended.catch(() => {}); // whoever awaits it hears
   await Promise.race([hasStopped, ended]);
   return { ended };
+}
+
+function withoutName(src: FileRule['src']): FileRule['src'] {
+  const { name: _, ...source } = src;
+  return source;
 }

@@ -521,6 +521,22 @@ const table = {
       'grace export | grace apply -',
       'grace apply --watch --report etcd://127.0.0.1:2379/grace/rules',
     ],
+    asks: {
+      /** Changes of one kind, made in order up to the first that fails, and stored with one write. */
+      request: v.object({
+        verb: v.picklist(['start', 'switch', 'stop']),
+        /** `dst`: but for those that are stopped. */
+        rules: v.array(v.object({ src: endpointText, dst: v.optional(endpointText) })),
+        /** Of `switch`: a new destination must accept. */
+        check: v.boolean(),
+        /** For the connections of rules that are stopped. */
+        timeoutMs: milliseconds,
+      }),
+      /** When the connections of rules that were stopped have ended. */
+      answer: v.object({ closed: v.number() }),
+      /** So many changes, the first ones, are in force. Why the one after them is not comes as the error. */
+      progress: v.object({ made: v.number(), notes: v.array(v.string()) }),
+    },
   },
   export: {
     aliases: [],

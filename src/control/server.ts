@@ -1,8 +1,7 @@
-import type { Socket } from 'node:net';
+import { createServer } from 'node:net';
+import type { Server, Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { GraceError } from '../error.ts';
-import { openAcceptor } from '../net/acceptor.ts';
-import type { Acceptor } from '../net/acceptor.ts';
 import type { Listener } from '../net/listener.ts';
 import { hasLinuxCalls } from '../sys/process.ts';
 import { peerCredentials } from '../sys/socket.ts';
@@ -72,7 +71,7 @@ export function serveControl(
     for (const wake of idleWaiters) wake();
     idleWaiters = [];
   };
-  const accepted = (socket: Socket) => {
+  const server: Server = createServer({ allowHalfOpen: true }, (socket) => {
     silent.add(socket);
     const [oldest] = silent;
     if (silent.size > maxSilent) oldest?.destroy();
@@ -86,24 +85,24 @@ export function serveControl(
       return await handle(request, context);
     };
     answer(socket, { handle: handleInTurn, onError, asked: () => asked(socket), answered }).catch(onError);
-  };
-  let acceptor: Acceptor;
+  });
+  server.on('error', onError);
   const control: ControlServer = {
     get pending() {
       return pending;
     },
     idle: () => (pending === 0 ? Promise.resolve() : new Promise((resolve) => idleWaiters.push(resolve))),
     close() {
-      void acceptor.close();
+      server.close();
       for (const socket of silent) socket.destroy();
     },
   };
   return new Promise((resolve, reject) => {
-    const failed = (error: Error) => {
-      reject(error);
-      onError(error);
-    };
-    acceptor = openAcceptor({ listener, accepted, failed, opened: () => resolve(control) });
+    server.once('error', reject);
+    server.listen({ fd: listener.dup() }, listener.backlog, () => {
+      server.removeListener('error', reject);
+      resolve(control);
+    });
   });
 }
 

@@ -16,7 +16,7 @@ import type { DaemonOptions } from './options.ts';
 import { Certificates } from './rules/certificates.ts';
 import { logDrained } from './rules/drain.ts';
 import { Holds } from './rules/holds.ts';
-import { mustNotLoop, placesOf } from './rules/loops.ts';
+import { hopsOf, mustNotLoop, placesOf } from './rules/loops.ts';
 import { openRuleServices } from './rules/services.ts';
 import { RuleSources } from './rules/sources.ts';
 import { textOf, textOfRouting } from './rules/specs.ts';
@@ -110,13 +110,8 @@ export function assemble({
     changes,
     openListener: (src) => listeners.open(src),
     check: ({ src, dst, listener: { address } }, served) =>
-      mustNotLoop(
-        { src, dst, address },
-        served.flatMap(({ src: from, listener, routed }) =>
-          routed.map((each) => ({ src: from, dst: each.spec, address: listener.address })),
-        ),
-        (endpoint) =>
-          placesOf(endpoint, { names, services, signal: AbortSignal.timeout(loopLookupMs) }).catch(() => []),
+      mustNotLoop({ src, dst, address }, hopsOf(served), (endpoint) =>
+        placesOf(endpoint, { names, services, signal: AbortSignal.timeout(loopLookupMs) }).catch(() => []),
       ),
     closeListener: (src, listener) => listeners.close(src, listener),
     describeListener: (listener, change) => listeners.describe(listener, change),
@@ -174,7 +169,6 @@ export function assemble({
     changes,
     listeners,
     engine,
-    services,
     get engineReason() {
       return opened.reason();
     },

@@ -196,8 +196,7 @@ const srv = shapeOf({
   parameters: {
     name: required({
       read: values.serviceName,
-      meaning: (name) =>
-        `name of its SRV records${/^_[^.]+\._[^.]+\../.test(name) ? '' : ' (mostly _SERVICE._tcp.DOMAIN)'}: the lowest priority that can be reached, by weight`,
+      meaning: 'name of its SRV records: the lowest priority that can be reached, by weight',
       placeholder: 'NAME',
     }),
     timeout,

@@ -129,11 +129,9 @@ export class Adoption {
   }
 
   /** What a process moved that has ended since, of a rule that is served here; of any other nothing is said any more. */
-  add(pair: { srcKey: string; dstKey: string }, bytes: Pick<CarriedStats, 'bytesIn' | 'bytesOut'>): void {
-    const view = this.#options.table
-      .views()
-      .find(({ src, destination }) => src.key === pair.srcKey && destination.spec.key === pair.dstKey);
-    view?.destination.add(bytes);
+  add({ srcKey, dstKey }: { srcKey: string; dstKey: string }, bytes: Pick<CarriedStats, 'bytesIn' | 'bytesOut'>): void {
+    if (bytes.bytesIn + bytes.bytesOut === 0) return;
+    this.#options.table.viewed(srcKey, dstKey)?.add(bytes);
   }
 }
 

@@ -1,8 +1,19 @@
-/** Wakes whoever waits when something has changed; they look again and see what. */
+/**
+ * Wakes whoever waits when something has changed; they look again and see what. What changes in one turn of the event
+ * loop is one change: a look costs with the number of rules, and thousands of them may be over at once.
+ */
 export class Changes {
   #waiters = new Set<() => void>();
+  #isDue = false;
 
   notify(): void {
+    if (this.#isDue) return;
+    this.#isDue = true;
+    setImmediate(() => this.#wake());
+  }
+
+  #wake(): void {
+    this.#isDue = false;
     const waiters = this.#waiters;
     this.#waiters = new Set();
     for (const wake of waiters) wake();

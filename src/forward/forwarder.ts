@@ -24,6 +24,9 @@ import { routeRule } from './switching.ts';
 import { standStill } from './standstill.ts';
 import type { Standstill } from './standstill.ts';
 import { Rule } from './rule.ts';
+import { makeInSeries } from './in-series.ts';
+import type { Series } from './series.ts';
+import { Starting, mustBeFreeIn } from './starting.ts';
 import type { RuleSpec, SourceSpec } from './rule.ts';
 import { RuleTable, alreadyForwarded } from './table.ts';
 import type { BrokenRule, DestinationView } from './table.ts';
@@ -34,6 +37,9 @@ import { Trials } from './trials.ts';
 /** How much of the new connections is switched (default: all, 100), and for how long they are watched first. */
 export type SwitchOptions = { percent?: number | undefined; trialMs?: number | undefined };
 
+/** `isUpsert`: a rule that is on the address already is changed. */
+type StartOptions = { isUpsert?: boolean; series?: Series | undefined };
+
 /** All rules of a daemon, and how they are changed: started, switched, stopped. */
 export class Forwarder {
   readonly adoption: Adoption;
@@ -43,7 +49,9 @@ export class Forwarder {
   readonly #gate = new ChangeGate();
   readonly #table = new RuleTable();
   readonly #transactions: Transactions;
+  readonly #parts: { gate: ChangeGate; transactions: Transactions };
   readonly #opener: RuleOpener;
+  readonly #starting: Starting;
   /** What this process counts of the connections of each source. */
   readonly ledger: Ledger;
   readonly #draining: Draining;
@@ -55,7 +63,9 @@ export class Forwarder {
     this.ledger = parts.ledger;
     this.#options = options;
     this.#transactions = new Transactions({ ...parts, specs: () => this.stored });
+    this.#parts = { gate: this.#gate, transactions: this.#transactions };
     this.#opener = new RuleOpener(parts);
+    this.#starting = new Starting({ ...parts, transactions: this.#transactions, opener: this.#opener });
     this.#draining = new Draining(parts);
     this.#drains = new Drains(parts);
     this.#trials = new Trials({ ...parts, transactions: this.#transactions, draining: this.#draining });
@@ -101,6 +111,11 @@ export class Forwarder {
     return rule instanceof Rule ? rule.src : rule.spec.src;
   }
 
+  /** The rule that is served on the address of this source. */
+  servedAt(src: SourceSpec): Rule | undefined {
+    return this.#table.sameAddress(src);
+  }
+
   /** The source of the rule with this name. Throws when there is none (exit code 4). */
   named(name: string): SourceSpec {
     return this.#table.named(name);
@@ -132,62 +147,52 @@ export class Forwarder {
    * Forward `src` to `dst`. Returns false when just this rule is being served already. A rule that is on
    * the address already is changed with `isUpsert`, without its socket being closed, and an error otherwise.
    */
-  start({ src, dst }: RuleSpec, { isUpsert = false }: { isUpsert?: boolean } = {}): Promise<boolean> {
-    return this.#gate.pass(src.listenKey, async () => {
-      this.#mustBeFree(src);
-      const existing = this.#table.sameAddress(src);
-      if (!existing) {
-        await this.#startNew({ src, dst });
-        return true;
-      }
-      const isSame = existing.src.key === src.key && existing.current.spec.key === dst.key;
-      if (isSame && (src.name ?? existing.src.name) === existing.src.name)
-        return await this.restoration.listenAnew(existing);
-      if (!isSame && !isUpsert) throw alreadyForwarded(existing, src);
-      // Whoever calls it by the name that it has must go on finding it.
-      if (existing.src.name !== undefined && !isUpsert)
-        throw new GraceError(`${existing.src.typed} has the name ${existing.src.name} already`, {
-          hint: `to give it the name ${src.name} instead, add --switch`,
-        });
-      await this.#change(existing, { src, dst });
-      return true;
+  start(rule: RuleSpec, how: Pick<StartOptions, 'isUpsert'> = {}): Promise<boolean> {
+    return this.#gate.pass(rule.src.listenKey, () => this.#start(rule, how));
+  }
+
+  /** The same of many rules, in order up to the first that fails, and stored with one write. Returns how each went, of that one as well. */
+  startMany(
+    rules: readonly RuleSpec[],
+    how: Pick<StartOptions, 'isUpsert'> = {},
+  ): Promise<PromiseSettledResult<boolean>[]> {
+    return makeInSeries(rules, {
+      ...this.#parts,
+      sourceOf: ({ src }) => src,
+      change: (rule, series) => this.#start(rule, { ...how, series }),
     });
   }
 
-  /** A name is one rule's. */
-  #mustBeFree({ name, listenKey }: SourceSpec): void {
-    const other =
-      name === undefined ? undefined : this.specs.find(({ src }) => src.name === name && src.listenKey !== listenKey);
-    if (other)
-      throw new GraceError(`the name ${name} is that of ${other.src.typed}`, {
-        hint: `choose another, or first: grace stop ${name}`,
-      });
-  }
-
-  async #startNew({ src, dst }: RuleSpec): Promise<void> {
-    const listener = await this.#options.openListener(src);
-    try {
-      await this.#options.check?.({ src, dst, listener }, this.rules);
-      // Nobody is accepted before the rule is stored: whoever connects meanwhile waits in the queue.
-      await this.#transactions.commit(
-        (specs) => [...specs.filter((spec) => spec.src.listenKey !== src.listenKey), { src, dst }],
-        () => this.#table.add(this.#opener.serve({ src, dst, listener })),
-      );
-    } catch (error) {
-      this.#options.closeListener(src, listener);
-      throw error;
+  async #start({ src, dst }: RuleSpec, { isUpsert = false, series }: StartOptions): Promise<boolean> {
+    if (src.name !== undefined) mustBeFreeIn(this.specs, src);
+    const existing = this.#table.sameAddress(src);
+    if (!existing) {
+      await this.#starting.start({ src, dst }, series);
+      return true;
     }
+    const isSame = existing.src.key === src.key && existing.current.spec.key === dst.key;
+    if (isSame && (src.name ?? existing.src.name) === existing.src.name)
+      return await this.restoration.listenAnew(existing);
+    if (!isSame && !isUpsert) throw alreadyForwarded(existing, src);
+    // Whoever calls it by the name that it has must go on finding it.
+    if (existing.src.name !== undefined && !isUpsert)
+      throw new GraceError(`${existing.src.typed} has the name ${existing.src.name} already`, {
+        hint: `to give it the name ${src.name} instead, add --switch`,
+      });
+    await this.#change(existing, { src, dst }, series);
+    return true;
   }
 
   /** The rule listens as `src` says from now on, on the same socket, and sends new connections to `dst`. */
-  async #change(rule: Rule, { src, dst }: RuleSpec): Promise<void> {
-    if (rule.current.spec.key !== dst.key) await this.#route(rule, { dst }, {});
+  async #change(rule: Rule, { src, dst }: RuleSpec, series?: Series | undefined): Promise<void> {
+    if (rule.current.spec.key !== dst.key) await this.#route(rule, { dst }, { series });
     const { describeListener } = this.#options;
     await redescribe(rule, src, {
       table: this.#table,
       transactions: this.#transactions,
       opener: this.#opener,
       describeListener,
+      series,
     });
   }
 
@@ -215,13 +220,12 @@ export class Forwarder {
 
   #route(rule: Rule, next: RoutingSpec, how: Parameters<typeof routeRule>[2]): Promise<void> {
     return routeRule(rule, next, how, {
-      table: this.#table,
       transactions: this.#transactions,
       opener: this.#opener,
       trials: this.#trials,
       draining: this.#draining,
       ledger: this.ledger,
-      check: this.#options.check,
+      check: (change) => this.#starting.check(change),
     });
   }
 
@@ -261,19 +265,31 @@ export class Forwarder {
 
   /** Stop a rule: new connections are refused from now on. Returns the destinations whose connections go on. */
   stop(src: SourceSpec): Promise<Destination[]> {
-    return this.#gate.pass(src.listenKey, async () => {
-      const rule = this.#table.find(src);
-      const source = rule instanceof Rule ? rule.src : rule.spec.src;
-      await this.#transactions.commit(
-        (specs) => specs.filter((spec) => spec.src.key !== source.key),
-        () => {
-          if (rule instanceof Rule) rule.endTrial({ result: 'superseded' });
-          this.#table.remove(source);
-          if (!(rule instanceof Rule)) this.#opener.forget(rule.spec);
-        },
-      );
-      return rule instanceof Rule ? await this.#draining.end([rule]) : [];
+    return this.#gate.pass(src.listenKey, () => this.#stop(src));
+  }
+
+  /** The same of many rules, as {@link startMany}. */
+  stopMany(sources: readonly SourceSpec[]): Promise<PromiseSettledResult<Destination[]>[]> {
+    return makeInSeries(sources, {
+      ...this.#parts,
+      sourceOf: (src) => src,
+      change: (src, series) => this.#stop(src, series),
     });
+  }
+
+  async #stop(src: SourceSpec, series?: Series | undefined): Promise<Destination[]> {
+    const rule = this.#table.find(src);
+    const source = rule instanceof Rule ? rule.src : rule.spec.src;
+    await this.#transactions.commit(
+      (specs) => specs.filter((spec) => spec.src.key !== source.key),
+      () => {
+        if (rule instanceof Rule) rule.endTrial({ result: 'superseded' });
+        this.#table.remove(source);
+        if (!(rule instanceof Rule)) this.#opener.forget(rule.spec);
+      },
+      series,
+    );
+    return rule instanceof Rule ? await this.#draining.end([rule]) : [];
   }
 
   /**

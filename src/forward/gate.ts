@@ -20,20 +20,21 @@ export class ChangeGate {
     if (this.#closedBecause) throw this.#closedBecause;
   }
 
-  /** Run a change of the rule with this key when its turn comes. Rejects with the reason of a closed gate. */
-  async pass<T>(key: string, change: () => Promise<T>): Promise<T> {
+  /** Run a change of the rule with this key, or of all these rules, when its turn comes. Rejects with the reason of a closed gate. */
+  async pass<T>(keys: string | readonly string[], change: () => Promise<T>): Promise<T> {
     while (this.#shut) await this.#shut;
     this.mustBeOpen();
-    const before = (this.#last.get(key) ?? Promise.resolve()).catch(() => {});
+    const all = typeof keys === 'string' ? [keys] : keys;
+    const before = Promise.allSettled(all.flatMap((key) => this.#last.get(key) ?? []));
     const turn = before.then(() => {
       this.mustBeOpen();
       return change();
     });
-    this.#last.set(key, turn);
+    for (const key of all) this.#last.set(key, turn);
     try {
       return await turn;
     } finally {
-      if (this.#last.get(key) === turn) this.#last.delete(key);
+      for (const key of all) if (this.#last.get(key) === turn) this.#last.delete(key);
     }
   }
 

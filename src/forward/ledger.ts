@@ -26,6 +26,8 @@ const maxKept = 1000;
 export class Ledger {
   /** By what listens on the same address. */
   readonly #accounts = new Map<string, { src: string; closed: Tally; open: Set<Destination> }>();
+  /** Keys of those without a destination, the oldest first. */
+  readonly #idle = new Set<string>();
   readonly #keys = new Map<Destination, string>();
   readonly #names = new WeakMap<Upstream, string>();
   /** Times that a rule was sent to another destination. */
@@ -40,6 +42,7 @@ export class Ledger {
     // Again at the end, as the newest.
     this.#accounts.delete(src.listenKey);
     this.#accounts.set(src.listenKey, account);
+    this.#idle.delete(src.listenKey);
     this.#keys.set(destination, src.listenKey);
   }
 
@@ -56,13 +59,12 @@ export class Ledger {
     this.#keys.delete(destination);
     account.open.delete(destination);
     addTally(account.closed, destination.upstream.tally());
-    if (this.#accounts.size > maxKept) this.#dropOldest();
-  }
-
-  #dropOldest(): void {
-    for (const [key, { open }] of this.#accounts) {
-      if (this.#accounts.size <= maxKept) return;
-      if (open.size === 0) this.#accounts.delete(key);
+    if (account.open.size > 0) return;
+    this.#idle.add(key!);
+    for (const oldest of this.#idle) {
+      if (this.#idle.size <= maxKept) return;
+      this.#idle.delete(oldest);
+      this.#accounts.delete(oldest);
     }
   }
 

@@ -5,12 +5,15 @@ import type { Destination } from './destination.ts';
 import type { DrainResult } from './drains.ts';
 import type { Rule, RuleSpec, SourceSpec } from './rule.ts';
 
+/** A rule as far as it matters where it listens and where it leads. */
+export type LeadingRule = Pick<Rule, 'src' | 'listener'> & { readonly routed: readonly Pick<Destination, 'spec'>[] };
+
 /** What a forwarder needs of whoever runs it. */
 export type ForwarderOptions = {
   engine: Engine;
   openListener(src: SourceSpec): Promise<Listener>;
-  /** Called before a rule is started or switched, with all that are served: may refuse it by throwing. */
-  check?(rule: RuleSpec & { listener: Listener }, served: readonly Rule[]): Promise<void>;
+  /** Called before a rule is started or switched, with all that are served or about to be: may refuse it by throwing. */
+  check?(rule: RuleSpec & { listener: Listener }, served: readonly LeadingRule[]): Promise<void>;
   /** Let go of the listener of a rule that stopped: nobody listens there any more. */
   closeListener(src: SourceSpec, listener: Listener): void;
   /** Whether clients cannot find a listener any more. */

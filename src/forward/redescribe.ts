@@ -4,6 +4,7 @@ import type { Listener } from '../net/listener.ts';
 import type { RuleOpener } from './opener.ts';
 import type { ForwarderOptions } from './options.ts';
 import type { Rule, SourceSpec } from './rule.ts';
+import type { Series } from './series.ts';
 import type { RuleTable } from './table.ts';
 import type { Transactions } from './transactions.ts';
 
@@ -13,6 +14,8 @@ export type RedescribeOptions = {
   transactions: Transactions;
   opener: RuleOpener;
   describeListener: ForwarderOptions['describeListener'];
+  /** What it is stored with. */
+  series?: Series | undefined;
 };
 
 /**
@@ -22,7 +25,7 @@ export type RedescribeOptions = {
 export async function redescribe(
   rule: Rule,
   src: SourceSpec,
-  { table, transactions, opener, describeListener }: RedescribeOptions,
+  { table, transactions, opener, describeListener, series }: RedescribeOptions,
 ): Promise<void> {
   const name = src.name ?? rule.src.name;
   const from = rule.src;
@@ -54,6 +57,7 @@ export async function redescribe(
         }
         table.describe(rule, to);
       },
+      series,
     );
   } catch (error) {
     if (before && limit !== undefined) before.limit = limit;

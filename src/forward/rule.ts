@@ -182,8 +182,11 @@ export class Rule {
 
   /** Drop an earlier destination that has drained. Returns false for one that gets new connections or may get some again. */
   forget(destination: Destination): boolean {
-    if (this.routed.includes(destination)) return false;
-    this.#earlier = this.#earlier.filter((each) => each !== destination);
+    // Asked of every rule for every destination that drains: nothing is made for the answer.
+    const { current, share } = this.#routing;
+    if (destination === current || destination === share?.destination) return false;
+    if (this.#trial && destinationsOf(this.#trial.before).includes(destination)) return false;
+    if (this.#earlier.includes(destination)) this.#earlier = this.#earlier.filter((each) => each !== destination);
     return true;
   }
 

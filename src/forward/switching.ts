@@ -2,24 +2,30 @@ import type { Destination, DestinationSpec } from './destination.ts';
 import type { Draining } from './draining.ts';
 import type { Ledger } from './ledger.ts';
 import type { RuleOpener } from './opener.ts';
-import type { ForwarderOptions } from './options.ts';
 import { destinationsOf, isSameRouting, routingOf, routingSpec, specsOf } from './routing.ts';
 import type { RoutingSpec } from './routing.ts';
-import type { Rule } from './rule.ts';
-import type { RuleTable } from './table.ts';
+import type { Listener } from '../net/listener.ts';
+import type { Rule, RuleSpec } from './rule.ts';
+import type { Series } from './series.ts';
 import type { Transactions } from './transactions.ts';
 import { Trial } from './trial.ts';
 import type { Trials } from './trials.ts';
 
 /** What has a part in a switch. */
 export type RoutingParts = {
-  check: ForwarderOptions['check'] | undefined;
-  table: RuleTable;
+  check: (rule: RuleSpec & { listener: Listener }) => Promise<void>;
   transactions: Transactions;
   opener: RuleOpener;
   trials: Trials;
   draining: Draining;
   ledger: Ledger;
+};
+
+/** For how long it is tried, in milliseconds, and which destination is; and with which other changes it is stored. */
+export type RouteOptions = {
+  trialMs?: number | undefined;
+  watched?: DestinationSpec;
+  series?: Series | undefined;
 };
 
 /**
@@ -29,10 +35,10 @@ export type RoutingParts = {
 export async function routeRule(
   rule: Rule,
   next: RoutingSpec,
-  { trialMs, watched = next.dst }: { trialMs?: number | undefined; watched?: DestinationSpec },
-  { table, transactions, opener, trials, draining, ledger, check }: RoutingParts,
+  { trialMs, watched = next.dst, series }: RouteOptions,
+  { transactions, opener, trials, draining, ledger, check }: RoutingParts,
 ): Promise<void> {
-  for (const dst of specsOf(next)) await check?.({ src: rule.src, dst, listener: rule.listener }, table.rules);
+  for (const dst of specsOf(next)) await check({ src: rule.src, dst, listener: rule.listener });
   const fresh = new Map<string, Destination>();
   const destinationOf = (dst: DestinationSpec): Destination => {
     const known = rule.destination(dst.key) ?? fresh.get(dst.key);
@@ -57,6 +63,7 @@ export async function routeRule(
         if (trial) trials.follow(rule, trial);
         ledger.switches++;
       },
+      series,
     );
   } finally {
     const used = destinationsOf(rule.routing);

@@ -29,9 +29,11 @@ type Orphan = { src: SourceSpec; destination: Destination; hold: Hold<Upstream> 
 /** Which rules there are, served or not, and whose connections outlive their rule. */
 export class RuleTable {
   readonly #rules = new Map<string, Rule>();
+  /** The same by the address that each listens on. */
+  readonly #byAddress = new Map<string, Rule>();
   readonly #broken = new Map<string, BrokenRule>();
   /** Destinations of rules that stopped, while they still have connections. */
-  #orphans: Orphan[] = [];
+  readonly #orphans = new Map<Destination, Orphan>();
 
   get rules(): readonly Rule[] {
     return [...this.#rules.values()];
@@ -58,7 +60,12 @@ export class RuleTable {
   /** The rule is served, also in place of one on the same address that was not. */
   add(rule: Rule): void {
     for (const [key, { spec }] of this.#broken) if (spec.src.listenKey === rule.src.listenKey) this.#broken.delete(key);
+    this.#put(rule);
+  }
+
+  #put(rule: Rule): void {
     this.#rules.set(rule.src.key, rule);
+    this.#byAddress.set(rule.src.listenKey, rule);
   }
 
   /** The rule cannot be served at the moment. */
@@ -71,13 +78,18 @@ export class RuleTable {
   describe(rule: Rule, src: SourceSpec): void {
     const { rules } = this;
     rule.describe(src);
+    this.#clear();
+    for (const each of rules) this.#put(each);
+  }
+
+  #clear(): void {
     this.#rules.clear();
-    for (const each of rules) this.#rules.set(each.src.key, each);
+    this.#byAddress.clear();
   }
 
   /** The source of the rule with this name, or of one that was stopped and has connections left. Throws GraceError when there is none. */
   named(name: string): SourceSpec {
-    const sources = [...this.specs, ...this.#orphans].map(({ src }) => src);
+    const sources = [...this.specs, ...this.#orphans.values()].map(({ src }) => src);
     const found = sources.find((src) => src.name === name);
     if (!found) throw notForwarded({ typed: name }, this.specs);
     return found;
@@ -85,13 +97,15 @@ export class RuleTable {
 
   remove({ key }: SourceSpec): void {
     this.#broken.delete(key);
+    const rule = this.#rules.get(key);
     this.#rules.delete(key);
+    if (rule && this.#byAddress.get(rule.src.listenKey) === rule) this.#byAddress.delete(rule.src.listenKey);
   }
 
   /** All rules that are served, which are so no more. */
   takeRules(): readonly Rule[] {
     const { rules } = this;
-    this.#rules.clear();
+    this.#clear();
     return rules;
   }
 
@@ -101,20 +115,20 @@ export class RuleTable {
 
   /** `hold`: that of its rule, for whose end clients wait there. */
   addOrphan(src: SourceSpec, destination: Destination, hold: Hold<Upstream> | null = null): void {
-    this.#orphans.push({ src, destination, hold });
+    this.#orphans.set(destination, { src, destination, hold });
   }
 
   /** Those that wait for the end of a hold whose rule is served no more wait for another destination. */
   moveHold(hold: Hold<Upstream>, { src, destination }: { src: SourceSpec; destination: Destination }): void {
-    this.#orphans = this.#orphans.map((each) => (each.hold === hold ? { ...each, hold: null } : each));
-    const known = this.#orphans.find((each) => each.destination === destination);
+    for (const each of this.#orphans.values()) if (each.hold === hold) each.hold = null;
+    const known = this.#orphans.get(destination);
     if (known) known.hold = hold;
     else this.addOrphan(src, destination, hold);
   }
 
   /** Where clients wait whose rule is served no more, or elsewhere. */
   heldOrphans(): { src: SourceSpec; destination: Destination; hold: Hold<Upstream> }[] {
-    return this.#orphans.flatMap(({ hold, ...rest }) => (hold?.isOn ? [{ ...rest, hold }] : []));
+    return [...this.#orphans.values()].flatMap(({ hold, ...rest }) => (hold?.isOn ? [{ ...rest, hold }] : []));
   }
 
   get({ key }: SourceSpec): Rule | undefined {
@@ -127,7 +141,7 @@ export class RuleTable {
 
   /** The rule that is served on the address of this source. */
   sameAddress(src: SourceSpec): Rule | undefined {
-    return this.get(src) ?? this.rules.find((rule) => rule.src.listenKey === src.listenKey);
+    return this.get(src) ?? this.#byAddress.get(src.listenKey);
   }
 
   /** The rule of this source, by meaning or else by the address it listens on. Throws GraceError when there is none. */
@@ -143,8 +157,21 @@ export class RuleTable {
 
   /** A destination that a rule has, had, or had before it was stopped. */
   destination({ src, dst }: RuleSpec): Destination | undefined {
-    const orphan = this.#orphans.find((each) => each.src.key === src.key && each.destination.spec.key === dst.key);
+    const orphan = [...this.#orphans.values()].find(
+      (each) => each.src.key === src.key && each.destination.spec.key === dst.key,
+    );
     return this.get(src)?.destination(dst.key) ?? orphan?.destination;
+  }
+
+  /** The destination of {@link views} with these keys. */
+  viewed(srcKey: string, dstKey: string): Destination | undefined {
+    const isMeant = ({ spec }: Destination) => spec.key === dstKey;
+    const orphans = [...this.#orphans.values()].filter(
+      ({ src, destination }) => src.key === srcKey && destination.stats().connections > 0,
+    );
+    return (
+      this.#rules.get(srcKey)?.destinations.find(isMeant) ?? orphans.map(({ destination }) => destination).find(isMeant)
+    );
   }
 
   /** Every destination: of each rule the current one first, then earlier ones that have connections; then those of stopped rules. */
@@ -159,14 +186,14 @@ export class RuleTable {
         hold: destination === rule.current ? rule.hold : null,
       })),
     );
-    const orphans = this.#orphans.filter(({ destination }) => destination.stats().connections > 0);
+    const orphans = [...this.#orphans.values()].filter(({ destination }) => destination.stats().connections > 0);
     return [...ofRules, ...orphans.map((orphan) => ({ ...orphan, isCurrent: false, percent: null, listener: null }))];
   }
 
   /** Drop a destination that has drained, unless it is where a rule sends its clients now. Returns whether it is dropped. */
   forget(destination: Destination): boolean {
-    if (!this.rules.every((rule) => rule.forget(destination))) return false;
-    this.#orphans = this.#orphans.filter((orphan) => orphan.destination !== destination);
+    for (const rule of this.#rules.values()) if (!rule.forget(destination)) return false;
+    this.#orphans.delete(destination);
     return true;
   }
 }

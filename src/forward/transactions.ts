@@ -1,15 +1,15 @@
 import type { Changes } from './changes.ts';
 import type { ChangeGate } from './gate.ts';
 import type { RuleSpec } from './rule.ts';
+import type { RuleChange, Series, Step } from './series.ts';
 
-/** What becomes of the stored rules; it may change the list that it gets. */
-export type RuleChange = (specs: RuleSpec[]) => RuleSpec[];
-
-/** Changes of the rules, one at a time: each is stored before it takes effect, and undone in the store when it then fails. */
+/** Changes of the rules: each is stored before it takes effect, and undone in the store when it then fails. What comes while others are stored is stored together. */
 export class Transactions {
   readonly #options: TransactionsOptions;
   /** Settled when the last change of the stored rules is through. */
   #settled: Promise<void> = Promise.resolve();
+  /** What the next write stores; null: no write is due. */
+  #next: Chain[] | null = null;
 
   constructor(options: TransactionsOptions) {
     this.#options = options;
@@ -21,26 +21,78 @@ export class Transactions {
   }
 
   /**
-   * Store the rules as they will be, then make them so; where that fails they are stored as they were. One
-   * change at a time, whichever rules they are of: each starts from what the one before has left.
+   * Store the rules as they will be, then make them so; where that fails they are stored as they were. Changes of
+   * one rule come one at a time (gate.ts); those of different rules do not depend on one another. One of a
+   * series waits for `store`.
    */
-  async commit(change: RuleChange, apply: () => void): Promise<void> {
+  async commit(change: RuleChange, apply: () => void, series?: Series): Promise<void> {
+    const step = { change, apply, end: Promise.withResolvers<void>() };
+    if (series?.isOpen) series.add(step);
+    else this.#enqueue([step]);
+    await step.end.promise;
+  }
+
+  /** Store the changes of a series with one write, and make them so up to the first that fails. Resolves when that is through; never rejects. */
+  async store(series: Series): Promise<void> {
+    const steps = series.close();
+    if (steps.length === 0) return;
+    this.#enqueue(steps);
+    await Promise.allSettled(steps.map(({ end }) => end.promise));
+  }
+
+  #enqueue(chain: Chain): void {
+    if (this.#next) return void this.#next.push(chain);
+    const chains = (this.#next = [chain]);
+    this.#settled = this.#settled.then(async () => {
+      this.#next = null;
+      await this.#write(chains);
+    });
+  }
+
+  /** Never rejects: whoever asked for a change hears of it. */
+  async #write(chains: readonly Chain[]): Promise<void> {
     const { gate, specs, save, changes } = this.#options;
-    const turn = this.#settled.then(async () => {
+    try {
       gate.mustBeOpen();
       const before = specs();
-      await save(change([...before]));
-      try {
-        apply();
-      } catch (error) {
-        await save(before);
-        throw error;
-      }
+      const { stored, due } = folded(before, chains);
+      if (due.length === 0) return;
+      await save(stored);
+      const done = due.map((chain) => untilFailure(chain, ({ apply }) => apply()));
+      const isAll = done.every((chain, index) => chain.length === due[index]!.length);
+      // One that has not taken effect is not to be stored either; where that cannot be written, the next write does it.
+      if (!isAll) await save(folded(before, done).stored).catch(() => {});
+      for (const { end } of done.flat()) end.resolve();
       changes.notify();
-    });
-    this.#settled = turn.catch(() => {}); // whoever asked for the change hears of it
-    await turn;
+    } catch (error) {
+      // What stands in the way of one, as its size, need not stand in the way of the others.
+      if (chains.length > 1) for (const chain of chains) await this.#write([chain]);
+      else for (const { end } of chains.flat()) end.reject(error);
+    }
   }
+}
+
+/** Changes of which each takes effect only if those before it did. */
+type Chain = readonly Step[];
+
+/** The rules as they are when these changes have been made, and those of them that can be. */
+function folded(before: readonly RuleSpec[], chains: readonly Chain[]): { stored: RuleSpec[]; due: Chain[] } {
+  let stored = [...before];
+  const due = chains.map((chain) => untilFailure(chain, ({ change }) => void (stored = change([...stored]))));
+  return { stored, due: due.filter((chain) => chain.length > 0) };
+}
+
+/** The first one that fails ends with its error, and those after it with the same. Returns those before it. */
+function untilFailure(chain: Chain, act: (step: Step) => void): Chain {
+  for (const [index, step] of chain.entries()) {
+    try {
+      act(step);
+    } catch (error) {
+      for (const each of chain.slice(index)) each.end.reject(error);
+      return chain.slice(0, index);
+    }
+  }
+  return chain;
 }
 
 /** `specs`: every rule that is stored at the moment. */

@@ -70,6 +70,9 @@ export type ProcessOptions = {
 /** As child_process.spawn takes it, for each of standard input, output and error. */
 export type ProcessStdio = 'inherit' | 'ignore' | 'pipe' | number;
 
+/** With so many listeners in use those that are over are dropped for the first time. */
+const firstSweep = 64;
+
 /**
  * Listeners that are inherited or opened, and passed to a successor. Make one when the program
  * starts: that is when the inherited sockets are taken and the working directory is recorded.
@@ -81,6 +84,8 @@ export class Net {
   readonly #waiting: Listener[];
   /** In use, and those that were closed and left their files. */
   #active: Listener[] = [];
+  /** With so many of them, those that are over are dropped. */
+  #sweepAt = firstSweep;
   readonly #inherited: ReadonlySet<Listener>;
   /** Those that an init system opened, for this process or for a predecessor. */
   readonly #foreign: ReadonlySet<Listener>;
@@ -160,7 +165,11 @@ export class Net {
   }
 
   #use(listener: Listener): void {
-    this.#active = this.#active.filter((other) => other.isOpen || hasSocketPath(other));
+    // Now and then: there may be thousands.
+    if (this.#active.length >= this.#sweepAt) {
+      this.#active = this.#active.filter((other) => other.isOpen || hasSocketPath(other));
+      this.#sweepAt = Math.max(firstSweep, 2 * this.#active.length);
+    }
     this.#active.push(listener);
   }
 

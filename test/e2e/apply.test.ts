@@ -6,6 +6,7 @@ import { test } from 'node:test';
 import { until } from '../until.ts';
 import { openClient, startBackend } from './backend.ts';
 import { makeGrace, ownLoopback, program } from './grace.ts';
+import { kill } from './processes.ts';
 
 const options = { timeout: 120_000 };
 
@@ -82,23 +83,55 @@ test('a destination that does not accept is not switched to, and what was done b
   });
 });
 
-test('apply --watch waits for a daemon, and says so once, with its state dir', options, async (t) => {
+test(
+  'rules that apply has started are on disk when it says so, and are all stopped by the next',
+  options,
+  async (t) => {
+    const grace = makeGrace(t);
+    const blue = await startBackend(t, 'blue');
+    const count = 250; // more than go into one request
+    const path = (number: number) => `${grace.dir}-${number}`;
+    await grace.ok('start', `unix:${path(0)}:lockfile=0`, blue.endpoint);
+    const lines = Array.from(
+      { length: count },
+      (_, number) => `  - {src: 'unix:${path(number)}:lockfile=0', dst: '${blue.endpoint}'}\n`,
+    );
+    const file = `${grace.dir}.yaml`;
+    writeFileSync(file, `rules:\n${lines.join('')}`);
+    const said = await grace.ok('apply', file);
+    const { pid, keeper } = await grace.status();
+    await kill(keeper?.pid ?? pid);
+    if (keeper) await kill(pid);
+    assert.equal(said.split('\n').length, count + 1);
+    assert.match(said, new RegExp(`\\nApplied ${count - 1} changes\\n$`));
+    await grace.ok('start', 'tcp:0:interface=127.0.0.1', blue.endpoint);
+    assert.equal((await grace.status()).rules, count + 1);
+    for (const number of [0, 1, count - 1]) {
+      const client = await openClient(t, { path: path(number) });
+      assert.equal(await client.line(), 'blue');
+      await client.end();
+    }
+    writeFileSync(file, 'rules: []');
+    assert.match(await grace.ok('apply', file), new RegExp(`\\nApplied ${count + 1} changes\\n$`));
+    assert.equal((await grace.status()).rules, 0);
+  },
+);
+
+test('of rules of one file that lead to one another the one that closes the circle is refused', options, async (t) => {
   const grace = makeGrace(t);
-  const backend = await startBackend(t, 'blue');
+  const blue = await startBackend(t, 'blue');
+  await grace.ok('start', `unix:${grace.dir}-other`, blue.endpoint);
+  const [one, two] = [`unix:${grace.dir}-a`, `unix:${grace.dir}-b`];
   const file = `${grace.dir}.yaml`;
-  writeFileSync(file, `rules:\n  - {src: 'unix:${grace.dir}-a', dst: '${backend.endpoint}'}\n`);
-  const watching = grace.spawn('apply', file, '--watch');
-  t.after(() => void watching.child.kill('SIGKILL'));
-  await until('it waits', () => watching.outcome().stderr.includes('waiting for a daemon'));
-  assert.equal(
-    watching.outcome().stderr,
-    `grace: no daemon runs in ${grace.dir}\nhint: start one with: grace -d ${grace.dir} start SRC DST\nnote: waiting for a daemon, which gets the rules when it runs\n`,
+  writeFileSync(
+    file,
+    `rules:\n  - {src: 'unix:${grace.dir}-other', dst: '${blue.endpoint}'}\n  - {src: '${one}', dst: '${two}'}\n  - {src: '${two}', dst: '${one}'}\n`,
   );
-  const said = watching.outcome().stderr;
-  await grace.ok('start', `unix:${grace.dir}-b`, backend.endpoint); // not in the file: it goes, if it was there already
-  await until('the rules are brought about', async () => /^Applied [12] changes$/m.test(watching.outcome().stdout));
-  assert.equal(watching.outcome().stderr, said);
-  assert.equal(await (await openClient(t, { path: `${grace.dir}-a` })).line(), 'blue');
+  const { code, stdout, stderr } = await grace.run('apply', file);
+  assert.equal(code, 1);
+  assert.equal(stdout, `start ${one} ${two}\n`);
+  assert.match(stderr, /cannot lead to .*: it leads back here over .*\(1 of 2 changes were made\)/);
+  assert.equal((await grace.status()).rules, 2);
 });
 
 test('apply --watch follows the file, whatever is wrong with it in between', options, async (t) => {

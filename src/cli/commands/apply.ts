@@ -2,7 +2,6 @@ import { readFileSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { GraceError, errorMessage } from '../../error.ts';
-import { isNoDaemon } from '../../kinds.ts';
 import { describeError } from '../../sys/system-error.ts';
 import { bringAbout, presentRules } from '../bring-about.ts';
 import { argument } from '../context.ts';
@@ -10,8 +9,7 @@ import type { Context, Input } from '../context.ts';
 import { parseDuration } from '../duration.ts';
 import { isEtcdAddress, readEtcdAddress } from '../etcd/address.ts';
 import { holdRequest } from '../hold-request.ts';
-import { hasDaemon, withUsefulHint } from '../hints.ts';
-import { printError, printNote } from '../output.ts';
+import { printError } from '../output.ts';
 import { readRulesFile } from '../rules-file.ts';
 
 /** Time between two looks at a file that is watched, in milliseconds; it may be replaced by renaming, links on the way too, of which no one event tells. */
@@ -40,34 +38,21 @@ export async function run(context: Context, input: Input): Promise<number> {
   }
   if (file === '-')
     throw new GraceError('--watch follows a file, and - is standard input', { code: 'ERR_GRACE_USAGE' });
-  return await followFile(resolve(context.cwd, file), { context, input, timeoutMs });
-}
-
-/** Bring about the rules of a file whenever it has changed, and when there is a daemon at last. Rejects with the signal's reason. */
-async function followFile(path: string, options: Applying): Promise<never> {
-  const { context, input } = options;
-  const { dir, signal } = context;
-  let isAwaited = false;
+  const path = resolve(context.cwd, file);
   for (;;) {
     const seen = stampOf(path);
     const changed = new AbortController();
     try {
-      await bringAboutFile(argument(input, 0), options);
-      isAwaited = false;
+      await bringAboutFile(file, { context, input, timeoutMs });
     } catch (error) {
-      signal.throwIfAborted();
-      const wasAwaited = isAwaited;
-      isAwaited = isNoDaemon(error);
-      // And what runs goes on; the next change of the file may be right.
-      if (!(isAwaited && wasAwaited)) printError(context, withUsefulHint(error, { dir, option: input.value('dir') }));
-      if (isAwaited && !wasAwaited) printNote(context, 'waiting for a daemon, which gets the rules when it runs');
+      context.signal.throwIfAborted();
+      printError(context, error); // and what runs goes on; the next change of the file may be right
       // Its log and `status` say that the file is not followed, until it is.
       const request = { command: 'rules-file', file: path, problem: errorMessage(error) } as const;
-      if (!isAwaited) void holdRequest(dir, request, { signal: changed.signal });
+      void holdRequest(context.dir, request, { signal: changed.signal });
     }
     try {
-      if (isAwaited) await delay(lookMs, undefined, { signal });
-      while (stampOf(path) === seen && !(isAwaited && hasDaemon(dir))) await delay(lookMs, undefined, { signal });
+      while (stampOf(path) === seen) await delay(lookMs, undefined, { signal: context.signal });
     } finally {
       changed.abort();
     }
@@ -84,10 +69,10 @@ function stampOf(path: string): string {
   }
 }
 
-/** Whose command, its options, and the time for connections of rules that are stopped. */
-type Applying = { context: Context; input: Input; timeoutMs: number };
-
-async function bringAboutFile(file: string, { context, input, timeoutMs }: Applying): Promise<void> {
+async function bringAboutFile(
+  file: string,
+  { context, input, timeoutMs }: { context: Context; input: Input; timeoutMs: number },
+): Promise<void> {
   const { cwd, env } = context;
   const wanted = readRulesFile(await read(file, context), { file: file === '-' ? 'stdin' : file, cwd, env });
   const present = await presentRules(context);
@@ -98,20 +83,8 @@ async function bringAboutFile(file: string, { context, input, timeoutMs }: Apply
 
 async function read(file: string, { cwd, readStdin }: Context): Promise<string> {
   try {
-    return file === '-' ? await readStdin() : textOf(readFileSync(resolve(cwd, file)), file);
+    return file === '-' ? await readStdin() : readFileSync(resolve(cwd, file), 'utf8');
   } catch (error) {
-    if (error instanceof GraceError) throw error;
     throw new GraceError(`cannot read ${file}: ${describeError(error)}`, { code: 'ERR_GRACE_USAGE', cause: error });
-  }
-}
-
-function textOf(bytes: Buffer, file: string): string {
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-  } catch {
-    throw new GraceError(`${file}: this is no text in UTF-8`, {
-      hint: 'a file of rules is YAML: grace export prints one',
-      code: 'ERR_GRACE_USAGE',
-    });
   }
 }

@@ -1,4 +1,5 @@
 /** Who answers which request. What is more than a line is in a file of its name. */
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Command, Request, Result } from '../../control/messages.ts';
 import type { RequestContext } from '../../control/server.ts';
 import type { DestinationRow, GenerationReport } from '../../control/shapes.ts';
@@ -7,6 +8,7 @@ import { metricsText, piecesOf } from '../metrics/text.ts';
 import { readSource, readTarget, textOf } from '../rules/specs.ts';
 import type { Service } from '../service.ts';
 import { mustBeAllowed, withUser } from './access.ts';
+import { applyChanges } from './apply.ts';
 import { acceptedBy, closeConnections, closeOwn, listConnections, selectionOf, tellOwn } from './connections.ts';
 import { mustNotStop, whenSettled } from './handler.ts';
 import type { Handler } from './handler.ts';
@@ -36,6 +38,7 @@ const handlers: { [C in Command]: Handler<C> } = {
   release: whenSettled((service, request, context) =>
     release(service, sourceIn(service, request.src), request, context),
   ),
+  apply: whenSettled(applyChanges),
   restart: whenSettled(restart),
   status: whenSettled(status),
   export: whenSettled(({ forwarder }) => ({
@@ -106,6 +109,9 @@ function rowsOf(service: Service, { src }: Request<'ls'>): DestinationRow[] {
   return rows.filter(({ srcKey }) => srcKey === key).map(({ row }) => row);
 }
 
+/** Between two reports to a follower passes so many times the time that one took to make. */
+const restPerReport = 5;
+
 async function follow(
   service: Service,
   _request: unknown,
@@ -113,9 +119,13 @@ async function follow(
 ): Promise<GenerationReport> {
   using _follower = service.followers.add();
   for (;;) {
+    const began = performance.now();
     progress(reportOf(service));
     if (service.phase === 'replaced' && !service.handover.isMoving && service.forwarder.connections === 0)
       return reportOf(service);
+    const restMs = (performance.now() - began) * restPerReport;
     await service.changes.next(signal);
+    // Of thousands of rules a report takes its time, here and where it is read.
+    if (restMs > 1) await delay(restMs, undefined, { signal });
   }
 }

@@ -4,9 +4,10 @@ import type { RequestContext } from '../../control/server.ts';
 import { checkPath, checkServer } from '../../endpoint/check.ts';
 import { quoted } from '../../endpoint/error.ts';
 import { GraceError, errorMessage } from '../../error.ts';
+import type { Rule, RuleSpec } from '../../forward/rule.ts';
 import { readRule } from '../rules/specs.ts';
 import type { Service } from '../service.ts';
-import { isOfAbsentName, mustPass, notesOn } from './destination-check.ts';
+import { mustPass, notesOn } from './destination-check.ts';
 import { mustNotStop, mustServe } from './handler.ts';
 import { restoreKeeper } from './restart.ts';
 
@@ -17,14 +18,8 @@ export async function start(
   { signal }: RequestContext<'start'>,
 ): Promise<Result<'start'>> {
   mustNotStop(service);
-  const rule = readRule(request);
-  const { name } = rule.src;
-  if (name !== undefined && !isRuleName(name))
-    throw new GraceError(`${quoted(name)} is no name of a rule`, { code: 'ERR_GRACE_USAGE' });
-  checkPath(rule.dst.endpoint);
   const isUpsert = request.switch === true;
-  const before = isUpsert ? service.forwarder.rules.find(({ src }) => src.listenKey === rule.src.listenKey) : undefined;
-  if (before && before.src.key !== rule.src.key) checkServer(rule.src.endpoint);
+  const { rule, before } = readStart(service, request, { isUpsert });
   // Whoever asks over HTTP wants to know, also of a rule that is new, or there already.
   const isChecked =
     typeof request.check === 'object' || (before !== undefined && before.current.spec.key !== rule.dst.key);
@@ -34,12 +29,8 @@ export async function start(
     mustServe(service);
     await restoreKeeper(service);
     const changed = await service.forwarder.start(rule, { isUpsert });
-    if (changed && before) await service.holds.switched(rule.src);
-    if (changed) service.log.info({ src: rule.src.typed, dst: rule.dst.typed }, 'rule started');
-    const told = changed && !before ? await notesOn(service, rule.dst, signal) : [];
-    // A server that is to come has its name already.
-    const [ofName, ofDestination] = [told.filter(isOfAbsentName), told.filter((note) => !isOfAbsentName(note))];
-    const notes = changed ? [...service.certificates.look(rule), ...ofName] : [];
+    const notes = changed ? await started(service, { rule, before }) : [];
+    const ofDestination = changed && !before ? await notesOn(service, rule.dst, signal) : [];
     return { changed, notes, ofDestination };
   } catch (error) {
     service.log.warn({ src: rule.src.typed, dst: rule.dst.typed, error: errorMessage(error) }, 'rule not started');
@@ -53,4 +44,30 @@ export async function start(
     }
     throw error;
   }
+}
+
+/** A rule that is to be started, and the one that is served on its address, if that is to be changed. */
+export type StartedRule = { rule: RuleSpec; before: Rule | undefined };
+
+/** What is to be started, checked as far as can be at once. Throws GraceError. */
+export function readStart(
+  { forwarder }: Pick<Service, 'forwarder'>,
+  request: Pick<Request<'start'>, 'src' | 'dst'>,
+  { isUpsert }: { isUpsert: boolean },
+): StartedRule {
+  const rule = readRule(request);
+  const { name } = rule.src;
+  if (name !== undefined && !isRuleName(name))
+    throw new GraceError(`${quoted(name)} is no name of a rule`, { code: 'ERR_GRACE_USAGE' });
+  checkPath(rule.dst.endpoint);
+  const before = isUpsert ? forwarder.servedAt(rule.src) : undefined;
+  if (before && before.src.key !== rule.src.key) checkServer(rule.src.endpoint);
+  return { rule, before };
+}
+
+/** What follows when a rule has been started or changed. Returns what is to be said of it. */
+export async function started(service: Service, { rule, before }: StartedRule): Promise<string[]> {
+  if (before) await service.holds.switched(rule.src);
+  service.log.info({ src: rule.src.typed, dst: rule.dst.typed }, 'rule started');
+  return [...service.certificates.look(rule)];
 }

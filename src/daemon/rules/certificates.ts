@@ -68,7 +68,7 @@ export class Certificates {
     const before = this.#known.get(rule.src.key);
     const inspection = inspect(rule);
     this.#known.set(rule.src.key, { ...inspection, read, seen, refused: null });
-    this.#watchAgain(watchMs);
+    if (hasFiles(rule)) this.#watchAgain(watchMs);
     for (const warning of inspection.warnings)
       if (!before?.warnings.includes(warning)) this.#log.warn({ src: rule.src.typed, dst: rule.dst.typed }, warning);
     return inspection.warnings;

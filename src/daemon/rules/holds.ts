@@ -271,11 +271,12 @@ export class Holds {
     for (;;) {
       for (const { pid, rows } of this.#service.generations.reports)
         for (const { srcKey, row } of rows) {
+          if (row.held !== true) continue;
           const isHeldHere = this.#service.forwarder.rules.some(({ src, hold }) => src.key === srcKey && hold.isOn);
           const name = `${pid} ${srcKey}`;
           // The rules of one that was replaced are its successor's, held or not.
           const isOurs = this.#service.lifecycle.isServing;
-          if (row.held !== true || isHeldHere || !isOurs || this.#settled.has(name)) continue;
+          if (isHeldHere || !isOurs || this.#settled.has(name)) continue;
           this.#settled.add(name);
           await this.#service.generations.settleHeld({ srcKey, isHeld: false });
         }

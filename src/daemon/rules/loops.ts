@@ -2,6 +2,7 @@
 import { realpathSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
+import { basename } from 'node:path';
 import type { ClientEndpoint, UnixClient } from '../../endpoint/model.ts';
 import type { Names } from '../../engine/lookup.ts';
 import { innermost } from '../../endpoint/inner.ts';
@@ -9,11 +10,25 @@ import { addressesOf } from '../../engine/services.ts';
 import type { Services } from '../../engine/services.ts';
 import { GraceError } from '../../error.ts';
 import type { DestinationSpec } from '../../forward/destination.ts';
+import type { LeadingRule } from '../../forward/options.ts';
 import type { SourceSpec } from '../../forward/rule.ts';
 import type { ListenerAddress } from '../../net/listener.ts';
 
 /** A rule as far as it matters where it listens and where it leads. */
 export type Hop = { src: SourceSpec; address: ListenerAddress; dst: DestinationSpec };
+
+/** Hops of which a few are wanted: there may be very many, so that a look at all of them must be cheap. */
+export type Hops = { filter(isMeant: (hop: Pick<Hop, 'src' | 'address'>) => boolean): Hop[] };
+
+/** The hops of rules. */
+export function hopsOf(rules: readonly LeadingRule[]): Hops {
+  return {
+    filter: (isMeant) =>
+      rules
+        .filter(({ src, listener: { address } }) => isMeant({ src, address }))
+        .flatMap(({ src, listener: { address }, routed }) => routed.map(({ spec }) => ({ src, address, dst: spec }))),
+  };
+}
 
 /** Where a TCP connection goes. */
 export type Place = { readonly host: string; readonly port: number };
@@ -40,8 +55,14 @@ export async function placesOf(
  *
  * @throws GraceError that names the rules of the circle
  */
-export async function mustNotLoop(rule: Hop, others: readonly Hop[], resolve: Resolve): Promise<void> {
-  const circle = await findCircle(rule, [rule, ...others.filter(({ src }) => src.key !== rule.src.key)], resolve);
+export async function mustNotLoop(rule: Hop, others: Hops, resolve: Resolve): Promise<void> {
+  const hops: Hops = {
+    filter: (isMeant) => [
+      ...[rule].filter(isMeant),
+      ...others.filter((hop) => hop.src.key !== rule.src.key && isMeant(hop)),
+    ],
+  };
+  const circle = await findCircle(rule, hops, resolve);
   if (circle === null) return;
   const [first, ...rest] = circle;
   const { src, dst } = rule;
@@ -54,14 +75,15 @@ export async function mustNotLoop(rule: Hop, others: readonly Hop[], resolve: Re
   });
 }
 
-async function findCircle(rule: Hop, hops: readonly Hop[], resolve: Resolve): Promise<Hop[] | null> {
-  const visited = new Set<Hop>();
+async function findCircle(rule: Hop, hops: Hops, resolve: Resolve): Promise<Hop[] | null> {
+  const visited = new Set<string>();
   const follow = async (path: Hop[]): Promise<Hop[] | null> => {
     const last = path.at(-1)!;
     for (const next of await followers(last, hops, resolve)) {
       if (next === rule) return path;
-      if (visited.has(next)) continue;
-      visited.add(next);
+      const key = JSON.stringify([next.src.key, next.dst.key]);
+      if (visited.has(key)) continue;
+      visited.add(key);
       const circle = await follow([...path, next]);
       if (circle) return circle;
     }
@@ -71,16 +93,20 @@ async function findCircle(rule: Hop, hops: readonly Hop[], resolve: Resolve): Pr
 }
 
 /** The rules that listen where this one leads. */
-async function followers({ dst }: Hop, hops: readonly Hop[], resolve: Resolve): Promise<Hop[]> {
+async function followers({ dst }: Hop, hops: Hops, resolve: Resolve): Promise<Hop[]> {
   const target = innermost(dst.endpoint);
-  if (target.type === 'unix')
-    return hops.filter(({ address }) => address.family === 'unix' && isSamePath(address.path, target.path));
-  const mayBe = hops.filter(
-    ({ address }) => address.family !== 'unix' && (target.type === 'srv' || address.port === target.port),
-  );
-  if (mayBe.length === 0) return [];
+  if (target.type === 'unix') {
+    const real = realPath(target.path);
+    return hops.filter(({ address }) => address.family === 'unix' && isSamePath(address.path, target.path, real));
+  }
+  let mayBe = false;
+  hops.filter(({ address }) => {
+    mayBe ||= address.family !== 'unix' && (target.type === 'srv' || address.port === target.port);
+    return false;
+  });
+  if (!mayBe) return [];
   const places = await resolve(target);
-  return mayBe.filter(
+  return hops.filter(
     ({ address }) =>
       address.family !== 'unix' &&
       places.some(({ host, port }) => port === address.port && reaches(host, address.host)),
@@ -108,6 +134,7 @@ function isOwnAddress(address: string): boolean {
 
 /** One spelling for each address: without zone, IPv4 inside IPv6 as IPv4. */
 function canonical(address: string): string {
+  if (!address.includes(':')) return address;
   const [bare = ''] = address.split('%');
   if (isIP(bare) !== 6) return bare;
   const { hostname } = new URL(`http://[${bare}]`);
@@ -117,8 +144,9 @@ function canonical(address: string): string {
   return [high >> 8, high & 255, low >> 8, low & 255].join('.');
 }
 
-function isSamePath(one: string, other: string): boolean {
-  return one === other || realPath(one) === realPath(other);
+/** The last part of a path that is listened on is the socket itself, never a link. */
+function isSamePath(listening: string, path: string, real: string): boolean {
+  return listening === path || (basename(listening) === basename(real) && realPath(listening) === real);
 }
 
 function realPath(path: string): string {

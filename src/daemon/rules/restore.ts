@@ -108,7 +108,16 @@ export function adoptRules(service: Service, handover: Handover): void {
     if (speaksTls(rule.src.endpoint)) checkServer(rule.src.endpoint);
     for (const dst of specsOf(rule)) checkClient(dst.endpoint, { paths: false }); // one that is too long is told to each client, as before
   }
-  for (const { rule, listener, addresses, src: _src, dst: _dst, share: _share, hold, ...carried } of rules) {
+  for (const {
+    rule,
+    listener,
+    addresses: _addresses,
+    src: _src,
+    dst: _dst,
+    share: _share,
+    hold,
+    ...carried
+  } of rules) {
     if (listener === null)
       service.forwarder.restoration.addBroken(rule, new GraceError('it could not be served before the restart'));
     else {
@@ -116,10 +125,13 @@ export function adoptRules(service: Service, handover: Handover): void {
       service.forwarder.adoption.adoptRule(rule, inherited, { ...carried, maxWaiting: hold?.maxWaiting });
       if (hold) service.holds.takeOver(rule.src, hold);
     }
-    if (addresses)
-      service.forwarder.adoption.reserveAddresses(({ key }) => (key === rule.src.key ? [addresses] : null));
     logTrial(service, rule.src);
   }
+  const addressesOf = new Map(rules.flatMap(({ rule, addresses }) => (addresses ? [[rule.src.key, addresses]] : [])));
+  service.forwarder.adoption.reserveAddresses(({ key }) => {
+    const addresses = addressesOf.get(key);
+    return addresses === undefined ? null : [addresses];
+  });
 }
 
 function readTrial({ before, watched, leftMs }: HandedTrial): AdoptedRule['trial'] {

@@ -57,9 +57,11 @@ export function loadCounters(path: string): LoadedCounters {
       counts: all = null,
       hasEnded = true,
     } = v.parse(fileSchema, JSON.parse(readFileSync(path, 'utf8')));
+    const nameOf = (srcKey: string, dstKey: string) => JSON.stringify([srcKey, dstKey]);
+    const byName = new Map(rules.map((each) => [nameOf(each.srcKey, each.dstKey), each]));
     return {
       of({ src, dst }) {
-        const found = rules.find(({ srcKey, dstKey }) => srcKey === src.key && dstKey === dst.key);
+        const found = byName.get(nameOf(src.key, dst.key));
         return found && { bytesIn: found.bytesIn, bytesOut: found.bytesOut, since: found.since };
       },
       generations: generations as unknown as GenerationReport[],

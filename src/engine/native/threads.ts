@@ -51,6 +51,8 @@ type Member = {
   wakeFds: [number, number];
   heartbeat: Heartbeat;
   isAlive: boolean;
+  /** It is about to be told to look for commands. */
+  isWakeDue: boolean;
   ended: Promise<void>;
   /** Commands that it was sent. */
   sent: number;
@@ -107,7 +109,8 @@ export class Threads {
     if (!member?.isAlive) return;
     member.port.postMessage(command);
     member.sent = (member.sent + 1) | 0;
-    wake(member);
+    if (command.type === 'stop') wake(member);
+    else wakeSoon(member);
     this.#watch(member, { since: member.heartbeat.executed, isLate: false });
   }
 
@@ -161,7 +164,18 @@ export class Threads {
       end();
       if (!this.#isClosing) this.#options.onDeath(number, error);
     };
-    const member: Member = { worker, port: port1, wakeFds, heartbeat, isAlive: true, ended, sent: 0, watch: null, die };
+    const member: Member = {
+      worker,
+      port: port1,
+      wakeFds,
+      heartbeat,
+      isAlive: true,
+      isWakeDue: false,
+      ended,
+      sent: 0,
+      watch: null,
+      die,
+    };
     // What it had open is closed then, so it must have come to its end.
     let failure: Error | null = null;
     worker.on('error', (error) => {
@@ -195,6 +209,16 @@ export class Threads {
     // Not before, and not with one left behind: the process may be ended.
     if (this.#members.every(({ heartbeat }) => heartbeat.waitForStop(0))) process.removeListener('exit', this.#atExit);
   }
+}
+
+/** Once for all that is sent until then: thousands of rules are opened at a time. */
+function wakeSoon(member: Member): void {
+  if (member.isWakeDue) return;
+  member.isWakeDue = true;
+  queueMicrotask(() => {
+    member.isWakeDue = false;
+    if (member.isAlive) wake(member);
+  });
 }
 
 function wake({ wakeFds }: Member): void {

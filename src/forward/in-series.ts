@@ -1,0 +1,36 @@
+import { setImmediate as immediate } from 'node:timers/promises';
+import type { ChangeGate } from './gate.ts';
+import type { SourceSpec } from './rule.ts';
+import { Series } from './series.ts';
+import type { Transactions } from './transactions.ts';
+
+/** Whose turn it is, where changes are stored, what each is of, and what makes it. */
+export type SeriesOptions<S, T> = {
+  gate: ChangeGate;
+  transactions: Transactions;
+  sourceOf(subject: S): SourceSpec;
+  change(subject: S, series: Series): Promise<T>;
+};
+
+/** After so many others have their turn of the event loop. */
+const together = 50;
+
+/** Make a change of each of these, in order up to the first that fails, and store them with one write. Returns how each went that was begun. */
+export function makeInSeries<S, T>(
+  subjects: readonly S[],
+  { gate, transactions, sourceOf, change }: SeriesOptions<S, T>,
+): Promise<PromiseSettledResult<T>[]> {
+  const keys = subjects.map((each) => sourceOf(each).listenKey);
+  return gate.pass(keys, async () => {
+    const series = new Series();
+    const begun: Promise<T>[] = [];
+    for (const subject of subjects) {
+      const one = change(subject, series);
+      begun.push(one);
+      if (!(await series.isReady(one))) break;
+      if (begun.length % together === 0) await immediate();
+    }
+    await transactions.store(series);
+    return await Promise.allSettled(begun);
+  });
+}
