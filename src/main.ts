@@ -51,6 +51,11 @@ async function main(): Promise<void> {
         process.removeListener('SIGINT', interrupt);
         const onSignal = (signal: NodeJS.Signals, handler: () => void) => void process.on(signal, handler);
         const { env } = process;
+        if (settings.user !== null || settings.group !== null) {
+          const { becomeUser } = await import('./daemon/become-user.ts');
+          const onNote = (note: string) => void process.stderr.write(`grace: ${note}\n`);
+          await becomeUser({ dir, rules, settings, self, env, onNote });
+        }
         const { standAlone } = await import('./daemon/stand-alone.ts');
         standAlone(env);
         const { logVariable, placeOfLog } = await import('./control/log-place.ts');

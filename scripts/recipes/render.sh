@@ -3,6 +3,10 @@
 # VALUES has a line a rule, `NAME SRC DST`; to be replaced by whatever asks your registry. A file that is wrong stays beside FILE as
 # FILE.bad, and nothing changes. Exit codes are those of `grace apply`.
 set -eu
+[ $# -eq 2 ] || { echo 'usage: [APPLY=no] render.sh VALUES FILE
+  VALUES  a line a rule: NAME SRC DST
+  FILE    rules of grace that are made of them, and applied unless APPLY=no
+  grace finds its state dir as ever: GRACE_DIR, or else ~/.grace' >&2 && exit 2; }
 values=$1 file=$2
 new=$(mktemp "$file.XXXXXX") # in the same directory, so that mv is a rename: whoever reads FILE finds all of it
 trap 'rm -f "$new"' EXIT

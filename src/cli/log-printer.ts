@@ -22,6 +22,7 @@ export class LogPrinter {
   /** The last lines so far, while they are not printed. */
   #past: Buffer[] | null;
   #isSince: boolean;
+  #hasPrinted = false;
   readonly #keys = new Map<string, string>();
 
   constructor(output: Output, choice: LogChoice) {
@@ -30,6 +31,11 @@ export class LogPrinter {
     this.#wantsAll = choice.src === null && choice.last === null && choice.sinceMs === null;
     this.#past = choice.last === null ? null : [];
     this.#isSince = choice.sinceMs === null;
+  }
+
+  /** Whether any line was wanted so far. */
+  get hasPrinted(): boolean {
+    return this.#hasPrinted;
   }
 
   async take(bytes: Buffer): Promise<void> {
@@ -82,6 +88,7 @@ export class LogPrinter {
   /** Resolves when the system has taken the bytes, so that a log of any size needs one buffer. */
   #print(bytes: Buffer): Promise<void> {
     if (bytes.length === 0) return Promise.resolve();
+    this.#hasPrinted = true;
     // An error is heard by runCli, which ends the command.
     return new Promise((resolve) => this.#output.write(bytes, () => resolve()));
   }

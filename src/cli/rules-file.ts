@@ -9,6 +9,7 @@ import { clientKey, listenKey, serverKey } from '../endpoint/identity.ts';
 import { parseServer } from '../endpoint/server.ts';
 import { GraceError } from '../error.ts';
 import { readDestination, readSource } from './endpoint-text.ts';
+import { problemOfForm } from './rules-file-problem.ts';
 import { escapeDollars, expandVariables } from './variables.ts';
 import { readYaml } from './yaml-document.ts';
 
@@ -60,6 +61,7 @@ export type Elsewhere = (rule: {
 
 /** What the file says, checked as far as can be without the daemon. Throws GraceError (exit code 2) with line and column. */
 export function readRulesFile(text: string, { file, cwd, env, elsewhere }: ReadOptions): FileRule[] {
+  if (text.includes('\0')) throw usage(`${file}: this is no text`, 'a file of rules is YAML: grace export prints one');
   const { document, placeAt } = readYaml(text, {
     expand: (value, refuse) => expandVariables(value, env, refuse),
     refuse: (place, problem) => {
@@ -70,11 +72,8 @@ export function readRulesFile(text: string, { file, cwd, env, elsewhere }: ReadO
   const parsed = v.safeParse(elsewhere ? openSchema : rulesFileSchema, document.toJS() ?? {});
   if (!parsed.success) {
     const [issue] = parsed.issues;
-    const path = issue.path?.map(({ key }) => key as PropertyKey) ?? [];
-    throw usage(
-      `${placeOf(path)}: ${path.length === 0 ? 'the file' : path.join('.')} ${issue.type === 'check' ? issue.message : `is not as it should be: ${issue.message}`}`,
-      'its form: grace schema, and grace export prints one',
-    );
+    const { problem, hint } = problemOfForm(issue);
+    throw usage(`${placeOf(issue.path?.map(({ key }) => key as PropertyKey) ?? [])}: ${problem}`, hint);
   }
   const rules = parsed.output.rules.map((rule, index) => {
     const read = <T>(part: 'src' | 'dst', act: () => T): T => {

@@ -2,6 +2,7 @@ import { connect } from 'node:net';
 import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { GraceError, errorCode } from '../error.ts';
+import { connectDenoUnix } from '../net/deno-unix.ts';
 import { describeError } from '../sys/system-error.ts';
 import { limitHint } from '../sys/limit-hint.ts';
 import { unlessAborted } from '../waiting.ts';
@@ -164,39 +165,34 @@ export async function callOnce<C extends Command>(
   });
 }
 
-function connectTo(path: string, dir: string): Promise<Socket> {
+async function connectTo(path: string, dir: string): Promise<Socket> {
+  try {
+    const socket = 'Deno' in globalThis ? connectDenoUnix(path) : await connected(connect({ path }));
+    return socket.on('error', () => {}); // readLines throws it
+  } catch (error) {
+    throw connectError(error, dir);
+  }
+}
+
+function connected(socket: Socket): Promise<Socket> {
   return new Promise((resolve, reject) => {
-    const socket = connect({ path });
-    socket.once('connect', () => {
-      socket.removeAllListeners('error');
-      socket.on('error', () => {}); // readLines throws it
-      resolve(socket);
+    socket.once('error', reject);
+    socket.once('connect', () => resolve(socket.removeListener('error', reject)));
+  });
+}
+
+function connectError(error: unknown, dir: string): GraceError {
+  // A path that is too long for a socket (EINVAL, and Deno's RangeError) has none either.
+  const codes = ['ENOENT', 'ECONNREFUSED', 'ENOTDIR', 'EINVAL', 'ENAMETOOLONG'];
+  const code = errorCode(error) ?? '';
+  if (codes.includes(code) || error instanceof RangeError) return noDaemonError(dir);
+  if (code === 'EACCES' || code === 'EPERM')
+    return new GraceError(`cannot talk to the daemon in ${dir}: permission denied`, {
+      hint: 'run grace as the user who started it',
+      cause: error,
     });
-    socket.once('error', (error) => {
-      const code = errorCode(error);
-      // A path that is too long for a socket (EINVAL) has none either.
-      if (
-        code === 'ENOENT' ||
-        code === 'ECONNREFUSED' ||
-        code === 'ENOTDIR' ||
-        code === 'EINVAL' ||
-        code === 'ENAMETOOLONG'
-      )
-        reject(noDaemonError(dir));
-      else if (code === 'EACCES' || code === 'EPERM') {
-        reject(
-          new GraceError(`cannot talk to the daemon in ${dir}: permission denied`, {
-            hint: 'run grace as the user who started it',
-            cause: error,
-          }),
-        );
-      } else
-        reject(
-          new GraceError(`cannot talk to the daemon in ${dir}: ${describeError(error)}`, {
-            hint: limitHint(error),
-            cause: error,
-          }),
-        );
-    });
+  return new GraceError(`cannot talk to the daemon in ${dir}: ${describeError(error)}`, {
+    hint: limitHint(error),
+    cause: error,
   });
 }

@@ -7,6 +7,8 @@ import { absoluteAdmin, absoluteToken, readAdmin } from './admin.ts';
 import { quoted } from '../endpoint/error.ts';
 import { GraceError } from '../error.ts';
 import { findGroup } from '../sys/group.ts';
+import { findUser } from '../sys/user.ts';
+import type { User } from '../sys/user.ts';
 
 /** What there is to say of an option, and what its text means. */
 export type DaemonOption<T> = {
@@ -83,6 +85,30 @@ export const daemonOptions = {
       );
     },
   }),
+  /** Whose rights the daemon has, once root's have opened its low ports. */
+  user: option<User | null>({
+    value: 'USER',
+    help: 'started as root: open the ports that only root may, and go on as this user (default: who starts it)',
+    fallback: null,
+    // A number is known at 3 a.m. too, when the server that knows the names may not be there.
+    absolute: (text) => String(findUser(text)?.uid ?? text),
+    read(text, name) {
+      const user = findUser(text);
+      if (user !== null) return user;
+      throw usageError(`--${name}: there is no user ${quoted(text)}`, 'make it with: useradd --system NAME');
+    },
+  }),
+  group: option<number | null>({
+    value: 'GROUP',
+    help: 'with --user: the group to go on as (default: that of the user)',
+    fallback: null,
+    absolute: (text) => String(findGroup(text) ?? text),
+    read(text, name) {
+      const group = findGroup(text);
+      if (group !== null) return group;
+      throw usageError(`--${name}: there is no group ${quoted(text)}`, 'make it with: groupadd --system NAME');
+    },
+  }),
   admin: option<string | null>({
     value: 'ENDPOINT',
     help: 'answer over HTTP there: /metrics, /healthz, /readyz, /api/ls, /api/status and a page (default: nowhere)',
@@ -141,6 +167,13 @@ export function wordsOfOptions(given: GivenOptions): string[] {
     const text = given(name);
     return text === undefined ? [] : [`--${name}`, text];
   });
+}
+
+/** What {@link wordsOfOptions} made words of, by name. */
+export function optionsOfWords(words: readonly string[]): Record<string, string> {
+  const values: Record<string, string> = {};
+  for (let at = 0; at + 1 < words.length; at += 2) values[words[at]!.replace(/^--/, '')] = words[at + 1]!;
+  return values;
 }
 
 function option<T>(row: DaemonOption<T>): DaemonOption<T> {

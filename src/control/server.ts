@@ -1,7 +1,8 @@
-import { createServer } from 'node:net';
-import type { Server, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { GraceError } from '../error.ts';
+import { openAcceptor } from '../net/acceptor.ts';
+import type { Acceptor } from '../net/acceptor.ts';
 import type { Listener } from '../net/listener.ts';
 import { hasLinuxCalls } from '../sys/process.ts';
 import { peerCredentials } from '../sys/socket.ts';
@@ -71,7 +72,7 @@ export function serveControl(
     for (const wake of idleWaiters) wake();
     idleWaiters = [];
   };
-  const server: Server = createServer({ allowHalfOpen: true }, (socket) => {
+  const accepted = (socket: Socket) => {
     silent.add(socket);
     const [oldest] = silent;
     if (silent.size > maxSilent) oldest?.destroy();
@@ -85,24 +86,24 @@ export function serveControl(
       return await handle(request, context);
     };
     answer(socket, { handle: handleInTurn, onError, asked: () => asked(socket), answered }).catch(onError);
-  });
-  server.on('error', onError);
+  };
+  let acceptor: Acceptor;
   const control: ControlServer = {
     get pending() {
       return pending;
     },
     idle: () => (pending === 0 ? Promise.resolve() : new Promise((resolve) => idleWaiters.push(resolve))),
     close() {
-      server.close();
+      void acceptor.close();
       for (const socket of silent) socket.destroy();
     },
   };
   return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen({ fd: listener.dup() }, listener.backlog, () => {
-      server.removeListener('error', reject);
-      resolve(control);
-    });
+    const failed = (error: Error) => {
+      reject(error);
+      onError(error);
+    };
+    acceptor = openAcceptor({ listener, accepted, failed, opened: () => resolve(control) });
   });
 }
 

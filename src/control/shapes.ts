@@ -129,6 +129,8 @@ export const statusResult = v.object({
   log: v.exactOptional(v.string()),
   /** The same of the access log, `-` for standard output; absent where there is none. */
   accessLog: v.exactOptional(v.string()),
+  /** The options of `grace daemon` that it was started with, by name without dashes; absent from earlier versions. */
+  options: v.exactOptional(v.record(v.string(), v.string())),
   rules: v.number(),
   /** Of these, those that cannot be served at the moment; absent from earlier versions. */
   failed: v.exactOptional(v.number()),
@@ -148,6 +150,23 @@ export const statusResult = v.object({
         source: v.string(),
         staleSince: v.exactOptional(v.string()),
         problem: v.exactOptional(v.string()),
+      }),
+    ),
+  ),
+  /** Where the services are to which `srv` destinations lead, as DNS last said; absent where there is none. Those of the lowest priority come first. */
+  services: v.exactOptional(
+    v.array(
+      v.object({
+        name: v.string(),
+        targets: v.array(
+          v.object({
+            host: v.string(),
+            port: v.number(),
+            priority: v.number(),
+            weight: v.number(),
+            addresses: v.array(v.string()),
+          }),
+        ),
       }),
     ),
   ),

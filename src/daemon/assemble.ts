@@ -169,6 +169,7 @@ export function assemble({
     changes,
     listeners,
     engine,
+    services,
     get engineReason() {
       return opened.reason();
     },

@@ -2,6 +2,7 @@ import type { Admin } from './admin/admin.ts';
 import type { StatePaths } from '../control/paths.ts';
 import type { Program } from '../control/shapes.ts';
 import type { Engine } from '../engine/engine.ts';
+import type { Services } from '../engine/services.ts';
 import type { Certificates } from './rules/certificates.ts';
 import type { Holds } from './rules/holds.ts';
 import type { RuleSources } from './rules/sources.ts';
@@ -48,6 +49,8 @@ export type Service = {
   /** When this process came up, ISO 8601. */
   readonly processStartedAt: string;
   readonly engine: Engine;
+  /** Where the services of `srv` destinations are. */
+  readonly services: Services;
   readonly engineReason: string;
   readonly listeners: Listeners;
   readonly forwarder: Forwarder;

@@ -45,6 +45,11 @@ function escapingHint(text: string, read: (text: string) => unknown): string | n
   };
 
   for (const [index, first] of fields.slice(0, maxFields).entries()) {
+    const port = fields[index + 1];
+    if (port !== undefined && first.name !== null && textOf(first.name) === 'server') {
+      const spelled = respell(first, port, escaped);
+      if (canRead(spelled, read)) return `escape the colon before a port: '${spelled}'`;
+    }
     const isNested = first.name !== null && textOf(first.name) === 'endpoint';
     const lasts = fields.slice(index + 1, index + 1 + (isNested ? maxFields : maxColons)).reverse();
     for (const last of lasts) {

@@ -196,7 +196,8 @@ const srv = shapeOf({
   parameters: {
     name: required({
       read: values.serviceName,
-      meaning: 'name of its SRV records: the lowest priority that can be reached, by weight',
+      meaning: (name) =>
+        `name of its SRV records${/^_[^.]+\._[^.]+\../.test(name) ? '' : ' (mostly _SERVICE._tcp.DOMAIN)'}: the lowest priority that can be reached, by weight`,
       placeholder: 'NAME',
     }),
     timeout,

@@ -149,6 +149,18 @@ export class Services {
     return { targets, freshMs };
   }
 
+  /** Where the services are that somebody connects to, as far as has been asked: their targets, those that are tried first at the front. */
+  get known(): { name: string; targets: (SrvRecord & { addresses: readonly string[] })[] }[] {
+    return [...this.#services.values()]
+      .filter(({ key }) => this.#isUsed(key))
+      .map(({ endpoint: { name }, good, hosts: { known } }) => ({
+        name,
+        targets: (good?.records ?? [])
+          .map((record) => ({ ...record, addresses: known[record.host] ?? [] }))
+          .sort((a, b) => a.priority - b.priority || b.weight - a.weight),
+      }));
+  }
+
   #service(endpoint: ServiceEndpoint): Service {
     const key = serviceKey(endpoint);
     const known = this.#services.get(key);

@@ -16,6 +16,9 @@ import type { Listener } from './listener.ts';
 import { findPortHolder } from './port-holder.ts';
 import { bindUnixPath } from './unix-path.ts';
 
+/** What to do about a port that only root may open. */
+export const lowPortHint = 'ports below 1024 need root or CAP_NET_BIND_SERVICE';
+
 /** A TCP socket to listen on. */
 export type TcpSpec = {
   kind: 'tcp';
@@ -185,7 +188,7 @@ function listenHint(spec: ListenSpec, error: unknown): string | undefined {
   const limit = limitHint(error);
   if (limit !== undefined) return limit;
   if (spec.kind === 'unix') return code === 'ENOENT' ? 'make the directory first' : undefined;
-  if (code === 'EACCES' && spec.port < 1024) return 'ports below 1024 need root or CAP_NET_BIND_SERVICE';
+  if (code === 'EACCES' && spec.port < 1024) return lowPortHint;
   if (code === 'EADDRNOTAVAIL') return 'no interface of this machine has that address';
   if (code !== 'EADDRINUSE') return undefined;
   const holder = findPortHolder(spec.port);

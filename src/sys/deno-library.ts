@@ -11,7 +11,10 @@ const DENO_TYPE = {
 
 /** The part of Deno's global object that is used here; its type declarations are not part of Node's. */
 type DenoFfi = {
-  dlopen(path: string, symbols: Record<string, { parameters: string[]; result: string }>): { symbols: unknown };
+  dlopen(
+    path: string,
+    symbols: Record<string, { parameters: string[]; result: string; nonblocking: boolean }>,
+  ): { symbols: unknown };
   UnsafePointer: {
     of(bytes: Uint8Array): object | null;
     value(pointer: object | null): bigint;
@@ -21,13 +24,20 @@ type DenoFfi = {
   build: { os: string };
 };
 
-/** Bind functions through `Deno.dlopen`. Throws Deno's NotCapable error without `--allow-ffi`. */
-export function openDenoFunctions<T extends CTable>(table: T): Library<T> | null {
+/**
+ * Bind functions through `Deno.dlopen`. Throws Deno's NotCapable error without `--allow-ffi`.
+ *
+ * @param options.areInBackground they run on a thread of their own, and return a promise of their result. Default: false
+ */
+export function openDenoFunctions<T extends CTable>(
+  table: T,
+  { areInBackground = false }: { areInBackground?: boolean } = {},
+): Library<T> {
   const deno = Reflect.get(globalThis, 'Deno') as DenoFfi;
   const symbols = Object.fromEntries(
     Object.entries(table).map(([name, { args, result }]) => [
       name,
-      { parameters: args.map((type) => DENO_TYPE[type]), result: DENO_TYPE[result] },
+      { parameters: args.map((type) => DENO_TYPE[type]), result: DENO_TYPE[result], nonblocking: areInBackground },
     ]),
   );
   const library = deno.dlopen(deno.build.os === 'darwin' ? '/usr/lib/libSystem.B.dylib' : 'libc.so.6', symbols);

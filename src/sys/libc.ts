@@ -45,6 +45,10 @@ const onLinux = {
   pread: { args: ['i32', 'bytes', 'u32', 'i64'], result: 'i32' },
   syscall: { args: ['i64', 'i64', 'i64', 'i64', 'i64'], result: 'i64' },
   prctl: { args: ['i32', 'u64', 'u64', 'u64', 'u64'], result: 'i32' },
+  initgroups: { args: ['bytes', 'u32'], result: 'i32' },
+  setgroups: { args: ['u64', 'bytes'], result: 'i32' },
+  setresgid: { args: ['u32', 'u32', 'u32'], result: 'i32' },
+  setresuid: { args: ['u32', 'u32', 'u32'], result: 'i32' },
   __errno_location: { args: [], result: 'u64' },
 } as const;
 

@@ -38,6 +38,8 @@ export function describeCode(code: string): string {
 /** Why something failed, for people: of a system's error what its code means, `no space left on device (ENOSPC)`, without the call and its arguments. */
 export function describeError(error: unknown): string {
   const code = errorCode(error);
-  const text = code === undefined ? undefined : describeCode(code);
+  // Of a name no system call speaks: what Node says of it is the function that it has called.
+  const text =
+    code === undefined ? undefined : code === 'ENOTFOUND' ? 'the name cannot be resolved' : describeCode(code);
   return text === undefined || text === code ? errorMessage(error) : `${text} (${code})`;
 }

@@ -10,12 +10,35 @@ const timeout = 60_000;
 
 for (const [text, message] of [
   ['rules: [', /^grace: rules\.yaml:1:9: /],
-  ['', /^grace: rules\.yaml:1:1: rules is not as it should be: /],
-  ['rules:\n  - src: tcp:1\n', /^grace: rules\.yaml:2:5: rules\.0\.dst is not as it should be: /],
-  ['rules:\n  - src: tcp:1\n    dst: 9\n', /^grace: rules\.yaml:3:10: rules\.0\.dst is not as it should be: /],
+  [
+    '',
+    /^grace: rules\.yaml:1:1: the file has no rules\nhint: one without any, which stops them all, says so: rules: \[\]\n$/,
+  ],
+  ['# cut\n', /^grace: rules\.yaml:1:1: the file has no rules\n/],
+  ['rule: []\n', /^grace: rules\.yaml:1:1: the file has no "rules"\nhint: its form: /],
+  ['[1, 2]\n', /^grace: rules\.yaml:1:1: the file is a list, and no rules\n/],
+  ['hello there\n', /^grace: rules\.yaml:1:1: the file is a text, and no rules\nhint: .*\n$/],
+  ['rules:\n', /^grace: rules\.yaml:\d:\d: rules is empty, and is to be a list of rules\n/],
+  ['rules: 3\n', /^grace: rules\.yaml:1:8: rules is the number 3, and is to be a list of rules\n/],
+  ['rules: [tcp:1]\n', /^grace: rules\.yaml:1:9: rules\.0 is a text, and is to be a rule: src and dst\n/],
+  ['rules:\n  - src: tcp:1\n', /^grace: rules\.yaml:2:5: rules\.0 has no dst\n/],
+  [
+    'rules:\n  - src: 8080\n    dst: tcp:a:9\n',
+    /^grace: rules\.yaml:2:10: rules\.0\.src is the number 8080, and is to be a text\nhint: write '8080' with the quotes, or tcp:8080\n$/,
+  ],
+  [
+    'rules:\n  - src: tcp:1\n    dst: 9\n',
+    /^grace: rules\.yaml:3:10: rules\.0\.dst is the number 9, .*\nhint: write '9' with the quotes, or tcp:127\.0\.0\.1:9\n$/,
+  ],
+  [
+    'rules:\n  - {src: tcp:1, dts: tcp:a:9}\n',
+    /^grace: rules\.yaml:2:\d+: rules\.0 has no (dst\n|"dts"\nhint: is dst meant\?)/,
+  ],
+  [Buffer.from('\x7fELF\x02\x01\x01\0\0\0'), /^grace: rules\.yaml: this is no text\nhint: .*\n$/],
+  [Buffer.from([0x89, 0x50, 0x4e, 0x47, 0xff, 0xfe]), /^grace: rules\.yaml: this is no text in UTF-8\nhint: .*\n$/],
   [
     'rules:\n  - src: tcp:1\n    dst: tcp:a:9\n    wait: 3\n',
-    /^grace: rules\.yaml:4:11: rules\.0\.wait is not as it should be: /,
+    /^grace: rules\.yaml:4:11: rules\.0 has no "wait"\nhint: there is src, dst, name\n$/,
   ],
   [
     'rules:\n  - src: tcp:1\n    dst: tcp:a\n',
@@ -39,7 +62,7 @@ for (const [text, message] of [
   ],
 ] as const) {
   test(
-    `a file that is wrong (${JSON.stringify(text).slice(0, 60)}) is refused with the place, and nobody is asked`,
+    `a file that is wrong (${JSON.stringify(String(text)).slice(0, 60)}) is refused with the place, and nobody is asked`,
     { timeout },
     async () => {
       using directory = openTempDir();

@@ -90,6 +90,31 @@ test(
   },
 );
 
+test('options of a daemon that runs already with others are said not to be heeded', { timeout }, async (t) => {
+  const grace = makeGrace(t);
+  const path = join(dirname(grace.dir), 'access.log');
+  const backend = await startBackend(t, 'A');
+  const start = async (...words: string[]) => {
+    const { code, stderr } = await grace.run('start', ...words, 'tcp:0:interface=127.0.0.1', backend.endpoint);
+    assert.equal(code, 0, stderr);
+    return stderr;
+  };
+  const options = ['--access-log', path, '--access-log-format', 'json'];
+  assert.equal(await start(...options), '');
+  assert.equal(await start(...options), '');
+  assert.equal(
+    await start('--access-log', `${path}.2`, '--access-log-format', 'text', '--admin', `unix:${grace.dir}-admin`),
+    `note: the daemon runs already, with --access-log ${path}, with --access-log-format json, without --admin: these are heeded when a daemon is started\n`,
+  );
+  await grace.ok('restart');
+  assert.match(await start('--access-log', `${path}.2`), /^note: .* with --access-log \S+access\.log: /);
+  assert.match(await grace.ok('status'), new RegExp(`^access log +${path}$`, 'm'));
+  const { options: used, threads = 0 } = await grace.status();
+  assert.deepEqual(used, { 'access-log': path, 'access-log-format': 'json' });
+  // The engine says how many threads it has.
+  if (threads > 0) assert.equal((await grace.ok('status')).match(/threads?\b/g)?.length, 1);
+});
+
 test('a client with TLS has its version and name in its line, as text too', { timeout }, async (t) => {
   const grace = makeGrace(t);
   const path = join(dirname(grace.dir), 'access.log');

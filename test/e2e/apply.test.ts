@@ -83,6 +83,25 @@ test('a destination that does not accept is not switched to, and what was done b
   });
 });
 
+test('apply --watch waits for a daemon, and says so once, with its state dir', options, async (t) => {
+  const grace = makeGrace(t);
+  const backend = await startBackend(t, 'blue');
+  const file = `${grace.dir}.yaml`;
+  writeFileSync(file, `rules:\n  - {src: 'unix:${grace.dir}-a', dst: '${backend.endpoint}'}\n`);
+  const watching = grace.spawn('apply', file, '--watch');
+  t.after(() => void watching.child.kill('SIGKILL'));
+  await until('it waits', () => watching.outcome().stderr.includes('waiting for a daemon'));
+  assert.equal(
+    watching.outcome().stderr,
+    `grace: no daemon runs in ${grace.dir}\nhint: start one with: grace -d ${grace.dir} start SRC DST\nnote: waiting for a daemon, which gets the rules when it runs\n`,
+  );
+  const said = watching.outcome().stderr;
+  await grace.ok('start', `unix:${grace.dir}-b`, backend.endpoint); // not in the file: it goes, if it was there already
+  await until('the rules are brought about', async () => /^Applied [12] changes$/m.test(watching.outcome().stdout));
+  assert.equal(watching.outcome().stderr, said);
+  assert.equal(await (await openClient(t, { path: `${grace.dir}-a` })).line(), 'blue');
+});
+
 test(
   'rules that apply has started are on disk when it says so, and are all stopped by the next',
   options,

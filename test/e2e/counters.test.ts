@@ -58,7 +58,7 @@ for (const [what, engine, kind] of [
   ['connections of the portable engine', 'portable', 'plain'],
 ] as const) {
   test(`${what} are counted once over restarts, also when their process has ended`, { timeout }, async (t) => {
-    const grace = makeGrace(t, { GRACE_ENGINE: engine });
+    const grace = makeGrace(t);
     const backend = await startBackend(t, 'A');
     const { src, connect } = sources(t)[kind];
     await startWith(grace, engine, src, backend.endpoint);

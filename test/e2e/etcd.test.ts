@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { createServer as createTcpServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -247,13 +248,21 @@ test('destinations come and go with their leases, the oldest is used, and the la
   const { etcd, blue, green } = await startAll(t, () => "rules:\n  - {name: web, src: 'unix:${PLACE}/a'}\n");
   const register = (name: string, value: string | Buffer, lease?: string) =>
     etcd.put(`${key}/destinations/web/${name}`, value, lease);
-  const { grace, said, who, source } = await startMachine(t, `etcd://${etcd.address}${key}`);
+  const { grace, said, who, source, watching } = await startMachine(t, `etcd://${etcd.address}${key}`);
   await said('note: no destination is registered below /grace/rules/destinations/web/, and web has no dst: it is not');
   await until('status tells', async () => (await source())?.problem?.includes('it is not started') === true);
   await register('z-first', blue.endpoint);
   await said(`start unix:`);
   assert.equal(await who(), 'blue');
   await until('it is over', async () => (await source())?.problem === undefined);
+  await etcd.put(`${key}/destinations/wbe/z`, green.endpoint);
+  await etcd.put(`${key}/destinations/host7`, green.endpoint);
+  const aside = `note: ${key}/destinations/wbe/z is passed over: no rule has the name "wbe"\n`;
+  await said(aside);
+  await said(
+    `note: ${key}/destinations/host7 is passed over: a destination is ${key}/destinations/NAME/…, and no rule has the name "host7"\n`,
+  );
+  assert.equal((await source())?.problem, undefined);
   await register('a-second', green.endpoint, etcd.lease(300));
   await register('b-nonsense', 'nonsense');
   await register('c-bytes', Buffer.from([0xff, 0xfe]));
@@ -277,6 +286,7 @@ test('destinations come and go with their leases, the oldest is used, and the la
   );
   assert.equal(await who(), 'blue');
   assert.match(grace.log(), /the rules are not all that etcd:\S+ says: .*no destination is registered/);
+  assert.equal(watching.outcome().stderr.split(aside).length, 2, 'it is told once');
   await etcd.put(key, ruleTo(green.endpoint));
   await until('the own dst of the rule', async () => (await who()) === 'green');
 });
@@ -422,6 +432,14 @@ test('what is no etcd, or not there, is said in a line', options, async (t) => {
   await once(server, 'listening');
   t.after(() => server.close());
   const { port } = server.address() as AddressInfo;
+  // As etcd does with TLS where it speaks none, and the reverse.
+  const resets = createTcpServer(
+    (socket) => void socket.on('error', () => {}).once('data', () => socket.resetAndDestroy()),
+  );
+  resets.listen(0, '127.0.0.1');
+  await once(resets, 'listening');
+  t.after(() => void resets.close());
+  const { port: resetting } = resets.address() as AddressInfo;
   for (const [address, code, stderr] of [
     [
       `etcd://127.0.0.1:${port}/a`,
@@ -439,9 +457,21 @@ test('what is no etcd, or not there, is said in a line', options, async (t) => {
       /^grace: cannot reach etcd at \S+:1: connection refused \(ECONNREFUSED\); cannot reach etcd at \S+:3: /,
     ],
     ['etcd://127.0.0.1', 2, /^grace: cannot read "etcd:\/\/127.0.0.1": KEY is missing\nhint: its form: /],
+    [
+      `etcds://127.0.0.1:${resetting}/a`,
+      1,
+      /^grace: .*ECONNRESET.*\nhint: it may not speak TLS: etcd:\/\/, without cacert/,
+    ],
+    [`etcd://127.0.0.1:${resetting}/a`, 1, /^grace: .*ECONNRESET.*\nhint: it may want TLS: etcds:\/\/\n$/],
+    [
+      'etcd://nowhere.invalid/a',
+      1,
+      /^grace: cannot reach etcd at nowhere\.invalid:2379: (the name cannot be resolved|.*) \([A-Z_]+\)\n$/,
+    ],
   ] as const) {
     const outcome = await grace.run('apply', address);
     assert.match(outcome.stderr, stderr);
+    assert.doesNotMatch(outcome.stderr, /getaddrinfo/);
     assert.equal(outcome.code, code);
     assert.ok(outcome.stderr.split('\n').length <= 3, outcome.stderr);
   }

@@ -61,6 +61,19 @@ test('a log that nobody reads stops nothing', options, async (t) => {
   await daemon.ended;
 });
 
+test('logs takes a name, and is told of a rule that there is not', options, async (t) => {
+  const grace = makeGrace(t);
+  await grace.ok('start', '--name', 'web', src, 'tcp:127.0.0.1:9');
+  assert.match(await grace.ok('logs', 'web'), /^.*rule started.*\n$/);
+  for (const words of [['nope'], ['tcp:1'], ['tcp:1', '-n', '3']]) {
+    const { code, stdout, stderr } = await grace.run('logs', ...words);
+    assert.deepEqual([code, stdout], [4, ''], stderr);
+    assert.match(stderr, /^grace: (nope|tcp:1) is not forwarded\nhint: /);
+  }
+  await grace.ok('stop', 'web');
+  assert.match(await grace.ok('logs', src), /rule started/);
+});
+
 test('--log names a file, which a successor goes on with and logs finds', options, async (t) => {
   const grace = makeGrace(t);
   const file = join(grace.dir, '..', 'own.log');

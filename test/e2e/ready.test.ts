@@ -1,9 +1,9 @@
 /** What whoever moves an address between machines reads: whether this one serves. */
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { once } from 'node:events';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { until } from '../until.ts';
 import { openClient, startBackend } from './backend.ts';
@@ -84,6 +84,30 @@ test('a rule that cannot be served takes the readiness away until it is', option
   await until('it is written', () => existsSync(file) && readFileSync(file, 'utf8') === '0\n');
   thief.close();
   await until('the rule is served again', () => readFileSync(file, 'utf8') === '50\n', { limitMs: 60_000 });
+});
+
+test('a Unix source whose directory has gone counts as failed wherever that is told', options, async (t) => {
+  const grace = makeGrace(t);
+  const backend = await startBackend(t, 'backend');
+  const file = join(grace.dir, 'ready');
+  const dir = join(dirname(grace.dir), 'sockets');
+  mkdirSync(dir);
+  const path = `unix:${join(dir, 'app.sock')}`;
+  await grace.ok('start', src, backend.endpoint);
+  await grace.ok('start', path, backend.endpoint);
+  await until('all are served', () => existsSync(file) && readFileSync(file, 'utf8') === '50\n');
+  rmSync(dir, { recursive: true });
+  await until('it is noticed', () => readFileSync(file, 'utf8') === '0\n');
+  assert.equal((await grace.status()).failed, 1);
+  assert.match(await grace.ok('status'), /^rules +2, 1 of them cannot be served: see grace ls$/m);
+  assert.equal((await grace.run('status', '--health')).code, 1);
+  assert.match(await grace.ok('metrics'), /^grace_rules\{state="listening"\} 1\ngrace_rules\{state="failed"\} 1$/m);
+  await grace.ok('restart');
+  assert.equal(readFileSync(file, 'utf8'), '0\n');
+  mkdirSync(dir);
+  await grace.ok('start', path, backend.endpoint);
+  await until('all are served again', () => readFileSync(file, 'utf8') === '50\n');
+  assert.equal((await grace.status()).failed, 0);
 });
 
 test(

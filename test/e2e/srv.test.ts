@@ -56,7 +56,47 @@ test('a target that is silent has a head start over those of the next priority',
   const beganMs = performance.now();
   assert.equal(await whoAnswers(port), 'B');
   assert.ok(performance.now() - beganMs >= 1400);
+  // And again: nothing is remembered of it.
+  const againMs = performance.now();
+  assert.equal(await whoAnswers(port), 'B');
+  assert.ok(performance.now() - againMs >= 1400);
+  const { services = [] } = await grace.status();
+  assert.deepEqual(
+    services.map((each) => [each.name, ...each.targets.map(({ host, priority }) => `${priority} ${host}`)]),
+    [[name, '1 silent.db.test', '2 b.db.test']],
+  );
+  assert.match(
+    await grace.ok('status'),
+    new RegExp(`^service +${name} is silent\\.db\\.test:${full.address.port}, b\\.db\\.test:${b.port}$`, 'm'),
+  );
 });
+
+test(
+  'who starts a rule to a service that there is not is told, without a terminal too',
+  { timeout, skip },
+  async (t) => {
+    const grace = makeGrace(t);
+    const dns = await openDnsServer(t, ...hosts, `srv-host=${name}`);
+    for (const [service, more] of [
+      ['_web._tcp.db.test', ''],
+      ['web.db.test', '; SRV records mostly are at _SERVICE._tcp.DOMAIN'],
+    ]) {
+      const { code, stderr } = await grace.run(
+        'start',
+        'tcp:0:interface=127.0.0.1:backlog=7',
+        `srv:${service}:server=${dns.place}`,
+      );
+      assert.equal(code, 0);
+      assert.match(
+        stderr,
+        new RegExp(`^note: connections to srv:${service}\\S+ fail at the moment: .*\\(ENOTFOUND\\)${more}\n$`),
+      );
+      await grace.ok('stop', 'tcp:0:interface=127.0.0.1:backlog=7', '--now');
+    }
+    const wrong = await grace.run('endpoint', 'client', `srv:${name}:server=192.0.2.53:5353`);
+    assert.match(wrong.stderr, /\nhint: escape the colon before a port: 'srv:\S+:server=192\.0\.2\.53\\:5353'\n$/);
+  },
+);
 
 const engines = runtime === 'deno' ? ['portable'] : ['native', 'portable'];
 for (const engine of engines)

@@ -2,6 +2,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { GraceError, errorMessage } from '../../error.ts';
+import { isNoDaemon } from '../../kinds.ts';
 import { describeError } from '../../sys/system-error.ts';
 import { bringAbout, presentRules } from '../bring-about.ts';
 import { argument } from '../context.ts';
@@ -9,7 +10,8 @@ import type { Context, Input } from '../context.ts';
 import { parseDuration } from '../duration.ts';
 import { isEtcdAddress, readEtcdAddress } from '../etcd/address.ts';
 import { holdRequest } from '../hold-request.ts';
-import { printError } from '../output.ts';
+import { hasDaemon, withUsefulHint } from '../hints.ts';
+import { printError, printNote } from '../output.ts';
 import { readRulesFile } from '../rules-file.ts';
 
 /** Time between two looks at a file that is watched, in milliseconds; it may be replaced by renaming, links on the way too, of which no one event tells. */
@@ -38,21 +40,34 @@ export async function run(context: Context, input: Input): Promise<number> {
   }
   if (file === '-')
     throw new GraceError('--watch follows a file, and - is standard input', { code: 'ERR_GRACE_USAGE' });
-  const path = resolve(context.cwd, file);
+  return await followFile(resolve(context.cwd, file), { context, input, timeoutMs });
+}
+
+/** Bring about the rules of a file whenever it has changed, and when there is a daemon at last. Rejects with the signal's reason. */
+async function followFile(path: string, options: Applying): Promise<never> {
+  const { context, input } = options;
+  const { dir, signal } = context;
+  let isAwaited = false;
   for (;;) {
     const seen = stampOf(path);
     const changed = new AbortController();
     try {
-      await bringAboutFile(file, { context, input, timeoutMs });
+      await bringAboutFile(argument(input, 0), options);
+      isAwaited = false;
     } catch (error) {
-      context.signal.throwIfAborted();
-      printError(context, error); // and what runs goes on; the next change of the file may be right
+      signal.throwIfAborted();
+      const wasAwaited = isAwaited;
+      isAwaited = isNoDaemon(error);
+      // And what runs goes on; the next change of the file may be right.
+      if (!(isAwaited && wasAwaited)) printError(context, withUsefulHint(error, { dir, option: input.value('dir') }));
+      if (isAwaited && !wasAwaited) printNote(context, 'waiting for a daemon, which gets the rules when it runs');
       // Its log and `status` say that the file is not followed, until it is.
       const request = { command: 'rules-file', file: path, problem: errorMessage(error) } as const;
-      void holdRequest(context.dir, request, { signal: changed.signal });
+      if (!isAwaited) void holdRequest(dir, request, { signal: changed.signal });
     }
     try {
-      while (stampOf(path) === seen) await delay(lookMs, undefined, { signal: context.signal });
+      if (isAwaited) await delay(lookMs, undefined, { signal });
+      while (stampOf(path) === seen && !(isAwaited && hasDaemon(dir))) await delay(lookMs, undefined, { signal });
     } finally {
       changed.abort();
     }
@@ -69,10 +84,10 @@ function stampOf(path: string): string {
   }
 }
 
-async function bringAboutFile(
-  file: string,
-  { context, input, timeoutMs }: { context: Context; input: Input; timeoutMs: number },
-): Promise<void> {
+/** Whose command, its options, and the time for connections of rules that are stopped. */
+type Applying = { context: Context; input: Input; timeoutMs: number };
+
+async function bringAboutFile(file: string, { context, input, timeoutMs }: Applying): Promise<void> {
   const { cwd, env } = context;
   const wanted = readRulesFile(await read(file, context), { file: file === '-' ? 'stdin' : file, cwd, env });
   const present = await presentRules(context);
@@ -83,8 +98,20 @@ async function bringAboutFile(
 
 async function read(file: string, { cwd, readStdin }: Context): Promise<string> {
   try {
-    return file === '-' ? await readStdin() : readFileSync(resolve(cwd, file), 'utf8');
+    return file === '-' ? await readStdin() : textOf(readFileSync(resolve(cwd, file)), file);
   } catch (error) {
+    if (error instanceof GraceError) throw error;
     throw new GraceError(`cannot read ${file}: ${describeError(error)}`, { code: 'ERR_GRACE_USAGE', cause: error });
+  }
+}
+
+function textOf(bytes: Buffer, file: string): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch {
+    throw new GraceError(`${file}: this is no text in UTF-8`, {
+      hint: 'a file of rules is YAML: grace export prints one',
+      code: 'ERR_GRACE_USAGE',
+    });
   }
 }

@@ -17,7 +17,7 @@ export async function run(context: Context, input: Input): Promise<number> {
       code: 'ERR_GRACE_USAGE',
     });
   if (client !== undefined) readClientAddress(client);
-  const { closed, notes } = await call(
+  const answer = await call(
     dir,
     {
       command: 'close',
@@ -29,6 +29,13 @@ export async function run(context: Context, input: Input): Promise<number> {
     },
     { signal },
   );
+  const { closed } = answer;
+  const notes = [
+    ...answer.notes,
+    ...(id !== undefined && closed === 0
+      ? ['no such connection is open; to see which are: grace ls --connections']
+      : []),
+  ];
   for (const note of notes) printNote(context, note);
   if (input.has('json')) printJson(context, { ...(typed === undefined ? {} : { src: typed }), closed, notes });
   else printLine(context.stdout, `Closed ${closed}`);

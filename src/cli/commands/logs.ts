@@ -1,7 +1,12 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { GraceError } from '../../error.ts';
-import { sourceKey } from '../endpoint-text.ts';
+import { call } from '../../control/client.ts';
+import { isRuleName } from '../../control/rule-name.ts';
+import { serverKey } from '../../endpoint/identity.ts';
+import { parseServer } from '../../endpoint/server.ts';
+import { isNoDaemon } from '../../kinds.ts';
+import { readSource, sourceKey } from '../endpoint-text.ts';
 import { parseDuration } from '../duration.ts';
 import type { Context, Input } from '../context.ts';
 import { findLog } from '../log-place.ts';
@@ -11,10 +16,10 @@ import { LogReader, watchFile } from '../log-reader.ts';
 
 /** `grace logs [SRC] [--follow] [-n N] [--since TIME]` */
 export async function run(context: Context, input: Input): Promise<number> {
-  const { cwd, stdout } = context;
+  const { stdout } = context;
   const src = input.args[0];
   const choice = {
-    src: src === undefined ? null : sourceKey(src, cwd),
+    src: src === undefined ? null : await keyOf(src, context),
     last: readCount(input.value('lines')),
     sinceMs: readSince(input.value('since')),
     follow: input.has('follow'),
@@ -26,10 +31,34 @@ export async function run(context: Context, input: Input): Promise<number> {
   try {
     if (place.kind === 'journal') return await copyJournal(readTo, place, choice, printer);
     await copyFile(readTo, place.path, choice, printer);
+    // What is said of a rule that was stopped is worth reading; of one that never was there is nothing.
+    if (src !== undefined && !printer.hasPrinted) await mustBeForwarded(src, context);
   } catch (error) {
     if (!reader.signal.aborted) throw error;
   }
   return 0;
+}
+
+/** The key of the source that the log has of SRC, or of the rule with this name. Rejects with GraceError. */
+async function keyOf(src: string, context: Context): Promise<string> {
+  if (!isRuleName(src)) return sourceKey(src, context.cwd);
+  const { rules } = await call(context.dir, { command: 'export' }, { signal: context.signal });
+  const rule = rules.find((each) => each.src.name === src);
+  if (rule === undefined) await askFor(src, context);
+  return serverKey(parseServer(rule?.src.typed ?? src));
+}
+
+/** Rejects with GraceError (exit code 4) when a daemon runs and has no such rule. */
+async function mustBeForwarded(src: string, context: Context): Promise<void> {
+  try {
+    await askFor(src, context);
+  } catch (error) {
+    if (!isNoDaemon(error)) throw error;
+  }
+}
+
+async function askFor(src: string, { dir, cwd, signal }: Context): Promise<void> {
+  await call(dir, { command: 'ls', src: readSource(src, cwd) }, { signal });
 }
 
 type Choice = { src: string | null; last: number | null; sinceMs: number | null; follow: boolean };
@@ -91,5 +120,13 @@ function readSince(text: string | undefined): number | null {
     throw new GraceError(`cannot read --since "${text}": expected a time as 2026-01-31T12:00 or a duration as 10m`, {
       code: 'ERR_GRACE_USAGE',
     });
-  return Date.now() - parseDuration(text, '--since');
+  try {
+    return Date.now() - parseDuration(text, '--since');
+  } catch (error) {
+    if (!(error instanceof GraceError)) throw error;
+    throw new GraceError(error.message.replace(/expected a duration$/, 'expected a duration or a time'), {
+      hint: error.hint && `${error.hint} (ago); a time is 2026-01-31 or 2026-01-31T12:00`,
+      code: error.code,
+    });
+  }
 }

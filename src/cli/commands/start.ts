@@ -71,13 +71,13 @@ export async function run(context: Context, input: Input): Promise<number> {
   });
   notes.forEach(onNote);
   if (!isLaunched && flags.length > 0) {
-    const { admin, accessLog } = await call(dir, { command: 'status' }, { signal: context.signal });
-    const missing = [
-      ...(admin === undefined && given('admin') !== undefined ? ['--admin'] : []),
-      ...(accessLog === undefined && given('access-log') !== undefined ? ['--access-log'] : []),
-    ];
-    if (missing.length > 0)
-      onNote(`the daemon runs already, without ${missing.join(' and ')}: it is heeded when a daemon is started`);
+    const { options = {} } = await call(dir, { command: 'status' }, { signal: context.signal });
+    const unheeded = startOptions.filter((option) => given(option) !== undefined && given(option) !== options[option]);
+    const running = unheeded.map((option) =>
+      options[option] === undefined ? `without --${option}` : `with --${option} ${options[option]}`,
+    );
+    if (running.length > 0)
+      onNote(`the daemon runs already, ${running.join(', ')}: these are heeded when a daemon is started`);
   }
   // A script that starts the rule before the server knows; a person may have mistyped it.
   if (isTTY) ofDestination.forEach(onNote);

@@ -1,4 +1,5 @@
 import { call } from '../../control/client.ts';
+import { hostPort } from '../../endpoint/address.ts';
 import type { StatusResult } from '../../control/shapes.ts';
 import { GraceError } from '../../error.ts';
 import { isNoDaemon } from '../../kinds.ts';
@@ -48,6 +49,7 @@ async function describe(context: Context, result: StatusResult): Promise<string>
     restarts,
     dir,
     log,
+    accessLog,
     rules,
     connections,
     keeper,
@@ -56,6 +58,7 @@ async function describe(context: Context, result: StatusResult): Promise<string>
     admin,
     held = [],
     sources = [],
+    services = [],
     problems = [],
     warnings = [],
   } = result;
@@ -65,12 +68,17 @@ async function describe(context: Context, result: StatusResult): Promise<string>
     ['version', version],
     ['uptime', formatDuration(uptimeMs)],
     ['engine', engineReason === '' ? engine : `${engine} (${engineReason})`],
-    ...(threads === undefined ? [] : [['threads', threads === 0 ? 'none of its own' : String(threads)] as const]),
+    ...(threads === undefined || engineReason.endsWith(` ${threads === 1 ? 'thread' : 'threads'}`)
+      ? []
+      : [['threads', threads === 0 ? 'none of its own' : String(threads)] as const]),
     ...(memoryBytes === undefined ? [] : [['memory', formatSize(memoryBytes)] as const]),
     ...(restarts === undefined ? [] : [['restarts', String(restarts)] as const]),
     ['keeper', keeper ? `pid ${keeper.pid}${keeper.version === version ? '' : ` (${keeper.version})`}` : 'none'],
     ['state dir', visible(dir)],
     ...(log === undefined ? [] : [['log', log === '-' ? 'standard error' : visible(log)] as const]),
+    ...(accessLog === undefined
+      ? []
+      : [['access log', accessLog === '-' ? 'standard output' : visible(accessLog)] as const]),
     ...(admin === undefined ? [] : [['admin', visible(admin)] as const]),
     ['rules', failed > 0 ? `${rules}, ${failed} of them cannot be served: see grace ls` : String(rules)],
     ...sources.map(
@@ -80,6 +88,7 @@ async function describe(context: Context, result: StatusResult): Promise<string>
           `${visible(source)}, ${staleSince === undefined ? 'followed' : `stale since ${staleSince}`}`,
         ] as const,
     ),
+    ...services.map((service) => ['service', describeService(service)] as const),
     ['connections', String(connections)],
     [
       'generations',
@@ -95,6 +104,15 @@ async function describe(context: Context, result: StatusResult): Promise<string>
   const lines = facts.map(([name, value]) => `${name.padEnd(11)}  ${value}`);
   if (generations.length > 1) lines.push('', await generationTable(generations));
   return lines.join('\n');
+}
+
+/** Most targets of a service that are named. */
+const maxTargets = 8;
+
+function describeService({ name, targets }: NonNullable<StatusResult['services']>[number]): string {
+  const named = targets.slice(0, maxTargets).map(({ host, port }) => visible(hostPort({ host, port })));
+  const more = targets.length > maxTargets ? [`${targets.length - maxTargets} more`] : [];
+  return `${visible(name)} is ${targets.length === 0 ? 'nowhere' : [...named, ...more].join(', ')}`;
 }
 
 function generationTable(generations: StatusResult['generations']): Promise<string> {

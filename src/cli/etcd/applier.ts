@@ -4,6 +4,7 @@ import { nextPause } from '../../waiting.ts';
 import type { PauseRange } from '../../waiting.ts';
 import { bringAbout, isInForce, presentRules } from '../bring-about.ts';
 import type { Context, Input } from '../context.ts';
+import { withUsefulHint } from '../hints.ts';
 import { printError, printNote } from '../output.ts';
 import type { FileRule } from '../rules-file.ts';
 import type { EtcdAddress } from './address.ts';
@@ -46,6 +47,8 @@ export class Applier {
   readonly #wakeup = new Wakeup();
   #newest: Snapshot | null = null;
   #superseded = new AbortController();
+  /** Those that have been told. */
+  #asides: ReadonlySet<string> = new Set();
 
   constructor(options: ApplierOptions) {
     this.#options = options;
@@ -99,7 +102,12 @@ export class Applier {
   async #apply(snapshot: Snapshot, { isNew, superseded }: { isNew: boolean; superseded: AbortSignal }): Promise<void> {
     const { address, context, input, timeoutMs } = this.#options;
     const present = await presentRules(context);
-    const { rules, hash, remarks } = wantedBy(snapshot, { present, address, cwd: context.cwd, env: context.env });
+    const { rules, hash, remarks, asides } = wantedBy(snapshot, {
+      present,
+      address,
+      cwd: context.cwd,
+      env: context.env,
+    });
     const { ended, printResult, changes } = await bringAbout(rules, {
       present,
       context,
@@ -109,6 +117,8 @@ export class Applier {
     });
     ended.catch((error: unknown) => context.signal.aborted || printError(context, error));
     if (isNew || changes > 0) printResult();
+    for (const aside of asides) if (!this.#asides.has(aside)) printNote(context, aside);
+    this.#asides = new Set(asides);
     const problem = problemOf(remarks);
     if (problem !== undefined && problem !== this.problem) printNote(context, problem);
     this.problem = problem;
@@ -123,9 +133,10 @@ export class Applier {
   }
 
   #failed(error: unknown): void {
-    const { context } = this.#options;
+    const { context, input } = this.#options;
     const problem = errorMessage(error);
-    if (problem !== this.problem) printError(context, error); // and what runs goes on
+    if (problem !== this.problem)
+      printError(context, withUsefulHint(error, { dir: context.dir, option: input.value('dir') })); // and what runs goes on
     this.problem = problem;
   }
 }

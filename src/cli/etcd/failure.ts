@@ -48,6 +48,8 @@ function hintForConnection(error: unknown, isTls: boolean): string | undefined {
   const [code = '', text] = [errorCode(error), errorMessage(error)];
   if (/wrong.version.number|packet length too long/i.test(`${code} ${text}`))
     return 'it does not seem to speak TLS: etcd://';
+  if (isTls && /^(ECONNRESET|EPROTO|EPIPE)$/.test(code))
+    return 'it may not speak TLS: etcd://, without cacert, cert, key, serverName and insecure, which mean TLS';
   if (!isTls && (code === 'ECONNRESET' || code.startsWith('HPE_'))) return 'it may want TLS: etcds://';
   if (/certificate.required|bad.certificate|handshake.failure|unknown.ca|certificate.unknown/i.test(`${code} ${text}`))
     return 'it may want a client certificate that it trusts: ?cert=FILE&key=FILE';

@@ -47,8 +47,8 @@ export async function applyFromEtcd(address: EtcdAddress, { context, input, time
   using gateway = opened.gateway;
   const { snapshot } = opened;
   const present = await presentRules(context);
-  const { rules, hash, remarks } = wantedBy(snapshot, { present, address, cwd, env });
-  for (const remark of remarks) printNote(context, remark);
+  const { rules, hash, remarks, asides } = wantedBy(snapshot, { present, address, cwd, env });
+  for (const remark of [...asides, ...remarks]) printNote(context, remark);
   const { ended, printResult } = await bringAbout(rules, { present, context, input, timeoutMs });
   await ended;
   printResult();
@@ -223,7 +223,8 @@ class Following {
   #failed(error: unknown): void {
     if (this.#isStale) return;
     this.#isStale = true;
-    this.#staleWhy = errorMessage(error);
+    const hint = error instanceof GraceError ? error.hint : undefined;
+    this.#staleWhy = `${errorMessage(error)}${hint === undefined ? '' : ` (${hint})`}`;
     printError(this.#context, error); // and what runs goes on
     this.#tell();
   }

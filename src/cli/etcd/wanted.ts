@@ -1,6 +1,7 @@
 /** Which rules follow from what etcd has. */
 import { createHash } from 'node:crypto';
 import type { EndpointText } from '../../control/shapes.ts';
+import { quoted } from '../../endpoint/error.ts';
 import { GraceError, errorMessage } from '../../error.ts';
 import { bounded } from '../../one-line.ts';
 import { readCheckedDestination, readRulesFile } from '../rules-file.ts';
@@ -16,6 +17,8 @@ export type Wanted = {
   hash: string;
   /** What cannot be done, though the rest can; a sentence each. */
   remarks: string[];
+  /** What is done without, and may be meant otherwise; a sentence each. */
+  asides: string[];
 };
 
 type WantedOptions = Pick<ReadOptions, 'cwd' | 'env'> & {
@@ -38,6 +41,7 @@ export function wantedBy(snapshot: Snapshot, { present, address, cwd, env }: Wan
     });
   const remarks: string[] = [];
   const registered = firstOfEach(destinations, { cwd, remarks });
+  const names = new Set<string>();
   const used = new Map<string, string>();
   const rules = readRulesFile(textOf(value, { key, kind: 'rules' }), {
     file: key,
@@ -45,6 +49,7 @@ export function wantedBy(snapshot: Snapshot, { present, address, cwd, env }: Wan
     env,
     elsewhere({ name, hasOwn, listenKey }) {
       if (name === undefined) return undefined;
+      names.add(name);
       const chosen = registered.get(name);
       if (chosen) used.set(name, chosen.typed);
       if (chosen || hasOwn) return chosen;
@@ -55,9 +60,29 @@ export function wantedBy(snapshot: Snapshot, { present, address, cwd, env }: Wan
       return last?.dst;
     },
   });
+  const asides = unusedOf(destinations, { key, names });
   const hash = createHash('sha256').update(value);
   for (const each of [...used].toSorted(([a], [b]) => (a < b ? -1 : 1))) hash.update(`\0${each.join('\0')}`);
-  return { rules, hash: hash.digest('hex'), remarks };
+  return { rules, hash: hash.digest('hex'), remarks, asides };
+}
+
+/** Most of them that are told. */
+const maxAsides = 10;
+
+/** Keys that no rule asks for: of a name that was mistyped, or of no name. */
+function unusedOf(
+  destinations: readonly RegisteredDestination[],
+  { key, names }: { key: string; names: ReadonlySet<string> },
+): string[] {
+  const prefix = `${key}${destinationsBelow}`;
+  const unused = destinations
+    .filter(({ name }) => !names.has(name))
+    .map(
+      (each) =>
+        `${each.key} is passed over: ${each.key.startsWith(`${prefix}${each.name}/`) ? '' : `a destination is ${prefix}NAME/…, and `}no rule has the name ${quoted(each.name)}`,
+    );
+  const left = unused.length - maxAsides;
+  return left <= 0 ? unused : [...unused.slice(0, maxAsides), `${left} more keys of destinations are passed over`];
 }
 
 /** The oldest usable one of each rule. */

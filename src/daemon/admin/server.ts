@@ -2,16 +2,17 @@
  * HTTP for few and patient clients: one request a connection, a limit for how many there are and for how long each
  * may take. The socket is the daemon's; accepting on it can end without anybody being refused.
  */
+import { once } from 'node:events';
 import http from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import https from 'node:https';
-import net from 'node:net';
 import type { Socket } from 'node:net';
 import type { TlsOptions } from 'node:tls';
 import { hasToken, isOwnHost } from './guard.ts';
 import { textOf } from './answer.ts';
 import type { Answer, Routes } from './answer.ts';
 import { GraceError, errorMessage } from '../../error.ts';
+import { openAcceptor } from '../../net/acceptor.ts';
 import type { Listener } from '../../net/listener.ts';
 
 /** Most connections at once: of those that have not asked anything, the oldest goes for another. */
@@ -55,7 +56,7 @@ export function serveHttp(options: ServerOptions): AdminServer {
   const openServer = (tls: TlsOptions | null): Server =>
     tls === null ? http.createServer(handle) : https.createServer({ ...tls, ALPNProtocols: ['http/1.1'] }, handle);
   let server = openServer(options.tls);
-  const acceptor = net.createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+  const accepted = (socket: Socket) => {
     const timer = setTimeout(() => socket.destroy(), connectionMs).unref();
     open.add(socket);
     silent.add(socket);
@@ -67,21 +68,17 @@ export function serveHttp(options: ServerOptions): AdminServer {
     });
     if (open.size > maxConnections) (silent.values().next().value ?? socket).destroy();
     if (!socket.destroyed) server.emit('connection', socket);
-  });
-  acceptor.on('error', onError);
-  // Node takes the queue's length as the second argument alone when it is given a descriptor (seen in 26.10).
-  acceptor.listen({ fd: listener.dup(), exclusive: true }, listener.backlog);
-  acceptor.unref();
+  };
+  const acceptor = openAcceptor({ listener, accepted, failed: onError, noDelay: true, isAside: true });
   return {
     renew(renewed) {
       ({ token } = renewed);
       server = openServer(renewed.tls);
     },
-    close: () =>
-      new Promise((resolve) => {
-        // Deno accepts all that wait at once and hands them out one by one: by the next turn it has.
-        setImmediate(() => void acceptor.close(() => resolve()));
-      }),
+    async close() {
+      await acceptor.close();
+      await Promise.all([...open].map((socket) => once(socket, 'close')));
+    },
   };
 }
 

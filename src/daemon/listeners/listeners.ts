@@ -16,6 +16,7 @@ import type { Supervisor } from '../supervisor/supervisor.ts';
 import { GraceError, errorCode } from '../../error.ts';
 import type { SourceSpec } from '../../forward/rule.ts';
 import { storeNames, parseInherited } from '../../keeper/messages.ts';
+import { takeOpened } from '../../keeper/opened.ts';
 import { LISTEN_FDS_START } from '../../net/inherit.ts';
 import type { Environment } from '../../net/inherit.ts';
 import { adoptFd } from '../../net/listener.ts';
@@ -47,6 +48,8 @@ export class Listeners {
   #rulesCopy: StoredRule[] | null = null;
   #ticketsCopy: TicketSnapshot | null = null;
   readonly #stored = new Map<string, Listener>();
+  /** Of these, those that the supervisor has not got. */
+  readonly #unheard = new Set<string>();
   /** The stored rules have their sockets. */
   #isSettled = false;
   #isLeaving = false;
@@ -72,6 +75,10 @@ export class Listeners {
       for (const listener of listeners)
         this.#sort(listener, { fd: listener.fd, index: listener.fd - LISTEN_FDS_START, name: listener.name });
       this.#takeStored();
+      for (const [name, fd] of takeOpened(env)) {
+        this.#stored.set(name, adoptFd(fd, { name }));
+        this.#unheard.add(name);
+      }
       for (const { fd, name } of this.net.extras) if (isTicketsCopy(name)) this.#takeTickets(name, fd);
     }
     for (const socket of this.inherited)
@@ -185,7 +192,8 @@ export class Listeners {
     const stored = this.#takeFor(src, spec);
     const listener = stored ?? (await this.#openWithRoom(src, spec));
     this.#remember(src, listener);
-    this.#supervisor.store(listenerName(src), listener.fd, { isStored: stored?.name === listenerName(src) });
+    const name = listenerName(src);
+    this.#supervisor.store(name, listener.fd, { isStored: stored?.name === name && !this.#unheard.delete(name) });
     return listener;
   }
 

@@ -1,5 +1,6 @@
-import { createServer } from 'node:net';
-import type { Server } from 'node:net';
+import type { Socket } from 'node:net';
+import { openAcceptor } from '../../net/acceptor.ts';
+import type { Acceptor } from '../../net/acceptor.ts';
 import type { Listener } from '../../net/listener.ts';
 import type { InheritedSocket } from './inherited-sockets.ts';
 
@@ -9,23 +10,23 @@ import type { InheritedSocket } from './inherited-sockets.ts';
  * for a later rule and for the service manager, which has them too.
  */
 export class UnusedSockets {
-  readonly #servers = new Map<Listener, Server>();
+  readonly #acceptors = new Map<Listener, Acceptor>();
   /** Those that a rule was to have; it is not known yet whether it does. */
   readonly #released = new Set<Listener>();
 
   /** Turn the clients of these away, and of no others. Returns those of which that is new. */
   set(sockets: readonly InheritedSocket[]): InheritedSocket[] {
     const listeners = sockets.map(({ listener }) => listener);
-    for (const listener of this.#servers.keys()) if (!listeners.includes(listener)) this.#stop(listener);
+    for (const listener of this.#acceptors.keys()) if (!listeners.includes(listener)) this.#stop(listener);
     this.#released.clear();
-    const added = sockets.filter(({ listener }) => !this.#servers.has(listener));
+    const added = sockets.filter(({ listener }) => !this.#acceptors.has(listener));
     for (const { listener } of added) this.#start(listener);
     return added;
   }
 
   /** A rule is about to listen there. */
   release(listener: Listener): void {
-    if (this.#servers.has(listener)) this.#released.add(listener);
+    if (this.#acceptors.has(listener)) this.#released.add(listener);
     this.#stop(listener);
   }
 
@@ -35,21 +36,17 @@ export class UnusedSockets {
   }
 
   #start(listener: Listener): void {
-    const { address, backlog } = listener;
-    const server = createServer((socket) => {
+    const accepted = (socket: Socket) => {
       socket.on('error', () => {}); // it is gone in any case
-      if (address.family === 'unix') socket.destroy();
+      if (listener.address.family === 'unix') socket.destroy();
       else socket.resetAndDestroy();
-    });
-    server.on('error', () => this.#stop(listener)); // nobody is turned away, and nobody else is harmed
-    // The runtime calls listen(2) again, see serve-on.ts.
-    server.listen({ fd: listener.dup(), exclusive: true }, backlog);
-    server.unref();
-    this.#servers.set(listener, server);
+    };
+    const failed = () => this.#stop(listener); // nobody is turned away, and nobody else is harmed
+    this.#acceptors.set(listener, openAcceptor({ listener, accepted, failed, isAside: true }));
   }
 
   #stop(listener: Listener): void {
-    this.#servers.get(listener)?.close();
-    this.#servers.delete(listener);
+    void this.#acceptors.get(listener)?.close();
+    this.#acceptors.delete(listener);
   }
 }

@@ -1,4 +1,5 @@
 import { allRows, generationRows } from '../requests/rows.ts';
+import { unservedRules } from '../rules/unserved.ts';
 import type { Service } from '../service.ts';
 import { problemsOf } from '../requests/status.ts';
 import { exposition } from './exposition.ts';
@@ -12,6 +13,7 @@ import { processMetrics } from './process.ts';
 export async function metricsText(service: Service): Promise<string> {
   await service.generations.refresh();
   const { forwarder, generations, book } = service;
+  const failed = unservedRules(service).length;
   const counts = book.total(generations.reports);
   service.counters.write({ isShown: true });
   const metrics = metricsOf({
@@ -21,7 +23,7 @@ export async function metricsText(service: Service): Promise<string> {
     generation: service.generation,
     startSeconds: Date.parse(service.startedAt) / 1000,
     generations: generationRows(service),
-    rules: { listening: forwarder.rules.length, failed: forwarder.broken.length },
+    rules: { listening: forwarder.specs.length - failed, failed },
     problems: problemsOf(service).length,
     sources: service.sources.rows,
     rows: allRows(service).map(({ row }) => row),

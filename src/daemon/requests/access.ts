@@ -5,6 +5,7 @@ import type { Command, Request } from '../../control/messages.ts';
 import type { Program } from '../../control/shapes.ts';
 import type { Peer } from '../../control/server.ts';
 import { GraceError, errorCode } from '../../error.ts';
+import { lowPortHint } from '../../net/open.ts';
 import { hasLinuxCalls } from '../../sys/process.ts';
 import { describeError } from '../../sys/system-error.ts';
 
@@ -114,13 +115,19 @@ export function withUser(error: unknown, peer: Peer | null): unknown {
   const uid = process.geteuid?.();
   if (
     !(error instanceof GraceError) ||
-    error.hint !== undefined ||
+    (error.hint !== undefined && error.hint !== lowPortHint) ||
     peer === null ||
     peer.uid === uid ||
     uid === undefined
   )
     return error;
   if (!/\((EACCES|EPERM)\)|permission denied/i.test(error.message)) return error;
+  if (error.hint === lowPortHint)
+    return new GraceError(error.message, {
+      hint: `the daemon runs as the user ${nameOf(uid)}, who may not; started by root as \`grace daemon --user ${uid} SRC=DST\`, with this rule, it opens the port first`,
+      code: error.code,
+      cause: error,
+    });
   const runtimeDir = process.env['RUNTIME_DIRECTORY']?.split(':')[0];
   const place =
     runtimeDir !== undefined && /unix:/.test(error.message) ? `; a place for its sockets is ${runtimeDir}` : '';

@@ -1,5 +1,7 @@
 /** Whether a destination is fit to be a rule's, found out before it is. */
 import type { Check } from '../../control/shapes.ts';
+import { innermost } from '../../endpoint/inner.ts';
+import type { ClientEndpoint } from '../../endpoint/model.ts';
 import { GraceError, errorMessage } from '../../error.ts';
 import { exitCodeOf } from '../../kinds.ts';
 import type { DestinationSpec } from '../../forward/destination.ts';
@@ -57,11 +59,24 @@ export async function notesOn({ engine }: Service, dst: DestinationSpec, signal:
   } catch (error) {
     const isLate = error instanceof Error && (error.name === 'TimeoutError' || error.name === 'AbortError');
     if (isLate) return [];
-    const why = errorMessage(error);
+    const why = `${errorMessage(error)}${hintForService(dst.endpoint, error)}`;
     return [
       /\((?:ECONNREFUSED|ENOENT)\)/.test(why)
         ? `nobody serves ${dst.typed} yet: ${why}`
         : `connections to ${dst.typed} fail at the moment: ${why}`,
     ];
   }
+}
+
+/** Whether one of these notes says that there is no such name. */
+export function isOfAbsentName(note: string): boolean {
+  return note.includes('(ENOTFOUND)');
+}
+
+/** Some registries have SRV records at other names (Consul), so that these are no mistake by themselves. */
+function hintForService(endpoint: ClientEndpoint, error: unknown): string {
+  const { type, name = '' } = { name: undefined, ...innermost(endpoint) };
+  return type === 'srv' && errorMessage(error).includes('(ENOTFOUND)') && !/^_[^.]+\._[^.]+\../.test(name)
+    ? '; SRV records mostly are at _SERVICE._tcp.DOMAIN'
+    : '';
 }

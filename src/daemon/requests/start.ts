@@ -7,7 +7,7 @@ import { GraceError, errorMessage } from '../../error.ts';
 import type { Rule, RuleSpec } from '../../forward/rule.ts';
 import { readRule } from '../rules/specs.ts';
 import type { Service } from '../service.ts';
-import { mustPass, notesOn } from './destination-check.ts';
+import { isOfAbsentName, mustPass, notesOn } from './destination-check.ts';
 import { mustNotStop, mustServe } from './handler.ts';
 import { restoreKeeper } from './restart.ts';
 
@@ -29,9 +29,11 @@ export async function start(
     mustServe(service);
     await restoreKeeper(service);
     const changed = await service.forwarder.start(rule, { isUpsert });
-    const notes = changed ? await started(service, { rule, before }) : [];
-    const ofDestination = changed && !before ? await notesOn(service, rule.dst, signal) : [];
-    return { changed, notes, ofDestination };
+    const ofRule = changed ? await started(service, { rule, before }) : [];
+    const told = changed && !before ? await notesOn(service, rule.dst, signal) : [];
+    // A server that is to come has its name already.
+    const [ofName, ofDestination] = [told.filter(isOfAbsentName), told.filter((note) => !isOfAbsentName(note))];
+    return { changed, notes: [...ofRule, ...ofName], ofDestination };
   } catch (error) {
     service.log.warn({ src: rule.src.typed, dst: rule.dst.typed, error: errorMessage(error) }, 'rule not started');
     const isUnused =

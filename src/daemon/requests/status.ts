@@ -1,6 +1,8 @@
 import { standardError } from '../../control/log-place.ts';
+import { optionsOfWords } from '../../control/daemon-options.ts';
 import type { Result } from '../../control/messages.ts';
 import { problemOfExecutable } from '../executable.ts';
+import { unservedRules } from '../rules/unserved.ts';
 import type { Service } from '../service.ts';
 import { allRows, generationRows, ownRows } from './rows.ts';
 
@@ -23,10 +25,12 @@ export async function status(service: Service): Promise<Result<'status'>> {
     dir: paths.dir,
     log: logOutput.kind === 'file' ? logOutput.path : standardError,
     ...accessLogOf(service),
+    options: optionsOfWords(service.flags),
     keeper: service.supervisor.keeper,
     ...(admin?.address === undefined ? {} : { admin: admin.address }),
     problems: problemsOf(service),
     ...sourcesOf(service),
+    ...servicesOf(service),
     warnings: ownRows(service).flatMap(({ row }) => (row.warnings ?? []).map((warning) => `${row.src}: ${warning}`)),
     rules: forwarder.specs.length,
     held: held.map(({ src }) => ({
@@ -34,7 +38,7 @@ export async function status(service: Service): Promise<Result<'status'>> {
       since: service.holds.since(src) ?? '',
       waiting: rows.reduce((sum, { row }) => sum + (row.src === src.typed ? (row.waiting ?? 0) : 0), 0),
     })),
-    failed: forwarder.broken.length,
+    failed: unservedRules(service).length,
     connections: generations.reduce((sum, { connections }) => sum + connections, 0),
     generations,
   };
@@ -59,6 +63,23 @@ function sourcesOf({ sources }: Service): Pick<Result<'status'>, 'sources'> {
       source,
       ...(staleSince !== undefined && { staleSince }),
       ...(problem !== undefined && { problem }),
+    })),
+  };
+}
+
+/** Where the services of `srv` destinations are, if there are some. */
+function servicesOf({ services: { known } }: Service): Pick<Result<'status'>, 'services'> {
+  if (known.length === 0) return {};
+  return {
+    services: known.map(({ name, targets }) => ({
+      name,
+      targets: targets.map(({ host, port, priority, weight, addresses }) => ({
+        host,
+        port,
+        priority,
+        weight,
+        addresses: [...addresses],
+      })),
     })),
   };
 }

@@ -4,22 +4,25 @@
  * the daemon is.
  */
 import { rmSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+import { settleMs, unservedRules } from '../rules/unserved.ts';
 import type { Service } from '../service.ts';
 import { replaceFile } from './replace-file.ts';
 
 const READY = 50;
 const NOT_READY = 0;
 
-type Readied = Pick<Service, 'paths' | 'troubles' | 'forwarder' | 'lifecycle' | 'changes'>;
+type Readied = Pick<Service, 'paths' | 'troubles' | 'forwarder' | 'listeners' | 'lifecycle' | 'changes'>;
 
 /** Keep the file up to date for as long as this process serves. */
 export async function followReadiness(service: Readied): Promise<void> {
-  const { forwarder, lifecycle, changes } = service;
+  const { lifecycle, changes } = service;
   let written: number | null = null;
   while (lifecycle.isServing) {
-    const value = forwarder.broken.length === 0 && !lifecycle.isAnnounced ? READY : NOT_READY;
+    const value = !lifecycle.isAnnounced && unservedRules(service).length === 0 ? READY : NOT_READY;
     if (value !== written) writeReadiness(service, (written = value));
     await changes.next();
+    await delay(settleMs, undefined, { ref: false });
   }
 }
 

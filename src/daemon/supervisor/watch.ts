@@ -1,3 +1,5 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { settleMs, unservedRules } from '../rules/unserved.ts';
 import type { Service } from '../service.ts';
 import { writePidFile } from '../state/pid-file.ts';
 
@@ -27,9 +29,10 @@ export function watchKeeper(service: Service, stop: (times: number) => void): vo
 export async function reportStatus(service: Service): Promise<void> {
   let reported = '';
   while (service.lifecycle.isServing) {
-    const { specs, broken } = service.forwarder;
-    const text = `Forwarding ${specs.length - broken.length} of ${specs.length} rules`;
+    const { length: all } = service.forwarder.specs;
+    const text = `Forwarding ${all - unservedRules(service).length} of ${all} rules`;
     if (text !== reported && service.phase === 'serving') service.supervisor.status((reported = text));
     await service.changes.next();
+    await delay(settleMs, undefined, { ref: false });
   }
 }

@@ -7,8 +7,8 @@ import { hashOfHost, shareKey, shareThreshold } from '../share.ts';
 import type { Hold } from '../hold.ts';
 import type { Slots } from '../slots.ts';
 import type { Listener } from '../../net/listener.ts';
-import { openAcceptor } from './acceptor.ts';
-import type { Acceptor } from './acceptor.ts';
+import { openAcceptor } from '../../net/acceptor.ts';
+import type { Acceptor } from '../../net/acceptor.ts';
 import type { AcceptBackoff, Pausable } from './accept-backoff.ts';
 import type { Descriptors } from './descriptors.ts';
 import { ACCEPT_PAUSE_MS } from '../policy.ts';
@@ -133,6 +133,7 @@ export class PortableFrontend implements Frontend, Pausable {
       listener,
       accepted: (client) => this.#accept(client),
       failed: (error) => shared.backoff.apply(error),
+      isPaused: true,
     });
   }
 

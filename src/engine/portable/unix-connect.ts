@@ -1,6 +1,7 @@
 import net from 'node:net';
 import type { Socket } from 'node:net';
 import { errorCode, GraceError } from '../../error.ts';
+import { connectDenoUnix } from '../../net/deno-unix.ts';
 import { pathLockTarget } from '../../net/path-lock.ts';
 import { nextPause } from '../../waiting.ts';
 import { FULL_QUEUE_PAUSE_MS } from '../policy.ts';
@@ -32,6 +33,7 @@ export async function connectUnix(
 function connectOnce(path: string, signal: AbortSignal): Promise<Socket> {
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(signal.reason);
+    if ('Deno' in globalThis) return resolve(connectDenoUnix(path).on('error', ignoreError));
     const socket = net.connect({ path, allowHalfOpen: true });
     // Whatever becomes of the socket, an error must never be without a listener.
     socket.on('error', ignoreError);
