@@ -5,6 +5,8 @@ import { generationPid } from '../../control/paths.ts';
 import type { StatePaths } from '../../control/paths.ts';
 import { serveControl } from '../../control/server.ts';
 import type { ControlServer, RequestHandler } from '../../control/server.ts';
+import { GraceError } from '../../error.ts';
+import { describeError } from '../../sys/system-error.ts';
 import type { Listener } from '../../net/listener.ts';
 import { openListener } from '../../net/open.ts';
 
@@ -52,7 +54,7 @@ export async function openControlSocket({
     shareSocket(own, group);
   } catch (error) {
     // Clients of the daemon that crashed are answered all the same, and forwarding goes on in any case.
-    if (!stored?.isOpen) throw error;
+    if (!stored?.isOpen) throw failureOf(error, own);
     // The state dir takes no new name (it is read-only, or full): the socket has the public one still, and keeps it.
     return Object.assign(await serve(stored, { handle, onError }), { takeOver() {}, removeNames() {} });
   }
@@ -61,16 +63,31 @@ export async function openControlSocket({
   return Object.assign(served, {
     takeOver() {
       const link = `${paths.socket}.${process.pid}`;
-      rmSync(link, { force: true });
-      linkSync(own, link);
-      renameSync(link, paths.socket);
-      rmSync(link, { force: true }); // rename(2) leaves it when both are names of the same socket
+      try {
+        rmSync(link, { force: true });
+        linkSync(own, link);
+        renameSync(link, paths.socket);
+      } catch (error) {
+        throw failureOf(error, paths.socket);
+      } finally {
+        rmSync(link, { force: true }); // rename(2) leaves it when both are names of the same socket
+      }
     },
     removeNames() {
       if (inodeAt(paths.socket) === ino) rmSync(paths.socket, { force: true });
       rmSync(own, { force: true });
     },
   });
+}
+
+/** Why a name of the control socket could not be made, for people. A container runtime makes directories of what it is to mount and is not there. */
+function failureOf(error: unknown, path: string): unknown {
+  if (error instanceof GraceError) return error;
+  const isDirectory = lstatSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+  return new GraceError(
+    `cannot make the control socket ${path}: ${isDirectory ? 'a directory is there' : describeError(error)}`,
+    { hint: isDirectory ? `remove it: rmdir ${path}` : undefined, cause: error },
+  );
 }
 
 type Served = Omit<ControlSocket, 'takeOver' | 'removeNames'>;
