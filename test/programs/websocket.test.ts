@@ -27,7 +27,9 @@ async function say(socket: WebSocket, data: Buffer): Promise<void> {
   const over = new AbortController();
   const { signal } = over;
   const closed = once(socket, 'close', { signal }).then(() => ['nothing, it was closed']);
-  const [heard] = await Promise.race([once(socket, 'message', { signal }), closed]);
+  const answer = Promise.race([once(socket, 'message', { signal }), closed]);
+  socket.send(data);
+  const [heard] = await answer;
   over.abort();
   assert.deepEqual(heard, data);
 }
