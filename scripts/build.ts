@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
+import { billName, billOfMaterials, notices, noticesName, packagesOf } from './release/contents.ts';
 import { stageLibrary } from './release/library.ts';
 import { pageFiles } from '../src/daemon/admin/page/load.ts';
 import { unitFiles } from '../src/cli/unit-files.ts';
@@ -58,10 +59,19 @@ const toOneScript = {
   logLevel: 'warning',
 } as const;
 
-/** Bundle src/main.ts into one CommonJS file (what a single executable application runs). */
-export async function bundle(outfile: string, { version, publicKeys, releaseUrl }: Stamp = {}): Promise<void> {
+/**
+ * Bundle src/main.ts into one CommonJS file (what a single executable application runs). Returns the files that went
+ * into it.
+ */
+export async function bundle(
+  outfile: string,
+  { version, publicKeys, releaseUrl }: Stamp = {},
+): Promise<readonly string[]> {
   const { build } = await import('esbuild');
-  await build({
+  const worker = await bundleWorker();
+  const { metafile } = await build({
+    metafile: true,
+    absWorkingDir: root,
     entryPoints: [join(root, 'src/main.ts')],
     outfile,
     ...toOneScript,
@@ -72,11 +82,24 @@ export async function bundle(outfile: string, { version, publicKeys, releaseUrl 
       GRACE_RELEASE_URL: JSON.stringify(releaseUrl ?? null),
       GRACE_INIT_FILES: JSON.stringify(await initFiles()),
       GRACE_ADMIN_PAGE: JSON.stringify(await filesOf('src/daemon/admin/page', pageFiles)),
-      GRACE_NATIVE_WORKER: JSON.stringify(await bundleWorker()),
+      GRACE_NATIVE_WORKER: JSON.stringify(worker.text),
       // There is no module around a bundle; the code that would use it is for running from source.
       'import.meta.url': '""',
     },
   });
+  return [...Object.keys(metafile.inputs), ...worker.inputs];
+}
+
+/** Beside the executables in `outdir`: what is in them, and the licences of that. Returns both texts by their names. */
+export async function writeContents(outdir: string, inputs: readonly string[]): Promise<Map<string, Buffer>> {
+  const packages = await packagesOf(root, inputs);
+  const node = await nodeBinary(hostTarget());
+  const texts = new Map([
+    [billName, billOfMaterials(packages, node.version)],
+    [noticesName, notices(packages, await readFile(join(dirname(dirname(node.file)), 'LICENSE'), 'utf8'))],
+  ]);
+  for (const [name, text] of texts) await writeFile(join(outdir, name), text);
+  return new Map([...texts].map(([name, text]) => [name, Buffer.from(text)]));
 }
 
 /** What `grace unit` prints, by name. */
@@ -91,14 +114,16 @@ async function filesOf(directory: string, names: readonly string[]): Promise<Rec
 }
 
 /** The source of a thread of the native engine, which is started from text: the executable has no files. */
-async function bundleWorker(): Promise<string> {
+async function bundleWorker(): Promise<{ text: string; inputs: readonly string[] }> {
   const { build } = await import('esbuild');
-  const { outputFiles } = await build({
+  const { outputFiles, metafile } = await build({
+    metafile: true,
+    absWorkingDir: root,
     entryPoints: [join(root, 'src/engine/native/worker.ts')],
     write: false,
     ...toOneScript,
   });
-  return outputFiles[0]!.text;
+  return { text: outputFiles[0]!.text, inputs: Object.keys(metafile.inputs) };
 }
 
 async function commitOfTree(): Promise<string> {
@@ -194,7 +219,7 @@ export async function build(outdir = join(root, 'dist')): Promise<string> {
   await mkdir(outdir, { recursive: true });
   const bundleFile = join(outdir, 'grace.cjs');
   const outfile = join(outdir, 'grace');
-  await bundle(bundleFile);
+  await writeContents(outdir, await bundle(bundleFile));
   await makeExecutable({ target: hostTarget(), bundleFile, outfile });
   return outfile;
 }

@@ -15,7 +15,7 @@ import { mkdir, readFile, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import manifest from '../package.json' with { type: 'json' };
-import { buildLibrary, bundle, makeExecutable, nodeBinary, root, targets } from './build.ts';
+import { buildLibrary, bundle, makeExecutable, nodeBinary, root, targets, writeContents } from './build.ts';
 import { libraryArchiveName, packLibrary } from './release/library.ts';
 import { packRelease } from './release/pack.ts';
 import { readSigningKey } from './release/sign.ts';
@@ -43,7 +43,7 @@ const outdir = resolve(values.outdir ?? join(dist, 'release'));
 await mkdir(outdir, { recursive: true });
 
 const bundleFile = join(outdir, 'grace.cjs');
-await bundle(bundleFile, {
+const inputs = await bundle(bundleFile, {
   ...(publicKeys === '' ? {} : { publicKeys }),
   ...(GRACE_RELEASE_URL ? { releaseUrl: GRACE_RELEASE_URL } : {}),
 });
@@ -56,7 +56,10 @@ for (const target of targets.filter(({ name }) => names.includes(name))) {
   console.log(`${outfile}: ${megabytes(after.size)} (Node alone is ${megabytes(before.size)})`);
 }
 await buildLibrary();
-const extras = new Map([[libraryArchiveName(version), await packLibrary(join(root, 'dist/npm'))]]);
+const extras = new Map([
+  [libraryArchiveName(version), await packLibrary(join(root, 'dist/npm'))],
+  ...(await writeContents(dist, inputs)),
+]);
 console.log('compressing, which takes a minute or two');
 const sizes = await packRelease({
   root,
