@@ -11,6 +11,13 @@ export function visible(text: string): string {
   return text.replace(controls, (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`);
 }
 
+/** JSON text with such characters escaped, of which JSON itself leaves some; a line break is none of them here. */
+export function visibleJson(json: string): string {
+  return json.replace(controls, (character) =>
+    character === '\n' ? character : `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+}
+
 /** A text of so many UTF-16 units at most: of a longer one the middle is left out. */
 export function bounded(text: string, longest: number = maxLength): string {
   if (text.length <= longest) return text;

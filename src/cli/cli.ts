@@ -4,6 +4,7 @@
  * for what only `grace start` needs.
  */
 import { CAC } from 'cac';
+import { visibleJson } from '../one-line.ts';
 import { GraceError, errorCode, errorMessage } from '../error.ts';
 import { exitCodeOf } from '../kinds.ts';
 import type { Program } from '../control/shapes.ts';
@@ -100,15 +101,17 @@ async function printFailure({ stdout, isTTY }: CliOptions, failure: unknown, exi
   const { hint, code } = failure instanceof GraceError ? failure : { hint: undefined, code: undefined };
   printLine(
     stdout,
-    JSON.stringify(
-      {
-        error: errorMessage(failure),
-        ...(hint === undefined ? {} : { hint }),
-        ...(code === undefined ? {} : { code }),
-        exitCode,
-      },
-      null,
-      isTTY ? 2 : 0,
+    visibleJson(
+      JSON.stringify(
+        {
+          error: errorMessage(failure),
+          ...(hint === undefined ? {} : { hint }),
+          ...(code === undefined ? {} : { code }),
+          exitCode,
+        },
+        null,
+        isTTY ? 2 : 0,
+      ),
     ),
   );
   await flush(stdout);

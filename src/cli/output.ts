@@ -1,7 +1,7 @@
 /** How everything that commands print looks: tables, JSON, errors, sizes. */
 import { stripVTControlCharacters, styleText } from 'node:util';
 import { GraceError, errorMessage } from '../error.ts';
-import { oneLine, visible } from '../one-line.ts';
+import { oneLine, visible, visibleJson } from '../one-line.ts';
 import type { Context, Output } from './context.ts';
 
 /** A line, or several, and the newline after it. */
@@ -11,7 +11,7 @@ export function printLine(output: Output, text: string): void {
 
 /** JSON as a program reads it, on one line; indented on a terminal. */
 export function printJson({ stdout, isTTY }: Context, value: unknown): void {
-  printLine(stdout, JSON.stringify(value, null, isTTY ? 2 : 0));
+  printLine(stdout, visibleJson(JSON.stringify(value, null, isTTY ? 2 : 0)));
 }
 
 /** A line that is no result, for a person: on stderr. */

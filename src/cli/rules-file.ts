@@ -1,6 +1,6 @@
 /** The file of `grace apply`: YAML, read with the places of what is wrong in it. */
 import * as v from 'valibot';
-import { stringify } from 'yaml';
+import { Scalar, stringify } from 'yaml';
 import type { EndpointText } from '../control/shapes.ts';
 import { isRuleName } from '../control/rule-name.ts';
 import { checkClient, checkServer } from '../endpoint/check.ts';
@@ -8,6 +8,7 @@ import { parseClient } from '../endpoint/client.ts';
 import { clientKey, listenKey, serverKey } from '../endpoint/identity.ts';
 import { parseServer } from '../endpoint/server.ts';
 import { GraceError } from '../error.ts';
+import { visibleJson } from '../one-line.ts';
 import { readDestination, readSource } from './endpoint-text.ts';
 import { problemOfForm } from './rules-file-problem.ts';
 import { escapeDollars, expandVariables } from './variables.ts';
@@ -139,10 +140,16 @@ export function keyed({ src, dst }: { src: EndpointText; dst: EndpointText }): F
 export function printRulesFile(rules: readonly { src: EndpointText; dst: EndpointText }[]): string {
   const lines = rules.map(({ src, dst }) => ({
     ...(src.name === undefined ? {} : { name: src.name }),
-    src: escapeDollars(sameOr(src, (text) => serverKey(parseServer(text)))),
-    dst: escapeDollars(sameOr(dst, (text) => clientKey(parseClient(text)))),
+    src: scalarOf(sameOr(src, (text) => serverKey(parseServer(text)))),
+    dst: scalarOf(sameOr(dst, (text) => clientKey(parseClient(text)))),
   }));
-  return stringify({ rules: lines }, { lineWidth: 0 });
+  return visibleJson(stringify({ rules: lines }, { lineWidth: 0 }));
+}
+
+/** In double quotes, in which YAML has JSON's escapes, where there is something to be escaped. */
+function scalarOf(text: string): string | Scalar<string> {
+  const escaped = escapeDollars(text);
+  return visibleJson(escaped) === escaped ? escaped : Object.assign(new Scalar(escaped), { type: Scalar.QUOTE_DOUBLE });
 }
 
 function sameOr({ typed, absolute }: EndpointText, key: (text: string) => string): string {

@@ -8,6 +8,7 @@ import { textOf } from './answer.ts';
 import type { Answer, Asker, Route, Routes } from './answer.ts';
 import type { Events } from './events.ts';
 import { whyNotHealthy, whyNotReady } from './health.ts';
+import { visibleJson } from '../../one-line.ts';
 import type { Problems } from './health.ts';
 import { loadPage } from './page/load.ts';
 import type { Page } from './page/load.ts';
@@ -63,7 +64,7 @@ export function makeRoutes(service: Service, events: Events): Routes {
 }
 
 function jsonOf(value: unknown): Answer {
-  return { status: 200, type: json, body: `${JSON.stringify(value)}\n` };
+  return { status: 200, type: json, body: `${visibleJson(JSON.stringify(value))}\n` };
 }
 
 function verdict(problems: Problems, { isTrusted }: Asker): Answer {

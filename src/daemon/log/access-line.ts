@@ -1,5 +1,6 @@
 /** A line of the access log: what there is to say of a connection that has ended. */
 import type { ConnectionEnd } from '../../engine/engine.ts';
+import { visible, visibleJson } from '../../one-line.ts';
 
 /** Lines for people, or a JSON object a line. */
 export type AccessLogFormat = 'text' | 'json';
@@ -40,7 +41,7 @@ const isPlain = /^[\x20\x21\x23-\x5b\x5d-\x7e]*$/;
 
 /** As JSON has it; of what needs no escapes, in a tenth of the time. */
 function quoted(text: string | null): string {
-  return text !== null && isPlain.test(text) ? `"${text}"` : JSON.stringify(text);
+  return text !== null && isPlain.test(text) ? `"${text}"` : visibleJson(JSON.stringify(text));
 }
 
 function textLine(end: ConnectionEnd, { src, dst, generation, endedMs }: AccessContext): string {
@@ -51,15 +52,7 @@ function textLine(end: ConnectionEnd, { src, dst, generation, endedMs }: AccessC
     (via === null ? '' : ` via=${via}`) +
     (tls === null ? '' : ` tls=${tls.version} name=${tls.name ?? '-'}`) +
     ` generation=${end.generation === null || end.generation === generation ? generation : `${end.generation}>${generation}`}`;
-  return `${hasControls.test(line) ? line.replace(controls, escaped) : line}\n`;
-}
-
-/** What strangers send may be in it: a line stays one line, and no terminal is told what to do. */
-const controls = /[\p{Cc}\u2028\u2029]/gu;
-const hasControls = /[\p{Cc}\u2028\u2029]/u;
-
-function escaped(character: string): string {
-  return `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`;
+  return `${visible(line)}\n`;
 }
 
 /** To microseconds. */

@@ -1,6 +1,7 @@
 import pino from 'pino';
 import pretty from 'pino-pretty';
 import { isJournal } from '../../control/log-place.ts';
+import { visible, visibleJson } from '../../one-line.ts';
 import { describeError } from '../../sys/system-error.ts';
 import { Console } from './console.ts';
 import { LogFile } from './file.ts';
@@ -59,7 +60,8 @@ export function openLog({ output, format, generation, env, level = 'info', onLin
     lastLevel: 0,
     write(line: string) {
       onLine?.(line);
-      const text = oneLine(format === 'json' ? line : prettify(line));
+      // What strangers send may be in it: a line stays one line, and no terminal is told what to do.
+      const text = `${format === 'json' ? visibleJson(line.trimEnd()) : visible(prettify(line).trimEnd())}\n`;
       sink.write(inJournal ? `<${priorityOf(this.lastLevel)}>${text}` : text);
     },
   };
@@ -105,11 +107,6 @@ class Sink {
       this.problem = `${this.#output.path}: ${describeError(error)}`;
     }
   }
-}
-
-/** What strangers send may be in it: a line stays one line, and no terminal is told what to do. */
-function oneLine(text: string): string {
-  return `${text.trimEnd().replace(/\p{Cc}/gu, (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`)}\n`;
 }
 
 /** syslog(3)'s priority of one of pino's levels. */

@@ -4,6 +4,8 @@
  * are sums of such, has two dependencies, and had its last release two years ago.
  */
 
+import { visible } from '../../one-line.ts';
+
 /** Names and values that tell one sample of a metric from another. */
 export type Labels = Readonly<Record<string, string>>;
 
@@ -48,9 +50,10 @@ function line(name: string, labels: Labels, value: number): string {
   return `${name}${inside.length === 0 ? '' : `{${inside.join(',')}}`} ${numberText(value)}\n`;
 }
 
-/** What is typed by people may be anything: a label is one line of UTF-8. */
+/** What is typed by people may be anything: a label is one line of UTF-8, and no order to a terminal that shows it. */
 function escaped(text: string): string {
-  return text.toWellFormed().replace(/\\/g, '\\\\').replace(/"/g, '\\"').replace(/\n/g, '\\n');
+  const lines = text.toWellFormed().split('\n').map(visible);
+  return lines.join('\n').replace(/\\/g, '\\\\').replace(/"/g, '\\"').replace(/\n/g, '\\n');
 }
 
 function numberText(value: number): string {

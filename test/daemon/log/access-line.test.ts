@@ -30,7 +30,7 @@ test('a line of text says who, where, how much, how long and why', () => {
 test('what a stranger sends does not begin a new line', () => {
   const tls = { version: 'TLSv1.3', name: 'a\nb\u001b[2J' };
   const text = accessLine('text', { ...end, tls, via: '198.51.100.1:9', generation: 1 }, context);
-  assert.match(text, /via=198\.51\.100\.1:9 tls=TLSv1\.3 name=a\\x0ab\\x1b\[2J generation=1>2\n$/);
+  assert.match(text, /via=198\.51\.100\.1:9 tls=TLSv1\.3 name=a\\u\{a\}b\\u\{1b\}\[2J generation=1>2\n$/);
   const json = accessLine('json', { ...end, tls }, context);
   assert.equal(json.indexOf('\n'), json.length - 1);
   assert.equal(JSON.parse(json).serverName, tls.name);

@@ -44,8 +44,11 @@ test('as JSON it has time, level, pid and generation', () => {
 for (const format of ['text', 'json'] as const) {
   test(`what strangers send stays one line and tells no terminal what to do (${format})`, () => {
     using parts = setUp({ format });
-    parts.open().log.info({ name: 'a\nb\u001B[2Jc\u009B' }, 'told\r\nof');
-    assert.match(parts.read('grace.log'), /^[^\p{Cc}]+\n$/u);
+    const name = 'a\nb\u001B[2Jc\u009B\u007f\u202e\u2028';
+    parts.open().log.info({ name }, 'told\r\nof');
+    const line = parts.read('grace.log');
+    assert.match(line, /^[^\p{Cc}\p{Bidi_Control}\u2028\u2029]+\n$/u);
+    if (format === 'json') assert.equal(JSON.parse(line).name, name);
   });
 }
 
