@@ -1,12 +1,13 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { callOnce } from '../control/client.ts';
+import { DaemonMovedError, callOnce } from '../control/client.ts';
 import { statePaths } from '../control/paths.ts';
 import { GraceError } from '../error.ts';
 import { isNoDaemon } from '../kinds.ts';
 import { openListener } from '../net/open.ts';
 import { removeSocketPath } from '../net/unix-path.ts';
 import { closeFd } from '../sys/descriptor.ts';
+import { lockFile } from '../sys/lock.ts';
 import { receiveMessage } from '../sys/message.ts';
 import { acceptSocket } from '../sys/socket.ts';
 import type { ChannelEnd } from './channel.ts';
@@ -26,11 +27,27 @@ export async function attachToDaemon(dir: string): Promise<ChannelEnd | null> {
     await callOnce(paths.socket, { command: 'keeper', path }, {}, dir);
     return receiveEnd(listener.fd);
   } catch (error) {
-    if (isNoDaemon(error)) return null;
+    if (isNoDaemon(error) || (isNoAnswer(error) && isUnlocked(paths.lock))) return null;
     throw error;
   } finally {
     removeSocketPath(listener);
     listener.close();
+  }
+}
+
+/** What is at the socket did not say what a daemon says. */
+function isNoAnswer(error: unknown): boolean {
+  return error instanceof DaemonMovedError || (error instanceof GraceError && error.cause instanceof SyntaxError);
+}
+
+/** No daemon runs, whatever is at its socket: one holds the lock. */
+function isUnlocked(path: string): boolean {
+  try {
+    const lock = lockFile(path);
+    lock?.release();
+    return lock !== null;
+  } catch {
+    return false; // the daemon that is started will say why
   }
 }
 

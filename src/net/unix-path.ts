@@ -1,12 +1,12 @@
 import fs from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { errorCode, GraceError } from '../error.ts';
-import { closeFd, setMode } from '../sys/descriptor.ts';
+import { closeFd, fdDirectory, openFd, setMode } from '../sys/descriptor.ts';
 import { fsPath } from '../sys/file-name.ts';
 import { lockPrivately } from '../sys/private-lock.ts';
 import type { PrivateLock } from '../sys/private-lock.ts';
 import { bindSocket, connectSocket, listenSocket, openSocket } from '../sys/socket.ts';
-import { isDarwin } from '../sys/constants.ts';
+import { C, O_PATH, isDarwin } from '../sys/constants.ts';
 import type { Listener, SocketFile } from './listener.ts';
 import { acquirePathLock, pathLockTarget, releasePathLock, takeOverPathLock } from './path-lock.ts';
 
@@ -53,7 +53,7 @@ function bindLocked(file: string, { mode, backlog }: { mode: number; backlog: nu
     if (!isDarwin) setMode(fd, mode & 0o777);
     bindSocket(fd, { family: 'unix', path: file });
     try {
-      fs.chmodSync(fsPath(file), mode);
+      setSocketMode(file, mode);
       listenSocket(fd, backlog);
     } catch (error) {
       fs.rmSync(fsPath(file), { force: true });
@@ -63,6 +63,23 @@ function bindLocked(file: string, { mode, backlog }: { mode: number; backlog: nu
   } catch (error) {
     closeFd(fd);
     throw error;
+  }
+}
+
+/**
+ * Set the mode of a socket's file, and of nothing that a link in its place leads to. Throws GraceError when it is
+ * no socket, and the system's error.
+ */
+export function setSocketMode(file: string, mode: number): void {
+  const fd = isDarwin ? null : openFd(file, { flags: O_PATH | C.O_NOFOLLOW });
+  try {
+    // What is open stays what it is, whoever may rename in that directory.
+    const name = fd === null || !fs.existsSync(fdDirectory) ? fsPath(file) : `${fdDirectory}/${fd}`;
+    const stat = fd === null || name === fsPath(file) ? fs.lstatSync(name) : fs.statSync(name);
+    if (!stat.isSocket()) throw new GraceError(`${file} is no socket any more`, { hint: 'somebody put it there' });
+    fs.chmodSync(name, mode);
+  } finally {
+    if (fd !== null) closeFd(fd);
   }
 }
 

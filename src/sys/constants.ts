@@ -57,6 +57,9 @@ const darwin: typeof linux = {
   O_NOFOLLOW: 0x100,
 };
 
+/** open(2): a name for the file that does nothing to it. Linux. */
+export const O_PATH = 0o10000000;
+
 /** Everything else is taken for Linux. */
 export const isDarwin: boolean = process.platform === 'darwin';
 

@@ -1,5 +1,4 @@
 /** The listeners of the daemon: opened for rules, or inherited from init by its first generation. */
-import { chmodSync } from 'node:fs';
 import type { Handover } from '../handover/messages.ts';
 import { takeAll, bareListeners } from './found.ts';
 import { alreadyUsed, chooseSocket, isMeant } from './inherited-sockets.ts';
@@ -23,7 +22,7 @@ import { adoptFd } from '../../net/listener.ts';
 import type { Listener } from '../../net/listener.ts';
 import { Net } from '../../net/net.ts';
 import type { ListenSpec } from '../../net/open.ts';
-import { removeSocketPath, whyPathIsLost } from '../../net/unix-path.ts';
+import { removeSocketPath, setSocketMode, whyPathIsLost } from '../../net/unix-path.ts';
 import { listenSocket, shutListener } from '../../sys/socket.ts';
 
 /** Name under which the lock of the state dir is passed to a successor. */
@@ -294,7 +293,7 @@ export class Listeners {
           hint: `first: grace stop ${from.typed}`,
         });
       if (before.mode !== after.mode && !after.address.startsWith('\0'))
-        chmodSync(after.address, Number.parseInt(after.mode, 8));
+        setSocketMode(after.address, Number.parseInt(after.mode, 8));
     }
     if ('backlog' in before && 'backlog' in after && before.backlog !== after.backlog) {
       listener.backlog = after.backlog;
