@@ -183,6 +183,85 @@ test(
   },
 );
 
+test(
+  'a successor gets the sockets, the lock, the channels and the log of its predecessor, its variables, and nothing else',
+  { timeout, skip },
+  async (t) => {
+    const dir = tempDir(t);
+    const grace = makeGrace(t, { GRACE_TEST_KEPT: 'yes' });
+    const stranger = openSync(join(dir, 'stranger'), 'w');
+    const { spawn } = await import('node:child_process');
+    const daemon = spawn(
+      'bash',
+      [
+        '-c',
+        'exec 200>&3 3>&-; exec "$@"',
+        'bash',
+        ...program,
+        '-d',
+        grace.dir,
+        'daemon',
+        '--log',
+        join(grace.dir, 'grace.log'),
+      ],
+      {
+        stdio: ['ignore', 'ignore', 'ignore', stranger],
+        env: { PATH: process.env['PATH'], GRACE_TEST_KEPT: 'yes', NODE_OPTIONS: '--bad' },
+      },
+    );
+    closeSync(stranger);
+    t.after(() => daemon.kill('SIGKILL'));
+    await until('it serves', () => existsSync(join(grace.dir, 'grace.log')) && grace.log().includes('serving'));
+    await grace.ok('start', 'tcp:0:interface=127.0.0.1', 'tcp:127.0.0.1:9');
+    await grace.ok('start', `unix:${grace.dir}-in`, 'tcp:127.0.0.1:9');
+    const script = join(dir, 'told');
+    writeFileSync(
+      script,
+      `#!/bin/bash\ncat /proc/$$/environ >${dir}/variables\nls -l /proc/$$/fd >${dir}/descriptors\nexec ${program[0]} "$@"\n`,
+      { mode: 0o755 },
+    );
+    await grace.ok('restart', '--exec', script);
+    const names = readFileSync(join(dir, 'variables'), 'utf8')
+      .split('\0')
+      .filter((each) => each !== '')
+      .map((each) => each.slice(0, each.indexOf('=')));
+    assert.deepEqual(names.filter((name) => !['PWD', 'SHLVL', '_', 'OLDPWD'].includes(name)).sort(), [
+      'GRACE_FOREIGN_FDS',
+      'GRACE_KEEPER',
+      'GRACE_LOG',
+      'GRACE_PARENT',
+      'GRACE_SUCCESSOR',
+      'GRACE_TEST_KEPT',
+      'LISTEN_FDNAMES',
+      'LISTEN_FDS',
+      'PATH',
+      'UV_THREADPOOL_SIZE', // its own, for lookups of names
+    ]);
+    const targets = readFileSync(join(dir, 'descriptors'), 'utf8')
+      .trim()
+      .split('\n')
+      .map((line) => line.split(/ (?=[0-9]+ -> )| -> /).slice(1))
+      .filter(([fd]) => fd !== undefined)
+      .filter(([fd, target]) => fd !== '255' && target !== script) // the script itself
+      .map(([fd, target]) => [Number(fd), target!.replace(/\[[0-9]+\]/, '')])
+      .sort(([a], [b]) => Number(a) - Number(b));
+    assert.deepEqual(targets, [
+      [0, 'socket:'], // what predecessor and successor say to each other
+      [1, 'socket:'],
+      [2, 'socket:'],
+      [3, 'socket:'], // the listeners of the rules
+      [4, 'socket:'],
+      [5, join(grace.dir, 'grace.lock')],
+      [6, 'socket:'], // the channel to the keeper
+      [7, 'socket:'],
+      [8, 'socket:'], // by which connections move
+      [9, '/dev/null'], // what was standard error
+    ]);
+    await grace.ok('stop', '--now');
+    await new Promise((resolve) => (daemon.exitCode === null ? daemon.once('exit', resolve) : resolve(null)));
+  },
+);
+
 function linkOf(path: string): string {
   try {
     return readlinkSync(path);
