@@ -165,7 +165,7 @@ const tls = shapeOf({
   },
 });
 
-const { keepalive: _, ...unixExtras } = clientExtras;
+const { keepalive: _keepalive, userTimeout: _userTimeout, ...unixExtras } = clientExtras;
 
 const unix = shapeOf({
   type: 'unix',
@@ -184,7 +184,7 @@ const unix = shapeOf({
   },
   positional: ['path'],
   printed: 1,
-  keywords: ['abstract', 'keepalive'],
+  keywords: ['abstract', 'keepalive', 'userTimeout'],
   aliases: { address: 'path' },
   foreign: tlsOnly,
 });
@@ -311,7 +311,7 @@ function readTls(description: Description): TlsClient {
   if (endpoint.insecure && args.has('trustRoots'))
     throw args.conflict('insecure', 'insecure=yes would not use trustRoots');
   if (endpoint.endpoint === null) return endpoint;
-  for (const name of ['bindAddress', 'retry', 'proxy', 'keepalive'] as const) {
+  for (const name of ['bindAddress', 'retry', 'proxy', 'keepalive', 'userTimeout'] as const) {
     if (args.has(name))
       throw args.conflict(name, `${name} belongs to the endpoint that is connected through`, `move it into endpoint=…`);
   }
@@ -324,7 +324,8 @@ function readSrv(description: Description): SrvClient {
 
 function readUnix(description: Description): UnixClient {
   const args = argumentsOf(unix, description);
-  if (args.has('keepalive')) throw args.conflict('keepalive', 'keepalive is for TCP, not for Unix sockets');
+  for (const name of ['keepalive', 'userTimeout'] as const)
+    if (args.has(name)) throw args.conflict(name, `${name} is for TCP, not for Unix sockets`);
   if (args.has('abstract') && args.has('path'))
     throw args.conflict('abstract', 'a socket has a path or an abstract name, not both');
   const known = args.has('abstract') ? { path: args.read('abstract', values.abstractName) } : {};

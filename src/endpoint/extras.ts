@@ -114,6 +114,18 @@ export const serverAddressExtras = {
   }),
 };
 
+/** On the same, whose clients come over TCP. */
+export const serverTcpExtras = {
+  /** Cut a connection of a client that acknowledges nothing for so many milliseconds (TCP_USER_TIMEOUT, RFC 5482; Linux). */
+  userTimeout: optional({
+    read: duration,
+    write: formatDuration,
+    meaning: 'a connection whose bytes are not acknowledged for so long is cut',
+    placeholder: 'DURATION',
+    note: 'then a peer that acknowledges nothing is given up',
+  }),
+};
+
 /** On server endpoints that terminate TLS. */
 export const serverTlsExtras = {
   /** ALPN protocol names, most preferred first. */
@@ -199,6 +211,14 @@ export const clientExtras = {
     meaning: (ms: number) => (ms === 0 ? 'no keep-alive probes' : 'silence before the first keep-alive probe'),
     placeholder: 'DURATION',
   }),
+  /** Cut a connection whose destination acknowledges nothing for so many milliseconds (TCP_USER_TIMEOUT, RFC 5482; Linux, not on Deno). */
+  userTimeout: optional({
+    read: duration,
+    write: formatDuration,
+    meaning: 'a connection whose bytes are not acknowledged for so long is cut',
+    placeholder: 'DURATION',
+    note: 'then a peer that acknowledges nothing is given up',
+  }),
 };
 
 /** On client endpoints that originate TLS. */
@@ -219,8 +239,8 @@ export const clientTlsExtras = {
 
 /** What {@link serverExtras} make of an endpoint. */
 export type ServerExtras = ValuesOf<typeof serverExtras>;
-/** What {@link serverAddressExtras} make of an endpoint. */
-export type ServerAddressExtras = ValuesOf<typeof serverAddressExtras>;
+/** What {@link serverAddressExtras} and {@link serverTcpExtras} make of an endpoint. */
+export type ServerAddressExtras = ValuesOf<typeof serverAddressExtras> & ValuesOf<typeof serverTcpExtras>;
 /** What {@link serverTlsExtras} and {@link serverNameExtras} make of an endpoint. */
 export type ServerTlsExtras = ValuesOf<typeof serverTlsExtras> & ValuesOf<typeof serverNameExtras>;
 /** What {@link clientExtras} make of an endpoint. */

@@ -3,7 +3,7 @@ import { isIPv6 } from 'node:net';
 import { familyOf } from './address.ts';
 import { refusal } from './arguments.ts';
 import type { Reader } from './arguments.ts';
-import { serverAddressExtras, serverExtras, serverNameExtras, serverTlsExtras } from './extras.ts';
+import { serverAddressExtras, serverExtras, serverNameExtras, serverTcpExtras, serverTlsExtras } from './extras.ts';
 import type { BindableServer } from './model.ts';
 import { defaulted, required, shapeOf } from './parameter.ts';
 import type { AnyShape } from './parameter.ts';
@@ -68,6 +68,7 @@ const tcp = shapeOf({
     backlog,
     ...serverAddressExtras,
     ...serverExtras,
+    ...serverTcpExtras,
   },
   positional: ['port', 'interface', 'backlog'],
   printed: 1,
@@ -84,6 +85,7 @@ const tcp6 = shapeOf({
     backlog,
     ...serverAddressExtras,
     ...serverExtras,
+    ...serverTcpExtras,
   },
   positional: ['port', 'backlog', 'interface'],
   printed: 1,
@@ -140,6 +142,7 @@ const ssl = shapeOf({
     ...serverNameExtras,
     ...serverAddressExtras,
     ...serverExtras,
+    ...serverTcpExtras,
   },
   positional: ['port', 'privateKey', 'certKey', 'sslmethod', 'interface', 'backlog', 'extraCertChain', 'dhParameters'],
   printed: 1,
@@ -163,6 +166,7 @@ const tls = shapeOf({
     ...serverTlsExtras,
     ...serverAddressExtras,
     ...serverExtras,
+    ...serverTcpExtras,
   },
   positional: ['path', 'port', 'backlog', 'interface'],
   printed: 2,

@@ -91,6 +91,7 @@ export const NETLINK_SOCK_DIAG = 4;
 export const IPPROTO_TCP = 6;
 export const TCP_INFO = 11;
 export const TCP_QUICKACK = 12;
+export const TCP_USER_TIMEOUT = 18;
 export const SOL_IP = 0;
 export const IP_FREEBIND = 15;
 export const SOL_IPV6 = 41;

@@ -7,6 +7,8 @@ import {
   SO_LINGER,
   SO_RCVTIMEO,
   SO_SNDTIMEO,
+  IPPROTO_TCP,
+  TCP_USER_TIMEOUT,
 } from './constants.ts';
 import { closeFd, setCloseOnExec, setNonBlocking } from './descriptor.ts';
 import { check, libc } from './libc.ts';
@@ -111,6 +113,14 @@ export function socketOption(fd: number, level: number, option: number): number 
 /** Set an option whose value is an int. Throws ENOPROTOOPT, EBADF. */
 export function setSocketOption(fd: number, level: number, option: number, value: number): void {
   check(libc().setsockopt(fd, level, option, new Uint8Array(new Int32Array([value]).buffer), 4), 'setsockopt');
+}
+
+/**
+ * Have the system cut a TCP connection whose bytes are not acknowledged for so many milliseconds; 0: as long as it
+ * takes otherwise (TCP_USER_TIMEOUT, tcp(7)). What is accepted from a listener has what that had then. Linux only.
+ */
+export function setUserTimeout(fd: number, ms: number): void {
+  setSocketOption(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, ms);
 }
 
 /** Have a close of the last descriptor reset a TCP connection, whatever was not sent yet (SO_LINGER with no time). */

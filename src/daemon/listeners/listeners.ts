@@ -23,7 +23,8 @@ import type { Listener } from '../../net/listener.ts';
 import { Net } from '../../net/net.ts';
 import type { ListenSpec } from '../../net/open.ts';
 import { removeSocketPath, setSocketMode, whyPathIsLost } from '../../net/unix-path.ts';
-import { listenSocket, shutListener } from '../../sys/socket.ts';
+import { hasLinuxCalls } from '../../sys/process.ts';
+import { listenSocket, setUserTimeout, shutListener } from '../../sys/socket.ts';
 
 /** Name under which the lock of the state dir is passed to a successor. */
 export const lockName = 'grace-lock';
@@ -190,6 +191,8 @@ export class Listeners {
     const spec = listenSpec(endpoint);
     const stored = this.#takeFor(src, spec);
     const listener = stored ?? (await this.#openWithRoom(src, spec));
+    // The rule may have been changed where the daemon that had the socket could not be asked.
+    if (stored && spec.kind === 'tcp' && hasLinuxCalls) setUserTimeout(stored.fd, userTimeoutOf(src));
     this.#remember(src, listener);
     const name = listenerName(src);
     this.#supervisor.store(name, listener.fd, { isStored: stored?.name === name && !this.#unheard.delete(name) });
@@ -207,6 +210,8 @@ export class Listeners {
   }
 
   async #openWithRoom(src: SourceSpec, spec: ListenSpec): Promise<Listener> {
+    if (userTimeoutOf(src) > 0 && !hasLinuxCalls)
+      throw new GraceError(`cannot listen on ${src.typed}: userTimeout needs Linux`, { hint: 'leave it out' });
     const listener = await this.#openFor(src, spec).catch((error: unknown) => {
       throw error instanceof GraceError && error.hint === undefined
         ? new GraceError(error.message, { hint: limitHint(error.cause), cause: error.cause })
@@ -214,6 +219,7 @@ export class Listeners {
     });
     try {
       mustLeaveRoom(listener.fd);
+      if (userTimeoutOf(src) > 0) setUserTimeout(listener.fd, userTimeoutOf(src));
       return listener;
     } catch (error) {
       removeSocketPath(listener);
@@ -299,6 +305,7 @@ export class Listeners {
       listener.backlog = after.backlog;
       listenSocket(listener.fd, after.backlog);
     }
+    if (userTimeoutOf(from) !== userTimeoutOf(to)) setUserTimeout(listener.fd, userTimeoutOf(to));
     this.#sources.set(listener, to.typed);
     if (this.#isInherited(listener)) return;
     this.#supervisor.store(listenerName(to), listener.fd, { isStored: false });
@@ -348,6 +355,12 @@ export class Listeners {
     this.inherited.push({ listener, fd, index: null, name: listener.name });
     return listener;
   }
+}
+
+/** Milliseconds in which clients must acknowledge what they are sent; 0: the system's time. */
+function userTimeoutOf({ endpoint }: SourceSpec): number {
+  const inner = plain(endpoint);
+  return 'userTimeout' in inner ? (inner.userTimeout ?? 0) : 0;
 }
 
 /** The supervisor's copy alone would have clients wait for nobody, until it has closed it; a keeper may be stopped. */

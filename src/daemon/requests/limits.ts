@@ -1,7 +1,7 @@
 /** The limits that are in force for a rule, for those who ask. */
 import { formatDuration } from '../../endpoint/duration.ts';
-import { innerEndpoint } from '../../endpoint/inner.ts';
-import type { ServerEndpoint } from '../../endpoint/model.ts';
+import { innerEndpoint, innermost } from '../../endpoint/inner.ts';
+import type { ClientEndpoint, ServerEndpoint } from '../../endpoint/model.ts';
 import { formatRate } from '../../endpoint/rate.ts';
 import { HANDSHAKE_TIMEOUT_MS, PROXY_HEADER_TIMEOUT_MS } from '../../engine/policy.ts';
 import type { DestinationSpec } from '../../forward/destination.ts';
@@ -24,7 +24,14 @@ export function limitsInForce(src: ServerEndpoint, dst: DestinationSpec): Record
     lifetime: lifetime && formatDuration(lifetime),
     handshakeTimeout: handshakeMs && formatDuration(handshakeMs),
     headerTimeout: hasHeader ? formatDuration(inner.headerTimeout ?? PROXY_HEADER_TIMEOUT_MS) : undefined,
+    userTimeout: 'userTimeout' in inner && inner.userTimeout ? formatDuration(inner.userTimeout) : undefined,
+    'userTimeout of DST': userTimeoutOf(dst.endpoint),
     timeout: formatDuration(dst.endpoint.timeout * 1000),
   };
   return Object.fromEntries(Object.entries(limits).flatMap(([name, value]) => (value ? [[name, value]] : [])));
+}
+
+function userTimeoutOf(endpoint: ClientEndpoint): string | undefined {
+  const inner = innermost(endpoint);
+  return inner.type === 'unix' || inner.userTimeout === undefined ? undefined : formatDuration(inner.userTimeout);
 }

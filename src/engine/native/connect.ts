@@ -1,5 +1,5 @@
 /** One socket on its way to one address: made, tuned, bound, connecting and watched. */
-import { C } from '../../sys/constants.ts';
+import { C, IPPROTO_TCP, TCP_USER_TIMEOUT } from '../../sys/constants.ts';
 import { EINPROGRESS, EINTR, EMFILE, EPOLLET, EPOLLOUT, TCP_EVENTS, UNIX_EVENTS } from './kernel.ts';
 import { hasSourceFor } from '../../sys/socket.ts';
 import type { PinnedAddress } from './kernel.ts';
@@ -59,6 +59,8 @@ function prepare(
 ): number {
   if (family === C.AF_UNIX) return 0;
   setNoDelay(kernel, fd);
+  const { userTimeoutMs } = upstream.plan;
+  if (userTimeoutMs > 0) kernel.setOption(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, userTimeoutMs);
   firstFlight.beforeConnect(fd, upstream);
   if (!upstream.bindAddress) return 0;
   kernel.setOption(fd, 0, IP_BIND_ADDRESS_NO_PORT, 1);

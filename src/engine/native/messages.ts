@@ -25,6 +25,8 @@ export type UpstreamPlan = {
   retryMs: number;
   /** Idle milliseconds before the first keep-alive probe; 0: none. */
   keepAliveMs: number;
+  /** The connection is cut when nothing is acknowledged for so many milliseconds; 0: the system's time. */
+  userTimeoutMs: number;
   /** Whether its port is one that the system gives out to those who connect. */
   mayMeetItself: boolean;
 };

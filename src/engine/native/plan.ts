@@ -36,6 +36,7 @@ const NATIVE_TLS: ReadonlySet<string> = new Set<keyof SslServer>([
   'sslmethod',
   'idle',
   'maxconn',
+  'userTimeout',
 ]);
 
 /**
@@ -51,10 +52,12 @@ export function nativeTlsServer(endpoint: ServerEndpoint): SslServer | null {
 /** What a thread needs to connect to this endpoint; null when it is not for the native engine. */
 export function planUpstream(endpoint: ClientEndpoint): Omit<UpstreamPlan, 'id' | 'counters'> | null {
   const { retry: retryMs = 0, keepalive: keepAliveMs = KEEP_ALIVE.idleMs, timeout } = endpoint;
+  const { userTimeout: userTimeoutMs = 0 } = endpoint.type === 'unix' ? {} : endpoint;
   const common = {
     prelude: planPrelude(endpoint),
     retryMs,
     keepAliveMs,
+    userTimeoutMs,
     timeoutMs: timeout * 1000,
     mayMeetItself: 'port' in endpoint && givesOutPort(endpoint.port),
   };
@@ -73,7 +76,10 @@ export function planUpstream(endpoint: ClientEndpoint): Omit<UpstreamPlan, 'id' 
   }
 }
 
-type CommonPlan = Pick<UpstreamPlan, 'prelude' | 'retryMs' | 'keepAliveMs' | 'timeoutMs' | 'mayMeetItself'>;
+type CommonPlan = Pick<
+  UpstreamPlan,
+  'prelude' | 'retryMs' | 'keepAliveMs' | 'userTimeoutMs' | 'timeoutMs' | 'mayMeetItself'
+>;
 
 /** Any port may be told of its targets. */
 function planSrv({ bindAddress }: SrvClient, common: CommonPlan) {

@@ -14,6 +14,7 @@ import { describeFailure, describeLateLookup, namesNoAddress, placeOf } from '..
 import { AttemptsError, connectAny } from './addresses.ts';
 import type { Candidate } from './addresses.ts';
 import { plainLeg, tuneSocket } from './leg.ts';
+import { limitSilence, mustTakeUserTimeout } from './user-timeout.ts';
 import type { Leg } from './leg.ts';
 import { openTlsClient } from './originate.ts';
 import { TimeLimitError, withinTime, withRetries } from './retry.ts';
@@ -33,6 +34,7 @@ export type Directory = { names: Names; services: Services };
 
 /** Prepare to connect to an endpoint: its certificates are read now. Throws GraceError when one is unusable. */
 export function openDialer(endpoint: ClientEndpoint, directory: Directory): Dialer {
+  mustTakeUserTimeout(endpoint);
   const connect = openConnect(endpoint, directory);
   return async ({ signal, subject }) => {
     try {
@@ -120,9 +122,10 @@ async function connectTo(
   endpoint: TcpClient | SrvClient | SslClient | TlsClient,
   { signal, subject }: DialOptions,
 ): Promise<{ leg: Leg; candidate: Candidate }> {
-  const { bindAddress, keepalive } = endpoint;
+  const { bindAddress, keepalive, userTimeout } = endpoint;
   const { socket, candidate } = await connectAny(candidates, { bindAddress, signal });
   tuneSocket(socket, keepalive === undefined ? undefined : { idleMs: keepalive });
+  if (userTimeout !== undefined) limitSilence(socket, userTimeout);
   return { leg: introduced(plainLeg(socket), endpoint, subject), candidate };
 }
 

@@ -32,6 +32,7 @@ async function prepare(t: TestContext) {
       timeoutMs: 1000,
       retryMs: 0,
       keepAliveMs: 0,
+      userTimeoutMs: 0,
       mayMeetItself: false,
     },
     counters: new Counters(allocateCounters(1), 0),
