@@ -96,7 +96,7 @@ export async function crash({ grace }: Forward, newcomer: () => Promise<unknown>
         await newcomer();
         served++;
       } catch (error) {
-        if (cameAfter || /refused/i.test(String(error))) throw error;
+        if (cameAfter || /refused/i.test(String(error))) throw new Error(`${String(error)}\n${grace.log()}`);
       }
       if (cameAfter) after++;
     }
