@@ -51,8 +51,19 @@ export type Flow = {
 /** What a connection does. */
 export type Plan = { id: number; kind: Kind; afterMs: number } & (Turns | Flow);
 
-/** What the connection with this number does, and how long its place stays empty after it. */
-export function planOf(seed: number, { id, kind }: { id: number; kind: Kind }): Plan {
+/** So many connections are as busy as a plan has it; of more, each is the calmer: clients and servers are one process. */
+const busyConnections = 400;
+
+/** How many times as long as among few a pause is among so many connections. */
+export function calmnessOf(connections: number): number {
+  return Math.max(1, connections / busyConnections);
+}
+
+/**
+ * What the connection with this number does, and how long its place stays empty after it. The calmer it is, the longer
+ * are its pauses and the fewer its bytes.
+ */
+export function planOf(seed: number, { id, kind, calmness = 1 }: { id: number; kind: Kind; calmness?: number }): Plan {
   const next = randomNumbers(Math.imul(seed, 1_000_003) + id);
   next();
   const between = (low: number, high: number) => Math.floor(low + next() * (high - low));
@@ -66,7 +77,7 @@ export function planOf(seed: number, { id, kind }: { id: number; kind: Kind }): 
       down: size(40, 40_000),
       turns: between(1, 5),
       pauseMs: between(1, 30),
-      afterMs: between(500, 2000),
+      afterMs: Math.round(calmness * between(500, 2000)),
     };
   if (kind === 'idle')
     return { ...base, script: 'turns', up: 1, down: 1, turns: 2, pauseMs: between(5000, 40_000), afterMs: 1 };
@@ -74,9 +85,9 @@ export function planOf(seed: number, { id, kind }: { id: number; kind: Kind }): 
     return {
       ...base,
       script: 'flow',
-      up: size(10_000, 4_000_000),
-      down: size(10_000, 4_000_000),
-      pauseMs: between(20, 300),
+      up: size(10_000, 4_000_000 / calmness),
+      down: size(10_000, 4_000_000 / calmness),
+      pauseMs: Math.round(calmness * between(20, 300)),
       endsFirst: (['client', 'server', 'both'] as const)[between(0, 3)]!,
       stallMs: next() < 0.2 ? between(200, 3000) : 0,
       afterMs: between(1, 300),
@@ -88,7 +99,7 @@ export function planOf(seed: number, { id, kind }: { id: number; kind: Kind }): 
     up,
     down: next() < 0.5 ? up : size(1, 16_000),
     turns: between(2, 40),
-    pauseMs: between(200, 1500),
+    pauseMs: Math.round(calmness * between(200, 1500)),
     afterMs: between(1, 300),
   };
 }

@@ -13,7 +13,7 @@ import type { Scene } from './events.ts';
 import { makeIdentity } from './identity.ts';
 import type { Options } from './options.ts';
 import { Pacer } from './pacer.ts';
-import { kinds, placesOf, planOf } from './plan.ts';
+import { calmnessOf, kinds, placesOf, planOf } from './plan.ts';
 import type { Kind } from './plan.ts';
 import { failureLines, sampleLine, summary } from './report.ts';
 import { Rule } from './rule.ts';
@@ -73,11 +73,12 @@ export async function soak(
       accounts.fail((error as Error).message);
       end.resolve();
     };
+    const calmness = calmnessOf(connections);
     const occupy = async (kind: Kind, place: number) => {
       const rule = rules.find((each) => each.kind === kind)!;
       await pacer.pause(place * rampMs);
       while (!isOver) {
-        const plan = planOf(seed, { id: next++, kind });
+        const plan = planOf(seed, { id: next++, kind, calmness });
         const isWell = await connectAndPlay(plan, { rule, accounts, pacer, ca: identity?.cert });
         // All that a crash has cost come back within a second, and not at once.
         await pacer.pause(plan.afterMs + (isWell ? 0 : (plan.id * 37) % 1000));
