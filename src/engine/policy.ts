@@ -70,6 +70,12 @@ export function descriptorReserve(limit: number): number {
 }
 
 /**
+ * The limit of descriptors is read again after so long, in milliseconds, when a client comes: it may be lowered while the
+ * process runs (prlimit(1)).
+ */
+export const LIMIT_LOOK_MS = 10;
+
+/**
  * The last of the descriptors for connections are for sources that have few: from `from` of them on, one that
  * has more than `few` connections waits, so that a flood of one takes no other's place.
  */

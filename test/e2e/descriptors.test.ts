@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import type { AddressInfo, Socket } from 'node:net';
 import { test } from 'node:test';
@@ -8,6 +9,7 @@ import type { TestContext } from 'node:test';
 import { openClient, startBackend } from './backend.ts';
 import { makeGrace, program, runtime } from './grace.ts';
 import { until } from '../until.ts';
+import { descriptorsOf } from './processes.ts';
 
 const timeout = 180_000;
 const skip = runtime !== 'executable' || process.platform !== 'linux';
@@ -155,6 +157,48 @@ test(
     assert.equal((await grace.status()).pid, pid);
   },
 );
+
+for (const engine of ['native', 'portable'] as const) {
+  test(
+    `${engine}: clients wait and commands work under a limit that was lowered meanwhile, until it is raised again`,
+    { timeout, skip: skip || (spawnSync('prlimit', ['-V']).error !== undefined && 'there is no prlimit') },
+    async (t) => {
+      const grace = makeGrace(t);
+      const backend = await startBackend(t, 'backend');
+      // Clients with a PROXY header are the portable engine's.
+      const own = engine === 'native' ? src : `${src}:proxy=accept`;
+      await grace.ok('start', own, backend.endpoint);
+      const port = await grace.port(own);
+      let [served, lost] = [0, 0];
+      const open = () => {
+        const client = connect({ port, host: '127.0.0.1' });
+        t.after(() => client.destroy());
+        client.once('data', () => served++);
+        client.on('error', () => {}).once('close', () => lost++);
+        if (engine === 'portable') client.write('PROXY TCP4 192.0.2.1 192.0.2.2 1000 80\r\n');
+      };
+      for (let count = 0; count < 5; count++) open();
+      await until('the first are served', () => served === 5);
+      const { pid } = await grace.status();
+      const [, before = ''] = /^Max open files +([0-9]+)/m.exec(readFileSync(`/proc/${pid}/limits`, 'utf8')) ?? [];
+      const limit = descriptorsOf(pid).size + 40;
+      const setLimit = (soft: string) => {
+        const { status, stderr } = spawnSync('prlimit', ['--pid', `${pid}`, `--nofile=${soft}:`], { encoding: 'utf8' });
+        assert.equal(status, 0, stderr);
+      };
+      setLimit(`${limit}`);
+      await grace.ok('status');
+      for (let count = 0; count < 60; count++) open();
+      await until('some are served, or lost', () => served > 14 || lost > 0);
+      for (const command of ['ls', 'status', 'metrics']) await grace.ok(command);
+      assert.ok(descriptorsOf(pid).size <= limit);
+      assert.equal(lost, 0);
+      setLimit(before);
+      await until('all are served', () => served === 65 || lost > 0);
+      assert.equal(lost, 0);
+    },
+  );
+}
 
 const shortages = [
   'socket:EMFILE',

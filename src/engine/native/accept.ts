@@ -114,6 +114,7 @@ export class Acceptor {
   handle(fd: number): void {
     const frontend = this.#byFd.get(fd);
     if (!frontend) return;
+    this.#descriptors.look(this.#thread.now);
     for (let accepts = 0; accepts < frontend.burst; accepts++) {
       if (isFull(frontend)) return this.#unwatch(frontend);
       const client = this.#accept(frontend);
@@ -241,6 +242,7 @@ export class Acceptor {
   }
 
   #tryAgain(frontend: ThreadFrontend): void {
+    this.#descriptors.look(this.#thread.now);
     if (this.#descriptors.hasRoomFor(frontend.connections)) {
       frontend.resumeAt = 0;
       this.#watch(frontend);

@@ -1,19 +1,29 @@
 /** Whether there are descriptors for more connections. */
 import { C } from '../../sys/constants.ts';
 import { fdLimit } from '../../sys/process.ts';
-import { descriptorReserve, scarceDescriptors } from '../policy.ts';
+import { descriptorReserve, LIMIT_LOOK_MS, scarceDescriptors } from '../policy.ts';
 import type { Kernel } from './kernel.ts';
 
 /** The descriptors of the process, as one thread sees them. */
 export class Descriptors {
   readonly #kernel: Kernel;
   /** The system gives the lowest number that is free: one from here on says that all below are taken. */
-  readonly #bound: number;
-  readonly #scarce: { from: number; few: number };
+  #bound = 0;
+  #scarce = { from: 0, few: 0 };
+  readonly #capacity: number;
+  #lookAt = 0;
 
   constructor(kernel: Kernel, { capacity }: { capacity: number }) {
-    const limit = Math.min(Number(fdLimit().soft), capacity);
     this.#kernel = kernel;
+    this.#capacity = capacity;
+    this.look(0);
+  }
+
+  /** Heed a limit that has been changed meanwhile. `now` is in milliseconds. */
+  look(now: number): void {
+    if (now < this.#lookAt) return;
+    this.#lookAt = now + LIMIT_LOOK_MS;
+    const limit = Math.min(Number(fdLimit().soft), this.#capacity);
     this.#bound = limit - descriptorReserve(limit);
     this.#scarce = scarceDescriptors(limit);
   }
