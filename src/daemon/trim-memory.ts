@@ -11,6 +11,8 @@ export type MemoryTrimmerOptions = {
   look: () => string;
   /** Give memory back; it may take tens of milliseconds. */
   giveBack: () => void;
+  /** Give back what starting needed, once, while there is traffic. Default: that waits for a rest. */
+  giveBackStart?: () => void;
   /** Time without a byte, a connection or a command after which that is done. Default 3 s. */
   quietMs?: number;
   /** Time between two looks whether traffic came. Default 30 s. */
@@ -22,6 +24,7 @@ export class MemoryTrimmer {
   readonly #options: MemoryTrimmerOptions;
   #timer: NodeJS.Timeout | null = null;
   #commands = 0;
+  #isStartGivenBack = false;
   /** What had happened at the last look, and when memory was last given back. */
   #seen = '';
   #rested = '';
@@ -48,10 +51,13 @@ export class MemoryTrimmer {
   }
 
   #lookAgain(): void {
-    const { quietMs = 3000, lookMs = 30_000, giveBack } = this.#options;
+    const { quietMs = 3000, lookMs = 30_000, giveBack, giveBackStart } = this.#options;
     const mark = this.#mark();
     const isQuiet = mark === this.#seen;
     this.#schedule(isQuiet ? lookMs : quietMs); // first: the watch goes on whatever becomes of the rest
+    const wasGivenBack = this.#isStartGivenBack;
+    this.#isStartGivenBack = true;
+    if (!isQuiet && !wasGivenBack) return giveBackStart?.();
     if (!isQuiet || mark === this.#rested) return;
     this.#rested = mark;
     giveBack();
@@ -70,6 +76,8 @@ export function watchMemory({ forwarder, engine }: Pick<Service, 'forwarder' | '
         .views()
         .map(({ destination }) => Object.values(destination.stats()).join(' '))
         .join(),
+    // Its threads move the bytes, and hear nothing of it.
+    ...(engine.name === 'native' && { giveBackStart: trimMemory }),
     giveBack() {
       engine.trimMemory?.();
       trimMemory();

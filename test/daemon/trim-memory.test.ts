@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { MemoryTrimmer } from '../../src/daemon/trim-memory.ts';
+import type { MemoryTrimmerOptions } from '../../src/daemon/trim-memory.ts';
 
 const timeout = 10_000;
 
 /** A watch whose looks a test waits for, and what it did at each. */
-function watch(traffic: () => number) {
+function watch(traffic: () => number, more: Pick<MemoryTrimmerOptions, 'giveBackStart'> = {}) {
   let looked = Promise.withResolvers<void>();
   let given = 0;
   const keepAlive = setInterval(() => {}, 1000);
@@ -18,6 +19,7 @@ function watch(traffic: () => number) {
       return `${traffic()}`;
     },
     giveBack: () => void given++,
+    ...more,
   });
   return {
     rest,
@@ -55,3 +57,16 @@ test('memory is given back anew after a command, and after traffic', { timeout }
   bytes = 100;
   assert.equal(await watched.looks(9), 3);
 });
+
+test(
+  'what starting needed is given back once while traffic comes, where that disturbs nobody',
+  { timeout },
+  async () => {
+    let bytes = 0;
+    let started = 0;
+    using watched = watch(() => bytes++, { giveBackStart: () => void started++ });
+    watched.rest.disturb();
+    assert.equal(await watched.looks(9), 0);
+    assert.equal(started, 1);
+  },
+);
