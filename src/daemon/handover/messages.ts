@@ -86,40 +86,46 @@ export type Handover = {
   tickets?: TicketSnapshot | undefined;
 };
 
+/** JSON has numbers that are none to us (1e999), and that no answer could tell of. */
+const number = v.pipe(v.number(), v.finite());
+
 /** Schema of a {@link Handover}. */
 export const handoverSchema = v.object({
   format: v.literal(1),
   version: v.string(),
-  pid: v.number(),
-  startedAt: v.string(),
-  uptimeMs: v.optional(v.number()),
-  generation: v.optional(v.number()),
+  pid: number,
+  startedAt: v.pipe(
+    v.string(),
+    v.check((text) => !Number.isNaN(Date.parse(text)), 'no time'),
+  ),
+  uptimeMs: v.optional(number),
+  generation: v.optional(number),
   rules: v.array(
     v.object({
       src: endpointText,
       dst: endpointText,
-      listener: v.nullable(v.number()),
-      bytesIn: v.number(),
-      bytesOut: v.number(),
+      listener: v.nullable(number),
+      bytesIn: number,
+      bytesOut: number,
       since: v.string(),
       share: v.optional(shareSchema),
       others: v.optional(
-        v.array(v.object({ dst: endpointText, bytesIn: v.number(), bytesOut: v.number(), since: v.string() })),
+        v.array(v.object({ dst: endpointText, bytesIn: number, bytesOut: number, since: v.string() })),
       ),
       trial: v.optional(
         v.object({
           before: v.object({ dst: endpointText, share: v.optional(shareSchema) }),
           watched: endpointText,
-          leftMs: v.number(),
+          leftMs: number,
         }),
       ),
-      addresses: v.optional(v.array(v.number())),
+      addresses: v.optional(v.array(number)),
       hold: v.optional(handedHold),
     }),
   ),
-  sockets: v.array(v.object({ listener: v.number(), fd: v.number(), index: v.nullable(v.number()), name: v.string() })),
-  admin: v.optional(v.object({ listener: v.nullable(v.number()), events: v.array(eventSchema) })),
-  move: v.optional(v.number()),
+  sockets: v.array(v.object({ listener: number, fd: number, index: v.nullable(number), name: v.string() })),
+  admin: v.optional(v.object({ listener: v.nullable(number), events: v.array(eventSchema) })),
+  move: v.optional(number),
   tickets: v.optional(ticketSnapshotSchema),
   unread: v.optional(v.array(ruleSchema)),
 });

@@ -44,8 +44,24 @@ const messages: Record<string, unknown> = {
 test('what is handed over is read, or refused in a line', { timeout }, () => {
   assert.deepEqual(parseHandover(handover), handover);
   always(1000, fc.oneof(mutatedJson(handover), hostileJson), (message) => {
-    readOrRefused(() => parseHandover(message));
+    const read = readOrRefused(() => parseHandover(message));
+    if (read === null) return;
+    // What it tells later must be what it was told.
+    assert.ok(!Number.isNaN(Date.parse(read.startedAt)), read.startedAt);
+    for (const { bytesIn, bytesOut } of read.rules) assert.ok(Number.isFinite(bytesIn) && Number.isFinite(bytesOut));
+    assert.ok([read.uptimeMs ?? 0, read.generation ?? 0, read.pid].every(Number.isFinite));
   });
+  const wrong: object[] = [
+    { startedAt: '' },
+    { startedAt: 'yesterday' },
+    { uptimeMs: Infinity },
+    { generation: -Infinity },
+  ];
+  for (const each of wrong)
+    assert.equal(
+      readOrRefused(() => parseHandover({ ...handover, ...each })),
+      null,
+    );
 });
 
 test('a format and a version that are no texts are refused all the same', () => {
