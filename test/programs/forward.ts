@@ -87,6 +87,7 @@ export async function meanwhile(work: () => Promise<unknown>, goesOn: Promise<un
  */
 export async function crash({ grace }: Forward, newcomer: () => Promise<unknown>): Promise<void> {
   const before = await grace.status();
+  assert.ok(before.keeper);
   let isDead = false;
   let served = 0;
   const loop = async () => {
@@ -109,5 +110,5 @@ export async function crash({ grace }: Forward, newcomer: () => Promise<unknown>
   await Promise.all([loop(), loop(), death()]);
   const after = await grace.status();
   assert.notEqual(after.pid, before.pid);
-  assert.equal(after.keeper?.pid, before.keeper?.pid);
+  assert.equal(after.keeper?.pid, before.keeper.pid);
 }

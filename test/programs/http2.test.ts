@@ -103,7 +103,9 @@ for (const [how, isEnded] of [
       news.tell(`event ${++count}`);
       assert.equal(await listener.line(), `event ${count}`);
     };
-    const newcomer = async () => assert.equal(await run('curl', [...common, `${url}/hello`]), 'hello by HTTP/2.0\n');
+    // It says more than it is to when it fails: why it could not connect.
+    const newcomer = async () =>
+      assert.equal(await run('curl', ['-v', ...common, `${url}/hello`]), 'hello by HTTP/2.0\n');
     // Twenty streams of one connection, and two more connections.
     const [dir, file] = [makeDirectory(t), readFileSync(nginx.file)];
     const outputs = Array.from({ length: 20 }, (_, index) => join(dir, `${index}`));
