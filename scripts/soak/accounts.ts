@@ -42,7 +42,7 @@ export type Window = {
 export type Tally = { done: number; bytesUp: number; bytesDown: number; explained: number; failed: number };
 
 /** A loss is seen so much later than what caused it, at the most, in milliseconds: the machine may be busy. */
-const lateMs = 5000;
+const lateMs = 20_000;
 /** Windows are remembered for so long, in milliseconds. */
 const rememberMs = 120_000;
 
