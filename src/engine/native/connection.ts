@@ -266,7 +266,7 @@ export class Connections {
       const wanted = frontend?.plan.reportsOrderly;
       const isQuiet = reason === null && wanted !== true && !counters.areEndsHeard;
       if (!isQuiet) this.#report(client, { stage, why, reason, durationMs });
-      else if (wanted === 'soon') this.#reportSoon(client, { stage, why, durationMs });
+      else if (wanted === 'soon') this.#reportSoon(client, stage, why, durationMs);
     }
     this.#forget(client, frontend);
     for (const fd of server === -1 ? [client] : [client, server]) {
@@ -302,12 +302,12 @@ export class Connections {
   }
 
   /** Report an end that is told of later, in numbers where they say all. */
-  #reportSoon(client: number, end: Pick<EndOptions, 'stage' | 'why'> & { durationMs: number }): void {
+  #reportSoon(client: number, stage: EndReport['stage'], why: ClosingReason, durationMs: number): void {
     if (!hasPlainPeer(this.#thread, client) || this.#thread.table.has(client, CODED))
-      return this.#report(client, { ...end, reason: null });
+      return this.#report(client, { stage, why, durationMs, reason: null });
     const { table, now } = this.#thread;
-    const peer = { peerHost: table.peerHost(client), peerPort: table.peerPort(client) };
-    this.#mailbox.addQuietEnd({ ...this.#countsOf(client), ...end, ...peer }, now);
+    const generation = this.#origins.get(client) ?? null;
+    this.#mailbox.addQuietEnd(table, client, { stage, why, durationMs, generation }, now);
   }
 
   /** What the table knows of a connection that ends. */

@@ -5,6 +5,7 @@
  */
 import { closingReasons } from '../closing-reason.ts';
 import type { ConnectionEnd, Upstream } from '../engine.ts';
+import type { ConnectionTable } from './connection-table.ts';
 import type { EndReport, EndsMessage } from './messages.ts';
 import { peerText } from './peer.ts';
 
@@ -17,8 +18,8 @@ const NONE = -1;
 const reasonAt = new Map(closingReasons.map((reason, index) => [reason, index]));
 const stages = ['dial', 'relay', 'handshake'] as const;
 
-/** An end that had no error, of a client without TLS and with an IPv4 address or a Unix socket. */
-export type QuietEnd = Omit<EndReport, 'peer' | 'reason' | 'tls'> & { peerHost: number; peerPort: number };
+/** What the table does not know of an end that had no error, of a client without TLS and with an IPv4 address or a Unix socket. */
+export type QuietEnd = Pick<EndReport, 'stage' | 'why' | 'durationMs' | 'generation'>;
 
 /** Rows, behind a word that says whose they are. */
 type Block = { buffer: SharedArrayBuffer; rows: Float64Array; state: Int32Array };
@@ -43,20 +44,22 @@ export class EndBatch {
     return this.#count === CAPACITY;
   }
 
-  add(end: QuietEnd, now: number): void {
+  /** The end of a client that has its rows in the table still. Nothing is allocated: garbage would cost as much as all else here. */
+  add(table: ConnectionTable, client: number, end: QuietEnd, now: number): void {
     const at = this.#count++ * ROW;
     this.#block ??= this.#freeBlock();
     const { rows } = this.#block;
-    rows[at] = end.upstream;
-    rows[at + 1] = end.frontend;
-    rows[at + 2] = end.peerHost;
-    rows[at + 3] = end.peerPort;
+    const server = table.other(client);
+    rows[at] = table.upstream(client);
+    rows[at + 1] = table.frontend(client);
+    rows[at + 2] = table.peerHost(client);
+    rows[at + 3] = table.peerPort(client);
     rows[at + 4] = stages.indexOf(end.stage);
     rows[at + 5] = reasonAt.get(end.why)!;
-    rows[at + 6] = end.bytesIn;
-    rows[at + 7] = end.bytesOut;
-    rows[at + 8] = end.startedMs;
-    rows[at + 9] = end.connectMs ?? NONE;
+    rows[at + 6] = table.bytes(client);
+    rows[at + 7] = server === -1 ? 0 : table.bytes(server);
+    rows[at + 8] = table.started(client);
+    rows[at + 9] = server === -1 ? NONE : table.connectMs(server);
     rows[at + 10] = end.durationMs;
     rows[at + 11] = end.generation ?? NONE;
     if (this.#count === 1) this.wakeAt = now + MAX_WAIT_MS;

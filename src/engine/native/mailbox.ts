@@ -1,6 +1,7 @@
 /** How a thread and the main thread reach each other: commands that come in, and reports that go out. */
 import type { MessagePort } from 'node:worker_threads';
 import { receiveMessageOnPort } from 'node:worker_threads';
+import type { ConnectionTable } from './connection-table.ts';
 import { EndBatch } from './end-batch.ts';
 import type { QuietEnd } from './end-batch.ts';
 import { Heartbeat } from './heartbeat.ts';
@@ -46,8 +47,8 @@ export class Mailbox {
   }
 
   /** Report an end that nobody waits for, before the next report or with others. */
-  addQuietEnd(end: QuietEnd, now: number): void {
-    this.#quiet.add(end, now);
+  addQuietEnd(table: ConnectionTable, client: number, end: QuietEnd, now: number): void {
+    this.#quiet.add(table, client, end, now);
     if (this.#quiet.isFull) this.flush();
   }
 

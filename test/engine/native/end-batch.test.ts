@@ -3,24 +3,31 @@ import { once } from 'node:events';
 import { test } from 'node:test';
 import { MessageChannel } from 'node:worker_threads';
 import type { ConnectionEnd, Upstream } from '../../../src/engine/engine.ts';
+import { ConnectionTable, KIND_CLIENT, KIND_SERVER } from '../../../src/engine/native/connection-table.ts';
 import { EndBatch, readEnds } from '../../../src/engine/native/end-batch.ts';
 import type { QuietEnd } from '../../../src/engine/native/end-batch.ts';
 import type { EndsMessage } from '../../../src/engine/native/messages.ts';
 
-const end: QuietEnd = {
-  upstream: 7,
-  frontend: 3,
-  peerHost: 0x7f000001,
-  peerPort: 50_312,
-  stage: 'relay',
-  why: 'finished',
-  bytesIn: 512,
-  bytesOut: 2 ** 40,
-  startedMs: 1_764_135_773_009,
-  connectMs: 0.25,
-  durationMs: 37,
-  generation: null,
-};
+const end: QuietEnd = { stage: 'relay', why: 'finished', durationMs: 37, generation: null };
+const startedMs = 1_764_135_773_009;
+const table = new ConnectionTable();
+
+/** A connection of the table. Returns its client. */
+function connection(client: number, { upstreamId = 7, server = -1 } = {}): number {
+  table.open(client, 0, KIND_CLIENT);
+  table.assign(client, upstreamId, 3);
+  table.setPeer(client, 0x7f000001, 50_312);
+  table.setStarted(client, startedMs);
+  table.addBytes(client, 512, 0);
+  if (server === -1) return client;
+  table.open(server, 0, KIND_SERVER);
+  table.pair(client, server);
+  table.setConnectMs(server, 0.25);
+  table.addBytes(server, 2 ** 40, 0);
+  return client;
+}
+
+const whole = connection(20, { server: 21 });
 const upstream = {} as Upstream;
 
 function read(message: EndsMessage): { frontend: number; end: ConnectionEnd }[] {
@@ -38,25 +45,40 @@ test(
   async () => {
     const batch = new EndBatch();
     assert.equal(batch.take(), null);
-    batch.add(end, 1000);
-    batch.add({ ...end, upstream: 8 }, 1050);
-    batch.add({ ...end, connectMs: null, why: 'dial-refused', stage: 'dial', generation: 2 }, 1060);
+    batch.add(table, whole, end, 1000);
+    batch.add(table, connection(22, { upstreamId: 8 }), end, 1050);
+    batch.add(table, connection(23), { ...end, why: 'dial-refused', stage: 'dial', generation: 2 }, 1060);
     assert.equal(batch.wakeAt, 1100);
     const { port1, port2 } = new MessageChannel();
     port1.postMessage(batch.take());
     const [message] = (await once(port2, 'message')) as [EndsMessage];
     port1.close();
     const told = { via: null, upstream, error: null, peer: '127.0.0.1:50312', tls: null };
-    const { bytesIn, bytesOut, startedMs, durationMs } = end;
-    const numbers = { bytesIn, bytesOut, startedMs, durationMs };
+    const numbers = { bytesIn: 512, startedMs, durationMs: 37 };
     assert.deepEqual(read(message), [
       {
         frontend: 3,
-        end: { ...told, ...numbers, stage: 'relay', reason: 'finished', connectMs: 0.25, generation: null },
+        end: {
+          ...told,
+          ...numbers,
+          bytesOut: 2 ** 40,
+          stage: 'relay',
+          reason: 'finished',
+          connectMs: 0.25,
+          generation: null,
+        },
       },
       {
         frontend: 3,
-        end: { ...told, ...numbers, stage: 'dial', reason: 'dial-refused', connectMs: null, generation: 2 },
+        end: {
+          ...told,
+          ...numbers,
+          bytesOut: 0,
+          stage: 'dial',
+          reason: 'dial-refused',
+          connectMs: null,
+          generation: 2,
+        },
       },
     ]);
     assert.equal(batch.wakeAt, Infinity);
@@ -65,32 +87,32 @@ test(
 
 test('memory is used again when it has been read, and not before, however slow the reader is', () => {
   const batch = new EndBatch();
-  const take = (bytesIn: number) => {
-    batch.add({ ...end, bytesIn }, 0);
+  const take = (durationMs: number) => {
+    batch.add(table, whole, { ...end, durationMs }, 0);
     return batch.take()!;
   };
   const unread = Array.from({ length: 10 }, (_, index) => take(index));
   assert.equal(new Set(unread.map(({ buffer }) => buffer)).size, 10);
   assert.deepEqual(
-    unread.map((message) => read(message)[0]?.end.bytesIn),
+    unread.map((message) => read(message)[0]?.end.durationMs),
     unread.map((_, index) => index),
   );
   const known = new Set(unread.map(({ buffer }) => buffer));
   for (let round = 0; round < 10; round++) {
     const message = take(round);
     assert.ok(known.has(message.buffer));
-    assert.equal(read(message)[0]?.end.bytesIn, round);
+    assert.equal(read(message)[0]?.end.durationMs, round);
   }
 });
 
 test('a batch is full when its memory is, and what comes next has its own', () => {
   const batch = new EndBatch();
   let count = 0;
-  for (; !batch.isFull; count++) batch.add({ ...end, bytesIn: count }, 0);
+  for (; !batch.isFull; count++) batch.add(table, whole, { ...end, durationMs: count }, 0);
   const full = batch.take()!;
-  batch.add({ ...end, bytesIn: -1 }, 0);
+  batch.add(table, whole, { ...end, durationMs: -1 }, 0);
   assert.deepEqual(
-    read(full).map((heard) => heard.end.bytesIn),
+    read(full).map((heard) => heard.end.durationMs),
     Array.from({ length: count }, (_, index) => index),
   );
 });
