@@ -106,6 +106,8 @@ const defaults = {
   threads: null,
   'log-format': 'text',
   'socket-group': null,
+  user: null,
+  group: null,
   admin: null,
   'admin-token': null,
   'access-log': null,
