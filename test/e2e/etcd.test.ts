@@ -301,7 +301,7 @@ test('a value that is wrong changes nothing, and a destination may accept later'
   await until('the key without a slash', async () => (await who().catch(() => '')) === 'blue');
   for (const [value, problem] of [
     ['rules: [', /grace: grace\/rules:1:9: /],
-    ['', /grace: grace\/rules:1:1: rules is not as it should be/],
+    ['', /grace: grace\/rules:1:1: the file has no rules/],
     [ruleTo('nonsense'), /grace: grace\/rules:2:\d+: cannot read endpoint "nonsense"/],
     [Buffer.from([0xff, 0x00]), /grace: the value of grace\/rules is not UTF-8$/m],
     [Buffer.alloc(1_200_000, '#'), /grace: the value of grace\/rules has 1200000 bytes, more than 1048576$/m],
