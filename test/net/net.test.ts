@@ -226,13 +226,14 @@ function inheritor(fd: number, name = 'unknown'): Net {
 }
 
 test(
-  'listeners that were closed are forgotten, unless they left a file',
+  'listeners that were closed are forgotten before they are many, unless they left a file',
   { ...options, skip: 'Deno' in globalThis && 'no way to collect garbage' },
   async () => {
     exposeCollect();
     using temp = makeTempDir();
     const net = new Net({ env: {} });
-    const closed = await Promise.all(Array.from({ length: 20 }, async () => new WeakRef(await openAndClose(net))));
+    const closed: WeakRef<Listener>[] = [];
+    while (closed.length < 200) closed.push(new WeakRef(await openAndClose(net)));
     const removed = await net.listenUnix({ path: temp.file('removed') });
     removed.close();
     fs.rmSync(temp.file('removed'));
@@ -241,10 +242,8 @@ test(
     await net.listenTCP({ host: '127.0.0.1', port: 0 });
     await setImmediate();
     collectGarbage();
-    assert.deepEqual(
-      closed.filter((each) => each.deref() !== undefined),
-      [],
-    );
+    const kept = closed.filter((each) => each.deref() !== undefined);
+    assert.ok(kept.length <= 64, `${kept.length} of ${closed.length} are kept`);
     // The file is of no use to anybody.
     net.close({ removePaths: 'service' });
     assert.deepEqual(fs.readdirSync(temp.path), []);
