@@ -1,7 +1,7 @@
 /** Pass phrases, tokens and keys stay where they were put. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { readFileSync, readdirSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { makeTempDir } from '../net/temp-dir.ts';
@@ -44,6 +44,10 @@ test(
         ],
         { stdio: 'ignore' },
       );
+      // As Deno can read it; what openssl req encrypts by is older.
+      const pass = ['-passin', `pass:${phrase}`, '-passout', `pass:${phrase}`];
+      execFileSync('openssl', ['pkey', '-aes256', '-in', key, '-out', `${key}.new`, ...pass], { stdio: 'ignore' });
+      renameSync(`${key}.new`, key);
       return { text: `privateKey=${key}:certKey=${cert}`, key };
     };
     const [first, second] = [certificate('first', secrets.phrase), certificate('second', secrets.variable)];
