@@ -93,6 +93,7 @@ export const SHORTAGES: readonly string[] = ['EMFILE', 'ENFILE', 'ENOBUFS', 'ENO
  */
 export const REFUSALS: readonly string[] = [
   'ECONNREFUSED',
+  'ECONNRESET', // it closed while we were in its queue
   'ENOENT',
   'ENETUNREACH',
   'EHOSTUNREACH',
