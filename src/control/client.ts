@@ -1,8 +1,7 @@
-import { connect } from 'node:net';
 import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { GraceError, errorCode } from '../error.ts';
-import { connectDenoUnix } from '../net/deno-unix.ts';
+import { openUnixConnection } from '../net/unix-connection.ts';
 import { describeError } from '../sys/system-error.ts';
 import { limitHint } from '../sys/limit-hint.ts';
 import { unlessAborted } from '../waiting.ts';
@@ -167,18 +166,10 @@ export async function callOnce<C extends Command>(
 
 async function connectTo(path: string, dir: string): Promise<Socket> {
   try {
-    const socket = 'Deno' in globalThis ? connectDenoUnix(path) : await connected(connect({ path }));
-    return socket.on('error', () => {}); // readLines throws it
+    return await openUnixConnection(path); // of its errors readLines tells
   } catch (error) {
     throw connectError(error, dir);
   }
-}
-
-function connected(socket: Socket): Promise<Socket> {
-  return new Promise((resolve, reject) => {
-    socket.once('error', reject);
-    socket.once('connect', () => resolve(socket.removeListener('error', reject)));
-  });
 }
 
 function connectError(error: unknown, dir: string): GraceError {

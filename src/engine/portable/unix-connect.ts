@@ -1,11 +1,9 @@
-import net from 'node:net';
 import type { Socket } from 'node:net';
 import { errorCode, GraceError } from '../../error.ts';
-import { connectDenoUnix } from '../../net/deno-unix.ts';
 import { pathLockTarget } from '../../net/path-lock.ts';
+import { openUnixConnection } from '../../net/unix-connection.ts';
 import { nextPause } from '../../waiting.ts';
 import { FULL_QUEUE_PAUSE_MS } from '../policy.ts';
-import { ignoreError } from './leg.ts';
 import { pause } from './retry.ts';
 
 /**
@@ -22,37 +20,12 @@ export async function connectUnix(
   if (lockfile) checkLock(path);
   for (let pauseMs = FULL_QUEUE_PAUSE_MS.first; ; pauseMs = nextPause(pauseMs, FULL_QUEUE_PAUSE_MS)) {
     try {
-      return await connectOnce(path, signal);
+      return await openUnixConnection(path, signal);
     } catch (error) {
       if (errorCode(error) !== 'EAGAIN') throw error;
     }
     await pause(pauseMs, signal);
   }
-}
-
-function connectOnce(path: string, signal: AbortSignal): Promise<Socket> {
-  return new Promise((resolve, reject) => {
-    if (signal.aborted) return reject(signal.reason);
-    if ('Deno' in globalThis) return resolve(connectDenoUnix(path).on('error', ignoreError));
-    const socket = net.connect({ path, allowHalfOpen: true });
-    // Whatever becomes of the socket, an error must never be without a listener.
-    socket.on('error', ignoreError);
-    const abort = () => {
-      socket.destroy();
-      reject(signal.reason);
-    };
-    const fail = (error: Error) => {
-      signal.removeEventListener('abort', abort);
-      reject(error);
-    };
-    signal.addEventListener('abort', abort);
-    socket.once('error', fail);
-    socket.once('connect', () => {
-      signal.removeEventListener('abort', abort);
-      socket.removeListener('error', fail);
-      resolve(socket);
-    });
-  });
 }
 
 /** Twisted's rule for `lockfile=1`: no connection unless a live process holds the lock beside the path. */
