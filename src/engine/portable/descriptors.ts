@@ -5,7 +5,7 @@
  */
 import { readdirSync } from 'node:fs';
 import { errorCode } from '../../error.ts';
-import { descriptorReserve, LIMIT_LOOK_MS, scarceDescriptors } from '../policy.ts';
+import { DescriptorLimit } from '../descriptor-limit.ts';
 import { fdLimit } from '../../sys/process.ts';
 
 /** What is known of descriptors beforehand. */
@@ -19,38 +19,26 @@ const PER_CONNECTION = 2;
 
 /** Reckons with descriptors, and counts them now and then. */
 export class Descriptors {
-  readonly #given: number | undefined;
-  #limit = Infinity;
-  #reserve = 0;
-  #scarce = { from: 0, few: 0 };
-  #lookAt = 0;
+  readonly #limit: DescriptorLimit;
   /** What they will be, counted and then reckoned on: each connection as if its upstream were connected. */
   #reckoned = 0;
   #acceptedUntilCount = 0;
   #dialing = 0;
 
   constructor({ limit }: DescriptorOptions = {}) {
-    this.#given = limit;
+    this.#limit = new DescriptorLimit(limit === undefined ? readLimit : () => limit);
     this.#look();
   }
 
   /** Heed a limit that has been changed meanwhile. */
   #look(): void {
-    const now = performance.now();
-    if (now < this.#lookAt) return;
-    this.#lookAt = now + LIMIT_LOOK_MS;
-    const limit = this.#given ?? readLimit();
-    if (limit === this.#limit) return;
-    this.#limit = limit;
-    this.#reserve = descriptorReserve(limit);
-    this.#scarce = scarceDescriptors(limit);
-    this.#acceptedUntilCount = 0;
+    if (this.#limit.look(performance.now())) this.#acceptedUntilCount = 0;
   }
 
   /** Whether one more connection can be had. */
   hasRoom(): boolean {
     this.#look();
-    if (this.#limit === Infinity) return true;
+    if (this.#limit.bound === Infinity) return true;
     if (this.#acceptedUntilCount > 0 && this.#room() > 0) return true;
     this.#count();
     return this.#room() > 0;
@@ -59,8 +47,8 @@ export class Descriptors {
   /** Whether a source that has so many connections is to leave what is left to those that have few. */
   mustWait(connections: number): boolean {
     this.#look();
-    if (this.#limit === Infinity) return false;
-    const { from, few } = this.#scarce;
+    if (this.#limit.bound === Infinity) return false;
+    const { from, few } = this.#limit.scarce;
     return connections > few && this.#reckoned >= from;
   }
 
@@ -80,7 +68,7 @@ export class Descriptors {
   }
 
   #room(): number {
-    return Math.floor((this.#limit - this.#reserve - this.#reckoned) / PER_CONNECTION);
+    return Math.floor((this.#limit.bound - this.#reckoned) / PER_CONNECTION);
   }
 
   /** Counting takes the longer the more there are, so it is done the more seldom the more room there is. */
