@@ -114,16 +114,19 @@ export const serverAddressExtras = {
   }),
 };
 
-/** On the same, whose clients come over TCP. */
+/** Of either side. */
+const userTimeout = optional({
+  read: duration,
+  write: formatDuration,
+  meaning: 'a connection whose bytes are not acknowledged for so long is cut',
+  placeholder: 'DURATION',
+  note: 'then a peer that acknowledges nothing is given up',
+});
+
+/** On server endpoints whose clients come over TCP. */
 export const serverTcpExtras = {
   /** Cut a connection of a client that acknowledges nothing for so many milliseconds (TCP_USER_TIMEOUT, RFC 5482; Linux). */
-  userTimeout: optional({
-    read: duration,
-    write: formatDuration,
-    meaning: 'a connection whose bytes are not acknowledged for so long is cut',
-    placeholder: 'DURATION',
-    note: 'then a peer that acknowledges nothing is given up',
-  }),
+  userTimeout,
 };
 
 /** On server endpoints that terminate TLS. */
@@ -212,13 +215,7 @@ export const clientExtras = {
     placeholder: 'DURATION',
   }),
   /** Cut a connection whose destination acknowledges nothing for so many milliseconds (TCP_USER_TIMEOUT, RFC 5482; Linux, not on Deno). */
-  userTimeout: optional({
-    read: duration,
-    write: formatDuration,
-    meaning: 'a connection whose bytes are not acknowledged for so long is cut',
-    placeholder: 'DURATION',
-    note: 'then a peer that acknowledges nothing is given up',
-  }),
+  userTimeout,
 };
 
 /** On client endpoints that originate TLS. */
