@@ -1,5 +1,6 @@
 /** What makes the rules of the daemon those of a file: the least change, brought about in order. */
 import { call } from '../control/client.ts';
+import { isNotUnderstood } from '../control/messages.ts';
 import { GraceError, errorMessage } from '../error.ts';
 import type { Context, Input } from './context.ts';
 import { printJson, printLine, printNote } from './output.ts';
@@ -120,11 +121,6 @@ type ApplyOptions = {
   stops: Promise<unknown>[];
 };
 
-/** A daemon that was not restarted since an upgrade takes changes one by one. */
-function isOfEarlierVersion(error: unknown): boolean {
-  return error instanceof GraceError && error.message.startsWith('the daemon does not understand the request');
-}
-
 /** Changes that are asked for at once, at the most: a rule whose parameters change accepts nobody meanwhile. */
 const maxTogether = { start: 100, stop: 100, switch: 50 };
 
@@ -141,7 +137,8 @@ async function applyAll(changes: readonly Change[], options: ApplyOptions): Prom
         for (const change of some.slice(made, count)) options.print(change);
         made = Math.max(made, count);
       }).catch(async (error: unknown) => {
-        if (!isOfEarlierVersion(error)) throw error;
+        if (!isNotUnderstood(error)) throw error;
+        // A daemon that was not restarted since an upgrade takes them one by one.
         for (; made < some.length; made++) await applyOne(some[made]!, options);
       });
     } catch (error) {

@@ -123,6 +123,14 @@ export function errorOf({ message, hint, code, exitCode }: Failure): GraceError 
 
 const anyRequest = v.object({ command: v.picklist(Object.keys(conversations) as Command[]) });
 
+/** How a daemon, one of an earlier version too, begins to say that it has no such request. */
+const notUnderstood = 'the daemon does not understand the request';
+
+/** Whether a daemon of another version has refused a request because it does not know it. */
+export function isNotUnderstood(error: unknown): boolean {
+  return error instanceof GraceError && error.message.startsWith(notUnderstood);
+}
+
 /** A request as it was received. Throws GraceError for anything else. */
 export function readRequest(message: unknown): Request {
   try {
@@ -131,7 +139,7 @@ export function readRequest(message: unknown): Request {
   } catch (error) {
     const command = typeof message === 'object' && message !== null && 'command' in message ? message.command : '';
     const name = typeof command === 'string' ? quoted(command) : 'without a name';
-    throw new GraceError(`the daemon does not understand the request ${name}: ${errorMessage(error)}`, {
+    throw new GraceError(`${notUnderstood} ${name}: ${errorMessage(error)}`, {
       hint: 'client and daemon may be of different versions; bring the daemon to yours with: grace restart',
     });
   }
