@@ -147,8 +147,12 @@ for (const engine of ['native', 'portable'] as const) {
       await using forward = await FaultyForward.start({ engine, to: toServer(server) });
       const traceCalls = await forward.trace(`trace=${send}`, `inject=${send}:error=ENOBUFS:when=3+5`);
       if (!traceCalls) return skipTrace(t);
-      assert.equal(await exchange(forward.address, { bytes: 1_000_000 }), null);
-      const failed = traceCalls().filter((line) => line.includes('ENOBUFS')).length;
+      let failed = 0;
+      // The larger the pieces that come, the fewer writes an exchange takes.
+      for (let exchanges = 0; failed <= 2 && exchanges < 10; exchanges++) {
+        assert.equal(await exchange(forward.address, { bytes: 1_000_000 }), null);
+        failed = traceCalls().filter((line) => line.includes('ENOBUFS')).length;
+      }
       t.diagnostic(`${failed} of ${traceCalls().length} writes failed`);
       assert.ok(failed > 2);
       await forward.untrace();
