@@ -7,6 +7,7 @@ import type { TestContext } from 'node:test';
 import fc from 'fast-check';
 import { alwaysInTime, hostileJson, hostileText, mutatedBytes, mutatedJson, timeout } from '../hostile.ts';
 import { makeTempDir } from '../net/temp-dir.ts';
+import { until } from '../until.ts';
 import { startProgram } from './grace.ts';
 import type { Outcome } from './grace.ts';
 
@@ -105,8 +106,7 @@ async function serve(
   const late = setTimeout(() => child.kill('SIGKILL'), 45_000);
   let isOver = false;
   void ended.then(() => (isOver = true));
-  while (!isOver && !/INFO \(\d+\): serving/.test(outcome().stderr))
-    await new Promise((resolve) => setTimeout(resolve, 20));
+  await until('it serves, or has ended', () => isOver || /INFO \(\d+\): serving/.test(outcome().stderr));
   const hasServed = !isOver;
   const started = hasServed
     ? await startProgram(['-d', dir, 'start', 'tcp:0:interface=127.0.0.3', 'tcp:127.0.0.1:9'], { HOME: home }).ended

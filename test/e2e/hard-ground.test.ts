@@ -5,6 +5,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import type { TestContext } from 'node:test';
 import { until } from '../until.ts';
 import { openClient, startBackend } from './backend.ts';
 import { makeGrace, program, runtime } from './grace.ts';
@@ -118,12 +119,7 @@ test(
   'a limit of descriptors that is lowered while it runs cuts nobody off, commands are answered, and raised again who waits is served',
   { timeout, skip: without(['prlimit']) },
   async (t) => {
-    const grace = makeGrace(t);
-    const backend = await startBackend(t, 'one');
-    await grace.ok('start', src, backend.endpoint);
-    const port = await grace.port(src);
-    const client = await openClient(t, { port });
-    assert.equal(await client.line(), 'one');
+    const { grace, backend, port, client } = await startWithClient(t);
     const { pid } = await grace.status();
     const limit = (soft: number) => execFileSync('prlimit', ['--pid', String(pid), `--nofile=${soft}:`]);
     const before = Number(/Max open files +([0-9]+)/.exec(readFileSync(`/proc/${pid}/limits`, 'utf8'))?.[1]);
@@ -141,12 +137,7 @@ test(
 );
 
 test('a machine that sleeps, daemon, keeper and all, goes on where it was', { timeout, skip }, async (t) => {
-  const grace = makeGrace(t);
-  const backend = await startBackend(t, 'one');
-  await grace.ok('start', src, backend.endpoint);
-  const port = await grace.port(src);
-  const client = await openClient(t, { port });
-  assert.equal(await client.line(), 'one');
+  const { grace, port, client } = await startWithClient(t);
   const { pid, keeper, engine } = await grace.status();
   for (const each of [pid, keeper!.pid]) process.kill(each, 'SIGSTOP');
   const late = await openClient(t, { port });
@@ -163,3 +154,14 @@ test('a machine that sleeps, daemon, keeper and all, goes on where it was', { ti
   await grace.ok('restart');
   assert.equal(await client.echo('moved'), 'moved');
 });
+
+/** A rule, and a client of it that has been greeted. */
+async function startWithClient(t: TestContext) {
+  const grace = makeGrace(t);
+  const backend = await startBackend(t, 'one');
+  await grace.ok('start', src, backend.endpoint);
+  const port = await grace.port(src);
+  const client = await openClient(t, { port });
+  assert.equal(await client.line(), 'one');
+  return { grace, backend, port, client };
+}

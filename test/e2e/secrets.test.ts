@@ -4,6 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync, readdirSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { makeCertificate } from '../endpoint/pem.ts';
 import { makeTempDir } from '../net/temp-dir.ts';
 import { until } from '../until.ts';
 import { startBackend } from './backend.ts';
@@ -24,28 +25,8 @@ test(
     const backend = await startBackend(t, 'one');
     const certificate = (name: string, phrase: string) => {
       const [key, cert] = [temp.file(`${name}.key`), temp.file(`${name}.crt`)];
-      execFileSync(
-        'openssl',
-        [
-          'req',
-          '-x509',
-          '-newkey',
-          'ec',
-          '-pkeyopt',
-          'ec_paramgen_curve:P-256',
-          '-passout',
-          `pass:${phrase}`,
-          '-subj',
-          '/CN=a',
-          '-keyout',
-          key,
-          '-out',
-          cert,
-        ],
-        { stdio: 'ignore' },
-      );
-      // As Deno can read it; what openssl req encrypts by is older.
-      const pass = ['-passin', `pass:${phrase}`, '-passout', `pass:${phrase}`];
+      makeCertificate(temp.path, { name, subject: 'a', extensions: [] });
+      const pass = ['-passout', `pass:${phrase}`];
       execFileSync('openssl', ['pkey', '-aes256', '-in', key, '-out', `${key}.new`, ...pass], { stdio: 'ignore' });
       renameSync(`${key}.new`, key);
       return { text: `privateKey=${key}:certKey=${cert}`, key };

@@ -1,8 +1,8 @@
 /** Clients that say nothing, or a byte at a time for ever, do not stay. */
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import { connect } from 'node:net';
 import { test } from 'node:test';
+import { makeCertificate } from '../endpoint/pem.ts';
 import { makeTempDir } from '../net/temp-dir.ts';
 import { openClient, startBackend } from './backend.ts';
 import { makeGrace, runtime } from './grace.ts';
@@ -17,26 +17,8 @@ for (const engine of engines) {
       using temp = makeTempDir();
       const grace = makeGrace(t);
       const backend = await startBackend(t, 'one');
-      const [key, cert] = [temp.file('key.pem'), temp.file('crt.pem')];
-      execFileSync(
-        'openssl',
-        [
-          'req',
-          '-x509',
-          '-newkey',
-          'ec',
-          '-pkeyopt',
-          'ec_paramgen_curve:P-256',
-          '-nodes',
-          '-subj',
-          '/CN=a',
-          '-keyout',
-          key,
-          '-out',
-          cert,
-        ],
-        { stdio: 'ignore' },
-      );
+      const [key, cert] = [temp.file('a.key'), temp.file('a.crt')];
+      makeCertificate(temp.path, { name: 'a', subject: 'a', extensions: [] });
       const daemon = grace.spawn('daemon', '--engine', engine, '--no-keeper');
       while ((await grace.run('status')).code !== 0) assert.equal(daemon.child.exitCode, null);
       const at = 'interface=127.0.0.1';

@@ -1,9 +1,9 @@
 /** What strangers send is shown, and gives no orders to a terminal, whoever prints it. */
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { test } from 'node:test';
+import { makeCertificate } from '../endpoint/pem.ts';
 import { makeTempDir } from '../net/temp-dir.ts';
 import { until } from '../until.ts';
 import { startBackend } from './backend.ts';
@@ -51,26 +51,8 @@ for (const format of ['text', 'json']) {
       using temp = makeTempDir();
       const grace = makeGrace(t);
       const backend = await startBackend(t, 'one');
-      const [key, cert, access] = [temp.file('key.pem'), temp.file('crt.pem'), temp.file('access')];
-      execFileSync(
-        'openssl',
-        [
-          'req',
-          '-x509',
-          '-newkey',
-          'ec',
-          '-pkeyopt',
-          'ec_paramgen_curve:P-256',
-          '-nodes',
-          '-subj',
-          '/CN=a',
-          '-keyout',
-          key,
-          '-out',
-          cert,
-        ],
-        { stdio: 'ignore' },
-      );
+      const [key, cert, access] = [temp.file('a.key'), temp.file('a.crt'), temp.file('access')];
+      makeCertificate(temp.path, { name: 'a', subject: 'a', extensions: [] });
       const daemon = grace.spawn(
         'daemon',
         '--log-format',
