@@ -60,22 +60,46 @@ export function takeSample(daemon: Daemon, { at, open }: { at: number; open: num
 /** A straight line through points by least squares. */
 export type Line = { slope: number; slopeError: number; mean: number; first: number; last: number; count: number };
 
-/** The line with the least squares through these points; its slope is per unit of x, its error one standard error. */
-export function fitLine(points: readonly { x: number; y: number }[]): Line {
+/** A value at a time, while so many predecessors were there. */
+export type Point = { x: number; y: number; predecessors: number };
+
+/**
+ * The line with the least squares through these points; its slope is per unit of x, its error one standard error. What a
+ * value owes to the number of predecessors, each of which has a share of its own, is taken off first, of it and
+ * of x (the theorem of Frisch and Waugh): so the slope is that of times at which there were equally many.
+ */
+export function fitLine(points: readonly Point[]): Line {
   const count = points.length;
-  const meanX = points.reduce((sum, { x }) => sum + x, 0) / count;
-  const mean = points.reduce((sum, { y }) => sum + y, 0) / count;
-  const spread = points.reduce((sum, { x }) => sum + (x - meanX) ** 2, 0);
-  const slope = spread === 0 ? 0 : points.reduce((sum, { x, y }) => sum + (x - meanX) * (y - mean), 0) / spread;
-  const rest = points.reduce((sum, { x, y }) => sum + (y - mean - slope * (x - meanX)) ** 2, 0);
+  const predecessors = deviations(points.map((point) => point.predecessors));
+  const xs = without(deviations(points.map(({ x }) => x)), predecessors);
+  const ys = without(deviations(points.map(({ y }) => y)), predecessors);
+  const spread = product(xs, xs);
+  const slope = spread === 0 ? 0 : product(xs, ys) / spread;
+  const rest = without(ys, xs);
   return {
     slope,
-    slopeError: count > 2 && spread > 0 ? Math.sqrt(rest / (count - 2) / spread) : 0,
-    mean,
+    slopeError: count > 3 && spread > 0 ? Math.sqrt(product(rest, rest) / (count - 3) / spread) : 0,
+    mean: points.reduce((sum, { y }) => sum + y, 0) / count,
     first: points[0]?.y ?? NaN,
     last: points.at(-1)?.y ?? NaN,
     count,
   };
+}
+
+function deviations(values: readonly number[]): number[] {
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+  return values.map((value) => value - mean);
+}
+
+function product(left: readonly number[], right: readonly number[]): number {
+  return left.reduce((sum, value, index) => sum + value * right[index]!, 0);
+}
+
+/** What is left of deviations when the part that goes with others is taken off. */
+function without(values: readonly number[], others: readonly number[]): number[] {
+  const size = product(others, others);
+  const share = size === 0 ? 0 : product(values, others) / size;
+  return values.map((value, index) => value - share * others[index]!);
 }
 
 /** A figure that is not to grow: by how much it may within a run, before it is called steep. */
@@ -111,7 +135,9 @@ export function trendsOf(samples: readonly Sample[], { warmUpSeconds }: { warmUp
   if (warm.length < fewestSamples) return [];
   const seconds = warm.at(-1)!.at - warm[0]!.at;
   return watched.map((each) => {
-    const line = fitLine(warm.map((sample) => ({ x: sample.at, y: each.of(sample) })));
+    const line = fitLine(
+      warm.map((sample) => ({ x: sample.at, y: each.of(sample), predecessors: sample.predecessors.count })),
+    );
     const growth = line.slope * seconds;
     return { watched: each, line, growth, isSteep: growth - 2 * line.slopeError * seconds > each.mayGrow };
   });

@@ -71,22 +71,26 @@ test('every event happens once before any happens twice, in the order of the see
 });
 
 test('a line through points is the one with the least squares', () => {
-  const line = fitLine([0, 1, 2, 3].map((x) => ({ x, y: 5 + 2 * x })));
-  assert.deepEqual([line.slope, line.slopeError, line.mean], [2, 0, 8]);
+  const line = fitLine([0, 1, 2, 3, 4].map((x) => ({ x, y: 5 + 2 * x, predecessors: 0 })));
+  assert.deepEqual([line.slope, line.slopeError, line.mean], [2, 0, 9]);
 });
 
 test('what grows is steep, what is noisy is not', () => {
   const use: Use = { pssMb: 60, descriptors: 100, threads: 7 };
-  const samples = (pssMb: (at: number) => number): Sample[] =>
+  const predecessorsAt = (at: number) => Math.floor(at / 5);
+  const samples = (pssMb: (at: number) => number, keeperDescriptors: (at: number) => number = () => 40): Sample[] =>
     Array.from({ length: 60 }, (_, at) => ({
       at,
       open: 10,
       daemon: { ...use, pssMb: pssMb(at) },
-      keeper: use,
-      predecessors: { ...use, count: 0 },
+      keeper: { ...use, descriptors: keeperDescriptors(at) },
+      predecessors: { ...use, count: predecessorsAt(at) },
     }));
   const steep = (of: Sample[]) =>
     trendsOf(of, { warmUpSeconds: 10 }).flatMap(({ isSteep, watched }) => (isSteep ? watched.name : []));
   assert.deepEqual(steep(samples((at) => 60 + at)), ['daemon, memory']);
   assert.deepEqual(steep(samples((at) => 60 + 20 * (at % 2))), []);
+  const flat = () => 60;
+  assert.deepEqual(steep(samples(flat, (at) => 40 + 2 * predecessorsAt(at))), []);
+  assert.deepEqual(steep(samples(flat, (at) => 40 + 2 * predecessorsAt(at) + at)), ['keeper, descriptors']);
 });
