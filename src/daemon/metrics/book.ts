@@ -2,6 +2,7 @@
 import type { Counts, GenerationReport } from '../../control/shapes.ts';
 import type { Ledger } from '../../forward/ledger.ts';
 import { addCounts, countsOf, countsOfEnded, noCounts } from './counts.ts';
+import { FullyShown } from './fully-shown.ts';
 
 /** Upper bounds of the histogram of how long restarts took, in seconds. */
 export const restartBounds = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30] as const;
@@ -14,6 +15,7 @@ export type DaemonCount = 'restart failures' | 'crashes' | 'access log lines' | 
 
 /** The counts of a daemon. */
 export class Book {
+  readonly fullyShown = new FullyShown();
   readonly #ledger: Pick<Ledger, 'tallies' | 'switches'>;
   readonly #own: Record<string, number> = {};
   /** Of processes that have ended. */

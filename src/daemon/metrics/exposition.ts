@@ -9,9 +9,9 @@ import { visible } from '../../one-line.ts';
 /** Names and values that tell one sample of a metric from another. */
 export type Labels = Readonly<Record<string, string>>;
 
-/** What is measured, once for each set of labels. */
+/** What is measured, once for each set of labels. Of thousands of rules each is made as it is written. */
 export type Metric = { name: string; help: string } & (
-  { type: 'gauge' | 'counter'; samples: readonly Sample[] } | { type: 'histogram'; histograms: readonly Histogram[] }
+  { type: 'gauge' | 'counter'; samples: Iterable<Sample> } | { type: 'histogram'; histograms: Iterable<Histogram> }
 );
 
 /** One number. */
@@ -20,34 +20,55 @@ export type Sample = { labels?: Labels; value: number };
 /** Observations by buckets: so many up to each bound, beyond the bounds before it; the last has none. */
 export type Histogram = { labels: Labels; bounds: readonly number[]; counts: readonly number[]; sum: number };
 
+/** Rendered labels of texts that come again and again: the sources. */
+type Rendered = Map<string, string>;
+
 /** The text of all these metrics. */
 export function exposition(metrics: readonly Metric[]): string {
-  return metrics.map((metric) => `${head(metric)}${body(metric)}`).join('');
+  return [...expositionPieces(metrics)].join('');
+}
+
+/** The same, a few lines at a time: between two of them the caller may do something else. */
+export function* expositionPieces(metrics: readonly Metric[]): Generator<string> {
+  const rendered: Rendered = new Map();
+  for (const metric of metrics) {
+    yield head(metric);
+    const { name } = metric;
+    if (metric.type === 'histogram')
+      for (const histogram of metric.histograms) yield histogramLines(name, histogram, rendered);
+    else for (const { labels = {}, value } of metric.samples) yield line(name, labelText(labels, rendered), value);
+  }
 }
 
 function head({ name, help, type }: Metric): string {
   return `# HELP ${name} ${help.replace(/\\/g, '\\\\').replace(/\n/g, '\\n')}\n# TYPE ${name} ${type}\n`;
 }
 
-function body(metric: Metric): string {
-  const { name } = metric;
-  if (metric.type !== 'histogram')
-    return metric.samples.map(({ labels = {}, value }) => line(name, labels, value)).join('');
-  return metric.histograms.map((histogram) => histogramLines(name, histogram)).join('');
-}
-
-function histogramLines(name: string, { labels, bounds, counts, sum }: Histogram): string {
+function histogramLines(name: string, { labels, bounds, counts, sum }: Histogram, rendered: Rendered): string {
+  const own = labelText(labels, rendered);
+  const before = own === '' ? '' : `${own},`;
   let below = 0;
-  const buckets = [...bounds, Infinity].map((bound, at) => {
+  let text = '';
+  for (let at = 0; at <= bounds.length; at++) {
     below += counts[at] ?? 0;
-    return line(`${name}_bucket`, { ...labels, le: numberText(bound) }, below);
-  });
-  return `${buckets.join('')}${line(`${name}_sum`, labels, sum)}${line(`${name}_count`, labels, below)}`;
+    text += line(`${name}_bucket`, `${before}le="${numberText(bounds[at] ?? Infinity)}"`, below);
+  }
+  return `${text}${line(`${name}_sum`, own, sum)}${line(`${name}_count`, own, below)}`;
 }
 
-function line(name: string, labels: Labels, value: number): string {
-  const inside = Object.entries(labels).map(([label, text]) => `${label}="${escaped(text)}"`);
-  return `${name}${inside.length === 0 ? '' : `{${inside.join(',')}}`} ${numberText(value)}\n`;
+function line(name: string, labels: string, value: number): string {
+  return `${name}${labels === '' ? '' : `{${labels}}`} ${numberText(value)}\n`;
+}
+
+function labelText(labels: Labels, rendered: Rendered): string {
+  let all = '';
+  for (const label in labels) {
+    const text = labels[label]!;
+    let inside = rendered.get(text);
+    if (inside === undefined) rendered.set(text, (inside = escaped(text)));
+    all += `${all === '' ? '' : ','}${label}="${inside}"`;
+  }
+  return all;
 }
 
 /** What is typed by people may be anything: a label is one line of UTF-8, and no order to a terminal that shows it. */

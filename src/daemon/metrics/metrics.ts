@@ -25,6 +25,8 @@ export type Observed = {
   rows: readonly DestinationRow[];
   /** Of all processes together. */
   counts: Counts;
+  /** Keys of sources of which all is shown, zeros included; see fully-shown.ts. */
+  shownInFull: ReadonlySet<string>;
   /** Certificates that rules present: where, and until when they are valid, in seconds since 1970. */
   certificates: readonly { src: string; name: string; untilSeconds: number }[];
 };
@@ -33,7 +35,11 @@ export type Observed = {
 export function metricsOf(observed: Observed): Metric[] {
   const { version, engine, runtime, generation, startSeconds, rules, counts } = observed;
   const { sources, daemon } = counts;
-  const all = (name: string) => sources.map(({ src, numbers }) => ({ labels: { src }, value: numbers[name] ?? 0 }));
+  const all = (name: string) =>
+    samplesOf(sources, ({ src, numbers }) => [{ labels: { src }, value: numbers[name] ?? 0 }]);
+  // Thousands of sources without a connection would fill megabytes with zeros.
+  const used = sources.filter(({ key, numbers }) => observed.shownInFull.has(key) || Object.keys(numbers).length > 0);
+  const isShown: Shown = ({ key }, value) => value > 0 || observed.shownInFull.has(key);
   const ofDaemon = (name: string) => [{ value: daemon[name] ?? 0 }];
   return [
     gauge('grace_build_info', 'What runs: always 1.', [{ labels: { version, engine, runtime }, value: 1 }]),
@@ -69,22 +75,22 @@ export function metricsOf(observed: Observed): Metric[] {
     counter(
       'grace_connection_ends_total',
       'Connections that have ended, by the reason.',
-      ends(sources, closingReasons, 'reason'),
+      ends(used, closingReasons, 'reason', isShown),
     ),
     counter(
       'grace_connections_refused_total',
       'Of the connections that have ended, those of clients that did not speak as they should.',
-      ends(sources, refusals, 'reason'),
+      ends(used, refusals, 'reason', isShown),
     ),
     counter(
       'grace_connections_moved_total',
       'Open connections that a restart moved to the next process.',
-      all('moved'),
+      samplesOf(used, (source) => shown(source, { src: source.src }, source.numbers['moved'] ?? 0, isShown)),
     ),
     counter(
       'grace_bytes_total',
       'Bytes, in (client to destination) and out (destination to client).',
-      sources.flatMap(({ src, numbers }) => [
+      samplesOf(sources, ({ src, numbers }) => [
         { labels: { src, direction: 'in' }, value: numbers['bytesIn'] ?? 0 },
         { labels: { src, direction: 'out' }, value: numbers['bytesOut'] ?? 0 },
       ]),
@@ -92,26 +98,28 @@ export function metricsOf(observed: Observed): Metric[] {
     counter(
       'grace_dial_failures_total',
       'Connections whose destination was not reached, by the cause.',
-      ends(sources, dialFailures, 'cause'),
+      ends(used, dialFailures, 'cause', isShown),
     ),
     histogramOf(
       'grace_connect_seconds',
       'Time until the destination was connected.',
-      sources,
+      used,
       'connect',
       connectBounds,
+      isShown,
     ),
     histogramOf(
       'grace_connection_duration_seconds',
       'How long connections lasted that have ended.',
-      sources,
+      used,
       'duration',
       durationBounds,
+      isShown,
     ),
     counter(
       'grace_tls_handshakes_total',
       'TLS handshakes with clients and destinations, by how they ended and with which version.',
-      handshakes(sources),
+      handshakes(used),
     ),
     counter('grace_switches_total', 'Times that a rule was sent to another destination.', ofDaemon('switches')),
     counter('grace_restarts_total', 'Restarts by which another process took over.', ofDaemon('restarts')),
@@ -154,11 +162,11 @@ export function metricsOf(observed: Observed): Metric[] {
 }
 
 /** A metric that may go down. */
-export function gauge(name: string, help: string, samples: readonly Sample[]): Metric {
+export function gauge(name: string, help: string, samples: Iterable<Sample>): Metric {
   return { name, help, type: 'gauge', samples };
 }
 
-function counter(name: string, help: string, samples: readonly Sample[]): Metric {
+function counter(name: string, help: string, samples: Iterable<Sample>): Metric {
   return { name, help, type: 'counter', samples };
 }
 
@@ -226,15 +234,34 @@ function sumBy(
   return [...sums.values()];
 }
 
-function ends(sources: readonly SourceCounts[], reasons: readonly string[], label: string): Sample[] {
-  return sources.flatMap(({ src, numbers }) =>
-    reasons.map((reason) => ({ labels: { src, [label]: reason }, value: numbers[`end ${reason}`] ?? 0 })),
+/** Whether a number of a source is shown. What has been counted is, and then it stays. */
+type Shown = (source: SourceCounts, value: number) => boolean;
+
+/** The samples of all sources, made as they are written. */
+function* samplesOf<S>(sources: readonly SourceCounts[], of: (source: SourceCounts) => Iterable<S>): Generator<S> {
+  for (const source of sources) yield* of(source);
+}
+
+function shown(source: SourceCounts, labels: Labels, value: number, isShown: Shown): Sample[] {
+  return isShown(source, value) ? [{ labels, value }] : [];
+}
+
+function ends(
+  sources: readonly SourceCounts[],
+  reasons: readonly string[],
+  label: string,
+  isShown: Shown,
+): Iterable<Sample> {
+  return samplesOf(sources, (source) =>
+    reasons.flatMap((reason) =>
+      shown(source, { src: source.src, [label]: reason }, source.numbers[`end ${reason}`] ?? 0, isShown),
+    ),
   );
 }
 
 /** Of the sources and destinations that speak TLS. */
-function handshakes(sources: readonly SourceCounts[]): Sample[] {
-  return sources.flatMap(({ src, numbers }) =>
+function handshakes(sources: readonly SourceCounts[]): Iterable<Sample> {
+  return samplesOf(sources, ({ src, numbers }) =>
     ['client', 'upstream'].flatMap((side) =>
       handshakeOutcomes.flatMap((outcome) => {
         const value = numbers[`tls ${side} ${outcome}`];
@@ -252,13 +279,14 @@ function histogramOf(
   sources: readonly SourceCounts[],
   field: string,
   bounds: readonly number[],
+  isShown: Shown,
 ): Metric {
-  return {
-    name,
-    help,
-    type: 'histogram',
-    histograms: sources.map(({ src, numbers }) => buckets({ src }, numbers, field, bounds)),
-  };
+  // All buckets or none: one that came later than the others would be missed by a rate, and quantiles be wrong.
+  const histograms = samplesOf(sources, (source) => {
+    const histogram = buckets({ src: source.src }, source.numbers, field, bounds);
+    return isShown(source, Math.max(...histogram.counts)) ? [histogram] : [];
+  });
+  return { name, help, type: 'histogram', histograms };
 }
 
 function buckets(

@@ -4,7 +4,7 @@ import type { Command, Request, Result } from '../../control/messages.ts';
 import type { RequestContext } from '../../control/server.ts';
 import type { DestinationRow, GenerationReport } from '../../control/shapes.ts';
 import type { SourceSpec } from '../../forward/rule.ts';
-import { metricsText, piecesOf } from '../metrics/text.ts';
+import { metricsText } from '../metrics/text.ts';
 import { readSource, readTarget, textOf } from '../rules/specs.ts';
 import type { Service } from '../service.ts';
 import { mustBeAllowed, withUser } from './access.ts';
@@ -45,7 +45,7 @@ const handlers: { [C in Command]: Handler<C> } = {
     rules: forwarder.specs.map(({ src, dst }) => ({ src: textOf(src), dst: textOf(dst) })),
   })),
   metrics: whenSettled(async (service, _request, { progress }) => {
-    for (const text of piecesOf(await metricsText(service))) progress({ text });
+    for await (const text of metricsText(service)) progress({ text });
     return {};
   }),
   keeper: whenSettled((service, { path }) => {
