@@ -29,6 +29,8 @@ export type DaemonOption<T> = {
 
 /** More threads than this help nobody. */
 const maxThreads = 64;
+/** More than the descriptors that a process can have. */
+const maxConnections = 1_000_000;
 
 /** By their long names. */
 export const daemonOptions = {
@@ -45,6 +47,18 @@ export const daemonOptions = {
       const count = Number(text);
       if (/^[0-9]+$/.test(text) && count >= 1 && count <= maxThreads) return count;
       throw usageError(`--${name} takes a number from 1 to ${maxThreads}, not ${quoted(text)}`);
+    },
+  }),
+  /** Most connections open at once, over all rules and processes. */
+  maxconn: option<number | null>({
+    value: 'N',
+    help: 'connections at once over all rules; further clients wait (default: as many as descriptors allow)',
+    fallback: null,
+    isForStart: true,
+    read(text, name) {
+      const count = Number(text);
+      if (/^[0-9]+$/.test(text) && count >= 1 && count <= maxConnections) return count;
+      throw usageError(`--${name} takes a number from 1 to ${maxConnections}, not ${quoted(text)}`);
     },
   }),
   'log-format': choice(['text', 'json'], {

@@ -135,6 +135,8 @@ export const statusResult = v.object({
   /** Of these, those that cannot be served at the moment; absent from earlier versions. */
   failed: v.exactOptional(v.number()),
   connections: v.number(),
+  /** Most connections at once (`--maxconn`), how many there are, and how often a rule accepted no more because of it since the daemon came up; absent without such a limit. */
+  maxconn: v.exactOptional(v.object({ limit: v.number(), taken: v.number(), waits: v.number() })),
   /** Rules that are held, since when (ISO 8601), and how many clients wait; absent from earlier versions. */
   held: v.exactOptional(v.array(v.object({ src: v.string(), since: v.string(), waiting: v.number() }))),
   /** The process that the pid file names and that starts the daemon again after a crash; null without one. */

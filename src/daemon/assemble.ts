@@ -32,6 +32,7 @@ import { Book } from './metrics/book.ts';
 import { Troubles } from './troubles.ts';
 import { Names } from '../engine/lookup.ts';
 import { openEngine } from '../engine/open.ts';
+import { TotalSlots } from '../engine/total-slots.ts';
 import { errorMessage } from '../error.ts';
 import { Changes } from '../forward/changes.ts';
 import { Forwarder } from '../forward/forwarder.ts';
@@ -95,18 +96,23 @@ export function assemble({
     log,
   });
   const tickets = new Tickets({ snapshot: handover?.tickets ?? listeners.ticketsCopy, supervisor, troubles });
+  const total = options.settings.maxconn === null ? null : new TotalSlots({ limit: options.settings.maxconn });
+  // Nobody is accepted before the predecessor has said how many it has.
+  if (handover) total?.reserve(total.limit);
   const opened = openEngine({
     wanted: options.settings.engine,
     threads: options.settings.threads,
     names,
     services,
     tickets: tickets.ring,
+    total,
     onFailure,
   });
   const { engine } = opened;
   const rulesCopy = new RulesCopy(supervisor, troubles);
   const forwarder: Forwarder = new Forwarder({
     engine,
+    total,
     changes,
     openListener: (src) => listeners.open(src),
     check: ({ src, dst, listener: { address } }, served) =>
@@ -125,7 +131,7 @@ export function assemble({
     drained: (src, destination, result) => logDrained(log, src, destination, result),
     observe: (src) => observeConnections(logs, src),
   });
-  const book = new Book(forwarder.ledger);
+  const book = new Book(forwarder.ledger, { waits: () => total?.waits ?? 0 });
   const accessLog =
     accessPlace &&
     new AccessLog({
@@ -169,6 +175,7 @@ export function assemble({
     changes,
     listeners,
     engine,
+    total,
     services,
     get engineReason() {
       return opened.reason();

@@ -2,6 +2,7 @@ import type { Admin } from './admin/admin.ts';
 import type { StatePaths } from '../control/paths.ts';
 import type { Program } from '../control/shapes.ts';
 import type { Engine } from '../engine/engine.ts';
+import type { TotalSlots } from '../engine/total-slots.ts';
 import type { Services } from '../engine/services.ts';
 import type { Certificates } from './rules/certificates.ts';
 import type { Holds } from './rules/holds.ts';
@@ -49,6 +50,8 @@ export type Service = {
   /** When this process came up, ISO 8601. */
   readonly processStartedAt: string;
   readonly engine: Engine;
+  /** The places of all connections (`--maxconn`); null: no limit. */
+  readonly total: TotalSlots | null;
   /** Where the services of `srv` destinations are. */
   readonly services: Services;
   readonly engineReason: string;

@@ -105,6 +105,8 @@ export type Frontend = {
    * the socket stays there, for whoever else holds the socket. Twice is fine.
    */
   stop(): Promise<void>;
+  /** So many connections of its source are other processes': with them it has few or many, where all rules share places (total-slots.ts). */
+  countElsewhere?(count: number): void;
   /** Serve a client that another engine accepted on the same listener: its descriptor is this one's from now on. */
   takeIn?(fd: number): void;
 };

@@ -7,6 +7,7 @@ import { Names } from './lookup.ts';
 import { Services } from './services.ts';
 import { openPortableEngine } from './portable/engine.ts';
 import { TicketRing } from './ticket-ring.ts';
+import type { TotalSlots } from './total-slots.ts';
 
 /** `auto`: native where it can run. */
 export type WantedEngine = EngineName | 'auto';
@@ -22,6 +23,8 @@ export type EngineChoice = {
   services?: Services;
   /** Seals the session tickets of TLS. Default: one of its own. */
   tickets?: TicketRing;
+  /** The places of all connections. Default: no limit. */
+  total?: TotalSlots | null;
   /** The native engine failed; the portable one, inside it, accepts from now on. */
   onFailure: (error: Error) => void;
 };
@@ -43,10 +46,11 @@ export function openEngine({
   names = new Names(),
   services = new Services({ names }),
   tickets = new TicketRing(),
+  total = null,
   onFailure,
 }: EngineChoice): OpenedEngine {
   if (wanted === 'portable')
-    return { engine: openPortableEngine({ names, services, tickets }), reason: () => '--engine portable' };
+    return { engine: openPortableEngine({ names, services, tickets, total }), reason: () => '--engine portable' };
   const count = threads ?? defaultThreads();
   let failure: Error | null = null;
   try {
@@ -54,7 +58,8 @@ export function openEngine({
       threads: count,
       names,
       services,
-      portable: openPortableEngine({ names, services, tickets }),
+      total,
+      portable: openPortableEngine({ names, services, tickets, total }),
       onFailure(error) {
         failure = error;
         onFailure(error);
@@ -69,7 +74,7 @@ export function openEngine({
         cause: error,
       });
     return {
-      engine: openPortableEngine({ names, services, tickets }),
+      engine: openPortableEngine({ names, services, tickets, total }),
       reason: () => `the native one cannot run here: ${errorMessage(error)}`,
     };
   }

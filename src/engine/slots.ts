@@ -27,9 +27,9 @@ export class Slots {
   readonly #waiting = new Set<() => void>();
   #reserved = 0;
 
-  /** New ones with a limit, or in a thread those of its plan. */
-  constructor(from: { limit: number } | SlotsPlan) {
-    this.memory = 'memory' in from ? from.memory : new SharedArrayBuffer(8);
+  /** New ones with a limit, in so many bytes if more is counted than that; or in a thread those of its plan. */
+  constructor(from: { limit: number; size?: number } | SlotsPlan) {
+    this.memory = 'memory' in from ? from.memory : new SharedArrayBuffer(from.size ?? 8);
     this.#cells = new Int32Array(this.memory);
     if ('limit' in from) Atomics.store(this.#cells, LIMIT, from.limit);
   }
@@ -61,10 +61,25 @@ export class Slots {
     Atomics.add(this.#cells, TAKEN, count);
   }
 
+  /** Take one if fewer than so many are taken, whoever takes some at the same time. Returns whether it was taken. */
+  protected takeBelow(ceiling: number): boolean {
+    for (let taken = this.taken; taken < ceiling;) {
+      const seen = Atomics.compareExchange(this.#cells, TAKEN, taken, taken + 1);
+      if (seen === taken) return true;
+      taken = seen;
+    }
+    return false;
+  }
+
+  /** Returns how many are taken then. Nobody is told. */
+  protected giveBack(count: number): number {
+    return Atomics.sub(this.#cells, TAKEN, count) - count;
+  }
+
   /** Returns whether there is room now that was not before. In the main thread, those that wait for it are told. */
   release(count = 1): boolean {
-    const before = Atomics.sub(this.#cells, TAKEN, count);
-    const hasRoom = before >= this.limit && before - count < this.limit;
+    const after = this.giveBack(count);
+    const hasRoom = after + count >= this.limit && after < this.limit;
     if (hasRoom) this.notify();
     return hasRoom;
   }

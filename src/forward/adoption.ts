@@ -14,7 +14,7 @@ import { Trial } from './trial.ts';
 import type { Trials } from './trials.ts';
 
 /** What has a part in it. */
-export type AdoptionOptions = Pick<ForwarderOptions, 'observe' | 'changes'> & {
+export type AdoptionOptions = Pick<ForwarderOptions, 'observe' | 'changes' | 'total'> & {
   table: RuleTable;
   opener: RuleOpener;
   draining: Draining;
@@ -70,6 +70,15 @@ export class Adoption {
     for (const { src, slots } of this.#options.table.rules) slots?.reserve(countOf(src));
   }
 
+  /** So many connections, of all rules together and of each, are other processes'. */
+  reserveTotal({ all, of }: { all: number; of: (src: SourceSpec) => number }): void {
+    const { total, table } = this.#options;
+    if (!total) return;
+    for (const { src, frontend } of table.rules) frontend.countElsewhere?.(of(src));
+    total.rules = table.rules.length;
+    total.reserve(all);
+  }
+
   /** What addresses have in other processes counts for the limits of a rule: rows of numbers; null leaves what was said before. */
   reserveAddresses(rowsOf: (src: SourceSpec) => readonly (readonly number[])[] | null): void {
     for (const { src, admission } of this.#options.table.rules) {
@@ -78,8 +87,9 @@ export class Adoption {
     }
   }
 
-  /** Whether places of a rule are reserved for connections of other processes. */
+  /** Whether places are reserved for connections of other processes. */
   get hasReserved(): boolean {
+    if ((this.#options.total?.reserved ?? 0) > 0) return true;
     return this.#options.table.rules.some(
       ({ slots, admission }) => (slots !== null && slots.reserved > 0) || admission?.hasElsewhere,
     );
@@ -91,7 +101,7 @@ export class Adoption {
    * what `adopt` throws.
    */
   receive({ src, dst }: RuleSpec, since: string, adopt: (options: AdoptOptions) => void): void {
-    const { table, opener, draining, observe, changes } = this.#options;
+    const { table, opener, draining, observe, changes, total } = this.#options;
     const rule = table.get(src);
     const known = table.destination({ src, dst });
     const destination = known ?? opener.openDestination({ src, dst }, { since, bytesIn: 0, bytesOut: 0 });
@@ -110,7 +120,8 @@ export class Adoption {
         hold: rule?.hold ?? null,
       });
       // They have places of their own now.
-      slots?.reserve(Math.max(0, slots.reserved - (destination.stats().connections - before)));
+      const adopted = destination.stats().connections - before;
+      for (const places of [slots, total]) places?.reserve(Math.max(0, places.reserved - adopted));
     } catch (error) {
       if (!known) destination.forget();
       throw error;

@@ -1,4 +1,5 @@
 import type { Engine, EngineObserver } from '../engine/engine.ts';
+import type { TotalSlots } from '../engine/total-slots.ts';
 import type { Listener } from '../net/listener.ts';
 import type { Changes } from './changes.ts';
 import type { Destination } from './destination.ts';
@@ -11,6 +12,8 @@ export type LeadingRule = Pick<Rule, 'src' | 'listener'> & { readonly routed: re
 /** What a forwarder needs of whoever runs it. */
 export type ForwarderOptions = {
   engine: Engine;
+  /** The places of all connections, which the engine has too. Default: no limit. */
+  total?: TotalSlots | null;
   openListener(src: SourceSpec): Promise<Listener>;
   /** Called before a rule is started or switched, with all that are served or about to be: may refuse it by throwing. */
   check?(rule: RuleSpec & { listener: Listener }, served: readonly LeadingRule[]): Promise<void>;

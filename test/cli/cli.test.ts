@@ -104,6 +104,7 @@ test('a stdout that cannot be written is a failure', { timeout: 60_000 }, async 
 const defaults = {
   engine: 'auto',
   threads: null,
+  maxconn: null,
   'log-format': 'text',
   'socket-group': null,
   user: null,

@@ -52,6 +52,7 @@ async function describe(context: Context, result: StatusResult): Promise<string>
     accessLog,
     rules,
     connections,
+    maxconn,
     keeper,
     generations,
     failed = 0,
@@ -89,7 +90,7 @@ async function describe(context: Context, result: StatusResult): Promise<string>
         ] as const,
     ),
     ...services.map((service) => ['service', describeService(service)] as const),
-    ['connections', String(connections)],
+    ['connections', maxconn === undefined ? String(connections) : describeMaxconn(connections, maxconn)],
     [
       'generations',
       generations.length > 1 ? `1 serving, ${counted(generations.length - 1, 'older one')} draining` : '1',
@@ -104,6 +105,11 @@ async function describe(context: Context, result: StatusResult): Promise<string>
   const lines = facts.map(([name, value]) => `${name.padEnd(11)}  ${value}`);
   if (generations.length > 1) lines.push('', await generationTable(generations));
   return lines.join('\n');
+}
+
+function describeMaxconn(connections: number, { limit, taken, waits }: NonNullable<StatusResult['maxconn']>): string {
+  const often = waits === 0 ? '' : `, accepting paused ${counted(waits, 'time')}`;
+  return `${connections} of ${limit} (--maxconn)${taken < limit ? often : `${often}: it is full, and new clients wait`}`;
 }
 
 /** Most targets of a service that are named. */

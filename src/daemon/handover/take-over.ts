@@ -4,6 +4,7 @@ import { moveIn } from './move.ts';
 import type { Launcher } from '../launcher.ts';
 import { settleStreams } from '../log/output.ts';
 import { loadCounters } from '../state/counters-file.ts';
+import { connectionsOf, sumOf } from '../rules/places.ts';
 import type { Service } from '../service.ts';
 import { errorMessage } from '../../error.ts';
 import { closeFd } from '../../sys/descriptor.ts';
@@ -28,8 +29,10 @@ export async function takeOverAlone(
 export function reservePlaces(
   { forwarder }: Service,
   { rules }: Handover,
-  { connections = [], addresses = [] }: Omit<GoMessage, 'go'>,
+  { connections = [], addresses = [], generations = [] }: Omit<GoMessage, 'go'>,
 ): void {
+  const open = generations.flatMap(({ rows: each }) => each);
+  forwarder.adoption.reserveTotal({ all: sumOf(open), of: connectionsOf(open) });
   const counts = new Map(rules.map((rule, index) => [rule.src.absolute, connections[index]]));
   const rows = new Map(rules.map((rule, index) => [rule.src.absolute, addresses[index]]));
   for (const { src, admission } of forwarder.rules) {

@@ -10,6 +10,9 @@ export const restartBounds = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30] as const;
 /** Name of the time of the processor that processes have used. */
 export const cpuSeconds = 'cpu seconds';
 
+/** Name of how often a rule accepted no more because of the limit of all connections. */
+export const totalWaits = 'maxconn waits';
+
 /** What a daemon counts of itself. */
 export type DaemonCount = 'restart failures' | 'crashes' | 'access log lines' | 'access log lines lost';
 
@@ -17,12 +20,15 @@ export type DaemonCount = 'restart failures' | 'crashes' | 'access log lines' | 
 export class Book {
   readonly fullyShown = new FullyShown();
   readonly #ledger: Pick<Ledger, 'tallies' | 'switches'>;
+  readonly #waits: () => number;
   readonly #own: Record<string, number> = {};
   /** Of processes that have ended. */
   #ended: Counts = noCounts();
 
-  constructor(ledger: Pick<Ledger, 'tallies' | 'switches'>) {
+  /** `waits`: how often a rule of this process accepted no more because of the limit of all connections. */
+  constructor(ledger: Pick<Ledger, 'tallies' | 'switches'>, { waits = () => 0 }: { waits?: () => number } = {}) {
     this.#ledger = ledger;
+    this.#waits = waits;
   }
 
   count(what: DaemonCount, by = 1): void {
@@ -47,6 +53,7 @@ export class Book {
     return countsOf(this.#ledger.tallies, {
       ...this.#own,
       switches: this.#ledger.switches,
+      [totalWaits]: this.#waits(),
       [cpuSeconds]: (user + system) / 1e6,
     });
   }

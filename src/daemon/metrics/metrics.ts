@@ -2,7 +2,7 @@
 import { closingReasons, dialFailures, refusals } from '../../engine/closing-reason.ts';
 import { connectBounds, durationBounds, handshakeOutcomes } from '../../engine/tally.ts';
 import type { Counts, DestinationRow, GenerationRow, SourceCounts } from '../../control/shapes.ts';
-import { cpuSeconds, restartBounds } from './book.ts';
+import { cpuSeconds, restartBounds, totalWaits } from './book.ts';
 import type { RuleSource } from '../rules/sources.ts';
 import type { Histogram, Labels, Metric, Sample } from './exposition.ts';
 
@@ -23,6 +23,8 @@ export type Observed = {
   /** Where rules are followed. */
   sources: readonly RuleSource[];
   rows: readonly DestinationRow[];
+  /** Most connections at once (`--maxconn`); null: no limit. */
+  maxconn: number | null;
   /** Of all processes together. */
   counts: Counts;
   /** Keys of sources of which all is shown, zeros included; see fully-shown.ts. */
@@ -70,6 +72,16 @@ export function metricsOf(observed: Observed): Metric[] {
       'grace_connections',
       'Open connections, those included whose destination is still being dialled.',
       openNow(observed.rows),
+    ),
+    gauge(
+      'grace_maxconn',
+      'Most connections at once over all rules; absent without such a limit.',
+      observed.maxconn === null ? [] : [{ value: observed.maxconn }],
+    ),
+    counter(
+      'grace_maxconn_waits_total',
+      'Times that a rule accepted no more because none of these places was free for it.',
+      ofDaemon(totalWaits),
     ),
     counter('grace_connections_total', 'Connections that were accepted.', all('accepted')),
     counter(

@@ -53,6 +53,7 @@ function observe(service: Service): Observed {
     problems: problemsOf(service).length,
     sources: service.sources.rows,
     rows: allRows(service).map(({ row }) => row),
+    maxconn: service.total?.limit ?? null,
     counts,
     shownInFull: book.fullyShown.among(counts.sources),
     certificates: service.certificates.expiries,

@@ -1,6 +1,7 @@
 import { standardError } from '../../control/log-place.ts';
 import { optionsOfWords } from '../../control/daemon-options.ts';
 import type { Result } from '../../control/messages.ts';
+import { totalWaits } from '../metrics/book.ts';
 import { problemOfExecutable } from '../executable.ts';
 import { unservedRules } from '../rules/unserved.ts';
 import type { Service } from '../service.ts';
@@ -40,6 +41,7 @@ export async function status(service: Service): Promise<Result<'status'>> {
     })),
     failed: unservedRules(service).length,
     connections: generations.reduce((sum, { connections }) => sum + connections, 0),
+    ...maxconnOf(service),
     generations,
   };
 }
@@ -53,6 +55,13 @@ export function problemsOf({ troubles, logProblem, self }: Service): string[] {
     ...troubles.texts,
     ...(executable === null ? [] : [executable]),
   ];
+}
+
+/** The limit of all connections, if there is one. */
+function maxconnOf({ total, book, generations }: Service): Pick<Result<'status'>, 'maxconn'> {
+  if (total === null) return {};
+  const { daemon } = book.total(generations.reports);
+  return { maxconn: { limit: total.limit, taken: total.taken, waits: daemon[totalWaits] ?? 0 } };
 }
 
 /** Where rules are followed, if that is done. */

@@ -1,5 +1,7 @@
-/** The limits of rules (`maxconn`) over processes: connections that older generations serve have their places too. */
+/** The limits of rules and of all connections (`maxconn`) over processes: connections that older generations serve have their places too. */
 import { within } from '../../waiting.ts';
+import type { KeyedRow } from '../../control/shapes.ts';
+import type { SourceSpec } from '../../forward/rule.ts';
 import type { Service } from '../service.ts';
 
 /** Older generations are asked so often how many connections they still have, in milliseconds; only while a limit hangs on it. */
@@ -14,9 +16,8 @@ export async function followPlaces(
     await generations.refresh();
     signal.throwIfAborted();
     const rows = generations.reports.flatMap((report) => report.rows);
-    forwarder.adoption.reserve(({ key }) =>
-      rows.filter(({ srcKey }) => srcKey === key).reduce((sum, { row }) => sum + row.connections, 0),
-    );
+    forwarder.adoption.reserve(connectionsOf(rows));
+    forwarder.adoption.reserveTotal({ all: sumOf(rows), of: connectionsOf(rows) });
     const addresses = generations.reports.flatMap((report) => report.addresses ?? []);
     forwarder.adoption.reserveAddresses(({ key }) =>
       addresses.filter(({ srcKey }) => srcKey === key).map(({ row }) => row),
@@ -29,4 +30,14 @@ export async function followPlaces(
       next.abort(new Error('over'));
     }
   }
+}
+
+/** Tells how many connections of a source are in these rows. */
+export function connectionsOf(rows: readonly KeyedRow[]): (src: SourceSpec) => number {
+  return ({ key }) => sumOf(rows.filter(({ srcKey }) => srcKey === key));
+}
+
+/** How many connections are in these rows. */
+export function sumOf(rows: readonly KeyedRow[]): number {
+  return rows.reduce((sum, { row }) => sum + row.connections, 0);
 }

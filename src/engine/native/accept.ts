@@ -11,6 +11,7 @@ import type { RefusalOfClient } from '../admission/admission.ts';
 import { wordsOfSockaddr } from '../admission/address-key.ts';
 import { Hold } from '../hold.ts';
 import { Slots } from '../slots.ts';
+import type { TotalSlots } from '../total-slots.ts';
 import type { Thread, ThreadFrontend } from './thread.ts';
 import { tuneClient } from './tune.ts';
 
@@ -46,9 +47,11 @@ export class Acceptor {
       plan,
       route: new Route(plan.route),
       slots,
+      waitsForTotal: false,
       admission,
       hold: plan.hold && { id: plan.hold.id, state: new Hold(plan.hold) },
       connections: 0,
+      elsewhere: 0,
       isWatched: false,
       burst: 1,
       isClosed: false,
@@ -74,6 +77,7 @@ export class Acceptor {
     this.#byFd.delete(frontend.plan.fd);
     frontend.resumeAt = 0;
     frontend.isClosed = true;
+    this.#endWaitForTotal(frontend);
     this.#thread.send({ type: 'frontend-closed', frontend: id });
     // A place that became free before this was heard of is another's.
     if (frontend.slots && !isFull(frontend)) this.#thread.send({ type: 'room', frontend: id });
@@ -114,10 +118,13 @@ export class Acceptor {
   handle(fd: number): void {
     const frontend = this.#byFd.get(fd);
     if (!frontend) return;
+    const { total } = this.#thread;
     this.#descriptors.look(this.#thread.now);
     for (let accepts = 0; accepts < frontend.burst; accepts++) {
       if (isFull(frontend)) return this.#unwatch(frontend);
+      if (total !== null && !total.tryTake(countOf(frontend))) return this.#waitForTotal(frontend, total);
       const client = this.#accept(frontend);
+      if (client < 0 && total !== null) this.#leaveTotal(total);
       if (client === -EAGAIN) return void (frontend.burst = Math.max(1, frontend.burst >> 1));
       if (client === CLOSED_ROUTE) return;
       if (client === -ECONNABORTED || client === -EINTR) continue;
@@ -127,6 +134,7 @@ export class Acceptor {
       // Errors of the network that accept(2) passes on concern that client alone.
       if (client < 0) continue;
       this.#admit(frontend, client);
+      if (total?.isToBeToldOf) this.#thread.send({ type: 'total-full' });
       if (frontend.resumeAt > 0) return;
     }
     // The queue may hold more, of which the next wait tells.
@@ -192,9 +200,45 @@ export class Acceptor {
     if (this.#thread.now > frontend.tuneUntil) frontend.tuneUntil = 0;
   }
 
+  /** There is no place for one more: be told of one, and look once more, since one may have become free meanwhile. */
+  #waitForTotal(frontend: ThreadFrontend, total: TotalSlots): void {
+    this.#unwatch(frontend);
+    frontend.waitsForTotal = true;
+    total.beginWait();
+    this.#watchIfRoom(frontend);
+  }
+
+  #endWaitForTotal(frontend: ThreadFrontend): void {
+    if (!frontend.waitsForTotal) return;
+    frontend.waitsForTotal = false;
+    this.#thread.total?.endWait();
+  }
+
+  /** A place of all connections is free: for who waits here, and for who waits elsewhere, of whom the main thread knows. */
+  #leaveTotal(total: TotalSlots): void {
+    if (!total.release() || !total.isWaitedFor) return;
+    this.lookForRoomInTotal();
+    if (total.isWaitedFor) this.#thread.send({ type: 'room-in-total' });
+  }
+
+  /** There may be room among the places of all connections. */
+  lookForRoomInTotal(): void {
+    for (const frontend of this.#byFd.values()) if (frontend.waitsForTotal) this.#watchIfRoom(frontend);
+  }
+
+  /** So many connections of its source are other processes'. */
+  countElsewhere(id: number, count: number): void {
+    const frontend = this.#thread.frontends.get(id);
+    if (!frontend) return;
+    frontend.elsewhere = count;
+    this.#watchIfRoom(frontend);
+  }
+
   /** A connection of a frontend has ended. */
   left(frontend: ThreadFrontend): void {
     frontend.connections--;
+    const { total } = this.#thread;
+    if (total !== null) this.#leaveTotal(total);
     const madeRoom = frontend.slots?.release() ?? false;
     if (madeRoom && (frontend.isClosed || frontend.plan.fd === -1))
       this.#thread.send({ type: 'room', frontend: frontend.plan.id });
@@ -210,14 +254,18 @@ export class Acceptor {
   }
 
   #watchIfRoom(frontend: ThreadFrontend): void {
+    const { total } = this.#thread;
     if (
       !frontend.isWatched &&
       !frontend.isClosed &&
       frontend.plan.fd !== -1 &&
       frontend.resumeAt === 0 &&
-      !isFull(frontend)
-    )
+      !isFull(frontend) &&
+      (!frontend.waitsForTotal || total?.hasRoomFor(countOf(frontend)))
+    ) {
+      this.#endWaitForTotal(frontend);
       this.#watch(frontend);
+    }
   }
 
   #pause(frontend: ThreadFrontend, errno: number): void {
@@ -262,4 +310,9 @@ export class Acceptor {
 
 function isFull({ slots, hold }: ThreadFrontend): boolean {
   return (slots !== null && slots.isFull) || (hold !== null && hold.state.isFull);
+}
+
+/** Connections of its source, as far as this thread knows. */
+function countOf({ connections, elsewhere }: ThreadFrontend): number {
+  return connections + elsewhere;
 }

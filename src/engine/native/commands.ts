@@ -27,7 +27,9 @@ export function executeCommand(
     case 'set-networks':
       return thread.frontends.get(command.frontend)?.admission?.setNetworks(command.networks);
     case 'look-for-room':
-      return acceptor.lookForRoom(command.frontend);
+      return command.frontend === null ? acceptor.lookForRoomInTotal() : acceptor.lookForRoom(command.frontend);
+    case 'count-elsewhere':
+      return acceptor.countElsewhere(command.frontend, command.count);
     case 'close-frontend':
       return acceptor.close(command.frontend);
     case 'set-context':

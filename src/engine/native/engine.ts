@@ -40,6 +40,7 @@ import { Threads } from './threads.ts';
 import type { ThreadsOptions } from './threads.ts';
 import { admissionOf } from '../admission/admission.ts';
 import { slotsOf } from '../slots.ts';
+import type { TotalSlots } from '../total-slots.ts';
 import { NativeUpstream } from './upstream.ts';
 
 /** What the engine runs with. */
@@ -50,6 +51,8 @@ export type NativeEngineOptions = {
   names?: Names;
   /** Finds services, as `names` does names. */
   services?: Services;
+  /** The places of all connections, which the portable engine has too. Default: no limit. */
+  total?: TotalSlots | null;
   /** What serves everything that is not plain. It is closed with this engine. Default: one with its defaults. */
   portable?: Engine;
   /**
@@ -77,6 +80,8 @@ export class NativeEngine implements Engine {
   readonly #services: Services;
   readonly #onFailure: ((error: Error) => void) | undefined;
   readonly #threads: Threads;
+  readonly #total: TotalSlots | null;
+  readonly #endTotal: (() => void) | undefined;
   readonly #upstreams = new Map<number, NativeUpstream>();
   /** Of upstreams that are over, the threads that may still report something of them. */
   readonly #leaving = new Map<number, Set<number>>();
@@ -98,7 +103,8 @@ export class NativeEngine implements Engine {
     threads: count = 1,
     names = new Names(),
     services = new Services({ names }),
-    portable = openPortableEngine({ names, services }),
+    total = null,
+    portable = openPortableEngine({ names, services, total }),
     onFailure,
     tls = false,
     handshakeTimeoutMs,
@@ -111,16 +117,22 @@ export class NativeEngine implements Engine {
     this.#onFailure = onFailure;
     this.#wantsTls = tls;
     this.#forHandshakes = { ...forThreads, handshakeTimeoutMs, handshakeLimit };
+    this.#total = total;
     this.#threads = new Threads({
       ...forThreads,
       count,
+      total,
       onReport: (thread, report) => this.#receive(thread, report),
       onDeath: (thread, error) => this.#loseThread(thread, error),
+    });
+    this.#endTotal = total?.onRoom(() => {
+      if (total.isWaitedFor) this.#threads.sendToAll({ type: 'look-for-room', frontend: null });
     });
     this.#inventory = new Inventory(this.#threads);
     this.#holds = new NativeHolds(this.#threads);
     this.mover = new NativeMover({
       threads: this.#threads,
+      total,
       isUsable: () => !this.#hasFailed,
       keys: () => this.#openHandshakes()?.keys ?? null,
       openShadow: (options, members) => this.#openShadow(options, members),
@@ -250,6 +262,7 @@ export class NativeEngine implements Engine {
   }
 
   async close(): Promise<void> {
+    this.#endTotal?.();
     await Promise.all([this.#threads.close(), this.#portable.close()]);
     // Last, since it has clients of the threads.
     await this.#handshakes?.close();
@@ -302,6 +315,10 @@ export class NativeEngine implements Engine {
         return this.#forgotten(thread, report.upstream);
       case 'room':
         return this.#owners.get(report.frontend)?.slots?.notify();
+      case 'room-in-total':
+        return this.#total?.notify();
+      case 'total-full':
+        return this.#total?.notifyFull();
       case 'held-full':
         return this.#holds.get(report.hold)?.notifyFull();
       case 'held-room':
@@ -397,6 +414,7 @@ export class NativeEngine implements Engine {
     for (const client of table.owned(thread, KIND_CLIENT, table.capacity)) {
       const owner = this.#owners.get(table.frontend(client));
       owner?.slots?.release();
+      this.#total?.release();
       if (table.has(client, HELD)) owner?.hold?.leave();
     }
     for (const { admission } of this.#owners.all) admission?.forgetOwn();

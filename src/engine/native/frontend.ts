@@ -71,6 +71,8 @@ export class NativeFrontend implements Frontend {
   /** What handshakes are made with; null: clients are plain, or the portable engine's. */
   #tls: ServerContexts | null = null;
   #accepting: Accepting = { by: 'nobody' };
+  /** Connections of its source in other processes. */
+  #elsewhere = 0;
   readonly #endWatch: () => void;
   readonly #endNetworks: (() => void) | null;
   /** Acceptors that are on their way out. */
@@ -135,6 +137,22 @@ export class NativeFrontend implements Frontend {
     }
   }
 
+  countElsewhere(count: number): void {
+    this.#elsewhere = count;
+    this.#tellElsewhere(this.#accepting);
+  }
+
+  #tellElsewhere(accepting: Accepting): void {
+    if (accepting.by === 'portable') accepting.frontend.countElsewhere?.(this.#elsewhere);
+    if (accepting.by !== 'threads') return;
+    for (const thread of accepting.members)
+      this.#options.threads.send(thread, {
+        type: 'count-elsewhere',
+        frontend: accepting.id,
+        count: this.#elsewhere,
+      });
+  }
+
   /** Its number in the threads, for connections that join it; null while they do not accept here. */
   get idInThreads(): number | null {
     return this.#accepting.by === 'threads' ? this.#accepting.id : null;
@@ -183,6 +201,7 @@ export class NativeFrontend implements Frontend {
   #replace(next: Accepting): void {
     const previous = this.#accepting;
     this.#accepting = next;
+    if (this.#elsewhere > 0) this.#tellElsewhere(next);
     this.#closeLater(previous);
   }
 

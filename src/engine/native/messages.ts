@@ -93,8 +93,10 @@ export type ThreadCommand =
   | { type: 'end-handshakes' }
   /** These networks may come in from now on. */
   | { type: 'set-networks'; frontend: number; networks: AdmittedNetworks }
-  /** There is room for clients again. */
-  | { type: 'look-for-room'; frontend: number }
+  /** There is room for clients again: of a frontend, or null, among the places of all connections. */
+  | { type: 'look-for-room'; frontend: number | null }
+  /** So many connections of its source are other processes'. */
+  | { type: 'count-elsewhere'; frontend: number; count: number }
   /** A rule is held no longer: dial for those that wait. */
   | { type: 'release-held'; hold: number }
   /** Those that wait go to another destination. */
@@ -178,6 +180,10 @@ export type Report =
   | { type: 'upstream-forgotten'; upstream: number }
   /** A place became free that this frontend, which is closed, cannot use. */
   | { type: 'room'; frontend: number }
+  /** One of the places of all connections became free, and somebody elsewhere waits for it. */
+  | { type: 'room-in-total' }
+  /** As many of them are taken as some may take, of which the main thread wants to know. */
+  | { type: 'total-full' }
   /** As many clients of a held rule wait as may. */
   | { type: 'held-full'; hold: number }
   /** There is room for more of them again. */
@@ -214,6 +220,8 @@ export type ThreadData = {
   wakeFd: number;
   /** See heartbeat.ts. */
   heartbeat: SharedArrayBuffer;
+  /** See total-slots.ts; null: no limit. */
+  total: SlotsPlan | null;
   /** Of the thread that shakes hands instead of moving bytes: what it waits on, which is there before the thread is, and its key table. */
   handshakes?: HandshakeSettings | undefined;
 };

@@ -8,6 +8,7 @@ import type { MovedConnection, MovedLeg } from '../transfer.ts';
 import type { AdoptOptions, Mover, Upstream } from '../engine.ts';
 import { NativeFrontend } from './frontend.ts';
 import { FROZEN, KIND_CLIENT, KIND_SERVER } from './connection-table.ts';
+import type { TotalSlots } from '../total-slots.ts';
 import type { Threads } from './threads.ts';
 import type { KeyTable } from './tls/key-table.ts';
 import { NativeUpstream } from './upstream.ts';
@@ -15,6 +16,8 @@ import { NativeUpstream } from './upstream.ts';
 /** What moving needs of the engine. */
 export type NativeMoverOptions = {
   threads: Threads;
+  /** The places of all connections; null: no limit. */
+  total: TotalSlots | null;
   isUsable: () => boolean;
   /** Keys of TLS legs; null: this engine takes none. */
   keys: () => KeyTable | null;
@@ -154,6 +157,7 @@ export class NativeMover implements Mover {
       );
     // Now, and not when a thread hears of them: nobody is to be accepted in their places.
     slots?.take(connections.length);
+    this.#options.total?.take(connections.length);
     if (admission?.isCounting) for (const { client, peer } of connections) admission.add(movedComer(client.fd, peer));
     for (const { thread, share } of shares) {
       upstream.countAdopted(thread, share.length);

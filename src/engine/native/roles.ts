@@ -14,6 +14,7 @@ import { Mailbox } from './mailbox.ts';
 import type { ThreadCommand, ThreadData } from './messages.ts';
 import { Relay } from './relay.ts';
 import type { Thread } from './thread.ts';
+import { TotalSlots } from '../total-slots.ts';
 import { ThreadUpstreams } from './thread-upstreams.ts';
 import { Linger } from './linger.ts';
 import { Terminator } from './tls/terminate.ts';
@@ -42,7 +43,7 @@ export type Roles = {
 
 /** Open what the calling thread needs. `execute` carries out the commands that come to its mailbox. Throws GraceError when the runtime cannot call C. */
 export function openRoles(
-  { number, table: memory, ...forMailbox }: ThreadData,
+  { number, table: memory, total, ...forMailbox }: ThreadData,
   execute: (command: ThreadCommand) => void,
 ): Roles {
   const kernel = openKernel();
@@ -55,6 +56,7 @@ export function openRoles(
     kernel,
     table,
     ids: new ConnectionIds(laneOfThread(number)),
+    total: total && new TotalSlots(total),
     upstreams: new Map(),
     frontends: new Map(),
     ipv6Peers: new Map(),

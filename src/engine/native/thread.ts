@@ -9,6 +9,7 @@ import type { EndReason, FrontendPlan, Report, UpstreamPlan } from './messages.t
 import type { Admission } from '../admission/admission.ts';
 import type { Hold } from '../hold.ts';
 import type { Slots } from '../slots.ts';
+import type { TotalSlots } from '../total-slots.ts';
 import type { Route } from './route.ts';
 
 /** What is known of a destination; `targets`: whose addresses they are, where the name is that of a service. */
@@ -45,11 +46,15 @@ export type ThreadFrontend = {
   plan: FrontendPlan;
   readonly route: Route;
   readonly slots: Slots | null;
+  /** It has clients, and waits for one of the places of all connections. */
+  waitsForTotal: boolean;
   readonly admission: Admission | null;
   /** Null: its clients never wait. */
   readonly hold: ThreadHold | null;
   /** Connections of it that are open in this thread. */
   connections: number;
+  /** The same of its source in other processes, as far as it matters. */
+  elsewhere: number;
   /** Whether the listener is watched at the moment. */
   isWatched: boolean;
   /** Clients that a turn takes at most. It follows how many there are, since an accept(2) that finds none costs as much as one that does. */
@@ -71,6 +76,8 @@ export type Thread = {
   readonly kernel: Kernel;
   readonly table: ConnectionTable;
   readonly ids: ConnectionIds;
+  /** The places of all connections of the daemon; null: no limit. */
+  readonly total: TotalSlots | null;
   /** By their numbers. */
   readonly upstreams: Map<number, ThreadUpstream>;
   readonly frontends: Map<number, ThreadFrontend>;

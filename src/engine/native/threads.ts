@@ -7,6 +7,7 @@ import { exposeCollect } from '../../sys/garbage.ts';
 import { exitAtOnce } from '../../sys/process.ts';
 import { openSocketPair } from '../../sys/socket.ts';
 import { within } from '../../waiting.ts';
+import type { TotalSlots } from '../total-slots.ts';
 import { ConnectionTable } from './connection-table.ts';
 import type { ThreadCommand, Report, ThreadData } from './messages.ts';
 import { Heartbeat } from './heartbeat.ts';
@@ -36,6 +37,8 @@ export type ThreadsOptions = {
   stopTimeoutMs?: number | undefined;
   /** The connection table that they work on. Default: a new one. */
   table?: ConnectionTable;
+  /** The places of all connections. Default: no limit. */
+  total?: TotalSlots | null;
   /** They shake hands instead of moving bytes. */
   handshakes?: ThreadData['handshakes'];
   /** Start a thread. Default: one that runs worker.ts. */
@@ -146,6 +149,7 @@ export class Threads {
         port: port2,
         wakeFd: wakeFds[1],
         heartbeat: heartbeat.memory,
+        total: this.#options.total?.plan ?? null,
         handshakes: this.#options.handshakes,
       };
       worker = (this.#options.startWorker ?? openWorker)(data, port2);

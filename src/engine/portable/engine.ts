@@ -23,6 +23,7 @@ import { endpointForHttp } from './http-check.ts';
 import { admissionOf } from '../admission/admission.ts';
 import type { Hold } from '../hold.ts';
 import { slotsOf } from '../slots.ts';
+import type { TotalSlots } from '../total-slots.ts';
 import { probe } from './probe.ts';
 import { headerReaderOf } from './proxied.ts';
 import { TicketRing } from '../ticket-ring.ts';
@@ -41,6 +42,8 @@ export type PortableEngineOptions = Partial<TerminatorOptions> &
     names?: Names;
     /** Finds services, as `names` does names. */
     services?: Services;
+    /** The places of all connections. Default: no limit. */
+    total?: TotalSlots | null;
   };
 
 /** Open the engine. `close` it when its frontends are stopped and its connections gone. */
@@ -51,10 +54,16 @@ export function openPortableEngine(options: PortableEngineOptions = {}): Engine 
     names = new Names(),
     services = new Services({ names }),
     tickets = new TicketRing(),
+    total = null,
   } = options;
   const descriptors = new Descriptors(options);
   const ids = new ConnectionIds();
-  const shared = { descriptors, backoff: new AcceptBackoff(descriptors), peerMonitor: new PeerMonitor(options) };
+  const shared = {
+    descriptors,
+    backoff: new AcceptBackoff(descriptors),
+    peerMonitor: new PeerMonitor(options),
+    total,
+  };
   const waitingRooms = new WeakMap<Hold<Upstream>, WaitingRoom>();
   const waitingRoomOf = (hold: Hold<Upstream>): WaitingRoom => {
     const room = waitingRooms.get(hold) ?? new WaitingRoom(hold);

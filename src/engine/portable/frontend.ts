@@ -6,6 +6,7 @@ import type { Admission } from '../admission/admission.ts';
 import { hashOfHost, shareKey, shareThreshold } from '../share.ts';
 import type { Hold } from '../hold.ts';
 import type { Slots } from '../slots.ts';
+import type { TotalSlots } from '../total-slots.ts';
 import type { Listener } from '../../net/listener.ts';
 import { openAcceptor } from '../../net/acceptor.ts';
 import type { Acceptor } from '../../net/acceptor.ts';
@@ -23,7 +24,13 @@ import type { PortableUpstream } from './upstream.ts';
 import type { PeerMonitor } from './peer-monitor.ts';
 
 /** What the frontends of an engine share. */
-export type Shared = { descriptors: Descriptors; backoff: AcceptBackoff; peerMonitor: PeerMonitor };
+export type Shared = {
+  descriptors: Descriptors;
+  backoff: AcceptBackoff;
+  peerMonitor: PeerMonitor;
+  /** The places of all connections; null: no limit. */
+  total: TotalSlots | null;
+};
 
 /** What a frontend is made of. The caller still owns the listener. */
 export type PortableFrontendOptions = {
@@ -56,6 +63,10 @@ export class PortableFrontend implements Frontend, Pausable {
   /** Accepted beyond the most that may be served at once, since an acceptor takes a moment to stop. */
   readonly #parked = new Map<Socket, Place>();
   #stopped: Promise<void> | null = null;
+  /** Connections of its source in other processes. */
+  #elsewhere = 0;
+  /** It waits for one of the places of all connections. */
+  #waitsForTotal = false;
   #connections = 0;
   /** Descriptors may become free by what no event here tells of. */
   #retry: NodeJS.Timeout | null = null;
@@ -69,7 +80,7 @@ export class PortableFrontend implements Frontend, Pausable {
     this.#lifetimeMs = endpoint.lifetime ?? null;
     shared.backoff.add(this);
     try {
-      if (!this.#isFull) this.#open();
+      if (!this.#isFull && this.#hasRoomInTotal) this.#open();
     } catch (error) {
       shared.backoff.remove(this);
       throw error;
@@ -77,6 +88,8 @@ export class PortableFrontend implements Frontend, Pausable {
     const admit = () => this.#admitMore();
     const ends = [
       options.slots?.onRoom(() => this.#admitNext()),
+      shared.total?.onRoom(admit),
+      shared.total?.onFull(() => this.#stopIfFull()),
       options.held?.hold.watch({ ended: admit, emptied: admit, filled: () => void this.#pause() }),
     ];
     this.#endWatch = () => ends.forEach((end) => end?.());
@@ -85,7 +98,52 @@ export class PortableFrontend implements Frontend, Pausable {
   get #isFull(): boolean {
     const { slots, held, shared } = this.#options;
     const hasNoRoom = (slots?.isFull ?? false) || (held?.hold.isFull ?? false);
-    return hasNoRoom || shared.descriptors.mustWait(this.#connections);
+    return hasNoRoom || this.#waitsForTotal || shared.descriptors.mustWait(this.#connections);
+  }
+
+  /** Take one of the places of all connections. Without one it waits to be told of some. */
+  #takeOfTotal(): boolean {
+    const { total } = this.#options.shared;
+    if (total === null) return true;
+    if (total.tryTake(this.#count)) {
+      total.notifyFull();
+      return true;
+    }
+    this.#waitForTotal(total);
+    return false;
+  }
+
+  /** Whether one more has a place among those of all connections; if not, it waits to be told of some. */
+  get #hasRoomInTotal(): boolean {
+    const { total } = this.#options.shared;
+    if (total === null || total.hasRoomFor(this.#count)) return true;
+    this.#waitForTotal(total);
+    return false;
+  }
+
+  /** Accept no more, if there is no room for it: a client that were accepted then would have to be served all the same. */
+  #stopIfFull(): void {
+    if (this.#acceptor !== null && !this.#hasRoomInTotal) void this.#pause();
+  }
+
+  #waitForTotal(total: TotalSlots): void {
+    if (!this.#waitsForTotal) total.beginWait();
+    this.#waitsForTotal = true;
+  }
+
+  /** Connections of its source, as far as it knows. */
+  get #count(): number {
+    return this.#connections + this.#elsewhere;
+  }
+
+  countElsewhere(count: number): void {
+    this.#elsewhere = count;
+    if (this.#waitsForTotal) this.#admitMore();
+  }
+
+  #endWaitForTotal(): void {
+    if (this.#waitsForTotal) this.#options.shared.total?.endWait();
+    this.#waitsForTotal = false;
   }
 
   route(upstream: Upstream, share: UpstreamShare | null = null): void {
@@ -123,8 +181,12 @@ export class PortableFrontend implements Frontend, Pausable {
     this.#endWatch();
     if (this.#retry !== null) clearTimeout(this.#retry);
     await this.#pause();
+    this.#endWaitForTotal();
     // They were accepted: nobody else can serve them.
-    for (const [client, place] of this.#parked) this.#unpark(client, place);
+    for (const [client, place] of this.#parked) {
+      this.#options.shared.total?.take();
+      this.#unpark(client, place);
+    }
   }
 
   #open(): void {
@@ -146,7 +208,7 @@ export class PortableFrontend implements Frontend, Pausable {
   #resume(): void {
     const { listener, shared } = this.#options;
     const mayAccept = this.#stopped === null && listener.isOpen && !shared.backoff.isOn && !this.#isFull;
-    if (!mayAccept || this.#acceptor !== null) return;
+    if (!mayAccept || this.#acceptor !== null || !this.#hasRoomInTotal) return;
     try {
       this.#open();
     } catch (error) {
@@ -164,7 +226,8 @@ export class PortableFrontend implements Frontend, Pausable {
       client.on('error', ignoreError);
       return resetLeg(plainLeg(client));
     }
-    if (!this.#isFull) return void this.#serve(client, place);
+    if (!this.#isFull && this.#takeOfTotal()) return void this.#serve(client, place);
+    void this.#pause();
     client.on('error', ignoreError);
     client.once('close', () => {
       if (this.#parked.delete(client)) place.leave();
@@ -177,13 +240,16 @@ export class PortableFrontend implements Frontend, Pausable {
     // Paused as those are that a server accepts; the types do not know of it.
     const options = { fd, readable: true, writable: true, allowHalfOpen: true, pauseOnCreate: true };
     // It has been let in already, and was counted.
+    this.#options.shared.total?.take();
     void this.#serve(new Socket(options), new Place(null));
   }
 
+  /** Serve one that waited here, for which a place has been taken. */
   #unpark(client: Socket, place: Place): void {
     this.#parked.delete(client);
-    if (client.destroyed) place.leave();
-    else void this.#serve(client, place);
+    if (!client.destroyed) return void this.#serve(client, place);
+    place.leave();
+    this.#options.shared.total?.release();
   }
 
   async #serve(client: Socket, place: Place): Promise<void> {
@@ -214,13 +280,15 @@ export class PortableFrontend implements Frontend, Pausable {
     });
     slots?.release();
     this.#connections--;
+    shared.total?.release();
     place.leave();
     descriptors.released({ wasDialing });
     backoff.ease();
     // The one that it went to: one that was held may have been given to another meanwhile.
     ownUpstream(end.upstream).connectionEnded(end);
     observer.connectionEnded?.(end);
-    this.#admitNext();
+    if (this.#waitsForTotal) this.#admitMore();
+    else this.#admitNext();
   }
 
   #retryLater(): void {
@@ -233,8 +301,10 @@ export class PortableFrontend implements Frontend, Pausable {
     }, ACCEPT_PAUSE_MS.max).unref();
   }
 
-  /** There is room for as many as waited here. */
+  /** There may be room for as many as wait here. */
   #admitMore(): void {
+    if (this.#waitsForTotal && !this.#options.shared.total?.hasRoomFor(this.#count)) return;
+    this.#endWaitForTotal();
     while (this.#parked.size > 0 && !this.#isFull) this.#admitNext();
     this.#admitNext();
   }
@@ -243,8 +313,8 @@ export class PortableFrontend implements Frontend, Pausable {
   #admitNext(): void {
     if (this.#isFull) return;
     const [next] = this.#parked;
-    if (next) this.#unpark(...next);
-    else this.#resume();
+    if (!next) this.#resume();
+    else if (this.#takeOfTotal()) this.#unpark(...next);
   }
 }
 
