@@ -22,6 +22,7 @@ function metricsFor(sources: SourceCounts[], shownInFull: ReadonlySet<string>) {
     generations: [],
     rules: { listening: sources.length, failed: 0 },
     problems: 0,
+    maxconn: null,
     sources: [],
     rows: [],
     counts: { sources, daemon: {} },
