@@ -12,12 +12,20 @@ export class ConnectionIds {
   #last: number;
 
   constructor(lane = 0) {
-    this.#last = Math.max(0, Date.now() - EPOCH_MS) * PER_MS + lane;
+    this.#last = sinceEpochMs() * PER_MS + lane;
   }
 
   next(): number {
     return (this.#last += LANES);
   }
+}
+
+/** On a machine that does not know the time, since it came up: processes of a daemon still begin with different numbers. */
+function sinceEpochMs(): number {
+  const sinceMs = Date.now() - EPOCH_MS;
+  if (sinceMs > 0) return sinceMs;
+  const [seconds, nanoseconds] = process.hrtime();
+  return seconds * 1000 + Math.floor(nanoseconds / 1e6);
 }
 
 /** The lane of a thread of the native engine. */

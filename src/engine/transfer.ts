@@ -42,8 +42,10 @@ export type MovedConnection = {
   client: MovedLeg;
   /** Null while it is being dialled, which whoever goes on with it does anew. */
   server: MovedLeg | null;
-  /** Milliseconds since the epoch. */
+  /** Milliseconds since the epoch; by a clock that may be set, for versions that do not know `ageMs`. */
   startedMs: number;
+  /** For how many milliseconds it has been there. */
+  ageMs?: number;
   /** The client's address, as observers are told it. */
   peer: string;
   /** For so long no byte had moved, as far as anybody looked. */

@@ -31,7 +31,7 @@ const MOVED_AT = 9;
 const WIDE_ROW = 8;
 /** Bytes read from this leg. */
 const BYTES = 5;
-/** When the connection was accepted, milliseconds since the epoch; client's row. */
+/** When the connection was accepted, by the clock of its thread, which never jumps; client's row. */
 const STARTED = 6;
 /** Upstream's row: milliseconds that connecting took. */
 const CONNECT = 6;

@@ -116,7 +116,7 @@ export class Connections {
     this.#thread.fdBound = Math.max(this.#thread.fdBound, client + 1);
     readPeer(this.#thread, client, kernel.peer);
     table.assign(client, upstream, frontend.plan.id);
-    table.setStarted(client, Date.now());
+    table.setStarted(client, this.#thread.now);
     table.setId(client, this.#thread.ids.next());
     table.setQuiet(client, { quietMs: 0, now: this.#thread.now });
     frontend.connections++;
@@ -182,7 +182,7 @@ export class Connections {
     const { client, server } = moved;
     this.#openLeg(client, KIND_CLIENT);
     table.assign(client.fd, upstream, frontend);
-    table.setStarted(client.fd, moved.startedMs);
+    table.setStarted(client.fd, this.#thread.now - ageOf(moved));
     table.setId(client.fd, moved.id ?? this.#thread.ids.next());
     const entered = frontends.get(frontend);
     if (entered) entered.connections++;
@@ -259,7 +259,7 @@ export class Connections {
     const server = table.other(client);
     const upstream = table.upstream(client);
     const frontend = frontends.get(table.frontend(client));
-    const durationMs = Math.max(0, Date.now() - table.started(client));
+    const durationMs = this.#thread.now - table.started(client);
     if (!isSilent) {
       const { counters } = upstreams.get(upstream)!;
       counters.tally.countEnd(why, durationMs);
@@ -313,13 +313,14 @@ export class Connections {
   /** What the table knows of a connection that ends. */
   #countsOf(
     client: number,
+    durationMs: number,
   ): Pick<EndReport, 'upstream' | 'frontend' | 'startedMs' | 'connectMs' | 'generation' | 'bytesIn' | 'bytesOut'> {
     const { table } = this.#thread;
     const server = table.other(client);
     return {
       upstream: table.upstream(client),
       frontend: table.frontend(client),
-      startedMs: table.started(client),
+      startedMs: Date.now() - durationMs,
       connectMs: server === -1 ? null : table.connectMs(server),
       generation: this.#origins.get(client) ?? null,
       bytesIn: table.bytes(client),
@@ -335,7 +336,7 @@ export class Connections {
 
   #report(client: number, end: Pick<EndOptions, 'stage' | 'why' | 'reason'> & { durationMs: number }): void {
     this.#mailbox.addEnd({
-      ...this.#countsOf(client),
+      ...this.#countsOf(client, end.durationMs),
       ...end,
       peer: peerOf(this.#thread, client),
       tls: this.#thread.table.has(client, CODED) ? this.#relay.wire.tlsOf(client) : null,
@@ -382,6 +383,16 @@ export class Connections {
   originOf(client: number): number | undefined {
     return this.#origins.get(client);
   }
+}
+
+/** Longest that connections are taken to be on their way, in milliseconds. */
+const MAX_TRANSIT_MS = 60_000;
+
+/** For how many milliseconds a connection has been there that comes from another process. The way here counts, unless the clock was set meanwhile. */
+function ageOf({ ageMs, startedMs }: MovedConnection): number {
+  const byWallMs = Date.now() - startedMs;
+  const transitMs = byWallMs - (ageMs ?? byWallMs);
+  return Math.max(0, transitMs >= 0 && transitMs < MAX_TRANSIT_MS ? byWallMs : (ageMs ?? 0));
 }
 
 /** Whom an upstream has to do with, by the system's word. */

@@ -58,7 +58,7 @@ export class EndBatch {
     rows[at + 5] = reasonAt.get(end.why)!;
     rows[at + 6] = table.bytes(client);
     rows[at + 7] = server === -1 ? 0 : table.bytes(server);
-    rows[at + 8] = table.started(client);
+    rows[at + 8] = Date.now() - end.durationMs;
     rows[at + 9] = server === -1 ? NONE : table.connectMs(server);
     rows[at + 10] = end.durationMs;
     rows[at + 11] = end.generation ?? NONE;

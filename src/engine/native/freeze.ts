@@ -86,7 +86,8 @@ export class Freezer {
     return {
       client: this.#describe(client),
       server: server === -1 ? null : this.#describe(server),
-      startedMs: table.started(client),
+      startedMs: Math.round(Date.now() - (now - table.started(client))),
+      ageMs: now - table.started(client),
       peer: peerOf(this.#thread, client),
       ...(server !== -1 && { connectMs: table.connectMs(server) }),
       generation: this.#connections.originOf(client),

@@ -43,7 +43,7 @@ export class Lister {
       upstream: table.upstream(client),
       client: peerOf(this.#thread, client),
       state: server === -1 ? 'dialing' : table.has(client, ENDED | SHUT) ? 'half-closed' : 'open',
-      startedMs: table.started(client),
+      startedMs: Math.round(Date.now() - (now - table.started(client))),
       idleMs: table.quietMs(client, now),
       bytesIn: table.bytes(client),
       bytesOut: server === -1 ? 0 : table.bytes(server),

@@ -17,7 +17,7 @@ export class Connection {
   readonly #controller = new AbortController();
   readonly #released = Promise.withResolvers<void>();
   readonly id: number;
-  readonly acceptedMs = Date.now();
+  /** By a clock that never jumps. */
   readonly startedMs = performance.now();
   /** By the clock of `startedMs`. */
   movedMs = this.startedMs;
@@ -33,6 +33,11 @@ export class Connection {
 
   constructor(id: number) {
     this.id = id;
+  }
+
+  /** For how many milliseconds it has been there. */
+  get ageMs(): number {
+    return performance.now() - this.startedMs;
   }
 
   /** Resolves when it is gone, its sockets closed. */

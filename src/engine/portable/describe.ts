@@ -8,7 +8,7 @@ import type { Connection } from './connection.ts';
 
 /** A connection of an upstream, as it is at this moment. */
 export function describeConnection(connection: Connection, upstream: Upstream): OpenConnection {
-  const { id, peer, legs, acceptedMs, movedMs, bytesIn, bytesOut } = connection;
+  const { id, peer, legs, ageMs, movedMs, bytesIn, bytesOut } = connection;
   const clientTls = legs && tlsFacts(legs.near);
   const upstreamTls = legs && tlsFacts(legs.far);
   return {
@@ -16,7 +16,7 @@ export function describeConnection(connection: Connection, upstream: Upstream): 
     upstream,
     client: peer,
     state: legs === null ? 'dialing' : isHalfClosed(legs) ? 'half-closed' : 'open',
-    startedMs: acceptedMs,
+    startedMs: Math.round(Date.now() - ageMs),
     idleMs: Math.max(0, performance.now() - movedMs),
     bytesIn,
     bytesOut,

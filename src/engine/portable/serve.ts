@@ -143,7 +143,7 @@ export async function serveClient(
     await closedLeg(near);
   }
   upstream.release(connection, why);
-  const { peer, bytesIn, bytesOut, acceptedMs, startedMs, connectMs } = connection;
+  const { peer, bytesIn, bytesOut, ageMs: durationMs, connectMs } = connection;
   return {
     peer,
     via: peer === socketPeer ? null : socketPeer,
@@ -153,9 +153,9 @@ export async function serveClient(
     reason: why,
     bytesIn,
     bytesOut,
-    startedMs: acceptedMs,
+    startedMs: Date.now() - durationMs,
     connectMs,
-    durationMs: performance.now() - startedMs,
+    durationMs,
     tls,
     generation: null,
   };

@@ -134,7 +134,8 @@ test('a connection keeps its id, its age and its idle time when it moves', optio
   await upstream.drained();
   assert.deepEqual(await engine.connections([upstream]), []);
   const [after = assert.fail()] = await successor.engine.connections([own]);
-  assert.deepEqual([after.id, after.startedMs, after.client], [before?.id, before?.startedMs, before?.client]);
+  assert.deepEqual([after.id, after.client], [before?.id, before?.client]);
+  assert.ok(Math.abs(after.startedMs - before!.startedMs) < 50, `${after.startedMs - before!.startedMs} ms later`);
   assert.ok(after.idleMs > 80, `idle for ${after.idleMs} ms`);
   assert.equal(await engine.closeConnections([upstream], [after.id]), 0);
   const ending = endingOf(client);
