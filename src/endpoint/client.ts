@@ -12,7 +12,7 @@ import { argumentsOf, defaulted, readParameters, required, shapeOf } from './par
 import type { AnyShape, Fields } from './parameter.ts';
 import { serverNameOf } from './server-name.ts';
 import { expandShort } from './short.ts';
-import { pieceOf, textOf } from './text.ts';
+import { errorAt, pieceOf, textOf } from './text.ts';
 import type { Field, Piece } from './text.ts';
 import * as values from './values.ts';
 
@@ -240,6 +240,17 @@ function longOrTyped(source: Piece): Piece {
 
 function readClient(source: Piece): ClientEndpoint {
   const description = readDescription(source);
+  const endpoint = readOfType(description, source);
+  if (endpoint.proxyTlv !== undefined && endpoint.proxy !== 'v2')
+    throw errorAt(
+      description.type,
+      'proxyTlv is about PROXY headers of version 2, and none is sent here',
+      'add proxy=v2, or leave proxyTlv out',
+    );
+  return endpoint;
+}
+
+function readOfType(description: Description, source: Piece): ClientEndpoint {
   switch (description.kind) {
     case 'tcp':
       return readTcp(description);
@@ -311,7 +322,7 @@ function readTls(description: Description): TlsClient {
   if (endpoint.insecure && args.has('trustRoots'))
     throw args.conflict('insecure', 'insecure=yes would not use trustRoots');
   if (endpoint.endpoint === null) return endpoint;
-  for (const name of ['bindAddress', 'retry', 'proxy', 'keepalive', 'userTimeout'] as const) {
+  for (const name of ['bindAddress', 'retry', 'proxy', 'proxyTlv', 'keepalive', 'userTimeout'] as const) {
     if (args.has(name))
       throw args.conflict(name, `${name} belongs to the endpoint that is connected through`, `move it into endpoint=…`);
   }

@@ -5,7 +5,20 @@ import type { ValuesOf } from './parameter.ts';
 import { formatRate } from './rate.ts';
 import type { Rate } from './rate.ts';
 import { ciphers, groups, passphrase } from './tls-values.ts';
-import { alpn, choice, count, duration, host, keepalive, networkList, networks, path, rate, yes } from './values.ts';
+import {
+  alpn,
+  choice,
+  count,
+  duration,
+  host,
+  keepalive,
+  networkList,
+  networks,
+  path,
+  proxyTlv,
+  rate,
+  yes,
+} from './values.ts';
 
 const list = (names: readonly string[]) => names.join(',');
 
@@ -207,6 +220,15 @@ export const clientExtras = {
   }),
   /** Send a PROXY protocol header of this version first. */
   proxy: optional({ read: choice('v1', 'v2'), meaning: 'a PROXY protocol header is sent first' }),
+  /** What such a header of version 2 has beside what is known of the client: a checksum, a name of the connection; or nothing at all. */
+  proxyTlv: optional({
+    read: proxyTlv,
+    write: list,
+    meaning: (names: readonly string[]) =>
+      names.includes('none')
+        ? 'the PROXY header tells addresses alone'
+        : 'what the PROXY header has beside what is known of the client',
+  }),
   /** TCP keep-alive: idle milliseconds before the first probe; 0 turns it off. */
   keepalive: optional({
     read: keepalive,

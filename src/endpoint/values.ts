@@ -177,6 +177,15 @@ export const networkList: Reader<readonly string[]> = (value) => {
   return items;
 };
 
+/** Fields of a PROXY header of version 2, separated by commas; or that it has none. */
+export const proxyTlv: Reader<readonly string[]> = (value) => {
+  const names = value.text.split(',');
+  const isKnown = names.every((name) => name === 'crc32c' || name === 'unique-id');
+  if (value.text !== 'none' && !isKnown) throw refusal(value, 'is not known (use crc32c, unique-id, both, or none)');
+  if (new Set(names).size < names.length) throw refusal(value, 'names one twice');
+  return names;
+};
+
 /** How many of something in a time, and how many at once. */
 export const rate: Reader<Rate> = (value) => {
   const found = parseRate(value.text);

@@ -11,6 +11,7 @@ import type { ClosingReason } from './closing-reason.ts';
 import type { Admission } from './admission/admission.ts';
 import type { Hold } from './hold.ts';
 import type { Slots } from './slots.ts';
+import type { SpokenFor } from './spoken-for.ts';
 import type { Tally } from './tally.ts';
 import type { MovedConnection } from './transfer.ts';
 
@@ -108,7 +109,7 @@ export type Frontend = {
   /** So many connections of its source are other processes': with them it has few or many, where all rules share places (total-slots.ts). */
   countElsewhere?(count: number): void;
   /** Serve a client that another engine accepted on the same listener: its descriptor is this one's from now on. */
-  takeIn?(fd: number): void;
+  takeIn?(client: { fd: number; spokenFor?: SpokenFor }): void;
 };
 
 /** What a destination counts. */

@@ -4,6 +4,9 @@
  */
 import { isIPv4, isIPv6 } from 'node:net';
 import { encodeSockaddr, unmapIPv4 } from '../sys/sockaddr.ts';
+import { crc32c } from './crc32c.ts';
+import { encodeFields, mergeFields, passedOn, PP2_TYPE_CRC32C, PP2_TYPE_UNIQUE_ID } from './proxy-fields.ts';
+import type { ProxyField } from './proxy-fields.ts';
 
 /** Which form of the header a destination expects. */
 export type ProxyVersion = 'v1' | 'v2';
@@ -11,20 +14,29 @@ export type ProxyVersion = 'v1' | 'v2';
 /** One end of a TCP connection: a numeric address and a port. */
 export type ProxyEnd = { host: string; port: number };
 
-/**
- * What the header tells: from where a client came and where it was accepted. `unknown`: it came over a Unix
- * socket. `local`: there is no client, grace itself wants to see how the destination is.
- */
-export type ProxySubject = { client: ProxyEnd; accepted: ProxyEnd; tls?: TlsFacts } | 'unknown' | 'local';
+/** What is told of a client beside its address, where that can be told: version 2. Asked for when a header is made. */
+type Told = { readonly fields?: () => readonly ProxyField[] };
 
-/** What a client of TLS that was asked for a certificate has shown of itself. */
-export type TlsFacts = {
-  /** As in `TLSv1.3`. */
-  version: string;
-  /** The common name of its certificate, which has been verified; null for a client without one. */
-  clientName: string | null;
-  /** The session was begun earlier, and with it the certificate shown. */
-  isResumed: boolean;
+/**
+ * What the header tells: from where a client came and where it was accepted. `paths`: over a Unix socket at a proxy that
+ * spoke for it, in 216 bytes as they came. `client: null` or `unknown`: nobody can say from where. `local`: there is no
+ * client, grace itself wants to see how the destination is.
+ */
+export type ProxySubject =
+  | ({ readonly client: ProxyEnd; readonly accepted: ProxyEnd } & Told)
+  | ({ readonly paths: Uint8Array } & Told)
+  | ({ readonly client: null } & Told)
+  | 'unknown'
+  | 'local';
+
+/** What a header of version 2 has beside addresses. */
+export type ProxyTlvs = {
+  /** What is told of the client. Default true. */
+  hasFields?: boolean;
+  /** A checksum; it has one without that too where the header had that told of the client. Default false. */
+  isSummed?: boolean;
+  /** What names the connection, unless what was told of it does. Default nothing. */
+  uniqueId?: string | undefined;
 };
 
 /** `\r\n\r\n\0\r\nQUIT\n`, section 2.2. */
@@ -32,14 +44,34 @@ const SIGNATURE = [0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0
 /** Version 2 in the high half; the command in the low one. */
 const COMMANDS = { local: 0x20, proxy: 0x21 };
 /** Family in the high half, a stream in the low one. */
-const FAMILIES = { unspecified: 0x00, inet: 0x11, inet6: 0x21 };
+const FAMILIES = { unspecified: 0x00, inet: 0x11, inet6: 0x21, unix: 0x31 };
 
 /** The bytes that go before all others. */
-export function proxyHeader(version: ProxyVersion, subject: ProxySubject): Uint8Array<ArrayBuffer> {
-  if (typeof subject === 'string')
-    return version === 'v1' ? text(null) : binary(null, { command: subject === 'local' ? 'local' : 'proxy' });
-  const ends = oneFamily(subject.client, subject.accepted);
-  return version === 'v1' ? text(ends) : binary(ends, { command: 'proxy', tls: subject.tls });
+export function proxyHeader(
+  version: ProxyVersion,
+  subject: ProxySubject,
+  tlvs: ProxyTlvs = {},
+): Uint8Array<ArrayBuffer> {
+  const isKnown = typeof subject === 'object' && 'accepted' in subject;
+  const ends = isKnown ? oneFamily(subject.client, subject.accepted) : null;
+  if (version === 'v1') return text(ends);
+  if (subject === 'local') return binary({ command: 'local', family: 'unspecified', body: [] });
+  const paths = typeof subject === 'object' && 'paths' in subject ? subject.paths : null;
+  const fields = typeof subject === 'object' ? (subject.fields?.() ?? []) : [];
+  const isSummed = tlvs.hasFields !== false && fields.some(({ type }) => type === PP2_TYPE_CRC32C);
+  const address = paths ? [...paths] : ends ? endBytes(ends) : [];
+  return binary({
+    command: 'proxy',
+    family: paths ? 'unix' : (ends?.family ?? 'unspecified'),
+    body: [...address, ...encodeFields(allFields(fields, tlvs))],
+    isSummed: isSummed || tlvs.isSummed === true,
+  });
+}
+
+function allFields(told: readonly ProxyField[], { hasFields = true, uniqueId }: ProxyTlvs): ProxyField[] {
+  const passed = hasFields ? passedOn(told) : [];
+  if (uniqueId === undefined) return passed;
+  return mergeFields(passed, [{ type: PP2_TYPE_UNIQUE_ID, value: new TextEncoder().encode(uniqueId) }]);
 }
 
 type Ends = { family: 'inet' | 'inet6'; client: ProxyEnd; accepted: ProxyEnd };
@@ -53,41 +85,44 @@ function text(ends: Ends | null): Uint8Array<ArrayBuffer> {
   );
 }
 
-function binary(
-  ends: Ends | null,
-  { command: word, tls }: { command: keyof typeof COMMANDS; tls?: TlsFacts | undefined },
-): Uint8Array<ArrayBuffer> {
-  const command = COMMANDS[word];
-  if (ends === null) return Uint8Array.from([...SIGNATURE, command, FAMILIES.unspecified, 0, 0]);
-  const { family, client, accepted } = ends;
-  const body = [
+type Binary = {
+  command: keyof typeof COMMANDS;
+  family: keyof typeof FAMILIES;
+  body: readonly number[];
+  isSummed?: boolean;
+};
+
+/** Section 2.2; the checksum, of the header with zeros in its place, comes last. */
+function binary({ command, family, body, isSummed = false }: Binary): Uint8Array<ArrayBuffer> {
+  const sum = isSummed ? [PP2_TYPE_CRC32C, 0, 4, 0, 0, 0, 0] : [];
+  const length = body.length + sum.length;
+  const start = [...SIGNATURE, COMMANDS[command], FAMILIES[family], length >> 8, length & 255];
+  const header = Uint8Array.from([...start, ...body, ...sum]);
+  if (isSummed) new DataView(header.buffer).setUint32(header.length - 4, crc32c(header));
+  return header;
+}
+
+function endBytes({ family, client, accepted }: Ends): number[] {
+  return [
     ...addressBytes(family, client),
     ...addressBytes(family, accepted),
     ...portBytes(client),
     ...portBytes(accepted),
-    ...(tls === undefined ? [] : tlsBytes(tls)),
   ];
-  return Uint8Array.from([...SIGNATURE, command, FAMILIES[family], body.length >> 8, body.length & 255, ...body]);
 }
 
-/** PP2_TYPE_SSL of section 2.2.5: which bits say what of the client, a zero for a certificate that was verified, version and name. */
-function tlsBytes({ version, clientName, isResumed }: TlsFacts): number[] {
-  const hasCertificate = clientName !== null;
-  const bits = 0x01 | (hasCertificate ? 0x04 : 0) | (hasCertificate && !isResumed ? 0x02 : 0);
-  return typeLengthValue(0x20, [
-    bits,
-    0,
-    0,
-    0,
-    hasCertificate ? 0 : 1,
-    ...typeLengthValue(0x21, new TextEncoder().encode(version)),
-    ...(clientName === null ? [] : typeLengthValue(0x22, new TextEncoder().encode(clientName))),
-  ]);
+/** The same of a client of whom more is told than was known of it, which goes first. */
+export function withFields(subject: ProxySubject, own: () => readonly ProxyField[]): ProxySubject {
+  if (subject === 'local') return subject;
+  if (subject === 'unknown') return { client: null, fields: own };
+  const { fields: told = () => [] } = subject;
+  return { ...subject, fields: () => mergeFields(own(), told()) };
 }
 
-function typeLengthValue(type: number, value: Iterable<number>): number[] {
-  const bytes = [...value];
-  return [type, bytes.length >> 8, bytes.length & 255, ...bytes];
+/** The same of a client of whom something was told but not from where it came: `own` says that. */
+export function withOwnEnds(subject: ProxySubject, own: ProxySubject): ProxySubject {
+  const isLacking = typeof subject === 'object' && 'client' in subject && subject.client === null;
+  return isLacking && subject.fields ? withFields(own, subject.fields) : subject;
 }
 
 function addressBytes(family: Ends['family'], { host, port }: ProxyEnd): Uint8Array {

@@ -3,19 +3,38 @@ import { isIPv4, isIPv6 } from 'node:net';
 import { GraceError } from '../error.ts';
 import { decodeSockaddr, encodeSockaddr } from '../sys/sockaddr.ts';
 import { crc32c } from './crc32c.ts';
-import type { ProxyEnd } from './proxy-header.ts';
+import { PP2_TYPE_CRC32C } from './proxy-fields.ts';
+import type { ProxyField } from './proxy-fields.ts';
+import type { ProxyEnd, ProxySubject } from './proxy-header.ts';
 
-/** A header that has come whole. `ends`: null when it tells of no client's address (UNKNOWN, LOCAL, a Unix socket). */
-export type ReadHeader = { length: number; ends: { client: ProxyEnd; accepted: ProxyEnd } | null };
+/** A header that has come whole. */
+export type ReadHeader = {
+  length: number;
+  /** Null when it tells of no client's address (UNKNOWN, LOCAL, a Unix socket). */
+  ends: { client: ProxyEnd; accepted: ProxyEnd } | null;
+  /** The two paths of a client that came over a Unix socket, 216 bytes. */
+  paths: Uint8Array | null;
+  /** What else it tells, in order. */
+  fields: readonly ProxyField[];
+};
+
+/** What a destination is told of a client that is spoken for; `own`: what it is told without a header. */
+export function toldSubject({ ends, paths, fields }: Omit<ReadHeader, 'length'>, own: ProxySubject): ProxySubject {
+  const told = fields.length === 0 ? {} : { fields: () => fields };
+  if (ends !== null) return { ...ends, ...told };
+  if (paths !== null) return { paths, ...told };
+  if (fields.length === 0) return own;
+  return typeof own === 'string' ? { client: null, ...told } : { ...own, ...told };
+}
 
 const SIGNATURE = Buffer.from('\r\n\r\n\0\r\nQUIT\n', 'latin1');
 const START_OF_TEXT = Buffer.from('PROXY ', 'latin1');
 /** Longest line of version 1 with its end (section 2.1), and longest header of version 2 that is taken, in bytes. */
 const MAX_TEXT = 107;
 const MAX_BINARY = 16 + 4096;
+/** No header is longer, in bytes. */
+export const MAX_PROXY_HEADER: number = MAX_BINARY;
 const FIXED = 16;
-/** Type of the checksum (section 2.2.4). */
-const PP2_TYPE_CRC32C = 0x03;
 
 /** The header at the start of these bytes; null when more must come. Throws GraceError for what is none, as soon as that is clear. */
 export function readProxyHeader(bytes: Buffer): ReadHeader | null {
@@ -46,7 +65,7 @@ function readText(bytes: Buffer): ReadHeader | null {
     .subarray(0, end)
     .toString('latin1')
     .split(' ');
-  if (family === 'UNKNOWN') return { length, ends: null };
+  if (family === 'UNKNOWN') return { length, ends: null, paths: null, fields: [] };
   // A zone means nothing on another machine.
   const isAddress =
     family === 'TCP4' ? isIPv4 : (host: string) => family === 'TCP6' && isIPv6(host) && !host.includes('%');
@@ -55,6 +74,8 @@ function readText(bytes: Buffer): ReadHeader | null {
   return {
     length,
     ends: { client: { host: from, port: Number(fromPort) }, accepted: { host: to, port: Number(toPort) } },
+    paths: null,
+    fields: [],
   };
 }
 
@@ -70,12 +91,16 @@ function readBinary(bytes: Buffer): ReadHeader | null {
   if (bytes.length < length) return null;
   const header = bytes.subarray(0, length);
   // LOCAL is whoever sends it, whatever else it says.
-  if ((command & 15) === 0) return { length, ends: null };
+  if ((command & 15) === 0) return { length, ends: null, paths: null, fields: [] };
   const size = sizeOf(family);
   if (size === null) throw bad(`its family ${family} is none of connections`);
   if (length < FIXED + size) throw bad('it is too short for its addresses');
-  checkTlvs(header, FIXED + size);
-  return { length, ends: family === 0x11 || family === 0x21 ? readEnds(header, family) : null };
+  return {
+    length,
+    ends: family === 0x11 || family === 0x21 ? readEnds(header, family) : null,
+    paths: family === 0x31 ? Uint8Array.from(header.subarray(FIXED, FIXED + size)) : null,
+    fields: readFields(header, FIXED + size),
+  };
 }
 
 /** Bytes of the addresses: unspecified, TCP over IPv4 and IPv6, Unix streams; null for any other. */
@@ -101,13 +126,15 @@ function hostOf(address: Buffer): string {
   return decoded.family === 'inet6' ? decoded.host : '::';
 }
 
-/** What follows the addresses is passed over, but for the checksum of all of it, which must be right where it is given. */
-function checkTlvs(header: Buffer, start: number): void {
+/** What follows the addresses. The checksum of all of it must be right where it is given. */
+function readFields(header: Buffer, start: number): ProxyField[] {
+  const fields: ProxyField[] = [];
   let isSummed = false;
   for (let at = start; at < header.length;) {
     const end = at + 3 <= header.length ? at + 3 + header.readUInt16BE(at + 1) : Infinity;
     if (end > header.length) throw bad('a field of it is cut off');
-    if (header[at] === PP2_TYPE_CRC32C) {
+    const type = header[at]!;
+    if (type === PP2_TYPE_CRC32C) {
       if (end - at !== 7) throw bad('its checksum has the wrong length');
       // Each is of the whole header: a hundred would be as many times the work.
       if (isSummed) throw bad('it has more than one checksum');
@@ -116,6 +143,9 @@ function checkTlvs(header: Buffer, start: number): void {
       const zeroed = Buffer.from(header).fill(0, at + 3, at + 7);
       if (crc32c(zeroed) !== said) throw bad('its checksum is wrong');
     }
+    // A copy: where the header lies is written over.
+    fields.push({ type, value: Uint8Array.from(header.subarray(at + 3, end)) });
     at = end;
   }
+  return fields;
 }

@@ -10,6 +10,7 @@ import { closeFd } from '../sys/descriptor.ts';
 import { openMemoryFile, readMemoryFile, sealMemoryFile } from '../sys/memory-file.ts';
 import { MAX_FDS_PER_MESSAGE, receiveMessage, sendMessage } from '../sys/message.ts';
 import { GraceError } from '../error.ts';
+import type { SpokenFor } from './spoken-for.ts';
 
 /** How one side of a connection stands. */
 export type MovedLeg = {
@@ -38,7 +39,7 @@ export type MovedTls = {
 };
 
 /** A connection that no process touches for the moment. */
-export type MovedConnection = {
+export type MovedConnection = SpokenFor & {
   client: MovedLeg;
   /** Null while it is being dialled, which whoever goes on with it does anew. */
   server: MovedLeg | null;
@@ -66,9 +67,13 @@ export type DialAge = { sinceMs: number; attemptMs: number };
 /** Most connections of a batch: two sockets each, and the file. */
 export const CONNECTIONS_PER_BATCH: number = Math.floor((MAX_FDS_PER_MESSAGE - 1) / 2);
 
-/** Without TLS; and with it, which a process that does not know it refuses. */
+/**
+ * Plain connections; with TLS; with clients of whom a PROXY header tells, or is to tell, what their destination has not
+ * been told yet. A process that does not know one of these refuses it.
+ */
 const FORMAT = 1;
 const FORMAT_WITH_TLS = 2;
+const FORMAT_WITH_HEADERS = 3;
 /** Longest text of a batch message itself. */
 const HEAD_SIZE = 256;
 
@@ -85,14 +90,19 @@ export function sendBatch(socket: number, batch: number, connections: readonly M
   const file = openMemoryFile('grace-connections', contents);
   try {
     sealMemoryFile(file);
-    const format = connections.flatMap(legsOf).some(({ tls }) => tls) ? FORMAT_WITH_TLS : FORMAT;
-    const head: Head = { format, batch, size: contents.length };
+    const head: Head = { format: formatOf(connections), batch, size: contents.length };
     const fds = connections.flatMap(({ client, server }) => (server === null ? [client.fd] : [client.fd, server.fd]));
     sendMessage(socket, new TextEncoder().encode(JSON.stringify(head)), { fds: [file, ...fds] });
   } finally {
     closeFd(file);
     contents.fill(0); // there may be keys in it
   }
+}
+
+function formatOf(connections: readonly MovedConnection[]): number {
+  if (connections.some(({ told, headerLeftMs }) => told !== undefined || headerLeftMs !== undefined))
+    return FORMAT_WITH_HEADERS;
+  return connections.flatMap(legsOf).some(({ tls }) => tls) ? FORMAT_WITH_TLS : FORMAT;
 }
 
 /** Receive a batch that has been sent. The descriptors are the caller's. Throws GraceError, and keeps none, when it is not whole. */
@@ -102,7 +112,7 @@ export function receiveBatch(socket: number, batch: number): MovedConnection[] {
   const [file, ...fds] = message.fds;
   try {
     const head = JSON.parse(new TextDecoder().decode(message.data)) as Head;
-    if ((head.format !== FORMAT && head.format !== FORMAT_WITH_TLS) || head.batch !== batch)
+    if (![FORMAT, FORMAT_WITH_TLS, FORMAT_WITH_HEADERS].includes(head.format) || head.batch !== batch)
       throw new GraceError(`the connections that came are batch ${head.batch} of format ${head.format}`);
     if (message.fdsTruncated || file === undefined)
       throw new GraceError('not all descriptors arrived; this process may have too many open (RLIMIT_NOFILE)');

@@ -78,6 +78,16 @@ const OVER: Readonly<Record<RefusalOfClient, string>> = {
   'address-rate': 'more new connections than one address may make (ratePer)',
 };
 
+/** A client that is not to send a PROXY header, by its address: `host:port` or `[host]:port`. */
+export function describeStranger(peer: string): string {
+  return `a client at ${peer.replace(/:[0-9]*$/, '').replace(/^\[(.*)\]$/, '$1')} may not send a PROXY header (proxyFrom)`;
+}
+
+/** A client whose PROXY header takes longer than it may. */
+export function describeLateHeader(timeoutMs: number): string {
+  return `no PROXY header came within ${timeoutMs / 1000} s`;
+}
+
 /** Why a client was refused, as a sentence. */
 export function describeRefusal(refusal: RefusalOfClient): string {
   return OVER[refusal];

@@ -3,15 +3,20 @@ import { isIPv4, isIPv6 } from 'node:net';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { crc32c } from '../../src/engine/crc32c.ts';
+import { tlsFields } from '../../src/engine/proxy-fields.ts';
 import { proxyHeader } from '../../src/engine/proxy-header.ts';
 import { readProxyHeader } from '../../src/engine/proxy-parser.ts';
 import { always, hostileText, mustBeLinear, mutatedBytes, readOrRefused, timeout } from '../hostile.ts';
 
 const ends = { client: { host: '192.0.2.1', port: 56_324 }, accepted: { host: '192.0.2.2', port: 443 } };
 const ends6 = { client: { host: '2001:db8::1', port: 1 }, accepted: { host: '::1', port: 65_535 } };
-const tls = { version: 'TLSv1.3', clientName: 'me', isResumed: false };
+const fields = () => tlsFields({ version: 'TLSv1.3', alpn: 'h2', clientName: 'me', isResumed: false });
+const paths = new Uint8Array(216).fill(0x2f);
 const known = (['v1', 'v2'] as const).flatMap((version) =>
-  ([ends, ends6, { ...ends, tls }, 'unknown', 'local'] as const).map((subject) => proxyHeader(version, subject)),
+  ([ends, ends6, { ...ends, fields }, { paths, fields }, 'unknown', 'local'] as const).flatMap((subject) => [
+    proxyHeader(version, subject),
+    proxyHeader(version, subject, { isSummed: true, uniqueId: 'me' }),
+  ]),
 );
 const words = [
   'PROXY ',

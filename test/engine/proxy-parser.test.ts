@@ -23,19 +23,23 @@ test('what is written is read, cut anywhere, with data after it', () => {
         assert.deepEqual(readProxyHeader(bytes.subarray(0, cut)), {
           length: header.length,
           ends: typeof subject === 'string' ? null : subject,
+          paths: null,
+          fields: [],
         });
       }
     }
   }
 });
 
-test('fields after the addresses are passed over, and a checksum has to be right', () => {
+test('fields after the addresses are read, and a checksum has to be right', () => {
   assert.equal(crc32c(Buffer.from('123456789')), 0xe3069283); // the check value of the algorithm
   const unique = [0x05, 0, 3, 1, 2, 3];
-  assert.deepEqual(readProxyHeader(binary(...unique)), { length: 34, ends });
+  const field = { type: 5, value: Uint8Array.of(1, 2, 3) };
+  assert.deepEqual(readProxyHeader(binary(...unique)), { length: 34, ends, paths: null, fields: [field] });
   const summed = binary(...unique, 0x03, 0, 4, 0, 0, 0, 0);
   summed.writeUInt32BE(crc32c(summed), summed.length - 4);
-  assert.deepEqual(readProxyHeader(summed), { length: 41, ends });
+  const sum = { type: 3, value: Uint8Array.from(summed.subarray(-4)) };
+  assert.deepEqual(readProxyHeader(summed), { length: 41, ends, paths: null, fields: [field, sum] });
   summed[40]! ^= 1;
   assert.throws(() => readProxyHeader(summed), {
     name: 'GraceError',

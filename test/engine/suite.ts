@@ -4,6 +4,7 @@ import { countSuite } from './count-suite.ts';
 import { dialSuite } from './dial-suite.ts';
 import { limitSuite } from './limit-suite.ts';
 import { listSuite } from './list-suite.ts';
+import { headerSuite } from './header-suite.ts';
 import { holdSuite } from './hold-suite.ts';
 import { relaySuite } from './relay-suite.ts';
 import { reasonSuite } from './reason-suite.ts';
@@ -20,6 +21,7 @@ export function plainSuite(openEngine: OpenEngine): void {
   reasonSuite(openEngine);
   listSuite(openEngine);
   holdSuite(openEngine);
+  headerSuite(openEngine);
 }
 
 export function tlsSuite(openEngine: OpenEngine): void {

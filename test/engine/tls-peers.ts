@@ -75,10 +75,15 @@ export function tlsTo(port: number, pem: PemFiles, extras: Partial<TlsClient> = 
   };
 }
 
-/** Connect and shake hands; rejects when that fails. Both directions end on their own. */
-export async function connectTls(address: Address, options: tls.ConnectionOptions): Promise<TLSSocket> {
+/** Connect and shake hands, after other bytes perhaps; rejects when that fails. Both directions end on their own. */
+export async function connectTls(
+  address: Address,
+  options: tls.ConnectionOptions,
+  before?: Uint8Array,
+): Promise<TLSSocket> {
   const carrier = net.connect({ ...address, allowHalfOpen: true });
   carrier.on('error', () => {});
+  if (before) carrier.write(before);
   // A client needs what the engine needs to read from Deno's TLS as it likes.
   const { stream, gate } = openGate(plainLeg(carrier));
   const socket = tls.connect({ socket: stream, servername: 'www.example.com', ...options });

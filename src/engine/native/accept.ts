@@ -165,7 +165,9 @@ export class Acceptor {
       kernel.closeWithReset(client);
       return REFUSED;
     }
-    const refusal = frontend.admission && this.#refusalOf(client, frontend.admission);
+    // Where a header says who it is, it is asked for then.
+    const { header } = frontend.plan;
+    const refusal = header === null && frontend.admission ? this.#refusalOf(client, frontend.admission) : null;
     if (refusal !== null) {
       kernel.closeWithReset(client);
       upstream.counters.countRefused(refusal);

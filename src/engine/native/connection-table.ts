@@ -78,6 +78,8 @@ export const LINGERING = 131_072;
 export const SHAKING = 262_144;
 /** A client of a rule that is held, which waits without a dial. */
 export const HELD = 524_288;
+/** A client whose PROXY header has not come yet; see headers.ts. */
+export const HEADING = 1_048_576;
 
 /** Most descriptors that the table has rows for; memory is used for those in use only. */
 const CAPACITY = 1 << 20;

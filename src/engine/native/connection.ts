@@ -6,9 +6,11 @@
  * Its state is two rows of the connection table, and it is named by the descriptor of its client.
  */
 import type { ClosingReason } from '../closing-reason.ts';
+import { writeId } from '../connection-ids.ts';
 import { encodePrelude } from '../prelude.ts';
 import type { PreludeSubject } from '../prelude.ts';
-import { peerName, socketName } from '../../sys/socket.ts';
+import { tlsFields } from '../proxy-fields.ts';
+import { withFields } from '../proxy-header.ts';
 import { handshakeOutcome } from '../tally.ts';
 import type { MovedConnection, MovedLeg } from '../transfer.ts';
 import type { Acceptor } from './accept.ts';
@@ -18,6 +20,7 @@ import {
   DOOMED,
   ENDED,
   FROZEN,
+  HEADING,
   IS_UNIX,
   KIND_CLIENT,
   KIND_SERVER,
@@ -28,10 +31,11 @@ import {
 } from './connection-table.ts';
 import type { Dialer } from './dial.ts';
 import type { FirstFlight } from './first-flight.ts';
+import type { Headers } from './headers.ts';
 import type { IdleWatch } from './idle.ts';
 import { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLRDHUP, TCP_EVENTS, UNIX_EVENTS } from './kernel.ts';
 import type { Mailbox } from './mailbox.ts';
-import type { EndReport } from './messages.ts';
+import type { EndReport, SurrenderedClient } from './messages.ts';
 import { comerOf, forgetPeer, hasPlainPeer, peerOf, readPeer, setPeer } from './peer.ts';
 import type { Relay } from './relay.ts';
 import type { Linger } from './linger.ts';
@@ -53,6 +57,7 @@ type Others = {
   mailbox: Mailbox;
   terminator: Terminator;
   linger: Linger;
+  headers: Headers;
 };
 
 /** The connections of one thread. */
@@ -72,6 +77,7 @@ export class Connections {
   readonly #doomed = new Map<number, ClosingReason>();
   readonly #terminator: Terminator;
   readonly #linger: Linger;
+  readonly #headers: Headers;
 
   constructor(
     thread: Thread,
@@ -87,6 +93,7 @@ export class Connections {
       mailbox,
       terminator,
       linger,
+      headers,
     }: Others,
   ) {
     this.#thread = thread;
@@ -101,18 +108,22 @@ export class Connections {
     this.#mailbox = mailbox;
     this.#terminator = terminator;
     this.#linger = linger;
+    this.#headers = headers;
   }
 
   /**
    * A client was accepted, whose address is in `kernel.peer` and which its upstream has counted already: dial for it,
-   * after its TLS handshake where there is one, unless it is to wait.
+   * after its PROXY header and its TLS handshake where there are such, unless it is to wait.
    * Returns false when it could not be watched, and has been ended.
    */
   admit(client: number, frontend: ThreadFrontend, upstream: number): boolean {
     const { kernel, table, number } = this.#thread;
-    const { isUnix, tls } = frontend.plan;
-    const state = KIND_CLIENT | (isUnix ? IS_UNIX : 0) | (tls === null ? 0 : SHAKING);
-    const generation = table.open(client, number, state);
+    const { isUnix, header } = frontend.plan;
+    const generation = table.open(
+      client,
+      number,
+      KIND_CLIENT | (isUnix ? IS_UNIX : 0) | (header === null ? 0 : HEADING),
+    );
     this.#thread.fdBound = Math.max(this.#thread.fdBound, client + 1);
     readPeer(this.#thread, client, kernel.peer);
     table.assign(client, upstream, frontend.plan.id);
@@ -121,21 +132,47 @@ export class Connections {
     table.setQuiet(client, { quietMs: 0, now: this.#thread.now });
     frontend.connections++;
     frontend.slots?.take();
-    const watched =
-      tls === null
-        ? kernel.watch(client, isUnix ? UNIX_EVENTS : TCP_EVENTS, generation)
-        : this.#terminator.give(client, frontend.plan, generation);
-    if (watched < 0) {
-      this.end(client, {
-        stage: 'dial',
-        why: 'shortage',
-        reason: { failures: [{ address: -1, errno: -watched }] },
-        reset: true,
-      });
-      return false;
-    }
-    if (tls === null) this.#waitingRoom.enter(client);
+    if (header !== null)
+      return (
+        this.#headers.begin(client, frontend) &&
+        this.#isWatched(client, kernel.watch(client, isUnix ? UNIX_EVENTS : TCP_EVENTS, generation))
+      );
+    if (frontend.plan.tls !== null) return this.#shake(client, frontend);
+    if (!this.#isWatched(client, kernel.watch(client, isUnix ? UNIX_EVENTS : TCP_EVENTS, generation))) return false;
+    this.#waitingRoom.enter(client);
     return true;
+  }
+
+  /** Returns false when a client could not be watched, of which nobody would hear again, and has been ended. */
+  #isWatched(client: number, result: number): boolean {
+    if (result >= 0) return true;
+    this.end(client, {
+      stage: 'dial',
+      why: 'shortage',
+      reason: { failures: [{ address: -1, errno: -result }] },
+      reset: true,
+    });
+    return false;
+  }
+
+  /** Have a client shake hands, whom nobody watches. Returns false when it has been ended. */
+  #shake(client: number, { plan }: ThreadFrontend): boolean {
+    const { table } = this.#thread;
+    table.set(client, SHAKING);
+    if (this.#isWatched(client, this.#terminator.give(client, plan, table.generation(client)))) return true;
+    return false;
+  }
+
+  /** Events of a client whose PROXY header has not come: once it has, the client goes on as one that was just accepted. */
+  handleHeading(client: number, mask: number): void {
+    const { table, kernel, frontends } = this.#thread;
+    if (!this.#headers.handle(client, mask)) return;
+    const frontend = frontends.get(table.frontend(client));
+    if (!frontend?.plan.tls) return this.#waitingRoom.enter(client);
+    // What has come of its handshake is still in its socket, and is an event for whoever watches that next.
+    kernel.unwatch(client);
+    table.clear(client, READABLE | READ_TO_END);
+    this.#shake(client, frontend);
   }
 
   /** A client has come back from its TLS handshake, which may have failed. */
@@ -188,6 +225,7 @@ export class Connections {
     if (entered) entered.connections++;
     setPeer(this.#thread, client.fd, moved.peer);
     if (moved.generation !== undefined) this.#origins.set(client.fd, moved.generation);
+    this.#headers.adopt(client.fd, moved);
     this.#attachCodec(client);
     if (server !== null) {
       this.#openLeg(server, KIND_SERVER);
@@ -228,9 +266,10 @@ export class Connections {
   pair(client: number, server: number): void {
     const { table, upstreams } = this.#thread;
     const { prelude, keepAliveMs } = upstreams.get(table.upstream(client))!.plan;
+    const idOf = () => writeId(table.id(client));
     table.pair(client, server);
     table.setQuiet(client, { quietMs: 0, now: this.#thread.now });
-    if (prelude !== null) this.#relay.setPrelude(server, encodePrelude(prelude, subjectOf(client)));
+    if (prelude !== null) this.#relay.setPrelude(server, encodePrelude(prelude, this.#subjectOf(client), idOf));
     if (!table.has(server, IS_UNIX)) {
       if (keepAliveMs > 0) this.#keepAlive.add(server, keepAliveMs);
       this.#firstFlight.connected(server);
@@ -285,13 +324,18 @@ export class Connections {
   #forget(client: number, frontend: ThreadFrontend | undefined): void {
     this.#origins.delete(client);
     this.#doomed.delete(client);
-    if (frontend?.admission?.isCounting) frontend.admission.leave(comerOf(this.#thread, client));
+    // Before its header nobody has counted it.
+    const isCounted = frontend?.admission?.isCounting === true && !this.#thread.table.has(client, HEADING);
+    if (isCounted) frontend.admission?.leave(comerOf(this.#thread, client));
+    this.#headers.forget(client);
     forgetPeer(this.#thread, client);
   }
 
   /** A client that is not connected goes where this thread cannot: its descriptor is the caller's, and another counts it from now on. */
-  surrender(client: number): void {
+  surrender(client: number): SurrenderedClient {
     const { table, kernel, frontends } = this.#thread;
+    const isSpokenFor = frontends.get(table.frontend(client))?.plan.header !== null;
+    const spokenFor = isSpokenFor ? this.#headers.describe(client) : null;
     const upstream = table.upstream(client);
     const frontend = frontends.get(table.frontend(client));
     this.#forget(client, frontend);
@@ -299,11 +343,13 @@ export class Connections {
     table.close(client);
     this.#upstreams.transferred(upstream);
     if (frontend) this.#acceptor.left(frontend);
+    return { fd: client, ...(spokenFor && { spokenFor }) };
   }
 
   /** Report an end that is told of later, in numbers where they say all. */
   #reportSoon(client: number, stage: EndReport['stage'], why: ClosingReason, durationMs: number): void {
-    if (!hasPlainPeer(this.#thread, client) || this.#thread.table.has(client, CODED))
+    const isPlain = hasPlainPeer(this.#thread, client) && !this.#thread.table.has(client, CODED);
+    if (!isPlain || this.#headers.viaOf(client) !== null)
       return this.#report(client, { stage, why, durationMs, reason: null });
     const { table, now } = this.#thread;
     const generation = this.#origins.get(client) ?? null;
@@ -339,6 +385,7 @@ export class Connections {
       ...this.#countsOf(client, end.durationMs),
       ...end,
       peer: peerOf(this.#thread, client),
+      via: this.#headers.viaOf(client),
       tls: this.#thread.table.has(client, CODED) ? this.#relay.wire.tlsOf(client) : null,
     });
   }
@@ -383,6 +430,17 @@ export class Connections {
   originOf(client: number): number | undefined {
     return this.#origins.get(client);
   }
+
+  /** Whom an upstream has to do with, and what of its TLS is known here. */
+  #subjectOf(client: number): PreludeSubject {
+    const subject = this.#headers.take(client);
+    const { wire } = this.#relay;
+    const tls = this.#thread.table.has(client, CODED) ? wire.tlsOf(client) : null;
+    if (tls === null) return subject;
+    const { version, name } = tls;
+    const facts = { version, cipher: wire.agreedOf(client)?.cipher, clientName: null, isResumed: false };
+    return withFields(subject, () => tlsFields({ ...facts, ...(name !== null && { serverName: name }) }));
+  }
 }
 
 /** Longest that connections are taken to be on their way, in milliseconds. */
@@ -393,14 +451,4 @@ function ageOf({ ageMs, startedMs }: MovedConnection): number {
   const byWallMs = Date.now() - startedMs;
   const transitMs = byWallMs - (ageMs ?? byWallMs);
   return Math.max(0, transitMs >= 0 && transitMs < MAX_TRANSIT_MS ? byWallMs : (ageMs ?? 0));
-}
-
-/** Whom an upstream has to do with, by the system's word. */
-function subjectOf(client: number): PreludeSubject {
-  try {
-    const [from, at] = [peerName(client), socketName(client)];
-    return from.family === 'unix' || at.family === 'unix' ? 'unknown' : { client: from, accepted: at };
-  } catch {
-    return 'unknown'; // it has just gone
-  }
 }

@@ -1,6 +1,6 @@
 /**
  * The native engine: plain bytes are moved by threads that each run an epoll loop over libc calls
- * (loop.ts is a thread's whole life). What is not plain - TLS, PROXY headers - and what those threads
+ * (loop.ts is a thread's whole life). What is not plain - TLS - and what those threads
  * cannot do any more is the portable engine's, which this one holds inside: each frontend and each
  * upstream has a counterpart there. Which of the two has a connection is decided when its client is
  * accepted, and never changes.
@@ -324,7 +324,7 @@ export class NativeEngine implements Engine {
       case 'held-room':
         return this.#holds.get(report.hold)?.notify();
       case 'surrendered':
-        return this.#holds.surrendered(report.hold, report.fds);
+        return this.#holds.surrendered(report.hold, report.clients);
       case 'paused': {
         const error = new SystemError(report.errno, 'accept');
         return this.#owners.get(report.frontend)?.observer.acceptPaused?.({ error, retryInMs: report.retryInMs });
@@ -365,6 +365,7 @@ export class NativeEngine implements Engine {
           idleMs,
           lifetimeMs,
           reportsOrderly,
+          header: null,
           tls: null,
         },
       });
@@ -400,7 +401,7 @@ export class NativeEngine implements Engine {
     if (!upstream) return;
     const { upstream: _, frontend, reason: __, why, ...told } = end;
     const error = endError(end, upstream.endpoint, upstream.lastAddresses);
-    const event = { ...told, upstream, error, reason: why, via: null };
+    const event = { ...told, upstream, error, reason: why };
     upstream.connectionEnded(event);
     const observer = this.#owners.get(frontend)?.observer;
     if (error !== null || observer?.wantsOrderlyEnds !== false) observer?.connectionEnded?.(event);

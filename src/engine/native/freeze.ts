@@ -6,6 +6,7 @@
 import type { DialAge, MovedConnection, MovedLeg } from '../transfer.ts';
 import type { Connections } from './connection.ts';
 import type { Dialer } from './dial.ts';
+import type { Headers } from './headers.ts';
 import { EPOLLOUT, TCP_EVENTS, UNIX_EVENTS } from './kernel.ts';
 import {
   BLOCKED,
@@ -14,6 +15,7 @@ import {
   DOOMED,
   ENDED,
   FROZEN,
+  HEADING,
   IS_UNIX,
   KIND_CLIENT,
   READABLE,
@@ -31,6 +33,7 @@ type FreezerOthers = {
   dialer: Dialer;
   waitingRoom: WaitingRoom;
   connections: Connections;
+  headers: Headers;
 };
 
 /** Stops and goes on with the connections of one thread. */
@@ -40,15 +43,17 @@ export class Freezer {
   readonly #dialer: Dialer;
   readonly #waitingRoom: WaitingRoom;
   readonly #connections: Connections;
+  readonly #headers: Headers;
   /** How long those that were being dialled had been, for when they go on here. */
   readonly #ages = new Map<number, DialAge>();
 
-  constructor(thread: Thread, { relay, dialer, waitingRoom, connections }: FreezerOthers) {
+  constructor(thread: Thread, { relay, dialer, waitingRoom, connections, headers }: FreezerOthers) {
     this.#thread = thread;
     this.#relay = relay;
     this.#dialer = dialer;
     this.#waitingRoom = waitingRoom;
     this.#connections = connections;
+    this.#headers = headers;
   }
 
   /** Freeze up to `limit` connections of an upstream. */
@@ -94,6 +99,7 @@ export class Freezer {
       quietMs: table.quietMs(client, now),
       id: table.id(client),
       ...(age && { dialing: age }),
+      ...this.#headers.describe(client),
     };
   }
 
@@ -140,7 +146,8 @@ export class Freezer {
         });
         continue;
       }
-      if (server === -1) this.#waitingRoom.enter(client, age);
+      if (table.has(client, HEADING)) this.#headers.thaw(client);
+      else if (server === -1) this.#waitingRoom.enter(client, age);
       else this.#relay.begin(client);
     }
   }

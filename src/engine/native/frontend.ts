@@ -1,12 +1,14 @@
 import { closeFd, setNonBlocking } from '../../sys/descriptor.ts';
 import { setResetOnClose } from '../../sys/socket.ts';
 import type { Listener } from '../../net/listener.ts';
+import { innerEndpoint } from '../../endpoint/inner.ts';
 import type { ServerEndpoint, ServerExtras } from '../../endpoint/model.ts';
 import type { Engine, EngineObserver, Frontend, Upstream, UpstreamShare } from '../engine.ts';
 import type { Admission, AdmittedNetworks } from '../admission/admission.ts';
 import type { Hold } from '../hold.ts';
 import type { Slots } from '../slots.ts';
-import type { ThreadCommand } from './messages.ts';
+import { planHeader } from '../header-plan.ts';
+import type { SurrenderedClient, ThreadCommand } from './messages.ts';
 import { isPlainServer, nativeTlsServer } from './plan.ts';
 import { ServerContexts } from './tls/server-contexts.ts';
 import type { HandshakeService } from './tls/service.ts';
@@ -213,7 +215,8 @@ export class NativeFrontend implements Frontend {
 
   #openInThreads(): Accepting {
     const { register, listener, endpoint, threads, observer, hold } = this.#options;
-    const extras: ServerExtras = endpoint.type === 'haproxy' || endpoint.type === 'stdio' ? {} : endpoint;
+    const inner = innerEndpoint(endpoint);
+    const extras: ServerExtras = inner.type === 'stdio' ? {} : inner;
     const { idle: idleMs = null, lifetime: lifetimeMs = null } = extras;
     const route = Route.open(routeTarget(this.#target), { threads: threads.count });
     const reportsOrderly = observer.connectionEnded !== undefined && (observer.wantsOrderlyEnds ?? true);
@@ -231,6 +234,7 @@ export class NativeFrontend implements Frontend {
     this.#routes.add(route);
     const id = register(this, members);
     const tls = this.#tls?.enter(id) ?? null;
+    const header = planHeader(endpoint);
     const command = (fd: number): ThreadCommand => ({
       type: 'open-frontend',
       plan: {
@@ -244,6 +248,7 @@ export class NativeFrontend implements Frontend {
         idleMs,
         lifetimeMs,
         reportsOrderly,
+        header,
         tls,
       },
     });
@@ -301,11 +306,11 @@ export class NativeFrontend implements Frontend {
   }
 
   /** A client that waited in a thread and cannot go on there. */
-  takeIn(fd: number): void {
+  takeIn(client: SurrenderedClient): void {
     const accepting = this.#accepting;
-    if (accepting.by === 'portable' && accepting.frontend.takeIn) return accepting.frontend.takeIn(fd);
-    setResetOnClose(fd);
-    closeFd(fd);
+    if (accepting.by === 'portable' && accepting.frontend.takeIn) return accepting.frontend.takeIn(client);
+    setResetOnClose(client.fd);
+    closeFd(client.fd);
   }
 
   reload(): void {

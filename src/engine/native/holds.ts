@@ -4,6 +4,7 @@ import { setResetOnClose } from '../../sys/socket.ts';
 import type { Upstream } from '../engine.ts';
 import type { Hold } from '../hold.ts';
 import type { NativeFrontend } from './frontend.ts';
+import type { SurrenderedClient } from './messages.ts';
 import type { Threads } from './threads.ts';
 import { NativeUpstream } from './upstream.ts';
 
@@ -60,13 +61,13 @@ export class NativeHolds {
   }
 
   /** Clients that waited come out of a thread: whoever accepts in its place serves them. */
-  surrendered(id: number, fds: readonly number[]): void {
+  surrendered(id: number, clients: readonly SurrenderedClient[]): void {
     const frontend = this.#rows.get(id)?.frontend;
-    for (const fd of fds) {
-      if (frontend) frontend.takeIn(fd);
+    for (const client of clients) {
+      if (frontend) frontend.takeIn(client);
       else {
-        setResetOnClose(fd);
-        closeFd(fd);
+        setResetOnClose(client.fd);
+        closeFd(client.fd);
       }
     }
   }

@@ -249,8 +249,10 @@ export function openKernel({ epollFd }: { epollFd?: number } = {}) {
     /** Read into other bytes, which must be the whole or a part of an array buffer of their own. */
     receiveInto: (fd: number, bytes: Uint8Array): number =>
       answer(recv(word(fd), memory.addressOf(bytes), word(bytes.length), 0n)),
-    /** Look at the next byte without taking it: 1, 0 at the end, or the negative errno. */
-    peek: (fd: number): number => answer(recv(word(fd), inputAddress, 1n, MSG_PEEK)),
+    /** Look at the next byte, or so many, without taking them: how many there are, 0 at the end, or the negative errno. They are in `input`. */
+    peek: (fd: number, length = 1): number => answer(recv(word(fd), inputAddress, word(length), MSG_PEEK)),
+    /** Read into `input` so many bytes at most. */
+    take: (fd: number, length: number): number => answer(recv(word(fd), inputAddress, word(length), 0n)),
     /** The same without taking them. */
     peekInto: (fd: number, bytes: Uint8Array): number =>
       answer(recv(word(fd), memory.addressOf(bytes), word(bytes.length), MSG_PEEK)),

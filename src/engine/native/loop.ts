@@ -1,5 +1,5 @@
 /** One thread's life: wait for events, give each to whom it concerns, do what time has made due. */
-import { CONNECTING, FROZEN, KIND_CLIENT, KIND_LISTENER, LINGERING, SHAKING } from './connection-table.ts';
+import { CONNECTING, FROZEN, HEADING, KIND_CLIENT, KIND_LISTENER, LINGERING, SHAKING } from './connection-table.ts';
 import { executeCommand } from './commands.ts';
 import { EINTR, EPOLLIN } from './kernel.ts';
 import type { ThreadCommand, ThreadData } from './messages.ts';
@@ -46,7 +46,7 @@ export class Loop {
   }
 
   #waitMs(): number {
-    const { thread, dialer, acceptor, relay, keepAlive, idle, lifetime, linger, mailbox } = this.#roles;
+    const { thread, dialer, acceptor, relay, keepAlive, idle, lifetime, linger, headers, mailbox } = this.#roles;
     if (relay.hasQueue) return 0;
     const next = Math.min(
       dialer.wakeAt,
@@ -56,6 +56,7 @@ export class Loop {
       idle.wakeAt,
       lifetime.wakeAt,
       linger.wakeAt,
+      headers.wakeAt,
       mailbox.wakeAt,
     );
     if (next === Infinity) return MAX_WAIT_MS;
@@ -63,13 +64,14 @@ export class Loop {
   }
 
   #runDue(): void {
-    const { thread, dialer, acceptor, relay, keepAlive, idle, lifetime, mailbox, linger } = this.#roles;
+    const { thread, dialer, acceptor, relay, keepAlive, idle, lifetime, mailbox, linger, headers } = this.#roles;
     relay.runQueue();
     dialer.runDue();
     acceptor.runDue();
     keepAlive.runDue();
     idle.runDue();
     linger.runDue();
+    headers.runDue();
     lifetime.runDue();
     mailbox.runDue(thread.now);
   }
@@ -84,6 +86,7 @@ export class Loop {
     if (state & FROZEN) return;
     if (state & KIND_LISTENER) return acceptor.handle(fd);
     if (state & SHAKING) return connections.shaken(fd, mask);
+    if (state & HEADING) return connections.handleHeading(fd, mask);
     if (state & LINGERING) return linger.handle(fd);
     if (state & CONNECTING && !dialer.handle(fd, mask)) return;
     // It may have ended as soon as it began.

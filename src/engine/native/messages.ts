@@ -7,7 +7,9 @@ import type { MessagePort } from 'node:worker_threads';
 import type { OpenConnection } from '../engine.ts';
 import type { AdmissionPlan, AdmittedNetworks } from '../admission/admission.ts';
 import type { HoldPlan } from '../hold.ts';
+import type { HeaderPlan } from '../header-plan.ts';
 import type { SlotsPlan } from '../slots.ts';
+import type { SpokenFor } from '../spoken-for.ts';
 import type { MovedConnection } from '../transfer.ts';
 
 /** A destination as a thread needs it. */
@@ -49,6 +51,8 @@ export type FrontendPlan = {
   lifetimeMs: number | null;
   /** Whether somebody wants to hear of connections that ended in order; `soon`: with others, a little later. */
   reportsOrderly: OrderlyEnds;
+  /** What is asked of a PROXY header of its clients; null: they send none. */
+  header: HeaderPlan | null;
   /** How its clients shake hands; null: they speak no TLS. */
   tls: TlsPlan | null;
 };
@@ -142,6 +146,8 @@ export type EndReport = {
   upstream: number;
   frontend: number;
   peer: string;
+  /** Who spoke for it by a PROXY header; null: nobody who was not it. */
+  via: string | null;
   stage: 'handshake' | 'dial' | 'relay';
   /** Of a client that speaks TLS. */
   tls: TlsFacts | null;
@@ -163,6 +169,9 @@ export type ListedConnection = Omit<OpenConnection, 'upstream' | 'id'> & { upstr
 
 /** Ends of connections in shared memory: the first `count` of the rows in it, see end-batch.ts. */
 export type EndsMessage = { buffer: SharedArrayBuffer; count: number };
+
+/** A client that comes out of a thread; `spokenFor`: absent where no proxy had to speak for it. */
+export type SurrenderedClient = { fd: number; spokenFor?: SpokenFor };
 
 /** What the main thread has found out of a name. */
 export type Resolved = Extract<ThreadCommand, { type: 'resolved' }>;
@@ -189,7 +198,7 @@ export type Report =
   /** There is room for more of them again. */
   | { type: 'held-room'; hold: number }
   /** Clients that waited, whose descriptors are the main thread's now. */
-  | { type: 'surrendered'; hold: number; fds: number[] }
+  | { type: 'surrendered'; hold: number; clients: SurrenderedClient[] }
   | { type: 'paused'; frontend: number; errno: number; retryInMs: number }
   | { type: 'resumed'; frontend: number }
   | { type: 'frontend-closed'; frontend: number }

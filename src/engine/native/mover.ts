@@ -158,7 +158,10 @@ export class NativeMover implements Mover {
     // Now, and not when a thread hears of them: nobody is to be accepted in their places.
     slots?.take(connections.length);
     this.#options.total?.take(connections.length);
-    if (admission?.isCounting) for (const { client, peer } of connections) admission.add(movedComer(client.fd, peer));
+    if (admission?.isCounting)
+      for (const { client, peer, headerLeftMs } of connections)
+        // Whose header has not come is nobody yet.
+        if (headerLeftMs === undefined) admission.add(movedComer(client.fd, peer));
     for (const { thread, share } of shares) {
       upstream.countAdopted(thread, share.length);
       // From here on they are closed with what the thread has, should it die before it hears of them.

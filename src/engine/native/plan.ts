@@ -1,5 +1,6 @@
 /** Which endpoints the native engine serves itself, and what its threads need to know of them. */
 import { isIP, isIPv4 } from 'node:net';
+import { innerEndpoint } from '../../endpoint/inner.ts';
 import type { ClientEndpoint, ServerEndpoint, SrvClient, SslServer, TcpClient } from '../../endpoint/model.ts';
 import { KEEP_ALIVE } from '../policy.ts';
 import { planPrelude } from '../prelude.ts';
@@ -7,18 +8,17 @@ import { givesOutPort } from '../../sys/local-ports.ts';
 import { encodeSockaddr } from '../../sys/sockaddr.ts';
 import type { UpstreamPlan } from './messages.ts';
 
-/** Whether clients of this endpoint send nothing but their own bytes. */
+/** Whether clients of this endpoint send nothing but their own bytes, after a PROXY header perhaps. */
 export function isPlainServer(endpoint: ServerEndpoint): boolean {
-  switch (endpoint.type) {
+  switch (innerEndpoint(endpoint).type) {
     case 'tcp':
     case 'tcp6':
     case 'unix':
     case 'systemd':
     case 'fd':
-      return endpoint.proxy === undefined;
+      return true;
     case 'ssl':
     case 'tls':
-    case 'haproxy':
     case 'stdio':
       return false;
   }
@@ -37,6 +37,9 @@ const NATIVE_TLS: ReadonlySet<string> = new Set<keyof SslServer>([
   'idle',
   'maxconn',
   'userTimeout',
+  'proxy',
+  'proxyFrom',
+  'headerTimeout',
 ]);
 
 /**
@@ -44,9 +47,10 @@ const NATIVE_TLS: ReadonlySet<string> = new Set<keyof SslServer>([
  * and are offered no protocol by ALPN. Anything else that is asked for is the portable engine's.
  */
 export function nativeTlsServer(endpoint: ServerEndpoint): SslServer | null {
-  if (endpoint.type !== 'ssl') return null;
+  const inner = innerEndpoint(endpoint);
+  if (inner.type !== 'ssl') return null;
   const isAsked = ([name, value]: [string, unknown]) => value !== undefined && value !== null && !NATIVE_TLS.has(name);
-  return Object.entries(endpoint).some(isAsked) ? null : endpoint;
+  return Object.entries(inner).some(isAsked) ? null : inner;
 }
 
 /** What a thread needs to connect to this endpoint; null when it is not for the native engine. */

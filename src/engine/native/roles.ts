@@ -6,6 +6,7 @@ import { ConnectionTable, KIND_OWN } from './connection-table.ts';
 import { Dialer } from './dial.ts';
 import { FirstFlight } from './first-flight.ts';
 import { Freezer } from './freeze.ts';
+import { Headers } from './headers.ts';
 import { IdleWatch } from './idle.ts';
 import { LifetimeWatch } from './lifetime.ts';
 import { openKernel } from './kernel.ts';
@@ -38,6 +39,7 @@ export type Roles = {
   readonly idle: IdleWatch;
   readonly terminator: Terminator;
   readonly linger: Linger;
+  readonly headers: Headers;
   readonly lifetime: LifetimeWatch;
 };
 
@@ -75,6 +77,7 @@ export function openRoles(
   const idle = new IdleWatch(thread);
   const terminator = new Terminator(thread);
   const linger = new Linger(thread);
+  const headers = new Headers(thread);
   const lifetime = new LifetimeWatch(thread);
   const dialer = new Dialer(thread, { firstFlight });
   const acceptor = new Acceptor(thread);
@@ -92,8 +95,9 @@ export function openRoles(
     mailbox,
     terminator,
     linger,
+    headers,
   });
-  const freezer = new Freezer(thread, { relay, dialer, waitingRoom, connections });
+  const freezer = new Freezer(thread, { relay, dialer, waitingRoom, connections, headers });
   const lister = new Lister(thread, { relay });
   return {
     thread,
@@ -112,5 +116,6 @@ export function openRoles(
     lifetime,
     terminator,
     linger,
+    headers,
   };
 }

@@ -5,7 +5,7 @@ import type { ConnectionIds } from '../connection-ids.ts';
 import type { Counters } from './counters.ts';
 import type { PinnedAddress, Kernel } from './kernel.ts';
 import type { ConnectionTable } from './connection-table.ts';
-import type { EndReason, FrontendPlan, Report, UpstreamPlan } from './messages.ts';
+import type { EndReason, FrontendPlan, Report, SurrenderedClient, UpstreamPlan } from './messages.ts';
 import type { Admission } from '../admission/admission.ts';
 import type { Hold } from '../hold.ts';
 import type { Slots } from '../slots.ts';
@@ -100,7 +100,7 @@ export type Thread = {
    */
   end(client: number, options: EndOptions): void;
   /** A client that is not connected goes elsewhere; its descriptor is the caller's. */
-  surrender(client: number): void;
+  surrender(client: number): SurrenderedClient;
 };
 
 /** How a connection ends. */

@@ -1,5 +1,6 @@
 /** Clients of held rules, which wait in a thread without a dial. */
 import type { DialAge } from '../transfer.ts';
+import type { SurrenderedClient } from './messages.ts';
 import { CODED, HELD } from './connection-table.ts';
 import type { Dialer } from './dial.ts';
 import type { Thread, ThreadHold } from './thread.ts';
@@ -87,7 +88,7 @@ export class WaitingRoom {
   /** Those that wait are to go where threads cannot: their descriptors are the main thread's from now on. */
   surrender(holdId: number): void {
     const { table } = this.#thread;
-    const fds: number[] = [];
+    const surrendered: SurrenderedClient[] = [];
     this.#routes.delete(holdId);
     const all = this.#takeAll(holdId);
     // What a codec knows stays in its thread, and goes where it was to go.
@@ -96,10 +97,9 @@ export class WaitingRoom {
     for (const [client, hold] of all) {
       if (table.has(client, CODED)) continue;
       this.#left(client, hold);
-      this.#thread.surrender(client);
-      fds.push(client);
+      surrendered.push(this.#thread.surrender(client));
     }
-    if (fds.length > 0) this.#thread.send({ type: 'surrendered', hold: holdId, fds });
+    if (surrendered.length > 0) this.#thread.send({ type: 'surrendered', hold: holdId, clients: surrendered });
   }
 
   /** All that wait, in the order in which they came to the rule, also where another process accepted them. */

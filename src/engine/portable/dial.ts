@@ -27,7 +27,12 @@ import { connectUnix } from './unix-connect.ts';
 export type Dialer = (options: DialOptions) => Promise<Leg>;
 
 /** For whom it is dialled. */
-export type DialOptions = { signal: AbortSignal; subject: PreludeSubject };
+export type DialOptions = {
+  signal: AbortSignal;
+  subject: PreludeSubject;
+  /** What names the connection; absent for a check. */
+  id?: () => string;
+};
 
 /** Who knows addresses. */
 export type Directory = { names: Names; services: Services };
@@ -36,10 +41,10 @@ export type Directory = { names: Names; services: Services };
 export function openDialer(endpoint: ClientEndpoint, directory: Directory): Dialer {
   mustTakeUserTimeout(endpoint);
   const connect = openConnect(endpoint, directory);
-  return async ({ signal, subject }) => {
+  return async ({ signal, subject, id }) => {
     try {
       const { retry: forMs = 0, timeout } = endpoint;
-      const attempt = () => withinTime(timeout * 1000, signal, (limit) => connect(limit, subject));
+      const attempt = () => withinTime(timeout * 1000, signal, (limit) => connect(limit, { subject, id }));
       return await withRetries({ forMs, signal, isWorthIt: isPassing }, () =>
         withRetries({ forMs: SHORTAGE_PATIENCE_MS, signal, isWorthIt: isShortage }, attempt),
       );
@@ -50,7 +55,9 @@ export function openDialer(endpoint: ClientEndpoint, directory: Directory): Dial
   };
 }
 
-type Connect = (signal: AbortSignal, subject: PreludeSubject) => Promise<Leg>;
+/** For whom it is dialled, and which of its connections that is. */
+type Client = { subject: PreludeSubject; id: (() => string) | undefined };
+type Connect = (signal: AbortSignal, client: Client) => Promise<Leg>;
 
 function openConnect(endpoint: ClientEndpoint, directory: Directory): Connect {
   switch (endpoint.type) {
@@ -59,11 +66,11 @@ function openConnect(endpoint: ClientEndpoint, directory: Directory): Connect {
     case 'srv':
       return openSrvConnect(endpoint, directory);
     case 'unix':
-      return async (signal, subject) =>
+      return async (signal, client) =>
         introduced(
           plainLeg(await connectUnix(endpoint.path, { lockfile: endpoint.lockfile, signal })),
           endpoint,
-          subject,
+          client,
         );
     case 'ssl':
     case 'tls':
@@ -76,57 +83,60 @@ function openTlsConnect(endpoint: SslClient | TlsClient, directory: Directory): 
   const through = endpoint.type === 'tls' ? endpoint.endpoint : null;
   if (through !== null) {
     const dial = openDialer(through, directory);
-    return async (signal, subject) => originate(introduced(await dial({ signal, subject }), endpoint, subject), signal);
+    return async (signal, { subject, id }) => {
+      const leg = await dial({ signal, subject, ...(id && { id }) });
+      return originate(introduced(leg, endpoint, { subject, id }), signal);
+    };
   }
   const connect = openTcpConnect(endpoint, directory);
-  return async (signal, subject) => originate(await connect(signal, subject), signal);
+  return async (signal, client) => originate(await connect(signal, client), signal);
 }
 
 /** A prelude goes before everything, TLS included. */
-function introduced(leg: Leg, endpoint: ClientEndpoint, subject: PreludeSubject): Leg {
+function introduced(leg: Leg, endpoint: ClientEndpoint, { subject, id }: Client): Leg {
   const prelude = planPrelude(endpoint);
-  if (prelude !== null) leg.socket.write(encodePrelude(prelude, subject));
+  if (prelude !== null) leg.socket.write(encodePrelude(prelude, subject, id));
   return leg;
 }
 
 function openTcpConnect(endpoint: TcpClient | SslClient | TlsClient, { names }: Directory): Connect {
   const { host, port, bindAddress } = endpoint;
   let answeredLast: string | undefined;
-  return async (signal, subject) => {
+  return async (signal, client) => {
     const addresses = await names.resolve(host, { bindAddress, signal }).catch(lateLookup);
     const inOrder =
       answeredLast !== undefined && addresses.includes(answeredLast)
         ? [answeredLast, ...addresses.filter((each) => each !== answeredLast)]
         : addresses;
     const candidates = inOrder.map((address) => ({ host: address, port, name: address }));
-    const { leg, candidate } = await connectTo(candidates, endpoint, { signal, subject });
+    const { leg, candidate } = await connectTo(candidates, endpoint, { signal, client });
     answeredLast = candidate.host;
     return leg;
   };
 }
 
 function openSrvConnect(endpoint: SrvClient, { services }: Directory): Connect {
-  return async (signal, subject) => {
+  return async (signal, client) => {
     const { targets } = await services.resolve(endpoint, signal).catch(lateLookup);
     const each = addressesOf(targets);
     const candidates = drawOrder(plansOf(targets)).map(({ address, headStartMs }) => {
       const place = each[address]!;
       return { ...place, name: hostPort(place), headStartMs };
     });
-    return (await connectTo(candidates, endpoint, { signal, subject })).leg;
+    return (await connectTo(candidates, endpoint, { signal, client })).leg;
   };
 }
 
 async function connectTo(
   candidates: readonly Candidate[],
   endpoint: TcpClient | SrvClient | SslClient | TlsClient,
-  { signal, subject }: DialOptions,
+  { signal, client }: { signal: AbortSignal; client: Client },
 ): Promise<{ leg: Leg; candidate: Candidate }> {
   const { bindAddress, keepalive, userTimeout } = endpoint;
   const { socket, candidate } = await connectAny(candidates, { bindAddress, signal });
   tuneSocket(socket, keepalive === undefined ? undefined : { idleMs: keepalive });
   if (userTimeout !== undefined) limitSilence(socket, userTimeout);
-  return { leg: introduced(plainLeg(socket), endpoint, subject), candidate };
+  return { leg: introduced(plainLeg(socket), endpoint, client), candidate };
 }
 
 /** The time of a dial was up before its name was resolved. */

@@ -15,6 +15,7 @@ import type { Descriptors } from './descriptors.ts';
 import { ACCEPT_PAUSE_MS } from '../policy.ts';
 import { ignoreError, plainLeg, resetLeg } from './leg.ts';
 import { Place } from './place.ts';
+import type { SpokenFor } from '../spoken-for.ts';
 import type { HeaderReader } from './proxied.ts';
 import { serveClient } from './serve.ts';
 import type { Terminator } from './terminate.ts';
@@ -236,12 +237,12 @@ export class PortableFrontend implements Frontend, Pausable {
   }
 
   /** Of another engine, which cannot go on with it. */
-  takeIn(fd: number): void {
+  takeIn({ fd, spokenFor }: { fd: number; spokenFor?: SpokenFor }): void {
     // Paused as those are that a server accepts; the types do not know of it.
     const options = { fd, readable: true, writable: true, allowHalfOpen: true, pauseOnCreate: true };
     // It has been let in already, and was counted.
     this.#options.shared.total?.take();
-    void this.#serve(new Socket(options), new Place(null));
+    void this.#serve(new Socket(options), new Place(null), spokenFor);
   }
 
   /** Serve one that waited here, for which a place has been taken. */
@@ -252,7 +253,7 @@ export class PortableFrontend implements Frontend, Pausable {
     this.#options.shared.total?.release();
   }
 
-  async #serve(client: Socket, place: Place): Promise<void> {
+  async #serve(client: Socket, place: Place, spokenFor?: SpokenFor): Promise<void> {
     const { headerReader, terminator, observer, slots, held, shared } = this.#options;
     const { descriptors, backoff, peerMonitor } = shared;
     slots?.take();
@@ -270,6 +271,7 @@ export class PortableFrontend implements Frontend, Pausable {
     const end: ConnectionEnd = await serveClient(client, {
       upstream,
       headerReader,
+      spokenFor,
       place,
       terminator,
       waitingRoom: held?.waitingRoom ?? null,

@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 import { hostPort } from '../../endpoint/address.ts';
 import { unmapIPv4 } from '../../sys/sockaddr.ts';
 import { KEEP_ALIVE } from '../policy.ts';
-import type { TlsFacts } from '../proxy-header.ts';
+import type { ProxyTls } from '../proxy-fields.ts';
 
 /** Stops and goes on with the reading of a leg, in place of its socket; see gate.ts. */
 export type Gate = {
@@ -24,8 +24,11 @@ export type Leg = {
   /** Pauses the reading in place of the socket, where there is one. */
   readonly gate: Gate | null;
   /** Of a client that speaks TLS and was asked for a certificate. */
-  readonly tls?: TlsFacts;
+  readonly tls?: ShownTls;
 };
+
+/** What a client that was asked for a certificate has shown of itself. */
+export type ShownTls = Pick<ProxyTls, 'version' | 'clientName' | 'isResumed'>;
 
 /** Keep-alive of a TCP socket; what is not said here is as in policy.ts. */
 export type KeepAliveOptions = {

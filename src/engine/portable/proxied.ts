@@ -1,51 +1,31 @@
 /** Clients that a proxy speaks for: who they are is said by the header that comes first. */
-import { BlockList, isIPv6 } from 'node:net';
 import type { Socket } from 'node:net';
-import type { BindableServer, ServerEndpoint } from '../../endpoint/model.ts';
-import { innerEndpoint } from '../../endpoint/inner.ts';
+import type { ServerEndpoint } from '../../endpoint/model.ts';
 import { GraceError } from '../../error.ts';
-import { PROXY_HEADER_TIMEOUT_MS } from '../policy.ts';
-import { plainHost } from '../proxy-header.ts';
+import { wordsOfHost } from '../admission/address-key.ts';
+import { mayBeSpokenFor, planHeader } from '../header-plan.ts';
 import { readProxyHeader } from '../proxy-parser.ts';
 import type { ReadHeader } from '../proxy-parser.ts';
+import { describeLateHeader, describeStranger } from '../words.ts';
+import { peerOf } from './leg.ts';
 import { peek } from './peek.ts';
 
 /** Reads the header of a client. Rejects with GraceError for one without, with null when it went away, with the signal's reason. */
-export type HeaderReader = (client: Socket, signal: AbortSignal) => Promise<ReadHeader['ends']>;
+export type HeaderReader = (client: Socket, signal: AbortSignal) => Promise<ReadHeader>;
 
 /** For an endpoint whose clients send a header (`haproxy:`, `proxy=accept`); null for any other. */
 export function headerReaderOf(endpoint: ServerEndpoint): HeaderReader | null {
-  const inner = innerEndpoint(endpoint);
-  if (inner.type === 'stdio' || (endpoint.type !== 'haproxy' && inner.proxy === undefined)) return null;
-  const trusted = trustedBy(inner);
+  const plan = planHeader(endpoint);
+  if (plan === null) return null;
   return async (client, signal) => {
-    if (trusted !== null && !trusted(client))
-      throw new GraceError(
-        `a client at ${client.remoteAddress ?? 'a Unix socket'} may not send a PROXY header (proxyFrom)`,
-        { code: 'ERR_GRACE_PROXY' },
-      );
-    return await readHeader(client, signal, inner.headerTimeout ?? PROXY_HEADER_TIMEOUT_MS);
+    const words = client.remoteAddress === undefined ? null : wordsOfHost(client.remoteAddress);
+    if (!mayBeSpokenFor(plan, words))
+      throw new GraceError(describeStranger(peerOf(client)), { code: 'ERR_GRACE_PROXY' });
+    return await readHeader(client, signal, plan.timeoutMs);
   };
 }
 
-function trustedBy({ proxyFrom }: BindableServer): ((client: Socket) => boolean) | null {
-  if (proxyFrom === undefined) return null;
-  const list = new BlockList();
-  for (const range of proxyFrom) {
-    const [address = '', bits] = range.split('/');
-    const family = isIPv6(address) ? 'ipv6' : 'ipv4';
-    if (bits === undefined) list.addAddress(address, family);
-    else list.addSubnet(address, Number(bits), family);
-  }
-  return ({ remoteAddress }) => {
-    // A Unix socket has its mode.
-    if (remoteAddress === undefined) return true;
-    const host = plainHost(remoteAddress);
-    return list.check(host, isIPv6(host) ? 'ipv6' : 'ipv4');
-  };
-}
-
-async function readHeader(client: Socket, signal: AbortSignal, timeoutMs: number): Promise<ReadHeader['ends']> {
+async function readHeader(client: Socket, signal: AbortSignal, timeoutMs: number): Promise<ReadHeader> {
   const late = AbortSignal.timeout(timeoutMs);
   let header: ReadHeader | null = null;
   let failure: unknown = null;
@@ -65,12 +45,9 @@ async function readHeader(client: Socket, signal: AbortSignal, timeoutMs: number
   if (failure !== null) throw failure;
   const found = header as ReadHeader | null;
   if (found === null) {
-    if (late.aborted)
-      throw new GraceError(`no PROXY header came within ${timeoutMs / 1000} s`, {
-        code: 'ERR_GRACE_PROXY',
-      });
+    if (late.aborted) throw new GraceError(describeLateHeader(timeoutMs), { code: 'ERR_GRACE_PROXY' });
     throw null; // it went away
   }
   client.read(found.length);
-  return found.ends;
+  return found;
 }

@@ -12,6 +12,12 @@ import { addressText, closedLeg, closeLeg, ignoreError, peerOf, plainLeg, resetL
 import type { Leg } from './leg.ts';
 import type { Socket } from 'node:net';
 import type { PreludeSubject } from '../prelude.ts';
+import { withFields, withOwnEnds } from '../proxy-header.ts';
+import { toldSubject } from '../proxy-parser.ts';
+import { readSubject } from '../spoken-for.ts';
+import type { SpokenFor } from '../spoken-for.ts';
+import { writeId } from '../connection-ids.ts';
+import { fieldsOfTls } from './tls-fields.ts';
 import { relay } from './relay.ts';
 import type { RefusalOfClient } from '../admission/admission.ts';
 import type { Place } from './place.ts';
@@ -27,6 +33,8 @@ export type ServeClientOptions = {
   upstream: PortableUpstream;
   /** Null: the client sends no PROXY header. */
   headerReader: HeaderReader | null;
+  /** It has sent its header, to another engine. */
+  spokenFor?: SpokenFor | undefined;
   /** Taken for it, or with a header yet to be taken. Whoever gave it leaves it. */
   place: Place;
   /** Null: the client does not speak TLS. */
@@ -51,6 +59,7 @@ export async function serveClient(
   {
     upstream: accepting,
     headerReader,
+    spokenFor,
     place,
     terminator,
     waitingRoom,
@@ -65,7 +74,8 @@ export async function serveClient(
   const { signal } = connection;
   const socketPeer = peerOf(client);
   connection.peer = socketPeer;
-  let subject = subjectOf(client);
+  const own = subjectOf(client);
+  let subject = spokenFor?.told === undefined ? own : withOwnEnds(readSubject(spokenFor.told), own);
   const gone = () => connection.end(null);
   client.on('error', ignoreError);
   client.once('close', gone);
@@ -82,15 +92,19 @@ export async function serveClient(
   };
 
   let near = plainLeg(client);
-  let stage: ConnectionEnd['stage'] = headerReader || terminator ? 'handshake' : 'dial';
+  const reader = spokenFor ? null : headerReader;
+  if (spokenFor) connection.peer = spokenPeer(subject) ?? socketPeer;
+  let stage: ConnectionEnd['stage'] = reader || terminator ? 'handshake' : 'dial';
   let error: Error | null;
   let why: ClosingReason;
   let tls: ConnectionEnd['tls'] = null;
   try {
-    if (headerReader) {
+    if (reader) {
       await watched(near, 'reset or end', async () => {
-        const ends = await headerReader(client, signal);
-        if (ends) [subject, connection.peer] = [ends, addressText(ends.client)];
+        const header = await reader(client, signal);
+        const { ends } = header;
+        subject = toldSubject(header, own);
+        if (ends) connection.peer = addressText(ends.client);
         const refusal = place.take(client, ends?.client.host);
         if (refusal !== null) throw new ClientRefused(refusal);
       }).catch((reason: unknown) => {
@@ -105,7 +119,8 @@ export async function serveClient(
       });
       tls = tlsOf(near);
       upstream.row.countHandshake('client', handshakeOutcome(tls?.version));
-      if (near.tls && typeof subject !== 'string') subject = { ...subject, tls: near.tls };
+      const secure = near;
+      subject = withFields(subject, () => fieldsOfTls(secure));
     }
     stage = 'dial';
     if (waitingRoom?.isClosed) {
@@ -113,7 +128,9 @@ export async function serveClient(
       await watched(near, 'reset', () => waitingRoom.wait(connection, { upstream, moved }));
     }
     const dialedMs = performance.now();
-    const far = await watched(near, 'reset', () => upstream.dial({ signal, subject }));
+    const far = await watched(near, 'reset', () =>
+      upstream.dial({ signal, subject, id: () => writeId(connection.id) }),
+    );
     stage = 'relay';
     const farTls = tlsOf(far);
     if (farTls) upstream.row.countHandshake('upstream', handshakeOutcome(farTls.version));
@@ -188,6 +205,11 @@ function tlsOf({ socket, tls }: Leg): ConnectionEnd['tls'] {
     name: typeof servername === 'string' && servername !== '' ? servername : null,
     ...(tls?.clientName ? { client: tls.clientName } : {}),
   };
+}
+
+/** The address of a client that a proxy spoke for; null where it told of none. */
+function spokenPeer(subject: PreludeSubject): string | null {
+  return typeof subject === 'object' && 'accepted' in subject ? addressText(subject.client) : null;
 }
 
 /** Whom the upstream has to do with, while the client is still there. */

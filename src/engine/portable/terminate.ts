@@ -9,8 +9,7 @@ import { ClientHelloReader, KEY_TYPES, usableKeyTypes } from './client-hello.ts'
 import type { ClientHello } from './client-hello.ts';
 import { HAS_GATES, openGate } from './gate.ts';
 import { destroyLeg, ignoreError, resetLeg } from './leg.ts';
-import type { Leg } from './leg.ts';
-import type { TlsFacts } from '../proxy-header.ts';
+import type { Leg, ShownTls } from './leg.ts';
 import { shortened } from './originate.ts';
 import { peek } from './peek.ts';
 import { PLAIN_HTTP_ANSWER } from '../words.ts';
@@ -201,7 +200,7 @@ function distrusted(socket: TLSSocket): Error | null {
   );
 }
 
-function factsOf(socket: TLSSocket): TlsFacts {
+function factsOf(socket: TLSSocket): ShownTls {
   return {
     version: socket.getProtocol() ?? '',
     clientName: socket.authorized ? (nameOf(socket) ?? null) : null,

@@ -3,6 +3,9 @@ import { test } from 'node:test';
 import { once } from 'node:events';
 import { openNativeEngine } from '../../../src/engine/native/engine.ts';
 import type { NativeEngine } from '../../../src/engine/native/engine.ts';
+import { Hold } from '../../../src/engine/hold.ts';
+import { proxyHeader } from '../../../src/engine/proxy-header.ts';
+import type { ProxySubject } from '../../../src/engine/proxy-header.ts';
 import { CONNECTIONS_PER_BATCH, receiveBatch, sendBatch } from '../../../src/engine/transfer.ts';
 import type { MovedConnection } from '../../../src/engine/transfer.ts';
 import type { Upstream } from '../../../src/engine/engine.ts';
@@ -141,6 +144,80 @@ test('a connection keeps its id, its age and its idle time when it moves', optio
   const ending = endingOf(client);
   assert.equal(await successor.engine.closeConnections([own], [after.id]), 1);
   assert.equal(await ending, 'end');
+});
+
+test(
+  'clients that a proxy speaks for are whom it says in another engine, too, wherever they were',
+  options,
+  async () => {
+    const { rig, engine } = openRig();
+    await using _rig = rig;
+    await using successor = new Successor();
+    await using backend = await openBackend();
+    using full = await openFullBackend();
+    const fields = [{ type: 0xe0, value: Uint8Array.of(1, 2) }];
+    const subjectOf = (port: number): ProxySubject => ({
+      client: { host: '2001:db8::7', port },
+      accepted: { host: '2001:db8::1', port: 443 },
+      fields: () => fields,
+    });
+    const hold = new Hold<Upstream>();
+    hold.begin({ limit: 10 });
+    const from = { proxy: 'accept', headerTimeout: 30_000 } as const;
+    const connected = await rig.forward({ to: to(backend, { proxy: 'v2' }), from });
+    const held = await rig.forward({ to: to(backend, { proxy: 'v2' }), from, hold });
+    const dialing = await rig.forward({ to: to(full.address, { proxy: 'v2', timeout: 30 }), from });
+    const [open, waiting, late, dialed] = await Promise.all(
+      [connected, held, connected, dialing].map((f) => f.connect()),
+    );
+    const headers = [1, 2, 3, 4].map((port) => Buffer.from(proxyHeader('v2', subjectOf(port))));
+    open!.write(headers[0]!);
+    waiting!.write(Buffer.concat([headers[1]!, Buffer.from('held')]));
+    late!.write(headers[2]!.subarray(0, 20));
+    dialed!.write(headers[3]!);
+    const peer = await backend.next();
+    assert.equal(await readBytes(peer, headers[0]!.length), headers[0]!.toString('latin1'));
+    await until(
+      'one waits, and one is dialled for',
+      () => hold.waiting === 1 && dialing.upstream.stats().dialing === 1,
+    );
+    const forwards = [connected, held, dialing];
+    const owns = forwards.map(({ upstream }) => successor.upstreamLike(upstream));
+    for (const [index, { upstream }] of forwards.entries()) {
+      assert.equal(await successor.take(engine, upstream, owns[index]!), index === 0 ? 2 : 1);
+      await upstream.drained();
+    }
+    const moved = await successor.engine.connections(owns);
+    const unspoken = `127.0.0.1:${late!.localPort}`;
+    assert.deepEqual(
+      moved.map(({ client, state }) => `${client} ${state}`).sort(),
+      [`${unspoken} dialing`, '[2001:db8::7]:1 open', '[2001:db8::7]:2 dialing', '[2001:db8::7]:4 dialing'].sort(),
+    );
+    const next = await backend.next();
+    assert.equal(await readBytes(next, headers[1]!.length + 4), `${headers[1]!.toString('latin1')}held`);
+    late!.write(Buffer.concat([headers[2]!.subarray(20), Buffer.from('late')]));
+    const last = await backend.next();
+    assert.equal(await readBytes(last, headers[2]!.length + 4), `${headers[2]!.toString('latin1')}late`);
+    open!.write('open');
+    assert.equal(await readBytes(peer, 4), 'open');
+  },
+);
+
+test('a header that is late in another engine, too, is late', options, async () => {
+  const { rig, engine } = openRig();
+  await using _rig = rig;
+  await using successor = new Successor();
+  await using backend = await openBackend();
+  const { connect, upstream } = await rig.forward({ to: to(backend), from: { proxy: 'accept', headerTimeout: 1500 } });
+  const began = performance.now();
+  const client = await connect();
+  await until('it is counted', () => upstream.stats().connections === 1);
+  const own = successor.upstreamLike(upstream);
+  assert.equal(await successor.take(engine, upstream, own), 1);
+  assert.equal(await endingOf(client), 'reset');
+  assert.ok(performance.now() - began > 1000);
+  await own.drained();
+  assert.equal(backend.accepted, 0);
 });
 
 test('an end that was passed on is not passed on again, and a reset is a reset still', options, async () => {
