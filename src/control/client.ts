@@ -113,7 +113,7 @@ function watchForSilence(dir: string): { signal: AbortSignal; stop(): void } {
       try {
         await callOnce(
           statePaths(dir).socket,
-          { command: 'generation-report' },
+          { command: 'generation-report', isBrief: true },
           { signal: AbortSignal.any([isLate, over.signal]) },
           dir,
         );

@@ -1,8 +1,8 @@
 import { StringDecoder } from 'node:string_decoder';
 import type { Readable, Writable } from 'node:stream';
 
-/** Longest line that is taken from a peer, in characters; a longer one ends the conversation. */
-const maxLine = 4 * 1024 * 1024;
+/** Longest line that is taken from a peer, in characters; a longer one ends the conversation. A rule that is used takes a thousand. */
+const maxLine = 64 * 1024 * 1024;
 
 /** Write one message as a line of JSON. */
 export function writeLine(stream: Writable, message: unknown): void {

@@ -58,8 +58,12 @@ const conversationsOfProcesses = {
     answer: v.object({ draining: v.number() }),
     progress: v.never(),
   },
-  /** Of the serving daemon to an older generation, on the socket that that one kept. */
-  'generation-report': { request: v.object({}), answer: generationReport, progress: v.never() },
+  /** Of the serving daemon to an older generation, on the socket that that one kept; and `isBrief`, of a client, to hear that somebody is there. */
+  'generation-report': {
+    request: v.object({ isBrief: v.optional(v.boolean()) }),
+    answer: generationReport,
+    progress: v.never(),
+  },
   /** Progress: at the start, and whenever a destination has drained. No result while the generation lives; its last report then. */
   'generation-follow': { request: v.object({}), answer: generationReport, progress: generationReport },
   /** Clients that wait for the end of a hold, of one rule or with that key alone, go to `dst` from now on; and go on, unless it is still held. */

@@ -176,7 +176,6 @@ async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Sup
     for (const report of older) if (!service.generations.isFollowed(report.pid)) service.endedGenerations.ended(report);
     if (launcher.moving !== null && moveSocket !== null) service.handover.beginMoving();
     service.lifecycle.serves();
-    service.counters.write();
     options.onStrayError(
       strayErrors(({ message, stack }) => log.error({ error: message, stack }, 'internal error; serving all the same')),
     );
@@ -192,6 +191,7 @@ async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Sup
     );
     supervisor.serving(); // a signal that came meanwhile is passed on at this word
     launcher.serving({ settleStreams: () => settleStreams(output) });
+    service.counters.write();
     const end = new AbortController();
     const logUnlessOver = (error: unknown) => void (end.signal.aborted || logError(error));
     const received = moveSocket === null ? Promise.resolve() : receiveConnections(service, launcher, moveSocket);

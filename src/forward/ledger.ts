@@ -24,8 +24,8 @@ const maxKept = 1000;
 
 /** The counts of all sources that this process serves or has served. */
 export class Ledger {
-  /** By what listens on the same address. */
-  readonly #accounts = new Map<string, { src: string; closed: Tally; open: Set<Destination> }>();
+  /** By what listens on the same address; `closed`: what was counted of destinations that are over, if there were some. */
+  readonly #accounts = new Map<string, { src: string; closed: Tally | null; open: Set<Destination> }>();
   /** Keys of those without a destination, the oldest first. */
   readonly #idle = new Set<string>();
   readonly #keys = new Map<Destination, string>();
@@ -36,7 +36,7 @@ export class Ledger {
   /** A destination of a source was opened. */
   open(src: SourceSpec, destination: Destination): void {
     this.#names.set(destination.upstream, destination.spec.typed);
-    const account = this.#accounts.get(src.listenKey) ?? { src: src.typed, closed: emptyTally(), open: new Set() };
+    const account = this.#accounts.get(src.listenKey) ?? { src: src.typed, closed: null, open: new Set() };
     account.src = src.typed;
     account.open.add(destination);
     // Again at the end, as the newest.
@@ -58,7 +58,7 @@ export class Ledger {
     if (!account) return;
     this.#keys.delete(destination);
     account.open.delete(destination);
-    addTally(account.closed, destination.upstream.tally());
+    addTally((account.closed ??= emptyTally()), destination.upstream.tally());
     if (account.open.size > 0) return;
     this.#idle.add(key!);
     for (const oldest of this.#idle) {
@@ -71,7 +71,7 @@ export class Ledger {
   /** What has been counted until now, in the order in which sources were opened. */
   get tallies(): SourceTally[] {
     return [...this.#accounts].map(([key, { src, closed, open }]) => {
-      const tally = closed.slice();
+      const tally = closed?.slice() ?? emptyTally();
       let connections = 0;
       for (const { upstream } of open) {
         addTally(tally, upstream.tally());

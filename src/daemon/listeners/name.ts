@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { SourceSpec } from '../../forward/rule.ts';
 
 /**
@@ -7,7 +7,7 @@ import type { SourceSpec } from '../../forward/rule.ts';
  */
 export function listenerName({ key }: SourceSpec): string {
   const readable = key.replace(/[^A-Za-z0-9_.-]+/g, '-').slice(0, 80);
-  return `${readable}-${createHash('sha256').update(key).digest('hex').slice(0, 8)}`;
+  return `${readable}-${hash('sha256', key, 'hex').slice(0, 8)}`;
 }
 
 /** Whether a name may be one that {@link listenerName} made, and not one that an administrator gave. */

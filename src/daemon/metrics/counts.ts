@@ -23,6 +23,12 @@ export function countsOf(tallies: readonly SourceTally[], daemon: Readonly<Recor
   return { sources, daemon: { ...daemon } };
 }
 
+/** The same for another process or a file, where a source of which nothing was counted says nothing. */
+export function withoutUnused({ sources, daemon }: Counts): Counts {
+  const isUsed = ({ connections, numbers }: SourceCounts) => connections > 0 || Object.keys(numbers).length > 0;
+  return { daemon, sources: sources.filter(isUsed) };
+}
+
 /** Both together. A source goes by the name that the first one has for it. */
 export function addCounts(first: Counts, second: Counts): Counts {
   const sources = new Map(first.sources.map((each) => [each.key, each]));

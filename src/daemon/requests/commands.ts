@@ -14,7 +14,7 @@ import { mustNotStop, whenSettled } from './handler.ts';
 import type { Handler } from './handler.ts';
 import { hold, release } from './hold.ts';
 import { restart } from './restart.ts';
-import { allRows, fullReportOf, reportOf } from './rows.ts';
+import { allRows, briefReportOf, fullReportOf, reportOf } from './rows.ts';
 import { sayNotFollowed } from './rules-file.ts';
 import { sayFollowed } from './rules-source.ts';
 import { keyOfAny, sourceIn } from './source.ts';
@@ -54,7 +54,7 @@ const handlers: { [C in Command]: Handler<C> } = {
   }),
   'rules-file': whenSettled(sayNotFollowed),
   'rules-source': whenSettled(sayFollowed),
-  'generation-report': fullReportOf,
+  'generation-report': (service, { isBrief }) => (isBrief ? briefReportOf(service) : fullReportOf(service)),
   connections: whenSettled(async (service, { src }, context) => {
     const keys = src ? { srcKey: keyOfAny(service, src) } : {};
     return await listConnections(service, keys, context);

@@ -6,6 +6,7 @@ import type { SourceSpec } from '../../forward/rule.ts';
 import type { DestinationView } from '../../forward/table.ts';
 import { formatAddress } from '../../net/listener.ts';
 import type { Service } from '../service.ts';
+import { withoutUnused } from '../metrics/counts.ts';
 import { limitsInForce } from './limits.ts';
 
 /** What tells whether a row is of the rule that is asked for; null asks for all. */
@@ -152,7 +153,12 @@ export function drainingRows(
     .map(({ row }) => row);
 }
 
-/** The same, with what it still has of addresses that have limits of their own. */
+/** That this process is there, and no more: of thousands of rules a report takes its time. */
+export function briefReportOf({ version, processStartedAt }: Service): GenerationReport {
+  return { pid: process.pid, version, since: processStartedAt, rows: [] };
+}
+
+/** {@link reportOf}, with what it still has of addresses that have limits of their own. */
 export function fullReportOf(service: Service): GenerationReport {
   const rows = (service.handover.handedOver?.admissions ?? []).flatMap(({ srcKey, admission }) =>
     admission?.isCounting ? [{ srcKey, row: admission.addresses({ isOwn: true }) }] : [],
@@ -185,12 +191,18 @@ export function reportOf(service: Service): GenerationReport {
     handover: { handedOver },
   } = service;
   const own = ownRows(service);
-  const { own: counts } = service.book;
+  const counts = withoutUnused(service.book.own);
   if (handedOver === null) return { pid: process.pid, version, since, rows: own, counts };
   const known = new Set(own.map(keyOf));
   const drained = handedOver.views.map((view) => keyedRow(view)).filter((keyed) => !known.has(keyOf(keyed)));
   // While connections move it is open what the successor goes on with.
-  return { pid: process.pid, version, since, rows: [...own, ...drained], isRest: !service.handover.isMoving, counts };
+  const rows = [...own, ...drained].filter(hasMoved);
+  return { pid: process.pid, version, since, rows, isRest: !service.handover.isMoving, counts };
+}
+
+/** Of thousands of rules most may have nothing to tell. */
+function hasMoved({ row }: KeyedRow): boolean {
+  return row.connections > 0 || row.bytesIn + row.bytesOut > 0 || row.held === true;
 }
 
 /** The rows of one rule together, its active destination first, rules in the order in which they first appear. */

@@ -10,7 +10,7 @@ import { counts } from '../../control/shapes.ts';
 import type { Counts, GenerationReport } from '../../control/shapes.ts';
 import { cpuSeconds } from '../metrics/book.ts';
 import type { Book } from '../metrics/book.ts';
-import { addCounts } from '../metrics/counts.ts';
+import { addCounts, withoutUnused } from '../metrics/counts.ts';
 import type { CarriedStats } from '../../forward/destination.ts';
 import type { Forwarder } from '../../forward/forwarder.ts';
 import type { RuleSpec } from '../../forward/rule.ts';
@@ -107,9 +107,14 @@ export class CountersWriter {
       const { bytesIn, bytesOut } = destination.stats();
       return { srcKey: src.key, dstKey: destination.spec.key, bytesIn, bytesOut, since: destination.since };
     });
-    const counts = addCounts(book.own, book.ended);
-    const state = { format: 1, rules, generations: generations.reports, counts, hasEnded: hasEnded() };
-    const mark = JSON.stringify(state, (name, value: unknown) => (name === cpuSeconds ? undefined : value));
+    const counts = withoutUnused(addCounts(book.own, book.ended));
+    const { reports } = generations;
+    const state = { format: 1, rules, generations: reports, counts, hasEnded: hasEnded() };
+    const mark = JSON.stringify({
+      ...state,
+      generations: reports.map((report) => ({ ...report, counts: report.counts && withoutTime(report.counts) })),
+      counts: withoutTime(counts),
+    });
     if (mark === this.#written && !isShown) return;
     try {
       replaceFile(path, `${JSON.stringify(state)}\n`);
@@ -129,4 +134,10 @@ export class CountersWriter {
     clearInterval(this.#timer);
     this.write();
   }
+}
+
+/** But for time of the processor. */
+function withoutTime({ sources, daemon }: Counts): Counts {
+  const { [cpuSeconds]: _time, ...rest } = daemon;
+  return { sources, daemon: rest };
 }

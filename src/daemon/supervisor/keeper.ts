@@ -19,6 +19,9 @@ const helloTimeoutMs = 5000;
 /** How long it may take to do what it was told, before the daemon goes on. */
 const settleTimeoutMs = 1000;
 
+/** Of what the keeper is told of descriptors, so many names go into one message. */
+const namesAtOnce = 64;
+
 type Link = Channel<DaemonMessage, KeeperMessage>;
 type Keeper = { pid: number; version: string };
 
@@ -28,6 +31,8 @@ export class KeeperSupervisor implements Supervisor {
   /** What a keeper is to hold: this process's own descriptors by their names. */
   readonly #stored = new Map<string, number>();
   readonly #found: [string, number][] = [];
+  /** Names of which the keeper is still to be told what is so: of thousands of rules, many at once. */
+  readonly #untold = new Set<string>();
   readonly #pings = new Map<number, () => void>();
   #events: SupervisorEvents | null = null;
   /** What the keeper said before anybody watched. */
@@ -73,20 +78,39 @@ export class KeeperSupervisor implements Supervisor {
 
   store(name: string, fd: number, { isStored = false }: { isStored?: boolean } = {}): void {
     this.#stored.set(name, fd);
-    if (!isStored) this.#sendEntry(name);
+    if (!isStored) this.#tellSoon(name);
   }
 
   forget(name: string): void {
     this.#stored.delete(name);
-    this.#sendEntry(name);
+    this.#tellSoon(name);
   }
 
-  /** What is so when the keeper hears it: by then a rule may have been stopped, and its socket closed. */
-  #sendEntry(name: string): void {
-    this.#link?.sendCurrent(() => {
-      const fd = this.#stored.get(name);
-      return fd === undefined ? { message: { forget: [name] }, fds: [] } : { message: { keep: [name] }, fds: [fd] };
-    });
+  #tellSoon(name: string): void {
+    if (this.#untold.size === 0) setImmediate(() => this.#tell());
+    this.#untold.add(name);
+  }
+
+  /** Before anything else is said to the keeper. What is so when it hears it: by then a rule may have been stopped, and its socket closed. */
+  #tell(): void {
+    const names = [...this.#untold];
+    this.#untold.clear();
+    for (let at = 0; at < names.length; at += namesAtOnce) {
+      const some = names.slice(at, at + namesAtOnce);
+      this.#link?.sendCurrent(() => {
+        const kept = some.filter((name) => this.#stored.has(name));
+        return kept.length === 0 ? null : { message: { keep: kept }, fds: kept.map((name) => this.#stored.get(name)!) };
+      });
+      this.#link?.sendCurrent(() => {
+        const forgotten = some.filter((name) => !this.#stored.has(name));
+        return forgotten.length === 0 ? null : { message: { forget: forgotten }, fds: [] };
+      });
+    }
+  }
+
+  #say(message: DaemonMessage, fds: readonly number[] = []): void {
+    this.#tell();
+    this.#link?.send(message, fds);
   }
 
   async settled(): Promise<void> {
@@ -94,7 +118,7 @@ export class KeeperSupervisor implements Supervisor {
     const number = ++this.#pingCount;
     const { promise: answered, resolve } = Promise.withResolvers<void>();
     this.#pings.set(number, resolve);
-    this.#link.send({ ping: number });
+    this.#say({ ping: number });
     await within(answered, settleTimeoutMs);
     this.#pings.delete(number);
   }
@@ -102,7 +126,7 @@ export class KeeperSupervisor implements Supervisor {
   async ready(): Promise<void> {
     if (!this.#link?.isOpen) return;
     this.#heardHello = Promise.withResolvers();
-    this.#link.send({ ready: this.#identity() });
+    this.#say({ ready: this.#identity() });
     await this.#hello();
   }
 
@@ -118,7 +142,7 @@ export class KeeperSupervisor implements Supervisor {
   prepareSuccessor({ firstFd }: { firstFd: number }) {
     if (!this.#link?.isOpen) return { fds: [], env: { [channelVariable]: 'lost' }, close() {} };
     const [keepers, successors] = openChannel();
-    this.#link.send({ candidate: true }, [keepers.stream, keepers.datagrams]);
+    this.#say({ candidate: true }, [keepers.stream, keepers.datagrams]);
     closeChannelEnd(keepers);
     return {
       fds: [
@@ -137,13 +161,14 @@ export class KeeperSupervisor implements Supervisor {
   replaced(): void {
     this.#isServing = false;
     // A stop that came meanwhile is the keeper's to pass on.
-    this.#link?.send({ retired: true });
+    this.#say({ retired: true });
   }
 
   stopping(): void {}
 
   ended(code: number): void {
     this.#isServing = false;
+    this.#tell();
     this.#link?.sendLast({ ended: code });
   }
 
@@ -235,7 +260,7 @@ export class KeeperSupervisor implements Supervisor {
   }
 
   #sendServing(): void {
-    this.#link?.send({ serving: this.#identity() });
+    this.#say({ serving: this.#identity() });
   }
 
   #identity(): DaemonIdentity {

@@ -9,6 +9,7 @@
  * threads report into words. It touches no byte of a connection.
  */
 import { closeFd } from '../../sys/descriptor.ts';
+import { LocalPorts } from '../../sys/local-ports.ts';
 import { setResetOnClose } from '../../sys/socket.ts';
 import { SystemError } from '../../sys/system-error.ts';
 import { errorCode, GraceError } from '../../error.ts';
@@ -88,6 +89,7 @@ export class NativeEngine implements Engine {
   readonly #owners = new FrontendOwners();
   readonly mover: NativeMover;
   readonly #inventory: Inventory;
+  readonly #localPorts = new LocalPorts();
   readonly #holds: NativeHolds;
   /** What ends the lookups under way, by the thread that asked and the upstream. */
   readonly #lookups = new Map<string, AbortController>();
@@ -152,7 +154,7 @@ export class NativeEngine implements Engine {
     const upstream = new NativeUpstream({
       endpoint,
       id,
-      plan: planUpstream(endpoint),
+      plan: planUpstream(endpoint, this.#localPorts),
       threads: this.#threads,
       openPortable: (original) => {
         const counterpart = this.#portable.openUpstream(endpoint);

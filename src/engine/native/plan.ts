@@ -4,7 +4,7 @@ import { innerEndpoint } from '../../endpoint/inner.ts';
 import type { ClientEndpoint, ServerEndpoint, SrvClient, SslServer, TcpClient } from '../../endpoint/model.ts';
 import { KEEP_ALIVE } from '../policy.ts';
 import { planPrelude } from '../prelude.ts';
-import { givesOutPort } from '../../sys/local-ports.ts';
+import { LocalPorts } from '../../sys/local-ports.ts';
 import { encodeSockaddr } from '../../sys/sockaddr.ts';
 import type { UpstreamPlan } from './messages.ts';
 
@@ -54,7 +54,10 @@ export function nativeTlsServer(endpoint: ServerEndpoint): SslServer | null {
 }
 
 /** What a thread needs to connect to this endpoint; null when it is not for the native engine. */
-export function planUpstream(endpoint: ClientEndpoint): Omit<UpstreamPlan, 'id' | 'counters'> | null {
+export function planUpstream(
+  endpoint: ClientEndpoint,
+  ports: LocalPorts = new LocalPorts(),
+): Omit<UpstreamPlan, 'id' | 'counters'> | null {
   const { retry: retryMs = 0, keepalive: keepAliveMs = KEEP_ALIVE.idleMs, timeout } = endpoint;
   const { userTimeout: userTimeoutMs = 0 } = endpoint.type === 'unix' ? {} : endpoint;
   const common = {
@@ -63,7 +66,7 @@ export function planUpstream(endpoint: ClientEndpoint): Omit<UpstreamPlan, 'id' 
     keepAliveMs,
     userTimeoutMs,
     timeoutMs: timeout * 1000,
-    mayMeetItself: 'port' in endpoint && givesOutPort(endpoint.port),
+    mayMeetItself: 'port' in endpoint && ports.givesOut(endpoint.port),
   };
   switch (endpoint.type) {
     case 'unix':
