@@ -168,6 +168,7 @@ export function assemble({
     log,
     logOutput: output,
     logProblem: () => logFile.problem,
+    logLoss: () => logFile.loss,
     troubles,
     rulesCopy,
     tickets,

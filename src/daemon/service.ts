@@ -33,6 +33,8 @@ export type Service = {
   readonly logOutput: LogOutput;
   /** Why the log is not where it should be; null when it is. */
   readonly logProblem: () => string | null;
+  /** Why lines of the log are lost; null when they are not. */
+  logLoss(): string | null;
   /** What the daemon goes on without. */
   readonly troubles: Troubles;
   readonly rulesCopy: RulesCopy;

@@ -23,6 +23,8 @@ export type OpenedLog = {
   output: LogOutput;
   /** Why the lines do not go into their file; null when they do. */
   readonly problem: string | null;
+  /** Why lines that go into the file are lost, as on a disk that is full; null when they are not. */
+  readonly loss: string | null;
   /** Open the file by its path again, after it was renamed or removed. Where that cannot be, everything stays. */
   reopen(): void;
 };
@@ -62,7 +64,8 @@ export function openLog({ output, format, generation, env, level = 'info', onLin
       onLine?.(line);
       // What strangers send may be in it: a line stays one line, and no terminal is told what to do.
       const text = `${format === 'json' ? visibleJson(line.trimEnd()) : visible(prettify(line).trimEnd())}\n`;
-      sink.write(inJournal ? `<${priorityOf(this.lastLevel)}>${text}` : text);
+      const lost = sink.write(inJournal ? `<${priorityOf(this.lastLevel)}>${text}` : text);
+      if (lost > 0) log.warn({ lines: lost }, 'lines of the log were lost: it could not be written for a while');
     },
   };
   const forMachines = {
@@ -76,6 +79,9 @@ export function openLog({ output, format, generation, env, level = 'info', onLin
     output,
     get problem() {
       return sink.problem;
+    },
+    get loss() {
+      return sink.loss;
     },
     reopen: () => sink.reopen(),
   };
@@ -93,8 +99,15 @@ class Sink {
     this.reopen();
   }
 
-  write(text: string): void {
+  /** Returns how many lines had been lost, for the first one that is written again. */
+  write(text: string): number {
+    if (this.#line instanceof LogFile) return this.#line.write(text);
     this.#line.write(text);
+    return 0;
+  }
+
+  get loss(): string | null {
+    return this.#line instanceof LogFile ? this.#line.problem : null;
   }
 
   reopen(): void {

@@ -47,11 +47,13 @@ export async function status(service: Service): Promise<Result<'status'>> {
 }
 
 /** What the daemon goes on without, a sentence each. */
-export function problemsOf({ troubles, logProblem, self }: Service): string[] {
+export function problemsOf({ troubles, logProblem, logLoss, self }: Service): string[] {
   const log = logProblem();
+  const loss = logLoss();
   const executable = problemOfExecutable(self);
   return [
     ...(log === null ? [] : [`the log goes to standard error: ${log}`]),
+    ...(loss === null ? [] : [`the log cannot be written: ${loss}`]),
     ...troubles.texts,
     ...(executable === null ? [] : [executable]),
   ];

@@ -1,5 +1,16 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, openSync, closeSync, readFileSync, renameSync, rmdirSync, statSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  symlinkSync,
+  unlinkSync,
+  openSync,
+  closeSync,
+  readFileSync,
+  renameSync,
+  rmdirSync,
+  statSync,
+} from 'node:fs';
 import { test } from 'node:test';
 import { openLog } from '../../../src/daemon/log/log.ts';
 import type { LogFormat } from '../../../src/daemon/log/log.ts';
@@ -88,3 +99,23 @@ test('a log that cannot be opened again goes on where it was', () => {
   assert.match(opened.problem ?? '', /grace\.log/);
   assert.match(parts.read('grace.log.1'), /all the same/);
 });
+
+test(
+  'what a file does not take is counted, and told of',
+  { skip: !existsSync('/dev/full') && 'no /dev/full here' },
+  () => {
+    using parts = setUp();
+    symlinkSync('/dev/full', parts.temp.file('grace.log'));
+    const opened = parts.open();
+    opened.log.info('one');
+    assert.match(opened.loss ?? '', /grace\.log: .*ENOSPC.*; 1 line is lost/);
+    opened.log.info('two');
+    assert.match(opened.loss ?? '', /; 2 lines are lost/);
+    assert.equal(opened.problem, null);
+    unlinkSync(parts.temp.file('grace.log'));
+    opened.reopen();
+    opened.log.info('three');
+    assert.equal(opened.loss, null);
+    assert.match(parts.read('grace.log'), /three\n.*lines of the log were lost.*\{"lines":2\}\n$/);
+  },
+);
