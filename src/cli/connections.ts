@@ -47,6 +47,7 @@ const comparisons: Record<ConnectionOrder, (a: ConnectionRow, b: ConnectionRow) 
 /** The columns that these rows need. Those without a rate have how much there was in all. */
 export function connectionColumns(rows: readonly ConnectionRow[], isRate = false): Column[] {
   const hasTls = rows.some(({ tls }) => tls !== undefined);
+  const isChosen = rows.some(({ to }) => to !== undefined);
   return [
     { title: 'id' },
     { title: 'client', mayCut: true },
@@ -58,7 +59,8 @@ export function connectionColumns(rows: readonly ConnectionRow[], isRate = false
     { title: isRate ? 'out/s' : 'out', align: 'right' },
     { title: 'state' },
     { title: 'pid', align: 'right' },
-    ...(hasTls ? [{ title: 'tls', mayCut: true }] : []),
+    ...(hasTls || isChosen ? [{ title: 'tls', mayCut: true }] : []),
+    ...(isChosen ? [{ title: 'to', mayCut: true }] : []),
   ];
 }
 
@@ -78,11 +80,13 @@ export function connectionCells(row: ConnectionRow, rates?: { bytesIn: string; b
     visible(state),
     String(pid),
     visible(describeTls(row)),
+    visible(row.to ?? ''),
   ];
 }
 
 /** `TLSv1.3 X25519`, and of the destination's side after an arrow. */
-function describeTls({ tls, dstTls }: ConnectionRow): string {
+function describeTls({ tls, dstTls, serverName }: ConnectionRow): string {
+  if (typeof serverName === 'string' && tls === undefined) return `for ${serverName}`;
   const describe = (facts: ConnectionRow['tls']) =>
     facts === undefined ? '' : `${facts.version} ${facts.group ?? facts.cipher}`;
   const isOnlyOfDst = tls !== undefined && JSON.stringify(tls) === JSON.stringify(dstTls);

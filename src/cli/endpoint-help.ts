@@ -45,6 +45,10 @@ export const clientRows: readonly EndpointRow[] = [
   ['ssl:HOST:PORT', helpOf(clientShapes.ssl.parameters, saidOfClients)],
   ['unix:PATH', `${helpOf(clientShapes.unix.parameters, saidOfClients)}; or abstract=NAME`],
   ['srv:_SERVICE._tcp.DOMAIN', `${helpOf(clientShapes.srv.parameters, saidOfClients)}; where DNS says (SRV records)`],
-  ['any of them', helpOf(ofClients)],
+  [
+    'sni:NAME=DST',
+    'also *.DOMAIN=DST, NAME+PROTOCOL=DST, default=DST, the colons of each DST escaped: TLS as it is, by the name that the client asks for',
+  ],
+  ['any of them but sni', helpOf(ofClients)],
   ['ssl and tls', helpOf(clientTlsExtras)],
 ];

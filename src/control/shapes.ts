@@ -87,6 +87,9 @@ export const connectionRow = v.object({
   bytesOut: v.number(),
   /** The process that holds it. */
   pid: v.number(),
+  /** Where the destination depends on the name that the client asks for: that name, null for none, and where it went. */
+  serverName: v.exactOptional(v.nullable(v.string())),
+  to: v.exactOptional(v.string()),
   /** Of the client's side; where only the destination's has TLS, of that one. */
   tls: v.exactOptional(tlsFacts),
   /** Of the destination's side. */

@@ -16,6 +16,7 @@ import type { DaemonOptions } from './options.ts';
 import { Certificates } from './rules/certificates.ts';
 import { logDrained } from './rules/drain.ts';
 import { Holds } from './rules/holds.ts';
+import { mustHearNames } from './rules/names.ts';
 import { hopsOf, mustNotLoop, placesOf } from './rules/loops.ts';
 import { openRuleServices } from './rules/services.ts';
 import { RuleSources } from './rules/sources.ts';
@@ -115,10 +116,12 @@ export function assemble({
     total,
     changes,
     openListener: (src) => listeners.open(src),
-    check: ({ src, dst, listener: { address } }, served) =>
-      mustNotLoop({ src, dst, address }, hopsOf(served), (endpoint) =>
+    check: async ({ src, dst, listener: { address } }, served) => {
+      mustHearNames(src, dst);
+      await mustNotLoop({ src, dst, address }, hopsOf(served), (endpoint) =>
         placesOf(endpoint, { names, services, signal: AbortSignal.timeout(loopLookupMs) }).catch(() => []),
-      ),
+      );
+    },
     closeListener: (src, listener) => listeners.close(src, listener),
     describeListener: (listener, change) => listeners.describe(listener, change),
     isLost: (listener) => listeners.whyLost(listener) !== null,

@@ -1,5 +1,6 @@
 import { isIPv6 } from 'node:net';
 import { EndpointError } from './error.ts';
+import { escapedWays } from './sni.ts';
 import { escaped, type Field, pieceOf, splitFields, textOf } from './text.ts';
 
 /**
@@ -31,13 +32,15 @@ const maxText = 500;
 function escapingHint(text: string, read: (text: string) => unknown): string | null {
   if (text.length > maxText) return null;
   const chars = Array.from(text);
-  let fields: Field[];
+  let fields: [Field, ...Field[]];
   try {
     fields = splitFields(pieceOf(text));
   } catch {
     // A trailing backslash: the error itself says it all.
     return null;
   }
+  const ways = escapedWays(chars, fields);
+  if (ways !== null && canRead(ways, read)) return `escape the colons of an endpoint in another: '${ways}'`;
   const respell = ({ valueStart }: Field, { end }: Field, value: (raw: string) => string): string => {
     return (
       chars.slice(0, valueStart).join('') + value(chars.slice(valueStart, end).join('')) + chars.slice(end).join('')

@@ -6,6 +6,7 @@ import { readServerDirectory } from './directory.ts';
 import { EndpointError, quoted } from './error.ts';
 import { readClientCA, readClientIdentity, readClientTrust, readServerIdentity, trustOf } from './files.ts';
 import type { FileOptions } from './files.ts';
+import { directOf } from './inner.ts';
 import { checkAnnounced, checkDescriptor, type ReadonlyEnvironment } from './inherited.ts';
 import type { BindableServer, ClientEndpoint, ServerEndpoint } from './model.ts';
 import { readNetworks } from './networks.ts';
@@ -107,13 +108,16 @@ export function checkClient(
         warnings.push(...checkClient(endpoint.endpoint, { text, paths, advise }));
       break;
     }
+    case 'sni':
+      for (const each of new Set(directOf(endpoint))) warnings.push(...checkClient(each, { text, paths, advise }));
   }
   return warnings;
 }
 
 /** Throws EndpointError when the endpoint leads to a Unix socket whose path no system call takes. */
 export function checkPath(endpoint: ClientEndpoint): void {
-  if (endpoint.type === 'unix') checkSocketPath(endpoint.path, printClient(endpoint));
+  if (endpoint.type === 'sni') directOf(endpoint).forEach(checkPath);
+  else if (endpoint.type === 'unix') checkSocketPath(endpoint.path, printClient(endpoint));
   else if (endpoint.type === 'tls' && endpoint.endpoint !== null) checkPath(endpoint.endpoint);
 }
 

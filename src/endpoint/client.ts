@@ -5,13 +5,14 @@ import type { Arguments } from './arguments.ts';
 import { readDescription, unknownType } from './description.ts';
 import type { Description } from './description.ts';
 import { clientExtras, clientTlsExtras } from './extras.ts';
-import type { ClientEndpoint, SrvClient, SslClient, TcpClient, TlsClient, UnixClient } from './model.ts';
+import type { ClientEndpoint, DirectClient, SrvClient, SslClient, TcpClient, TlsClient, UnixClient } from './model.ts';
 import { nameServers, writeNameServers } from './name-servers.ts';
 import { asClient, hintForHost } from './other-side.ts';
 import { argumentsOf, defaulted, readParameters, required, shapeOf } from './parameter.ts';
 import type { AnyShape, Fields } from './parameter.ts';
 import { serverNameOf } from './server-name.ts';
 import { expandShort } from './short.ts';
+import { readSni } from './sni.ts';
 import { errorAt, pieceOf, textOf } from './text.ts';
 import type { Field, Piece } from './text.ts';
 import * as values from './values.ts';
@@ -149,8 +150,8 @@ const tls = shapeOf({
     certificate: ownCertificate,
     privateKey: ownKey('certificate'),
     endpoint: defaulted(null, {
-      read: ({ piece }): ClientEndpoint => readClient(piece),
-      meaning: (nested: ClientEndpoint | null) =>
+      read: ({ piece }): DirectClient => readDirect(piece),
+      meaning: (nested: DirectClient | null) =>
         nested === null ? 'connected directly' : 'the way to the server, instead of host and port',
       placeholder: 'ENDPOINT',
     }),
@@ -217,11 +218,11 @@ const srv = shapeOf({
   foreign: { ...tlsOnly, port: 'DNS tells the port' },
 });
 
-/** The types that connect. */
+/** The types that connect to a single place. */
 export const clientShapes = { tcp, ssl, tls, unix, srv };
 
 /** The shape of an endpoint that connects. */
-export function clientShape({ type }: ClientEndpoint): AnyShape {
+export function clientShape({ type }: DirectClient): AnyShape {
   return clientShapes[type];
 }
 
@@ -240,6 +241,19 @@ function longOrTyped(source: Piece): Piece {
 
 function readClient(source: Piece): ClientEndpoint {
   const description = readDescription(source);
+  if (description.kind !== 'sni') return readDirectly(source, description);
+  return readSni(description, (piece) => readDirect(longOrTyped(piece)));
+}
+
+/** What stands inside another endpoint. */
+function readDirect(source: Piece): DirectClient {
+  const description = readDescription(source);
+  if (description.kind === 'sni')
+    throw errorAt(description.type, 'sni cannot be inside another endpoint', 'it chooses among whole destinations');
+  return readDirectly(source, description);
+}
+
+function readDirectly(source: Piece, description: Description): DirectClient {
   const endpoint = readOfType(description, source);
   if (endpoint.proxyTlv !== undefined && endpoint.proxy !== 'v2')
     throw errorAt(
@@ -250,7 +264,7 @@ function readClient(source: Piece): ClientEndpoint {
   return endpoint;
 }
 
-function readOfType(description: Description, source: Piece): ClientEndpoint {
+function readOfType(description: Description, source: Piece): DirectClient {
   switch (description.kind) {
     case 'tcp':
       return readTcp(description);
@@ -265,7 +279,7 @@ function readOfType(description: Description, source: Piece): ClientEndpoint {
     default:
       throw unknownType(
         description,
-        hintForHost(textOf(source), 'client') ?? 'the client types are tcp, ssl, tls, unix and srv',
+        hintForHost(textOf(source), 'client') ?? 'the client types are tcp, ssl, tls, unix, srv and sni',
       );
   }
 }

@@ -3,7 +3,9 @@ import { clientShape } from './client.ts';
 import type { ClientEndpoint, ServerEndpoint } from './model.ts';
 import { explainParameters } from './parameter.ts';
 import type { Explanation } from './parameter.ts';
+import { printClient } from './print.ts';
 import { serverShape } from './server-shapes.ts';
+import { explainSni } from './sni.ts';
 
 /**
  * The normal form as JSON: every parameter of the type by its name with defaults filled in, null for
@@ -29,6 +31,7 @@ export function explainServer(endpoint: ServerEndpoint): Explanation[] {
 
 /** Every parameter of a client endpoint, in plain words, defaults included. */
 export function explainClient(endpoint: ClientEndpoint): Explanation[] {
+  if (endpoint.type === 'sni') return explainSni(endpoint, printClient);
   const nested = endpoint.type === 'tls' ? endpoint.endpoint : null;
   if (nested === null) return explainParameters(clientShape(endpoint), endpoint);
   const rows = explainParameters(clientShape(endpoint), { ...endpoint, endpoint: nested.type });

@@ -87,11 +87,11 @@ export const serverExtras = {
   }),
   /** Addresses and networks from where such a header is taken; any other client is refused. Colons of IPv6 are escaped. */
   proxyFrom: optional({ read: networks, write: list, meaning: 'who may send a PROXY header', placeholder: 'CIDR' }),
-  /** Longest that a client may take over its PROXY header, in milliseconds. */
+  /** Longest that a client may take over its PROXY header, and over a ClientHello by which its destination is chosen, in milliseconds. */
   headerTimeout: optional({
     read: duration,
     write: formatDuration,
-    meaning: 'longest that the PROXY header may take',
+    meaning: 'longest that the PROXY header may take, or a ClientHello that is to be passed on by name',
     placeholder: 'DURATION',
   }),
 };

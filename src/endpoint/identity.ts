@@ -6,6 +6,7 @@ import { normalize } from 'node:path';
 import { canonicalHost, familyOf, wholeName } from './address.ts';
 import type { ClientEndpoint, ServerEndpoint, SslServer, TcpServer, TlsClient, TlsServer } from './model.ts';
 import { mapPaths } from './paths.ts';
+import { sniMeaning } from './sni.ts';
 import { tlsVersions } from './versions.ts';
 
 /** First of the inherited descriptors: SD_LISTEN_FDS_START of sd_listen_fds(3). */
@@ -105,6 +106,8 @@ function clientMeaning(endpoint: ClientEndpoint): object {
     }
     case 'tls':
       return tlsMeaning(endpoint);
+    case 'sni':
+      return sniMeaning(endpoint, clientMeaning);
   }
 }
 

@@ -1,4 +1,5 @@
-import type { BindableServer, ClientEndpoint, ServerEndpoint, StdioServer } from './model.ts';
+import type { BindableServer, ClientEndpoint, DirectClient, ServerEndpoint, StdioServer } from './model.ts';
+import { sniWays } from './sni.ts';
 
 /** What listens: the endpoint itself, or the one that `haproxy:` wraps. */
 export function innerEndpoint(endpoint: ServerEndpoint): BindableServer | StdioServer {
@@ -6,8 +7,13 @@ export function innerEndpoint(endpoint: ServerEndpoint): BindableServer | StdioS
 }
 
 /** What is connected to in the end: the endpoint itself, or the one that `tls:…:endpoint=` wraps. */
-export function innermost(endpoint: ClientEndpoint): ClientEndpoint {
+export function innermost(endpoint: DirectClient): DirectClient {
   return endpoint.type === 'tls' && endpoint.endpoint !== null ? innermost(endpoint.endpoint) : endpoint;
+}
+
+/** Every place that an endpoint leads to: the endpoint itself, or those that it chooses among. */
+export function directOf(endpoint: ClientEndpoint): DirectClient[] {
+  return endpoint.type === 'sni' ? sniWays(endpoint).map((way) => way.endpoint) : [endpoint];
 }
 
 /** Whether clients of this endpoint speak TLS, for which it names certificates. */

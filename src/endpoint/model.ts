@@ -122,7 +122,7 @@ export type TlsClient = ClientExtras &
     privateKey: string | null;
     trustRoots: string | null;
     /** Connect through this one; host and port are then for the check only. */
-    endpoint: ClientEndpoint | null;
+    endpoint: DirectClient | null;
   };
 
 /** `unix:PATH`: plain bytes over a Unix socket; `timeout` in seconds. */
@@ -140,5 +140,25 @@ export type SrvClient = ClientExtras & {
   server: readonly NameServer[] | null;
 };
 
+/** Which clients of a `sni:` endpoint go to one of its destinations. */
+export type SniRoute = {
+  /** In lower case, without a dot at its end; `*.` before it stands for one label, `*` alone for any name. */
+  name: string;
+  /** A protocol (ALPN) that the client must offer too; null: any or none. */
+  alpn: string | null;
+  endpoint: DirectClient;
+};
+
+/** `sni:NAME=DST:…`: the bytes of TLS as they are, to a destination by the name that the client asks for. */
+export type SniClient = {
+  type: 'sni';
+  /** One at least. */
+  routes: readonly SniRoute[];
+  /** For whoever is of no route, also without TLS; null: such a client is refused. */
+  default: DirectClient | null;
+};
+
+/** A single place to connect to. */
+export type DirectClient = TcpClient | SslClient | TlsClient | UnixClient | SrvClient;
 /** DST: where connections go. */
-export type ClientEndpoint = TcpClient | SslClient | TlsClient | UnixClient | SrvClient;
+export type ClientEndpoint = DirectClient | SniClient;

@@ -23,7 +23,7 @@ export function asClient(text: string): string | null {
   if (port !== undefined) return `tcp:127.0.0.1:${port}${rest}`;
   const [, turned, host] = /^tcp:([0-9]+):interface=([^:]+|\[[^\]]*\])$/is.exec(text) ?? [];
   if (turned !== undefined) return `tcp:${host}:${turned}`;
-  const [, typed, number] = /^(systemd|stdio|haproxy|fd|tcp6|srv):([0-9]+)$/is.exec(text) ?? [];
+  const [, typed, number] = /^(systemd|stdio|haproxy|fd|tcp6|srv|sni):([0-9]+)$/is.exec(text) ?? [];
   return typed === undefined ? null : `tcp:${typed}:${number}`;
 }
 

@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import { clientShapes } from './client.ts';
-import type { ClientEndpoint, ServerEndpoint } from './model.ts';
+import type { ClientEndpoint, DirectClient, ServerEndpoint, SniClient } from './model.ts';
 import { isFileOfNetworks } from './networks.ts';
 import { fileListNames, pathNames } from './parameter.ts';
 import { serverShapes } from './server-shapes.ts';
@@ -29,6 +29,7 @@ export function mapPaths<Endpoint extends ServerEndpoint | ClientEndpoint>(
   endpoint: Endpoint,
   change: (path: string) => string,
 ): Endpoint {
+  if (endpoint.type === 'sni') return mapRoutes(endpoint, change) as Endpoint;
   const changed = { ...endpoint };
   for (const [name, value] of Object.entries<unknown>(endpoint)) {
     if (lists.has(name) && Array.isArray(value)) Object.assign(changed, { [name]: value.map(inList(change)) });
@@ -41,6 +42,15 @@ export function mapPaths<Endpoint extends ServerEndpoint | ClientEndpoint>(
     Object.assign(changed, { endpoint: mapPaths<ServerEndpoint | ClientEndpoint>(endpoint.endpoint, change) });
   }
   return changed;
+}
+
+function mapRoutes({ type, routes, default: fallback }: SniClient, change: (path: string) => string): SniClient {
+  const mapped = (endpoint: DirectClient) => mapPaths(endpoint, change);
+  return {
+    type,
+    routes: routes.map((route) => ({ ...route, endpoint: mapped(route.endpoint) })),
+    default: fallback && mapped(fallback),
+  };
 }
 
 function inList(change: (path: string) => string): (item: string) => string {

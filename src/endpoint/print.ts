@@ -6,6 +6,7 @@ import { clientShape } from './client.ts';
 import type { ClientEndpoint, ServerEndpoint } from './model.ts';
 import { printParameters } from './parameter.ts';
 import { serverShape } from './server-shapes.ts';
+import { printSni } from './sni.ts';
 
 /**
  * A server endpoint as grace would write it: parameters that have their default are left out. Parsing it
@@ -24,6 +25,7 @@ export function printServer(endpoint: ServerEndpoint): string {
 
 /** A client endpoint as grace would write it; see {@link printServer}. */
 export function printClient(endpoint: ClientEndpoint): string {
+  if (endpoint.type === 'sni') return printSni(endpoint, printClient);
   const nested =
     endpoint.type === 'tls' && endpoint.endpoint !== null ? { endpoint: printClient(endpoint.endpoint) } : {};
   return printParameters(clientShape(endpoint), { ...endpoint, ...nested });

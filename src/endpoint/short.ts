@@ -25,6 +25,7 @@ const typeNames: ReadonlySet<string> = new Set([
   'stdio',
   'haproxy',
   'srv',
+  'sni',
 ]);
 
 /** Whether a word before a colon names a type, in whatever case. */

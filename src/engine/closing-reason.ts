@@ -12,6 +12,7 @@ export const closingReasons = [
   'upstream-reset',
   'client-gone',
   'handshake-failed',
+  'unknown-name',
   'proxy-refused',
   'denied',
   'address-connections',
@@ -36,6 +37,7 @@ export type ClosingReason = (typeof closingReasons)[number];
 /** Those of a client that came to no destination, by fault of its own. */
 export const refusals: readonly ClosingReason[] = [
   'handshake-failed',
+  'unknown-name',
   'proxy-refused',
   'denied',
   'address-connections',

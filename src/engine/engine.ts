@@ -10,6 +10,7 @@ import type { Listener } from '../net/listener.ts';
 import type { ClosingReason } from './closing-reason.ts';
 import type { Admission } from './admission/admission.ts';
 import type { Hold } from './hold.ts';
+import type { Chosen } from './sni-choice.ts';
 import type { Slots } from './slots.ts';
 import type { SpokenFor } from './spoken-for.ts';
 import type { Tally } from './tally.ts';
@@ -159,6 +160,8 @@ export type OpenConnection = {
   idleMs: number;
   bytesIn: number;
   bytesOut: number;
+  /** Where the name that the client asked for decided. */
+  chosen?: Chosen;
   /** Of the client's side and of the upstream's, where they have TLS. */
   clientTls?: TlsFacts;
   upstreamTls?: TlsFacts;
@@ -211,6 +214,8 @@ export type ConnectionEnd = {
   durationMs: number;
   /** Of a client that speaks TLS: the version, the name that it asked for, and whose its verified certificate is, if it has one. */
   tls: { version: string; name: string | null; client?: string } | null;
+  /** Where the name that the client asked for decided where it went. */
+  chosen?: Chosen | undefined;
   /** Which process of the daemon accepted it, where that was another one; null: this one. */
   generation: number | null;
 };

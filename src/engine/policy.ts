@@ -29,6 +29,8 @@ export const ACCEPT_PAUSE_MS: PauseRange = { first: 20, max: 500 };
 export const HANDSHAKE_TIMEOUT_MS = 10_000;
 /** Longest that a client may take over its PROXY header, in milliseconds: what the specification has as the least. */
 export const PROXY_HEADER_TIMEOUT_MS = 3000;
+/** Longest that a ClientHello by whose name a destination is chosen may take, in milliseconds. */
+export const HELLO_TIMEOUT_MS = 10_000;
 /** Handshakes of a listener at once; one more ends the oldest. */
 export const MAX_HANDSHAKES = 1000;
 /** Time in which a TLS session can be resumed, in seconds. */

@@ -2,7 +2,7 @@
  * What a destination is told of a client before the client's own bytes. Both engines ask here, so that a new kind of
  * header is its endpoint's parameter, its own file, and a line in this one.
  */
-import type { ClientEndpoint } from '../endpoint/model.ts';
+import type { DirectClient } from '../endpoint/model.ts';
 import { proxyHeader } from './proxy-header.ts';
 import type { ProxySubject, ProxyTlvs, ProxyVersion } from './proxy-header.ts';
 
@@ -18,7 +18,7 @@ export type PreludePlan = {
 export type PreludeSubject = ProxySubject;
 
 /** What this endpoint is to be told first. */
-export function planPrelude({ proxy, proxyTlv = [] }: ClientEndpoint): PreludePlan {
+export function planPrelude({ proxy, proxyTlv = [] }: DirectClient): PreludePlan {
   if (proxy === undefined) return null;
   return {
     proxy,

@@ -11,6 +11,7 @@ import { openMemoryFile, readMemoryFile, sealMemoryFile } from '../sys/memory-fi
 import { MAX_FDS_PER_MESSAGE, receiveMessage, sendMessage } from '../sys/message.ts';
 import { GraceError } from '../error.ts';
 import type { SpokenFor } from './spoken-for.ts';
+import type { Chosen } from './sni-choice.ts';
 
 /** How one side of a connection stands. */
 export type MovedLeg = {
@@ -57,6 +58,8 @@ export type MovedConnection = SpokenFor & {
   generation?: number | undefined;
   /** Its number, which it keeps; absent from earlier versions. See connection-ids.ts. */
   id?: number;
+  /** Of one that is connected: what the name decided that the client asked for. */
+  chosen?: Chosen | undefined;
   /** Milliseconds since the dial began, and since its latest attempt did; of a connection that is being dialled. */
   dialing?: DialAge | undefined;
 };

@@ -1,20 +1,21 @@
 /** How both engines say why a connection did not come about, or ended. */
 import { isIP } from 'node:net';
 import { hostPort } from '../endpoint/address.ts';
-import type { ClientEndpoint } from '../endpoint/model.ts';
+import type { ClientEndpoint, DirectClient } from '../endpoint/model.ts';
 import type { RefusalOfClient } from './admission/admission.ts';
 import { errorCode, errorMessage, GraceError } from '../error.ts';
 import { describeCode } from '../sys/system-error.ts';
 
 /** Where an endpoint leads, without how: `tcp:HOST:PORT`, `unix:PATH`. */
 export function placeOf(endpoint: ClientEndpoint): string {
+  if (endpoint.type === 'sni') return 'sni';
   if (endpoint.type === 'unix') return `unix:${endpoint.path.replace(/^\0/, '@')}`;
   if (endpoint.type === 'srv') return `srv:${endpoint.name}`;
   return `${endpoint.type}:${hostPort(endpoint)}`;
 }
 
 /** Whether an endpoint leads to addresses that it does not tell itself. */
-export function namesNoAddress(endpoint: ClientEndpoint): boolean {
+export function namesNoAddress(endpoint: DirectClient): boolean {
   return endpoint.type === 'srv' || (endpoint.type !== 'unix' && isIP(endpoint.host) === 0);
 }
 

@@ -121,6 +121,7 @@ export class Trial {
           ? `a client gave up after ${seconds(durationMs)} without an answer`
           : null;
       case 'handshake-failed':
+      case 'unknown-name':
       case 'proxy-refused':
       case 'denied':
       case 'address-connections':

@@ -4,7 +4,7 @@ import { parseClient } from '../../src/endpoint/client.ts';
 import { explainClient, explainServer, toJson } from '../../src/endpoint/describe.ts';
 import type { Explanation } from '../../src/endpoint/parameter.ts';
 import { parseServer } from '../../src/endpoint/server.ts';
-import { randomClient, randomServer } from './random-endpoint.ts';
+import { randomDirect, randomServer } from './random-endpoint.ts';
 import { seededRandom } from '../random.ts';
 
 const timeout = 60_000;
@@ -15,7 +15,7 @@ const meaning = (rows: Explanation[], name: string) => rows.find((row) => row.na
 test('every parameter of the normal form is explained, and nothing else', { timeout }, () => {
   const random = seededRandom(3);
   for (let round = 0; round < 300; round++) {
-    for (const endpoint of [randomServer(random), randomClient(random)]) {
+    for (const endpoint of [randomServer(random), randomDirect(random)]) {
       const rows =
         endpoint.type === 'srv' || 'host' in endpoint || ('path' in endpoint && 'timeout' in endpoint)
           ? explainClient(endpoint)

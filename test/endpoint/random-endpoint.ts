@@ -1,4 +1,4 @@
-import type { ClientEndpoint, ServerEndpoint } from '../../src/endpoint/model.ts';
+import type { ClientEndpoint, DirectClient, ServerEndpoint } from '../../src/endpoint/model.ts';
 import type { Random } from '../random.ts';
 
 /** Text that is hard to quote. */
@@ -94,8 +94,23 @@ export function randomServer(random: Random): ServerEndpoint {
   }
 }
 
+/** Names that routes of `sni:` may have, in the spelling of the normal form. */
+const patterns = ['example.com', '*.example.com', '*', 'xn--bcher-kva.example', 'my_host', 'default.example'];
+
 /** A client endpoint that a string could say, any type, any parameter. */
 export function randomClient(random: Random): ClientEndpoint {
+  if (random.chance(0.8)) return randomDirect(random);
+  const alpn = random.pick([null, 'h2', 'http/1.1', 'a:b=c+d', '\\']);
+  const names = patterns.filter((_, index) => index === 0 || random.chance(0.3));
+  return {
+    type: 'sni',
+    routes: names.map((name) => ({ name, alpn, endpoint: randomDirect(random) })),
+    default: random.chance(0.5) ? randomDirect(random) : null,
+  };
+}
+
+/** One that leads to a single place. */
+export function randomDirect(random: Random): DirectClient {
   const extras = {
     ...(random.chance(0.3) && { retry: random.pick(durations) }),
     ...(random.chance(0.3) && { proxy: random.pick(['v1', 'v2'] as const) }),
@@ -149,7 +164,7 @@ export function randomClient(random: Random): ClientEndpoint {
     }
     case 2: {
       const certificate = maybePath(random);
-      const endpoint = random.chance(0.5) ? randomClient(random) : null;
+      const endpoint = random.chance(0.5) ? randomDirect(random) : null;
       return {
         type: 'tls',
         ...target,

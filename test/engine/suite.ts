@@ -9,6 +9,7 @@ import { holdSuite } from './hold-suite.ts';
 import { relaySuite } from './relay-suite.ts';
 import { reasonSuite } from './reason-suite.ts';
 import type { OpenEngine } from './rig.ts';
+import { sniSuite } from './sni-suite.ts';
 import { tlsClientSuite } from './tls-client-suite.ts';
 import { tlsServerSuite } from './tls-server-suite.ts';
 
@@ -22,6 +23,7 @@ export function plainSuite(openEngine: OpenEngine): void {
   listSuite(openEngine);
   holdSuite(openEngine);
   headerSuite(openEngine);
+  sniSuite(openEngine);
 }
 
 export function tlsSuite(openEngine: OpenEngine): void {

@@ -23,13 +23,14 @@ export function accessLine(format: AccessLogFormat, end: ConnectionEnd, context:
 
 /** Put together by hand: as an object first, it would cost twice what everything else does that a connection needs of the main thread. */
 function jsonLine(end: ConnectionEnd, { src, dst, generation, endedMs }: AccessContext): string {
-  const { peer, via, tls, connectMs, error } = end;
+  const { peer, via, tls, chosen, connectMs, error } = end;
   return (
     `{"time":"${isoTime(endedMs)}","client":${quoted(peer)}` +
     (via === null ? '' : `,"via":${quoted(via)}`) +
     `,"src":${quoted(src)},"dst":${quoted(dst)},"bytesIn":${end.bytesIn},"bytesOut":${end.bytesOut}` +
     `,"connectMs":${connectMs === null ? 'null' : rounded(connectMs)},"durationMs":${rounded(end.durationMs)}` +
     (tls === null ? '' : `,"tlsVersion":${quoted(tls.version)},"serverName":${quoted(tls.name)}`) +
+    (chosen === undefined ? '' : `,"serverName":${quoted(chosen.name)},"to":${quoted(chosen.to)}`) +
     `,"reason":"${end.reason}"` +
     (error === null ? '' : `,"error":${quoted(error.message)}`) +
     `,"acceptedBy":${end.generation ?? generation},"endedBy":${generation}}\n`
@@ -45,12 +46,13 @@ function quoted(text: string | null): string {
 }
 
 function textLine(end: ConnectionEnd, { src, dst, generation, endedMs }: AccessContext): string {
-  const { peer, via, tls, bytesIn, bytesOut, connectMs, durationMs, reason } = end;
+  const { peer, via, tls, chosen, bytesIn, bytesOut, connectMs, durationMs, reason } = end;
   const line =
     `${isoTime(endedMs)} ${peer} ${src} -> ${dst} ${reason} in=${bytesIn} out=${bytesOut}` +
     ` connect=${connectMs === null ? '-' : `${rounded(connectMs)}ms`} duration=${rounded(durationMs)}ms` +
     (via === null ? '' : ` via=${via}`) +
     (tls === null ? '' : ` tls=${tls.version} name=${tls.name ?? '-'}`) +
+    (chosen === undefined ? '' : ` name=${chosen.name ?? '-'} to=${chosen.to}`) +
     ` generation=${end.generation === null || end.generation === generation ? generation : `${end.generation}>${generation}`}`;
   return `${visible(line)}\n`;
 }

@@ -98,7 +98,7 @@ function isOr(wanted: string | undefined, key: string): boolean {
 }
 
 function rowOf({ view: { src, destination }, connection }: Found): ConnectionRow {
-  const { id, client, state, startedMs, idleMs, bytesIn, bytesOut, clientTls, upstreamTls } = connection;
+  const { id, client, state, startedMs, idleMs, bytesIn, bytesOut, chosen, clientTls, upstreamTls } = connection;
   const tls = clientTls ?? upstreamTls;
   const ageMs = Math.max(0, Date.now() - startedMs);
   return {
@@ -114,6 +114,7 @@ function rowOf({ view: { src, destination }, connection }: Found): ConnectionRow
     bytesIn,
     bytesOut,
     pid: process.pid,
+    ...(chosen && { serverName: chosen.name, to: chosen.to }),
     ...(tls && { tls }),
     ...(upstreamTls && { dstTls: upstreamTls }),
   };

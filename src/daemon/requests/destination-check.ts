@@ -1,6 +1,6 @@
 /** Whether a destination is fit to be a rule's, found out before it is. */
 import type { Check } from '../../control/shapes.ts';
-import { innermost } from '../../endpoint/inner.ts';
+import { directOf, innermost } from '../../endpoint/inner.ts';
 import type { ClientEndpoint } from '../../endpoint/model.ts';
 import { GraceError, errorMessage } from '../../error.ts';
 import { exitCodeOf } from '../../kinds.ts';
@@ -75,8 +75,9 @@ export function isOfAbsentName(note: string): boolean {
 
 /** Some registries have SRV records at other names (Consul), so that these are no mistake by themselves. */
 function hintForService(endpoint: ClientEndpoint, error: unknown): string {
-  const { type, name = '' } = { name: undefined, ...innermost(endpoint) };
-  return type === 'srv' && errorMessage(error).includes('(ENOTFOUND)') && !/^_[^.]+\._[^.]+\../.test(name)
+  if (!errorMessage(error).includes('(ENOTFOUND)')) return '';
+  const inner = directOf(endpoint).map(innermost);
+  return inner.some((each) => each.type === 'srv' && !/^_[^.]+\._[^.]+\../.test(each.name))
     ? '; SRV records mostly are at _SERVICE._tcp.DOMAIN'
     : '';
 }

@@ -1,6 +1,6 @@
 /** The limits that are in force for a rule, for those who ask. */
 import { formatDuration } from '../../endpoint/duration.ts';
-import { innerEndpoint, innermost } from '../../endpoint/inner.ts';
+import { directOf, innerEndpoint, innermost } from '../../endpoint/inner.ts';
 import type { ClientEndpoint, ServerEndpoint } from '../../endpoint/model.ts';
 import { formatRate } from '../../endpoint/rate.ts';
 import { HANDSHAKE_TIMEOUT_MS, PROXY_HEADER_TIMEOUT_MS } from '../../engine/policy.ts';
@@ -26,12 +26,14 @@ export function limitsInForce(src: ServerEndpoint, dst: DestinationSpec): Record
     headerTimeout: hasHeader ? formatDuration(inner.headerTimeout ?? PROXY_HEADER_TIMEOUT_MS) : undefined,
     userTimeout: 'userTimeout' in inner && inner.userTimeout ? formatDuration(inner.userTimeout) : undefined,
     'userTimeout of DST': userTimeoutOf(dst.endpoint),
-    timeout: formatDuration(dst.endpoint.timeout * 1000),
+    timeout: dst.endpoint.type === 'sni' ? undefined : formatDuration(dst.endpoint.timeout * 1000),
   };
   return Object.fromEntries(Object.entries(limits).flatMap(([name, value]) => (value ? [[name, value]] : [])));
 }
 
 function userTimeoutOf(endpoint: ClientEndpoint): string | undefined {
-  const inner = innermost(endpoint);
+  const [inner, ...others] = directOf(endpoint).map(innermost);
+  // Each of several has its own.
+  if (inner === undefined || others.length > 0) return undefined;
   return inner.type === 'unix' || inner.userTimeout === undefined ? undefined : formatDuration(inner.userTimeout);
 }

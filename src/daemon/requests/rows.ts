@@ -1,6 +1,7 @@
 import type { DestinationRow, GenerationReport, GenerationRow, KeyedRow } from '../../control/shapes.ts';
 import { specsOf } from '../../forward/routing.ts';
 import type { Admission } from '../../engine/admission/admission.ts';
+import { directOf } from '../../endpoint/inner.ts';
 import type { ClientEndpoint } from '../../endpoint/model.ts';
 import type { SourceSpec } from '../../forward/rule.ts';
 import type { DestinationView } from '../../forward/table.ts';
@@ -96,6 +97,7 @@ function keyedRow(
 }
 
 function isInsecure(endpoint: ClientEndpoint): boolean {
+  if (endpoint.type === 'sni') return directOf(endpoint).some(isInsecure);
   if (endpoint.type !== 'ssl' && endpoint.type !== 'tls') return false;
   return (
     endpoint.insecure === true ||

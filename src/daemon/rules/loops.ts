@@ -3,9 +3,9 @@ import { realpathSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { basename } from 'node:path';
-import type { ClientEndpoint, UnixClient } from '../../endpoint/model.ts';
+import type { DirectClient, UnixClient } from '../../endpoint/model.ts';
 import type { Names } from '../../engine/lookup.ts';
-import { innermost } from '../../endpoint/inner.ts';
+import { directOf, innermost } from '../../endpoint/inner.ts';
 import { addressesOf } from '../../engine/services.ts';
 import type { Services } from '../../engine/services.ts';
 import { GraceError } from '../../error.ts';
@@ -34,7 +34,7 @@ export function hopsOf(rules: readonly LeadingRule[]): Hops {
 export type Place = { readonly host: string; readonly port: number };
 
 /** The addresses that an endpoint leads to; one whose name cannot be looked up now has none. */
-export type Resolve = (endpoint: Exclude<ClientEndpoint, UnixClient>) => Promise<readonly Place[]>;
+export type Resolve = (endpoint: Exclude<DirectClient, UnixClient>) => Promise<readonly Place[]>;
 
 /** The addresses that an endpoint leads to now. Rejects with why that cannot be told. */
 export async function placesOf(
@@ -94,7 +94,12 @@ async function findCircle(rule: Hop, hops: Hops, resolve: Resolve): Promise<Hop[
 
 /** The rules that listen where this one leads. */
 async function followers({ dst }: Hop, hops: Hops, resolve: Resolve): Promise<Hop[]> {
-  const target = innermost(dst.endpoint);
+  const found = await Promise.all(directOf(dst.endpoint).map((endpoint) => followersOf(endpoint, hops, resolve)));
+  return [...new Set(found.flat())];
+}
+
+async function followersOf(endpoint: DirectClient, hops: Hops, resolve: Resolve): Promise<Hop[]> {
+  const target = innermost(endpoint);
   if (target.type === 'unix') {
     const real = realPath(target.path);
     return hops.filter(({ address }) => address.family === 'unix' && isSamePath(address.path, target.path, real));

@@ -1,6 +1,6 @@
 /** The services that rules lead to: what was known of them before, and who is told when no name server answers. */
 import type { Logger } from 'pino';
-import { innermost } from '../../endpoint/inner.ts';
+import { directOf, innermost } from '../../endpoint/inner.ts';
 import type { ClientEndpoint } from '../../endpoint/model.ts';
 import type { Names } from '../../engine/lookup.ts';
 import { serviceKey, Services } from '../../engine/services.ts';
@@ -45,6 +45,7 @@ export function openRuleServices({
 }
 
 function leadsTo(endpoint: ClientEndpoint, key: string): boolean {
-  const inner = innermost(endpoint);
-  return inner.type === 'srv' && serviceKey(inner) === key;
+  return directOf(endpoint)
+    .map(innermost)
+    .some((inner) => inner.type === 'srv' && serviceKey(inner) === key);
 }

@@ -14,6 +14,7 @@ import { withFields } from '../proxy-header.ts';
 import { handshakeOutcome } from '../tally.ts';
 import type { MovedConnection, MovedLeg } from '../transfer.ts';
 import type { Acceptor } from './accept.ts';
+import type { Chooser } from './choose.ts';
 import {
   BROKEN,
   CODED,
@@ -44,10 +45,12 @@ import type { EndOptions, Thread, ThreadFrontend } from './thread.ts';
 import type { ThreadUpstreams } from './thread-upstreams.ts';
 import type { KeepAlive } from './tune.ts';
 import type { WaitingRoom } from './waiting-room.ts';
+import { wayOf } from './way.ts';
 
 type Others = {
   relay: Relay;
   dialer: Dialer;
+  chooser: Chooser;
   waitingRoom: WaitingRoom;
   acceptor: Acceptor;
   upstreams: ThreadUpstreams;
@@ -65,6 +68,7 @@ export class Connections {
   readonly #thread: Thread;
   readonly #relay: Relay;
   readonly #dialer: Dialer;
+  readonly #chooser: Chooser;
   readonly #waitingRoom: WaitingRoom;
   readonly #acceptor: Acceptor;
   readonly #upstreams: ThreadUpstreams;
@@ -84,6 +88,7 @@ export class Connections {
     {
       relay,
       dialer,
+      chooser,
       waitingRoom,
       acceptor,
       upstreams,
@@ -99,6 +104,7 @@ export class Connections {
     this.#thread = thread;
     this.#relay = relay;
     this.#dialer = dialer;
+    this.#chooser = chooser;
     this.#waitingRoom = waitingRoom;
     this.#acceptor = acceptor;
     this.#upstreams = upstreams;
@@ -226,6 +232,7 @@ export class Connections {
     setPeer(this.#thread, client.fd, moved.peer);
     if (moved.generation !== undefined) this.#origins.set(client.fd, moved.generation);
     this.#headers.adopt(client.fd, moved);
+    if (moved.chosen) this.#chooser.adopt(client.fd, moved.chosen);
     this.#attachCodec(client);
     if (server !== null) {
       this.#openLeg(server, KIND_SERVER);
@@ -234,7 +241,7 @@ export class Connections {
       table.setConnectMs(server.fd, moved.connectMs ?? 0);
       this.#relay.setPrelude(client.fd, client.pending);
       this.#relay.setPrelude(server.fd, server.pending);
-      this.#keepAliveOf(server, upstream);
+      this.#keepAliveOf(server, client.fd);
     }
     this.#idle.adopt(client.fd, moved.quietMs ?? 0);
   }
@@ -254,8 +261,8 @@ export class Connections {
     if (tls) this.#relay.wire.attach(fd, this.#terminator.adopt(fd, tls.state));
   }
 
-  #keepAliveOf({ fd, isUnix }: MovedLeg, upstream: number): void {
-    const { keepAliveMs = 0 } = this.#thread.upstreams.get(upstream)?.plan ?? {};
+  #keepAliveOf({ fd, isUnix }: MovedLeg, client: number): void {
+    const { keepAliveMs } = wayOf(this.#thread, client).plan;
     if (!isUnix && keepAliveMs > 0) this.#keepAlive.setNow(fd, keepAliveMs);
   }
 
@@ -264,8 +271,8 @@ export class Connections {
    * `relay.setPrelude`; a codec of either side, with `relay.wire.attach`.
    */
   pair(client: number, server: number): void {
-    const { table, upstreams } = this.#thread;
-    const { prelude, keepAliveMs } = upstreams.get(table.upstream(client))!.plan;
+    const { table } = this.#thread;
+    const { prelude, keepAliveMs } = wayOf(this.#thread, client).plan;
     const idOf = () => writeId(table.id(client));
     table.pair(client, server);
     table.setQuiet(client, { quietMs: 0, now: this.#thread.now });
@@ -287,13 +294,16 @@ export class Connections {
       return this.end(client, { stage: 'dial', why: 'client-gone', reason: null, reset: true });
     if (mask & EPOLLIN) table.set(client, READABLE);
     // One that has ended its direction may have nothing to say and wait for what the server says: TCP does not tell.
-    if (mask & (EPOLLRDHUP | EPOLLHUP)) table.set(client, READABLE | READ_TO_END);
+    const hasEnded = (mask & (EPOLLRDHUP | EPOLLHUP)) !== 0;
+    if (hasEnded) table.set(client, READABLE | READ_TO_END);
+    this.#chooser.heard(client, { hasEnded });
   }
 
   /** It is over: close both sides, tell who counts it, and report it. */
   end(client: number, { stage, why, reason, reset, isSilent = false, lingers = false }: EndOptions): void {
     const { table, kernel, frontends, upstreams } = this.#thread;
     this.#dialer.abandon(client);
+    this.#chooser.abandon(client);
     this.#waitingRoom.leave(client);
     const server = table.other(client);
     const upstream = table.upstream(client);
@@ -328,6 +338,7 @@ export class Connections {
     const isCounted = frontend?.admission?.isCounting === true && !this.#thread.table.has(client, HEADING);
     if (isCounted) frontend.admission?.leave(comerOf(this.#thread, client));
     this.#headers.forget(client);
+    this.#thread.ways.delete(client);
     forgetPeer(this.#thread, client);
   }
 
@@ -349,7 +360,7 @@ export class Connections {
   /** Report an end that is told of later, in numbers where they say all. */
   #reportSoon(client: number, stage: EndReport['stage'], why: ClosingReason, durationMs: number): void {
     const isPlain = hasPlainPeer(this.#thread, client) && !this.#thread.table.has(client, CODED);
-    if (!isPlain || this.#headers.viaOf(client) !== null)
+    if (!isPlain || this.#headers.viaOf(client) !== null || this.#thread.ways.has(client))
       return this.#report(client, { stage, why, durationMs, reason: null });
     const { table, now } = this.#thread;
     const generation = this.#origins.get(client) ?? null;
@@ -381,9 +392,11 @@ export class Connections {
   }
 
   #report(client: number, end: Pick<EndOptions, 'stage' | 'why' | 'reason'> & { durationMs: number }): void {
+    const way = this.#thread.ways.get(client);
     this.#mailbox.addEnd({
       ...this.#countsOf(client, end.durationMs),
       ...end,
+      ...(way && { way: way.upstream.plan.id, chosen: way.chosen }),
       peer: peerOf(this.#thread, client),
       via: this.#headers.viaOf(client),
       tls: this.#thread.table.has(client, CODED) ? this.#relay.wire.tlsOf(client) : null,

@@ -16,6 +16,7 @@ import { describeLateLookup } from '../words.ts';
 import { OUT_OF_PORTS, OUT_OF_TIME } from './messages.ts';
 import type { EndReason, Resolved } from './messages.ts';
 import type { ResolvedAddresses, Thread } from './thread.ts';
+import { wayOf } from './way.ts';
 
 const SHORTAGE_ERRNOS = errnosOf(SHORTAGES);
 const REFUSAL_ERRNOS = errnosOf(REFUSALS);
@@ -41,8 +42,8 @@ export class Dialer {
    * process has tried for so long.
    */
   begin(client: number, age: DialAge | null = null): void {
-    const { now, upstreams, table } = this.#thread;
-    const upstream = upstreams.get(table.upstream(client))!;
+    const { now } = this.#thread;
+    const upstream = wayOf(this.#thread, client);
     const dial = openDial(client, upstream, { now, sinceMs: age?.sinceMs ?? 0 });
     this.#dials.set(client, dial);
     upstream.counters.addDialing(1);

@@ -13,10 +13,10 @@ import { LocalPorts } from '../../sys/local-ports.ts';
 import { setResetOnClose } from '../../sys/socket.ts';
 import { SystemError } from '../../sys/system-error.ts';
 import { errorCode, GraceError } from '../../error.ts';
-import type { ClientEndpoint } from '../../endpoint/model.ts';
+import type { ClientEndpoint, DirectClient } from '../../endpoint/model.ts';
 import { readId, writeId } from '../connection-ids.ts';
 import type { Engine, EngineName, FrontendOptions, OpenConnection, ProbeOptions, Upstream } from '../engine.ts';
-import { REFUSALS } from '../policy.ts';
+import { HELLO_TIMEOUT_MS, REFUSALS } from '../policy.ts';
 import { Names } from '../lookup.ts';
 import { Services } from '../services.ts';
 import { openPortableEngine } from '../portable/engine.ts';
@@ -84,6 +84,8 @@ export class NativeEngine implements Engine {
   readonly #total: TotalSlots | null;
   readonly #endTotal: (() => void) | undefined;
   readonly #upstreams = new Map<number, NativeUpstream>();
+  /** Destinations among which the threads choose, by their numbers, and what each is of. */
+  readonly #ways = new Map<number, { endpoint: DirectClient; lastAddresses: readonly string[]; of: number }>();
   /** Of upstreams that are over, the threads that may still report something of them. */
   readonly #leaving = new Map<number, Set<number>>();
   readonly #owners = new FrontendOwners();
@@ -154,7 +156,13 @@ export class NativeEngine implements Engine {
     const upstream = new NativeUpstream({
       endpoint,
       id,
-      plan: planUpstream(endpoint, this.#localPorts),
+      plan: planUpstream(endpoint, {
+        ports: this.#localPorts,
+        register: (direct) => {
+          this.#ways.set(++this.#lastId, { endpoint: direct, lastAddresses: [], of: id });
+          return this.#lastId;
+        },
+      }),
       threads: this.#threads,
       openPortable: (original) => {
         const counterpart = this.#portable.openUpstream(endpoint);
@@ -285,11 +293,12 @@ export class NativeEngine implements Engine {
     if (!waiting || waiting.size > 0) return;
     this.#leaving.delete(id);
     this.#upstreams.delete(id);
+    for (const [way, { of }] of this.#ways) if (of === id) this.#ways.delete(way);
   }
 
   /** Numbers of what the engine keeps, to see that it forgets. */
   get kept(): { upstreams: number; frontends: number } {
-    return { upstreams: this.#upstreams.size, frontends: this.#owners.size };
+    return { upstreams: this.#upstreams.size + this.#ways.size, frontends: this.#owners.size };
   }
 
   #upstream(id: number): NativeUpstream | undefined {
@@ -366,6 +375,7 @@ export class NativeEngine implements Engine {
           hold: hold && { id: this.#holds.idOf(hold), memory: hold.memory },
           idleMs,
           lifetimeMs,
+          helloMs: HELLO_TIMEOUT_MS,
           reportsOrderly,
           header: null,
           tls: null,
@@ -375,7 +385,7 @@ export class NativeEngine implements Engine {
   }
 
   async #resolve(thread: number, id: number): Promise<void> {
-    const upstream = this.#upstream(id);
+    const upstream = this.#upstream(id) ?? this.#ways.get(id);
     const endpoint = upstream?.endpoint;
     if (!upstream || (endpoint?.type !== 'tcp' && endpoint?.type !== 'srv')) return;
     const key = `${thread} ${id}`;
@@ -401,8 +411,9 @@ export class NativeEngine implements Engine {
   #reportEnd(end: EndReport): void {
     const upstream = this.#upstream(end.upstream);
     if (!upstream) return;
-    const { upstream: _, frontend, reason: __, why, ...told } = end;
-    const error = endError(end, upstream.endpoint, upstream.lastAddresses);
+    const { upstream: _, frontend, reason: __, why, way, ...told } = end;
+    const { endpoint, lastAddresses } = (way === undefined ? undefined : this.#ways.get(way)) ?? upstream;
+    const error = endError(end, endpoint, lastAddresses);
     const event = { ...told, upstream, error, reason: why };
     upstream.connectionEnded(event);
     const observer = this.#owners.get(frontend)?.observer;

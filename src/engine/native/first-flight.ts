@@ -7,6 +7,7 @@
  * as every event of the round has been looked at, and further connects do without.
  */
 import type { Thread, ThreadUpstream } from './thread.ts';
+import { wayOf } from './way.ts';
 
 const IPPROTO_TCP = 6;
 const TCP_QUICKACK = 12;
@@ -46,11 +47,10 @@ export class FirstFlight {
   }
 
   #look(fd: number, generation: number): void {
-    const { table, upstreams } = this.#thread;
+    const { table } = this.#thread;
     if (table.generation(fd) !== generation) return;
     const client = table.other(fd);
-    const upstream = upstreams.get(table.upstream(client));
-    if (!upstream) return;
+    const upstream = wayOf(this.#thread, client);
     const hasSpoken = table.bytes(client) > 0;
     if (!hasSpoken && upstream.eagerness >= BELIEVED_FROM) this.#setQuickAck(fd, 1);
     upstream.eagerness = hasSpoken ? Math.min(SUREST, upstream.eagerness + 1) : Math.max(0, upstream.eagerness - 1);

@@ -4,6 +4,7 @@
  * without a word to its peers, since another process has the same sockets.
  */
 import type { DialAge, MovedConnection, MovedLeg } from '../transfer.ts';
+import type { Chooser } from './choose.ts';
 import type { Connections } from './connection.ts';
 import type { Dialer } from './dial.ts';
 import type { Headers } from './headers.ts';
@@ -31,6 +32,7 @@ import type { WaitingRoom } from './waiting-room.ts';
 type FreezerOthers = {
   relay: Relay;
   dialer: Dialer;
+  chooser: Chooser;
   waitingRoom: WaitingRoom;
   connections: Connections;
   headers: Headers;
@@ -41,16 +43,18 @@ export class Freezer {
   readonly #thread: Thread;
   readonly #relay: Relay;
   readonly #dialer: Dialer;
+  readonly #chooser: Chooser;
   readonly #waitingRoom: WaitingRoom;
   readonly #connections: Connections;
   readonly #headers: Headers;
   /** How long those that were being dialled had been, for when they go on here. */
   readonly #ages = new Map<number, DialAge>();
 
-  constructor(thread: Thread, { relay, dialer, waitingRoom, connections, headers }: FreezerOthers) {
+  constructor(thread: Thread, { relay, dialer, chooser, waitingRoom, connections, headers }: FreezerOthers) {
     this.#thread = thread;
     this.#relay = relay;
     this.#dialer = dialer;
+    this.#chooser = chooser;
     this.#waitingRoom = waitingRoom;
     this.#connections = connections;
     this.#headers = headers;
@@ -77,13 +81,15 @@ export class Freezer {
   }
 
   #freezeOne(client: number): MovedConnection {
-    const { table, kernel, now } = this.#thread;
-    const age = this.#dialer.ageOf(client);
+    const { table, kernel, ways, now } = this.#thread;
+    const age = this.#dialer.ageOf(client) ?? this.#chooser.ageOf(client);
     if (age) this.#ages.set(client, age);
     // What is being dialled is dialled anew by whoever goes on with it: nothing was read yet.
     this.#dialer.abandon(client);
+    this.#chooser.abandon(client);
     this.#waitingRoom.leave(client);
     const server = table.other(client);
+    const chosen = server === -1 ? undefined : ways.get(client)?.chosen;
     for (const fd of server === -1 ? [client] : [client, server]) {
       kernel.unwatch(fd);
       table.set(fd, FROZEN);
@@ -98,6 +104,7 @@ export class Freezer {
       generation: this.#connections.originOf(client),
       quietMs: table.quietMs(client, now),
       id: table.id(client),
+      ...(chosen && { chosen }),
       ...(age && { dialing: age }),
       ...this.#headers.describe(client),
     };

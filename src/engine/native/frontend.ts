@@ -9,6 +9,7 @@ import type { Hold } from '../hold.ts';
 import type { Slots } from '../slots.ts';
 import { planHeader } from '../header-plan.ts';
 import type { SurrenderedClient, ThreadCommand } from './messages.ts';
+import { HELLO_TIMEOUT_MS } from '../policy.ts';
 import { isPlainServer, nativeTlsServer } from './plan.ts';
 import { ServerContexts } from './tls/server-contexts.ts';
 import type { HandshakeService } from './tls/service.ts';
@@ -217,7 +218,7 @@ export class NativeFrontend implements Frontend {
     const { register, listener, endpoint, threads, observer, hold } = this.#options;
     const inner = innerEndpoint(endpoint);
     const extras: ServerExtras = inner.type === 'stdio' ? {} : inner;
-    const { idle: idleMs = null, lifetime: lifetimeMs = null } = extras;
+    const { idle: idleMs = null, lifetime: lifetimeMs = null, headerTimeout: helloMs = HELLO_TIMEOUT_MS } = extras;
     const route = Route.open(routeTarget(this.#target), { threads: threads.count });
     const reportsOrderly = observer.connectionEnded !== undefined && (observer.wantsOrderlyEnds ?? true);
     // A limit is one for all threads: where there is one, a single thread accepts.
@@ -247,6 +248,7 @@ export class NativeFrontend implements Frontend {
         hold: hold && { id: hold.id, memory: hold.state.memory },
         idleMs,
         lifetimeMs,
+        helloMs,
         reportsOrderly,
         header,
         tls,

@@ -23,6 +23,7 @@ const table = {
   splice: { args: ['word', 'word', 'word', 'word', 'word', 'word'], result: 'i32' },
   pipe2: { args: ['word', 'word'], result: 'i32' },
   fcntl: { args: ['word', 'word', 'word'], result: 'i32' },
+  ioctl: { args: ['word', 'word', 'word'], result: 'i32' },
   read: { args: ['word', 'word', 'word'], result: 'i32' },
   shutdown: { args: ['word', 'word'], result: 'i32' },
   close: { args: ['word'], result: 'i32' },
@@ -61,6 +62,7 @@ const MSG_NOSIGNAL = 0x4000n;
 const MSG_NOSIGNAL_MORE = 0xc000n;
 const SPLICE_F_MOVE_NONBLOCK = 3n;
 const F_SETPIPE_SZ = 1031n;
+const FIONREAD = 0x541bn;
 const SOL_SOCKET = 1n;
 const SO_ERROR = 4n;
 const SO_LINGER = 13n;
@@ -141,6 +143,7 @@ export function openKernel({ epollFd }: { epollFd?: number } = {}) {
     setsockopt,
     getsockopt,
     fcntl,
+    ioctl,
     read,
     pipe2,
   } = functions;
@@ -256,6 +259,11 @@ export function openKernel({ epollFd }: { epollFd?: number } = {}) {
     /** The same without taking them. */
     peekInto: (fd: number, bytes: Uint8Array): number =>
       answer(recv(word(fd), memory.addressOf(bytes), word(bytes.length), MSG_PEEK)),
+    /** How many bytes there are to read. */
+    available(fd: number): number {
+      value.ints[0] = 0;
+      return ioctl(word(fd), FIONREAD, value.address) === -1 ? 0 : value.ints[0]!;
+    },
     /** Send the first so many bytes of `input`. */
     sendInput: (fd: number, length: number): number => answer(send(word(fd), inputAddress, word(length), MSG_NOSIGNAL)),
     /** The same, when `endSending` or `close` follows at once: the last bytes and the end share a packet. */

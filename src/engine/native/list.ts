@@ -34,7 +34,8 @@ export class Lister {
   }
 
   #describe(client: number): ListedConnection {
-    const { table, now } = this.#thread;
+    const { table, ways, now } = this.#thread;
+    const chosen = ways.get(client)?.chosen;
     const server = table.other(client);
     const clientTls = this.#relay.wire.agreedOf(client);
     const upstreamTls = server === -1 ? null : this.#relay.wire.agreedOf(server);
@@ -47,6 +48,7 @@ export class Lister {
       idleMs: table.quietMs(client, now),
       bytesIn: table.bytes(client),
       bytesOut: server === -1 ? 0 : table.bytes(server),
+      ...(chosen && { chosen }),
       ...(clientTls && { clientTls }),
       ...(upstreamTls && { upstreamTls }),
     };

@@ -46,10 +46,12 @@ export class Loop {
   }
 
   #waitMs(): number {
-    const { thread, dialer, acceptor, relay, keepAlive, idle, lifetime, linger, headers, mailbox } = this.#roles;
+    const { thread, dialer, chooser, acceptor, relay, keepAlive, idle, lifetime, linger, headers, mailbox } =
+      this.#roles;
     if (relay.hasQueue) return 0;
     const next = Math.min(
       dialer.wakeAt,
+      chooser.wakeAt,
       acceptor.wakeAt,
       relay.wakeAt,
       keepAlive.wakeAt,
@@ -64,8 +66,10 @@ export class Loop {
   }
 
   #runDue(): void {
-    const { thread, dialer, acceptor, relay, keepAlive, idle, lifetime, mailbox, linger, headers } = this.#roles;
+    const { thread, dialer, chooser, acceptor, relay, keepAlive, idle, lifetime, mailbox, linger, headers } =
+      this.#roles;
     relay.runQueue();
+    chooser.runDue();
     dialer.runDue();
     acceptor.runDue();
     keepAlive.runDue();

@@ -10,6 +10,7 @@ import type { HoldPlan } from '../hold.ts';
 import type { HeaderPlan } from '../header-plan.ts';
 import type { SlotsPlan } from '../slots.ts';
 import type { SpokenFor } from '../spoken-for.ts';
+import type { Chosen, Pattern } from '../sni-choice.ts';
 import type { MovedConnection } from '../transfer.ts';
 
 /** A destination as a thread needs it. */
@@ -31,6 +32,19 @@ export type UpstreamPlan = {
   userTimeoutMs: number;
   /** Whether its port is one that the system gives out to those who connect. */
   mayMeetItself: boolean;
+  /** Where it is one of several for each client; what stands above then has no meaning. Null: it is a single one. */
+  sni: SniPlan | null;
+};
+
+/** One of the destinations among which is chosen; it has the counters of the one that they are of. */
+export type WayPlan = Omit<UpstreamPlan, 'counters' | 'sni'>;
+
+/** Destinations by the name that a client asks for. */
+export type SniPlan = {
+  patterns: Pattern[];
+  /** One for each pattern, in order, and the default where there is one; `to`: how it is called. */
+  ways: { to: string; plan: WayPlan }[];
+  hasDefault: boolean;
 };
 
 /** A frontend as a thread needs it. */
@@ -49,6 +63,8 @@ export type FrontendPlan = {
   hold: (HoldPlan & { id: number }) | null;
   idleMs: number | null;
   lifetimeMs: number | null;
+  /** Longest that a ClientHello may take by which a destination is chosen, in milliseconds. */
+  helloMs: number;
   /** Whether somebody wants to hear of connections that ended in order; `soon`: with others, a little later. */
   reportsOrderly: OrderlyEnds;
   /** What is asked of a PROXY header of its clients; null: they send none. */
@@ -153,6 +169,9 @@ export type EndReport = {
   tls: TlsFacts | null;
   why: ClosingReason;
   reason: EndReason;
+  /** Where it was chosen: the number of the destination that was dialled, and what was chosen. */
+  way?: number;
+  chosen?: Chosen;
   /** When it was accepted, milliseconds since the epoch. */
   startedMs: number;
   /** Milliseconds until its destination was connected; null when it was not. */

@@ -1,12 +1,22 @@
 /** Which endpoints the native engine serves itself, and what its threads need to know of them. */
 import { isIP, isIPv4 } from 'node:net';
 import { innerEndpoint } from '../../endpoint/inner.ts';
-import type { ClientEndpoint, ServerEndpoint, SrvClient, SslServer, TcpClient } from '../../endpoint/model.ts';
+import type {
+  ClientEndpoint,
+  DirectClient,
+  ServerEndpoint,
+  SniClient,
+  SrvClient,
+  SslServer,
+  TcpClient,
+} from '../../endpoint/model.ts';
+import { sniWays } from '../../endpoint/sni.ts';
 import { KEEP_ALIVE } from '../policy.ts';
 import { planPrelude } from '../prelude.ts';
 import { LocalPorts } from '../../sys/local-ports.ts';
 import { encodeSockaddr } from '../../sys/sockaddr.ts';
-import type { UpstreamPlan } from './messages.ts';
+import { placeOf } from '../words.ts';
+import type { SniPlan, UpstreamPlan } from './messages.ts';
 
 /** Whether clients of this endpoint send nothing but their own bytes, after a PROXY header perhaps. */
 export function isPlainServer(endpoint: ServerEndpoint): boolean {
@@ -53,11 +63,62 @@ export function nativeTlsServer(endpoint: ServerEndpoint): SslServer | null {
   return Object.entries(inner).some(isAsked) ? null : inner;
 }
 
-/** What a thread needs to connect to this endpoint; null when it is not for the native engine. */
+type Plan = Omit<UpstreamPlan, 'id' | 'counters' | 'sni'>;
+
+/** Numbers a destination that is one of several. */
+type Register = (endpoint: DirectClient) => number;
+
+/** Which ports the system gives out, and who numbers destinations. */
+type PlanOptions = { ports?: LocalPorts; register: Register };
+
+/**
+ * What a thread needs to connect to this endpoint; null when it is not for the native engine. `register` is called for each
+ * of its destinations, where it has several.
+ */
 export function planUpstream(
   endpoint: ClientEndpoint,
-  ports: LocalPorts = new LocalPorts(),
+  { ports = new LocalPorts(), register }: PlanOptions,
 ): Omit<UpstreamPlan, 'id' | 'counters'> | null {
+  if (endpoint.type === 'sni') return planSni(endpoint, { ports, register });
+  const plan = planDirect(endpoint, ports);
+  return plan && { ...plan, sni: null };
+}
+
+/** Not for the native engine when any of its destinations is not. */
+function planSni(
+  endpoint: SniClient,
+  { ports, register }: Required<PlanOptions>,
+): Omit<UpstreamPlan, 'id' | 'counters'> | null {
+  const plans = new Map(sniWays(endpoint).map((way) => [way.endpoint, planDirect(way.endpoint, ports)]));
+  const numbered: SniPlan['ways'][number][] = [];
+  const byEndpoint = new Map<DirectClient, SniPlan['ways'][number]>();
+  for (const plan of plans.values()) if (plan === null) return null;
+  for (const way of sniWays(endpoint)) {
+    const known = byEndpoint.get(way.endpoint) ?? {
+      to: placeOf(way.endpoint),
+      plan: { ...plans.get(way.endpoint)!, id: register(way.endpoint) },
+    };
+    byEndpoint.set(way.endpoint, known);
+    numbered.push(known);
+  }
+  return {
+    prelude: null,
+    retryMs: 0,
+    keepAliveMs: 0,
+    userTimeoutMs: 0,
+    timeoutMs: 0,
+    mayMeetItself: false,
+    addresses: [],
+    bindAddress: null,
+    sni: {
+      patterns: endpoint.routes.map(({ name, alpn }) => ({ name, alpn })),
+      ways: numbered,
+      hasDefault: endpoint.default !== null,
+    },
+  };
+}
+
+function planDirect(endpoint: DirectClient, ports: LocalPorts): Plan | null {
   const { retry: retryMs = 0, keepalive: keepAliveMs = KEEP_ALIVE.idleMs, timeout } = endpoint;
   const { userTimeout: userTimeoutMs = 0 } = endpoint.type === 'unix' ? {} : endpoint;
   const common = {

@@ -24,7 +24,7 @@ export function endError(
   const attempt = `cannot connect to ${placeOf(endpoint)}`;
   if ('text' in reason) return new GraceError(`${attempt}: ${reason.text}`);
   // An address that the endpoint itself names need not be said again.
-  const isNamed = namesNoAddress(endpoint);
+  const isNamed = endpoint.type !== 'sni' && namesNoAddress(endpoint);
   const causes = reason.failures.map(({ address, errno }) => {
     const where = isNamed && addresses[address] !== undefined ? `${addresses[address]}: ` : '';
     return where + describeErrno(errno, endpoint);
@@ -34,7 +34,8 @@ export function endError(
   return new GraceError(`${attempt}: ${causes.join('; ')}`, { cause });
 }
 
-function describeErrno(errno: number, { timeout }: ClientEndpoint): string {
+function describeErrno(errno: number, endpoint: ClientEndpoint): string {
+  const timeout = endpoint.type === 'sni' ? 0 : endpoint.timeout;
   if (errno === OUT_OF_TIME) return describeLateAnswer(timeout);
   return errno === OUT_OF_PORTS ? describeNoPorts(timeout) : describeFailureCode(codeOfErrno(errno));
 }

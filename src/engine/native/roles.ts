@@ -2,6 +2,7 @@
 import { ConnectionIds, laneOfThread } from '../connection-ids.ts';
 import { Acceptor } from './accept.ts';
 import { Connections } from './connection.ts';
+import { Chooser } from './choose.ts';
 import { ConnectionTable, KIND_OWN } from './connection-table.ts';
 import { Dialer } from './dial.ts';
 import { FirstFlight } from './first-flight.ts';
@@ -29,6 +30,7 @@ export type Roles = {
   readonly upstreams: ThreadUpstreams;
   readonly acceptor: Acceptor;
   readonly dialer: Dialer;
+  readonly chooser: Chooser;
   readonly waitingRoom: WaitingRoom;
   readonly relay: Relay;
   readonly connections: Connections;
@@ -61,6 +63,7 @@ export function openRoles(
     total: total && new TotalSlots(total),
     upstreams: new Map(),
     frontends: new Map(),
+    ways: new Map(),
     ipv6Peers: new Map(),
     now: performance.now(),
     fdBound: 0,
@@ -80,12 +83,14 @@ export function openRoles(
   const headers = new Headers(thread);
   const lifetime = new LifetimeWatch(thread);
   const dialer = new Dialer(thread, { firstFlight });
+  const chooser = new Chooser(thread, { dialer });
   const acceptor = new Acceptor(thread);
   const upstreams = new ThreadUpstreams(thread, { dialer });
-  const waitingRoom = new WaitingRoom(thread, { dialer, upstreams });
+  const waitingRoom = new WaitingRoom(thread, { chooser, upstreams });
   const connections = new Connections(thread, {
     relay,
     dialer,
+    chooser,
     waitingRoom,
     acceptor,
     upstreams,
@@ -97,7 +102,7 @@ export function openRoles(
     linger,
     headers,
   });
-  const freezer = new Freezer(thread, { relay, dialer, waitingRoom, connections, headers });
+  const freezer = new Freezer(thread, { relay, dialer, chooser, waitingRoom, connections, headers });
   const lister = new Lister(thread, { relay });
   return {
     thread,
@@ -105,6 +110,7 @@ export function openRoles(
     upstreams,
     acceptor,
     dialer,
+    chooser,
     waitingRoom,
     relay,
     connections,

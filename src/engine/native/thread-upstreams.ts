@@ -17,10 +17,17 @@ export class ThreadUpstreams {
 
   /** Connections to it will come. */
   open(plan: UpstreamPlan): void {
-    const { upstreams, kernel, number } = this.#thread;
+    const counters = new Counters(plan.counters, this.#thread.number);
+    this.#open(plan, counters);
+    for (const way of plan.sni?.ways ?? []) this.#open({ ...way.plan, counters: plan.counters, sni: null }, counters);
+  }
+
+  #open(plan: UpstreamPlan, counters: Counters): void {
+    const { upstreams, kernel } = this.#thread;
+    if (upstreams.has(plan.id)) return; // several names lead there
     upstreams.set(plan.id, {
       plan,
-      counters: new Counters(plan.counters, number),
+      counters,
       fixed: plan.addresses && {
         addresses: plan.addresses.map((sockaddr) => kernel.address(sockaddr)),
         targets: null,
@@ -79,9 +86,12 @@ export class ThreadUpstreams {
 
   #forgetIfDone(id: number): void {
     const { upstreams } = this.#thread;
-    if (upstreams.get(id)?.counters.connections !== 0) return;
-    upstreams.delete(id);
-    this.#dialer.forget(id);
+    const upstream = upstreams.get(id);
+    if (upstream?.counters.connections !== 0) return;
+    for (const each of [id, ...(upstream.plan.sni?.ways ?? []).map(({ plan }) => plan.id)]) {
+      upstreams.delete(each);
+      this.#dialer.forget(each);
+    }
     this.#thread.send({ type: 'upstream-forgotten', upstream: id });
   }
 }

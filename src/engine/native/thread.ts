@@ -11,6 +11,7 @@ import type { Hold } from '../hold.ts';
 import type { Slots } from '../slots.ts';
 import type { TotalSlots } from '../total-slots.ts';
 import type { Route } from './route.ts';
+import type { Chosen } from '../sni-choice.ts';
 
 /** What is known of a destination; `targets`: whose addresses they are, where the name is that of a service. */
 export type ResolvedAddresses = {
@@ -70,6 +71,9 @@ export type ThreadFrontend = {
   nextLookAt: number;
 };
 
+/** What was chosen for a client, and what is dialled for it. */
+export type Way = { readonly chosen: Chosen; readonly upstream: ThreadUpstream };
+
 /** What the roles of one thread share. */
 export type Thread = {
   readonly number: number;
@@ -81,6 +85,8 @@ export type Thread = {
   /** By their numbers. */
   readonly upstreams: Map<number, ThreadUpstream>;
   readonly frontends: Map<number, ThreadFrontend>;
+  /** What was chosen for clients by the name that they asked for, by descriptor. */
+  readonly ways: Map<number, Way>;
   /** Addresses of IPv6 clients, by descriptor. */
   readonly ipv6Peers: Map<number, string>;
   /** Milliseconds of a clock that never jumps, as of the last time the thread woke. */

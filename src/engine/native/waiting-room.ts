@@ -1,24 +1,24 @@
 /** Clients of held rules, which wait in a thread without a dial. */
 import type { DialAge } from '../transfer.ts';
+import type { Chooser } from './choose.ts';
 import type { SurrenderedClient } from './messages.ts';
 import { CODED, HELD } from './connection-table.ts';
-import type { Dialer } from './dial.ts';
 import type { Thread, ThreadHold } from './thread.ts';
 import type { ThreadUpstreams } from './thread-upstreams.ts';
 
-/** Between those who come and the dialer: passes on at once who need not wait. */
+/** Between those who come and the chooser: passes on at once who need not wait. */
 export class WaitingRoom {
   readonly #thread: Thread;
-  readonly #dialer: Dialer;
+  readonly #chooser: Chooser;
   readonly #upstreams: ThreadUpstreams;
   /** Clients by the number of their hold, in the order in which they came. */
   readonly #queues = new Map<number, Set<number>>();
   /** Where those of a hold go who were accepted before it was decided, and came here after. */
   readonly #routes = new Map<number, number>();
 
-  constructor(thread: Thread, { dialer, upstreams }: { dialer: Dialer; upstreams: ThreadUpstreams }) {
+  constructor(thread: Thread, { chooser, upstreams }: { chooser: Chooser; upstreams: ThreadUpstreams }) {
     this.#thread = thread;
-    this.#dialer = dialer;
+    this.#chooser = chooser;
     this.#upstreams = upstreams;
   }
 
@@ -26,7 +26,7 @@ export class WaitingRoom {
   enter(client: number, age: DialAge | null = null): void {
     const hold = this.#holdOf(client);
     // Nobody overtakes those whose turn comes with the next command.
-    if (!hold || !(hold.state.isOn || this.#queues.has(hold.id))) return this.#dialer.begin(client, age);
+    if (!hold || !(hold.state.isOn || this.#queues.has(hold.id))) return this.#chooser.begin(client, age);
     const queue = this.#queues.get(hold.id);
     if (queue) queue.add(client);
     else this.#queues.set(hold.id, new Set([client]));
@@ -63,7 +63,7 @@ export class WaitingRoom {
       this.#left(client, hold);
       // It could not move a byte.
       table.setQuiet(client, { quietMs: 0, now });
-      this.#dialer.begin(client);
+      this.#chooser.begin(client);
     }
   }
 

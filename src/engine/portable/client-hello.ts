@@ -1,7 +1,11 @@
 /** What a TLS client says first: RFC 8446, section 4.1.2, in records of section 5.1. */
 
-/** What of a ClientHello decides which certificate its client can use. */
+/** What of a ClientHello decides which certificate its client can use, or where it goes. */
 export type ClientHello = {
+  /** The name that it asks for (RFC 6066, section 3), in lower case and without a dot at its end; null: none, or what is no name. */
+  serverName: string | null;
+  /** The protocols that it offers (RFC 7301), preferred first. */
+  protocols: readonly string[];
   cipherSuites: readonly number[];
   /** SignatureScheme values, most preferred first; null when the client names none. */
   signatureSchemes: readonly number[] | null;
@@ -15,7 +19,10 @@ export const MAX_HELLO_BYTES = 131_396;
 const RECORD_HEADER_SIZE = 5;
 const HANDSHAKE_RECORD = 22;
 const CLIENT_HELLO = 1;
+const SERVER_NAME = 0;
+const HOST_NAME = 0;
 const SIGNATURE_ALGORITHMS = 13;
+const PROTOCOLS = 16;
 const SUPPORTED_VERSIONS = 43;
 const TLS13 = 0x0304;
 
@@ -30,7 +37,7 @@ export class ClientHelloReader {
   #header: number[] = [];
   /** Bytes of the record that are yet to come. */
   #left = 0;
-  #message: Buffer = Buffer.alloc(2048);
+  #message: Buffer = Buffer.alloc(0);
   #length = 0;
   #total = 0;
 
@@ -54,6 +61,12 @@ export class ClientHelloReader {
       if (found !== 'more') return found;
     }
     return this.#total > MAX_HELLO_BYTES ? null : 'more';
+  }
+
+  /** So many bytes more are needed at least. */
+  get wanted(): number {
+    if (this.#length < 4) return 1;
+    return Math.max(1, 4 + this.#message.readUIntBE(1, 3) - this.#length);
   }
 
   #take(part: Buffer): void {
@@ -85,16 +98,47 @@ function readBody(body: Reader): ClientHello {
   body.skip(body.number(1)); // legacy_session_id
   const cipherSuites = body.vector(2).numbers();
   body.skip(body.number(1)); // legacy_compression_methods
-  const hello = { cipherSuites, signatureSchemes: null as number[] | null, offersTls13: false };
+  const hello = {
+    serverName: null as string | null,
+    protocols: [] as string[],
+    cipherSuites,
+    signatureSchemes: null as number[] | null,
+    offersTls13: false,
+  };
   if (body.isAtEnd) return hello;
   const extensions = body.vector(2);
   while (!extensions.isAtEnd) {
     const type = extensions.number(2);
     const data = extensions.vector(2);
+    if (type === SERVER_NAME) hello.serverName ??= readServerName(data);
+    if (type === PROTOCOLS) hello.protocols = readProtocols(data);
     if (type === SIGNATURE_ALGORITHMS) hello.signatureSchemes = data.vector(2).numbers();
     if (type === SUPPORTED_VERSIONS) hello.offersTls13 = data.vector(1).numbers().includes(TLS13);
   }
   return hello;
+}
+
+function readServerName(data: Reader): string | null {
+  const list = data.vector(2);
+  while (!list.isAtEnd) {
+    const type = list.number(1);
+    const name = list.vector(2).text();
+    if (type === HOST_NAME) return hostName(name);
+  }
+  return null;
+}
+
+/** Null for what is no name: nobody has a certificate for it. */
+function hostName(text: string): string | null {
+  const name = text.toLowerCase().replace(/\.$/, '');
+  return name.length <= 253 && /^[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*$/.test(name) ? name : null;
+}
+
+function readProtocols(data: Reader): string[] {
+  const list = data.vector(2);
+  const protocols: string[] = [];
+  while (!list.isAtEnd) protocols.push(list.vector(1).text());
+  return protocols;
 }
 
 /** Takes numbers and vectors off bytes; throws RangeError where they end. */
@@ -127,6 +171,11 @@ class Reader {
     const at = this.#at;
     this.skip(length);
     return new Reader(this.#bytes.subarray(at, at + length));
+  }
+
+  /** The rest as text; bytes beyond ASCII are one character each. */
+  text(): string {
+    return this.#bytes.toString('latin1', this.#at);
   }
 
   /** The rest as 16-bit numbers. */

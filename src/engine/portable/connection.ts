@@ -1,5 +1,6 @@
 /** One accepted client of the portable engine, from its first to its last moment. */
 import type { ClosingReason } from '../closing-reason.ts';
+import type { Chosen } from '../sni-choice.ts';
 import type { Leg } from './leg.ts';
 
 /** Why a connection was ended from here, as the reason of its signal. */
@@ -27,6 +28,8 @@ export class Connection {
   legs: { near: Leg; far: Leg } | null = null;
   /** Milliseconds until its upstream was connected. */
   connectMs: number | null = null;
+  /** Where the name that the client asked for decided. */
+  chosen: Chosen | undefined;
   bytesIn = 0;
   bytesOut = 0;
   isDialing = true;

@@ -8,7 +8,7 @@ import type { Connection } from './connection.ts';
 
 /** A connection of an upstream, as it is at this moment. */
 export function describeConnection(connection: Connection, upstream: Upstream): OpenConnection {
-  const { id, peer, legs, ageMs, movedMs, bytesIn, bytesOut } = connection;
+  const { id, peer, legs, ageMs, movedMs, bytesIn, bytesOut, chosen } = connection;
   const clientTls = legs && tlsFacts(legs.near);
   const upstreamTls = legs && tlsFacts(legs.far);
   return {
@@ -20,6 +20,7 @@ export function describeConnection(connection: Connection, upstream: Upstream): 
     idleMs: Math.max(0, performance.now() - movedMs),
     bytesIn,
     bytesOut,
+    ...(chosen && { chosen }),
     ...(clientTls && { clientTls }),
     ...(upstreamTls && { upstreamTls }),
   };

@@ -1,6 +1,6 @@
 /** Connecting to a destination, as its endpoint says. The mirror image of accepting. */
 import { hostPort } from '../../endpoint/address.ts';
-import type { ClientEndpoint, SrvClient, SslClient, TcpClient, TlsClient } from '../../endpoint/model.ts';
+import type { DirectClient, SrvClient, SslClient, TcpClient, TlsClient } from '../../endpoint/model.ts';
 import { errorCode, GraceError } from '../../error.ts';
 import { REFUSALS, SHORTAGE_PATIENCE_MS, SHORTAGES } from '../policy.ts';
 import { TIMED_OUT } from '../closing-reason.ts';
@@ -38,7 +38,7 @@ export type DialOptions = {
 export type Directory = { names: Names; services: Services };
 
 /** Prepare to connect to an endpoint: its certificates are read now. Throws GraceError when one is unusable. */
-export function openDialer(endpoint: ClientEndpoint, directory: Directory): Dialer {
+export function openDialer(endpoint: DirectClient, directory: Directory): Dialer {
   mustTakeUserTimeout(endpoint);
   const connect = openConnect(endpoint, directory);
   return async ({ signal, subject, id }) => {
@@ -59,7 +59,7 @@ export function openDialer(endpoint: ClientEndpoint, directory: Directory): Dial
 type Client = { subject: PreludeSubject; id: (() => string) | undefined };
 type Connect = (signal: AbortSignal, client: Client) => Promise<Leg>;
 
-function openConnect(endpoint: ClientEndpoint, directory: Directory): Connect {
+function openConnect(endpoint: DirectClient, directory: Directory): Connect {
   switch (endpoint.type) {
     case 'tcp':
       return openTcpConnect(endpoint, directory);
@@ -93,7 +93,7 @@ function openTlsConnect(endpoint: SslClient | TlsClient, directory: Directory): 
 }
 
 /** A prelude goes before everything, TLS included. */
-function introduced(leg: Leg, endpoint: ClientEndpoint, { subject, id }: Client): Leg {
+function introduced(leg: Leg, endpoint: DirectClient, { subject, id }: Client): Leg {
   const prelude = planPrelude(endpoint);
   if (prelude !== null) leg.socket.write(encodePrelude(prelude, subject, id));
   return leg;
@@ -171,12 +171,12 @@ export function codesOf(error: unknown): string[] {
   return [code ?? ''];
 }
 
-function dialError(endpoint: ClientEndpoint, error: unknown): GraceError {
+function dialError(endpoint: DirectClient, error: unknown): GraceError {
   const hint = error instanceof GraceError ? error.hint : undefined;
   return new GraceError(`cannot connect to ${placeOf(endpoint)}: ${causeOf(endpoint, error)}`, { hint, cause: error });
 }
 
-function causeOf(endpoint: ClientEndpoint, error: unknown): string {
+function causeOf(endpoint: DirectClient, error: unknown): string {
   if (!(error instanceof AttemptsError)) return describeFailure(error);
   // An address that the endpoint itself names need not be said again.
   const isNamed = namesNoAddress(endpoint);

@@ -6,8 +6,8 @@
  * the end. It is counted from the first to the last, and every socket of it is closed when it is not
  * counted any more.
  */
-import type { BindableServer, ServerEndpoint } from '../../endpoint/model.ts';
-import { innerEndpoint } from '../../endpoint/inner.ts';
+import type { BindableServer, ClientEndpoint, DirectClient, ServerEndpoint } from '../../endpoint/model.ts';
+import { directOf, innerEndpoint } from '../../endpoint/inner.ts';
 import { GraceError } from '../../error.ts';
 import { ConnectionIds } from '../connection-ids.ts';
 import type { Engine, Upstream } from '../engine.ts';
@@ -17,7 +17,9 @@ import { HANDSHAKE_TIMEOUT_MS, MAX_HANDSHAKES } from '../policy.ts';
 import { AcceptBackoff } from './accept-backoff.ts';
 import { Descriptors } from './descriptors.ts';
 import type { DescriptorOptions } from './descriptors.ts';
+import { openChooser } from './choose.ts';
 import { openDialer } from './dial.ts';
+import type { Directory } from './dial.ts';
 import { PortableFrontend } from './frontend.ts';
 import { endpointForHttp } from './http-check.ts';
 import { admissionOf } from '../admission/admission.ts';
@@ -72,7 +74,7 @@ export function openPortableEngine(options: PortableEngineOptions = {}): Engine 
   };
   return {
     name: 'portable',
-    openUpstream: (endpoint) => new PortableUpstream(endpoint, openDialer(endpoint, { names, services }), ids),
+    openUpstream: (endpoint) => new PortableUpstream(endpoint, wayTo(endpoint, { names, services }), ids),
     openFrontend({ listener, endpoint, upstream, share, observer, slots, admission, hold }) {
       const bindable = supportedServer(endpoint);
       const terminator = terminatorOf(bindable, { handshakeTimeoutMs, handshakeLimit, tickets });
@@ -91,8 +93,11 @@ export function openPortableEngine(options: PortableEngineOptions = {}): Engine 
       });
     },
     probe: async (endpoint, options) => {
-      const dialed = options.http ? endpointForHttp(endpoint) : endpoint;
-      await probe(openDialer(dialed, { names, services }), dialed, options);
+      const probeOne = async (direct: DirectClient) => {
+        const dialed = options.http ? endpointForHttp(direct) : direct;
+        await probe(openDialer(dialed, { names, services }), dialed, options);
+      };
+      await Promise.all([...new Set(directOf(endpoint))].map(probeOne));
     },
     connections: async (upstreams) => upstreams.flatMap((upstream) => ownUpstream(upstream).list()),
     async closeConnections(upstreams, ids) {
@@ -105,6 +110,12 @@ export function openPortableEngine(options: PortableEngineOptions = {}): Engine 
       shared.backoff.close();
     },
   };
+}
+
+function wayTo(endpoint: ClientEndpoint, directory: Directory): PortableUpstream['way'] {
+  return endpoint.type === 'sni'
+    ? { choose: openChooser(endpoint, directory) }
+    : { dial: openDialer(endpoint, directory) };
 }
 
 function terminatorOf(endpoint: BindableServer, options: TerminatorOptions): Terminator | null {

@@ -12,7 +12,7 @@ import { openAcceptor } from '../../net/acceptor.ts';
 import type { Acceptor } from '../../net/acceptor.ts';
 import type { AcceptBackoff, Pausable } from './accept-backoff.ts';
 import type { Descriptors } from './descriptors.ts';
-import { ACCEPT_PAUSE_MS } from '../policy.ts';
+import { ACCEPT_PAUSE_MS, HELLO_TIMEOUT_MS } from '../policy.ts';
 import { ignoreError, plainLeg, resetLeg } from './leg.ts';
 import { Place } from './place.ts';
 import type { SpokenFor } from '../spoken-for.ts';
@@ -277,6 +277,7 @@ export class PortableFrontend implements Frontend, Pausable {
       waitingRoom: held?.waitingRoom ?? null,
       peerMonitor,
       idleMs: this.#idleMs,
+      helloMs: this.#options.endpoint.headerTimeout ?? HELLO_TIMEOUT_MS,
       lifetimeMs: this.#lifetimeMs,
       connected,
     });

@@ -1,5 +1,5 @@
 /** One question over a connection that has just been made: whether whoever serves there answers as HTTP, and how. */
-import type { ClientEndpoint } from '../../endpoint/model.ts';
+import type { DirectClient } from '../../endpoint/model.ts';
 import { serverNameOf } from '../../endpoint/server-name.ts';
 import { canonicalHost } from '../../endpoint/address.ts';
 import { errorCode, GraceError } from '../../error.ts';
@@ -20,7 +20,7 @@ const MAX_SHOWN = 40;
  * The endpoint to dial for the question: of `alpn` it offers what HTTP/1.1 has. Throws GraceError
  * (exit code 2) when that leaves nothing.
  */
-export function endpointForHttp(endpoint: ClientEndpoint): ClientEndpoint {
+export function endpointForHttp(endpoint: DirectClient): DirectClient {
   if ((endpoint.type !== 'tls' && endpoint.type !== 'ssl') || endpoint.alpn === undefined) return endpoint;
   const alpn = endpoint.alpn.filter((name) => /^http\/1\.[01]$/.test(name));
   if (alpn.length > 0) return { ...endpoint, alpn };
@@ -33,7 +33,7 @@ export function endpointForHttp(endpoint: ClientEndpoint): ClientEndpoint {
 /** Ask, and read the head of the answer. Rejects with GraceError that says what came instead of the wanted status, or with the signal's reason. */
 export async function askHttp(
   leg: Leg,
-  endpoint: ClientEndpoint,
+  endpoint: DirectClient,
   question: HttpQuestion,
   { signal }: { signal: AbortSignal },
 ): Promise<void> {
@@ -54,12 +54,12 @@ export async function askHttp(
   throw new GraceError(`GET ${path}: answered ${status}, not ${least === most ? least : `${least}-${most}`}`);
 }
 
-function requestOf(endpoint: ClientEndpoint, { path, userAgent }: HttpQuestion): string {
+function requestOf(endpoint: DirectClient, { path, userAgent }: HttpQuestion): string {
   return `GET ${path} HTTP/1.1\r\nHost: ${hostOf(endpoint)}\r\nUser-Agent: ${userAgent}\r\nAccept: */*\r\nConnection: close\r\n\r\n`;
 }
 
 /** What a client of the destination would call it (RFC 9112, section 3.2); a path in the file system has no such name. */
-function hostOf(endpoint: ClientEndpoint): string {
+function hostOf(endpoint: DirectClient): string {
   if (endpoint.type === 'unix') return 'localhost';
   if (endpoint.type === 'srv') return canonicalHost(endpoint.name);
   const isTls = endpoint.type !== 'tcp';

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import type { ClientEndpoint } from '../../endpoint/model.ts';
+import type { DirectClient } from '../../endpoint/model.ts';
 import { GraceError } from '../../error.ts';
 import type { ProbeOptions } from '../engine.ts';
 import type { Dialer } from './dial.ts';
@@ -13,7 +13,7 @@ import { CERTIFICATE_HINT, isTls13, refusal } from './refusal.ts';
 const VERDICT_MS = { min: 300, max: 5000, ofDialing: 2 };
 
 /** Connect as for a client, ask what is to be asked, then close again. Rejects with GraceError or with the signal's reason. */
-export async function probe(dial: Dialer, endpoint: ClientEndpoint, { signal, http }: ProbeOptions): Promise<void> {
+export async function probe(dial: Dialer, endpoint: DirectClient, { signal, http }: ProbeOptions): Promise<void> {
   const began = performance.now();
   const leg = await dial({ signal, subject: 'local' });
   const { min, max, ofDialing } = VERDICT_MS;

@@ -7,7 +7,9 @@ import type { ConnectionEnd } from '../engine.ts';
 import { jittered } from '../policy.ts';
 import { handshakeOutcome } from '../tally.ts';
 import { describeRefusal } from '../words.ts';
+import { NotChosen } from './choose.ts';
 import { codesOf } from './dial.ts';
+import type { Dialer } from './dial.ts';
 import { addressText, closedLeg, closeLeg, ignoreError, peerOf, plainLeg, resetLeg, tuneSocket } from './leg.ts';
 import type { Leg } from './leg.ts';
 import type { Socket } from 'node:net';
@@ -43,6 +45,8 @@ export type ServeClientOptions = {
   waitingRoom: WaitingRoom | null;
   peerMonitor: PeerMonitor;
   idleMs: number | null;
+  /** Longest that a ClientHello by which its destination is chosen may take. */
+  helloMs: number;
   /** Closed after so long, give or take a tenth; null: never. */
   lifetimeMs: number | null;
   /** The upstream is connected. */
@@ -65,6 +69,7 @@ export async function serveClient(
     waitingRoom,
     peerMonitor,
     idleMs,
+    helloMs,
     lifetimeMs,
     connected,
   }: ServeClientOptions,
@@ -127,10 +132,18 @@ export async function serveClient(
       const moved = (to: PortableUpstream) => void (upstream = to);
       await watched(near, 'reset', () => waitingRoom.wait(connection, { upstream, moved }));
     }
+    const { way } = upstream;
+    let dial: Dialer;
+    if ('dial' in way) dial = way.dial;
+    else {
+      stage = 'handshake';
+      const choice = await watched(near, 'reset', () => way.choose(near, { limitMs: helloMs, signal }));
+      dial = choice.dial;
+      connection.chosen = choice.chosen;
+      stage = 'dial';
+    }
     const dialedMs = performance.now();
-    const far = await watched(near, 'reset', () =>
-      upstream.dial({ signal, subject, id: () => writeId(connection.id) }),
-    );
+    const far = await watched(near, 'reset', () => dial({ signal, subject, id: () => writeId(connection.id) }));
     stage = 'relay';
     const farTls = tlsOf(far);
     if (farTls) upstream.row.countHandshake('upstream', handshakeOutcome(farTls.version));
@@ -160,7 +173,7 @@ export async function serveClient(
     await closedLeg(near);
   }
   upstream.release(connection, why);
-  const { peer, bytesIn, bytesOut, ageMs: durationMs, connectMs } = connection;
+  const { peer, bytesIn, bytesOut, ageMs: durationMs, connectMs, chosen } = connection;
   return {
     peer,
     via: peer === socketPeer ? null : socketPeer,
@@ -174,6 +187,7 @@ export async function serveClient(
     connectMs,
     durationMs,
     tls,
+    ...(chosen && { chosen }),
     generation: null,
   };
 }
@@ -190,7 +204,7 @@ class ClientRefused extends GraceError {
 
 /** Why a client did not come to its destination. */
 function whyUnserved(stage: ConnectionEnd['stage'], reason: unknown): ClosingReason {
-  if (reason instanceof EndedHere || reason instanceof ClientRefused) return reason.why;
+  if (reason instanceof EndedHere || reason instanceof ClientRefused || reason instanceof NotChosen) return reason.why;
   if (!(reason instanceof Error)) return 'client-gone';
   if (stage === 'dial') return dialReason(codesOf(reason));
   if (stage === 'relay') return 'error';

@@ -8,12 +8,14 @@ import type { ConnectionIds } from '../connection-ids.ts';
 import type { ConnectionEnd, EndListener, OpenConnection, Upstream, UpstreamStats } from '../engine.ts';
 import { Connection, EndedHere } from './connection.ts';
 import { describeConnection } from './describe.ts';
+import type { Chooser } from './choose.ts';
 import type { Dialer } from './dial.ts';
 
 /** A destination and its connections: counts them, waits for them, ends them. */
 export class PortableUpstream implements Upstream {
   readonly endpoint: ClientEndpoint;
-  readonly dial: Dialer;
+  /** What connects there, or what chooses that for each client. */
+  readonly way: { dial: Dialer } | { choose: Chooser };
   readonly #ids: ConnectionIds;
   readonly #connections = new Set<Connection>();
   readonly #waiters = new Set<() => void>();
@@ -25,9 +27,9 @@ export class PortableUpstream implements Upstream {
   /** How connections went. */
   readonly row = new TallyRow();
 
-  constructor(endpoint: ClientEndpoint, dial: Dialer, ids: ConnectionIds) {
+  constructor(endpoint: ClientEndpoint, way: PortableUpstream['way'], ids: ConnectionIds) {
     this.endpoint = endpoint;
-    this.dial = dial;
+    this.way = way;
     this.#ids = ids;
   }
 

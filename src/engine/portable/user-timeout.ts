@@ -1,13 +1,13 @@
 /** How long a destination may acknowledge nothing (TCP_USER_TIMEOUT), where the runtime tells the descriptor of a socket. */
 import type { Socket } from 'node:net';
 import { innermost } from '../../endpoint/inner.ts';
-import type { ClientEndpoint } from '../../endpoint/model.ts';
+import type { DirectClient } from '../../endpoint/model.ts';
 import { GraceError } from '../../error.ts';
 import { hasLinuxCalls } from '../../sys/process.ts';
 import { setUserTimeout } from '../../sys/socket.ts';
 
 /** Throws GraceError for a destination that is to have such a time where it cannot. */
-export function mustTakeUserTimeout(endpoint: ClientEndpoint): void {
+export function mustTakeUserTimeout(endpoint: DirectClient): void {
   const inner = innermost(endpoint);
   if (inner.type === 'unix' || inner.userTimeout === undefined) return;
   if (hasLinuxCalls && !('Deno' in globalThis)) return;

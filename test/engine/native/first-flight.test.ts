@@ -34,6 +34,7 @@ async function prepare(t: TestContext) {
       keepAliveMs: 0,
       userTimeoutMs: 0,
       mayMeetItself: false,
+      sni: null,
     },
     counters: new Counters(allocateCounters(1), 0),
     fixed: { addresses: [], targets: null, until: Infinity },
