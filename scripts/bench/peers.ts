@@ -1,6 +1,8 @@
 /** What is compared: programs that forward a port, each with a configuration that logs nothing of its connections unless that is what is measured. */
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
 import http from 'node:http';
+import { connect } from 'node:net';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { openListener } from '../../src/net/open.ts';
@@ -76,9 +78,18 @@ export type GraceSetup = {
   accessLog?: 'json' | 'text';
   /** Time between two looks at its metrics; default none. */
   scrapeMs?: number;
+  /** Parameters of its source, as they are written behind it. */
+  limits?: string;
+  /** Most connections of all its rules; default no limit. */
+  maxconn?: number;
+  /** So many addresses have come before. */
+  addresses?: number;
 };
 
-export function grace(name: string, { path, engine, threads = 1, accessLog, scrapeMs }: GraceSetup): Peer {
+export function grace(
+  name: string,
+  { path, engine, threads = 1, accessLog, scrapeMs, limits = '', maxconn, addresses = 0 }: GraceSetup,
+): Peer {
   const { file, args } = graceCommand(path);
   const flags = ['--engine', engine, ...(engine === 'native' ? ['--threads', `${threads}`] : [])];
   return {
@@ -95,6 +106,7 @@ export function grace(name: string, { path, engine, threads = 1, accessLog, scra
       const observed = [
         ...(accessLog === undefined ? [] : ['--access-log', join(dir, 'access.log'), '--access-log-format', accessLog]),
         ...(scrapeMs === undefined ? [] : ['--admin', `unix:${admin}`]),
+        ...(maxconn === undefined ? [] : ['--maxconn', `${maxconn}`]),
       ];
       const daemon = start(file, [...args, '-d', state, 'daemon', '--no-keeper', ...flags, ...observed], {
         output: join(dir, 'output'),
@@ -105,7 +117,9 @@ export function grace(name: string, { path, engine, threads = 1, accessLog, scra
           pem === null
             ? `tcp:${port}:interface=127.0.0.1:backlog=${backlog}`
             : `ssl:${port}:interface=127.0.0.1:backlog=${backlog}:privateKey=${pem}`;
-        await run(file, [...args, '-d', state, 'start', source, `tcp:127.0.0.1:${upstreamPort}`], { signal });
+        const dst = `tcp:127.0.0.1:${upstreamPort}`;
+        await run(file, [...args, '-d', state, 'start', `${source}${limits}`, dst], { signal });
+        await comeFrom(addresses, { port, signal });
         return scrapeMs === undefined ? daemon : scraped(daemon, { admin, scrapeMs });
       } catch (error) {
         await daemon.stop();
@@ -113,6 +127,21 @@ export function grace(name: string, { path, engine, threads = 1, accessLog, scra
       }
     },
   };
+}
+
+/** Connect once from each of so many addresses of the loopback network. */
+async function comeFrom(addresses: number, { port, signal }: { port: number; signal: AbortSignal }): Promise<void> {
+  let next = 0;
+  const comeInTurn = async () => {
+    while (next < addresses) {
+      const number = next++;
+      const localAddress = `127.${1 + (number >> 16)}.${(number >> 8) & 255}.${number & 255}`;
+      const client = connect({ host: '127.0.0.1', port, localAddress });
+      await once(client, 'connect', { signal });
+      client.resetAndDestroy();
+    }
+  };
+  await Promise.all(Array.from({ length: 16 }, comeInTurn));
 }
 
 /** Its metrics are read again and again, as Prometheus does it. */

@@ -35,6 +35,7 @@ export const sectionNames = [
   'requests',
   'connections',
   'observed',
+  'limits',
   'bulk',
   'bulk8',
   'latency',
@@ -100,6 +101,16 @@ export function sectionsOf({
       title: 'The same of grace alone: what an access log costs, and metrics that are read every second',
       backend: 'http',
       tools: ['wrk'],
+      measure: connections,
+    },
+    {
+      ...plain,
+      name: 'limits',
+      title: 'The same of grace alone: what limits cost a connection',
+      remark: `all from one address; with addresses, ${addresses} others have come before, each of which has its row in the table`,
+      backend: 'http',
+      tools: ['wrk'],
+      ...limitedPeers(builds),
       measure: connections,
     },
     {
@@ -189,6 +200,29 @@ function bulkOf(streams: number): Pick<Section, 'measure' | 'warmUp'> {
   return {
     measure: (peer, measurement) => bulk(peer, { ...measurement, streams }),
     warmUp: (peer, measurement) => warmUpBulk(peer, { ...measurement, streams }),
+  };
+}
+
+/** So many addresses are known before, of the 131,072 that a table has room for. */
+const addresses = 100_000;
+
+/** The last build without limits, twice, and with them, none of which is ever reached: ratios are to the first. */
+function limitedPeers(builds: Options['builds']): Pick<Section, 'peers' | 'reference'> {
+  const { path } = builds.at(-1)!;
+  const setUp = { path, engine: 'native' };
+  const perAddress = ':maxconnPer=100000:ratePer=1000000/s';
+  return {
+    reference: 'grace unlimited',
+    peers: [
+      grace('grace unlimited', setUp),
+      grace('grace again', setUp),
+      grace('grace, maxconnPer', { ...setUp, limits: ':maxconnPer=100000' }),
+      grace('grace, maxconnPer, ratePer', { ...setUp, limits: perAddress }),
+      grace('grace, the same, addresses', { ...setUp, limits: perAddress, addresses }),
+      grace('grace, allow, deny', { ...setUp, limits: ':allow=127.0.0.0/8,10.0.0.0/8:deny=192.0.2.0/24' }),
+      grace('grace, maxconn', { ...setUp, limits: ':maxconn=100000' }),
+      grace('grace, maxconn of all', { ...setUp, maxconn: 100_000 }),
+    ],
   };
 }
 
