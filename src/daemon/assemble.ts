@@ -32,7 +32,7 @@ import type { Supervisor } from './supervisor/supervisor.ts';
 import { Book } from './metrics/book.ts';
 import { Troubles } from './troubles.ts';
 import { Names } from '../engine/lookup.ts';
-import { openEngine } from '../engine/open.ts';
+import { openEngine, readWantedTls } from '../engine/open.ts';
 import { TotalSlots } from '../engine/total-slots.ts';
 import { errorMessage } from '../error.ts';
 import { Changes } from '../forward/changes.ts';
@@ -102,12 +102,15 @@ export function assemble({
   if (handover) total?.reserve(total.limit);
   const opened = openEngine({
     wanted: options.settings.engine,
+    tls: readWantedTls(options.env),
     threads: options.settings.threads,
     names,
     services,
     tickets: tickets.ring,
     total,
     onFailure,
+    onTlsUnusable: (why) =>
+      log.warn({ why }, 'the native engine cannot speak TLS here; clients with TLS are served by the portable engine'),
   });
   const { engine } = opened;
   const rulesCopy = new RulesCopy(supervisor, troubles);

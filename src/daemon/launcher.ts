@@ -15,7 +15,12 @@ export type Launcher = {
   /** It did not work out; the process is about to end. */
   failed(failure: Failure): void;
   /** Everything is open. Resolves when this process may take the state dir over, with what a predecessor says at that moment. */
-  ready(options: { version: string; canMove: boolean }): Promise<Partial<GoMessage>>;
+  ready(options: {
+    version: string;
+    canMove: boolean;
+    /** Whether connections with TLS can come in this form. */
+    takesTls: (format: number) => boolean;
+  }): Promise<Partial<GoMessage>>;
   /** Clients reach this process now; unless it is in the foreground, `settleStreams` is called: from here on, or once `moving` is done. */
   serving(options: { settleStreams: () => void }): void;
   /** By which open connections come over; null when they do not. Set by `ready`. */

@@ -154,6 +154,7 @@ async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Sup
       const go = await launcher.ready({
         version: service.version,
         canMove: moveSocket !== null && service.engine.mover !== undefined,
+        takesTls: (format) => service.engine.mover?.canAdoptTls(format) ?? false,
       });
       if (launcher.handover) reservePlaces(service, launcher.handover, go);
       older = launcher.handover ? (go.generations ?? []) : older;

@@ -240,8 +240,14 @@ export type AdoptOptions = {
 
 /** An engine whose connections can change the process. */
 export type Mover = {
-  /** Stop up to so many connections of an upstream where they are. None is given when none can be moved. */
-  freeze(upstream: Upstream, limit: number): Promise<MovedConnection[]>;
+  /** Stop up to so many connections of an upstream where they are, unless `tls` is false those with TLS too. None is given when none can be moved. */
+  freeze(upstream: Upstream, limit: number, options?: { tls?: boolean }): Promise<MovedConnection[]>;
+  /** Connections of an upstream whose clients are shaking hands: they can be moved when they have. */
+  handshakes(upstream: Upstream): number;
+  /** Number of the form in which connections with TLS move; null: none can have it. */
+  readonly tlsFormat: number | null;
+  /** Whether `adopt` takes connections with TLS in this form. It may start what is needed for that. */
+  canAdoptTls(format: number): boolean;
   /** Let frozen connections go on here. */
   thaw(connections: readonly MovedConnection[]): void;
   /** Whether `adopt` can be expected to succeed. Asked before the other process lets go. */

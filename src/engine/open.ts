@@ -12,9 +12,27 @@ import type { TotalSlots } from './total-slots.ts';
 /** `auto`: native where it can run. */
 export type WantedEngine = EngineName | 'auto';
 
+/** What has TLS of clients: `auto` is the native engine, where that runs and can speak it. */
+export type WantedTls = 'auto' | 'portable';
+
+/** Variable of the daemon's environment that keeps TLS of clients away from the native engine. */
+export const tlsVariable = 'GRACE_TLS';
+
+/** What that variable says. Throws GraceError when it is none of its words. */
+export function readWantedTls(env: NodeJS.ProcessEnv): WantedTls {
+  const word = env[tlsVariable] || 'auto';
+  if (word === 'auto' || word === 'portable') return word;
+  throw new GraceError(`${tlsVariable} is auto or portable, not ${JSON.stringify(word)}`, {
+    code: 'ERR_GRACE_USAGE',
+    hint: "leave it unset: TLS of clients is the native engine's then, where that can speak it",
+  });
+}
+
 /** What is asked of an engine. */
 export type EngineChoice = {
   wanted: WantedEngine;
+  /** What has TLS of clients. Default: `auto`. */
+  tls?: WantedTls;
   /** Threads of the native engine; null: half of the cores, the other half being for those it serves. */
   threads: number | null;
   /** Looks names up, for whichever engine it is. Default: one of its own. */
@@ -27,6 +45,8 @@ export type EngineChoice = {
   total?: TotalSlots | null;
   /** The native engine failed; the portable one, inside it, accepts from now on. */
   onFailure: (error: Error) => void;
+  /** TLS of clients is the portable engine's although it was to be the native one's, and why. */
+  onTlsUnusable?: (why: string) => void;
 };
 
 /** An engine, and what to say about it. The caller closes it. */
@@ -42,17 +62,20 @@ const MAX_THREADS = 8;
 /** Open the engine that is wanted. Throws GraceError when it is `native` and that cannot run. */
 export function openEngine({
   wanted,
+  tls = 'auto',
   threads,
   names = new Names(),
   services = new Services({ names }),
   tickets = new TicketRing(),
   total = null,
   onFailure,
+  onTlsUnusable,
 }: EngineChoice): OpenedEngine {
   if (wanted === 'portable')
     return { engine: openPortableEngine({ names, services, tickets, total }), reason: () => '--engine portable' };
   const count = threads ?? defaultThreads();
   let failure: Error | null = null;
+  let whyNoTls = tls === 'portable' ? `${tlsVariable}=portable` : null;
   try {
     const engine = openNativeEngine({
       threads: count,
@@ -60,13 +83,24 @@ export function openEngine({
       services,
       total,
       portable: openPortableEngine({ names, services, tickets, total }),
+      // Deno has no OpenSSL that can be called.
+      tls: tls === 'auto' && !('Deno' in globalThis),
+      tickets,
+      onTlsUnusable(why) {
+        whyNoTls = why;
+        onTlsUnusable?.(why);
+      },
       onFailure(error) {
         failure = error;
         onFailure(error);
       },
     });
     const plural = count === 1 ? 'thread' : 'threads';
-    return { engine, reason: () => (failure ? `the native one failed: ${failure.message}` : `${count} ${plural}`) };
+    const ofTls = () => (whyNoTls === null ? '' : `TLS of clients by the portable engine: ${whyNoTls}; `);
+    return {
+      engine,
+      reason: () => (failure ? `the native one failed: ${failure.message}` : `${ofTls()}${count} ${plural}`),
+    };
   } catch (error) {
     if (wanted === 'native')
       throw new GraceError(`cannot start the native engine: ${errorMessage(error)}`, {

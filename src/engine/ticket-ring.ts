@@ -23,6 +23,7 @@ export class TicketRing {
   #sinceMs = 0;
   #isUsed = false;
   readonly #changed: () => void;
+  readonly #listeners = new Set<() => void>();
   readonly #nowMs: () => number;
 
   /** Goes on with the keys of another process where there are any; any that are none are passed over. */
@@ -41,8 +42,15 @@ export class TicketRing {
     if (this.#rotateIfDue() || !this.#isUsed) {
       this.#isUsed = true;
       this.#changed();
+      for (const listener of this.#listeners) listener();
     }
     return this.#keys;
+  }
+
+  /** Call `listener` whenever there is a new key, which is when somebody asks for the keys, until the returned function is called. */
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
   }
 
   /** Whether a ticket has been sealed, or asked for. */

@@ -60,6 +60,16 @@ const CIPHERS: Readonly<Record<number, string>> = {
   0xccaa: 'TLS_DHE_RSA_WITH_CHACHA20_POLY1305_SHA256',
 };
 
+/** OpenSSL's name of a cipher suite by that of IANA, of those that are ours: suites of TLS 1.3 have but one. */
+export function opensslNameOf(cipher: string): string {
+  if (!cipher.includes('_WITH_')) return cipher;
+  const short = cipher
+    .replace('TLS_', '')
+    .replace('WITH_', '')
+    .replace('CHACHA20_POLY1305_SHA256', 'CHACHA20_POLY1305');
+  return short.replace('AES_', 'AES').replaceAll('_', '-');
+}
+
 /** IANA's name of a cipher suite; its number for one that is not ours. */
 export function nameOfCipher(suite: number): string {
   return CIPHERS[suite] ?? `0x${suite.toString(16).padStart(4, '0')}`;

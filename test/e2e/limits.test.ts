@@ -54,7 +54,7 @@ test('connections that stay with the old process count for their address until t
   const files = makePemFiles();
   t.after(() => files.remove());
   const backend = await startBackend(t, 'A');
-  const src = `ssl:0:privateKey=${files.key}:certKey=${files.fullChain}:interface=127.0.0.1:maxconnPer=2`;
+  const src = `ssl:0:privateKey=${files.key}:certKey=${files.fullChain}:interface=127.0.0.1:maxconnPer=2:alpn=http/1.1`; // the portable engine has those, which do not move
   await grace.ok('start', src, backend.endpoint);
   const port = await grace.port(src);
   const tls = () => connectTls({ socket: from(port), servername: 'www.example.com', ca: readFileSync(files.root) });

@@ -58,7 +58,7 @@ test('connections that stay with the old process count for the limit until they 
   const files = makePemFiles();
   t.after(() => files.remove());
   const backend = await startBackend(t, 'A');
-  const src = `ssl:0:privateKey=${files.key}:certKey=${files.fullChain}:interface=127.0.0.1:maxconn=${limit}`;
+  const src = `ssl:0:privateKey=${files.key}:certKey=${files.fullChain}:interface=127.0.0.1:maxconn=${limit}:alpn=http/1.1`;
   await grace.ok('start', src, backend.endpoint);
   const port = await grace.port(src);
   let most = 0;

@@ -9,10 +9,14 @@ export const openNative: OpenEngine = (options) =>
 /** The same, but that TLS of clients is the threads' as well. */
 export const openNativeTls: OpenEngine = (options = {}) => {
   const portable = openPortableEngine(options);
-  const engine = openNativeEngine({ ...options, threads: 1, tls: true, portable, onFailure });
+  const engine = openNativeEngine({ ...options, threads: 1, tls: true, portable, onFailure, onTlsUnusable });
   if (!engine.speaksTls) throw new Error('the threads have no TLS');
   return engine;
 };
+
+function onTlsUnusable(why: string): never {
+  throw new Error(why);
+}
 
 function onFailure(error: Error): never {
   throw error;

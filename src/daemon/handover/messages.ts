@@ -82,6 +82,8 @@ export type Handover = {
   admin?: HandedAdmin | undefined;
   /** How open connections can be moved, see move.ts; absent when they cannot. */
   move?: number | undefined;
+  /** In which form those with TLS would come; absent where there are none that move, and from earlier versions. */
+  moveTls?: number | undefined;
   /** What seals session tickets; absent when none was sealed, and from earlier versions. */
   tickets?: TicketSnapshot | undefined;
 };
@@ -126,6 +128,7 @@ export const handoverSchema = v.object({
   sockets: v.array(v.object({ listener: number, fd: number, index: v.nullable(number), name: v.string() })),
   admin: v.optional(v.object({ listener: v.nullable(number), events: v.array(eventSchema) })),
   move: v.optional(number),
+  moveTls: v.optional(number),
   tickets: v.optional(ticketSnapshotSchema),
   unread: v.optional(v.array(ruleSchema)),
 });
@@ -160,10 +163,15 @@ const goSchema = v.object({
 export type GoMessage = v.InferOutput<typeof goSchema>;
 
 const readySchema = v.object({
-  ready: v.object({ pid: v.number(), version: v.string(), move: v.optional(v.number()) }),
+  ready: v.object({
+    pid: v.number(),
+    version: v.string(),
+    move: v.optional(v.number()),
+    moveTls: v.optional(v.number()),
+  }),
 });
 
-/** The new process has everything open; `move`: how it takes connections, absent when it takes none. */
+/** The new process has everything open; `move`: how it takes connections, absent when it takes none; `moveTls`: the same of those with TLS. */
 export type ReadyMessage = v.InferOutput<typeof readySchema>;
 
 const successorSchemas = {

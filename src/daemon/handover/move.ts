@@ -11,8 +11,10 @@
  *
  * At no time may both move bytes of a connection. So the new one does nothing with a batch before
  * `keep`, and the old one nothing after it. What cannot be moved stays and drains in the old process,
- * as everything does when one of the two does not know how to move.
+ * as everything does when one of the two does not know how to move. TLS moves where both have said that they mean the same by it
+ (`moveTls`); a client in the middle of its handshake is waited for a moment, and else finishes it in the old process, and stays.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import type { EndpointText } from '../../control/shapes.ts';
 import { CONNECTIONS_PER_BATCH, receiveBatch, sendBatch } from '../../engine/transfer.ts';
 import type { Mover } from '../../engine/engine.ts';
@@ -40,6 +42,11 @@ const defaultBatchTimeoutMs = 5000;
 /** Longest that the old process may be silent, in milliseconds. */
 const defaultSilenceMs = 10_000;
 
+/** So long it is waited for clients that are in the middle of their handshake, in milliseconds: then they can be moved. */
+const handshakesMs = 1000;
+/** Between two looks whether they have done. */
+const handshakeLookMs = 20;
+
 /** What the old process moves, and by which way. */
 export type MoveOutOptions = {
   channel: MoveChannel;
@@ -47,6 +54,8 @@ export type MoveOutOptions = {
   socket: number;
   /** Not those of rules that are being stopped: whoever asked for that was promised an end in time. */
   movable: readonly DestinationView[];
+  /** Whether connections with TLS may be among them. Default false. */
+  tls?: boolean;
   /** Longest that a successor may take over one batch. Default 5000. */
   batchTimeoutMs?: number | undefined;
   /** What the successor was told of counters before. Default: nothing. */
@@ -58,27 +67,41 @@ type Totals = Extract<MoveMessage, { moved: unknown }>['moved']['totals'][number
 
 type OldService = Pick<Service, 'engine' | 'log'> & Partial<Pick<Service, 'endedGenerations' | 'generation'>>;
 
+/** Connections that have moved, and how many of them have TLS. */
+export type MovedCount = { moved: number; movedTls: number };
+
 /** In the old process: move what can be moved of these destinations. Resolves with how many connections were; never rejects. */
 export async function moveOut(
   { engine, log, endedGenerations, generation }: OldService,
-  { channel, socket, movable, batchTimeoutMs = defaultBatchTimeoutMs, told = [] }: MoveOutOptions,
-): Promise<number> {
+  { channel, socket, movable, tls = false, batchTimeoutMs = defaultBatchTimeoutMs, told = [] }: MoveOutOptions,
+): Promise<MovedCount> {
   const { mover } = engine;
-  if (!mover) return 0;
-  let moved = 0;
+  const count = { moved: 0, movedTls: 0 };
+  if (!mover) return count;
   let batch = 0;
-  try {
+  const moveAll = async (): Promise<void> => {
     for (const { src, destination } of movable) {
       const place = { src: textOf(src), dst: textOf(destination.spec), since: destination.since };
       for (;;) {
-        const connections = await mover.freeze(destination.upstream, CONNECTIONS_PER_BATCH);
+        const connections = await mover.freeze(destination.upstream, CONNECTIONS_PER_BATCH, { tls });
         if (connections.length === 0) break;
         for (const connection of connections) connection.generation ??= generation;
+        // The keys that go with them are gone when they have moved.
+        const withTls = connections.filter(({ client, server }) => client.tls || server?.tls).length;
         const drainMs = destination.drainLeftMs;
         const there = drainMs === null ? place : { ...place, drainMs };
         await moveBatch({ mover, channel, socket, id: ++batch, place: there, connections, batchTimeoutMs });
-        moved += connections.length;
+        count.moved += connections.length;
+        count.movedTls += withTls;
       }
+    }
+  };
+  try {
+    await moveAll();
+    const isShaking = () => tls && movable.some(({ destination }) => mover.handshakes(destination.upstream) > 0);
+    for (const until = performance.now() + handshakesMs; isShaking() && performance.now() < until;) {
+      await delay(handshakeLookMs);
+      await moveAll();
     }
     const toldOf = new Map(told.map((each) => [each.destination, each]));
     const counted = movable.flatMap((view): { view: DestinationView; total: Totals }[] => {
@@ -98,9 +121,9 @@ export async function moveOut(
     const views = counted.map(({ view }) => view);
     if (answer !== null && 'counted' in answer) handOverTotals({ movable: views, totals, told, known: answer.known });
   } catch (error) {
-    log.warn({ error: errorMessage(error), moved }, 'connections stay with this process until they end');
+    log.warn({ error: errorMessage(error), moved: count.moved }, 'connections stay with this process until they end');
   }
-  return moved;
+  return count;
 }
 
 /** What the new process goes on with is not counted here any more. One of a version that does not say which knows the rules' current destinations. */

@@ -28,10 +28,12 @@ export async function attachToPredecessor(): Promise<Launcher> {
     moving: null,
     note: () => {}, // it is in the log; nobody reads the stderr of a successor that serves
     failed: (failure) => sendIfHeard({ failed: failure }),
-    async ready({ version, canMove }) {
+    async ready({ version, canMove, takesTls }) {
       const move = canMove && parsed.move === moveFormat;
+      const { moveTls } = parsed;
+      const tls = move && moveTls !== undefined && takesTls(moveTls);
       if (move) predecessor.moving = { send, receive: () => receive().catch(() => null) };
-      send({ ready: { pid: process.pid, version, ...(move ? { move: moveFormat } : {}) } });
+      send({ ready: { pid: process.pid, version, ...(move && { move: moveFormat }), ...(tls && { moveTls }) } });
       return readGo(await receive());
     },
     serving({ settleStreams }) {

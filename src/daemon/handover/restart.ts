@@ -12,6 +12,7 @@ import type { Service } from '../service.ts';
 import { Deadline } from './deadline.ts';
 import type { GoMessage, ReadyMessage } from './messages.ts';
 import { moveFormat, moveOut } from './move.ts';
+import type { MovedCount } from './move.ts';
 import { takeSnapshot } from './snapshot.ts';
 import type { HandedCounters } from './state.ts';
 import { Successor } from './successor.ts';
@@ -128,9 +129,16 @@ async function release(service: Service, { standstill, successor, ready }: Repla
   } catch (error) {
     log.error({ error: errorMessage(error) }, 'the supervisor was not told of the successor');
   }
-  const moved = ready.move === moveFormat ? await moveConnections(service, successor, movable) : 0;
+  const { moved, movedTls } =
+    ready.move === moveFormat
+      ? await moveConnections(service, successor, { movable, tls: takesTls(service, ready) })
+      : { moved: 0, movedTls: 0 };
+  service.book.count('moved with TLS', movedTls);
   successor.release();
-  log.info({ successor: ready.pid, version: ready.version, moved, connections: forwarder.connections }, 'replaced');
+  log.info(
+    { successor: ready.pid, version: ready.version, moved, movedTls, connections: forwarder.connections },
+    'replaced',
+  );
   const older = generations.reports.flatMap((report) => report.rows).reduce((sum, { row }) => sum + row.connections, 0);
   const draining = forwarder.connections + older;
   return {
@@ -139,30 +147,39 @@ async function release(service: Service, { standstill, successor, ready }: Repla
     oldVersion: service.version,
     newVersion: ready.version,
     moved,
-    movedTls: 0,
+    movedTls,
     draining,
     ...(draining > 0 && { why: whyTheyStay(service, ready) }),
   };
 }
 
-function whyTheyStay({ engine }: Service, { move }: Replaced['ready']): string {
+/** Whether the two mean the same by a connection with TLS that moves. */
+function takesTls({ engine }: Service, { moveTls }: Replaced['ready']): boolean {
+  return moveTls !== undefined && moveTls === engine.mover?.tlsFormat;
+}
+
+function whyTheyStay(service: Service, ready: Replaced['ready']): string {
+  const { engine } = service;
   if (!engine.mover) return `the ${engine.name} engine moves none`;
-  if (move !== moveFormat) return 'the new process takes none';
-  return 'with TLS, or of a rule that was stopped, they do not move';
+  if (ready.move !== moveFormat) return 'the new process takes none';
+  if (engine.mover.tlsFormat === null) return 'with TLS, or of a rule that was stopped, they do not move';
+  if (!takesTls(service, ready)) return 'the new process takes none with TLS, nor any of a rule that was stopped';
+  return 'in a TLS handshake, with TLS of the portable engine, or of a rule that was stopped, they do not move';
 }
 
 /** The open connections go to the successor. Returns how many did. */
 async function moveConnections(
   service: Service,
   successor: Successor,
-  movable: readonly DestinationView[],
-): Promise<number> {
+  { movable, tls }: { movable: readonly DestinationView[]; tls: boolean },
+): Promise<MovedCount> {
   service.handover.beginMoving();
   try {
     return await moveOut(service, {
       channel: successor.moving,
       socket: successor.moveSocket,
       movable,
+      tls,
       told: service.handover.handedOver?.told ?? [],
     });
   } finally {

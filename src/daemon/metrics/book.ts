@@ -14,7 +14,8 @@ export const cpuSeconds = 'cpu seconds';
 export const totalWaits = 'maxconn waits';
 
 /** What a daemon counts of itself. */
-export type DaemonCount = 'restart failures' | 'crashes' | 'access log lines' | 'access log lines lost';
+export type DaemonCount =
+  'restart failures' | 'moved with TLS' | 'crashes' | 'access log lines' | 'access log lines lost';
 
 /** The counts of a daemon. */
 export class Book {

@@ -100,6 +100,11 @@ export function metricsOf(observed: Observed): Metric[] {
       samplesOf(used, (source) => shown(source, { src: source.src }, source.numbers['moved'] ?? 0, isShown)),
     ),
     counter(
+      'grace_connections_moved_with_tls_total',
+      'Of the connections that a restart moved, those with TLS.',
+      ofDaemon('moved with TLS'),
+    ),
+    counter(
       'grace_bytes_total',
       'Bytes, in (client to destination) and out (destination to client).',
       samplesOf(sources, ({ src, numbers }) => [

@@ -46,7 +46,7 @@ export function executeCommand(
       return thread.send({
         type: 'frozen',
         upstream: command.upstream,
-        connections: freezer.freeze(command.upstream, command),
+        ...freezer.freeze(command.upstream, command),
       });
     case 'thaw':
       return freezer.thaw(command.clients);
@@ -69,5 +69,9 @@ export function executeCommand(
       });
     case 'trim-memory':
       return collectGarbage();
+    case 'use-context':
+    case 'forget-context':
+    case 'seal-tickets':
+      return; // these are for the thread of handshakes
   }
 }

@@ -1,6 +1,7 @@
 /**
- * The native engine: plain bytes are moved by threads that each run an epoll loop over libc calls
- * (loop.ts is a thread's whole life). What is not plain - TLS - and what those threads
+ * The native engine: bytes are moved by threads that each run an epoll loop over libc calls
+ * (loop.ts is a thread's whole life), those of clients with TLS too, where their listener asks for nothing
+ * that the threads do not speak (plan.ts). All else - TLS towards destinations, most of all - and what those threads
  * cannot do any more is the portable engine's, which this one holds inside: each frontend and each
  * upstream has a counterpart there. Which of the two has a connection is decided when its client is
  * accepted, and never changes.
@@ -12,7 +13,7 @@ import { closeFd } from '../../sys/descriptor.ts';
 import { LocalPorts } from '../../sys/local-ports.ts';
 import { setResetOnClose } from '../../sys/socket.ts';
 import { SystemError } from '../../sys/system-error.ts';
-import { errorCode, GraceError } from '../../error.ts';
+import { errorCode, errorMessage, GraceError } from '../../error.ts';
 import type { ClientEndpoint, DirectClient } from '../../endpoint/model.ts';
 import { readId, writeId } from '../connection-ids.ts';
 import type { Engine, EngineName, FrontendOptions, OpenConnection, ProbeOptions, Upstream } from '../engine.ts';
@@ -41,6 +42,7 @@ import { Threads } from './threads.ts';
 import type { ThreadsOptions } from './threads.ts';
 import { admissionOf } from '../admission/admission.ts';
 import { slotsOf } from '../slots.ts';
+import { TicketRing } from '../ticket-ring.ts';
 import type { TotalSlots } from '../total-slots.ts';
 import { NativeUpstream } from './upstream.ts';
 
@@ -56,12 +58,12 @@ export type NativeEngineOptions = {
   total?: TotalSlots | null;
   /** What serves everything that is not plain. It is closed with this engine. Default: one with its defaults. */
   portable?: Engine;
-  /**
-   * Whether TLS of clients is the threads' matter, where they can speak it (see plan.ts). Default false: the portable engine
-   * has all of it, until theirs seals tickets with the keys of the ring, tells of its key exchange, and is agreed on
-   * with a successor before connections move.
-   */
+  /** Whether TLS of clients is the threads' matter, where they can speak it (see plan.ts). Default false: the portable engine has all of it. */
   tls?: boolean;
+  /** Seals the session tickets of TLS, as it does for `portable`. Default: one of its own. */
+  tickets?: TicketRing;
+  /** TLS of clients is the portable engine's after all, and why. */
+  onTlsUnusable?: ((why: string) => void) | undefined;
   /** Threads failed: their connections are lost, and the portable engine accepts from now on. */
   onFailure?: ((error: Error) => void) | undefined;
 } & HandshakeLimits &
@@ -99,6 +101,8 @@ export class NativeEngine implements Engine {
   #lastId = 0;
   #hasFailed = false;
   readonly #wantsTls: boolean;
+  readonly #tickets: TicketRing;
+  readonly #onTlsUnusable: ((why: string) => void) | undefined;
   readonly #forHandshakes: HandshakeLimits & Pick<ThreadsOptions, 'answerTimeoutMs' | 'stopTimeoutMs' | 'startWorker'>;
   /** Started with the first frontend that needs it; null: it cannot be had. */
   #handshakes: HandshakeService | null | undefined = undefined;
@@ -108,8 +112,10 @@ export class NativeEngine implements Engine {
     names = new Names(),
     services = new Services({ names }),
     total = null,
-    portable = openPortableEngine({ names, services, total }),
+    tickets = new TicketRing(),
+    portable = openPortableEngine({ names, services, tickets, total }),
     onFailure,
+    onTlsUnusable,
     tls = false,
     handshakeTimeoutMs,
     handshakeLimit,
@@ -120,6 +126,8 @@ export class NativeEngine implements Engine {
     this.#services = services;
     this.#onFailure = onFailure;
     this.#wantsTls = tls;
+    this.#tickets = tickets;
+    this.#onTlsUnusable = onTlsUnusable;
     this.#forHandshakes = { ...forThreads, handshakeTimeoutMs, handshakeLimit };
     this.#total = total;
     this.#threads = new Threads({
@@ -139,6 +147,7 @@ export class NativeEngine implements Engine {
       total,
       isUsable: () => !this.#hasFailed,
       keys: () => this.#openHandshakes()?.keys ?? null,
+      isTlsOpen: () => this.#handshakes !== undefined && this.#handshakes !== null,
       openShadow: (options, members) => this.#openShadow(options, members),
     });
   }
@@ -221,12 +230,21 @@ export class NativeEngine implements Engine {
       this.#handshakes = new HandshakeService({
         ...this.#forHandshakes,
         threads: this.#threads,
+        tickets: this.#tickets,
+        onFlaw: (flaw) => this.#doWithoutHandshakes(flaw),
         onDeath: (_, error) => this.#loseHandshakes(error),
       });
-    } catch {
-      this.#handshakes = null; // this runtime has no OpenSSL that can be called
+    } catch (error) {
+      this.#doWithoutHandshakes(errorMessage(error)); // this runtime has no OpenSSL that can be called
     }
-    return this.#handshakes;
+    return this.#handshakes ?? null;
+  }
+
+  /** No client has come to it yet. */
+  #doWithoutHandshakes(why: string): void {
+    void this.#handshakes?.close();
+    this.#handshakes = null;
+    this.#onTlsUnusable?.(why);
   }
 
   /** Clients in the middle of their handshake are lost; all others go on, and TLS is the portable engine's from now on. */
@@ -234,7 +252,7 @@ export class NativeEngine implements Engine {
     this.#handshakes = null;
     this.#threads.sendToAll({ type: 'end-handshakes' });
     for (const owner of this.#owners.all) owner.loseHandshakes?.();
-    this.#onFailure?.(error);
+    this.#onTlsUnusable?.(`the thread of handshakes failed: ${error.message}`);
   }
 
   probe(endpoint: ClientEndpoint, options: ProbeOptions): Promise<void> {
@@ -347,7 +365,7 @@ export class NativeEngine implements Engine {
       case 'frontend-forgotten':
         return this.#owners.forgotten(thread, report.frontend);
       case 'frozen':
-        return this.mover.frozen(thread, report.upstream, report.connections);
+        return this.mover.frozen(thread, report.upstream, report);
       case 'listed':
       case 'closed-connections':
         return this.#inventory.answered(report);

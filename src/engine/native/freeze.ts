@@ -60,24 +60,43 @@ export class Freezer {
     this.#headers = headers;
   }
 
-  /** Freeze up to `limit` connections of an upstream. */
-  freeze(upstream: number, { limit }: { limit: number }): MovedConnection[] {
+  /** Freeze up to `limit` connections of an upstream, those with TLS if `tls` says so. */
+  freeze(
+    upstream: number,
+    { limit, tls }: { limit: number; tls: boolean },
+  ): { connections: MovedConnection[]; shaking: number } {
     const { table, number, fdBound } = this.#thread;
-    const frozen: MovedConnection[] = [];
+    const connections: MovedConnection[] = [];
+    let shaking = 0;
     for (const client of table.owned(number, KIND_CLIENT, fdBound)) {
-      if (table.upstream(client) !== upstream || table.has(client, FROZEN) || this.#isBound(client)) continue;
-      frozen.push(this.#freezeOne(client));
-      if (frozen.length === limit) break;
+      if (table.upstream(client) !== upstream || table.has(client, FROZEN)) continue;
+      const isShaking = this.#isShaking(client);
+      if (isShaking) shaking++;
+      if (isShaking || this.#isStuck(client) || (!tls && this.#speaksTls(client))) continue;
+      connections.push(this.#freezeOne(client));
+      if (connections.length === limit) break;
     }
-    return frozen;
+    return { connections, shaking };
   }
 
-  /** A handshake is finished where it was begun, and so is what a codec cannot write down. */
-  #isBound(client: number): boolean {
-    const { table } = this.#thread;
+  /** A handshake is finished where it was begun, also one that a PROXY header is to come before. */
+  #isShaking(client: number): boolean {
+    const { table, frontends } = this.#thread;
     if (table.has(client, SHAKING)) return true;
+    return table.has(client, HEADING) && (frontends.get(table.frontend(client))?.plan.tls ?? null) !== null;
+  }
+
+  /** Whether a codec cannot write down what it knows: that is finished here, too. */
+  #isStuck(client: number): boolean {
+    const { table } = this.#thread;
     const isStuck = (fd: number) => fd !== -1 && table.has(fd, CODED) && this.#relay.wire.snapshotOf(fd) === null;
     return isStuck(client) || isStuck(table.other(client));
+  }
+
+  #speaksTls(client: number): boolean {
+    const { table } = this.#thread;
+    const server = table.other(client);
+    return table.has(client, CODED) || (server !== -1 && table.has(server, CODED));
   }
 
   #freezeOne(client: number): MovedConnection {

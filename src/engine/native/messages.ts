@@ -85,6 +85,14 @@ export type TlsPlan = {
   limit: number;
 };
 
+/** How handshakes of an SSL_CTX are made, beside what it knows itself. */
+export type ContextSettings = {
+  /** Longest handshake, in milliseconds. */
+  timeoutMs: number;
+  /** Its own keys of session tickets, 80 bytes each, the newest first, which seals; null: those of every listener. */
+  ticketKeys: readonly Uint8Array[] | null;
+};
+
 /** What the main thread sends; each is carried out in the order in which it was sent. */
 export type ThreadCommand =
   | { type: 'open-upstream'; plan: UpstreamPlan }
@@ -111,6 +119,12 @@ export type ThreadCommand =
   | { type: 'set-context'; frontend: number; context: number }
   /** The thread of handshakes is gone: so are the clients that it had. */
   | { type: 'end-handshakes' }
+  /** To the thread of handshakes: what an SSL_CTX is used with. It comes before the first client for it. */
+  | { type: 'use-context'; context: number; settings: ContextSettings }
+  /** To the same: no client comes for it any more. */
+  | { type: 'forget-context'; context: number }
+  /** To the same: the keys that seal session tickets where a listener has none of its own, the newest first. */
+  | { type: 'seal-tickets'; keys: readonly Uint8Array[] }
   /** These networks may come in from now on. */
   | { type: 'set-networks'; frontend: number; networks: AdmittedNetworks }
   /** There is room for clients again: of a frontend, or null, among the places of all connections. */
@@ -123,8 +137,8 @@ export type ThreadCommand =
   | { type: 'route-held'; hold: number; upstream: number }
   /** Those that wait go where threads cannot; answer `surrendered`, if there are any. */
   | { type: 'surrender-held'; hold: number }
-  /** Freeze up to so many connections of an upstream for a hand-over; answer `frozen`. */
-  | { type: 'freeze'; upstream: number; limit: number }
+  /** Freeze up to so many connections of an upstream for a hand-over, without those that have TLS unless `tls`; answer `frozen`. */
+  | { type: 'freeze'; upstream: number; limit: number; tls: boolean }
   /** Let frozen connections go on. */
   | { type: 'thaw'; clients: number[] }
   /** Another process has these frozen connections: close the copies, which no peer notices. */
@@ -223,7 +237,8 @@ export type Report =
   | { type: 'frontend-closed'; frontend: number }
   /** It accepts no more, and its last connection here has ended. */
   | { type: 'frontend-forgotten'; frontend: number }
-  | { type: 'frozen'; upstream: number; connections: MovedConnection[] }
+  /** `shaking`: clients that are in their handshake, as far as was looked. */
+  | { type: 'frozen'; upstream: number; connections: MovedConnection[]; shaking: number }
   /** `next`: where to go on; null: these were the last. */
   | { type: 'listed'; question: number; connections: ListedConnection[]; next: number | null }
   | { type: 'closed-connections'; question: number; count: number };
@@ -234,8 +249,6 @@ export type HandshakeSettings = {
   epollFd: number;
   /** See tls/key-table.ts. */
   keys: SharedArrayBuffer;
-  /** Longest handshake, in milliseconds. */
-  timeoutMs: number;
   /** Most handshakes of a frontend at once; one more ends the oldest. */
   limit: number;
 };

@@ -8,9 +8,11 @@ import type { MovedConnection, MovedLeg } from '../transfer.ts';
 import type { AdoptOptions, Mover, Upstream } from '../engine.ts';
 import { NativeFrontend } from './frontend.ts';
 import { FROZEN, KIND_CLIENT, KIND_SERVER } from './connection-table.ts';
+import type { Report } from './messages.ts';
 import type { TotalSlots } from '../total-slots.ts';
 import type { Threads } from './threads.ts';
 import type { KeyTable } from './tls/key-table.ts';
+import { MOVED_TLS_FORMAT } from './tls/snapshot.ts';
 import { NativeUpstream } from './upstream.ts';
 
 /** What moving needs of the engine. */
@@ -21,6 +23,8 @@ export type NativeMoverOptions = {
   isUsable: () => boolean;
   /** Keys of TLS legs; null: this engine takes none. */
   keys: () => KeyTable | null;
+  /** Whether there may be connections with TLS: asking for the keys makes a table of them. */
+  isTlsOpen: () => boolean;
   /** Make known in these threads what stands for a frontend that is no more; returns its number. */
   openShadow: (options: ShadowOptions, threads: readonly number[]) => number;
 };
@@ -28,13 +32,17 @@ export type NativeMoverOptions = {
 /** What stands for a frontend that is no more. */
 export type ShadowOptions = Pick<AdoptOptions, 'observer' | 'idleMs' | 'lifetimeMs' | 'slots' | 'admission' | 'hold'>;
 
+type Frozen = Pick<Extract<Report, { type: 'frozen' }>, 'connections' | 'shaking'>;
+
 /** Freezes and adopts connections of the threads, and knows for each whose it is meanwhile. */
 export class NativeMover implements Mover {
   readonly #options: NativeMoverOptions;
   /** Frozen connections, with the thread they are of; null: it died, and their descriptors are the main thread's. */
   readonly #frozen = new Map<MovedConnection, number | null>();
   /** Called with what a thread has frozen. */
-  #waiting: { thread: number; upstream: number; done: (connections: MovedConnection[]) => void }[] = [];
+  #waiting: { thread: number; upstream: number; done: (frozen: Frozen) => void }[] = [];
+  /** Clients that were in their handshake when connections of an upstream were last frozen. */
+  readonly #shaking = new WeakMap<Upstream, number>();
   #next = 0;
 
   constructor(options: NativeMoverOptions) {
@@ -46,29 +54,50 @@ export class NativeMover implements Mover {
     return isUsable() && threads.alive.length > 0;
   }
 
-  async freeze(upstream: Upstream, limit: number): Promise<MovedConnection[]> {
+  get tlsFormat(): number | null {
+    return this.#options.isTlsOpen() ? MOVED_TLS_FORMAT : null;
+  }
+
+  canAdoptTls(format: number): boolean {
+    return format === MOVED_TLS_FORMAT && this.canAdopt && this.#options.keys() !== null;
+  }
+
+  handshakes(upstream: Upstream): number {
+    return this.#shaking.get(upstream) ?? 0;
+  }
+
+  async freeze(upstream: Upstream, limit: number, { tls = true }: { tls?: boolean } = {}): Promise<MovedConnection[]> {
     if (!(upstream instanceof NativeUpstream) || !upstream.isPlain) return [];
     const frozen: MovedConnection[] = [];
+    let allShaking = 0;
     for (const thread of this.#options.threads.alive) {
       if (frozen.length >= limit || upstream.connectionsOf(thread) === 0) continue;
-      const connections = await new Promise<MovedConnection[]>((done) => {
+      const { connections, shaking } = await new Promise<Frozen>((done) => {
         this.#waiting.push({ thread, upstream: upstream.id, done });
-        this.#options.threads.send(thread, { type: 'freeze', upstream: upstream.id, limit: limit - frozen.length });
+        this.#options.threads.send(thread, {
+          type: 'freeze',
+          upstream: upstream.id,
+          limit: limit - frozen.length,
+          tls,
+        });
       });
       frozen.push(...connections);
+      allShaking += shaking;
     }
+    this.#shaking.set(upstream, allShaking);
     return frozen;
   }
 
   /** A thread has frozen connections of an upstream. */
-  frozen(thread: number, upstream: number, connections: MovedConnection[]): void {
+  frozen(thread: number, upstream: number, frozen: Frozen): void {
+    const { connections } = frozen;
     for (const connection of connections) {
       this.#frozen.set(connection, thread);
       // They are shared memory, and stay where they are until they are written down.
       for (const { fd, tls } of legsOf(connection)) if (tls) tls.keys = this.#options.keys()!.row(fd);
     }
     const index = this.#waiting.findIndex((each) => each.thread === thread && each.upstream === upstream);
-    if (index !== -1) this.#waiting.splice(index, 1)[0]?.done(connections);
+    if (index !== -1) this.#waiting.splice(index, 1)[0]?.done(frozen);
   }
 
   /**
@@ -84,7 +113,7 @@ export class NativeMover implements Mover {
     }
     const waiting = this.#waiting.filter((each) => each.thread === thread);
     this.#waiting = this.#waiting.filter((each) => each.thread !== thread);
-    for (const { done } of waiting) done([]);
+    for (const { done } of waiting) done({ connections: [], shaking: 0 });
   }
 
   thaw(connections: readonly MovedConnection[]): void {

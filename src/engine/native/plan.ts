@@ -40,12 +40,24 @@ const NATIVE_TLS: ReadonlySet<string> = new Set<keyof SslServer>([
   'port',
   'interface',
   'backlog',
+  'freebind',
   'privateKey',
   'certKey',
   'extraCertChain',
+  'passphrase',
   'sslmethod',
+  'minTLS',
+  'ciphers',
+  'groups',
+  'ticketKeys',
+  'handshakeTimeout',
   'idle',
+  'lifetime',
   'maxconn',
+  'maxconnPer',
+  'ratePer',
+  'allow',
+  'deny',
   'userTimeout',
   'proxy',
   'proxyFrom',
@@ -54,7 +66,8 @@ const NATIVE_TLS: ReadonlySet<string> = new Set<keyof SslServer>([
 
 /**
  * The same endpoint, when its clients speak TLS that the native engine speaks: with one certificate, whose clients show none
- * and are offered no protocol by ALPN. Anything else that is asked for is the portable engine's.
+ * and are offered no protocol by ALPN. Anything else that is asked for is the portable engine's, and so are `ciphers` with a suite
+ * whose records are not ours (tls/server-context.ts).
  */
 export function nativeTlsServer(endpoint: ServerEndpoint): SslServer | null {
   const inner = innerEndpoint(endpoint);

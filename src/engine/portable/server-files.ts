@@ -1,17 +1,16 @@
 /** What a TLS listener presents and asks for, made of its files: whole again at every reload. */
-import { createHash } from 'node:crypto';
 import type { SecureContext, TlsOptions } from 'node:tls';
 import { chooseIdentities, defaultIdentities, readServerDirectory } from '../../endpoint/directory.ts';
 import type { NamedIdentity } from '../../endpoint/directory.ts';
 import { readClientCA, readServerIdentity } from '../../endpoint/files.ts';
 import type { ServerIdentity } from '../../endpoint/files.ts';
-import { listenKey } from '../../endpoint/identity.ts';
 import type { SslServer, TlsServer } from '../../endpoint/model.ts';
 import { nodeTls } from '../../endpoint/node-tls.ts';
 import { readTicketKeys } from '../../endpoint/ticket-keys.ts';
 import { serverOffer, tlsVersions } from '../../endpoint/versions.ts';
 import { GraceError } from '../../error.ts';
 import { TICKET_LIFETIME_S } from '../policy.ts';
+import { sessionIdContext } from '../session-context.ts';
 import { HAS_GATES } from './gate.ts';
 
 /** What a listener needs of its files. */
@@ -70,18 +69,6 @@ export function readServer(endpoint: SslServer | TlsServer): ServerFiles {
     optionsFor,
     ticketKeys: readTicketKeys(endpoint),
   };
-}
-
-/**
- * Whose sessions are resumed: those of the same place that asks its clients for the same. A session that was
- * begun elsewhere must not do without a certificate that is asked for here (OpenSSL allows 32 bytes).
- */
-function sessionIdContext(endpoint: SslServer | TlsServer, ca: string | null): string {
-  const { clientAuth, minTLS, ciphers } = endpoint;
-  return createHash('sha256')
-    .update(JSON.stringify([listenKey(endpoint), ca, clientAuth, minTLS, ciphers]))
-    .digest('hex')
-    .slice(0, 32);
 }
 
 /** What Deno's TLS has no choice of is refused, not passed over. */

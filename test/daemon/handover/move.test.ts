@@ -112,7 +112,7 @@ for (const how of ['is killed', 'hangs'] as const) {
         },
       };
       const startMs = performance.now();
-      const moved = await moveOut(
+      const { moved } = await moveOut(
         { engine, log: silentLog },
         { channel, socket: successor.socket, movable: [target], batchTimeoutMs: 1000 },
       );
@@ -160,7 +160,7 @@ test(
       receive: async () => ({ received: 1 }),
     };
     assert.equal(
-      await moveOut({ engine, log: silentLog }, { channel, socket, movable: [target], batchTimeoutMs: 200 }),
+      (await moveOut({ engine, log: silentLog }, { channel, socket, movable: [target], batchTimeoutMs: 200 })).moved,
       0,
     );
     assert.deepEqual(said, ['batch', 'drop']);

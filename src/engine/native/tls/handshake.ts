@@ -6,6 +6,7 @@
 import { EAGAIN } from '../kernel.ts';
 import type { Kernel } from '../kernel.ts';
 import { PLAIN_HTTP_ANSWER } from '../../words.ts';
+import type { ContextBook, TicketKey } from './context-book.ts';
 import { TLS13 } from './key-table.ts';
 import { word } from './library.ts';
 import type { Pinned } from './library.ts';
@@ -20,6 +21,8 @@ const BOTH_SHUT_DOWN = 3n;
 const MAX_RECORD = HEADER_SIZE + 16_384 + 2048;
 const ERR_LIB_SSL = 20;
 const SSL_R_HTTP_REQUEST = 156;
+/** So many bytes of what came before may be the beginning of a key's name. */
+const KEPT_BYTES = 15;
 
 /** Where a handshake stands. `waiting`: for bytes of the client, or for room to send it some. */
 export type Progress = 'waiting' | 'done' | 'failed' | 'gone';
@@ -29,6 +32,7 @@ export type Workshop = {
   readonly kernel: Kernel;
   readonly ssl: Ssl;
   readonly secrets: Secrets;
+  readonly contexts: ContextBook;
   /** Of libssl: how bytes are kept in memory. */
   readonly memoryMethod: bigint;
   readonly input: Pinned;
@@ -39,6 +43,7 @@ export type Workshop = {
 export class ServerHandshake {
   readonly #workshop: Workshop;
   readonly #fd: number;
+  readonly #context: bigint;
   readonly #ssl: bigint;
   readonly #fromClient: bigint;
   readonly #toClient: bigint;
@@ -48,6 +53,10 @@ export class ServerHandshake {
   /** It is not TLS, or none that is cut into records: libssl is given all there is. */
   #isOther = false;
   #unsent: Uint8Array | null = null;
+  /** What the client's ticket was sealed with, until libssl has answered the ClientHello that it came in; null: with the newest key. */
+  #ticketKey: TicketKey | null = null;
+  /** The end of what the client sent. */
+  #last: Uint8Array = new Uint8Array(0);
   #isDone = false;
   /** Error of libssl by its number, once it has failed. */
   error = 0;
@@ -56,6 +65,7 @@ export class ServerHandshake {
     const { ssl, memoryMethod } = workshop;
     this.#workshop = workshop;
     this.#fd = fd;
+    this.#context = context;
     this.#ssl = ssl.SSL_new(context);
     // Its host names are the key log: see server-context.ts.
     ssl.X509_VERIFY_PARAM_set_inh_flags(ssl.SSL_get0_param(this.#ssl), X509_VP_FLAG_LOCKED);
@@ -100,6 +110,7 @@ export class ServerHandshake {
     let taken = 0;
     while (taken < available) {
       const size = this.#sizeInRecord(taken, available);
+      this.#lookForTicket(input.bytes.subarray(taken, taken + size));
       ssl.BIO_write(this.#fromClient, input.address + word(taken), word(size));
       taken += size;
       if (!this.#isOther && !this.#isRecordWhole()) continue;
@@ -108,6 +119,14 @@ export class ServerHandshake {
       if (progress !== 'waiting' || this.#unsent !== null) return { taken, progress };
     }
     return { taken, progress: 'waiting' };
+  }
+
+  #lookForTicket(bytes: Uint8Array): void {
+    const { contexts } = this.#workshop;
+    if (this.#ticketKey !== null || !contexts.hasOlder(this.#context)) return;
+    const whole = this.#last.length === 0 ? bytes : Buffer.concat([this.#last, bytes]);
+    this.#ticketKey = contexts.findOlder(this.#context, whole);
+    this.#last = Uint8Array.from(whole.subarray(-KEPT_BYTES));
   }
 
   /** How many of the bytes from there on belong to the record that they are in. */
@@ -134,7 +153,8 @@ export class ServerHandshake {
   }
 
   #advance(): Progress {
-    const { ssl, secrets } = this.#workshop;
+    const { ssl, secrets, contexts } = this.#workshop;
+    contexts.load(this.#context, this.#ticketKey);
     ssl.ERR_clear_error();
     const result = ssl.SSL_do_handshake(this.#ssl);
     if (result === 1) {
@@ -161,6 +181,7 @@ export class ServerHandshake {
       if (length <= 0) return ssl.SSL_version(this.#ssl) === TLS13 ? records : 0;
       for (let at = 0; at + HEADER_SIZE <= length; records++)
         at += HEADER_SIZE + ((output.bytes[at + 3]! << 8) | output.bytes[at + 4]!);
+      this.#ticketKey = null;
       if (!this.#send(output.bytes.subarray(0, length))) return null;
     }
   }

@@ -10,8 +10,9 @@
 import { ConnectionTable } from '../connection-table.ts';
 import { EINTR, EPOLLIN, EPOLLOUT, openKernel, TCP_EVENTS } from '../kernel.ts';
 import { Mailbox } from '../mailbox.ts';
-import type { HandshakeSettings, ThreadData } from '../messages.ts';
+import type { HandshakeSettings, ThreadCommand, ThreadData } from '../messages.ts';
 import { collectGarbage } from '../../../sys/garbage.ts';
+import { ContextBook } from './context-book.ts';
 import { ServerHandshake } from './handshake.ts';
 import type { Progress, Workshop } from './handshake.ts';
 import { KeySchedule } from './key-schedule.ts';
@@ -30,6 +31,7 @@ type Entry = {
   readonly handshake: ServerHandshake;
   readonly generation: number;
   readonly frontend: number;
+  readonly timeoutMs: number;
   readonly until: number;
   isAskingForRoom: boolean;
 };
@@ -42,6 +44,8 @@ export class HandshakeLoop {
   readonly #mailbox: Mailbox;
   /** By descriptor, the oldest first. */
   readonly #entries = new Map<number, Entry>();
+  /** The same by the time that they may take, so that of each the first is the one whose time is up first. */
+  readonly #byTimeout = new Map<number, Map<number, Entry>>();
   /** Handshakes under way by the number of their frontend. */
   readonly #perFrontend = new Map<number, number>();
   /** Clients that could not be handed back yet, with their generations. */
@@ -49,7 +53,6 @@ export class HandshakeLoop {
   #retryAt = Infinity;
   #now = performance.now();
   #isStopped = false;
-  readonly #timeoutMs: number;
   readonly #limit: number;
 
   constructor(data: ThreadData, settings: HandshakeSettings) {
@@ -58,7 +61,6 @@ export class HandshakeLoop {
     const ssl = openSsl();
     this.#table = new ConnectionTable(data.table);
     this.#keys = new KeyTable(settings.keys);
-    this.#timeoutMs = settings.timeoutMs;
     this.#limit = settings.limit;
     const schedule = new KeySchedule(crypto, this.#keys);
     this.#mailbox = new Mailbox(kernel, data);
@@ -66,6 +68,7 @@ export class HandshakeLoop {
       kernel,
       ssl,
       secrets: new Secrets({ ssl, crypto, keys: this.#keys, schedule }),
+      contexts: new ContextBook({ ssl, crypto }),
       memoryMethod: ssl.BIO_s_mem(),
       input: crypto.pin(16_384),
       output: crypto.pin(65_536),
@@ -89,40 +92,51 @@ export class HandshakeLoop {
 
   #waitMs(): number {
     let next = this.#retryAt;
-    // All have the same time, so that of the oldest is up first.
-    for (const { until } of this.#entries.values()) {
-      next = Math.min(next, until);
-      break;
-    }
+    for (const entries of this.#byTimeout.values()) next = Math.min(next, firstOf(entries)?.[1].until ?? Infinity);
     return next === Infinity ? MAX_WAIT_MS : Math.min(MAX_WAIT_MS, Math.max(0, Math.ceil(next - this.#now)));
   }
 
   #handle(fd: number, generation: number): void {
-    if (fd === this.#mailbox.wakeFd) {
-      return this.#mailbox.read((command) => {
-        if (command.type === 'stop') this.#isStopped = true;
-        if (command.type === 'trim-memory') collectGarbage();
-      });
-    }
+    if (fd === this.#mailbox.wakeFd) return this.#readMailbox();
     // The thread that had it died, and the main thread has closed it.
     if (this.#table.generation(fd) !== generation) return this.#forget(fd);
     const entry = this.#entries.get(fd);
     if (entry !== undefined && entry.generation !== generation) this.#forget(fd);
-    this.#proceed(fd, this.#entries.get(fd) ?? this.#begin(fd, generation));
+    const known = this.#entries.get(fd) ?? this.#begin(fd, generation);
+    if (known !== null) this.#proceed(fd, known);
   }
 
-  #begin(fd: number, generation: number): Entry {
+  #readMailbox(): void {
+    this.#mailbox.read((command) => this.#execute(command));
+  }
+
+  #execute(command: ThreadCommand): void {
+    if (this.#workshop.contexts.execute(command)) return;
+    if (command.type === 'stop') this.#isStopped = true;
+    if (command.type === 'trim-memory') collectGarbage();
+  }
+
+  #begin(fd: number, generation: number): Entry | null {
+    const { contexts } = this.#workshop;
     const frontend = this.#table.frontend(fd);
+    const context = this.#keys.context(fd);
+    // A client may be faster than the message that tells what its handshake is made with.
+    if (!contexts.has(context)) this.#readMailbox();
+    if (!contexts.has(context)) return this.#giveBack(fd, generation, GONE);
+    const timeoutMs = contexts.timeoutMs(context);
     const count = this.#perFrontend.get(frontend) ?? 0;
     if (count >= this.#limit) this.#dropOldest(frontend);
     const entry: Entry = {
-      handshake: new ServerHandshake(this.#workshop, fd, this.#keys.context(fd)),
+      handshake: new ServerHandshake(this.#workshop, fd, context),
       generation,
       frontend,
-      until: this.#now + this.#timeoutMs,
+      timeoutMs,
+      until: this.#now + timeoutMs,
       isAskingForRoom: true,
     };
     this.#entries.set(fd, entry);
+    const alike = this.#byTimeout.get(timeoutMs) ?? new Map<number, Entry>();
+    this.#byTimeout.set(timeoutMs, alike.set(fd, entry));
     this.#perFrontend.set(frontend, (this.#perFrontend.get(frontend) ?? 0) + 1);
     return entry;
   }
@@ -146,9 +160,14 @@ export class HandshakeLoop {
     const generation = this.#entries.get(fd)?.generation;
     this.#forget(fd);
     if (generation === undefined || this.#table.generation(fd) !== generation) return;
+    this.#giveBack(fd, generation, outcome, error);
+  }
+
+  #giveBack(fd: number, generation: number, outcome: Outcome, error = 0): null {
     this.#workshop.kernel.unwatch(fd);
     this.#keys.setOutcome(fd, outcome, error);
     this.#handBack(fd, generation);
+    return null;
   }
 
   #handBack(fd: number, generation: number): void {
@@ -159,9 +178,11 @@ export class HandshakeLoop {
   }
 
   #runDue(): void {
-    for (const [fd, { until }] of this.#entries) {
-      if (this.#now < until) break;
-      this.#finish(fd, LATE);
+    for (const entries of this.#byTimeout.values()) {
+      for (const [fd, { until }] of entries) {
+        if (this.#now < until) break;
+        this.#finish(fd, LATE);
+      }
     }
     if (this.#now < this.#retryAt) return;
     const owed = this.#owed;
@@ -176,9 +197,17 @@ export class HandshakeLoop {
     const entry = this.#entries.get(fd);
     if (entry === undefined) return;
     this.#entries.delete(fd);
+    const alike = this.#byTimeout.get(entry.timeoutMs)!;
+    alike.delete(fd);
+    if (alike.size === 0) this.#byTimeout.delete(entry.timeoutMs);
     entry.handshake.close();
     const left = this.#perFrontend.get(entry.frontend)! - 1;
     if (left === 0) this.#perFrontend.delete(entry.frontend);
     else this.#perFrontend.set(entry.frontend, left);
   }
+}
+
+function firstOf<K, V>(map: ReadonlyMap<K, V>): [K, V] | undefined {
+  for (const entry of map) return entry;
+  return undefined;
 }

@@ -1,16 +1,28 @@
 /** What libssl needs to know for the handshakes of a listener. Made in the main thread, from files that it has read; the threads have its address. */
-import { serverDefaults, tlsVersions } from '../../../endpoint/versions.ts';
+import type { Offer, TlsVersions } from '../../../endpoint/versions.ts';
 import type { ServerIdentity } from '../../../endpoint/files.ts';
-import type { Crypto } from './library.ts';
+import { TICKET_LIFETIME_S } from '../../policy.ts';
+import type { Crypto, Pinned } from './library.ts';
 import { TLS12, TLS13 } from './key-table.ts';
 import type { Ssl } from './ssl-library.ts';
+import { SUITES } from './suites.ts';
 
 const SSL_CTRL_EXTRA_CHAIN_CERT = 14n;
 const SSL_CTRL_SET_SESS_CACHE_MODE = 44n;
+const SSL_CTRL_SET_GROUPS_LIST = 92n;
 const SSL_CTRL_SET_MIN_PROTO_VERSION = 123n;
 const SSL_CTRL_SET_MAX_PROTO_VERSION = 124n;
 const SSL_OP_NO_COMPRESSION = 1n << 17n;
 const SSL_OP_CIPHER_SERVER_PREFERENCE = 1n << 22n;
+
+/** What the handshakes of a listener are to be like. */
+export type ContextOptions = {
+  identity: Pick<ServerIdentity, 'key' | 'cert'>;
+  offer: Offer;
+  versions: TlsVersions;
+  /** See session-context.ts. */
+  sessionContext: string;
+};
 
 /**
  * Make one. Who makes it frees it (`SSL_CTX_free`), when no client is on its way to a handshake with it any more.
@@ -21,31 +33,40 @@ const SSL_OP_CIPHER_SERVER_PREFERENCE = 1n << 22n;
  * where secrets.ts finds it. So those names must mean nothing: handshake.ts locks the parameters.
  *
  * @returns its address
- * @throws Error when libssl does not take a key or a certificate
+ * @throws Error when libssl does not take a key or a certificate, or a cipher suite is offered whose records are not ours
  */
 export function openServerContext(
   { ssl, crypto }: { ssl: Ssl; crypto: Crypto },
-  { identity, sslmethod }: { identity: Pick<ServerIdentity, 'key' | 'cert'>; sslmethod: string | null },
+  { identity, offer, versions: { minVersion, maxVersion }, sessionContext }: ContextOptions,
 ): bigint {
   const context = ssl.SSL_CTX_new(ssl.TLS_server_method());
   try {
-    const { maxVersion } = tlsVersions(sslmethod);
+    const [lowest, highest] = [minVersion === 'TLSv1.3' ? TLS13 : TLS12, maxVersion === undefined ? TLS13 : TLS12];
     ssl.SSL_CTX_ctrl(context, SSL_CTRL_SET_SESS_CACHE_MODE, 0n, 0n);
-    ssl.SSL_CTX_ctrl(context, SSL_CTRL_SET_MIN_PROTO_VERSION, BigInt(TLS12), 0n);
-    ssl.SSL_CTX_ctrl(context, SSL_CTRL_SET_MAX_PROTO_VERSION, BigInt(maxVersion === undefined ? TLS13 : TLS12), 0n);
-    const options = BigInt(serverDefaults.secureOptions) | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE;
+    ssl.SSL_CTX_ctrl(context, SSL_CTRL_SET_MIN_PROTO_VERSION, BigInt(lowest), 0n);
+    ssl.SSL_CTX_ctrl(context, SSL_CTRL_SET_MAX_PROTO_VERSION, BigInt(highest), 0n);
+    const options = BigInt(offer.secureOptions) | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE;
     ssl.SSL_CTX_set_options(context, options);
-    const ciphers = serverDefaults.ciphers.split(':');
+    ssl.SSL_CTX_set_timeout(context, BigInt(TICKET_LIFETIME_S));
+    const ciphers = offer.ciphers.split(':');
     const isOf13 = (cipher: string) => cipher.startsWith('TLS_');
-    const list = (chosen: string[]) => crypto.text(chosen.join(':'));
-    const sessions = crypto.text('grace');
+    const texts = [
+      ciphers.filter(isOf13).join(':'),
+      ciphers.filter((cipher) => !isOf13(cipher)).join(':'),
+      sessionContext,
+      offer.ecdhCurve ?? '',
+    ].map((text) => pinText(crypto, text));
+    const [modern, older, sessions, groups] = texts.map(({ address }) => address) as [bigint, bigint, bigint, bigint];
     const keyLog = ssl.dlsym(0n, crypto.text('SSL_add1_host'));
     const isSet =
       keyLog !== 0n &&
-      ssl.SSL_CTX_set_ciphersuites(context, list(ciphers.filter(isOf13))) === 1 &&
-      ssl.SSL_CTX_set_cipher_list(context, list(ciphers.filter((cipher) => !isOf13(cipher)))) === 1 &&
-      ssl.SSL_CTX_set_session_id_context(context, sessions, 5n) === 1;
+      ssl.SSL_CTX_set_ciphersuites(context, modern) === 1 &&
+      ssl.SSL_CTX_set_cipher_list(context, older) === 1 &&
+      (offer.ecdhCurve === undefined || ssl.SSL_CTX_ctrl(context, SSL_CTRL_SET_GROUPS_LIST, 0n, groups) === 1n) &&
+      ssl.SSL_CTX_set_session_id_context(context, sessions, BigInt(sessionContext.length)) === 1;
+    for (const { bytes } of texts) bytes.fill(0); // and so they were reachable until now
     if (!isSet) throw new Error('libssl does not take the settings of grace');
+    if (!areOurs(ssl, context)) throw new Error('there are cipher suites whose records are not ours');
     ssl.SSL_CTX_set_keylog_callback(context, keyLog);
     useIdentity({ ssl, crypto }, context, identity);
     return context;
@@ -54,6 +75,22 @@ export function openServerContext(
     ssl.ERR_clear_error();
     throw error;
   }
+}
+
+/** Whether any suite that may be agreed on is one whose records are ours. */
+function areOurs(ssl: Ssl, context: bigint): boolean {
+  const ciphers = ssl.SSL_CTX_get_ciphers(context);
+  for (let at = ssl.OPENSSL_sk_num(ciphers) - 1; at >= 0; at--) {
+    if (!SUITES.has(Number(ssl.SSL_CIPHER_get_id(ssl.OPENSSL_sk_value(ciphers, BigInt(at))) & 0xffffn))) return false;
+  }
+  return true;
+}
+
+/** A text as C has it. It holds for as long as what is returned is reachable. */
+function pinText(crypto: Crypto, text: string): Pinned {
+  const pinned = crypto.pin(text.length + 1);
+  pinned.bytes.set(Buffer.from(text, 'latin1'));
+  return pinned;
 }
 
 function useIdentity(

@@ -2,12 +2,14 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { test } from 'node:test';
+import tls from 'node:tls';
 import type { NativeEngine } from '../../../../src/engine/native/engine.ts';
 import type { Upstream } from '../../../../src/engine/engine.ts';
 import { openNative, openNativeTls } from '../../native-engine.ts';
 import { openBackend, readAll, readBytes } from '../../peers.ts';
 import { Rig, to } from '../../rig.ts';
 import { openStream, openStreamServer } from '../../soak-streams.ts';
+import { until } from '../../../until.ts';
 import { Passage } from './passage.ts';
 import { connectTls, pemFiles, read, resetTls, sslFrom } from '../../tls-peers.ts';
 
@@ -182,3 +184,34 @@ test('nothing of the keys is left where they were, nor in what was written down'
   await upstream.drained();
   assert.ok(row.every((byte) => byte === 0));
 });
+
+test(
+  'a client in its handshake is told of, and moves when it has shaken hands; without TLS in the agreement it does not',
+  options,
+  async () => {
+    const { here, there, placesFor } = openPlaces();
+    await using _here = here;
+    await using _there = there;
+    using passage = new Passage();
+    await using backend = await openBackend();
+    const { upstream, connect } = await here.forward({ to: to(backend), from: sslFrom(pem()) });
+    const [from, next] = placesFor(upstream);
+    const { mover } = from[0];
+    const carrier = await connect();
+    await until('it is counted', () => upstream.stats().connections === 1);
+    assert.equal((await mover.freeze(upstream, 10)).length, 0);
+    assert.equal(mover.handshakes(upstream), 1);
+    const client = tls.connect({ socket: carrier, servername: 'www.example.com', ca: read(pem().root) });
+    await once(client, 'secureConnect');
+    const peer = await backend.next();
+    assert.equal((await mover.freeze(upstream, 10, { tls: false })).length, 0);
+    assert.equal(mover.handshakes(upstream), 0);
+    assert.equal(await passage.move(from, next), 1);
+    client.write('there');
+    assert.equal(await readBytes(peer, 5), 'there');
+    assert.equal(next[0].mover.canAdoptTls(from[0].mover.tlsFormat! + 1), false);
+    client.end();
+    peer.end();
+    await next[1].drained();
+  },
+);

@@ -1,0 +1,108 @@
+/**
+ * What the thread of handshakes knows of each SSL_CTX: how long a handshake may take, and the keys of its session tickets.
+ *
+ * An SSL_CTX has one such key at a time, and no function of ours is asked for another: one in JavaScript that fails in the
+ * middle of libssl ends the process. So before a step of a handshake in which libssl may open a ticket, it is given the key that
+ * the ticket was sealed with, and before any other step the newest. A ticket begins with the name of its key (RFC 5077,
+ * section 4), 16 random bytes that stand nowhere else: whether a ClientHello has one is found without understanding it.
+ */
+import type { ContextSettings, ThreadCommand } from '../messages.ts';
+import type { Crypto, Pinned } from './library.ts';
+import type { Ssl } from './ssl-library.ts';
+
+const SSL_CTRL_SET_TLSEXT_TICKET_KEYS = 59n;
+/** Bytes of a name. */
+const NAME_SIZE = 16;
+
+/** A key of session tickets where libssl can read it. */
+export type TicketKey = Pinned;
+
+type Context = {
+  readonly timeoutMs: number;
+  /** Null: those of every listener. */
+  readonly keys: readonly TicketKey[] | null;
+  /** What libssl has now. */
+  loaded: TicketKey | null;
+};
+
+/** The SSL_CTXs of one thread, by their addresses. */
+export class ContextBook {
+  readonly #ssl: Ssl;
+  readonly #crypto: Crypto;
+  readonly #contexts = new Map<number, Context>();
+  /** Of listeners that have none of their own. */
+  #keys: readonly TicketKey[] = [];
+
+  constructor({ ssl, crypto }: { ssl: Ssl; crypto: Crypto }) {
+    this.#ssl = ssl;
+    this.#crypto = crypto;
+  }
+
+  /** Whether a command is about what is noted here; then it is carried out. */
+  execute(command: ThreadCommand): boolean {
+    if (command.type === 'use-context') this.#use(command.context, command.settings);
+    else if (command.type === 'forget-context') this.#forget(command.context);
+    else if (command.type === 'seal-tickets') this.#keys = this.#replace(this.#keys, command.keys);
+    else return false;
+    return true;
+  }
+
+  /** Whether it is known here: what is to be known of it may lie in the mailbox. */
+  has(context: bigint): boolean {
+    return this.#contexts.has(Number(context));
+  }
+
+  /** Longest handshake, in milliseconds. */
+  timeoutMs(context: bigint): number {
+    return this.#contexts.get(Number(context))!.timeoutMs;
+  }
+
+  /** Whether tickets may come that are not sealed with the newest key. */
+  hasOlder(context: bigint): boolean {
+    return this.#keysOf(context).length > 1;
+  }
+
+  /** The key that is not the newest, and that some of these bytes name; null: none is. */
+  findOlder(context: bigint, bytes: Uint8Array): TicketKey | null {
+    const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+    const [, ...older] = this.#keysOf(context);
+    return older.find((key) => text.includes(key.bytes.subarray(0, NAME_SIZE))) ?? null;
+  }
+
+  /** Tickets are opened and sealed with this key from now on; null: with the newest. */
+  load(context: bigint, key: TicketKey | null): void {
+    const known = this.#contexts.get(Number(context));
+    const wanted = key ?? this.#keysOf(context)[0];
+    if (!known || !wanted || known.loaded === wanted) return;
+    this.#ssl.SSL_CTX_ctrl(context, SSL_CTRL_SET_TLSEXT_TICKET_KEYS, BigInt(wanted.bytes.length), wanted.address);
+    known.loaded = wanted;
+  }
+
+  #keysOf(context: bigint): readonly TicketKey[] {
+    return this.#contexts.get(Number(context))?.keys ?? this.#keys;
+  }
+
+  #use(context: number, { timeoutMs, ticketKeys }: ContextSettings): void {
+    const keys = ticketKeys && this.#replace([], ticketKeys);
+    this.#contexts.set(context, { timeoutMs, keys, loaded: null });
+  }
+
+  #forget(context: number): void {
+    for (const key of this.#contexts.get(context)?.keys ?? []) key.bytes.fill(0);
+    this.#contexts.delete(context);
+  }
+
+  /** Those that are still there stay what they are, and nothing is left of the others. */
+  #replace(before: readonly TicketKey[], keys: readonly Uint8Array[]): TicketKey[] {
+    const next = keys.map((key) => before.find(({ bytes }) => Buffer.compare(bytes, key) === 0) ?? this.#pin(key));
+    for (const key of before) if (!next.includes(key)) key.bytes.fill(0);
+    for (const key of keys) key.fill(0);
+    return next;
+  }
+
+  #pin(key: Uint8Array): TicketKey {
+    const pinned = this.#crypto.pin(key.length);
+    pinned.bytes.set(key);
+    return pinned;
+  }
+}

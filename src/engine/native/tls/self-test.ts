@@ -1,0 +1,124 @@
+/**
+ * Whether the runtime's OpenSSL does what the handshakes here rely on without its promise: that the key log, by way of a function that
+ * was made for something else, gives the secrets (see server-context.ts), and that records can go on where libssl has ended. Tried
+ * once, in memory, with a client of libssl's own at the other end.
+ */
+import { KeySchedule } from './key-schedule.ts';
+import { KeyTable, TLS12, TLS13 } from './key-table.ts';
+import { word } from './library.ts';
+import type { Crypto, Pinned } from './library.ts';
+import { APPLICATION_DATA, HEADER_SIZE, Records } from './records.ts';
+import { Secrets } from './secrets.ts';
+import type { Ssl } from './ssl-library.ts';
+
+const SSL_CTRL_SET_MIN_PROTO_VERSION = 123n;
+const SSL_CTRL_SET_MAX_PROTO_VERSION = 124n;
+const X509_VP_FLAG_LOCKED = 8n;
+const BOTH_SHUT_DOWN = 3n;
+/** Steps of either side that a handshake takes at most. */
+const MAX_STEPS = 10;
+/** The row of the key table that is used. */
+const ROW = 1;
+const QUESTION = 'is anybody there';
+const ANSWER = 'somebody is';
+
+type Library = { ssl: Ssl; crypto: Crypto };
+
+/** Shake hands with a server of this SSL_CTX, and say something each way. Returns what went wrong; null: nothing did. */
+export function findFlaw(library: Library, context: bigint): string | null {
+  const results = [TLS13, TLS12].map((version) => tryVersion(library, context, version));
+  const flaws = results.filter((result) => typeof result === 'string');
+  if (flaws[0] !== undefined) return flaws[0];
+  return results.includes(true) ? null : 'a handshake with itself did not succeed';
+}
+
+/** True: it works; false: this version is not spoken; else what went wrong. */
+function tryVersion({ ssl, crypto }: Library, context: bigint, version: number): string | boolean {
+  const keys = KeyTable.open(ROW + 1);
+  const records = new Records(crypto, keys);
+  const buffer = crypto.pin(65_536);
+  const clientContext = ssl.SSL_CTX_new(ssl.TLS_client_method());
+  for (const name of [SSL_CTRL_SET_MIN_PROTO_VERSION, SSL_CTRL_SET_MAX_PROTO_VERSION])
+    ssl.SSL_CTX_ctrl(clientContext, name, BigInt(version), 0n);
+  const client = openSide(ssl, clientContext);
+  const server = openSide(ssl, context);
+  ssl.SSL_set_connect_state(client.ssl);
+  ssl.SSL_set_accept_state(server.ssl);
+  ssl.X509_VERIFY_PARAM_set_inh_flags(ssl.SSL_get0_param(server.ssl), X509_VP_FLAG_LOCKED);
+  const secrets = new Secrets({ ssl, crypto, keys, schedule: new KeySchedule(crypto, keys) });
+  try {
+    for (let step = 0; step < MAX_STEPS; step++) {
+      const isClientDone = ssl.SSL_do_handshake(client.ssl) === 1;
+      carry(ssl, client.out, server.in, buffer);
+      const isServerDone = ssl.SSL_do_handshake(server.ssl) === 1;
+      const sealed = carry(ssl, server.out, client.in, buffer);
+      if (!isServerDone) continue;
+      // In TLS 1.2 the last flight is the server's.
+      if (!isClientDone && ssl.SSL_do_handshake(client.ssl) !== 1) return false;
+      const isTaken = secrets.take(server.ssl, ROW, { isServer: true, sealed: version === TLS13 ? sealed : 0 });
+      return isTaken ? converse(ssl, { client, records, buffer }) : 'OpenSSL gives no keys of a handshake';
+    }
+    return false;
+  } finally {
+    secrets.forget(server.ssl);
+    for (const side of [client, server]) {
+      ssl.SSL_set_shutdown(side.ssl, BOTH_SHUT_DOWN);
+      ssl.SSL_free(side.ssl);
+    }
+    ssl.SSL_CTX_free(clientContext);
+    ssl.ERR_clear_error();
+    records.close();
+    keys.close(ROW);
+    buffer.bytes.fill(0);
+  }
+}
+
+type Side = { ssl: bigint; in: bigint; out: bigint };
+
+function openSide(ssl: Ssl, context: bigint): Side {
+  const side = {
+    ssl: ssl.SSL_new(context),
+    in: ssl.BIO_new(ssl.BIO_s_mem()),
+    out: ssl.BIO_new(ssl.BIO_s_mem()),
+  };
+  ssl.SSL_set_bio(side.ssl, side.in, side.out);
+  return side;
+}
+
+/** What one side has said goes to the other. Returns how many records it was. */
+function carry(ssl: Ssl, from: bigint, to: bigint, { bytes, address }: Pinned): number {
+  let records = 0;
+  for (;;) {
+    const length = ssl.BIO_read(from, address, word(bytes.length));
+    if (length <= 0) return records;
+    for (let at = 0; at + HEADER_SIZE <= length; records++)
+      at += HEADER_SIZE + ((bytes[at + 3]! << 8) | bytes[at + 4]!);
+    ssl.BIO_write(to, address, word(length));
+  }
+}
+
+/** A record each way, the server's side by our own keys. */
+function converse(
+  ssl: Ssl,
+  { client, records, buffer }: { client: Side; records: Records; buffer: Pinned },
+): string | true {
+  const { bytes, address } = buffer;
+  records.adopt(ROW);
+  bytes.set(Buffer.from(QUESTION));
+  ssl.SSL_write(client.ssl, address, word(QUESTION.length));
+  ssl.BIO_read(client.out, address, word(bytes.length));
+  const alert = records.open(ROW, { source: buffer, from: 0 }, { target: buffer, at: 32_768 });
+  const question = Buffer.from(bytes.subarray(32_768, 32_768 + records.length)).toString('latin1');
+  if (alert !== 0 || question !== QUESTION) return 'what a client of OpenSSL sends cannot be read';
+  bytes.set(Buffer.from(ANSWER));
+  const length = records.seal(
+    ROW,
+    APPLICATION_DATA,
+    { source: buffer, from: 0, length: ANSWER.length },
+    { target: buffer, at: 32_768 },
+  );
+  ssl.BIO_write(client.in, address + 32_768n, word(length - 32_768));
+  const read = ssl.SSL_read(client.ssl, address, word(256));
+  const answer = Buffer.from(bytes.subarray(0, Math.max(0, read))).toString('latin1');
+  return answer === ANSWER ? true : 'what is sent to a client of OpenSSL cannot be read there';
+}

@@ -1,0 +1,318 @@
+/** Connections with TLS move at a restart of the built executable, and nobody at their other ends notices. */
+import assert from 'node:assert/strict';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync, rmSync } from 'node:fs';
+import net from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import type { TestContext } from 'node:test';
+import tls from 'node:tls';
+import type { ConnectionOptions, TLSSocket } from 'node:tls';
+import type { ConnectionRow } from '../../src/control/shapes.ts';
+import { makePemFiles } from '../endpoint/pem.ts';
+import type { PemFiles } from '../endpoint/pem.ts';
+import { readAll, readBytes } from '../engine/peers.ts';
+import { openStream, openStreamServer } from '../engine/soak-streams.ts';
+import { until } from '../until.ts';
+import { makeGrace, runtime } from './grace.ts';
+import type { Grace } from './grace.ts';
+import { gone, killChild } from './processes.ts';
+
+const skip = (process.platform !== 'linux' || runtime === 'deno') && 'TLS moves with the native engine of Node alone';
+const options = { timeout: 120_000, skip };
+/** Of each of the two. */
+const restarts = 2;
+const perKind = 25;
+
+/** What Node calls them, and what `ls` does. */
+const kinds: readonly { tls: ConnectionOptions; version: string; cipher: string }[] = [
+  ...['TLS_AES_128_GCM_SHA256', 'TLS_AES_256_GCM_SHA384', 'TLS_CHACHA20_POLY1305_SHA256'].map((cipher) => ({
+    tls: { ciphers: cipher, minVersion: 'TLSv1.3' as const },
+    version: 'TLSv1.3',
+    cipher,
+  })),
+  {
+    tls: { ciphers: 'ECDHE-ECDSA-AES128-GCM-SHA256', maxVersion: 'TLSv1.2' },
+    version: 'TLSv1.2',
+    cipher: 'TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256',
+  },
+];
+
+function sourceOf(pem: PemFiles, extras = ''): string {
+  return `ssl:0:interface=127.0.0.1:privateKey=${pem.key}:certKey=${pem.fullChain}${extras}`;
+}
+
+/** A server whose sockets the test has, each when it comes. */
+async function openQuiet(t: TestContext): Promise<{ endpoint: string; next: () => Promise<Socket> }> {
+  const server = net.createServer({ allowHalfOpen: true });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => server.close());
+  return {
+    endpoint: `tcp:127.0.0.1:${(server.address() as AddressInfo).port}`,
+    async next() {
+      const [socket] = (await once(server, 'connection')) as [Socket];
+      socket.on('error', () => {});
+      t.after(() => socket.destroy());
+      return socket;
+    },
+  };
+}
+
+async function connect(t: TestContext, port: number, ca: Buffer): Promise<TLSSocket> {
+  const carrier = net.connect({ port, host: '127.0.0.1', allowHalfOpen: true });
+  const socket = tls.connect({ socket: carrier, servername: 'www.example.com', ca });
+  socket.on('error', () => {});
+  t.after(() => socket.destroy());
+  await once(socket, 'secureConnect');
+  return socket;
+}
+
+async function connectionsOf(grace: Grace): Promise<ConnectionRow[]> {
+  return JSON.parse(await grace.ok('ls', '--connections', '--json')) as ConnectionRow[];
+}
+
+test('streams with TLS move to every successor, byte by byte, and the old process ends', options, async (t) => {
+  const grace = makeGrace(t);
+  const pem = makePemFiles();
+  t.after(() => pem.remove());
+  const server = await openStreamServer();
+  t.after(() => server.close());
+  const src = sourceOf(pem);
+  await grace.ok('start', src, `tcp:127.0.0.1:${(server.address as { port: number }).port}`);
+  const address = { host: '127.0.0.1', port: await grace.port(src) };
+  const streams = await Promise.all(
+    kinds.flatMap((kind, index) =>
+      Array.from({ length: perKind }, (_, at) =>
+        openStream(address, {
+          id: index * perKind + at,
+          piece: at % 5 === 0 ? 30_000 : 1000,
+          pauseMs: 200,
+          tls: { ...kind.tls, rejectUnauthorized: false, servername: 'www.example.com' },
+        }),
+      ),
+    ),
+  );
+  await until('bytes on every stream', () => streams.every(({ received }) => received > 0));
+  streams.forEach((stream) => stream.takeWorstGap());
+  for (let round = 0; round < restarts; round++) {
+    const { pid } = await grace.status();
+    if (round === 0) {
+      const said = await grace.ok('restart');
+      assert.match(said, new RegExp(`\\nMoved ${streams.length} connections \\(${streams.length} with TLS\\)\\n$`));
+    } else {
+      const { moved, movedTls, draining } = JSON.parse(await grace.ok('restart', '--json')) as Record<string, number>;
+      assert.deepEqual([moved, movedTls, draining], [streams.length, streams.length, 0]);
+    }
+    const restartedAt = performance.now();
+    await gone(pid);
+    const goneMs = performance.now() - restartedAt;
+    const gapMs = Math.max(...streams.map((stream) => stream.takeWorstGap()));
+    t.diagnostic(
+      `restart ${round + 1}: worst stall ${Math.round(gapMs)} ms, old process gone after ${Math.round(goneMs)} ms`,
+    );
+    assert.equal((await grace.status()).generations.length, 1);
+  }
+  const { pid } = await grace.status();
+  const rows = await connectionsOf(grace);
+  for (const { version, cipher } of kinds) {
+    const alike = rows.filter(({ tls: facts }) => facts?.version === version && facts.cipher === cipher);
+    assert.equal(alike.length, perKind, cipher);
+    assert.ok(
+      alike.every((row) => row.tls?.group && row.pid === pid && row.state === 'open'),
+      cipher,
+    );
+  }
+  const results = await Promise.all(streams.map((stream) => stream.finish()));
+  assert.deepEqual(
+    results.flatMap(({ problem }) => problem ?? []),
+    [],
+  );
+  const [row] = await grace.ls();
+  const up = results.reduce((sum, { bytesUp }) => sum + bytesUp + 8, 0);
+  const down = results.reduce((sum, { bytesDown }) => sum + bytesDown + 24, 0);
+  assert.deepEqual([row?.bytesIn, row?.bytesOut], [up, down]);
+  const figures = await grace.ok('metrics');
+  assert.match(figures, new RegExp(`^grace_connections_moved_with_tls_total ${restarts * streams.length}$`, 'm'));
+  const shaken = [...figures.matchAll(/^grace_tls_handshakes_total\{.*outcome="done".*version="(.*)"\} (\d+)$/gm)];
+  assert.deepEqual(Object.fromEntries(shaken.map(([, version, count]) => [version, Number(count)])), {
+    'TLSv1.2': perKind,
+    'TLSv1.3': 3 * perKind,
+  });
+});
+
+test('idle and half-closed connections with TLS move, and one whose keys change all the time', options, async (t) => {
+  const grace = makeGrace(t);
+  const pem = makePemFiles();
+  t.after(() => pem.remove());
+  const ca = readFileSync(pem.root);
+  const quiet = await openQuiet(t);
+  const src = sourceOf(pem);
+  await grace.ok('start', src, quiet.endpoint);
+  const port = await grace.port(src);
+  const pair = async () => {
+    const peer = quiet.next();
+    return { client: await connect(t, port, ca), peer: await peer };
+  };
+  const idle = await pair();
+  const clientEnded = await pair();
+  clientEnded.client.end('the client has said all');
+  assert.equal(await readAll(clientEnded.peer), 'the client has said all');
+  const serverEnded = await pair();
+  serverEnded.peer.end('the server has said all');
+  assert.equal(await readAll(serverEnded.client), 'the server has said all');
+  const openssl = spawn('openssl', ['s_client', '-connect', `127.0.0.1:${port}`, '-tls1_3', '-CAfile', pem.root]);
+  t.after(() => killChild(openssl));
+  const opensslPeer = await quiet.next();
+  let errors = '';
+  openssl.stderr.on('data', (data: Buffer) => (errors += data.toString('latin1')));
+  let printed = '';
+  openssl.stdout.on('data', (data: Buffer) => (printed += data.toString('latin1')));
+  const sayByOpenssl = async (line: string) => {
+    openssl.stdin.write(`${line}\n`);
+    assert.equal(await readBytes(opensslPeer, line.length + 1), `${line}\n`);
+    opensslPeer.write(`${line} heard\n`);
+    await until('openssl has the answer', () => printed.includes(`${line} heard`));
+  };
+  const changeKeys = async () => {
+    const before = errors.split('KEYUPDATE').length;
+    openssl.stdin.write('K\n');
+    await until('openssl has changed its keys', () => errors.split('KEYUPDATE').length > before);
+  };
+  await sayByOpenssl('first');
+  for (let round = 0; round < restarts; round++) {
+    await changeKeys();
+    if (round > 0) await sayByOpenssl(`changed ${round}`);
+    const { moved, movedTls, draining } = JSON.parse(await grace.ok('restart', '--json')) as Record<string, number>;
+    assert.deepEqual([moved, movedTls, draining], [4, 4, 0]);
+    await sayByOpenssl(`moved ${round}`);
+  }
+  idle.client.write('still here');
+  assert.equal(await readBytes(idle.peer, 10), 'still here');
+  const answer = readAll(clientEnded.client);
+  clientEnded.peer.end('and now the server');
+  assert.equal(await answer, 'and now the server');
+  const late = readAll(serverEnded.peer);
+  serverEnded.client.end('and now the client');
+  assert.equal(await late, 'and now the client');
+  idle.client.end();
+  openssl.stdin.end('Q\n');
+  await once(openssl, 'exit');
+});
+
+test(
+  'a client that does not shake hands does not hold up a restart, and stays in the old process',
+  options,
+  async (t) => {
+    const grace = makeGrace(t);
+    const pem = makePemFiles();
+    t.after(() => pem.remove());
+    const quiet = await openQuiet(t);
+    const src = sourceOf(pem, ':handshakeTimeout=100s');
+    await grace.ok('start', src, quiet.endpoint);
+    const port = await grace.port(src);
+    const { pid } = await grace.status();
+    const silent = net.connect(port, '127.0.0.1');
+    silent.on('error', () => {});
+    t.after(() => silent.destroy());
+    await once(silent, 'connect');
+    const restart = JSON.parse(await grace.ok('restart', '--json')) as Record<string, number>;
+    assert.deepEqual([restart['moved'], restart['draining']], [0, 1]);
+    assert.equal((await grace.ls()).find(({ connections }) => connections === 1)?.pid, pid);
+    silent.destroy();
+    await gone(pid);
+  },
+);
+
+test('with GRACE_TLS=portable, and where it asks for more, TLS stays in the old process', options, async (t) => {
+  const before = process.env['GRACE_TLS'];
+  process.env['GRACE_TLS'] = 'portable';
+  const left = makeGrace(t);
+  const pem = makePemFiles();
+  t.after(() => pem.remove());
+  const ca = readFileSync(pem.root);
+  const quiet = await openQuiet(t);
+  try {
+    await left.ok('start', sourceOf(pem), quiet.endpoint);
+  } finally {
+    if (before === undefined) delete process.env['GRACE_TLS'];
+    else process.env['GRACE_TLS'] = before;
+  }
+  const grace = makeGrace(t);
+  const src = sourceOf(pem, ':alpn=http/1.1');
+  await grace.ok('start', src, quiet.endpoint);
+  for (const each of [left, grace]) {
+    const peer = quiet.next();
+    const client = await connect(t, await each.port(each === grace ? src : sourceOf(pem)), ca);
+    const socket = await peer;
+    const said = await each.ok('restart');
+    assert.match(said, /\n1 open connection will finish in the old process: with TLS, .* do not move\n$/);
+    client.write('still here');
+    assert.equal(await readBytes(socket, 10), 'still here');
+    client.end();
+    socket.end();
+  }
+  assert.match(await left.ok('status'), /TLS of clients by the portable engine: GRACE_TLS=portable/);
+});
+
+test(
+  'a core of either process, before and after the move, has none of the secrets',
+  { ...options, skip: skip || noGcore() },
+  async (t) => {
+    const grace = makeGrace(t);
+    const pem = makePemFiles();
+    t.after(() => pem.remove());
+    const quiet = await openQuiet(t);
+    const src = sourceOf(pem, ':handshakeTimeout=100s');
+    await grace.ok('start', src, quiet.endpoint);
+    const port = await grace.port(src);
+    const secrets: Buffer[] = [];
+    const peer = quiet.next();
+    const client = tls.connect({ port, host: '127.0.0.1', rejectUnauthorized: false });
+    t.after(() => client.destroy());
+    client.on('error', () => {});
+    client.on('keylog', (line: Buffer) => {
+      const [label = '', , secret = ''] = line.toString('latin1').trim().split(' ');
+      if (label.endsWith('TRAFFIC_SECRET_0')) secrets.push(Buffer.from(secret, 'hex'));
+    });
+    await once(client, 'secureConnect');
+    const socket = await peer;
+    client.write('hello');
+    assert.equal(await readBytes(socket, 5), 'hello');
+    assert.equal(secrets.length, 2);
+    const look = (pid: number) => {
+      const prefix = join(tmpdir(), `grace-core-${process.pid}`);
+      execFileSync('gcore', ['-o', prefix, String(pid)], { stdio: 'ignore' });
+      const core = readFileSync(`${prefix}.${pid}`);
+      rmSync(`${prefix}.${pid}`);
+      assert.ok(core.length > 0);
+      for (const secret of secrets)
+        for (const form of [secret, Buffer.from(secret.toString('hex'))]) assert.ok(!core.includes(form));
+    };
+    const { pid } = await grace.status();
+    look(pid);
+    // So that it does not end when its last connection has moved.
+    const stay = net.connect(port, '127.0.0.1');
+    stay.on('error', () => {});
+    t.after(() => stay.destroy());
+    await until('both are counted', async () => (await grace.ls())[0]?.connections === 2);
+    const { movedTls } = JSON.parse(await grace.ok('restart', '--json')) as Record<string, number>;
+    assert.equal(movedTls, 1);
+    look(pid);
+    look((await grace.status()).pid);
+    client.write('there');
+    assert.equal(await readBytes(socket, 5), 'there');
+  },
+);
+
+function noGcore(): string | false {
+  try {
+    execFileSync('gcore', ['--version'], { stdio: 'ignore' });
+    return false;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'gcore is not installed' : false;
+  }
+}
