@@ -9,8 +9,8 @@ import type { Running } from './program.ts';
 
 const here = dirname(fileURLToPath(import.meta.url));
 
-/** http: an answer of a few bytes at /, 64 MiB at /large; echo: what it was sent, any number of connections. */
-export type BackendKind = 'http' | 'iperf3' | 'echo';
+/** http: an answer of a few bytes at /, 64 MiB at /large, with `headers` after a PROXY header; echo: what it was sent, any number of connections. */
+export type BackendKind = 'http' | 'http-headers' | 'iperf3' | 'echo';
 
 export type Backend = {
   port: number;
@@ -21,6 +21,7 @@ export type Backend = {
 
 export const backendProgram: Readonly<Record<BackendKind, string>> = {
   http: 'nginx',
+  'http-headers': 'nginx',
   iperf3: 'iperf3',
   echo: process.execPath,
 };
@@ -61,6 +62,7 @@ function argumentsOf(kind: BackendKind, { dir, port }: { dir: string; port: numb
     case 'iperf3':
       return ['-s', '-B', '127.0.0.1', '-p', `${port}`];
     case 'http':
+    case 'http-headers':
       writeFileSync(join(dir, 'large'), Buffer.alloc(64 * 2 ** 20, 'grace '));
       writeFileSync(
         join(dir, 'nginx.conf'),
@@ -70,7 +72,7 @@ events { worker_connections 20000; }
 http {
   access_log off; keepalive_requests 100000000; keepalive_timeout 1h; sendfile on;
   server {
-    listen 127.0.0.1:${port} backlog=${backlog};
+    listen 127.0.0.1:${port} backlog=${backlog}${kind === 'http' ? '' : ' proxy_protocol'};
     location = /large { alias ${dir}/large; }
     location / { return 200 "hello from behind\\n"; }
   }

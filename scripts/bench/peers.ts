@@ -70,7 +70,10 @@ export function graceCommand(path: string): { file: string; args: string[] } {
   return /\.[cm]?[jt]s$/.test(path) ? { file: process.execPath, args: [path] } : { file: path, args: [] };
 }
 
-export type GraceSetup = {
+/** What a peer does with PROXY headers: by default it knows nothing of them. */
+export type HeaderSetup = { takesHeaders?: boolean; sendsHeaders?: boolean };
+
+export type GraceSetup = HeaderSetup & {
   path: string;
   engine: string;
   threads?: number;
@@ -88,7 +91,18 @@ export type GraceSetup = {
 
 export function grace(
   name: string,
-  { path, engine, threads = 1, accessLog, scrapeMs, limits = '', maxconn, addresses = 0 }: GraceSetup,
+  {
+    path,
+    engine,
+    threads = 1,
+    accessLog,
+    scrapeMs,
+    limits = '',
+    maxconn,
+    addresses = 0,
+    takesHeaders,
+    sendsHeaders,
+  }: GraceSetup,
 ): Peer {
   const { file, args } = graceCommand(path);
   const flags = ['--engine', engine, ...(engine === 'native' ? ['--threads', `${threads}`] : [])];
@@ -115,9 +129,9 @@ export function grace(
         await waitForDaemon([file, ...args, '-d', state], signal);
         const source =
           pem === null
-            ? `tcp:${port}:interface=127.0.0.1:backlog=${backlog}`
+            ? `tcp:${port}:interface=127.0.0.1:backlog=${backlog}${takesHeaders ? ':proxy=accept' : ''}`
             : `ssl:${port}:interface=127.0.0.1:backlog=${backlog}:privateKey=${pem}`;
-        const dst = `tcp:127.0.0.1:${upstreamPort}`;
+        const dst = `tcp:127.0.0.1:${upstreamPort}${sendsHeaders ? ':proxy=v2' : ''}`;
         await run(file, [...args, '-d', state, 'start', `${source}${limits}`, dst], { signal });
         await comeFrom(addresses, { port, signal });
         return scrapeMs === undefined ? daemon : scraped(daemon, { admin, scrapeMs });
@@ -166,7 +180,12 @@ async function waitForDaemon([file, ...args]: string[], signal: AbortSignal): Pr
 
 export function haproxy(
   name: string,
-  { splices = false, threads = 1 }: { splices?: boolean; threads?: number } = {},
+  {
+    splices = false,
+    threads = 1,
+    takesHeaders,
+    sendsHeaders,
+  }: { splices?: boolean; threads?: number } & HeaderSetup = {},
 ): Peer {
   const peer = { name, program: 'haproxy', versionArgs: ['-v'], speaksTls: !splices, isPlain: true };
   return configured(peer, ({ file, port, upstreamPort, pem }) => ({
@@ -182,8 +201,8 @@ defaults
   timeout server 1h
 ${splices ? '  option splice-auto' : ''}
 listen forward
-  bind 127.0.0.1:${port} backlog ${backlog}${pem === null ? '' : ` ssl crt ${pem}`}
-  server upstream 127.0.0.1:${upstreamPort}
+  bind 127.0.0.1:${port} backlog ${backlog}${takesHeaders ? ' accept-proxy' : ''}${pem === null ? '' : ` ssl crt ${pem}`}
+  server upstream 127.0.0.1:${upstreamPort}${sendsHeaders ? ' send-proxy-v2' : ''}
 `,
   }));
 }
@@ -193,7 +212,11 @@ const connectionsForMemory = 10_240;
 
 const nginxStreamModule = '/usr/lib/nginx/modules/ngx_stream_module.so';
 
-export function nginx(name: string, { threads = 1 }: { threads?: number } = {}): Peer {
+/** It sends headers of version 1. */
+export function nginx(
+  name: string,
+  { threads = 1, takesHeaders, sendsHeaders }: { threads?: number } & HeaderSetup = {},
+): Peer {
   const peer = { name, program: 'nginx', versionArgs: ['-v'], speaksTls: true, isPlain: true };
   return configured(peer, ({ dir, file, port, upstreamPort, pem }) => ({
     args: ['-p', dir, '-c', file, '-e', 'stderr'],
@@ -204,7 +227,8 @@ events { worker_connections ${connectionsForMemory}; }
 stream {
   access_log off;
   server {
-    listen 127.0.0.1:${port} ${pem === null ? '' : 'ssl'} backlog=${backlog};
+    listen 127.0.0.1:${port} ${pem === null ? '' : 'ssl'} backlog=${backlog}${takesHeaders ? ' proxy_protocol' : ''};
+    ${sendsHeaders ? 'proxy_protocol on;' : ''}
     ${pem === null ? '' : `ssl_protocols TLSv1.2 TLSv1.3; ssl_certificate ${pem}; ssl_certificate_key ${pem};`}
     proxy_pass 127.0.0.1:${upstreamPort}; proxy_timeout 1h;
   }

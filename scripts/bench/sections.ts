@@ -1,6 +1,7 @@
 /** What is measured, and of whom. */
 import { cpus } from 'node:os';
 import type { BackendKind } from './backend.ts';
+import { headerPeers } from './headers.ts';
 import { bulk, connections, download, fullHandshakes, latency, requests, threads, warmUpBulk } from './measure.ts';
 import type { Figures, Measurement } from './measure.ts';
 import { memory } from './memory.ts';
@@ -34,6 +35,7 @@ export type Section = {
 export const sectionNames = [
   'requests',
   'connections',
+  'headers',
   'observed',
   'limits',
   'bulk',
@@ -92,6 +94,17 @@ export function sectionsOf({
       title: 'A new connection for each request, 20 at a time',
       backend: 'http',
       tools: ['wrk'],
+      measure: connections,
+    },
+    {
+      ...plain,
+      peers: headerPeers(builds),
+      name: 'headers',
+      title: 'The same with a PROXY header of version 2 to each peer, and one from it',
+      remark:
+        'nginx sends version 1; with bytes alone, the peer passes on the header that it got as it passes on all else: the difference is what taking and sending one costs',
+      backend: 'http-headers',
+      tools: ['wrk', 'haproxy'],
       measure: connections,
     },
     {
