@@ -1,10 +1,10 @@
 /** Reading the header that proxy-header.ts writes, byte by byte as it comes; sections are those of the specification named there. */
 import { isIPv4, isIPv6 } from 'node:net';
 import { GraceError } from '../error.ts';
-import { decodeSockaddr, encodeSockaddr } from '../sys/sockaddr.ts';
 import { crc32c } from './crc32c.ts';
 import { PP2_TYPE_CRC32C } from './proxy-fields.ts';
 import type { ProxyField } from './proxy-fields.ts';
+import { readEnds } from './proxy-header.ts';
 import type { ProxyEnd, ProxySubject } from './proxy-header.ts';
 
 /** A header that has come whole. */
@@ -12,6 +12,8 @@ export type ReadHeader = {
   length: number;
   /** Null when it tells of no client's address (UNKNOWN, LOCAL, a Unix socket). */
   ends: { client: ProxyEnd; accepted: ProxyEnd } | null;
+  /** The same as version 2 has it, see ProxySubject; null also of version 1. */
+  block: Uint8Array | null;
   /** The two paths of a client that came over a Unix socket, 216 bytes. */
   paths: Uint8Array | null;
   /** What else it tells, in order. */
@@ -19,8 +21,11 @@ export type ReadHeader = {
 };
 
 /** What a destination is told of a client that is spoken for; `own`: what it is told without a header. */
-export function toldSubject({ ends, paths, fields }: Omit<ReadHeader, 'length'>, own: ProxySubject): ProxySubject {
+export function toldSubject(header: Omit<ReadHeader, 'length'>, own: ProxySubject): ProxySubject {
+  const { block, paths, fields } = header;
   const told = fields.length === 0 ? {} : { fields: () => fields };
+  if (block !== null) return { block, ...told };
+  const { ends } = header;
   if (ends !== null) return { ...ends, ...told };
   if (paths !== null) return { paths, ...told };
   if (fields.length === 0) return own;
@@ -35,6 +40,7 @@ const MAX_BINARY = 16 + 4096;
 /** No header is longer, in bytes. */
 export const MAX_PROXY_HEADER: number = MAX_BINARY;
 const FIXED = 16;
+const IPV4_IN_IPV6 = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255];
 
 /** The header at the start of these bytes; null when more must come. Throws GraceError for what is none, as soon as that is clear. */
 export function readProxyHeader(bytes: Buffer): ReadHeader | null {
@@ -65,7 +71,7 @@ function readText(bytes: Buffer): ReadHeader | null {
     .subarray(0, end)
     .toString('latin1')
     .split(' ');
-  if (family === 'UNKNOWN') return { length, ends: null, paths: null, fields: [] };
+  if (family === 'UNKNOWN') return { length, ends: null, block: null, paths: null, fields: [] };
   // A zone means nothing on another machine.
   const isAddress =
     family === 'TCP4' ? isIPv4 : (host: string) => family === 'TCP6' && isIPv6(host) && !host.includes('%');
@@ -74,6 +80,7 @@ function readText(bytes: Buffer): ReadHeader | null {
   return {
     length,
     ends: { client: { host: from, port: Number(fromPort) }, accepted: { host: to, port: Number(toPort) } },
+    block: null,
     paths: null,
     fields: [],
   };
@@ -91,14 +98,16 @@ function readBinary(bytes: Buffer): ReadHeader | null {
   if (bytes.length < length) return null;
   const header = bytes.subarray(0, length);
   // LOCAL is whoever sends it, whatever else it says.
-  if ((command & 15) === 0) return { length, ends: null, paths: null, fields: [] };
+  if ((command & 15) === 0) return { length, ends: null, block: null, paths: null, fields: [] };
   const size = sizeOf(family);
   if (size === null) throw bad(`its family ${family} is none of connections`);
   if (length < FIXED + size) throw bad('it is too short for its addresses');
+  const block = family === 0x11 || family === 0x21 ? oneFamily(header.subarray(FIXED, FIXED + size)) : null;
   return {
     length,
-    ends: family === 0x11 || family === 0x21 ? readEnds(header, family) : null,
-    paths: family === 0x31 ? Uint8Array.from(header.subarray(FIXED, FIXED + size)) : null,
+    ends: block && readEnds(block),
+    block,
+    paths: family === 0x31 ? new Uint8Array(header.subarray(FIXED, FIXED + size)) : null,
     fields: readFields(header, FIXED + size),
   };
 }
@@ -108,22 +117,11 @@ function sizeOf(family: number): number | null {
   return { 0x00: 0, 0x11: 12, 0x21: 36, 0x31: 216 }[family] ?? null;
 }
 
-function readEnds(header: Buffer, family: 0x11 | 0x21): ReadHeader['ends'] {
-  const size = family === 0x11 ? 4 : 16;
-  const ports = FIXED + 2 * size;
-  const host = (at: number) => hostOf(header.subarray(at, at + size));
-  return {
-    client: { host: host(FIXED), port: header.readUInt16BE(ports) },
-    accepted: { host: host(FIXED + size), port: header.readUInt16BE(ports + 2) },
-  };
-}
-
-function hostOf(address: Buffer): string {
-  if (address.length === 4) return address.join('.');
-  const sockaddr = encodeSockaddr({ family: 'inet6', host: '::', port: 0 });
-  sockaddr.set(address, 8);
-  const decoded = decodeSockaddr(sockaddr, sockaddr.length);
-  return decoded.family === 'inet6' ? decoded.host : '::';
+/** A copy of the addresses, in IPv4's form where both are of IPv4 in that of IPv6. */
+function oneFamily(block: Buffer): Uint8Array {
+  const isIPv4 = (at: number) => IPV4_IN_IPV6.every((byte, index) => block[at + index] === byte);
+  if (block.length === 12 || !isIPv4(0) || !isIPv4(16)) return new Uint8Array(block);
+  return Uint8Array.of(...block.subarray(12, 16), ...block.subarray(28));
 }
 
 /** What follows the addresses. The checksum of all of it must be right where it is given. */
@@ -144,7 +142,7 @@ function readFields(header: Buffer, start: number): ProxyField[] {
       if (crc32c(zeroed) !== said) throw bad('its checksum is wrong');
     }
     // A copy: where the header lies is written over.
-    fields.push({ type, value: Uint8Array.from(header.subarray(at + 3, end)) });
+    fields.push({ type, value: new Uint8Array(header.subarray(at + 3, end)) });
     at = end;
   }
   return fields;

@@ -142,7 +142,8 @@ export class Connections {
     if (header !== null)
       return (
         this.#headers.begin(client, frontend) &&
-        this.#isWatched(client, kernel.watch(client, isUnix ? UNIX_EVENTS : TCP_EVENTS, generation))
+        this.#isWatched(client, kernel.watch(client, isUnix ? UNIX_EVENTS : TCP_EVENTS, generation)) &&
+        this.#lookForHeader(client, generation)
       );
     if (frontend.plan.tls !== null) return this.#shake(client, frontend);
     if (!this.#isWatched(client, kernel.watch(client, isUnix ? UNIX_EVENTS : TCP_EVENTS, generation))) return false;
@@ -168,6 +169,12 @@ export class Connections {
     table.set(client, SHAKING);
     if (this.#isWatched(client, this.#terminator.give(client, plan, table.generation(client)))) return true;
     return false;
+  }
+
+  /** The header of a client that was just accepted is often there. Returns false when the client has been ended. */
+  #lookForHeader(client: number, generation: number): boolean {
+    this.handleHeading(client, 0);
+    return this.#thread.table.generation(client) === generation;
   }
 
   /** Events of a client whose PROXY header has not come: once it has, the client goes on as one that was just accepted. */
@@ -268,8 +275,8 @@ export class Connections {
   }
 
   /**
-   * Its upstream is connected: bytes may go. What the upstream has to be told first is set here with
-   * `relay.setPrelude`; a codec of either side, with `relay.wire.attach`.
+   * Its upstream is connected: bytes may go. What the upstream has to be told first goes with
+   * `relay.beginWith`; a codec of either side is set here with `relay.wire.attach`.
    */
   pair(client: number, server: number): void {
     const { table } = this.#thread;
@@ -277,12 +284,12 @@ export class Connections {
     const idOf = () => writeId(table.id(client));
     table.pair(client, server);
     table.setQuiet(client, { quietMs: 0, now: this.#thread.now });
-    if (prelude !== null) this.#relay.setPrelude(server, encodePrelude(prelude, this.#subjectOf(client), idOf));
     if (!table.has(server, IS_UNIX)) {
       if (keepAliveMs > 0) this.#keepAlive.add(server, keepAliveMs);
       this.#firstFlight.connected(server);
     }
-    this.#relay.begin(client);
+    if (prelude === null) this.#relay.begin(client);
+    else this.#relay.beginWith(client, encodePrelude(prelude, this.#subjectOf(client), idOf));
   }
 
   /** Events of a client whose upstream is being dialled: nothing is read, but one that has gone need not be dialled for. */

@@ -18,7 +18,7 @@ import type { SpokenFor } from '../spoken-for.ts';
 import { describeLateHeader, describeRefusal, describeStranger } from '../words.ts';
 import { FROZEN, HEADING, IS_UNIX, READABLE, READ_TO_END } from './connection-table.ts';
 import { EAGAIN, EINTR, EPOLLERR, EPOLLHUP, EPOLLRDHUP } from './kernel.ts';
-import { comerOf, peerOf, setPeer } from './peer.ts';
+import { comerOf, peerOf, setIPv4Peer, setPeer } from './peer.ts';
 import { systemSubject } from './subject.ts';
 import type { Thread, ThreadFrontend } from './thread.ts';
 
@@ -96,10 +96,14 @@ export class Headers {
   /** It is whom its header tells of, from now on, also for the limits of its address. */
   #admit(client: number, header: ReadHeader): boolean {
     const { table, frontends } = this.#thread;
-    const { ends } = header;
+    const { block } = header;
+    const isIPv4 = block?.length === 12;
+    const ends = isIPv4 ? null : header.ends;
     const subject = toldSubject(header, 'unknown');
-    const via = ends === null ? null : peerOf(this.#thread, client);
-    if (ends !== null) setPeer(this.#thread, client, hostPort({ ...ends.client, host: unmapIPv4(ends.client.host) }));
+    const via = ends === null && !isIPv4 ? null : peerOf(this.#thread, client);
+    if (isIPv4) setIPv4Peer(this.#thread, client, block);
+    else if (ends !== null)
+      setPeer(this.#thread, client, hostPort({ ...ends.client, host: unmapIPv4(ends.client.host) }));
     if (subject !== 'unknown') this.#told.set(client, { subject, via });
     const refusal = frontends.get(table.frontend(client))?.admission?.admit(comerOf(this.#thread, client)) ?? null;
     if (refusal !== null) {
@@ -151,11 +155,11 @@ export class Headers {
   /** What the destination of a client is to be told. It is connected, and will not be told again. */
   take(client: number): PreludeSubject {
     const told = this.#told.get(client);
-    if (!told?.subject) return systemSubject(client);
+    if (!told?.subject) return systemSubject(this.#thread, client);
     const { subject } = told;
     told.subject = null;
     if (told.via === null) this.#told.delete(client);
-    return withOwnEnds(subject, systemSubject(client));
+    return withOwnEnds(subject, () => systemSubject(this.#thread, client));
   }
 
   /** Who spoke for a client; null: nobody who was not it. */

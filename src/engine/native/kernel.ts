@@ -237,6 +237,14 @@ export function openKernel({ epollFd }: { epollFd?: number } = {}) {
         : value.ints[1]!;
     },
 
+    /** The own `struct sockaddr` of the last `ownName`. */
+    own: own.bytes,
+    /** Have the own `struct sockaddr` of a socket in `own`. Returns its length, or the negative errno. */
+    ownName(fd: number): number {
+      valueLength.ints[0] = SOCKADDR_SIZE;
+      const failed = answer(getsockname(word(fd), own.address, valueLength.address));
+      return failed < 0 ? failed : valueLength.ints[0]!;
+    },
     /** Whether a socket's own address and port are those that a `struct sockaddr` leads to; that of no host leads to this machine. */
     isLocalAddress(fd: number, sockaddr: Uint8Array): boolean {
       valueLength.ints[0] = SOCKADDR_SIZE;
@@ -249,6 +257,9 @@ export function openKernel({ epollFd }: { epollFd?: number } = {}) {
 
     /** Read into `input`. */
     receive: (fd: number): number => answer(recv(word(fd), inputAddress, READ_SIZE_WORD, 0n)),
+    /** Read into `input` behind so many bytes that are there. */
+    receiveBehind: (fd: number, offset: number): number =>
+      answer(recv(word(fd), inputAddress + word(offset), READ_SIZE_WORD - word(offset), 0n)),
     /** Read into other bytes, which must be the whole or a part of an array buffer of their own. */
     receiveInto: (fd: number, bytes: Uint8Array): number =>
       answer(recv(word(fd), memory.addressOf(bytes), word(bytes.length), 0n)),

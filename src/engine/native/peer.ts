@@ -35,6 +35,12 @@ export function setPeer({ table, ipv6Peers }: PeerTable, client: number, peer: s
   ipv6Peers.set(client, peer);
 }
 
+/** Keep the client's address of those that a PROXY header of version 2 has for IPv4; see ReadHeader in proxy-parser.ts. */
+export function setIPv4Peer({ table, ipv6Peers }: PeerTable, client: number, block: Uint8Array): void {
+  ipv6Peers.delete(client);
+  table.setPeer(client, hostAt(block, 0), (block[8]! << 8) | block[9]!);
+}
+
 /** `host:port`, `[host]:port` or `unix`. */
 export function peerOf({ table, ipv6Peers }: PeerTable, client: number): string {
   const port = table.peerPort(client);

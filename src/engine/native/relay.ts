@@ -72,6 +72,29 @@ export class Relay {
     if (table.generation(server) === generation && table.has(server, READABLE)) this.pump(server);
   }
 
+  /**
+   * Both legs are there, the server is to be told something first: it goes in one packet with what the client has sent
+   * already, which spares the server a wake-up.
+   */
+  beginWith(client: number, prelude: Uint8Array): void {
+    const { table, kernel } = this.#thread;
+    const server = table.other(client);
+    if (!table.has(client, READABLE) || table.has(client, CODED) || table.has(server, CODED)) {
+      this.setPrelude(server, prelude);
+      return this.begin(client);
+    }
+    const generation = table.generation(server);
+    kernel.input.set(prelude);
+    const length = Math.max(0, kernel.receiveBehind(client, prelude.length)); // why there is none is read again
+    if (length > 0) this.#count(client, length);
+    const isAll = length > 0 && prelude.length + length < READ_SIZE && !table.has(client, READ_TO_END | IS_UNIX);
+    if (isAll) table.clear(client, READABLE);
+    const sent = kernel.sendInput(server, prelude.length + length);
+    if (sent !== prelude.length + length)
+      this.#notAllSent(client, server, sent, this.wire.rest(server, prelude.length + length, sent));
+    if (table.generation(server) === generation) this.begin(client);
+  }
+
   /** Events of a leg that has its other one. */
   handle(fd: number, mask: number): void {
     const { table } = this.#thread;

@@ -14,7 +14,7 @@ import { addressText, closedLeg, closeLeg, ignoreError, peerOf, plainLeg, resetL
 import type { Leg } from './leg.ts';
 import type { Socket } from 'node:net';
 import type { PreludeSubject } from '../prelude.ts';
-import { withFields, withOwnEnds } from '../proxy-header.ts';
+import { endsOf, withFields, withOwnEnds } from '../proxy-header.ts';
 import { toldSubject } from '../proxy-parser.ts';
 import { readSubject } from '../spoken-for.ts';
 import type { SpokenFor } from '../spoken-for.ts';
@@ -80,7 +80,7 @@ export async function serveClient(
   const socketPeer = peerOf(client);
   connection.peer = socketPeer;
   const own = subjectOf(client);
-  let subject = spokenFor?.told === undefined ? own : withOwnEnds(readSubject(spokenFor.told), own);
+  let subject = spokenFor?.told === undefined ? own : withOwnEnds(readSubject(spokenFor.told), () => own);
   const gone = () => connection.end(null);
   client.on('error', ignoreError);
   client.once('close', gone);
@@ -223,7 +223,8 @@ function tlsOf({ socket, tls }: Leg): ConnectionEnd['tls'] {
 
 /** The address of a client that a proxy spoke for; null where it told of none. */
 function spokenPeer(subject: PreludeSubject): string | null {
-  return typeof subject === 'object' && 'accepted' in subject ? addressText(subject.client) : null;
+  const ends = endsOf(subject);
+  return ends && addressText(ends.client);
 }
 
 /** Whom the upstream has to do with, while the client is still there. */
