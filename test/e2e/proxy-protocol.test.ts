@@ -109,6 +109,52 @@ test('a client that waits for its destination over a restart is told of as the o
   socket.destroy();
 });
 
+test(
+  'clients that a proxy speaks for move at a restart, connected, held and before their header',
+  options,
+  async (t) => {
+    const grace = makeGrace(t);
+    const heard: string[] = [];
+    const server = createServer((socket) => {
+      const index = heard.push('') - 1;
+      socket.on('error', () => {}).on('data', (data: Buffer) => (heard[index] += data.toString('latin1')));
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    t.after(() => void server.close());
+    const own = `haproxy:${src}:headerTimeout=60s`;
+    const dst = `tcp:127.0.0.1:${(server.address() as AddressInfo).port}:proxy=v1`;
+    await grace.ok('start', own, dst);
+    const port = await grace.port(own);
+    const headerOf = (number: number) => `PROXY TCP4 192.0.2.${number} 198.51.100.1 4711 443\r\n`;
+    const client = (text: string) => {
+      const socket = connect({ port, host: '127.0.0.1' });
+      t.after(() => void socket.destroy());
+      socket.on('error', () => {}).write(text);
+      return socket;
+    };
+    const isHeard = (text: string) => until(`${JSON.stringify(text)} is heard`, () => heard.includes(text));
+    const open = client(`${headerOf(1)}first`);
+    await isHeard(`${headerOf(1)}first`);
+    const slow = client(headerOf(2).slice(0, 20));
+    await until('both are counted', async () => (await grace.ls())[0]?.connections === 2);
+    await grace.ok('hold', own);
+    client(`${headerOf(3)}held`);
+    await until('one waits', async () => (await grace.ls())[0]?.waiting === 1);
+    const before = await grace.status();
+    const said = await grace.ok('restart');
+    if (before.engine !== 'portable') assert.match(said, /^Moved 3 connections/m);
+    await grace.ok('release', own);
+    open.write(' last');
+    slow.write(`${headerOf(2).slice(20)}late`);
+    for (const text of [`${headerOf(1)}first last`, `${headerOf(2)}late`, `${headerOf(3)}held`]) await isHeard(text);
+    const clients = JSON.parse(await grace.ok('ls', '--connections', '--json')) as { client: string }[];
+    assert.deepEqual(
+      clients.map((each) => each.client).sort(),
+      [1, 2, 3].map((number) => `192.0.2.${number}:4711`),
+    );
+  },
+);
+
 const senders = ['send-proxy', 'send-proxy-v2', 'send-proxy-v2 proxy-v2-options crc32c,unique-id'];
 
 for (const option of senders) {
