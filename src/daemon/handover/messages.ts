@@ -76,6 +76,8 @@ export type Handover = {
   generation?: number | undefined;
   rules: HandedRule[];
   sockets: HandedSocket[];
+  /** Inode numbers of the lock and of the listeners in the order in which they are inherited, to tell that they are what they should be. Absent from earlier versions, and where the system has none that another process sees. */
+  inodes?: { lock: number; listeners: number[] } | undefined;
   /** Kept rules that the old version did not understand. */
   unread?: StoredRule[] | undefined;
   /** The endpoint of `--admin`: index of its listener in the inherited ones, null when it is not open, and what happened lately. */
@@ -126,6 +128,7 @@ export const handoverSchema = v.object({
     }),
   ),
   sockets: v.array(v.object({ listener: number, fd: number, index: v.nullable(number), name: v.string() })),
+  inodes: v.optional(v.object({ lock: number, listeners: v.array(number) })),
   admin: v.optional(v.object({ listener: v.nullable(number), events: v.array(eventSchema) })),
   move: v.optional(number),
   moveTls: v.optional(number),

@@ -1,6 +1,8 @@
 import type { Destination } from '../../forward/destination.ts';
 import type { Listener } from '../../net/listener.ts';
 import { routingSpec } from '../../forward/routing.ts';
+import { inodeOf } from '../../sys/descriptor.ts';
+import { hasLinuxCalls } from '../../sys/process.ts';
 import { textOf, textOfRouting } from '../rules/specs.ts';
 import type { Service } from '../service.ts';
 import type { HandedRule, Handover } from './messages.ts';
@@ -11,9 +13,11 @@ import type { HandedCounters } from './state.ts';
 export function takeSnapshot(service: Service): { handover: Handover; listeners: Listener[]; told: HandedCounters } {
   const sockets = service.listeners.inherited;
   const listeners: Listener[] = sockets.map(({ listener }) => listener);
+  const indexes = new Map(listeners.map((listener, index) => [listener, index]));
   const indexOf = (listener: Listener): number => {
-    const known = listeners.indexOf(listener);
-    return known >= 0 ? known : listeners.push(listener) - 1;
+    const index = indexes.get(listener) ?? listeners.push(listener) - 1;
+    indexes.set(listener, index);
+    return index;
   };
   const told: { destination: Destination; bytesIn: number; bytesOut: number }[] = [];
   const tell = (destination: Destination) => {
@@ -67,6 +71,9 @@ export function takeSnapshot(service: Service): { handover: Handover; listeners:
     moveTls: service.engine.mover?.tlsFormat ?? undefined,
     ...(service.tickets.snapshot ? { tickets: service.tickets.snapshot } : {}),
     sockets: sockets.map(({ fd, index, name }, listener) => ({ listener, fd, index, name })),
+    ...(hasLinuxCalls && {
+      inodes: { lock: inodeOf(service.lock.fd), listeners: listeners.map(({ inode }) => inode) },
+    }),
   };
   return { handover, listeners, told };
 }

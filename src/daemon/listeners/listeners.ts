@@ -41,7 +41,9 @@ export class Listeners {
   /** Every inherited socket, whether a rule uses it or not; they are handed on as long as the daemon lives. */
   readonly inherited: InheritedSocket[];
   readonly turnedAway = new UnusedSockets();
-  readonly #passed: readonly Listener[];
+  /** What a predecessor passed, by its place. */
+  readonly #passed: ReadonlyMap<number, Listener>;
+  readonly #inodes: readonly number[] | undefined;
   readonly #supervisor: Supervisor;
   /** What an earlier daemon listened on before it crashed, by name; waits for its rule. */
   #lockFd: number | null = null;
@@ -67,7 +69,8 @@ export class Listeners {
     const listeners = takeAll(this.net);
     // Now, before this process opens any of its own.
     this.#bare = handover ? new Set() : bareListeners(listeners);
-    this.#passed = handover ? listeners : [];
+    this.#passed = new Map(handover ? listeners.map((each) => [each.fd - LISTEN_FDS_START, each]) : []);
+    this.#inodes = handover?.inodes?.listeners;
     this.inherited = handover
       ? handover.sockets.map(({ listener, fd, index, name }) => ({ listener: this.#at(listener), fd, index, name }))
       : [];
@@ -171,8 +174,11 @@ export class Listeners {
   }
 
   #at(index: number): Listener {
-    const listener = this.#passed[index];
-    if (!listener) throw new GraceError(`the daemon that is to be replaced did not pass listener ${index}`);
+    const listener = this.#passed.get(index);
+    const inode = this.#inodes?.[index];
+    // Clients of one rule must not come to the destination of another.
+    if (!listener || (inode !== undefined && listener.inode !== inode))
+      throw new GraceError(`the daemon that is to be replaced did not pass listener ${index}`);
     return listener;
   }
 

@@ -3,6 +3,7 @@ import type { StatePaths } from '../../control/paths.ts';
 import type { Parts } from '../assemble.ts';
 import { readPidFile } from './pid-file.ts';
 import { GraceError } from '../../error.ts';
+import { inodeOf } from '../../sys/descriptor.ts';
 import { limitHint } from '../../sys/limit-hint.ts';
 import { adoptLock, lockFile } from '../../sys/lock.ts';
 import type { Lock } from '../../sys/lock.ts';
@@ -18,6 +19,9 @@ export async function findLock({
   listeners,
 }: Pick<Parts, 'paths' | 'launcher' | 'listeners'>): Promise<Lock> {
   const { lockFd } = listeners;
+  const inode = launcher.handover?.inodes?.lock;
+  if (lockFd !== null && inode !== undefined && inodeOf(lockFd) !== inode)
+    throw new GraceError('the daemon that is to be replaced passed something else as its lock');
   if (lockFd !== null) return adoptLock(lockFd);
   if (launcher.handover) throw new GraceError('the daemon that is to be replaced did not pass its lock');
   return takeLock(paths);

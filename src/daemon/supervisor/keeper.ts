@@ -10,6 +10,7 @@ import type { DaemonIdentity, DaemonMessage, KeeperMessage } from '../../keeper/
 import { closeFd, dropRuntimeCopy, setCloseOnExec, setNonBlocking } from '../../sys/descriptor.ts';
 import { sendMessage } from '../../sys/message.ts';
 import { connectSocket, openSocket } from '../../sys/socket.ts';
+import { describeError } from '../../sys/system-error.ts';
 import { within } from '../../waiting.ts';
 import type { Supervisor, SupervisorEvents, SupervisorOptions } from './supervisor.ts';
 
@@ -52,12 +53,19 @@ export class KeeperSupervisor implements Supervisor {
   static async join(options: SupervisorOptions, end: ChannelEnd | null): Promise<KeeperSupervisor> {
     const supervisor = new KeeperSupervisor(options);
     if (end === null) return supervisor;
-    for (const fd of [end.stream, end.datagrams]) {
-      dropRuntimeCopy(fd);
-      setCloseOnExec(fd, true);
+    try {
+      for (const fd of [end.stream, end.datagrams]) {
+        dropRuntimeCopy(fd);
+        setCloseOnExec(fd, true);
+      }
+      setNonBlocking(end.datagrams, false);
+      supervisor.#open(end).ref();
+    } catch (error) {
+      throw new GraceError(
+        `descriptors ${end.stream} and ${end.datagrams} are no channel to a keeper: ${describeError(error)}`,
+        { cause: error },
+      );
     }
-    setNonBlocking(end.datagrams, false);
-    supervisor.#open(end).ref();
     await supervisor.#hello();
     return supervisor;
   }

@@ -19,7 +19,13 @@ const text = (endpoint: string, name?: string) => ({
 const ruleOf = (src: string, dst: string, name?: string) => readRule({ src: text(src, name), dst: text(dst) });
 const since = '2026-01-02T03:04:05.678Z';
 const listenerOf = (name: string) =>
-  ({ fd: -1, name, address: { family: 'inet', host: '127.0.0.1', port: 9000 }, isOpen: true }) as Listener;
+  ({
+    fd: -1,
+    name,
+    inode: name.length,
+    address: { family: 'inet', host: '127.0.0.1', port: 9000 },
+    isOpen: true,
+  }) as Listener;
 
 const [first, second, passed, unused] = ['first', 'second', 'passed', 'unused'].map(listenerOf) as [
   Listener,
@@ -53,6 +59,7 @@ function serviceWith(rules: [src: string, dst: string, listener: Listener][], mo
     holds: { handOver: () => null },
     tickets: { snapshot: null },
     unread: [],
+    lock: { fd: 0 },
     version: '1.2.3',
     startedAt: since,
     uptimeMs: () => 60_000,
