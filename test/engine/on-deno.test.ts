@@ -20,6 +20,10 @@ const files = [
   'faults',
   'soak',
   'http-check',
+  // What strangers send is read there as here.
+  'fuzz-proxy-header',
+  'portable/fuzz-client-hello',
+  '../control/fuzz',
 ];
 
 for (const file of files) {
