@@ -2,14 +2,18 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFileSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
+import https from 'node:https';
 import { connect, createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import tls from 'node:tls';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
+import { readProxyHeader } from '../../src/engine/proxy-parser.ts';
+import { makePemFiles } from '../endpoint/pem.ts';
 import { until } from '../until.ts';
 import { makeGrace, ownLoopback } from './grace.ts';
 import { freePort } from './listening-socket.ts';
@@ -202,3 +206,61 @@ for (const option of senders) {
     },
   );
 }
+
+test(
+  'what HAProxy knows of a TLS client is told on, and what grace knows of one HAProxy understands',
+  { ...options, skip: spawnSync('haproxy', ['-v']).error ? 'haproxy is not installed' : false },
+  async (t) => {
+    const pem = makePemFiles();
+    t.after(() => pem.remove());
+    const grace = makeGrace(t);
+    const server = createServer((socket) => void socket.on('error', () => {})).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    t.after(() => void server.close());
+    const own = `${src}:proxy=accept`;
+    await grace.ok('start', own, `tcp:127.0.0.1:${(server.address() as AddressInfo).port}:proxy=v2`);
+    const target = await grace.port(own);
+    const bundle = join(mkdtempSync(join(tmpdir(), 'grace-proxy-')), 'pem');
+    t.after(() => rmSync(dirname(bundle), { recursive: true }));
+    writeFileSync(bundle, readFileSync(pem.fullChain, 'utf8') + readFileSync(pem.key, 'utf8'), { mode: 0o600 });
+    const times = '  timeout client 10s\n  timeout server 10s\n  timeout connect 10s\n';
+    const told = 'send-proxy-v2-ssl-cn proxy-v2-options ssl-cipher,cert-key,cert-sig,authority,crc32c,unique-id';
+    const before = await startReceiver(t, {
+      program: 'haproxy',
+      args: (file) => ['-db', '-f', file],
+      config: (port) =>
+        `defaults\n  mode tcp\n${times}listen l\n  bind ${ownLoopback}:${port} ssl crt ${bundle}\n  unique-id-format %ci\n  server s 127.0.0.1:${target} ${told}\n`,
+    });
+    const accepted = once(server, 'connection');
+    const names = { ca: readFileSync(pem.root), servername: 'www.example.com' };
+    const client = tls.connect({ host: ownLoopback, port: Number(before.split(':')[2]), ...names });
+    t.after(() => void client.destroy());
+    await once(client, 'secureConnect');
+    const [socket] = (await accepted) as [ReturnType<typeof connect>];
+    let heard = Buffer.alloc(0);
+    socket.on('data', (data: Buffer) => (heard = Buffer.concat([heard, data])));
+    await until('a header has come', () => heard.length > 0 && readProxyHeader(heard) !== null);
+    const { ends, fields } = readProxyHeader(heard)!;
+    assert.equal(ends?.client.port, client.localPort);
+    const textOf = (type: number) =>
+      Buffer.from(fields.find((each) => each.type === type)?.value ?? []).toString('latin1');
+    assert.equal(textOf(0x02), 'www.example.com');
+    assert.equal(textOf(0x05), ends?.client.host);
+    assert.ok(textOf(0x20).includes(`TLSv1.3`) && textOf(0x20).includes('TLS_AES_'));
+    assert.equal(textOf(0x03).length, 4);
+
+    const behind = await startReceiver(t, {
+      program: 'haproxy',
+      args: (file) => ['-db', '-f', file],
+      config: (port) =>
+        `defaults\n  mode http\n${times}frontend f\n  bind ${ownLoopback}:${port} accept-proxy\n  http-request return status 200 content-type text/plain lf-string "%[fc_pp_authority] %[fc_pp_unique_id]"\n`,
+    });
+    const secure = `ssl:0:interface=127.0.0.1:privateKey=${pem.key}:certKey=${pem.fullChain}`;
+    await grace.ok('start', secure, `${behind}:proxy=v2:proxyTlv=crc32c,unique-id`);
+    const request = https.get({ host: '127.0.0.1', port: await grace.port(secure), agent: false, ...names });
+    const [response] = (await once(request, 'response')) as [http.IncomingMessage];
+    let answer = '';
+    for await (const chunk of response.setEncoding('utf8')) answer += chunk;
+    assert.match(answer, /^www\.example\.com [a-z0-9]{8,12}$/);
+  },
+);
