@@ -11,6 +11,7 @@
  *     npm run bench -- --rounds 9 --seconds 2 --only grace,nginx requests
  *     npm run bench -- requests --only grace --binary old=/path/a --binary new=/path/b --engine native
  *     npm run bench -- threads --threads 1,2,4
+ *     npm run bench -- scale --open 50000 --rules 5000 --cycles 2000 --total 1000000
  */
 import { chmodSync, existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
@@ -28,6 +29,7 @@ import { parseOptions } from './options.ts';
 import type { Build, Options } from './options.ts';
 import { machineTimes } from './process-tree.ts';
 import { findProgram } from './program.ts';
+import { measureScale, scaleParts } from './scale/scale.ts';
 import { sectionNames, sectionsOf } from './sections.ts';
 import type { Section } from './sections.ts';
 import { combine, summarize } from './summary.ts';
@@ -158,6 +160,8 @@ async function measureAll({ sections, builds, options, stage }: Plan): Promise<R
   }
   if (isWanted('commands', options))
     show('commands', await measureCommands(builds, { ...stage, rounds: options.rounds }), null);
+  // Minutes, and other machines' figures: only when it is asked for.
+  if (options.sections.includes('scale')) await measureScale({ ...options, builds }, stage, show);
   return { results, rounds };
 }
 
@@ -175,7 +179,7 @@ function narrow(section: Section, { only }: Options): Section {
 function showTable(name: string, { rows, sections }: { rows: readonly Row[]; sections: readonly Section[] }): void {
   if (rows.length === 0) return;
   const { title = 'Commands of grace, as the user waits for them', remark } =
-    sections.find((section) => section.name === name) ?? {};
+    [...sections, ...scaleParts].find((section) => section.name === name) ?? {};
   console.log(`\n${printTable(`${name}: ${title}${remark === undefined ? '' : `\n  ${remark}`}`, rows)}`);
   for (const { peer, failures } of rows) if (failures > 0) console.log(`  ${peer} failed in ${failures} of the rounds`);
 }

@@ -6,6 +6,18 @@ import { parseArgs } from 'node:util';
 /** A build of grace: an executable, a bundle or a source file. The name is empty where there is only one. */
 export type Build = { name: string; path: string };
 
+/** How much the section `scale` takes. */
+export type ScaleOptions = {
+  /** Connections that are open at a time. */
+  open: number;
+  rules: number;
+  /** Times that a rule is stopped and started. */
+  cycles: number;
+  /** Connections one after the other. */
+  total: number;
+  rounds: number;
+};
+
 export type Options = {
   /** Names of the sections to measure; empty for all. */
   sections: readonly string[];
@@ -23,6 +35,7 @@ export type Options = {
   builds: readonly Build[];
   /** Parts of names of peers; null for all. */
   only: readonly string[] | null;
+  scale: ScaleOptions;
   /** Peer that ratios are to. */
   reference: string;
   /** File for the results. */
@@ -42,6 +55,10 @@ export function parseOptions(args: readonly string[], { sections: known }: { sec
       engine: { type: 'string' },
       binary: { type: 'string', multiple: true, default: [] },
       only: { type: 'string' },
+      open: { type: 'string', default: '50000' },
+      rules: { type: 'string', default: '5000' },
+      cycles: { type: 'string', default: '2000' },
+      total: { type: 'string', default: '100000' },
       reference: { type: 'string', default: 'HAProxy' },
       json: { type: 'string' },
     },
@@ -59,6 +76,13 @@ export function parseOptions(args: readonly string[], { sections: known }: { sec
     threads: flags.threads.split(',').map((text) => count(text, '--threads')),
     engines: (flags.engine ?? (builds.length > 0 ? 'native' : 'native,portable')).split(',').map(parseEngine),
     builds,
+    scale: {
+      open: count(flags.open, '--open'),
+      rules: count(flags.rules, '--rules'),
+      cycles: count(flags.cycles, '--cycles'),
+      total: count(flags.total, '--total'),
+      rounds: count(flags.rounds ?? '1', '--rounds'),
+    },
     only: flags.only?.split(',') ?? null,
     reference: flags.reference,
     json: flags.json ?? null,

@@ -29,13 +29,18 @@ export async function freePort(): Promise<number> {
 /** Wait until a program accepts on its port. Rejects when it ends, takes too long, or the wait is interrupted. */
 export async function answers(
   port: number,
-  { ended, signal, timeoutMs = 10_000 }: { ended: Promise<void>; signal: AbortSignal; timeoutMs?: number },
+  {
+    ended,
+    signal,
+    host = '127.0.0.1',
+    timeoutMs = 10_000,
+  }: { ended: Promise<void>; signal: AbortSignal; host?: string; timeoutMs?: number },
 ): Promise<void> {
   const hopeless = new AbortController();
   void ended.then(() => hopeless.abort(new Error('it ended')));
   const limit = AbortSignal.any([signal, hopeless.signal]);
   for (const endAt = performance.now() + timeoutMs; performance.now() < endAt;) {
-    const socket = net.connect(port, '127.0.0.1');
+    const socket = net.connect(port, host);
     try {
       await once(socket, 'connect', { signal: limit });
       return;

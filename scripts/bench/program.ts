@@ -10,7 +10,7 @@ import { isSameProcess, processTree, startTime } from './process-tree.ts';
 const furtherPlaces = ['/usr/sbin', '/usr/local/sbin', '/lib/systemd', '/usr/lib/systemd'];
 
 /** Descriptors for each program: a forwarder that splices needs six a connection. Raised where the machine allows it. */
-const descriptors = 65_536;
+const defaultDescriptors = 65_536;
 
 /** How long a program may take to end when it is asked to. */
 const stopTimeoutMs = 2000;
@@ -48,6 +48,8 @@ export type StartOptions = {
   env?: Readonly<Record<string, string>>;
   /** Inherited as descriptor 3. */
   descriptor?: number;
+  /** How many descriptors it may have. */
+  descriptors?: number;
   /** Processors that it may run on, as taskset has them; default all. */
   cpus?: string | null;
   ignoresSigpipe?: boolean;
@@ -57,13 +59,13 @@ export type StartOptions = {
 export function start(
   file: string,
   args: readonly string[],
-  { output, env = {}, descriptor, cpus = null, ignoresSigpipe = false }: StartOptions,
+  { output, env = {}, descriptor, descriptors = defaultDescriptors, cpus = null, ignoresSigpipe = false }: StartOptions,
 ): Running {
   const log = openSync(output, 'a');
   const stdio: StdioOptions = ['ignore', log, log, ...(descriptor === undefined ? [] : [descriptor])];
   const pinned = cpus === null ? [file, ...args] : ['taskset', '-c', cpus, file, ...args];
   // LISTEN_PID is what systemd tells the program that takes an inherited socket; the others do not look at it.
-  const script = `${ignoresSigpipe ? "trap '' PIPE; " : ''}ulimit -n ${descriptors} 2>/dev/null; LISTEN_PID=$$ exec "$0" "$@"`;
+  const script = `${ignoresSigpipe ? "trap '' PIPE; " : ''}ulimit -n ${descriptors} 2>/dev/null || ulimit -n $(ulimit -Hn); LISTEN_PID=$$ exec "$0" "$@"`;
   const child = spawn('/bin/sh', ['-c', script, ...pinned], { stdio, env: { ...process.env, ...env } });
   closeSync(log);
   let ending = '';

@@ -46,6 +46,7 @@ export const sectionNames = [
   'tls',
   'threads',
   'commands',
+  'scale',
 ] as const;
 
 /** `nodeCopy`: an executable of Node that nothing else runs. */

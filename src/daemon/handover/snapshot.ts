@@ -68,7 +68,7 @@ export function takeSnapshot(service: Service): { handover: Handover; listeners:
       admin: { listener: admin.listener && indexOf(admin.listener), events: admin.events.all },
     }),
     ...(service.engine.mover ? { move: moveFormat } : {}),
-    moveTls: service.engine.mover?.tlsFormat ?? undefined,
+    ...(service.engine.mover?.tlsFormat ? { moveTls: service.engine.mover.tlsFormat } : {}),
     ...(service.tickets.snapshot ? { tickets: service.tickets.snapshot } : {}),
     sockets: sockets.map(({ fd, index, name }, listener) => ({ listener, fd, index, name })),
     ...(hasLinuxCalls && {

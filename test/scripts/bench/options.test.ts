@@ -34,3 +34,10 @@ test('quick is one round with fewer connections, unless rounds are given', () =>
 test('an unknown section is an error that names the known ones', () => {
   assert.throws(() => parse('bulk', 'bukl'), /there is no section "bukl"; there are requests, bulk/);
 });
+
+test('the section of many connections and rules has sizes of its own, and one round unless rounds are given', () => {
+  const { scale } = parse('--open', '1000', '--total', '1000000');
+  assert.deepEqual(scale, { open: 1000, rules: 5000, cycles: 2000, total: 1_000_000, rounds: 1 });
+  assert.equal(parse('--rounds', '3').scale.rounds, 3);
+  assert.throws(() => parse('--rules', 'many'), /--rules takes whole numbers from 1, not "many"/);
+});
