@@ -72,7 +72,7 @@ export function headerSuite(openEngine: OpenEngine): void {
       await using backend = await openBackend();
       const forward = await rig.forward({ to: to(backend, { proxy: 'v2' }), from: { proxy: 'accept' } });
       const isSummed = name === 'TCP4 of v2';
-      for (let cut = 0; cut <= header.length; cut += cut < 130 ? 1 : 7) {
+      for (let cut = 0; cut <= header.length; cut += cut < 60 ? 1 : 11) {
         const client = await forward.connect();
         client.setNoDelay(true);
         const whole = Buffer.concat([header, text('first')]);
