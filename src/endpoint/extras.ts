@@ -4,6 +4,7 @@ import { optional } from './parameter.ts';
 import type { ValuesOf } from './parameter.ts';
 import { formatRate } from './rate.ts';
 import type { Rate } from './rate.ts';
+import { formatBytes } from './size.ts';
 import { ciphers, groups, passphrase } from './tls-values.ts';
 import {
   alpn,
@@ -18,6 +19,7 @@ import {
   proxyTlv,
   rate,
   yes,
+  bufferSize,
 } from './values.ts';
 
 const list = (names: readonly string[]) => names.join(',');
@@ -79,6 +81,14 @@ export const serverExtras = {
     meaning: 'a connection that has lasted so long is closed (give or take a tenth)',
     placeholder: 'DURATION',
     note: 'then a connection is closed',
+  }),
+  /** Most bytes kept of a connection, each way, while a peer does not read. */
+  buffer: optional({
+    read: bufferSize,
+    write: formatBytes,
+    meaning: 'bytes kept of a connection, each way, while a peer does not read',
+    placeholder: 'SIZE',
+    note: 'bytes kept each way for a peer that does not read',
   }),
   /** Expect a PROXY protocol header from the client (same as the `haproxy:` wrapper). */
   proxy: optional({

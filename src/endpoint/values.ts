@@ -5,6 +5,7 @@ import { type Reader, refusal } from './arguments.ts';
 import { maxDurationMs, parseDuration } from './duration.ts';
 import { isFileOfNetworks, parseNetwork } from './networks.ts';
 import { parseRate } from './rate.ts';
+import { parseSize } from './size.ts';
 import type { Rate } from './rate.ts';
 
 /** A whole number in ASCII digits, nothing else. */
@@ -42,6 +43,14 @@ export const duration: Reader<number> = (value) => {
   if (ms === 0) throw refusal(value, 'is no time at all');
   if (ms > maxDurationMs) throw refusal(value, 'is out of range (at most 596h)');
   return ms;
+};
+
+/** Bytes that are kept of a connection, each way. */
+export const bufferSize: Reader<number> = (value) => {
+  const bytes = parseSize(value.text);
+  if (bytes === null) throw refusal(value, 'is not a size (use 64k, 1m or a number of bytes)');
+  if (bytes < 2 ** 14 || bytes > 2 ** 20) throw refusal(value, 'is out of range (use 16k-1m)');
+  return bytes;
 };
 
 /** Idle time before keep-alive probes in ms; 0 for `no`, undefined for `yes`, which is what happens anyway. */

@@ -230,6 +230,8 @@ export type AdoptOptions = {
   idleMs: number | null;
   /** Without a frontend: how long they may last in all. Default: for ever. */
   lifetimeMs?: number | null;
+  /** Without a frontend: most bytes kept each way. Default: as many as the engine finds best. */
+  bufferBytes?: number | null;
   /** Where they have a place each from now on; null: no limit. */
   slots?: Slots | null;
   /** Where they are counted from now on; null: nowhere. */

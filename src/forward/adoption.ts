@@ -105,7 +105,7 @@ export class Adoption {
     const rule = table.get(src);
     const known = table.destination({ src, dst });
     const destination = known ?? opener.openDestination({ src, dst }, { since, bytesIn: 0, bytesOut: 0 });
-    const { idle: idleMs = null, lifetime: lifetimeMs = null } = extrasOf(src.endpoint);
+    const { idle: idleMs = null, lifetime: lifetimeMs = null, buffer: bufferBytes = null } = extrasOf(src.endpoint);
     try {
       const slots = rule?.slots ?? null;
       const before = destination.stats().connections;
@@ -115,6 +115,7 @@ export class Adoption {
         observer: observe(src),
         idleMs,
         lifetimeMs,
+        bufferBytes,
         slots,
         admission: rule?.admission ?? null,
         hold: rule?.hold ?? null,

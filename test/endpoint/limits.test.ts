@@ -31,6 +31,9 @@ test('limits of an address are read, printed, and the same however they are writ
 
 for (const [text, message] of [
   ['80:maxconnPer=0', /maxconnPer "0" is out of range \(use 1-/],
+  ['80:buffer=15k', /buffer "15k" is out of range \(use 16k-1m\)/],
+  ['80:buffer=2m', /buffer "2m" is out of range/],
+  ['80:buffer=much', /buffer "much" is not a size \(use 64k, 1m or a number of bytes\)/],
   ['80:ratePer=50', /ratePer "50" is not a rate \(use 50\/s/],
   ['80:ratePer=0/s', /is not a rate/],
   ['80:ratePer=5/s\\:burst=0', /is not a rate/],
@@ -43,6 +46,13 @@ for (const [text, message] of [
     assert.throws(() => parseServer(text), { name: 'EndpointError', message });
   });
 }
+
+test('a size is written in the shortest way, and means the same', () => {
+  assert.equal(printServer(parseServer('80:buffer=65536')), 'tcp:80:buffer=64k');
+  assert.equal(printServer(parseServer('80:buffer=1024k')), 'tcp:80:buffer=1m');
+  assert.equal(printServer(parseServer('80:buffer=20001')), 'tcp:80:buffer=20001');
+  assert.equal(serverKey(parseServer('80:buffer=65536')), serverKey(parseServer('80:buffer=64k')));
+});
 
 test('a burst whose colon is not escaped is shown the right way', () => {
   for (const type of ['tcp:80', 'ssl:443', 'tls:/etc/certs', 'unix:/run/a'])

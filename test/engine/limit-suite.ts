@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { admissionOf } from '../../src/engine/admission/admission.ts';
 import type { BindableServer } from '../../src/endpoint/model.ts';
 import { proxyHeader } from '../../src/engine/proxy-header.ts';
 import { until } from '../until.ts';
 import { tallyFields } from '../../src/engine/tally.ts';
-import { endingOf, openBackend, openEcho, readBytes } from './peers.ts';
+import { endingOf, openBackend, openEcho, readAll, readBytes } from './peers.ts';
 import { Rig, to } from './rig.ts';
 import type { OpenEngine } from './rig.ts';
 
@@ -126,6 +126,43 @@ export function limitSuite(openEngine: OpenEngine): void {
     );
   });
 
+  for (const buffer of [16 * 1024, 256 * 1024])
+    test(
+      `of a connection whose peer does not read, ${buffer} bytes are kept, and all comes when it reads`,
+      { ...options, skip: process.platform !== 'linux' && 'Linux only' },
+      async () => {
+        await using rig = new Rig(openEngine);
+        await using backend = await openBackend();
+        const { connect, upstream, listener } = await rig.forward({ to: to(backend), from: { buffer } });
+        const client = await connect();
+        const peer = await backend.next();
+        peer.pause();
+        const size = 16 * 2 ** 20;
+        client.end(Buffer.alloc(size, 'x'));
+        // Beyond what lies in the sockets to the peer, which take nothing any more.
+        let held = -1;
+        let before = -1;
+        let looks = 0;
+        await until('nothing moves any more', async () => {
+          const { bytesIn } = upstream.stats();
+          looks = bytesIn > 0 && bytesIn === before ? looks + 1 : 0;
+          before = bytesIn;
+          if (looks < 100) return false;
+          looks = 0;
+          held = bytesIn - queuedAt(peer.localPort!);
+          return held >= 0;
+        });
+        assert.ok(before < size, `${before} of ${size} bytes were taken`);
+        const runtimeReads = rig.engine.name === 'native' ? 0 : 2 * 64 * 1024;
+        assert.ok(held <= buffer + runtimeReads, `${held} bytes are kept`);
+        assert.ok(listener.isOpen);
+        const whole = readAll(peer);
+        peer.resume();
+        assert.equal((await whole).length, size);
+        peer.end();
+      },
+    );
+
   test('who is refused takes no place from others', options, async () => {
     await using rig = new Rig(openEngine);
     await using backend = await openBackend();
@@ -161,4 +198,17 @@ export function limitSuite(openEngine: OpenEngine): void {
       assert.equal(upstream.stats().connections, 0);
     },
   );
+}
+
+/** Bytes on their way to a port of this machine: in the queues of the sockets at both ends. */
+function queuedAt(port: number): number {
+  const hex = port.toString(16).toUpperCase().padStart(4, '0');
+  const rows = readFileSync('/proc/net/tcp', 'utf8').split('\n').slice(1);
+  return rows.reduce((sum, row) => {
+    const [, local = '', remote = '', state, queues = ''] = row.trim().split(/ +/);
+    if (state !== '01' && state !== '04' && state !== '05' && state !== '08') return sum;
+    const [tx, rx] = queues.split(':').map((text) => Number.parseInt(text, 16));
+    if (remote.endsWith(`:${hex}`)) return sum + tx!;
+    return local.endsWith(`:${hex}`) ? sum + rx! : sum;
+  }, 0);
 }

@@ -3,6 +3,7 @@ import { formatDuration } from '../../endpoint/duration.ts';
 import { directOf, innerEndpoint, innermost } from '../../endpoint/inner.ts';
 import type { ClientEndpoint, ServerEndpoint } from '../../endpoint/model.ts';
 import { formatRate } from '../../endpoint/rate.ts';
+import { formatBytes } from '../../endpoint/size.ts';
 import { HANDSHAKE_TIMEOUT_MS, PROXY_HEADER_TIMEOUT_MS } from '../../engine/policy.ts';
 import type { DestinationSpec } from '../../forward/destination.ts';
 
@@ -10,7 +11,7 @@ import type { DestinationSpec } from '../../forward/destination.ts';
 export function limitsInForce(src: ServerEndpoint, dst: DestinationSpec): Record<string, string> {
   const inner = innerEndpoint(src);
   if (inner.type === 'stdio') return {};
-  const { maxconn, maxconnPer, ratePer, allow, deny, idle, lifetime } = inner;
+  const { maxconn, maxconnPer, ratePer, allow, deny, idle, lifetime, buffer } = inner;
   const hasHeader = src.type === 'haproxy' || inner.proxy !== undefined;
   const handshakeMs =
     inner.type === 'ssl' || inner.type === 'tls' ? (inner.handshakeTimeout ?? HANDSHAKE_TIMEOUT_MS) : undefined;
@@ -22,6 +23,7 @@ export function limitsInForce(src: ServerEndpoint, dst: DestinationSpec): Record
     deny: deny?.join(),
     idle: idle && formatDuration(idle),
     lifetime: lifetime && formatDuration(lifetime),
+    buffer: buffer && formatBytes(buffer),
     handshakeTimeout: handshakeMs && formatDuration(handshakeMs),
     headerTimeout: hasHeader ? formatDuration(inner.headerTimeout ?? PROXY_HEADER_TIMEOUT_MS) : undefined,
     userTimeout: 'userTimeout' in inner && inner.userTimeout ? formatDuration(inner.userTimeout) : undefined,

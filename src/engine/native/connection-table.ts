@@ -81,6 +81,9 @@ export const HELD = 524_288;
 /** A client whose PROXY header has not come yet; see headers.ts. */
 export const HEADING = 1_048_576;
 
+/** A leg of a connection of which fewer bytes are kept than one read or one pipe takes. */
+export const LIMITED = 2 ** 30;
+
 /** Most descriptors that the table has rows for; memory is used for those in use only. */
 const CAPACITY = 1 << 20;
 

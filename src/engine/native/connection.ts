@@ -26,6 +26,7 @@ import {
   IS_UNIX,
   KIND_CLIENT,
   KIND_SERVER,
+  LIMITED,
   READABLE,
   READ_TO_END,
   SHAKING,
@@ -246,6 +247,7 @@ export class Connections {
       this.#openLeg(server, KIND_SERVER);
       this.#attachCodec(server);
       table.pair(client.fd, server.fd);
+      this.#limitBuffer(client.fd, server.fd);
       table.setConnectMs(server.fd, moved.connectMs ?? 0);
       this.#relay.setPrelude(client.fd, client.pending);
       this.#relay.setPrelude(server.fd, server.pending);
@@ -263,6 +265,12 @@ export class Connections {
     );
     table.addBytes(fd, bytes, now);
     this.#thread.fdBound = Math.max(this.#thread.fdBound, fd + 1);
+  }
+
+  #limitBuffer(client: number, server: number): void {
+    const { table, frontends } = this.#thread;
+    const bytes = frontends.get(table.frontend(client))?.plan.bufferBytes ?? null;
+    if (bytes !== null) for (const fd of [client, server]) table.set(fd, LIMITED);
   }
 
   #attachCodec({ fd, tls }: MovedLeg): void {
@@ -283,6 +291,7 @@ export class Connections {
     const { prelude, keepAliveMs } = wayOf(this.#thread, client).plan;
     const idOf = () => writeId(table.id(client));
     table.pair(client, server);
+    this.#limitBuffer(client, server);
     table.setQuiet(client, { quietMs: 0, now: this.#thread.now });
     if (!table.has(server, IS_UNIX)) {
       if (keepAliveMs > 0) this.#keepAlive.add(server, keepAliveMs);

@@ -373,7 +373,15 @@ export class NativeEngine implements Engine {
   }
 
   #openShadow(
-    { observer, idleMs, lifetimeMs = null, slots = null, admission = null, hold = null }: ShadowOptions,
+    {
+      observer,
+      idleMs,
+      lifetimeMs = null,
+      bufferBytes = null,
+      slots = null,
+      admission = null,
+      hold = null,
+    }: ShadowOptions,
     members: readonly number[],
   ): number {
     const id = ++this.#lastId;
@@ -393,6 +401,7 @@ export class NativeEngine implements Engine {
           hold: hold && { id: this.#holds.idOf(hold), memory: hold.memory },
           idleMs,
           lifetimeMs,
+          bufferBytes,
           helloMs: HELLO_TIMEOUT_MS,
           reportsOrderly,
           header: null,

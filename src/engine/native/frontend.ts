@@ -218,7 +218,12 @@ export class NativeFrontend implements Frontend {
     const { register, listener, endpoint, threads, observer, hold } = this.#options;
     const inner = innerEndpoint(endpoint);
     const extras: ServerExtras = inner.type === 'stdio' ? {} : inner;
-    const { idle: idleMs = null, lifetime: lifetimeMs = null, headerTimeout: helloMs = HELLO_TIMEOUT_MS } = extras;
+    const {
+      idle: idleMs = null,
+      lifetime: lifetimeMs = null,
+      buffer: bufferBytes = null,
+      headerTimeout: helloMs = HELLO_TIMEOUT_MS,
+    } = extras;
     const route = Route.open(routeTarget(this.#target), { threads: threads.count });
     const reportsOrderly = observer.connectionEnded !== undefined && (observer.wantsOrderlyEnds ?? true);
     // A limit is one for all threads: where there is one, a single thread accepts.
@@ -248,6 +253,7 @@ export class NativeFrontend implements Frontend {
         hold: hold && { id: hold.id, memory: hold.state.memory },
         idleMs,
         lifetimeMs,
+        bufferBytes,
         helloMs,
         reportsOrderly,
         header,

@@ -63,6 +63,8 @@ export type FrontendPlan = {
   hold: (HoldPlan & { id: number }) | null;
   idleMs: number | null;
   lifetimeMs: number | null;
+  /** Most bytes kept of a connection each way; null: what one read or one pipe takes. */
+  bufferBytes: number | null;
   /** Longest that a ClientHello may take by which a destination is chosen, in milliseconds. */
   helloMs: number;
   /** Whether somebody wants to hear of connections that ended in order; `soon`: with others, a little later. */

@@ -30,7 +30,10 @@ export type NativeMoverOptions = {
 };
 
 /** What stands for a frontend that is no more. */
-export type ShadowOptions = Pick<AdoptOptions, 'observer' | 'idleMs' | 'lifetimeMs' | 'slots' | 'admission' | 'hold'>;
+export type ShadowOptions = Pick<
+  AdoptOptions,
+  'observer' | 'idleMs' | 'lifetimeMs' | 'bufferBytes' | 'slots' | 'admission' | 'hold'
+>;
 
 type Frozen = Pick<Extract<Report, { type: 'frozen' }>, 'connections' | 'shaking'>;
 
@@ -153,6 +156,7 @@ export class NativeMover implements Mover {
       observer,
       idleMs,
       lifetimeMs = null,
+      bufferBytes = null,
       slots = null,
       admission = null,
       hold = null,
@@ -181,7 +185,7 @@ export class NativeMover implements Mover {
     const id =
       idOfOwn ??
       openShadow(
-        { observer, idleMs, lifetimeMs, slots, admission, hold },
+        { observer, idleMs, lifetimeMs, bufferBytes, slots, admission, hold },
         shares.map(({ thread }) => thread),
       );
     // Now, and not when a thread hears of them: nobody is to be accepted in their places.

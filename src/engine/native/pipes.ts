@@ -4,7 +4,7 @@
  * leg until they are gone.
  */
 import { fdLimit } from '../../sys/process.ts';
-import { EAGAIN, EINTR, PIPE_SIZE } from './kernel.ts';
+import { EAGAIN, EINTR } from './kernel.ts';
 import type { Kernel } from './kernel.ts';
 import { KIND_OWN } from './connection-table.ts';
 import type { ConnectionTable } from './connection-table.ts';
@@ -79,8 +79,8 @@ export class Pipes {
     return true;
   }
 
-  /** Move what one socket has to another. */
-  move(from: number, to: number): Moved {
+  /** Move what one socket has to another, so many bytes at most. */
+  move(from: number, to: number, size: number): Moved {
     const moved = this.#moved;
     moved.rest = null;
     moved.isUnsupported = !this.isUsable;
@@ -89,7 +89,7 @@ export class Pipes {
       return moved;
     }
     const pipe = this.#spare.at(-1)!;
-    moved.read = this.#kernel.splice(from, pipe.input, PIPE_SIZE);
+    moved.read = this.#kernel.splice(from, pipe.input, size);
     if (moved.read <= 0) {
       moved.isUnsupported = UNSUPPORTED.includes(moved.read);
       return moved;

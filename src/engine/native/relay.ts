@@ -11,6 +11,7 @@ import {
   EPOLLOUT,
   EPOLLPRI,
   EPOLLRDHUP,
+  PIPE_SIZE,
   READ_SIZE,
   UNIX_EVENTS,
 } from './kernel.ts';
@@ -22,6 +23,7 @@ import {
   FROZEN,
   IS_UNIX,
   KIND_CLIENT,
+  LIMITED,
   READABLE,
   READ_TO_END,
   SHUT,
@@ -127,18 +129,20 @@ export class Relay {
     const to = table.other(from);
     if (table.has(from, ENDED | FROZEN) || table.has(to, BLOCKED | BROKEN)) return;
     if (table.has(from, SPLICING)) return this.#splice(from, to);
+    const isLimited = table.has(from, LIMITED);
+    const size = isLimited ? Math.min(this.#bufferOf(from), READ_SIZE) : READ_SIZE;
     for (let reads = 0; reads < READS_PER_TURN; reads++) {
-      const length = wire.receive(from);
+      const length = isLimited ? wire.receiveUpTo(from, size) : wire.receive(from);
       if (length <= 0) {
         if (length === -EINTR) continue;
         return this.#readEnded(from, to, length);
       }
       this.#count(from, length);
-      const isLast = endsAfter && length < READ_SIZE;
+      const isLast = endsAfter && length < size;
       const sent = wire.send(to, length, isLast);
       if (sent !== length) return this.#notAllSent(from, to, sent, wire.rest(to, length, sent));
       if (isLast) return this.#readEnded(from, to, 0);
-      if (length < READ_SIZE) {
+      if (length < size) {
         // One short read after a full one is how bulk looks when it is fetched as it comes.
         if (reads === 0) table.countInRow(from, false);
         if (table.has(from, READ_TO_END | IS_UNIX | CODED)) continue;
@@ -157,14 +161,22 @@ export class Relay {
   /** Whether bytes need not be seen on their way, and there is a pipe for them. */
   #maySplice(from: number, to: number): boolean {
     const { table } = this.#thread;
+    if (table.has(from, LIMITED) && this.#bufferOf(from) < READ_SIZE) return false;
     return !table.has(from, CODED) && !table.has(to, CODED) && this.#pipes.isUsable;
+  }
+
+  /** Most bytes kept of one direction of a connection that is limited. */
+  #bufferOf(fd: number): number {
+    const { table, frontends } = this.#thread;
+    return frontends.get(table.frontend(table.clientOf(fd)))?.plan.bufferBytes ?? READ_SIZE;
   }
 
   /** The same without copying: through a pipe, which never holds bytes from one call to the next but for a leg that is blocked. */
   #splice(from: number, to: number): void {
     const { table } = this.#thread;
+    const size = table.has(from, LIMITED) ? this.#bufferOf(from) : PIPE_SIZE;
     for (let reads = 0; reads < READS_PER_TURN; reads++) {
-      const moved = this.#pipes.move(from, to);
+      const moved = this.#pipes.move(from, to, size);
       if (moved.read === 0 || (moved.read < 0 && moved.read !== -EINTR)) {
         if (!moved.isUnsupported) return this.#readEnded(from, to, moved.read);
         table.clear(from, SPLICING);

@@ -70,6 +70,11 @@ export class Wire {
     return this.#thread.table.has(fd, CODED) ? this.#codecs.get(fd)!.receive() : this.#kernel.receive(fd);
   }
 
+  /** The same, of a plain leg so many at most. */
+  receiveUpTo(fd: number, size: number): number {
+    return this.#thread.table.has(fd, CODED) ? this.#codecs.get(fd)!.receive() : this.#kernel.take(fd, size);
+  }
+
   /**
    * Send the first so many bytes of `kernel.input`. Returns `length` when all were taken; else less, or the negative
    * errno, and the rest is to be had with `rest`. With `isLast` the end of the direction follows at once.

@@ -279,6 +279,7 @@ export class PortableFrontend implements Frontend, Pausable {
       idleMs: this.#idleMs,
       helloMs: this.#options.endpoint.headerTimeout ?? HELLO_TIMEOUT_MS,
       lifetimeMs: this.#lifetimeMs,
+      bufferBytes: this.#options.endpoint.buffer ?? null,
       connected,
     });
     slots?.release();

@@ -27,6 +27,8 @@ export type RelayOptions = {
   idleMs: number | null;
   /** Close after so long whatever moves; null: never. */
   leftMs: number | null;
+  /** Most bytes that wait each way to be written; a read comes on top. Null: the high-water mark of a socket. */
+  bufferBytes: number | null;
   /** Closes both sides when it comes. */
   signal: AbortSignal;
   peerMonitor: PeerMonitor;
@@ -47,7 +49,7 @@ export type RelayOptions = {
 export async function relay(
   near: Leg,
   far: Leg,
-  { movedIn, movedOut, idleMs, leftMs, signal, peerMonitor }: RelayOptions,
+  { movedIn, movedOut, idleMs, leftMs, bufferBytes, signal, peerMonitor }: RelayOptions,
 ): Promise<RelayEnd> {
   let trouble: Error | null = null;
   let why: ClosingReason | null = null;
@@ -130,6 +132,7 @@ export async function relay(
     setImmediate(() => acknowledge?.());
     pump(near, far, {
       peerMonitor,
+      bufferBytes,
       hasSent: () => acknowledge?.(),
       isCutOff: () => cutOff.has(near),
       moved(bytes) {
@@ -139,6 +142,7 @@ export async function relay(
     });
     pump(far, near, {
       peerMonitor,
+      bufferBytes,
       isCutOff: () => cutOff.has(far),
       moved(bytes) {
         acknowledge = null;
@@ -158,10 +162,11 @@ type PumpOptions = {
   moved: (bytes: number) => void;
   hasSent?: () => void;
   isCutOff: () => boolean;
+  bufferBytes: number | null;
   peerMonitor: PeerMonitor;
 };
 
-function pump(from: Leg, to: Leg, { moved, hasSent, isCutOff, peerMonitor }: PumpOptions): void {
+function pump(from: Leg, to: Leg, { moved, hasSent, isCutOff, bufferBytes, peerMonitor }: PumpOptions): void {
   const source = from.socket;
   const sink = to.socket;
   let forget: (() => void) | null = null;
@@ -172,17 +177,30 @@ function pump(from: Leg, to: Leg, { moved, hasSent, isCutOff, peerMonitor }: Pum
   source.on('data', (chunk: Buffer) => {
     moved(chunk.length);
     // Who is gone takes everything: its peer may be about to read its answer when all is sent.
-    const isTaken = sink.write(chunk);
+    const isTaken = bufferBytes === null ? sink.write(chunk) : write(chunk, bufferBytes);
     hasSent?.();
     if (isTaken || sink.destroyed) return;
+    isPaused = true;
     pauseLeg(from);
     // While it is not read, its reset would go unnoticed.
     forget ??= peerMonitor.watch(from, 'reset', () => resetLeg(from));
   });
-  sink.on('drain', () => {
+  let isPaused = false;
+  const goOn = () => {
+    isPaused = false;
     endWatch();
     resumeLeg(from);
+  };
+  sink.on('drain', () => {
+    if (bufferBytes === null) goOn();
   });
+  /** As the socket's own write, with another high-water mark. */
+  const write = (chunk: Buffer, most: number): boolean => {
+    sink.write(chunk, () => {
+      if (isPaused && sink.writableLength < most && !sink.destroyed) goOn();
+    });
+    return sink.writableLength < most;
+  };
   // A TLS socket says that it has ended even if nobody has begun to read.
   if (source.readableEnded) sink.end();
   else {

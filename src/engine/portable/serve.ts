@@ -49,6 +49,8 @@ export type ServeClientOptions = {
   helloMs: number;
   /** Closed after so long, give or take a tenth; null: never. */
   lifetimeMs: number | null;
+  /** Most bytes kept each way for a peer that does not read; null: as the runtime does it. */
+  bufferBytes: number | null;
   /** The upstream is connected. */
   connected: () => void;
 };
@@ -71,6 +73,7 @@ export async function serveClient(
     idleMs,
     helloMs,
     lifetimeMs,
+    bufferBytes,
     connected,
   }: ServeClientOptions,
 ): Promise<ConnectionEnd> {
@@ -158,6 +161,7 @@ export async function serveClient(
           ? null
           : jittered(lifetimeMs, Math.random() * 2 ** 31) - (performance.now() - connection.startedMs),
       signal,
+      bufferBytes,
       peerMonitor,
       movedIn: (bytes) => upstream.movedIn(connection, bytes),
       movedOut: (bytes) => upstream.movedOut(connection, bytes),
