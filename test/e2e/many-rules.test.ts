@@ -44,7 +44,7 @@ test(
       }
     };
     await reach();
-    await grace.ok('restart', '--timeout', '60s');
+    await grace.ok('restart');
     const successor = await grace.status();
     assert.notEqual(successor.pid, pid);
     assert.equal(successor.rules, most + 1);

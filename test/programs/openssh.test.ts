@@ -15,6 +15,7 @@ import { makeDirectory, missing, openSession, run, secondLoopback, startServer }
 const sshd = '/usr/sbin/sshd';
 const skip = missing([`test -x ${sshd}`, 'openssh-server'], ['ssh -V', 'openssh-client']);
 const megabytes = Number(process.env['GRACE_TEST_SCP_MB'] ?? 64);
+const timeout = 240_000 * Math.max(1, megabytes / 128);
 
 type Server = { ways: [string, string]; key: string; hostKey: string };
 
@@ -59,7 +60,7 @@ function clientOptions(dir: string, { key, hostKey }: Server, { port }: Forward)
   return ['-F', 'none', ...settings.flatMap((each) => ['-o', each])];
 }
 
-test(`scp and an open session notice nothing; a crash refuses nobody`, { timeout: 240_000, skip }, async (t) => {
+test(`scp and an open session notice nothing; a crash refuses nobody`, { timeout, skip }, async (t) => {
   const dir = makeDirectory(t);
   chmodSync(dir, 0o755);
   const server = await startSshd(t, dir);
