@@ -100,8 +100,8 @@ export function tlsClientSuite(openEngine: OpenEngine): void {
           if ((await received) === answer) arrived++;
           client.destroy();
         }
-        // The server races with us, the faster its handshake the closer; without acknowledgements at once it is 1 of 20.
-        assert.ok(arrived >= 6, `${arrived} of 20 arrived`);
+        // The server races with us; without acknowledgements at once it is 1 of 20.
+        assert.ok(arrived >= 12, `${arrived} of 20 arrived`);
       } finally {
         server.kill();
       }
@@ -143,50 +143,6 @@ export function tlsClientSuite(openEngine: OpenEngine): void {
       }
     },
   );
-
-  for (const version of ['TLSv1.3', 'TLSv1.2'] as const)
-    test(
-      `a session of ${version} is resumed with the next connections to the same destination`,
-      { timeout: 60_000, skip: isDeno && 'on Deno no session is resumed' },
-      async () => {
-        await using rig = new Rig(openEngine);
-        const keys = { key: read(pem().key), cert: read(pem().fullChain), minVersion: version, maxVersion: version };
-        await using backend = await openTlsBackend(keys);
-        const { connect } = await rig.forward({ to: sslTo(backend.port, pem(), { hostname: 'www.example.com' }) });
-        const reused: boolean[] = [];
-        for (let round = 0; round < 4; round++) {
-          const client = await connect();
-          const peer = await backend.next();
-          reused.push(peer.isSessionReused());
-          // What has come after the tickets shows that these have come.
-          peer.write('answer');
-          assert.equal(await readBytes(client, 6), 'answer');
-          client.end();
-          assert.equal(await readAll(peer), '');
-          peer.end();
-          assert.equal(await readAll(client), '');
-          client.destroy();
-        }
-        // Of TLS 1.3 each ticket is for one connection, and a server of node:tls tells two with a whole handshake alone.
-        assert.deepEqual(reused, [false, true, true, version === 'TLSv1.2']);
-      },
-    );
-
-  test('a session of one destination opens no other, which is verified anew', { timeout: 60_000 }, async () => {
-    await using rig = new Rig(openEngine);
-    await using backend = await openTlsBackend({ key: read(pem().key), cert: read(pem().fullChain) });
-    const insecure = await rig.forward({ to: sslTo(backend.port, pem(), { insecure: true, caCertsDir: null }) });
-    for (let round = 0; round < 2; round++) {
-      const client = await insecure.connect();
-      const peer = await backend.next();
-      peer.end('answer');
-      assert.equal(await readAll(client), 'answer');
-      client.destroy();
-    }
-    const strict = await rig.forward({ to: sslTo(backend.port, pem(), { hostname: 'other.example' }) });
-    const client = await strict.connect();
-    assert.equal(await endingOf(client), 'reset');
-  });
 
   test('insecure=yes connects to whoever it is', { timeout: 60_000 }, async () => {
     await using rig = new Rig(openEngine);

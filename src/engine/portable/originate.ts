@@ -6,8 +6,7 @@ import { nodeTls } from '../../endpoint/node-tls.ts';
 import { serverNameOf } from '../../endpoint/server-name.ts';
 import { errorCode, errorMessage, GraceError } from '../../error.ts';
 import { TLS_FAILURE } from '../closing-reason.ts';
-import { ClientSessions } from './client-sessions.ts';
-import { HAS_GATES, openGate } from './gate.ts';
+import { openGate } from './gate.ts';
 import { destroyLeg, ignoreError } from './leg.ts';
 import type { Leg } from './leg.ts';
 
@@ -32,9 +31,7 @@ export function openTlsClient(endpoint: SslClient | TlsClient): TlsClientStart {
     ...(endpoint.alpn === undefined ? {} : { ALPNProtocols: [...endpoint.alpn] }),
   };
   const seesTruncation = endpoint.truncation !== undefined;
-  // Deno 2.9 says of a handshake with a session that it was resumed, whether it was or not, and checks no name then.
-  const sessions = HAS_GATES ? null : new ClientSessions();
-  return (inner, signal) => startTls(inner, { options, sessions, checked, seesTruncation, signal });
+  return (inner, signal) => startTls(inner, { options, checked, seesTruncation, signal });
 }
 
 /** Never the runtime's own choice, to which `NODE_EXTRA_CA_CERTS` adds. */
@@ -47,23 +44,14 @@ function startTls(
   inner: Leg,
   {
     options,
-    sessions,
     checked,
     seesTruncation,
     signal,
-  }: {
-    options: ConnectionOptions;
-    sessions: ClientSessions | null;
-    checked: string;
-    seesTruncation: boolean;
-    signal: AbortSignal;
-  },
+  }: { options: ConnectionOptions; checked: string; seesTruncation: boolean; signal: AbortSignal },
 ): Promise<Leg> {
   return new Promise((resolve, reject) => {
     const { stream, gate } = openGate(inner, { seesTruncation });
-    const session = sessions?.take();
-    const socket = nodeTls().connect({ ...options, socket: stream, ...(session && { session }) });
-    const verified = sessions?.follow(socket, session);
+    const socket = nodeTls().connect({ ...options, socket: stream });
     gate?.carries?.(socket);
     const settle = () => {
       signal.removeEventListener('abort', abort);
@@ -75,10 +63,7 @@ function startTls(
       reject(reason);
     };
     const abort = () => drop(signal.reason);
-    const fail = (error: Error) => {
-      sessions?.forget();
-      drop(tlsError(error, checked));
-    };
+    const fail = (error: Error) => drop(tlsError(error, checked));
     const close = () =>
       drop(new GraceError('the connection was closed during the TLS handshake', { code: TLS_FAILURE }));
     socket.on('error', ignoreError);
@@ -86,7 +71,6 @@ function startTls(
     signal.addEventListener('abort', abort);
     socket.once('secureConnect', () => {
       settle();
-      verified?.();
       // Whatever comes from now on waits for the relay.
       gate?.pause();
       resolve({ ...inner, socket, gate });
