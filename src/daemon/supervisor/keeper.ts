@@ -7,7 +7,7 @@ import { Channel, closeChannelEnd, openChannel } from '../../keeper/channel.ts';
 import type { ChannelEnd } from '../../keeper/channel.ts';
 import { channelVariable, keeperFormat } from '../../keeper/messages.ts';
 import type { DaemonIdentity, DaemonMessage, KeeperMessage } from '../../keeper/messages.ts';
-import { closeFd, dropRuntimeCopy, setCloseOnExec, setNonBlocking } from '../../sys/descriptor.ts';
+import { closeFd, dropRuntimeCopy, isOpenFd, setCloseOnExec, setNonBlocking } from '../../sys/descriptor.ts';
 import { sendMessage } from '../../sys/message.ts';
 import { connectSocket, openSocket } from '../../sys/socket.ts';
 import { describeError } from '../../sys/system-error.ts';
@@ -106,8 +106,13 @@ export class KeeperSupervisor implements Supervisor {
     for (let at = 0; at < names.length; at += namesAtOnce) {
       const some = names.slice(at, at + namesAtOnce);
       this.#link?.sendCurrent(() => {
-        const kept = some.filter((name) => this.#stored.has(name));
-        return kept.length === 0 ? null : { message: { keep: kept }, fds: kept.map((name) => this.#stored.get(name)!) };
+        // A start that fails has closed its own; to send such a one would end the channel before the last word.
+        const kept = some.flatMap((name) => {
+          const fd = this.#stored.get(name);
+          return fd !== undefined && isOpenFd(fd) ? [{ name, fd }] : [];
+        });
+        if (kept.length === 0) return null;
+        return { message: { keep: kept.map(({ name }) => name) }, fds: kept.map(({ fd }) => fd) };
       });
       this.#link?.sendCurrent(() => {
         const forgotten = some.filter((name) => !this.#stored.has(name));
@@ -176,7 +181,7 @@ export class KeeperSupervisor implements Supervisor {
 
   ended(code: number): void {
     this.#isServing = false;
-    this.#tell();
+    this.#untold.clear();
     this.#link?.sendLast({ ended: code });
   }
 
