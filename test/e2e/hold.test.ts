@@ -361,7 +361,9 @@ test(
 
 test('a crash lets everybody go, also those that wait in an older process', { timeout }, async (t) => {
   const grace = makeGrace(t);
-  const { secure, ca } = secureSource(t);
+  const { secure: plain, ca } = secureSource(t);
+  // With a protocol to agree on it is the portable engine's, and stays.
+  const secure = `${plain}:alpn=http/1.1`;
   const a = await startBackend(t, 'A');
   await grace.ok('start', secure, a.endpoint);
   const port = await grace.port(secure);
