@@ -45,7 +45,8 @@ async function prepare(t: TestContext) {
     isForgotten: false,
     eagerness: UNKNOWN_EAGERNESS,
   };
-  const firstFlight = new FirstFlight({ kernel, table, upstreams: new Map([[0, upstream]]) } as unknown as Thread);
+  const upstreams = new Map([[0, upstream]]);
+  const firstFlight = new FirstFlight({ kernel, table, upstreams, ways: new Map() } as unknown as Thread);
   const server = listener.dup();
   setNonBlocking(server, true);
   const address = kernel.address(encodeSockaddr({ family: 'inet', host: '127.0.0.1', port: listener.address.port }));
