@@ -27,7 +27,7 @@ const files = [
 ];
 
 for (const file of files) {
-  test(`${file}.test.ts passes on Deno`, { timeout: 180_000, skip: process.platform !== 'linux' }, async (t) => {
+  test(`${file}.test.ts passes on Deno`, { timeout: 400_000, skip: process.platform !== 'linux' }, async (t) => {
     const child = spawn(process.execPath, [deno, 'test', '-A', '--no-check', join(here, `${file}.test.ts`)], {
       env: { ...process.env, NO_COLOR: '1' },
       signal: t.signal,
