@@ -14,6 +14,8 @@ import { makeGrace, runtime } from './grace.ts';
 const timeout = 180_000;
 const engines = runtime === 'executable' && process.platform === 'linux' ? ['native', 'portable'] : ['portable'];
 const plain = 'tcp:0:interface=127.0.0.1';
+/** Whoever was accepted is served at a restart, since nobody else can. */
+const options = { timeout, skip: runtime === 'deno' && 'Deno accepts more clients at once than it is asked for' };
 
 /** Clients that stay until they are ended; a refusal at the end of the test is none. */
 function flood(t: TestContext, count: number, open: () => Socket): Socket[] {
@@ -40,7 +42,7 @@ function watchMost(...backends: readonly Backend[]): () => number {
 }
 
 for (const engine of engines)
-  test(`all rules together have so many connections, over restarts too (${engine})`, { timeout }, async (t) => {
+  test(`all rules together have so many connections, over restarts too (${engine})`, options, async (t) => {
     const grace = makeGrace(t);
     const files = makePemFiles();
     t.after(() => files.remove());
@@ -85,33 +87,29 @@ for (const engine of engines)
   });
 
 for (const engine of engines)
-  test(
-    `a flood of one rule leaves places to another, and commands are answered (${engine})`,
-    { timeout },
-    async (t) => {
-      const grace = makeGrace(t);
-      const [one, two] = [await startBackend(t, 'A'), await startBackend(t, 'B')];
-      const daemon = grace.spawn('daemon', '--engine', engine, '--maxconn', '40');
-      await until('it serves', () => grace.log().includes('serving'));
-      const other = `${plain}:idle=1h`;
-      await grace.ok('start', plain, one.endpoint);
-      await grace.ok('start', other, two.endpoint);
-      const port = await grace.port(plain);
-      flood(t, 100, () => connect(port, '127.0.0.1'));
-      await until('it has all but a tenth', () => one.connections.size === 36);
-      for (let restart = 0; restart < 2; restart++) {
-        const client = await openClient(t, { port: await grace.port(other) });
-        assert.equal(await client.line(), 'B');
-        assert.equal(await client.echo('served'), 'served');
-        assert.equal(one.connections.size, 36);
-        await client.end();
-        await grace.ok('restart');
-      }
-      assert.ok(((await grace.status()).maxconn?.waits ?? 0) > 0);
-      await grace.ok('stop', '--now');
-      await daemon.ended;
-    },
-  );
+  test(`a flood of one rule leaves places to another, and commands are answered (${engine})`, options, async (t) => {
+    const grace = makeGrace(t);
+    const [one, two] = [await startBackend(t, 'A'), await startBackend(t, 'B')];
+    const daemon = grace.spawn('daemon', '--engine', engine, '--maxconn', '40');
+    await until('it serves', () => grace.log().includes('serving'));
+    const other = `${plain}:idle=1h`;
+    await grace.ok('start', plain, one.endpoint);
+    await grace.ok('start', other, two.endpoint);
+    const port = await grace.port(plain);
+    flood(t, 100, () => connect(port, '127.0.0.1'));
+    await until('it has all but a tenth', () => one.connections.size === 36);
+    for (let restart = 0; restart < 2; restart++) {
+      const client = await openClient(t, { port: await grace.port(other) });
+      assert.equal(await client.line(), 'B');
+      assert.equal(await client.echo('served'), 'served');
+      assert.equal(one.connections.size, 36);
+      await client.end();
+      await grace.ok('restart');
+    }
+    assert.ok(((await grace.status()).maxconn?.waits ?? 0) > 0);
+    await grace.ok('stop', '--now');
+    await daemon.ended;
+  });
 
 test('a first start takes the limit too, and one that is none is refused in a line', { timeout }, async (t) => {
   const grace = makeGrace(t);
