@@ -13,7 +13,7 @@ import type { TestContext } from 'node:test';
 import type { ConnectionRow } from '../../src/control/shapes.ts';
 import { makePemFiles } from '../endpoint/pem.ts';
 import type { PemFiles } from '../endpoint/pem.ts';
-import { rawHello } from '../engine/portable/hellos.ts';
+import { rawHello } from '../engine/hellos.ts';
 import { until } from '../until.ts';
 import { startBackend } from './backend.ts';
 import { makeGrace, ownLoopback, runtime } from './grace.ts';

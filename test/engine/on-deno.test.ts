@@ -22,7 +22,7 @@ const files = [
   'http-check',
   // What strangers send is read there as here.
   'fuzz-proxy-header',
-  'portable/fuzz-client-hello',
+  'fuzz-client-hello',
   '../control/fuzz',
 ];
 

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { readClientHello } from '../../src/engine/portable/client-hello.ts';
+import { readClientHello } from '../../src/engine/client-hello.ts';
 import { judge, SniChoice } from '../../src/engine/sni-choice.ts';
 import { always, timeout } from '../hostile.ts';
-import { helloMessage, inRecords, rawHello } from './portable/hellos.ts';
-import type { HelloParts } from './portable/hellos.ts';
+import { helloMessage, inRecords, rawHello } from './hellos.ts';
+import type { HelloParts } from './hellos.ts';
 
 function askedOf(parts: HelloParts) {
   const hello = readClientHello(rawHello(parts));

@@ -8,7 +8,7 @@ import { Hold } from '../../src/engine/hold.ts';
 import { until } from '../until.ts';
 import { endingOf, openBackend, openEcho, readAll, readBytes, readToClose, reset } from './peers.ts';
 import type { Backend } from './peers.ts';
-import { helloMessage, inRecords, rawHello } from './portable/hellos.ts';
+import { helloMessage, inRecords, rawHello } from './hellos.ts';
 import { Rig, to } from './rig.ts';
 import type { OpenEngine } from './rig.ts';
 

@@ -8,7 +8,7 @@ import { demandsCertificate, isLoopback, readAdmin, readToken, unguardedError } 
 import type { AdminSettings } from '../../control/admin.ts';
 import type { BindableServer } from '../../endpoint/model.ts';
 import { readServer } from '../../engine/portable/server-files.ts';
-import { KEY_TYPES } from '../../engine/portable/client-hello.ts';
+import { KEY_TYPES } from '../../engine/client-hello.ts';
 import { GraceError, errorMessage } from '../../error.ts';
 import type { SourceSpec } from '../../forward/rule.ts';
 import { formatAddress } from '../../net/listener.ts';

@@ -4,8 +4,8 @@
  * kernel: the relay reads it from there, and a client that moves to another process meanwhile is listened to anew. The portable
  * engine's is portable/choose.ts.
  */
-import { ClientHelloReader } from '../portable/client-hello.ts';
-import type { ClientHello } from '../portable/client-hello.ts';
+import { ClientHelloReader } from '../client-hello.ts';
+import type { ClientHello } from '../client-hello.ts';
 import { HELLO_TIMEOUT_MS } from '../policy.ts';
 import { judge, MAX_CHOICE_BYTES, SniChoice, UNRECOGNIZED_NAME } from '../sni-choice.ts';
 import type { Chosen, Heard } from '../sni-choice.ts';

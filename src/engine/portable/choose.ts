@@ -2,12 +2,12 @@
 import type { SniClient } from '../../endpoint/model.ts';
 import { sniWays } from '../../endpoint/sni.ts';
 import { GraceError } from '../../error.ts';
+import { ClientHelloReader } from '../client-hello.ts';
+import type { ClientHello } from '../client-hello.ts';
 import type { ClosingReason } from '../closing-reason.ts';
 import { judge, MAX_CHOICE_BYTES, SniChoice, UNRECOGNIZED_NAME } from '../sni-choice.ts';
 import type { Chosen, Heard } from '../sni-choice.ts';
 import { placeOf } from '../words.ts';
-import { ClientHelloReader } from './client-hello.ts';
-import type { ClientHello } from './client-hello.ts';
 import { openDialer } from './dial.ts';
 import type { Dialer, Directory } from './dial.ts';
 import { destroyLeg, resetLeg } from './leg.ts';

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import net from 'node:net';
 import type { AddressInfo } from 'node:net';
 import tls from 'node:tls';
-import { readClientHello } from '../../../src/engine/portable/client-hello.ts';
+import { readClientHello } from '../../src/engine/client-hello.ts';
 
 /** What a client of node:tls says first. */
 export async function helloOf(options: tls.ConnectionOptions): Promise<Buffer> {

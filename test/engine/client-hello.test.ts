@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { readClientHello, usableKeyTypes } from '../../../src/engine/portable/client-hello.ts';
-import { seededRandom } from '../../random.ts';
+import { readClientHello, usableKeyTypes } from '../../src/engine/client-hello.ts';
+import { seededRandom } from '../random.ts';
 import { helloOf, inRecords } from './hellos.ts';
 
 const timeout = 60_000;

@@ -1,13 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import {
-  ClientHelloReader,
-  MAX_HELLO_BYTES,
-  readClientHello,
-  usableKeyTypes,
-} from '../../../src/engine/portable/client-hello.ts';
-import { always, mustBeLinear, mutatedBytes, timeout } from '../../hostile.ts';
+import { ClientHelloReader, MAX_HELLO_BYTES, readClientHello, usableKeyTypes } from '../../src/engine/client-hello.ts';
+import { always, mustBeLinear, mutatedBytes, timeout } from '../hostile.ts';
 import { helloOf, inRecords, record } from './hellos.ts';
 
 /** What a reader says once it has all, given in parts of these sizes. */
