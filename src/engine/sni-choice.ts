@@ -61,8 +61,34 @@ export type Heard =
   /** The beginning of a ClientHello that does not come to its end in time, or is too long. */
   | { kind: 'late' | 'long' };
 
-/** Where a client goes, or why it is refused and whether it is told so by an alert. */
-export type Verdict = { way: number } | { why: 'unknown-name' | 'handshake-failed'; reason: string; isTold: boolean };
+/**
+ * What is known of a client of whom so many bytes were looked at, in which ClientHelloReader found that; null: nothing yet.
+ * `hasEnded`: no more will come; `isLate`: no more is waited for.
+ */
+export function heardOf({
+  found,
+  length,
+  hasEnded,
+  isLate,
+}: {
+  found: Asked | 'more' | null;
+  length: number;
+  hasEnded: boolean;
+  isLate: boolean;
+}): Heard | null {
+  if (found === null) return { kind: 'other' };
+  if (found !== 'more') return { kind: 'hello', asked: found };
+  if (length >= MAX_CHOICE_BYTES) return { kind: 'long' };
+  if (hasEnded) return { kind: length === 0 ? 'nothing' : 'other' };
+  if (isLate) return { kind: length === 0 ? 'silence' : 'late' };
+  return null;
+}
+
+/** Where a client goes, or why it is refused and whether it is told so by an alert; without a reason: it has gone without a word. */
+export type Verdict =
+  | { way: number }
+  | { why: 'unknown-name' | 'handshake-failed'; reason: string; isTold: boolean }
+  | { why: 'client-gone'; reason: null; isTold: false };
 
 /** The verdict on a client; ways are the patterns in their order and then, with `hasDefault`, the one of all others. */
 export function judge(
@@ -70,7 +96,6 @@ export function judge(
   heard: Heard,
   { ways, hasDefault, limitMs }: { ways: number; hasDefault: boolean; limitMs: number },
 ): Verdict {
-  const isTold = true;
   switch (heard.kind) {
     case 'late':
       return { why: 'handshake-failed', reason: `no whole ClientHello came within ${limitMs / 1000} s`, isTold: false };
@@ -83,8 +108,9 @@ export function judge(
     case 'silence':
       if (hasDefault) return { way: ways - 1 };
       return { why: 'handshake-failed', reason: `it sent nothing within ${limitMs / 1000} s`, isTold: false };
-    case 'other':
     case 'nothing':
+      return hasDefault ? { way: ways - 1 } : { why: 'client-gone', reason: null, isTold: false };
+    case 'other':
       if (hasDefault) return { way: ways - 1 };
       return { why: 'handshake-failed', reason: 'it does not speak TLS, and there is no default', isTold: false };
     case 'hello': {
@@ -93,7 +119,7 @@ export function judge(
       if (hasDefault) return { way: ways - 1 };
       const { serverName } = heard.asked;
       const what = serverName === null ? 'it asks for no name' : `no destination is for ${serverName}`;
-      return { why: 'unknown-name', reason: `${what}, and there is no default`, isTold };
+      return { why: 'unknown-name', reason: `${what}, and there is no default`, isTold: true };
     }
   }
 }

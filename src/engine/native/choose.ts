@@ -7,7 +7,7 @@
 import { ClientHelloReader } from '../client-hello.ts';
 import type { ClientHello } from '../client-hello.ts';
 import { HELLO_TIMEOUT_MS } from '../policy.ts';
-import { judge, MAX_CHOICE_BYTES, SniChoice, UNRECOGNIZED_NAME } from '../sni-choice.ts';
+import { heardOf, judge, MAX_CHOICE_BYTES, SniChoice, UNRECOGNIZED_NAME } from '../sni-choice.ts';
 import type { Chosen, Heard } from '../sni-choice.ts';
 import type { DialAge } from '../transfer.ts';
 import { IS_UNIX, READ_TO_END } from './connection-table.ts';
@@ -104,7 +104,8 @@ export class Chooser {
       listening.found = reader.add(Buffer.from(kernel.input.buffer, listening.length, length - listening.length));
       listening.length = length;
     }
-    const heard = heardOf(listening, { hasEnded, isLate: this.#thread.now >= listening.sinceMs + listening.limitMs });
+    const isLate = this.#thread.now >= listening.sinceMs + listening.limitMs;
+    const heard = heardOf({ found: listening.found, length: listening.length, hasEnded, isLate });
     if (heard !== null) this.#decide(client, listening, heard);
   }
 
@@ -120,11 +121,10 @@ export class Chooser {
     }
     const { why, reason, isTold } = verdict;
     if (isTold) kernel.send(client, UNRECOGNIZED_NAME);
-    const isGone = heard.kind === 'nothing';
     this.#thread.end(client, {
       stage: 'handshake',
-      why: isGone ? 'client-gone' : why,
-      reason: isGone ? null : { text: reason },
+      why,
+      reason: reason === null ? null : { text: reason },
       reset: true,
       lingers: isTold,
     });
@@ -149,17 +149,4 @@ export class Chooser {
       else this.wakeAt = Math.min(this.wakeAt, dueAt);
     }
   }
-}
-
-/** Null: nothing is known yet. */
-function heardOf(
-  { found, length }: Listening,
-  { hasEnded, isLate }: { hasEnded: boolean; isLate: boolean },
-): Heard | null {
-  if (found === null) return { kind: 'other' };
-  if (found !== 'more') return { kind: 'hello', asked: found };
-  if (length >= MAX_CHOICE_BYTES) return { kind: 'long' };
-  if (hasEnded) return { kind: length === 0 ? 'nothing' : 'other' };
-  if (isLate) return { kind: length === 0 ? 'silence' : 'late' };
-  return null;
 }

@@ -5,7 +5,7 @@ import { GraceError } from '../../error.ts';
 import { ClientHelloReader } from '../client-hello.ts';
 import type { ClientHello } from '../client-hello.ts';
 import type { ClosingReason } from '../closing-reason.ts';
-import { judge, MAX_CHOICE_BYTES, SniChoice, UNRECOGNIZED_NAME } from '../sni-choice.ts';
+import { heardOf, judge, MAX_CHOICE_BYTES, SniChoice, UNRECOGNIZED_NAME } from '../sni-choice.ts';
 import type { Chosen, Heard } from '../sni-choice.ts';
 import { placeOf } from '../words.ts';
 import { openDialer } from './dial.ts';
@@ -42,14 +42,10 @@ export function openChooser(endpoint: SniClient, directory: Directory): Chooser 
   const hasDefault = endpoint.default !== null;
   return async (near, { limitMs, signal }) => {
     const heard = await hear(near, { limitMs, signal });
-    if (heard.kind === 'nothing' && !hasDefault) {
-      resetLeg(near);
-      throw null; // it has gone without a word
-    }
     const verdict = judge(choice, heard, { ways: ways.length, hasDefault, limitMs });
     if ('why' in verdict) {
       refuse(near, verdict);
-      throw new NotChosen(verdict.why, verdict.reason);
+      throw verdict.reason === null ? null : new NotChosen(verdict.why, verdict.reason);
     }
     const { to, dial } = ways[verdict.way]!;
     return { chosen: { name: heard.kind === 'hello' ? heard.asked.serverName : null, to }, dial };
@@ -70,12 +66,8 @@ async function hear({ socket }: Leg, { limitMs, signal }: { limitMs: number; sig
   await peek(socket, isEnough, AbortSignal.any([signal, late]));
   signal.throwIfAborted();
   if (socket.destroyed) throw null; // it went away
-  const hello = found as ClientHello | 'more' | null;
-  if (hello === null) return { kind: 'other' };
-  if (hello !== 'more') return { kind: 'hello', asked: hello };
-  if (length >= MAX_CHOICE_BYTES) return { kind: 'long' };
-  if (late.aborted) return { kind: length === 0 ? 'silence' : 'late' };
-  return { kind: length === 0 ? 'nothing' : 'other' }; // it has ended
+  const isLate = late.aborted;
+  return heardOf({ found, length, hasEnded: !isLate, isLate })!; // by either something is known
 }
 
 /** A reset could overtake an alert. */
