@@ -1,6 +1,6 @@
 /** Which endpoints the native engine serves itself, and what its threads need to know of them. */
 import { isIP, isIPv4 } from 'node:net';
-import { innerEndpoint } from '../../endpoint/inner.ts';
+import { directOf, innerEndpoint } from '../../endpoint/inner.ts';
 import type {
   ClientEndpoint,
   DirectClient,
@@ -10,13 +10,12 @@ import type {
   SslServer,
   TcpClient,
 } from '../../endpoint/model.ts';
-import { sniWays } from '../../endpoint/sni.ts';
 import { KEEP_ALIVE } from '../policy.ts';
 import { planPrelude } from '../prelude.ts';
 import { LocalPorts } from '../../sys/local-ports.ts';
 import { encodeSockaddr } from '../../sys/sockaddr.ts';
 import { placeOf } from '../words.ts';
-import type { SniPlan, UpstreamPlan } from './messages.ts';
+import type { UpstreamPlan } from './messages.ts';
 
 /** Whether clients of this endpoint send nothing but their own bytes, after a PROXY header perhaps. */
 export function isPlainServer(endpoint: ServerEndpoint): boolean {
@@ -102,18 +101,14 @@ function planSni(
   endpoint: SniClient,
   { ports, register }: Required<PlanOptions>,
 ): Omit<UpstreamPlan, 'id' | 'counters'> | null {
-  const plans = new Map(sniWays(endpoint).map((way) => [way.endpoint, planDirect(way.endpoint, ports)]));
-  const numbered: SniPlan['ways'][number][] = [];
-  const byEndpoint = new Map<DirectClient, SniPlan['ways'][number]>();
-  for (const plan of plans.values()) if (plan === null) return null;
-  for (const way of sniWays(endpoint)) {
-    const known = byEndpoint.get(way.endpoint) ?? {
-      to: placeOf(way.endpoint),
-      plan: { ...plans.get(way.endpoint)!, id: register(way.endpoint) },
-    };
-    byEndpoint.set(way.endpoint, known);
-    numbered.push(known);
-  }
+  const ways = directOf(endpoint);
+  const direct = [...new Set(ways)];
+  const plans = direct.map((each) => planDirect(each, ports)).filter((plan) => plan !== null);
+  if (plans.length < direct.length) return null;
+  // Several names may lead to one of them.
+  const numbered = new Map(
+    direct.map((each, index) => [each, { to: placeOf(each), plan: { ...plans[index]!, id: register(each) } }]),
+  );
   return {
     prelude: null,
     retryMs: 0,
@@ -125,7 +120,7 @@ function planSni(
     bindAddress: null,
     sni: {
       patterns: endpoint.routes.map(({ name, alpn }) => ({ name, alpn })),
-      ways: numbered,
+      ways: ways.map((way) => numbered.get(way)!),
       hasDefault: endpoint.default !== null,
     },
   };
