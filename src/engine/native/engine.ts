@@ -373,15 +373,7 @@ export class NativeEngine implements Engine {
   }
 
   #openShadow(
-    {
-      observer,
-      idleMs,
-      lifetimeMs = null,
-      bufferBytes = null,
-      slots = null,
-      admission = null,
-      hold = null,
-    }: ShadowOptions,
+    { observer, idleMs, lifetimeMs, bufferBytes, slots, admission, hold }: ShadowOptions,
     members: readonly number[],
   ): number {
     const id = ++this.#lastId;

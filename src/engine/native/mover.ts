@@ -30,9 +30,8 @@ export type NativeMoverOptions = {
 };
 
 /** What stands for a frontend that is no more. */
-export type ShadowOptions = Pick<
-  AdoptOptions,
-  'observer' | 'idleMs' | 'lifetimeMs' | 'bufferBytes' | 'slots' | 'admission' | 'hold'
+export type ShadowOptions = Required<
+  Pick<AdoptOptions, 'observer' | 'idleMs' | 'lifetimeMs' | 'bufferBytes' | 'slots' | 'admission' | 'hold'>
 >;
 
 type Frozen = Pick<Extract<Report, { type: 'frozen' }>, 'connections' | 'shaking'>;
