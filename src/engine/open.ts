@@ -71,21 +71,17 @@ export function openEngine({
   onFailure,
   onTlsUnusable,
 }: EngineChoice): OpenedEngine {
-  if (wanted === 'portable')
-    return { engine: openPortableEngine({ names, services, tickets, total }), reason: () => '--engine portable' };
+  const shared = { names, services, tickets, total };
+  if (wanted === 'portable') return { engine: openPortableEngine(shared), reason: () => '--engine portable' };
   const count = threads ?? defaultThreads();
   let failure: Error | null = null;
   let whyNoTls = tls === 'portable' ? `${tlsVariable}=portable` : null;
   try {
     const engine = openNativeEngine({
+      ...shared,
       threads: count,
-      names,
-      services,
-      total,
-      portable: openPortableEngine({ names, services, tickets, total }),
       // Deno has no OpenSSL that can be called.
       tls: tls === 'auto' && !('Deno' in globalThis),
-      tickets,
       onTlsUnusable(why) {
         whyNoTls = why;
         onTlsUnusable?.(why);
@@ -108,7 +104,7 @@ export function openEngine({
         cause: error,
       });
     return {
-      engine: openPortableEngine({ names, services, tickets, total }),
+      engine: openPortableEngine(shared),
       reason: () => `the native one cannot run here: ${errorMessage(error)}`,
     };
   }
