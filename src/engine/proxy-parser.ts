@@ -1,6 +1,7 @@
 /** Reading the header that proxy-header.ts writes, byte by byte as it comes; sections are those of the specification named there. */
 import { isIPv4, isIPv6 } from 'node:net';
 import { GraceError } from '../error.ts';
+import { isMappedIPv4 } from '../sys/sockaddr.ts';
 import { crc32c } from './crc32c.ts';
 import { PP2_TYPE_CRC32C } from './proxy-fields.ts';
 import type { ProxyField } from './proxy-fields.ts';
@@ -40,7 +41,6 @@ const MAX_BINARY = 16 + 4096;
 /** No header is longer, in bytes. */
 export const MAX_PROXY_HEADER: number = MAX_BINARY;
 const FIXED = 16;
-const IPV4_IN_IPV6 = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255];
 
 /** The header at the start of these bytes; null when more must come. Throws GraceError for what is none, as soon as that is clear. */
 export function readProxyHeader(bytes: Buffer): ReadHeader | null {
@@ -119,8 +119,7 @@ function sizeOf(family: number): number | null {
 
 /** A copy of the addresses, in IPv4's form where both are of IPv4 in that of IPv6. */
 function oneFamily(block: Buffer): Uint8Array {
-  const isIPv4 = (at: number) => IPV4_IN_IPV6.every((byte, index) => block[at + index] === byte);
-  if (block.length === 12 || !isIPv4(0) || !isIPv4(16)) return new Uint8Array(block);
+  if (block.length === 12 || !isMappedIPv4(block, 0) || !isMappedIPv4(block, 16)) return new Uint8Array(block);
   return Uint8Array.of(...block.subarray(12, 16), ...block.subarray(28));
 }
 

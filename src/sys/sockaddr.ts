@@ -50,6 +50,13 @@ export function unmapIPv4(host: string): string {
   return host.replace(/^::ffff:(?=[0-9.]+$)/i, '');
 }
 
+const IPV4_IN_IPV6 = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255];
+
+/** Whether the 16 bytes from `at` on, an IPv6 address in network order, are an IPv4 address in that form: its own are the last 4. */
+export function isMappedIPv4(bytes: Uint8Array, at: number): boolean {
+  return IPV4_IN_IPV6.every((byte, index) => bytes[at + index] === byte);
+}
+
 /** Read what getsockname(2) and the like left: `length` bytes, of which a longer address has more. */
 export function decodeSockaddr(bytes: Uint8Array, length: number): SocketAddress {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -106,11 +113,10 @@ function hex(high = 0, low = 0): string {
 
 /** RFC 5952: lower case, the longest run of zero groups as `::`. */
 function formatIPv6(bytes: Uint8Array): string {
+  if (isMappedIPv4(bytes, 0)) return `::ffff:${bytes.subarray(12).join('.')}`;
   const groups = Array.from({ length: 8 }, (_, i) =>
     (((bytes[2 * i] ?? 0) << 8) | (bytes[2 * i + 1] ?? 0)).toString(16),
   );
-  if (groups.slice(0, 5).every((group) => group === '0') && groups[5] === 'ffff')
-    return `::ffff:${bytes.subarray(12).join('.')}`;
   let best = { start: -1, length: 1 };
   for (let start = 0; start < 8; start++) {
     let length = 0;

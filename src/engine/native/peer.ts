@@ -1,13 +1,12 @@
 /** The address of a client: kept as two numbers if it is IPv4, in a table of the thread if it is IPv6. */
 import { C } from '../../sys/constants.ts';
-import { decodeSockaddr } from '../../sys/sockaddr.ts';
+import { decodeSockaddr, isMappedIPv4 } from '../../sys/sockaddr.ts';
 import { wordsOfPeer } from '../admission/address-key.ts';
 import type { Comer } from '../admission/admission.ts';
 import type { Thread } from './thread.ts';
 
 type PeerTable = Pick<Thread, 'table' | 'ipv6Peers'>;
 
-const IPV4_IN_IPV6 = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255];
 /** Values of the port's number for what is not IPv4. */
 const UNIX = -1;
 const IPV6 = -2;
@@ -18,8 +17,7 @@ export function readPeer({ table, ipv6Peers }: PeerTable, client: number, sockad
   const port = (sockaddr[2]! << 8) | sockaddr[3]!;
   if (family === C.AF_INET) return table.setPeer(client, hostAt(sockaddr, 4), port);
   if (family !== C.AF_INET6) return table.setPeer(client, 0, UNIX);
-  if (IPV4_IN_IPV6.every((byte, index) => sockaddr[8 + index] === byte))
-    return table.setPeer(client, hostAt(sockaddr, 20), port);
+  if (isMappedIPv4(sockaddr, 8)) return table.setPeer(client, hostAt(sockaddr, 20), port);
   const address = decodeSockaddr(sockaddr, 28);
   if (address.family !== 'inet6') return;
   table.setPeer(client, 0, IPV6);
