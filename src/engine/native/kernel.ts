@@ -182,6 +182,12 @@ export function openKernel({ epollFd }: { epollFd?: number } = {}) {
   const control = (operation: bigint, fd: number, mask: number, generation: number): number =>
     controlOf(epoll, operation, fd, mask, generation);
 
+  const ownName = (fd: number): number => {
+    valueLength.ints[0] = SOCKADDR_SIZE;
+    const failed = answer(getsockname(word(fd), own.address, valueLength.address));
+    return failed < 0 ? failed : valueLength.ints[0]!;
+  };
+
   return {
     /** What the last read left; overwritten by the next one. */
     input: input.bytes,
@@ -240,15 +246,10 @@ export function openKernel({ epollFd }: { epollFd?: number } = {}) {
     /** The own `struct sockaddr` of the last `ownName`. */
     own: own.bytes,
     /** Have the own `struct sockaddr` of a socket in `own`. Returns its length, or the negative errno. */
-    ownName(fd: number): number {
-      valueLength.ints[0] = SOCKADDR_SIZE;
-      const failed = answer(getsockname(word(fd), own.address, valueLength.address));
-      return failed < 0 ? failed : valueLength.ints[0]!;
-    },
+    ownName,
     /** Whether a socket's own address and port are those that a `struct sockaddr` leads to; that of no host leads to this machine. */
     isLocalAddress(fd: number, sockaddr: Uint8Array): boolean {
-      valueLength.ints[0] = SOCKADDR_SIZE;
-      if (getsockname(word(fd), own.address, valueLength.address) === -1) return false;
+      if (ownName(fd) < 0) return false;
       const isSame = (from: number, to: number) =>
         own.bytes.subarray(from, to).every((byte, index) => byte === sockaddr[from + index]);
       const [from, to] = sockaddr[0] === AF_INET ? [4, 8] : [8, 24];
@@ -267,7 +268,7 @@ export function openKernel({ epollFd }: { epollFd?: number } = {}) {
     peek: (fd: number, length = 1): number => answer(recv(word(fd), inputAddress, word(length), MSG_PEEK)),
     /** Read into `input` so many bytes at most. */
     take: (fd: number, length: number): number => answer(recv(word(fd), inputAddress, word(length), 0n)),
-    /** The same without taking them. */
+    /** As `receiveInto`, without taking them. */
     peekInto: (fd: number, bytes: Uint8Array): number =>
       answer(recv(word(fd), memory.addressOf(bytes), word(bytes.length), MSG_PEEK)),
     /** How many bytes there are to read. */
