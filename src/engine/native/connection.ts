@@ -126,7 +126,7 @@ export class Connections {
    */
   admit(client: number, frontend: ThreadFrontend, upstream: number): boolean {
     const { kernel, table, number } = this.#thread;
-    const { isUnix, header } = frontend.plan;
+    const { isUnix, header, tls } = frontend.plan;
     const generation = table.open(
       client,
       number,
@@ -140,14 +140,10 @@ export class Connections {
     table.setQuiet(client, { quietMs: 0, now: this.#thread.now });
     frontend.connections++;
     frontend.slots?.take();
-    if (header !== null)
-      return (
-        this.#headers.begin(client, frontend) &&
-        this.#isWatched(client, kernel.watch(client, isUnix ? UNIX_EVENTS : TCP_EVENTS, generation)) &&
-        this.#lookForHeader(client, generation)
-      );
-    if (frontend.plan.tls !== null) return this.#shake(client, frontend);
+    if (header !== null && !this.#headers.begin(client, header)) return false;
+    if (header === null && tls !== null) return this.#shake(client, frontend);
     if (!this.#isWatched(client, kernel.watch(client, isUnix ? UNIX_EVENTS : TCP_EVENTS, generation))) return false;
+    if (header !== null) return this.#lookForHeader(client, generation);
     this.#waitingRoom.enter(client);
     return true;
   }
@@ -168,8 +164,7 @@ export class Connections {
   #shake(client: number, { plan }: ThreadFrontend): boolean {
     const { table } = this.#thread;
     table.set(client, SHAKING);
-    if (this.#isWatched(client, this.#terminator.give(client, plan, table.generation(client)))) return true;
-    return false;
+    return this.#isWatched(client, this.#terminator.give(client, plan, table.generation(client)));
   }
 
   /** The header of a client that was just accepted is often there. Returns false when the client has been ended. */
@@ -289,7 +284,6 @@ export class Connections {
   pair(client: number, server: number): void {
     const { table } = this.#thread;
     const { prelude, keepAliveMs } = wayOf(this.#thread, client).plan;
-    const idOf = () => writeId(table.id(client));
     table.pair(client, server);
     this.#limitBuffer(client, server);
     table.setQuiet(client, { quietMs: 0, now: this.#thread.now });
@@ -298,7 +292,11 @@ export class Connections {
       this.#firstFlight.connected(server);
     }
     if (prelude === null) this.#relay.begin(client);
-    else this.#relay.beginWith(client, encodePrelude(prelude, this.#subjectOf(client), idOf));
+    else
+      this.#relay.beginWith(
+        client,
+        encodePrelude(prelude, this.#subjectOf(client), () => writeId(table.id(client))),
+      );
   }
 
   /** Events of a client whose upstream is being dialled: nothing is read, but one that has gone need not be dialled for. */
@@ -362,10 +360,9 @@ export class Connections {
   /** A client that is not connected goes where this thread cannot: its descriptor is the caller's, and another counts it from now on. */
   surrender(client: number): SurrenderedClient {
     const { table, kernel, frontends } = this.#thread;
-    const isSpokenFor = frontends.get(table.frontend(client))?.plan.header !== null;
-    const spokenFor = isSpokenFor ? this.#headers.describe(client) : null;
     const upstream = table.upstream(client);
     const frontend = frontends.get(table.frontend(client));
+    const spokenFor = frontend?.plan.header === null ? null : this.#headers.describe(client);
     this.#forget(client, frontend);
     kernel.unwatch(client);
     table.close(client);

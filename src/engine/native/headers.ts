@@ -8,6 +8,7 @@ import { errorMessage } from '../../error.ts';
 import { unmapIPv4 } from '../../sys/sockaddr.ts';
 import { wordsOfSockaddr } from '../admission/address-key.ts';
 import { mayBeSpokenFor } from '../header-plan.ts';
+import type { HeaderPlan } from '../header-plan.ts';
 import { PROXY_HEADER_TIMEOUT_MS } from '../policy.ts';
 import type { PreludeSubject } from '../prelude.ts';
 import { withOwnEnds } from '../proxy-header.ts';
@@ -20,7 +21,7 @@ import { FROZEN, HEADING, IS_UNIX, READABLE, READ_TO_END } from './connection-ta
 import { EAGAIN, EINTR, EPOLLERR, EPOLLHUP, EPOLLRDHUP } from './kernel.ts';
 import { comerOf, peerOf, setIPv4Peer, setPeer } from './peer.ts';
 import { systemSubject } from './subject.ts';
-import type { Thread, ThreadFrontend } from './thread.ts';
+import type { Thread } from './thread.ts';
 
 /** Headers that are late are looked for no more often than this. */
 const LOOK_MS = 20;
@@ -45,8 +46,7 @@ export class Headers {
   }
 
   /** A client was accepted, whose address is in `kernel.peer`: wait for its header. Returns false for one who may not send any, and has been ended. */
-  begin(client: number, { plan: { header } }: ThreadFrontend): boolean {
-    if (header === null) return true;
+  begin(client: number, header: HeaderPlan): boolean {
     if (!mayBeSpokenFor(header, wordsOfSockaddr(this.#thread.kernel.peer))) {
       this.#refuse(client, describeStranger(peerOf(this.#thread, client)));
       return false;
@@ -167,7 +167,7 @@ export class Headers {
     return this.#told.get(client)?.via ?? null;
   }
 
-  /** What another engine, or another process, is to know of a client; `isConnected`: its destination has been told. */
+  /** What another engine, or another process, is to know of a client. */
   describe(client: number): SpokenFor {
     const { now } = this.#thread;
     const { subject, via } = this.#told.get(client) ?? { subject: null, via: null };
