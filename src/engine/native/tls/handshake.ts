@@ -10,14 +10,12 @@ import type { ContextBook, TicketKey } from './context-book.ts';
 import { TLS13 } from './key-table.ts';
 import { word } from './library.ts';
 import type { Pinned } from './library.ts';
-import { CHANGE_CIPHER_SPEC, APPLICATION_DATA, HEADER_SIZE } from './records.ts';
+import { CHANGE_CIPHER_SPEC, APPLICATION_DATA, HEADER_SIZE, countRecords } from './records.ts';
 import type { Secrets } from './secrets.ts';
+import { BOTH_SHUT_DOWN, X509_VP_FLAG_LOCKED } from './ssl-library.ts';
 import type { Ssl } from './ssl-library.ts';
 
 const SSL_ERROR_WANT_READ = 2;
-const X509_VP_FLAG_LOCKED = 8n;
-/** Sent and received: no alert is due, and the session stays good for others. */
-const BOTH_SHUT_DOWN = 3n;
 const MAX_RECORD = HEADER_SIZE + 16_384 + 2048;
 const ERR_LIB_SSL = 20;
 const SSL_R_HTTP_REQUEST = 156;
@@ -179,10 +177,10 @@ export class ServerHandshake {
     for (;;) {
       const length = ssl.BIO_read(this.#toClient, output.address, word(output.bytes.length));
       if (length <= 0) return ssl.SSL_version(this.#ssl) === TLS13 ? records : 0;
-      for (let at = 0; at + HEADER_SIZE <= length; records++)
-        at += HEADER_SIZE + ((output.bytes[at + 3]! << 8) | output.bytes[at + 4]!);
+      const said = output.bytes.subarray(0, length);
+      records += countRecords(said);
       this.#ticketKey = null;
-      if (!this.#send(output.bytes.subarray(0, length))) return null;
+      if (!this.#send(said)) return null;
     }
   }
 

@@ -313,3 +313,11 @@ export class Records {
     return this.#table.address + BigInt(fd * ROW_SIZE + direction + KEY);
   }
 }
+
+/** How many records these bytes are, all of them whole. */
+export function countRecords(bytes: Uint8Array): number {
+  let count = 0;
+  for (let at = 0; at + HEADER_SIZE <= bytes.length; count++)
+    at += HEADER_SIZE + ((bytes[at + 3]! << 8) | bytes[at + 4]!);
+  return count;
+}

@@ -7,14 +7,16 @@ import { KeySchedule } from './key-schedule.ts';
 import { KeyTable, TLS12, TLS13 } from './key-table.ts';
 import { word } from './library.ts';
 import type { Crypto, Pinned } from './library.ts';
-import { APPLICATION_DATA, HEADER_SIZE, Records } from './records.ts';
+import { APPLICATION_DATA, countRecords, Records } from './records.ts';
 import { Secrets } from './secrets.ts';
+import {
+  BOTH_SHUT_DOWN,
+  SSL_CTRL_SET_MAX_PROTO_VERSION,
+  SSL_CTRL_SET_MIN_PROTO_VERSION,
+  X509_VP_FLAG_LOCKED,
+} from './ssl-library.ts';
 import type { Ssl } from './ssl-library.ts';
 
-const SSL_CTRL_SET_MIN_PROTO_VERSION = 123n;
-const SSL_CTRL_SET_MAX_PROTO_VERSION = 124n;
-const X509_VP_FLAG_LOCKED = 8n;
-const BOTH_SHUT_DOWN = 3n;
 /** Steps of either side that a handshake takes at most. */
 const MAX_STEPS = 10;
 /** The row of the key table that is used. */
@@ -91,8 +93,7 @@ function carry(ssl: Ssl, from: bigint, to: bigint, { bytes, address }: Pinned): 
   for (;;) {
     const length = ssl.BIO_read(from, address, word(bytes.length));
     if (length <= 0) return records;
-    for (let at = 0; at + HEADER_SIZE <= length; records++)
-      at += HEADER_SIZE + ((bytes[at + 3]! << 8) | bytes[at + 4]!);
+    records += countRecords(bytes.subarray(0, length));
     ssl.BIO_write(to, address, word(length));
   }
 }

@@ -4,14 +4,13 @@ import type { ServerIdentity } from '../../../endpoint/files.ts';
 import { TICKET_LIFETIME_S } from '../../policy.ts';
 import type { Crypto, Pinned } from './library.ts';
 import { TLS12, TLS13 } from './key-table.ts';
+import { SSL_CTRL_SET_MAX_PROTO_VERSION, SSL_CTRL_SET_MIN_PROTO_VERSION } from './ssl-library.ts';
 import type { Ssl } from './ssl-library.ts';
 import { SUITES } from './suites.ts';
 
 const SSL_CTRL_EXTRA_CHAIN_CERT = 14n;
 const SSL_CTRL_SET_SESS_CACHE_MODE = 44n;
 const SSL_CTRL_SET_GROUPS_LIST = 92n;
-const SSL_CTRL_SET_MIN_PROTO_VERSION = 123n;
-const SSL_CTRL_SET_MAX_PROTO_VERSION = 124n;
 const SSL_OP_NO_COMPRESSION = 1n << 17n;
 const SSL_OP_CIPHER_SERVER_PREFERENCE = 1n << 22n;
 

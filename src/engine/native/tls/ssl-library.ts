@@ -1,6 +1,15 @@
 /** What of libssl the handshakes call. All that is passed is words; see library.ts. */
 import { openFunctions } from '../../../sys/library.ts';
 
+/** What SSL_CTX_ctrl is to do. */
+export const SSL_CTRL_SET_MIN_PROTO_VERSION = 123n;
+/** What SSL_CTX_ctrl is to do. */
+export const SSL_CTRL_SET_MAX_PROTO_VERSION = 124n;
+/** Verification parameters: nothing changes them any more. */
+export const X509_VP_FLAG_LOCKED = 8n;
+/** Sent and received: no alert is due, and the session stays good for others. */
+export const BOTH_SHUT_DOWN = 3n;
+
 const w0 = [] as const;
 const w1 = ['word'] as const;
 const w2 = ['word', 'word'] as const;
