@@ -92,7 +92,10 @@ export class HandshakeLoop {
 
   #waitMs(): number {
     let next = this.#retryAt;
-    for (const entries of this.#byTimeout.values()) next = Math.min(next, firstOf(entries)?.[1].until ?? Infinity);
+    for (const entries of this.#byTimeout.values()) {
+      const [first] = entries.values();
+      next = Math.min(next, first!.until);
+    }
     return next === Infinity ? MAX_WAIT_MS : Math.min(MAX_WAIT_MS, Math.max(0, Math.ceil(next - this.#now)));
   }
 
@@ -205,9 +208,4 @@ export class HandshakeLoop {
     if (left === 0) this.#perFrontend.delete(entry.frontend);
     else this.#perFrontend.set(entry.frontend, left);
   }
-}
-
-function firstOf<K, V>(map: ReadonlyMap<K, V>): [K, V] | undefined {
-  for (const entry of map) return entry;
-  return undefined;
 }
