@@ -16,8 +16,9 @@ export async function followPlaces(
     await generations.refresh();
     signal.throwIfAborted();
     const rows = generations.reports.flatMap((report) => report.rows);
-    forwarder.adoption.reserve(connectionsOf(rows));
-    forwarder.adoption.reserveTotal({ all: sumOf(rows), of: connectionsOf(rows) });
+    const of = connectionsOf(rows);
+    forwarder.adoption.reserve(of);
+    forwarder.adoption.reserveTotal({ all: sumOf(rows), of });
     const addresses = generations.reports.flatMap((report) => report.addresses ?? []);
     forwarder.adoption.reserveAddresses(({ key }) =>
       addresses.filter(({ srcKey }) => srcKey === key).map(({ row }) => row),
@@ -34,7 +35,9 @@ export async function followPlaces(
 
 /** Tells how many connections of a source are in these rows. */
 export function connectionsOf(rows: readonly KeyedRow[]): (src: SourceSpec) => number {
-  return ({ key }) => sumOf(rows.filter(({ srcKey }) => srcKey === key));
+  const sums = new Map<string, number>();
+  for (const { srcKey, row } of rows) sums.set(srcKey, (sums.get(srcKey) ?? 0) + row.connections);
+  return ({ key }) => sums.get(key) ?? 0;
 }
 
 /** How many connections are in these rows. */
