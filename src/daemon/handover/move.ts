@@ -12,7 +12,7 @@
  * At no time may both move bytes of a connection. So the new one does nothing with a batch before
  * `keep`, and the old one nothing after it. What cannot be moved stays and drains in the old process,
  * as everything does when one of the two does not know how to move. TLS moves where both have said that they mean the same by it
- (`moveTls`); a client in the middle of its handshake is waited for a moment, and else finishes it in the old process, and stays.
+ * (`moveTls`); a client in the middle of its handshake is waited for a moment, and else finishes it in the old process, and stays.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { EndpointText } from '../../control/shapes.ts';
@@ -65,6 +65,12 @@ export type MoveOutOptions = {
 type Place = { src: EndpointText; dst: EndpointText; since: string; drainMs?: number };
 type Totals = Extract<MoveMessage, { moved: unknown }>['moved']['totals'][number];
 
+/** A destination whose counters the successor is told, and what it was told of them before. */
+type Counted = Pick<DestinationView, 'destination' | 'isCurrent'> & {
+  before: HandedCounters[number] | undefined;
+  total: Totals;
+};
+
 type OldService = Pick<Service, 'engine' | 'log'> & Partial<Pick<Service, 'endedGenerations' | 'generation'>>;
 
 /** Connections that have moved, and how many of them have TLS. */
@@ -104,22 +110,20 @@ export async function moveOut(
       await moveAll();
     }
     const toldOf = new Map(told.map((each) => [each.destination, each]));
-    const counted = movable.flatMap((view): { view: DestinationView; total: Totals }[] => {
-      const { src, destination } = view;
+    const counted = movable.flatMap(({ src, destination, isCurrent }): Counted[] => {
       const before = toldOf.get(destination);
       const stats = destination.stats();
       const [bytesIn, bytesOut] = [stats.bytesIn + (before?.bytesIn ?? 0), stats.bytesOut + (before?.bytesOut ?? 0)];
       // Of thousands of rules most may have moved nothing since the successor was told of them.
       if (stats.bytesIn + stats.bytesOut === 0) return [];
       const total = { src: textOf(src), dst: textOf(destination.spec), since: destination.since, bytesIn, bytesOut };
-      return [{ view, total }];
+      return [{ destination, isCurrent, before, total }];
     });
     const totals = counted.map(({ total }) => total);
     channel.send({ moved: { totals, ended: [...(endedGenerations?.deferred ?? [])] } });
     const value = await withinTime(batchTimeoutMs, channel.receive());
     const answer = value === null ? null : readMoveAnswer(value);
-    const views = counted.map(({ view }) => view);
-    if (answer !== null && 'counted' in answer) handOverTotals({ movable: views, totals, told, known: answer.known });
+    if (answer !== null && 'counted' in answer) handOverTotals(counted, answer.known);
   } catch (error) {
     log.warn({ error: errorMessage(error), moved: count.moved }, 'connections stay with this process until they end');
   }
@@ -127,24 +131,12 @@ export async function moveOut(
 }
 
 /** What the new process goes on with is not counted here any more. One of a version that does not say which knows the rules' current destinations. */
-function handOverTotals({
-  movable,
-  totals,
-  told,
-  known,
-}: {
-  movable: readonly DestinationView[];
-  totals: readonly Totals[];
-  told: HandedCounters;
-  known: readonly number[] | undefined;
-}): void {
-  const toldOf = new Map(told.map((each) => [each.destination, each]));
+function handOverTotals(counted: readonly Counted[], known: readonly number[] | undefined): void {
   const knownOf = known && new Set(known);
-  for (const [index, { destination, isCurrent }] of movable.entries()) {
+  for (const [index, { destination, isCurrent, before, total }] of counted.entries()) {
     if (knownOf ? !knownOf.has(index) : !isCurrent) continue;
-    const before = toldOf.get(destination);
     if (before) destination.add(before);
-    destination.handOver(totals[index]!);
+    destination.handOver(total);
   }
 }
 
