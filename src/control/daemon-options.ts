@@ -39,27 +39,17 @@ export const daemonOptions = {
     fallback: 'auto',
     help: 'what moves the bytes: auto, native or portable (default: auto)',
   }),
-  threads: option<number | null>({
+  threads: count(maxThreads, {
     value: 'N',
     help: 'threads of the native engine (default: half of the cores, 8 at most)',
     fallback: null,
-    read(text, name) {
-      const count = Number(text);
-      if (/^[0-9]+$/.test(text) && count >= 1 && count <= maxThreads) return count;
-      throw usageError(`--${name} takes a number from 1 to ${maxThreads}, not ${quoted(text)}`);
-    },
   }),
   /** Most connections open at once, over all rules and processes. */
-  maxconn: option<number | null>({
+  maxconn: count(maxConnections, {
     value: 'N',
     help: 'connections at once over all rules; further clients wait (default: as many as descriptors allow)',
     fallback: null,
     isForStart: true,
-    read(text, name) {
-      const count = Number(text);
-      if (/^[0-9]+$/.test(text) && count >= 1 && count <= maxConnections) return count;
-      throw usageError(`--${name} takes a number from 1 to ${maxConnections}, not ${quoted(text)}`);
-    },
   }),
   'log-format': choice(['text', 'json'], {
     value: 'FORMAT',
@@ -205,6 +195,17 @@ function choice<const T extends string>(
       const found = choices.find((each) => each === text);
       if (found !== undefined) return found;
       throw usageError(`--${name} takes ${choices.join(', ').replace(/, ([^,]+)$/, ' or $1')}, not ${quoted(text)}`);
+    },
+  };
+}
+
+function count(max: number, row: Omit<DaemonOption<number | null>, 'read'>): DaemonOption<number | null> {
+  return {
+    ...row,
+    read(text, name) {
+      const number = Number(text);
+      if (/^[0-9]+$/.test(text) && number >= 1 && number <= max) return number;
+      throw usageError(`--${name} takes a number from 1 to ${max}, not ${quoted(text)}`);
     },
   };
 }
