@@ -18,7 +18,8 @@ export type ChannelEnd = { stream: number; datagrams: number };
 
 /** Longest message, in bytes. */
 const maxMessageSize = 64 * 1024;
-const maxFds = 64;
+/** Most descriptors that go with a message. */
+export const maxFds = 64;
 
 /** Room for datagrams, in bytes: less than the stream has, so that their bells and a last word always fit there. */
 const datagramRoom = 64 * 1024;
@@ -231,7 +232,7 @@ export class Channel<Said, Heard> {
     if (!this.#isOpen) return;
     try {
       for (;;) {
-        const received = receiveMessage(this.end.datagrams, { size: maxMessageSize, maxFds: maxFds });
+        const received = receiveMessage(this.end.datagrams, { size: maxMessageSize, maxFds });
         if (received === null || received.data.length === 0) return;
         this.#inbox.push(received);
       }

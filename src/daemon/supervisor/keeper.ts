@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import type { Program } from '../../control/shapes.ts';
 import { launchVariable, variablesOfThisProcess } from '../../control/launch.ts';
 import { GraceError } from '../../error.ts';
-import { Channel, closeChannelEnd, openChannel } from '../../keeper/channel.ts';
+import { Channel, closeChannelEnd, maxFds, openChannel } from '../../keeper/channel.ts';
 import type { ChannelEnd } from '../../keeper/channel.ts';
 import { channelVariable, keeperFormat } from '../../keeper/messages.ts';
 import type { DaemonIdentity, DaemonMessage, KeeperMessage } from '../../keeper/messages.ts';
@@ -19,9 +19,6 @@ const helloTimeoutMs = 5000;
 
 /** How long it may take to do what it was told, before the daemon goes on. */
 const settleTimeoutMs = 1000;
-
-/** Of what the keeper is told of descriptors, so many names go into one message. */
-const namesAtOnce = 64;
 
 type Link = Channel<DaemonMessage, KeeperMessage>;
 type Keeper = { pid: number; version: string };
@@ -103,8 +100,8 @@ export class KeeperSupervisor implements Supervisor {
   #tell(): void {
     const names = [...this.#untold];
     this.#untold.clear();
-    for (let at = 0; at < names.length; at += namesAtOnce) {
-      const some = names.slice(at, at + namesAtOnce);
+    for (let at = 0; at < names.length; at += maxFds) {
+      const some = names.slice(at, at + maxFds);
       this.#link?.sendCurrent(() => {
         // A start that fails has closed its own; to send such a one would end the channel before the last word.
         const kept = some.flatMap((name) => {
