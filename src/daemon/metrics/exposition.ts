@@ -23,13 +23,8 @@ export type Histogram = { labels: Labels; bounds: readonly number[]; counts: rea
 /** Rendered labels of texts that come again and again: the sources. */
 type Rendered = Map<string, string>;
 
-/** The text of all these metrics. */
-export function exposition(metrics: readonly Metric[]): string {
-  return [...expositionPieces(metrics)].join('');
-}
-
-/** The same, a few lines at a time: between two of them the caller may do something else. */
-export function* expositionPieces(metrics: readonly Metric[]): Generator<string> {
+/** The text of all these metrics, a few lines at a time: between two of them the caller may do something else. */
+export function* exposition(metrics: readonly Metric[]): Generator<string> {
   const rendered: Rendered = new Map();
   for (const metric of metrics) {
     yield head(metric);

@@ -3,7 +3,7 @@ import { allRows, generationRows } from '../requests/rows.ts';
 import { unservedRules } from '../rules/unserved.ts';
 import type { Service } from '../service.ts';
 import { problemsOf } from '../requests/status.ts';
-import { expositionPieces } from './exposition.ts';
+import { exposition } from './exposition.ts';
 import { metricsOf } from './metrics.ts';
 import type { Observed } from './metrics.ts';
 import { processMetrics } from './process.ts';
@@ -25,7 +25,7 @@ export async function* metricsText(service: Service): AsyncGenerator<string> {
   service.counters.write({ isShown: true });
   let text = '';
   let startedMs = performance.now();
-  for (const piece of expositionPieces(metrics)) {
+  for (const piece of exposition(metrics)) {
     text += piece;
     if (text.length >= pieceLength) {
       yield text;

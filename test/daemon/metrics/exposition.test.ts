@@ -5,7 +5,7 @@ import { exposition } from '../../../src/daemon/metrics/exposition.ts';
 
 test('whatever a label holds, it stays one line, and the text says what it was', () => {
   const samples = [{ labels: { src: 'unix:/tmp/a"b\\c\nd', dst: '\ud800' }, value: 1.5 }, { value: Infinity }];
-  const text = exposition([{ name: 'grace_x', help: 'one\ntwo \\ three', type: 'gauge', samples }]);
+  const text = [...exposition([{ name: 'grace_x', help: 'one\ntwo \\ three', type: 'gauge', samples }])].join('');
   assert.deepEqual(text.split('\n'), [
     '# HELP grace_x one\\ntwo \\\\ three',
     '# TYPE grace_x gauge',
@@ -18,10 +18,7 @@ test('whatever a label holds, it stays one line, and the text says what it was',
 test('the buckets of a histogram hold all that is below their bound', () => {
   const histograms = [{ labels: { src: 'a' }, bounds: [0.5, 1], counts: [2, 0, 1], sum: 7 }];
   assert.deepEqual(
-    exposition([{ name: 'h', help: 'h', type: 'histogram', histograms }])
-      .trim()
-      .split('\n')
-      .slice(2),
+    [...exposition([{ name: 'h', help: 'h', type: 'histogram', histograms }])].join('').trim().split('\n').slice(2),
     [
       'h_bucket{src="a",le="0.5"} 2',
       'h_bucket{src="a",le="1"} 2',

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { SourceCounts } from '../../../src/control/shapes.ts';
-import { exposition, expositionPieces } from '../../../src/daemon/metrics/exposition.ts';
+import { exposition } from '../../../src/daemon/metrics/exposition.ts';
 import { FullyShown } from '../../../src/daemon/metrics/fully-shown.ts';
 import { metricsOf } from '../../../src/daemon/metrics/metrics.ts';
 
@@ -33,7 +33,7 @@ function metricsFor(sources: SourceCounts[], shownInFull: ReadonlySet<string>) {
 
 /** The names of samples, with their labels. */
 function seriesOf(sources: SourceCounts[], shownInFull: ReadonlySet<string>): Set<string> {
-  const lines = exposition(metricsFor(sources, shownInFull)).trim().split('\n');
+  const lines = [...exposition(metricsFor(sources, shownInFull))].join('').trim().split('\n');
   return new Set(lines.filter((line) => !line.startsWith('#')).map((line) => line.slice(0, line.lastIndexOf(' '))));
 }
 
@@ -97,7 +97,7 @@ test('of thousands of sources a number appears when it is counted, and what was 
 test('the text of thousands of sources comes a few lines at a time', () => {
   const sources = Array.from({ length: 5000 }, (_, index) => source(index, { accepted: 1, 'duration 0.01': 1 }));
   let [count, longest] = [0, 0];
-  for (const piece of expositionPieces(metricsFor(sources, new Set()))) {
+  for (const piece of exposition(metricsFor(sources, new Set()))) {
     count++;
     longest = Math.max(longest, piece.length);
   }
