@@ -2,10 +2,9 @@
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import net from 'node:net';
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Figures } from './measure.ts';
 import type { RunningPeer } from './peers.ts';
-import { memoryKb } from './process-tree.ts';
+import { settledKb } from './settled.ts';
 
 /** At most so many connections are being made at a time. */
 const batchSize = 100;
@@ -52,18 +51,6 @@ export async function memory(
 function descriptorLimit(pid: number): number {
   const [, soft] = /^Max open files +([0-9]+)/m.exec(readFileSync(`/proc/${pid}/limits`, 'utf8')) ?? [];
   return Number(soft ?? Infinity);
-}
-
-/** What has just been started or used still changes for a while. */
-async function settledKb({ pid, restsWithinMs }: RunningPeer, signal: AbortSignal): Promise<number> {
-  await delay(restsWithinMs, undefined, { signal });
-  let before = NaN;
-  for (let tries = 1; ; tries++) {
-    await delay(300, undefined, { signal });
-    const now = memoryKb([pid]);
-    if (Math.abs(now - before) < 0.002 * now || tries === 10) return now;
-    before = now;
-  }
 }
 
 /** Send a byte and wait until it has come back. */

@@ -8,6 +8,7 @@ import type { Figures } from '../measure.ts';
 import type { ScaleOptions } from '../options.ts';
 import { freePort } from '../ports.ts';
 import { cpuSeconds, memoryKb } from '../process-tree.ts';
+import { settledKb } from '../settled.ts';
 import { median } from '../summary.ts';
 import { openClients, startEcho, startPinger } from './attendants.ts';
 import type { Waits } from './attendants.ts';
@@ -66,15 +67,15 @@ export async function openConnections(
     forwards.push({ host: '127.77.0.1', port: await freePort(), upstreamPort });
   }
   const running = await startForwarder(cleanUp, forwarder, { dir, forwards, maxConnections: count + 50, ...rest });
-  const atRest = await settledKb(forwarder, running, rest.signal);
+  const atRest = await settledKb(running, rest.signal);
   const cpu = cpuSeconds([running.pid]);
   const clients = await Promise.all(parts.map((part, index) => openClients(cleanUp, forwards[index]!, part)));
   const cpuOpen = cpuSeconds([running.pid]) - cpu;
-  const withThem = await settledKb(forwarder, running, rest.signal);
+  const withThem = await settledKb(running, rest.signal);
   const listMs = await timeMs(() => running.list());
   const pinger = await startPinger(cleanUp, forwards.at(-1)!);
   const restarted = await restarts(running, pinger);
-  const after = await settledKb(forwarder, running, rest.signal);
+  const after = await settledKb(running, rest.signal);
   const alive = await Promise.all(clients.map((each) => each.finish()));
   return {
     connections: count,
@@ -98,7 +99,7 @@ export async function manyRules(forwarder: Forwarder, { dir, sizes, ...rest }: S
   const startedMs = performance.now();
   const running = await startForwarder(cleanUp, forwarder, { dir, forwards, maxConnections: 1000, ...rest });
   const startS = (performance.now() - startedMs) / 1000;
-  const kb = await settledKb(forwarder, running, rest.signal);
+  const kb = await settledKb(running, rest.signal);
   const pinger = await startPinger(cleanUp, forwards[sizes.rules >> 1]!);
   const listMs = await timeMs(() => running.list());
   let text = '';
@@ -111,7 +112,7 @@ export async function manyRules(forwarder: Forwarder, { dir, sizes, ...rest }: S
     'metrics ms': metricsMs,
     'metrics MB': text.length / 1e6,
     ...(await restarts(running, pinger)),
-    'then MB': (await settledKb(forwarder, running, rest.signal)) / 1024,
+    'then MB': (await settledKb(running, rest.signal)) / 1024,
   };
 }
 
@@ -125,7 +126,7 @@ export async function cycles(forwarder: Forwarder, { dir, sizes, ...rest }: Scal
   if (cycle === null) throw new Error('it has no commands for that');
   const pid = await running.servingPid();
   for (let warm = 0; warm < sizes.cycles / 20; warm++) await cycle(forwards[1]!);
-  const before = { kb: await settledKb(forwarder, running, rest.signal), fds: descriptorsOf(pid) };
+  const before = { kb: await settledKb(running, rest.signal), fds: descriptorsOf(pid) };
   const cpu = cpuSeconds([running.pid]);
   const ms = await timeMs(async () => {
     for (let index = 0; index < sizes.cycles; index++) await cycle(forwards[1]!);
@@ -136,7 +137,7 @@ export async function cycles(forwarder: Forwarder, { dir, sizes, ...rest }: Scal
     'ms/cycle': ms / sizes.cycles,
     'CPU ms/cycle': (used / sizes.cycles) * 1000,
     'before MB': before.kb / 1024,
-    'after MB': (await settledKb(forwarder, running, rest.signal)) / 1024,
+    'after MB': (await settledKb(running, rest.signal)) / 1024,
     'descriptors before': before.fds,
     after: descriptorsOf(pid),
   };
@@ -156,7 +157,7 @@ export async function manyConnections(
   const load = (seconds: number) =>
     wrk({ url: `http://127.0.0.1:${forward.port}/`, connections: 20, seconds, closes: true, signal: rest.signal });
   await load(1);
-  const before = await settledKb(forwarder, running, rest.signal);
+  const before = await settledKb(running, rest.signal);
   const cpu = cpuSeconds([running.pid]);
   let [count, active, ms] = [0, 0, 0];
   while (count < sizes.total) {
@@ -172,7 +173,7 @@ export async function manyConnections(
     'before MB': before / 1024,
     'under load MB': active / 1024,
     'of it the daemon': (await activeDaemonKb(running, load, rest.signal)) / 1024,
-    'after MB': (await settledKb(forwarder, running, rest.signal)) / 1024,
+    'after MB': (await settledKb(running, rest.signal)) / 1024,
   };
 }
 
@@ -196,10 +197,10 @@ async function startForwarder(
   cleanUp: AsyncDisposableStack,
   forwarder: Forwarder,
   options: ForwarderOptions,
-): Promise<RunningForwarder> {
+): Promise<RunningForwarder & Pick<Forwarder, 'restsWithinMs'>> {
   const running = await forwarder.start(options);
   cleanUp.defer(() => running.stop());
-  return running;
+  return { ...running, restsWithinMs: forwarder.restsWithinMs };
 }
 
 /** Medians over some restarts of what one takes, and of the longest waits of clients meanwhile. */
@@ -227,22 +228,6 @@ async function timeMs(work: () => Promise<unknown>): Promise<number> {
   const startedMs = performance.now();
   await work();
   return performance.now() - startedMs;
-}
-
-/** What has just been used still changes for a while. */
-async function settledKb(
-  { restsWithinMs }: Forwarder,
-  { pid }: RunningForwarder,
-  signal: AbortSignal,
-): Promise<number> {
-  await delay(restsWithinMs, undefined, { signal });
-  let before = NaN;
-  for (let tries = 1; ; tries++) {
-    await delay(300, undefined, { signal });
-    const now = memoryKb([pid]);
-    if (Math.abs(now - before) < 0.002 * now || tries === 10) return now;
-    before = now;
-  }
 }
 
 function descriptorsOf(pid: number): number {
