@@ -71,6 +71,17 @@ async function connect(t: TestContext, port: number, ca: Buffer): Promise<TLSSoc
   return socket;
 }
 
+/** A daemon that serves one source with TLS, whose destination's sockets the test has. */
+async function startQuiet(t: TestContext, extras = '') {
+  const grace = makeGrace(t);
+  const pem = makePemFiles();
+  t.after(() => pem.remove());
+  const quiet = await openQuiet(t);
+  const src = sourceOf(pem, extras);
+  await grace.ok('start', src, quiet.endpoint);
+  return { grace, pem, quiet, src, port: await grace.port(src) };
+}
+
 async function connectionsOf(grace: Grace): Promise<ConnectionRow[]> {
   return JSON.parse(await grace.ok('ls', '--connections', '--json')) as ConnectionRow[];
 }
@@ -145,14 +156,8 @@ test('streams with TLS move to every successor, byte by byte, and the old proces
 });
 
 test('idle and half-closed connections with TLS move, and one whose keys change all the time', options, async (t) => {
-  const grace = makeGrace(t);
-  const pem = makePemFiles();
-  t.after(() => pem.remove());
+  const { grace, pem, quiet, port } = await startQuiet(t);
   const ca = readFileSync(pem.root);
-  const quiet = await openQuiet(t);
-  const src = sourceOf(pem);
-  await grace.ok('start', src, quiet.endpoint);
-  const port = await grace.port(src);
   const pair = async () => {
     const peer = quiet.next();
     return { client: await connect(t, port, ca), peer: await peer };
@@ -207,13 +212,7 @@ test(
   'a client that does not shake hands does not hold up a restart, and stays in the old process',
   options,
   async (t) => {
-    const grace = makeGrace(t);
-    const pem = makePemFiles();
-    t.after(() => pem.remove());
-    const quiet = await openQuiet(t);
-    const src = sourceOf(pem, ':handshakeTimeout=100s');
-    await grace.ok('start', src, quiet.endpoint);
-    const port = await grace.port(src);
+    const { grace, port } = await startQuiet(t, ':handshakeTimeout=100s');
     const { pid } = await grace.status();
     const silent = net.connect(port, '127.0.0.1');
     silent.on('error', () => {});
@@ -262,13 +261,7 @@ test(
   'a core of either process, before and after the move, has none of the secrets',
   { ...options, skip: skip || noGcore() },
   async (t) => {
-    const grace = makeGrace(t);
-    const pem = makePemFiles();
-    t.after(() => pem.remove());
-    const quiet = await openQuiet(t);
-    const src = sourceOf(pem, ':handshakeTimeout=100s');
-    await grace.ok('start', src, quiet.endpoint);
-    const port = await grace.port(src);
+    const { grace, quiet, port } = await startQuiet(t, ':handshakeTimeout=100s');
     const secrets: Buffer[] = [];
     const peer = quiet.next();
     const client = tls.connect({ port, host: '127.0.0.1', rejectUnauthorized: false });

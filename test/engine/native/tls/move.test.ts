@@ -8,6 +8,7 @@ import type { Upstream } from '../../../../src/engine/engine.ts';
 import { openNative, openNativeTls } from '../../native-engine.ts';
 import { openBackend, readAll, readBytes } from '../../peers.ts';
 import { Rig, to } from '../../rig.ts';
+import type { Forward } from '../../rig.ts';
 import { openStream, openStreamServer } from '../../soak-streams.ts';
 import { until } from '../../../until.ts';
 import { Passage } from './passage.ts';
@@ -28,29 +29,35 @@ const SUITES = [
 
 type Place = readonly [NativeEngine, Upstream];
 
-/** Two engines and an upstream of each that is the same. */
-function openPlaces(): { here: Rig; there: Rig; placesFor: (upstream: Upstream) => [Place, Place] } {
-  const here = new Rig(openNativeTls);
-  const there = new Rig(openNativeTls);
-  const engineOf = (rig: Rig) => rig.engine as NativeEngine;
-  return {
-    here,
-    there,
-    placesFor: (upstream) => [
-      [engineOf(here), upstream],
-      [engineOf(there), there.upstream(upstream.endpoint)],
-    ],
-  };
+/** Two engines, the way between them, and an upstream of each that is the same. */
+class Scene implements AsyncDisposable {
+  readonly here = new Rig(openNativeTls);
+  readonly there = new Rig(openNativeTls);
+  readonly passage = new Passage();
+
+  /** With clients that speak TLS, and a destination that does not: there it can go on in place of here. */
+  async forward(address: Parameters<typeof to>[0]): Promise<Forward & { from: Place; next: Place }> {
+    const forward = await this.here.forward({ to: to(address), from: sslFrom(pem()) });
+    const { upstream } = forward;
+    return {
+      ...forward,
+      from: [this.here.engine as NativeEngine, upstream],
+      next: [this.there.engine as NativeEngine, this.there.upstream(upstream.endpoint)],
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.passage[Symbol.dispose]();
+    await this.there[Symbol.asyncDispose]();
+    await this.here[Symbol.asyncDispose]();
+  }
 }
 
 test('streams with TLS go on byte by byte in another engine, to and fro, with every cipher', options, async () => {
-  const { here, there, placesFor } = openPlaces();
-  await using _here = here;
-  await using _there = there;
-  using passage = new Passage();
+  await using scene = new Scene();
   const server = await openStreamServer();
-  const { upstream, address } = await here.forward({ to: to(server.address), from: sslFrom(pem()) });
-  let [from, next] = placesFor(upstream);
+  const { address, ...places } = await scene.forward(server.address);
+  let { from, next } = places;
   const streams = await Promise.all(
     SUITES.flatMap((ciphers, index) =>
       [60_000, 1000].map(async (piece, kind) => {
@@ -62,7 +69,7 @@ test('streams with TLS go on byte by byte in another engine, to and fro, with ev
     ),
   );
   for (let round = 0; round < 20; round++) {
-    assert.equal(await passage.move(from, next), streams.length, `round ${round}`);
+    assert.equal(await scene.passage.move(from, next), streams.length, `round ${round}`);
     [from, next] = [next, from];
     // Each has moved bytes since.
     await Promise.all(streams.map(({ socket }) => once(socket, 'data')));
@@ -80,13 +87,9 @@ test(
   'an end that was passed on before the move is not passed on again, and the other direction goes on',
   options,
   async () => {
-    const { here, there, placesFor } = openPlaces();
-    await using _here = here;
-    await using _there = there;
-    using passage = new Passage();
+    await using scene = new Scene();
     await using backend = await openBackend();
-    const { upstream, address } = await here.forward({ to: to(backend), from: sslFrom(pem()) });
-    const [from, next] = placesFor(upstream);
+    const { address, from, next } = await scene.forward(backend);
     const first = await connectTls(address, { ca: read(pem().root) });
     const firstPeer = await backend.next();
     firstPeer.end('the server has said all');
@@ -95,7 +98,7 @@ test(
     const secondPeer = await backend.next();
     second.end('the client has said all');
     assert.equal(await readAll(secondPeer), 'the client has said all');
-    assert.equal(await passage.move(from, next), 2);
+    assert.equal(await scene.passage.move(from, next), 2);
     const late = readAll(firstPeer);
     first.end('and now the client');
     assert.equal(await late, 'and now the client');
@@ -107,13 +110,10 @@ test(
 );
 
 test('the beginning of a record, and what a client has not taken, move too', options, async () => {
-  const { here, there, placesFor } = openPlaces();
-  await using _here = here;
-  await using _there = there;
-  using passage = new Passage();
+  await using scene = new Scene();
   await using backend = await openBackend();
-  const { upstream, address } = await here.forward({ to: to(backend), from: sslFrom(pem()) });
-  let [from, next] = placesFor(upstream);
+  const { address, ...places } = await scene.forward(backend);
+  let { from, next } = places;
   const client = await connectTls(address, { ca: read(pem().root) });
   client.pause();
   const peer = await backend.next();
@@ -123,7 +123,7 @@ test('the beginning of a record, and what a client has not taken, move too', opt
   // A move now and then, between any two reads.
   client.on('data', (data: Buffer) => (received += data.length));
   for (let round = 0; round < 10; round++) {
-    assert.equal(await passage.move(from, next), 1);
+    assert.equal(await scene.passage.move(from, next), 1);
     [from, next] = [next, from];
     client.resume();
     await once(client, 'data');
@@ -140,13 +140,11 @@ test(
   'a move that is given up leaves them where they were; and an engine without TLS refuses them',
   options,
   async () => {
-    const { here, placesFor, there } = openPlaces();
-    await using _here = here;
-    await using _there = there;
+    await using scene = new Scene();
     await using plain = new Rig(openNative);
     await using backend = await openBackend();
-    const { upstream, address } = await here.forward({ to: to(backend), from: sslFrom(pem()) });
-    const [[engine]] = placesFor(upstream);
+    const { upstream, address, from } = await scene.forward(backend);
+    const [engine] = from;
     const client = await connectTls(address, { ca: read(pem().root) });
     const peer = await backend.next();
     const frozen = await engine.mover.freeze(upstream, 10);
@@ -165,20 +163,16 @@ test(
 );
 
 test('nothing of the keys is left where they were, nor in what was written down', options, async () => {
-  const { here, there, placesFor } = openPlaces();
-  await using _here = here;
-  await using _there = there;
-  using passage = new Passage();
+  await using scene = new Scene();
   await using backend = await openBackend();
-  const { upstream, address } = await here.forward({ to: to(backend), from: sslFrom(pem()) });
-  const [from, next] = placesFor(upstream);
+  const { upstream, address, from, next } = await scene.forward(backend);
   const client = await connectTls(address, { ca: read(pem().root) });
   const peer = await backend.next();
   const frozen = await from[0].mover.freeze(upstream, 1);
   const row = frozen[0]!.client.tls!.keys!;
   assert.ok(row.some((byte) => byte !== 0));
   from[0].mover.thaw(frozen);
-  assert.equal(await passage.move(from, next), 1);
+  assert.equal(await scene.passage.move(from, next), 1);
   client.write('there');
   assert.equal(await readBytes(peer, 5), 'there');
   await upstream.drained();
@@ -189,13 +183,9 @@ test(
   'a client in its handshake is told of, and moves when it has shaken hands; without TLS in the agreement it does not',
   options,
   async () => {
-    const { here, there, placesFor } = openPlaces();
-    await using _here = here;
-    await using _there = there;
-    using passage = new Passage();
+    await using scene = new Scene();
     await using backend = await openBackend();
-    const { upstream, connect } = await here.forward({ to: to(backend), from: sslFrom(pem()) });
-    const [from, next] = placesFor(upstream);
+    const { upstream, connect, from, next } = await scene.forward(backend);
     const { mover } = from[0];
     const carrier = await connect();
     await until('it is counted', () => upstream.stats().connections === 1);
@@ -206,7 +196,7 @@ test(
     const peer = await backend.next();
     assert.equal((await mover.freeze(upstream, 10, { tls: false })).length, 0);
     assert.equal(mover.handshakes(upstream), 0);
-    assert.equal(await passage.move(from, next), 1);
+    assert.equal(await scene.passage.move(from, next), 1);
     client.write('there');
     assert.equal(await readBytes(peer, 5), 'there');
     assert.equal(next[0].mover.canAdoptTls(from[0].mover.tlsFormat! + 1), false);
