@@ -6,10 +6,10 @@ import { connect as connectTls } from 'node:tls';
 import { once } from 'node:events';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
-import { makePemFiles } from '../endpoint/pem.ts';
 import { until } from '../until.ts';
 import { openClient, startBackend } from './backend.ts';
 import { makeGrace, runtime, ownLoopback } from './grace.ts';
+import { pemFiles } from './pem-files.ts';
 
 const timeout = 120_000;
 const plain = 'tcp:0:interface=127.0.0.1';
@@ -119,8 +119,7 @@ test('a client with TLS has its version and name in its line, as text too', { ti
   const grace = makeGrace(t);
   const path = join(dirname(grace.dir), 'access.log');
   const backend = await startBackend(t, 'A');
-  const files = makePemFiles();
-  t.after(() => files.remove());
+  const files = pemFiles(t);
   const src = `ssl:0:privateKey=${files.key}:certKey=${files.fullChain}:interface=127.0.0.1`;
   await grace.ok('start', '--access-log', path, src, backend.endpoint);
   const ca = readFileSync(files.root);

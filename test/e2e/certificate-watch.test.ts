@@ -6,10 +6,11 @@ import { basename, join } from 'node:path';
 import { test } from 'node:test';
 import { connect } from 'node:tls';
 import type { TLSSocket } from 'node:tls';
-import { makeCertificate, makePemFiles } from '../endpoint/pem.ts';
+import { makeCertificate } from '../endpoint/pem.ts';
 import { until } from '../until.ts';
 import { startBackend } from './backend.ts';
 import { makeGrace } from './grace.ts';
+import { pemFiles } from './pem-files.ts';
 
 const timeout = 120_000;
 
@@ -64,8 +65,7 @@ function replaceLink(target: string, path: string): void {
 
 test('files that change are read again by themselves, links of certbot and Kubernetes too', { timeout }, async (t) => {
   const grace = makeGrace(t);
-  const pem = makePemFiles();
-  t.after(() => pem.remove());
+  const pem = pemFiles(t);
   const issue = issuer(pem.dir, pem.intermediate);
   const backend = await startBackend(t, 'A');
   const [first, second] = [issue(), issue()];
@@ -116,8 +116,7 @@ test('files that change are read again by themselves, links of certbot and Kuber
 
 test('a bad pair is not taken, is told of, and does not stay in the way of a good one', { timeout }, async (t) => {
   const grace = makeGrace(t);
-  const pem = makePemFiles();
-  t.after(() => pem.remove());
+  const pem = pemFiles(t);
   const issue = issuer(pem.dir, pem.intermediate);
   const backend = await startBackend(t, 'A');
   const [key, cert] = [join(pem.dir, 'used.key'), join(pem.dir, 'used.crt')];
@@ -155,8 +154,7 @@ test('a bad pair is not taken, is told of, and does not stay in the way of a goo
 
 test('no handshake fails while certificates are read again and again', { timeout }, async (t) => {
   const grace = makeGrace(t);
-  const pem = makePemFiles();
-  t.after(() => pem.remove());
+  const pem = pemFiles(t);
   const issue = issuer(pem.dir, pem.intermediate);
   const backend = await startBackend(t, 'A');
   const pairs = [issue(), issue()];

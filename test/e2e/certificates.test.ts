@@ -9,10 +9,10 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
-import { makePemFiles } from '../endpoint/pem.ts';
 import { until } from '../until.ts';
 import { startBackend } from './backend.ts';
 import { makeGrace, runtime } from './grace.ts';
+import { pemFiles } from './pem-files.ts';
 
 const timeout = 120_000;
 
@@ -62,8 +62,7 @@ function makeOwn(
 }
 
 function files(t: TestContext) {
-  const pem = makePemFiles();
-  t.after(() => pem.remove());
+  const pem = pemFiles(t);
   return pem;
 }
 

@@ -5,10 +5,10 @@ import { existsSync, globSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect as connectTls } from 'node:tls';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
-import { makePemFiles } from '../endpoint/pem.ts';
 import { until } from '../until.ts';
 import { openClient, startBackend } from './backend.ts';
 import { makeGrace, runtime } from './grace.ts';
+import { pemFiles } from './pem-files.ts';
 
 const [library] = globSync('/usr/lib/*/faketime/libfaketimeMT.so.1');
 const skip =
@@ -32,8 +32,7 @@ for (const engine of ['native', 'portable'])
     { timeout, skip },
     async (t) => {
       const { grace, set } = makeGraceWithClock(t);
-      const files = makePemFiles();
-      t.after(() => files.remove());
+      const files = pemFiles(t);
       const backend = await startBackend(t, 'A');
       const access = `${grace.dir}-access`;
       const options = ['--access-log', access, '--access-log-format', 'json', '--engine', engine, '--no-keeper'];
@@ -87,7 +86,7 @@ for (const engine of ['native', 'portable'])
       await grace.ok('restart');
       assert.equal(await kept.echo('moved'), 'moved');
       set('-20y');
-      const [connection] = JSON.parse(await grace.ok('ls', '--connections', '--json')) as { age: number }[];
+      const [connection] = await grace.connections();
       assert.ok(connection!.age >= 2.6 && connection!.age < 300, `${connection!.age}`);
       const { uptimeMs } = await grace.status();
       assert.ok(uptimeMs >= 2600 && uptimeMs < 300_000, `${uptimeMs}`);

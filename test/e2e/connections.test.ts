@@ -1,16 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { ConnectionRow } from '../../src/control/shapes.ts';
 import { openClient, startBackend } from './backend.ts';
 import { makeGrace, ownLoopback, runtime } from './grace.ts';
-import type { Grace } from './grace.ts';
 
 const timeout = 180_000;
 const src = `tcp:0:interface=${ownLoopback}`;
-
-async function connectionsOf(grace: Grace, ...words: string[]): Promise<ConnectionRow[]> {
-  return JSON.parse(await grace.ok('ls', '--connections', ...words, '--json')) as ConnectionRow[];
-}
 
 test(
   'connections are listed and closed by what they are, and keep their ids over a restart',
@@ -20,7 +14,7 @@ test(
     const a = await startBackend(t, 'A');
     const b = await startBackend(t, 'B');
     await grace.ok('start', '--name', 'web', src, a.endpoint);
-    assert.deepEqual(await connectionsOf(grace), []);
+    assert.deepEqual(await grace.connections(), []);
     const where = { host: ownLoopback, port: await grace.port(src) };
     const first = await openClient(t, where);
     await first.line();
@@ -31,7 +25,7 @@ test(
     await third.line();
     const portOf = ({ socket }: typeof first) => `${socket.localAddress}:${socket.localPort}`;
 
-    const before = await connectionsOf(grace, 'web');
+    const before = await grace.connections('web');
     assert.deepEqual(
       before.map(({ client, dst }) => [client, dst]),
       [
@@ -49,7 +43,7 @@ test(
       assert.ok(row.age >= row.idle && row.idle >= 0);
     }
     await grace.ok('restart');
-    const after = await connectionsOf(grace, src);
+    const after = await grace.connections(src);
     const isMoved = runtime !== 'deno' && process.platform === 'linux';
     assert.deepEqual(
       after.map(({ id }) => id),
@@ -65,7 +59,7 @@ test(
     assert.equal(await grace.ok('close', 'web', '--dst', a.endpoint), 'Closed 1\n');
     await assert.rejects(first.line());
     assert.equal(await third.echo('untouched'), 'untouched');
-    const [{ id } = assert.fail()] = await connectionsOf(grace);
+    const [{ id } = assert.fail()] = await grace.connections();
     assert.equal(await grace.ok('close', '--id', id), 'Closed 1\n');
     assert.deepEqual(await grace.run('close', '--id', id), {
       code: 0,
@@ -73,7 +67,7 @@ test(
       stderr: 'note: no such connection is open; to see which are: grace ls --connections\n',
     });
     await assert.rejects(third.line());
-    assert.deepEqual(await connectionsOf(grace), []);
+    assert.deepEqual(await grace.connections(), []);
     assert.equal((await grace.run('close', 'tcp:1')).code, 4);
     assert.equal(await (await openClient(t, where)).line(), 'B');
   },

@@ -5,11 +5,11 @@ import { once } from 'node:events';
 import { connect as connectTls } from 'node:tls';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
-import { makePemFiles } from '../endpoint/pem.ts';
 import { until } from '../until.ts';
 import { openClient, startBackend } from './backend.ts';
 import { makeGrace, runtime } from './grace.ts';
 import type { Grace } from './grace.ts';
+import { pemFiles } from './pem-files.ts';
 import { gone } from './processes.ts';
 
 const timeout = 180_000;
@@ -26,8 +26,7 @@ async function totals(grace: Grace, src: string): Promise<Totals> {
 
 /** A source of each kind, and how to connect to it and hear lines. */
 function sources(t: TestContext) {
-  const files = makePemFiles();
-  t.after(() => files.remove());
+  const files = pemFiles(t);
   const secure = `ssl:0:privateKey=${files.key}:certKey=${files.fullChain}:interface=127.0.0.1`;
   const connectSecure = async (port: number) => {
     const socket = connectTls({ port, host: '127.0.0.1', servername: 'www.example.com', ca: readFileSync(files.root) });

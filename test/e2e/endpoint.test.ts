@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { readEndpointCases } from '../endpoint/endpoint-cases.ts';
-import { makePemFiles } from '../endpoint/pem.ts';
 import { runtime, startProgram } from './grace.ts';
+import { pemFiles } from './pem-files.ts';
 
 test('the endpoint command reads strings as it should', { timeout: 180_000 }, async (t) => {
-  const files = makePemFiles();
-  t.after(() => files.remove());
+  const files = pemFiles(t);
   const names: Record<string, string> = {
     $KEY: files.key,
     $CERT: files.cert,

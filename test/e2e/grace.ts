@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { TestContext } from 'node:test';
-import type { DestinationRow, StatusResult } from '../../src/control/shapes.ts';
+import type { ConnectionRow, DestinationRow, StatusResult } from '../../src/control/shapes.ts';
 
 export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 export const runtime = process.env['GRACE_TEST_RUNTIME'] ?? 'executable';
@@ -43,6 +43,8 @@ export type Grace = {
   /** Start a command without waiting for its end. */
   spawn(...args: string[]): Running;
   ls(): Promise<DestinationRow[]>;
+  /** The open connections, or those of a source. */
+  connections(...words: string[]): Promise<ConnectionRow[]>;
   status(): Promise<StatusResult>;
   /** Where the rule with this source listens. */
   port(src: string): Promise<number>;
@@ -68,6 +70,7 @@ export function makeGrace(t: TestContext, env: NodeJS.ProcessEnv = {}): Grace {
       return stdout;
     },
     ls: async () => JSON.parse(await grace.ok('ls', '--json')),
+    connections: async (...words) => JSON.parse(await grace.ok('ls', '--connections', ...words, '--json')),
     status: async () => JSON.parse(await grace.ok('status', '--json')),
     async port(src) {
       const row = (await grace.ls()).find((each) => each.src === src && each.listening !== '');

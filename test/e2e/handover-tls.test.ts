@@ -11,14 +11,12 @@ import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import tls from 'node:tls';
 import type { ConnectionOptions, TLSSocket } from 'node:tls';
-import type { ConnectionRow } from '../../src/control/shapes.ts';
-import { makePemFiles } from '../endpoint/pem.ts';
 import type { PemFiles } from '../endpoint/pem.ts';
 import { readAll, readBytes } from '../engine/peers.ts';
 import { openStream, openStreamServer } from '../engine/soak-streams.ts';
 import { until } from '../until.ts';
 import { makeGrace, runtime } from './grace.ts';
-import type { Grace } from './grace.ts';
+import { pemFiles } from './pem-files.ts';
 import { gone, killChild } from './processes.ts';
 
 const skip = (process.platform !== 'linux' || runtime === 'deno') && 'TLS moves with the native engine of Node alone';
@@ -74,22 +72,16 @@ async function connect(t: TestContext, port: number, ca: Buffer): Promise<TLSSoc
 /** A daemon that serves one source with TLS, whose destination's sockets the test has. */
 async function startQuiet(t: TestContext, extras = '') {
   const grace = makeGrace(t);
-  const pem = makePemFiles();
-  t.after(() => pem.remove());
+  const pem = pemFiles(t);
   const quiet = await openQuiet(t);
   const src = sourceOf(pem, extras);
   await grace.ok('start', src, quiet.endpoint);
   return { grace, pem, quiet, src, port: await grace.port(src) };
 }
 
-async function connectionsOf(grace: Grace): Promise<ConnectionRow[]> {
-  return JSON.parse(await grace.ok('ls', '--connections', '--json')) as ConnectionRow[];
-}
-
 test('streams with TLS move to every successor, byte by byte, and the old process ends', options, async (t) => {
   const grace = makeGrace(t);
-  const pem = makePemFiles();
-  t.after(() => pem.remove());
+  const pem = pemFiles(t);
   const server = await openStreamServer();
   t.after(() => server.close());
   const src = sourceOf(pem);
@@ -128,7 +120,7 @@ test('streams with TLS move to every successor, byte by byte, and the old proces
     assert.equal((await grace.status()).generations.length, 1);
   }
   const { pid } = await grace.status();
-  const rows = await connectionsOf(grace);
+  const rows = await grace.connections();
   for (const { version, cipher } of kinds) {
     const alike = rows.filter(({ tls: facts }) => facts?.version === version && facts.cipher === cipher);
     assert.equal(alike.length, perKind, cipher);
@@ -227,19 +219,11 @@ test(
 );
 
 test('with GRACE_TLS=portable, and where it asks for more, TLS stays in the old process', options, async (t) => {
-  const before = process.env['GRACE_TLS'];
-  process.env['GRACE_TLS'] = 'portable';
-  const left = makeGrace(t);
-  const pem = makePemFiles();
-  t.after(() => pem.remove());
+  const left = makeGrace(t, { GRACE_TLS: 'portable' });
+  const pem = pemFiles(t);
   const ca = readFileSync(pem.root);
   const quiet = await openQuiet(t);
-  try {
-    await left.ok('start', sourceOf(pem), quiet.endpoint);
-  } finally {
-    if (before === undefined) delete process.env['GRACE_TLS'];
-    else process.env['GRACE_TLS'] = before;
-  }
+  await left.ok('start', sourceOf(pem), quiet.endpoint);
   const grace = makeGrace(t);
   const src = sourceOf(pem, ':alpn=http/1.1');
   await grace.ok('start', src, quiet.endpoint);

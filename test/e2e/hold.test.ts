@@ -6,13 +6,13 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { connect as connectTls } from 'node:tls';
-import { makePemFiles } from '../endpoint/pem.ts';
 import { until } from '../until.ts';
 import { openClient, startBackend } from './backend.ts';
 import { ConnectingClients } from './connecting-clients.ts';
 import { isRunning, makeGrace, ownLoopback, program } from './grace.ts';
 import { freePort } from './listening-socket.ts';
 import type { Grace } from './grace.ts';
+import { pemFiles } from './pem-files.ts';
 
 const timeout = 240_000;
 const src = 'tcp:0:interface=127.0.0.1';
@@ -104,8 +104,7 @@ function graceLine({ dir }: Grace, ...args: string[]): string[] {
 type SecureRule = { secure: string; ca: string };
 
 function secureSource(t: TestContext): SecureRule {
-  const pem = makePemFiles();
-  t.after(() => pem.remove());
+  const pem = pemFiles(t);
   return {
     secure: `ssl:0:privateKey=${pem.key}:certKey=${pem.fullChain}:interface=127.0.0.1`,
     ca: readFileSync(pem.root, 'utf8'),

@@ -6,10 +6,10 @@ import type { Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
-import { makePemFiles } from '../endpoint/pem.ts';
 import { until } from '../until.ts';
 import { startBackend } from './backend.ts';
 import { makeGrace } from './grace.ts';
+import { pemFiles } from './pem-files.ts';
 
 const timeout = 180_000;
 
@@ -51,8 +51,7 @@ test('what an address has moves with a restart, its rate too', { timeout }, asyn
 
 test('connections that stay with the old process count for their address until they end', { timeout }, async (t) => {
   const grace = makeGrace(t);
-  const files = makePemFiles();
-  t.after(() => files.remove());
+  const files = pemFiles(t);
   const backend = await startBackend(t, 'A');
   const src = `ssl:0:privateKey=${files.key}:certKey=${files.fullChain}:interface=127.0.0.1:maxconnPer=2:alpn=http/1.1`; // the portable engine has those, which do not move
   await grace.ok('start', src, backend.endpoint);

@@ -5,11 +5,11 @@ import type { Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
-import { makePemFiles } from '../endpoint/pem.ts';
 import { until } from '../until.ts';
 import { openClient, startBackend } from './backend.ts';
 import type { Backend } from './backend.ts';
 import { makeGrace, runtime } from './grace.ts';
+import { pemFiles } from './pem-files.ts';
 
 const timeout = 180_000;
 const engines = runtime === 'executable' && process.platform === 'linux' ? ['native', 'portable'] : ['portable'];
@@ -44,8 +44,7 @@ function watchMost(...backends: readonly Backend[]): () => number {
 for (const engine of engines)
   test(`all rules together have so many connections, over restarts too (${engine})`, options, async (t) => {
     const grace = makeGrace(t);
-    const files = makePemFiles();
-    t.after(() => files.remove());
+    const files = pemFiles(t);
     const limit = 5;
     const [one, two] = [await startBackend(t, 'A'), await startBackend(t, 'B')];
     const most = watchMost(one, two);

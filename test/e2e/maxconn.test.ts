@@ -5,10 +5,10 @@ import { connect } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { once } from 'node:events';
 import { test } from 'node:test';
-import { makePemFiles } from '../endpoint/pem.ts';
 import { until } from '../until.ts';
 import { openClient, startBackend } from './backend.ts';
 import { makeGrace, runtime } from './grace.ts';
+import { pemFiles } from './pem-files.ts';
 
 const timeout = 180_000;
 const limit = 3;
@@ -55,8 +55,7 @@ const skip = runtime === 'deno' && 'Deno accepts more than it is asked to';
 
 test('connections that stay with the old process count for the limit until they end', { timeout, skip }, async (t) => {
   const grace = makeGrace(t);
-  const files = makePemFiles();
-  t.after(() => files.remove());
+  const files = pemFiles(t);
   const backend = await startBackend(t, 'A');
   const src = `ssl:0:privateKey=${files.key}:certKey=${files.fullChain}:interface=127.0.0.1:maxconn=${limit}:alpn=http/1.1`;
   await grace.ok('start', src, backend.endpoint);

@@ -9,10 +9,10 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { callOnce } from '../../src/control/client.ts';
 import type { EndpointText } from '../../src/control/shapes.ts';
 import { statePaths } from '../../src/control/paths.ts';
-import { makePemFiles } from '../endpoint/pem.ts';
 import { until } from '../until.ts';
 import { openClient, startBackend } from './backend.ts';
 import { makeGrace, runtime } from './grace.ts';
+import { pemFiles } from './pem-files.ts';
 import { descriptorsOf, memoryOf } from './processes.ts';
 
 const options = {
@@ -34,8 +34,7 @@ test(
   options,
   async (t) => {
     const grace = makeGrace(t);
-    const files = makePemFiles();
-    t.after(() => files.remove());
+    const files = pemFiles(t);
     const [a, b] = [await startBackend(t, 'A'), await startBackend(t, 'B')];
     await grace.ok('start', plain, a.endpoint);
     const port = await grace.port(plain);

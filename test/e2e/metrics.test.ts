@@ -6,11 +6,11 @@ import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { test } from 'node:test';
-import { makePemFiles } from '../endpoint/pem.ts';
 import { until } from '../until.ts';
 import { openClient, startBackend } from './backend.ts';
 import { makeGrace, ownLoopback, runtime } from './grace.ts';
 import type { Grace } from './grace.ts';
+import { pemFiles } from './pem-files.ts';
 import { gone } from './processes.ts';
 
 const timeout = 180_000;
@@ -112,8 +112,7 @@ for (const kind of ['plain', 'secure'] as const) {
   test(`no counter goes back over restarts, with ${kind} connections that are open`, { timeout }, async (t) => {
     const grace = makeGrace(t);
     const backend = await startBackend(t, 'A');
-    const files = makePemFiles();
-    t.after(() => files.remove());
+    const files = pemFiles(t);
     const secure = `ssl:0:privateKey=${files.key}:certKey=${files.fullChain}:interface=127.0.0.1`;
     const src = kind === 'plain' ? plain : secure;
     await grace.ok('start', src, backend.endpoint);

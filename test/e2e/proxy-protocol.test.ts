@@ -13,10 +13,10 @@ import tls from 'node:tls';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { readProxyHeader } from '../../src/engine/proxy-parser.ts';
-import { makePemFiles } from '../endpoint/pem.ts';
 import { until } from '../until.ts';
 import { makeGrace, ownLoopback } from './grace.ts';
 import { freePort } from './listening-socket.ts';
+import { pemFiles } from './pem-files.ts';
 
 const options = { timeout: 120_000 };
 const src = 'tcp:0:interface=127.0.0.1';
@@ -151,7 +151,7 @@ test(
     open.write(' last');
     slow.write(`${headerOf(2).slice(20)}late`);
     for (const text of [`${headerOf(1)}first last`, `${headerOf(2)}late`, `${headerOf(3)}held`]) await isHeard(text);
-    const clients = JSON.parse(await grace.ok('ls', '--connections', '--json')) as { client: string }[];
+    const clients = await grace.connections();
     assert.deepEqual(
       clients.map((each) => each.client).sort(),
       [1, 2, 3].map((number) => `192.0.2.${number}:4711`),
@@ -211,8 +211,7 @@ test(
   'what HAProxy knows of a TLS client is told on, and what grace knows of one HAProxy understands',
   { ...options, skip: spawnSync('haproxy', ['-v']).error ? 'haproxy is not installed' : false },
   async (t) => {
-    const pem = makePemFiles();
-    t.after(() => pem.remove());
+    const pem = pemFiles(t);
     const grace = makeGrace(t);
     const server = createServer((socket) => void socket.on('error', () => {})).listen(0, '127.0.0.1');
     await once(server, 'listening');

@@ -7,9 +7,9 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { connect as connectTls } from 'node:tls';
-import { makePemFiles } from '../endpoint/pem.ts';
 import { openClient, startBackend } from './backend.ts';
 import { isRunning, makeGrace, program, root, runtime } from './grace.ts';
+import { pemFiles } from './pem-files.ts';
 import { gone } from './processes.ts';
 import type { Grace } from './grace.ts';
 import { backlogOf, holdsSocket, listeningInode } from './listening-socket.ts';
@@ -140,8 +140,7 @@ test('stop does not wait for a successor that does not come up', { timeout }, as
 
 test('an older generation that hangs holds up nobody', { timeout }, async (t) => {
   const grace = makeGrace(t);
-  const files = makePemFiles();
-  t.after(() => files.remove());
+  const files = pemFiles(t);
   const a = await startBackend(t, 'A');
   // With protocols to agree on, its connections are the portable engine's, and do not move.
   const secure = `ssl:0:privateKey=${files.key}:certKey=${files.fullChain}:interface=127.0.0.1:alpn=http/1.1`;

@@ -11,25 +11,18 @@ import type { ConnectionOptions, TLSSocket } from 'node:tls';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import type { ConnectionRow } from '../../src/control/shapes.ts';
-import { makePemFiles } from '../endpoint/pem.ts';
 import type { PemFiles } from '../endpoint/pem.ts';
 import { rawHello } from '../engine/hellos.ts';
 import { until } from '../until.ts';
 import { startBackend } from './backend.ts';
 import { makeGrace, ownLoopback, runtime } from './grace.ts';
-import type { Grace } from './grace.ts';
+import { pemFiles } from './pem-files.ts';
 import { kill } from './processes.ts';
 
 const timeout = 120_000;
 const src = 'tcp:0:interface=127.0.0.1';
 /** The portable engine moves no connection. */
 const moves = runtime !== 'deno' && process.platform === 'linux';
-
-function pemFiles(t: TestContext): PemFiles {
-  const files = makePemFiles();
-  t.after(() => files.remove());
-  return files;
-}
 
 /** Echoes over TLS, for www.example.com. */
 async function nodeServer(t: TestContext, { key, fullChain }: PemFiles): Promise<number> {
@@ -71,10 +64,6 @@ async function said(socket: TLSSocket, line: string, answer: string): Promise<vo
   socket.removeAllListeners('data');
 }
 
-async function openConnections(grace: Grace): Promise<ConnectionRow[]> {
-  return JSON.parse(await grace.ok('ls', '--connections', '--json')) as ConnectionRow[];
-}
-
 test(
   'each name leads to its server, whose certificate the client sees, over a restart and a crash',
   { timeout },
@@ -103,14 +92,14 @@ test(
     const rowsOf = (rows: ConnectionRow[]) =>
       rows.map(({ serverName, to }) => `${String(serverName)} ${String(to)}`).sort();
     const expected = [`other.example tcp:127.0.0.1:${openssl}`, `www.example.com tcp:127.0.0.1:${node}`];
-    await until('the two are left', async () => (await openConnections(grace)).length === 2);
-    assert.deepEqual(rowsOf(await openConnections(grace)), expected);
+    await until('the two are left', async () => (await grace.connections()).length === 2);
+    assert.deepEqual(rowsOf(await grace.connections()), expected);
     assert.match(await grace.ok('ls', '--connections'), /for www\.example\.com +tcp:127\.0\.0\.1:/);
 
     const half = connect(port, '127.0.0.1');
     const hello = rawHello({ name: 'nobody.example' });
     half.write(hello.subarray(0, 40));
-    await until('it is listened to', async () => (await openConnections(grace)).length === 3);
+    await until('it is listened to', async () => (await grace.connections()).length === 3);
     await grace.ok('restart');
     half.write(hello.subarray(40));
     let bytes = Buffer.alloc(0);
@@ -119,8 +108,8 @@ test(
     half.destroy();
     await said(first, 'again', 'again');
     await said(second, 'again', 'niaga');
-    await until('the two are left', async () => (await openConnections(grace)).length === 2);
-    const rows = await openConnections(grace);
+    await until('the two are left', async () => (await grace.connections()).length === 2);
+    const rows = await grace.connections();
     assert.deepEqual(rowsOf(rows), expected);
     const { pid } = await grace.status();
     if (moves) for (const row of rows) assert.equal(row.pid, pid);

@@ -4,10 +4,10 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { connect } from 'node:tls';
-import { makePemFiles } from '../endpoint/pem.ts';
 import { until } from '../until.ts';
 import { startBackend } from './backend.ts';
 import { makeGrace, runtime } from './grace.ts';
+import { pemFiles } from './pem-files.ts';
 
 const timeout = 120_000;
 const skip = runtime === 'deno' && "Deno's TLS resumes no session by a key of ours";
@@ -43,8 +43,7 @@ test(
   { timeout, skip },
   async (t) => {
     const grace = makeGrace(t);
-    const pem = makePemFiles();
-    t.after(() => pem.remove());
+    const pem = pemFiles(t);
     const backend = await startBackend(t, 'A');
     const src = `ssl:0:privateKey=${pem.key}:certKey=${pem.fullChain}:interface=127.0.0.1`;
     await grace.ok('start', src, backend.endpoint);

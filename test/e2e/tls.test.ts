@@ -7,20 +7,12 @@ import { connect as connectTls, createServer as createTlsServer } from 'node:tls
 import type { AddressInfo } from 'node:net';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import type { TestContext } from 'node:test';
-import { makePemFiles } from '../endpoint/pem.ts';
-import type { PemFiles } from '../endpoint/pem.ts';
 import { openClient, startBackend } from './backend.ts';
 import { makeGrace } from './grace.ts';
 import { until } from '../until.ts';
+import { pemFiles } from './pem-files.ts';
 
 const timeout = 180_000;
-
-function pemFiles(t: TestContext): PemFiles {
-  const files = makePemFiles();
-  t.after(() => files.remove());
-  return files;
-}
 
 /** Connect with TLS and wait for the greeting; resolves with the certificate's subject and what arrived. */
 async function greet(port: number, ca: string) {

@@ -3,9 +3,9 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { ownLoopback, root } from '../e2e/grace.ts';
 import { freePort } from '../e2e/listening-socket.ts';
-import { makePemFiles } from '../endpoint/pem.ts';
 import { crash, disturb, meanwhile, startForward } from './forward.ts';
 import { missing, openSession, run, secondLoopback, startServer } from './program.ts';
+import { pemFiles } from '../e2e/pem-files.ts';
 
 const peer = [join(root, 'test/programs/fixtures/grpc_peer.py')];
 const skip = missing(["/usr/bin/python3 -c 'import grpc'", 'python3-grpcio']);
@@ -19,8 +19,7 @@ for (const isSecure of [false, true])
       const port = await freePort();
       const addresses = [ownLoopback, secondLoopback].map((host) => `${host}:${port}`);
       await startServer(t, python, [...peer, 'serve', ...addresses], { host: ownLoopback, port });
-      const pem = makePemFiles();
-      t.after(() => pem.remove());
+      const pem = pemFiles(t);
       const src = `ssl:0:interface=127.0.0.1:privateKey=${pem.key}:certKey=${pem.fullChain}:alpn=h2`;
       const ways = [`tcp:${addresses[0]}`, `tcp:${addresses[1]}`] as const;
       const forward = await startForward(t, { ways, ...(isSecure ? { src } : {}) });

@@ -8,10 +8,10 @@ import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { ownLoopback } from '../e2e/grace.ts';
 import { freePort } from '../e2e/listening-socket.ts';
-import { makePemFiles } from '../endpoint/pem.ts';
 import type { PemFiles } from '../endpoint/pem.ts';
 import { crash, disturb, meanwhile, startForward } from './forward.ts';
 import { makeDirectory, missing, openSession, run, secondLoopback, startServer } from './program.ts';
+import { pemFiles } from '../e2e/pem-files.ts';
 
 const skip = missing(['nginx -v', 'nginx-light'], ['curl --version | grep -q HTTP2', 'curl with HTTP/2']);
 const options = { timeout: 240_000, skip };
@@ -87,8 +87,7 @@ for (const [how, isEnded] of [
   ['that grace ends', true],
 ] as const)
   test(`curl with HTTP/2 and TLS ${how}: nothing is noticed; a crash refuses nobody`, options, async (t) => {
-    const pem = makePemFiles();
-    t.after(() => pem.remove());
+    const pem = pemFiles(t);
     const news = await startNews(t);
     const nginx = await startNginx(t, pem, news.port);
     const src = `ssl:0:interface=127.0.0.1:privateKey=${pem.key}:certKey=${pem.fullChain}:alpn=h2`;

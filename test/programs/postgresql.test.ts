@@ -6,10 +6,10 @@ import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { ownLoopback } from '../e2e/grace.ts';
 import { freePort } from '../e2e/listening-socket.ts';
-import { makePemFiles } from '../endpoint/pem.ts';
 import { crash, disturb, meanwhile, startForward } from './forward.ts';
 import type { Forward } from './forward.ts';
 import { makeDirectory, missing, openSession, run, secondLoopback } from './program.ts';
+import { pemFiles } from '../e2e/pem-files.ts';
 
 const versions = existsSync('/usr/lib/postgresql') ? readdirSync('/usr/lib/postgresql') : [];
 const bin = join('/usr/lib/postgresql', versions.sort((a, b) => Number(b) - Number(a))[0] ?? 'none', 'bin');
@@ -22,8 +22,7 @@ type Cluster = { port: number; pgCtl: string[]; root: string; unix: string };
 
 /** A server with TLS at two addresses and a Unix socket, filled by pgbench. */
 async function startCluster(t: TestContext): Promise<Cluster> {
-  const pem = makePemFiles();
-  t.after(() => pem.remove());
+  const pem = pemFiles(t);
   let stop = (): Promise<unknown> => Promise.resolve();
   t.after(() => stop());
   const [dir, port] = [makeDirectory(t), await freePort()];

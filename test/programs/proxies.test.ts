@@ -9,9 +9,9 @@ import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { ownLoopback } from '../e2e/grace.ts';
 import { freePort } from '../e2e/listening-socket.ts';
-import { makePemFiles } from '../endpoint/pem.ts';
 import { crash, disturb, meanwhile, startForward } from './forward.ts';
 import { makeDirectory, missing, secondLoopback, startServer } from './program.ts';
+import { pemFiles } from '../e2e/pem-files.ts';
 
 const streamModule = '/usr/lib/nginx/modules/ngx_stream_module.so';
 const skip = missing(
@@ -108,8 +108,7 @@ for (const { name, before, behind, version, isSecure } of chains)
     `${name}: the client is known, and notices nothing; a crash refuses nobody`,
     { timeout: 240_000, skip },
     async (t) => {
-      const pem = makePemFiles();
-      t.after(() => pem.remove());
+      const pem = pemFiles(t);
       const ca = readFileSync(pem.root);
       const plain = 'interface=127.0.0.1:proxy=accept:proxyFrom=127.0.0.0/8';
       const src = isSecure ? `ssl:0:${plain}:privateKey=${pem.key}:certKey=${pem.fullChain}` : `tcp:0:${plain}`;

@@ -4,9 +4,9 @@ import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { ownLoopback } from '../e2e/grace.ts';
 import { freePort } from '../e2e/listening-socket.ts';
-import { makePemFiles } from '../endpoint/pem.ts';
 import { crash, disturb, meanwhile, startForward } from './forward.ts';
 import { makeDirectory, missing, openSession, run, startServer } from './program.ts';
+import { pemFiles } from '../e2e/pem-files.ts';
 
 const skip = missing(['redis-server --version', 'redis-server'], ['redis-benchmark --version', 'redis-tools']);
 const options = { timeout: 120_000, skip };
@@ -66,8 +66,7 @@ test(
   'Redis with TLS that grace ends: nothing is noticed, by the subscriber neither, who moves; a crash refuses nobody',
   options,
   async (t) => {
-    const pem = makePemFiles();
-    t.after(() => pem.remove());
+    const pem = pemFiles(t);
     const src = `ssl:0:interface=127.0.0.1:privateKey=${pem.key}:certKey=${pem.fullChain}`;
     const redis = await startRedis(t);
     const forward = await startForward(t, { ...redis, src });

@@ -5,9 +5,9 @@ import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { WebSocket, WebSocketServer } from 'ws';
-import { makePemFiles } from '../endpoint/pem.ts';
 import { crash, disturb, engines, meanwhile, startForward } from './forward.ts';
 import { missing } from './program.ts';
+import { pemFiles } from '../e2e/pem-files.ts';
 
 /** A server that says back what it hears. */
 async function startEcho(t: TestContext): Promise<string> {
@@ -41,8 +41,7 @@ for (const { engine, isSecure } of kinds)
     `WebSockets ${isSecure ? 'with TLS that grace ends ' : ''}notice nothing; a crash refuses nobody (${engine})`,
     { timeout: 120_000, skip: missing() },
     async (t) => {
-      const pem = makePemFiles();
-      t.after(() => pem.remove());
+      const pem = pemFiles(t);
       const ca = readFileSync(pem.root);
       const src = isSecure ? `ssl:0:interface=127.0.0.1:privateKey=${pem.key}:certKey=${pem.fullChain}` : undefined;
       const forward = await startForward(t, {
