@@ -27,6 +27,7 @@ export const serverRows: readonly EndpointRow[] = [
   ['unix:PATH', `${helpOf(unix.parameters, saidOfServers)}; or abstract=NAME`],
   ['systemd:name=NAME', 'or index=NUMBER, domain=INET: a socket that systemd passes'],
   ['fd:NUMBER', 'a socket that the daemon inherits'],
+  ['haproxy:tcp:PORT', 'or another of them: as with proxy=accept, a proxy says in a PROXY header who each client is'],
   ['any of them', helpOf(ofServers)],
   ['ssl and tls', helpOf(serverTlsExtras)],
 ];

@@ -408,7 +408,7 @@ const table = {
     aliases: ['reload'],
     summary: 'replace the daemon by a new process, without losing a connection',
     details: [
-      'The new process is started from the executable that this command runs, takes over the listening sockets, and serves; open connections go on in the old process until they end. If the new one does not come up, the old one goes on as if nothing had happened and the exit code is 1.',
+      'The new process is started from the executable that this command runs, takes over the listening sockets and the open connections, and serves; what cannot move goes on in the old process until it ends. If the new one does not come up, the old one goes on as if nothing had happened and the exit code is 1.',
     ],
     args: [],
     options: [

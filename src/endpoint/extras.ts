@@ -94,6 +94,7 @@ export const serverExtras = {
   proxy: optional({
     read: choice('accept'),
     meaning: 'each connection opens with a PROXY protocol header',
+    placeholder: 'accept',
   }),
   /** Addresses and networks from where such a header is taken; any other client is refused. Colons of IPv6 are escaped. */
   proxyFrom: optional({ read: networks, write: list, meaning: 'who may send a PROXY header', placeholder: 'CIDR' }),
@@ -229,7 +230,7 @@ export const clientExtras = {
     note: 'a refused connect is tried so long',
   }),
   /** Send a PROXY protocol header of this version first. */
-  proxy: optional({ read: choice('v1', 'v2'), meaning: 'a PROXY protocol header is sent first' }),
+  proxy: optional({ read: choice('v1', 'v2'), meaning: 'a PROXY protocol header is sent first', placeholder: 'v1|v2' }),
   /** What such a header of version 2 has beside what is known of the client: a checksum, a name of the connection; or nothing at all. */
   proxyTlv: optional({
     read: proxyTlv,
@@ -238,6 +239,7 @@ export const clientExtras = {
       names.includes('none')
         ? 'the PROXY header tells addresses alone'
         : 'what the PROXY header has beside what is known of the client',
+    placeholder: 'crc32c,unique-id|none',
   }),
   /** TCP keep-alive: idle milliseconds before the first probe; 0 turns it off. */
   keepalive: optional({

@@ -50,10 +50,10 @@ function describe({ peer, bytesIn, bytesOut, durationMs, reason }: ConnectionEnd
   return { peer, reason, bytesIn, bytesOut, durationMs: Math.round(durationMs) };
 }
 
-function troubleOf({ stage }: ConnectionEnd): string {
+function troubleOf({ stage, reason }: ConnectionEnd): string {
   switch (stage) {
     case 'handshake':
-      return 'client refused: its handshake failed';
+      return reason === 'handshake-failed' ? 'client refused: its handshake failed' : 'client refused';
     case 'dial':
       return 'client closed: its destination cannot be reached';
     case 'relay':
