@@ -86,6 +86,7 @@ export async function connectTo(address: Address, options: { localAddress?: stri
 export function readAll(socket: Socket): Promise<string> {
   return new Promise((resolve, reject) => {
     if (socket.readableEnded) return resolve('');
+    if (socket.closed) return reject(new Error('closed without an end'));
     const chunks: Buffer[] = [];
     socket.on('data', (chunk: Buffer) => chunks.push(chunk));
     socket.once('end', () => resolve(Buffer.concat(chunks).toString('latin1')));
@@ -97,6 +98,12 @@ export function readAll(socket: Socket): Promise<string> {
 
 /** Everything until the peer is gone, in whatever way; the socket is closed. */
 export async function readToClose(socket: Socket): Promise<string> {
+  // A peer's end may be read by the runtime before anybody asks, and is told only once.
+  if (socket.readableEnded) socket.destroy();
+  if (socket.destroyed) {
+    await closed(socket);
+    return '';
+  }
   const chunks: Buffer[] = [];
   socket
     .on('data', (chunk: Buffer) => chunks.push(chunk))
