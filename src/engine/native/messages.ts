@@ -93,6 +93,19 @@ export type ContextSettings = {
   timeoutMs: number;
   /** Its own keys of session tickets, 80 bytes each, the newest first, which seals; null: those of every listener. */
   ticketKeys: readonly Uint8Array[] | null;
+  /** Who the server must be, where handshakes are those of a client; null: of a server. */
+  server: ServerSettings | null;
+};
+
+/** What a client asks of a server. */
+export type ServerSettings = {
+  /** The name that is sent; null: none. */
+  sent: string | null;
+  /** The name, or the address, that its certificate must be for; null: nobody asks. */
+  checked: string | null;
+  isAddress: boolean;
+  /** A client that has a certificate may be asked for it later, where TLS is 1.2. */
+  mayRenegotiate: boolean;
 };
 
 /** What the main thread sends; each is carried out in the order in which it was sent. */

@@ -7,6 +7,7 @@
  * section 4), 16 random bytes that stand nowhere else: whether a ClientHello has one is found without understanding it.
  */
 import type { ContextSettings, ThreadCommand } from '../messages.ts';
+import { pinText } from './identity.ts';
 import type { Crypto, Pinned } from './library.ts';
 import type { Ssl } from './ssl-library.ts';
 
@@ -17,7 +18,20 @@ const NAME_SIZE = 16;
 /** A key of session tickets where libssl can read it. */
 export type TicketKey = Pinned;
 
+/** Who the server must be whose client an SSL_CTX is for. */
+export type Server = {
+  /** The name that is sent, as C has it; null: none. */
+  readonly sent: Pinned | null;
+  /** The name, or the address, that its certificate must be for; null: nobody asks. */
+  readonly checked: Pinned | null;
+  readonly isAddress: boolean;
+  /** In TLS 1.2 it may ask for another handshake, which it then takes our certificate from: records stay with libssl. */
+  readonly mayRenegotiate: boolean;
+};
+
 type Context = {
+  /** Null: it is for a server. */
+  readonly server: Server | null;
   readonly timeoutMs: number;
   /** Null: those of every listener. */
   readonly keys: readonly TicketKey[] | null;
@@ -57,6 +71,11 @@ export class ContextBook {
     return this.#contexts.get(Number(context))!.timeoutMs;
   }
 
+  /** Who the server must be; null: we are it. */
+  serverOf(context: bigint): Server | null {
+    return this.#contexts.get(Number(context))?.server ?? null;
+  }
+
   /** Whether tickets may come that are not sealed with the newest key. */
   hasOlder(context: bigint): boolean {
     return this.#keysOf(context).length > 1;
@@ -82,9 +101,18 @@ export class ContextBook {
     return this.#contexts.get(Number(context))?.keys ?? this.#keys;
   }
 
-  #use(context: number, { timeoutMs, ticketKeys }: ContextSettings): void {
+  #use(context: number, { timeoutMs, ticketKeys, server }: ContextSettings): void {
     const keys = ticketKeys && this.#replace([], ticketKeys);
-    this.#contexts.set(context, { timeoutMs, keys, loaded: null });
+    this.#contexts.set(context, { server: server && this.#serverOf(server), timeoutMs, keys, loaded: null });
+  }
+
+  #serverOf({ sent, checked, isAddress, mayRenegotiate }: NonNullable<ContextSettings['server']>): Server {
+    return {
+      sent: sent === null ? null : pinText(this.#crypto, sent),
+      checked: checked === null ? null : pinText(this.#crypto, checked),
+      isAddress,
+      mayRenegotiate,
+    };
   }
 
   #forget(context: number): void {

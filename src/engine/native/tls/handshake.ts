@@ -1,13 +1,14 @@
 /**
- * One handshake of a TLS server, by libssl over memory of its own. It is given the client's bytes record by record and not
- * one more than it needs: they are looked at first, and taken from the socket as far as they went. So what a client
- * sends right behind its Finished, as most do, is still in the socket for whoever reads there next.
+ * One handshake of a TLS server or client, by libssl over memory of its own. It is given the peer's bytes record by record and not
+ * one more than it needs: they are looked at first, and taken from the socket as far as they went. So what a peer
+ * sends right behind its Finished, as most clients do, is still in the socket for whoever reads there next.
  */
 import { EAGAIN } from '../kernel.ts';
 import type { Kernel } from '../kernel.ts';
 import { PLAIN_HTTP_ANSWER } from '../../words.ts';
-import type { ContextBook, TicketKey } from './context-book.ts';
-import { TLS13 } from './key-table.ts';
+import type { ContextBook, Server, TicketKey } from './context-book.ts';
+import { TLS12, TLS13 } from './key-table.ts';
+import type { KeyTable } from './key-table.ts';
 import { word } from './library.ts';
 import type { Pinned } from './library.ts';
 import { CHANGE_CIPHER_SPEC, APPLICATION_DATA, HEADER_SIZE, countRecords } from './records.ts';
@@ -19,17 +20,23 @@ const SSL_ERROR_WANT_READ = 2;
 const MAX_RECORD = HEADER_SIZE + 16_384 + 2048;
 const ERR_LIB_SSL = 20;
 const SSL_R_HTTP_REQUEST = 156;
+const SSL_R_CERTIFICATE_VERIFY_FAILED = 134;
+const SSL_CTRL_SET_TLSEXT_HOSTNAME = 55n;
 /** So many bytes of what came before may be the beginning of a key's name. */
 const KEPT_BYTES = 15;
 
-/** Where a handshake stands. `waiting`: for bytes of the client, or for room to send it some. */
-export type Progress = 'waiting' | 'done' | 'failed' | 'gone';
+/**
+ * Where a handshake stands. `waiting`: for bytes of the peer, or for room to send it some; `foreign`: done, and the records
+ * are libssl's from now on; `untrusted`, `misnamed`: a server's certificate is not of an authority that is trusted, or not for its name.
+ */
+export type Progress = 'waiting' | 'done' | 'foreign' | 'failed' | 'gone' | 'untrusted' | 'misnamed';
 
 /** What the handshakes of a thread share. */
 export type Workshop = {
   readonly kernel: Kernel;
   readonly ssl: Ssl;
   readonly secrets: Secrets;
+  readonly keys: KeyTable;
   readonly contexts: ContextBook;
   /** Of libssl: how bytes are kept in memory. */
   readonly memoryMethod: bigint;
@@ -38,13 +45,13 @@ export type Workshop = {
 };
 
 /** A handshake under way. */
-export class ServerHandshake {
+export class Handshake {
   readonly #workshop: Workshop;
   readonly #fd: number;
   readonly #context: bigint;
   readonly #ssl: bigint;
-  readonly #fromClient: bigint;
-  readonly #toClient: bigint;
+  readonly #fromPeer: bigint;
+  readonly #toPeer: bigint;
   /** The record that is being given to libssl: its header as far as it is there, and how much of it was given. */
   readonly #header: number[] = [];
   #given = 0;
@@ -53,27 +60,35 @@ export class ServerHandshake {
   #unsent: Uint8Array | null = null;
   /** What the client's ticket was sealed with, until libssl has answered the ClientHello that it came in; null: with the newest key. */
   #ticketKey: TicketKey | null = null;
-  /** The end of what the client sent. */
+  /** The end of what the peer sent. */
   #last: Uint8Array = new Uint8Array(0);
-  #isDone = false;
-  /** Error of libssl by its number, once it has failed. */
+  #isDone: Progress | null = null;
+  /** Who the peer must be, where that is a server. */
+  readonly #server: Server | null;
+  #hasBegun = false;
+  #isKept = false;
+  /** Error of libssl by its number, once it has failed; of a certificate that is not trusted, that of its verification. */
   error = 0;
 
   constructor(workshop: Workshop, fd: number, context: bigint) {
-    const { ssl, memoryMethod } = workshop;
+    const { ssl, memoryMethod, contexts } = workshop;
     this.#workshop = workshop;
     this.#fd = fd;
     this.#context = context;
     this.#ssl = ssl.SSL_new(context);
     // Its host names are the key log: see server-context.ts.
     ssl.X509_VERIFY_PARAM_set_inh_flags(ssl.SSL_get0_param(this.#ssl), X509_VP_FLAG_LOCKED);
-    this.#fromClient = ssl.BIO_new(memoryMethod);
-    this.#toClient = ssl.BIO_new(memoryMethod);
-    ssl.SSL_set_bio(this.#ssl, this.#fromClient, this.#toClient);
-    ssl.SSL_set_accept_state(this.#ssl);
+    this.#fromPeer = ssl.BIO_new(memoryMethod);
+    this.#toPeer = ssl.BIO_new(memoryMethod);
+    ssl.SSL_set_bio(this.#ssl, this.#fromPeer, this.#toPeer);
+    this.#server = contexts.serverOf(context);
+    if (this.#server === null) ssl.SSL_set_accept_state(this.#ssl);
+    else ssl.SSL_set_connect_state(this.#ssl);
+    const sent = this.#server?.sent ?? null;
+    if (sent !== null) ssl.SSL_ctrl(this.#ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, 0n, sent.address);
   }
 
-  /** Whether there are bytes that the client has not taken yet. */
+  /** Whether there are bytes that the peer has not taken yet. */
   get hasUnsent(): boolean {
     return this.#unsent !== null;
   }
@@ -82,12 +97,20 @@ export class ServerHandshake {
   proceed(): Progress {
     if (this.#unsent !== null && !this.#send(this.#unsent)) return 'gone';
     while (this.#unsent === null) {
-      if (this.#isDone) return 'done';
-      const progress = this.#read();
-      if (progress !== 'done') return progress;
-      this.#isDone = true;
+      if (this.#isDone !== null) return this.#isDone;
+      const progress = this.#begin() ?? this.#read();
+      if (progress !== 'done' && progress !== 'foreign') return progress;
+      this.#isDone = progress;
     }
     return 'waiting';
+  }
+
+  /** A client speaks first. */
+  #begin(): Progress | null {
+    if (this.#hasBegun || this.#server === null) return null;
+    this.#hasBegun = true;
+    const progress = this.#advance();
+    return progress === 'waiting' && this.#unsent === null ? null : progress;
   }
 
   #read(): Progress {
@@ -109,7 +132,7 @@ export class ServerHandshake {
     while (taken < available) {
       const size = this.#sizeInRecord(taken, available);
       this.#lookForTicket(input.bytes.subarray(taken, taken + size));
-      ssl.BIO_write(this.#fromClient, input.address + word(taken), word(size));
+      ssl.BIO_write(this.#fromPeer, input.address + word(taken), word(size));
       taken += size;
       if (!this.#isOther && !this.#isRecordWhole()) continue;
       this.#header.length = this.#given = 0;
@@ -156,26 +179,56 @@ export class ServerHandshake {
     ssl.ERR_clear_error();
     const result = ssl.SSL_do_handshake(this.#ssl);
     if (result === 1) {
+      if (!this.#isForItsName()) return 'misnamed';
       const sealed = this.#flush();
       if (sealed === null) return 'gone';
       // Behind what is not cut into records there may be more that nobody would find.
-      if (!this.#isOther && secrets.take(this.#ssl, this.#fd, { isServer: true, sealed })) return 'done';
-      return 'failed';
+      if (this.#isOther) return 'failed';
+      if (this.#server !== null) return this.#takeAsClient(this.#server);
+      return secrets.take(this.#ssl, this.#fd, { isServer: true, sealed }) ? 'done' : 'failed';
     }
     const isWaiting = ssl.SSL_get_error(this.#ssl, BigInt.asUintN(64, BigInt(result))) === SSL_ERROR_WANT_READ;
     if (!isWaiting) this.error = Number(ssl.ERR_peek_last_error() & 0xffff_ffffn);
     if (this.#flush() === null) return 'gone';
     if (isWaiting) return 'waiting';
-    if (isHttp(this.error)) this.#send(Buffer.from(PLAIN_HTTP_ANSWER));
-    return 'failed';
+    if (this.#server === null && isReason(this.error, SSL_R_HTTP_REQUEST)) this.#send(Buffer.from(PLAIN_HTTP_ANSWER));
+    if (this.#server === null || !isReason(this.error, SSL_R_CERTIFICATE_VERIFY_FAILED)) return 'failed';
+    this.error = Number(ssl.SSL_get_verify_result(this.#ssl));
+    return 'untrusted';
   }
 
-  /** Send what libssl has to say. Returns of how many records it was; null when the client is gone. */
+  /** What we have sealed so far has been sealed with keys of the handshake alone. */
+  #takeAsClient({ mayRenegotiate }: Server): Progress {
+    const { ssl, secrets, keys } = this.#workshop;
+    const isOld = ssl.SSL_version(this.#ssl) === TLS12;
+    const isOurs = !(isOld && mayRenegotiate) && secrets.take(this.#ssl, this.#fd, { isServer: false, sealed: 0 });
+    if (isOurs) return 'done';
+    keys.setHandle(this.#fd, this.#ssl);
+    this.#isKept = true;
+    return 'foreign';
+  }
+
+  /** Whether a server's certificate is for the name that it must be for. libssl itself does not ask: see server-context.ts. */
+  #isForItsName(): boolean {
+    const { ssl } = this.#workshop;
+    if (this.#server === null || this.#server.checked === null) return true;
+    const { checked, isAddress } = this.#server;
+    const certificate = ssl.SSL_get1_peer_certificate(this.#ssl);
+    if (certificate === 0n) return false;
+    const length = word(checked.bytes.length - 1);
+    const result = isAddress
+      ? ssl.X509_check_ip_asc(certificate, checked.address, 0n)
+      : ssl.X509_check_host(certificate, checked.address, length, 0n, 0n);
+    ssl.X509_free(certificate);
+    return result === 1;
+  }
+
+  /** Send what libssl has to say. Returns of how many records it was; null when the peer is gone. */
   #flush(): number | null {
     const { ssl, output } = this.#workshop;
     let records = 0;
     for (;;) {
-      const length = ssl.BIO_read(this.#toClient, output.address, word(output.bytes.length));
+      const length = ssl.BIO_read(this.#toPeer, output.address, word(output.bytes.length));
       if (length <= 0) return ssl.SSL_version(this.#ssl) === TLS13 ? records : 0;
       const said = output.bytes.subarray(0, length);
       records += countRecords(said);
@@ -184,7 +237,7 @@ export class ServerHandshake {
     }
   }
 
-  /** Send, or keep what cannot be sent yet. Returns false when the client is gone. */
+  /** Send, or keep what cannot be sent yet. Returns false when the peer is gone. */
   #send(bytes: Uint8Array): boolean {
     const { kernel } = this.#workshop;
     const isKept = this.#unsent !== null && bytes !== this.#unsent;
@@ -202,12 +255,13 @@ export class ServerHandshake {
   close(): void {
     const { ssl, secrets } = this.#workshop;
     secrets.forget(this.#ssl);
+    if (this.#isKept) return;
     ssl.SSL_set_shutdown(this.#ssl, BOTH_SHUT_DOWN);
     ssl.SSL_free(this.#ssl);
     ssl.ERR_clear_error();
   }
 }
 
-function isHttp(error: number): boolean {
-  return error >>> 23 === ERR_LIB_SSL && (error & 0x7f_ffff) === SSL_R_HTTP_REQUEST;
+function isReason(error: number, reason: number): boolean {
+  return error >>> 23 === ERR_LIB_SSL && (error & 0x7f_ffff) === reason;
 }

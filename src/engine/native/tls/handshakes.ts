@@ -1,5 +1,5 @@
 /**
- * The life of the thread that shakes hands with clients, for all threads that move bytes: a burst of handshakes in one of
+ * The life of the thread that shakes hands, with clients and with destinations, for all threads that move bytes: a burst of handshakes in one of
  * those would stall the bytes of all others by tens of milliseconds.
  *
  * No message is sent per client. A thread that has accepted one notes in the client's row of the key table who it is and
@@ -13,10 +13,10 @@ import { Mailbox } from '../mailbox.ts';
 import type { HandshakeSettings, ThreadCommand, ThreadData } from '../messages.ts';
 import { collectGarbage } from '../../../sys/garbage.ts';
 import { ContextBook } from './context-book.ts';
-import { ServerHandshake } from './handshake.ts';
+import { Handshake } from './handshake.ts';
 import type { Progress, Workshop } from './handshake.ts';
 import { KeySchedule } from './key-schedule.ts';
-import { DONE, FAILED, GONE, KeyTable, LATE, TOO_MANY } from './key-table.ts';
+import { DONE, FAILED, FOREIGN, GONE, KeyTable, LATE, MISNAMED, TOO_MANY, UNTRUSTED } from './key-table.ts';
 import type { Outcome } from './key-table.ts';
 import { openCrypto } from './library.ts';
 import { Secrets } from './secrets.ts';
@@ -25,10 +25,17 @@ import { openSsl } from './ssl-library.ts';
 const MAX_WAIT_MS = 60_000;
 /** Pause before a client is handed back again whom the system had no memory for. */
 const RETRY_MS = 20;
-const OUTCOMES = { done: DONE, failed: FAILED, gone: GONE } as const satisfies Partial<Record<Progress, Outcome>>;
+const OUTCOMES = {
+  done: DONE,
+  foreign: FOREIGN,
+  failed: FAILED,
+  gone: GONE,
+  untrusted: UNTRUSTED,
+  misnamed: MISNAMED,
+} as const satisfies Record<Exclude<Progress, 'waiting'>, Outcome>;
 
 type Entry = {
-  readonly handshake: ServerHandshake;
+  readonly handshake: Handshake;
   readonly generation: number;
   readonly frontend: number;
   readonly timeoutMs: number;
@@ -68,6 +75,7 @@ export class HandshakeLoop {
       kernel,
       ssl,
       secrets: new Secrets({ ssl, crypto, keys: this.#keys, schedule }),
+      keys: this.#keys,
       contexts: new ContextBook({ ssl, crypto }),
       memoryMethod: ssl.BIO_s_mem(),
       input: crypto.pin(16_384),
@@ -128,9 +136,10 @@ export class HandshakeLoop {
     if (!contexts.has(context)) return this.#giveBack(fd, generation, GONE);
     const timeoutMs = contexts.timeoutMs(context);
     const count = this.#perFrontend.get(frontend) ?? 0;
-    if (count >= this.#limit) this.#dropOldest(frontend);
+    // Those towards destinations are as many as clients wait for them.
+    if (count >= this.#limit && contexts.serverOf(context) === null) this.#dropOldest(frontend);
     const entry: Entry = {
-      handshake: new ServerHandshake(this.#workshop, fd, context),
+      handshake: new Handshake(this.#workshop, fd, context),
       generation,
       frontend,
       timeoutMs,

@@ -45,8 +45,22 @@ export const GONE = 3;
 export const LATE = 4;
 /** There were too many, and it was the oldest. */
 export const TOO_MANY = 5;
+/** The certificate of a server is not trusted; the error is that of its verification. */
+export const UNTRUSTED = 6;
+/** It is trusted, and for another name. */
+export const MISNAMED = 7;
+/** It is done, and libssl goes on with the records: what its handle is of. */
+export const FOREIGN = 8;
 /** Any of them. */
-export type Outcome = typeof DONE | typeof FAILED | typeof GONE | typeof LATE | typeof TOO_MANY;
+export type Outcome =
+  | typeof DONE
+  | typeof FAILED
+  | typeof GONE
+  | typeof LATE
+  | typeof TOO_MANY
+  | typeof UNTRUSTED
+  | typeof MISNAMED
+  | typeof FOREIGN;
 
 /** A direction of a leg: IN or OUT. */
 export type Direction = typeof IN | typeof OUT;
@@ -182,6 +196,16 @@ export class KeyTable {
   /** The address of the SSL_CTX that a client's handshake is made with. */
   context(fd: number): bigint {
     return BigInt(this.#wide[(fd * ROW_SIZE + CONTEXT) >> 3]!);
+  }
+
+  /** Where libssl goes on with the records of a leg: the address of its SSL. */
+  handle(fd: number): bigint {
+    return this.context(fd);
+  }
+
+  /** In the place of the SSL_CTX, of which nobody asks any more. */
+  setHandle(fd: number, ssl: bigint): void {
+    this.#wide[(fd * ROW_SIZE + CONTEXT) >> 3] = Number(ssl);
   }
 
   /** The handshake is over. `error`: of libssl, by its number. */

@@ -2,13 +2,13 @@
 import type { Offer, TlsVersions } from '../../../endpoint/versions.ts';
 import type { ServerIdentity } from '../../../endpoint/files.ts';
 import { TICKET_LIFETIME_S } from '../../policy.ts';
-import type { Crypto, Pinned } from './library.ts';
+import { pinText, useIdentity } from './identity.ts';
+import type { Library } from './identity.ts';
 import { TLS12, TLS13 } from './key-table.ts';
 import { SSL_CTRL_SET_MAX_PROTO_VERSION, SSL_CTRL_SET_MIN_PROTO_VERSION } from './ssl-library.ts';
 import type { Ssl } from './ssl-library.ts';
 import { SUITES } from './suites.ts';
 
-const SSL_CTRL_EXTRA_CHAIN_CERT = 14n;
 const SSL_CTRL_SET_SESS_CACHE_MODE = 44n;
 const SSL_CTRL_SET_GROUPS_LIST = 92n;
 const SSL_OP_NO_COMPRESSION = 1n << 17n;
@@ -35,7 +35,7 @@ export type ContextOptions = {
  * @throws Error when libssl does not take a key or a certificate, or a cipher suite is offered whose records are not ours
  */
 export function openServerContext(
-  { ssl, crypto }: { ssl: Ssl; crypto: Crypto },
+  { ssl, crypto }: Library,
   { identity, offer, versions: { minVersion, maxVersion }, sessionContext }: ContextOptions,
 ): bigint {
   const context = ssl.SSL_CTX_new(ssl.TLS_server_method());
@@ -83,55 +83,4 @@ function areOurs(ssl: Ssl, context: bigint): boolean {
     if (!SUITES.has(Number(ssl.SSL_CIPHER_get_id(ssl.OPENSSL_sk_value(ciphers, BigInt(at))) & 0xffffn))) return false;
   }
   return true;
-}
-
-/** A text as C has it. It holds for as long as what is returned is reachable. */
-function pinText(crypto: Crypto, text: string): Pinned {
-  const pinned = crypto.pin(text.length + 1);
-  pinned.bytes.set(Buffer.from(text, 'latin1'));
-  return pinned;
-}
-
-function useIdentity(
-  { ssl, crypto }: { ssl: Ssl; crypto: Crypto },
-  context: bigint,
-  { key, cert }: Pick<ServerIdentity, 'key' | 'cert'>,
-): void {
-  // A passphrase, so that none is asked for: these keys have none.
-  const noPassphrase = crypto.text('');
-  readPem({ ssl, crypto }, key, (bio) => {
-    const privateKey = ssl.PEM_read_bio_PrivateKey(bio, 0n, 0n, noPassphrase);
-    const isUsed = privateKey !== 0n && ssl.SSL_CTX_use_PrivateKey(context, privateKey) === 1;
-    ssl.EVP_PKEY_free(privateKey);
-    if (!isUsed) throw new Error('libssl does not take the private key');
-  });
-  readPem({ ssl, crypto }, cert, (bio) => {
-    const read = () => ssl.PEM_read_bio_X509(bio, 0n, 0n, noPassphrase);
-    const leaf = read();
-    const isUsed = leaf !== 0n && ssl.SSL_CTX_use_certificate(context, leaf) === 1;
-    ssl.X509_free(leaf);
-    if (!isUsed) throw new Error('libssl does not take the certificate');
-    for (let next = read(); next !== 0n; next = read()) {
-      // The context has it from then on.
-      if (ssl.SSL_CTX_ctrl(context, SSL_CTRL_EXTRA_CHAIN_CERT, 0n, next) !== 1n)
-        throw new Error('libssl does not take the chain of the certificate');
-    }
-    ssl.ERR_clear_error(); // that there are no more certificates
-  });
-  if (ssl.SSL_CTX_check_private_key(context) !== 1) throw new Error('the private key is not that of the certificate');
-}
-
-/** Give a text to libssl to read from, and leave nothing of it in the memory that it was read from. */
-function readPem({ ssl, crypto }: { ssl: Ssl; crypto: Crypto }, text: string, read: (bio: bigint) => void): void {
-  const bytes = Buffer.from(text);
-  const pinned = crypto.pin(bytes.length);
-  pinned.bytes.set(bytes);
-  bytes.fill(0);
-  const bio = ssl.BIO_new_mem_buf(pinned.address, BigInt(pinned.bytes.length));
-  try {
-    read(bio);
-  } finally {
-    ssl.BIO_free(bio);
-    pinned.bytes.fill(0);
-  }
 }

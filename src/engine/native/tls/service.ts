@@ -126,6 +126,7 @@ export class HandshakeService {
     const settings = {
       timeoutMs: endpoint.handshakeTimeout ?? this.#timeoutMs,
       ticketKeys: ticketKeys && ticketKeys.map(ownCopy),
+      server: null,
     };
     this.#threads.sendToAll({ type: 'use-context', context: Number(context), settings });
     return context;

@@ -14,6 +14,7 @@ const w0 = [] as const;
 const w1 = ['word'] as const;
 const w2 = ['word', 'word'] as const;
 const w3 = ['word', 'word', 'word'] as const;
+const w5 = ['word', 'word', 'word', 'word', 'word'] as const;
 const w4 = ['word', 'word', 'word', 'word'] as const;
 
 const table = {
@@ -32,6 +33,10 @@ const table = {
   SSL_CTX_use_PrivateKey: { args: w2, result: 'i32' },
   SSL_CTX_check_private_key: { args: w1, result: 'i32' },
   SSL_CTX_set_keylog_callback: { args: w2, result: 'i32' },
+  SSL_CTX_set_verify: { args: w3, result: 'i32' },
+  SSL_CTX_set_alpn_protos: { args: w3, result: 'i32' },
+  SSL_CTX_get_cert_store: { args: w1, result: 'u64' },
+  X509_STORE_add_cert: { args: w2, result: 'i32' },
   SSL_new: { args: w1, result: 'u64' },
   SSL_free: { args: w1, result: 'i32' },
   SSL_set_bio: { args: w3, result: 'i32' },
@@ -50,6 +55,11 @@ const table = {
   SSL_SESSION_get_master_key: { args: w3, result: 'u64' },
   SSL_get_client_random: { args: w3, result: 'u64' },
   SSL_get_server_random: { args: w3, result: 'u64' },
+  SSL_get_verify_result: { args: w1, result: 'i64' },
+  SSL_get1_peer_certificate: { args: w1, result: 'u64' },
+  SSL_get_rbio: { args: w1, result: 'u64' },
+  SSL_get_wbio: { args: w1, result: 'u64' },
+  SSL_shutdown: { args: w1, result: 'i32' },
   SSL_get0_param: { args: w1, result: 'u64' },
   SSL_get_servername: { args: w2, result: 'u64' },
   X509_VERIFY_PARAM_set_inh_flags: { args: w2, result: 'i32' },
@@ -62,6 +72,9 @@ const table = {
   BIO_read: { args: w3, result: 'i32' },
   PEM_read_bio_X509: { args: w4, result: 'u64' },
   PEM_read_bio_PrivateKey: { args: w4, result: 'u64' },
+  X509_check_host: { args: w5, result: 'i32' },
+  X509_check_ip_asc: { args: w3, result: 'i32' },
+  X509_verify_cert_error_string: { args: w1, result: 'u64' },
   X509_free: { args: w1, result: 'i32' },
   EVP_PKEY_free: { args: w1, result: 'i32' },
   ERR_peek_last_error: { args: w0, result: 'u64' },
