@@ -148,7 +148,11 @@ async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Sup
     service.certificates.lookAtAll();
     listeners.dropUnused();
     const moveSocket = listeners.net.extras.find(({ name }) => name === moveSocketName)?.fd ?? null;
-    if (launcher.handover) await supervisor.ready();
+    if (launcher.handover) {
+      await supervisor.ready();
+      // The predecessor's clients are to wait for nothing that could have been done before.
+      await service.engine.settled?.();
+    }
     watchKeeper(service, stopByKeeper);
     try {
       const go = await launcher.ready({

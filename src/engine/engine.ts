@@ -49,6 +49,8 @@ export type Engine = {
   readonly threads?: number;
   /** Present where open connections can move to another process. */
   readonly mover?: Mover;
+  /** Resolves when all that it was told until now is done in its threads too, or after a second. Absent: it has none. */
+  settled?(): Promise<void>;
   /** Give back memory that is not needed while nothing happens. */
   trimMemory?(): void;
   /** Release what the engine itself holds (threads); its connections must be gone. */

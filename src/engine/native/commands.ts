@@ -69,6 +69,8 @@ export function executeCommand(
       });
     case 'trim-memory':
       return collectGarbage();
+    case 'answer':
+      return thread.send({ type: 'answered', question: command.question });
     case 'use-context':
     case 'forget-context':
     case 'seal-tickets':

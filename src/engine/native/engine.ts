@@ -44,7 +44,11 @@ import { admissionOf } from '../admission/admission.ts';
 import { slotsOf } from '../slots.ts';
 import { TicketRing } from '../ticket-ring.ts';
 import type { TotalSlots } from '../total-slots.ts';
+import { within } from '../../waiting.ts';
 import { NativeUpstream } from './upstream.ts';
+
+/** Longest that it is waited for threads to do what they have been told, in milliseconds. */
+const SETTLE_MS = 1000;
 
 /** What the engine runs with. */
 export type NativeEngineOptions = {
@@ -284,6 +288,10 @@ export class NativeEngine implements Engine {
     return counts[0] + counts[1];
   }
 
+  async settled(): Promise<void> {
+    await within(Promise.all([this.#threads.settled(), this.#handshakes?.settled()]), SETTLE_MS, { ref: false });
+  }
+
   trimMemory(): void {
     this.#threads.sendToAll({ type: 'trim-memory' });
     this.#handshakes?.trimMemory();
@@ -369,6 +377,8 @@ export class NativeEngine implements Engine {
       case 'listed':
       case 'closed-connections':
         return this.#inventory.answered(report);
+      case 'answered':
+        return; // the threads' own
     }
   }
 

@@ -173,6 +173,8 @@ export type ThreadCommand =
   | { type: 'close-connections'; question: number; ids: number[] }
   /** Nothing happens: give back memory. */
   | { type: 'trim-memory' }
+  /** Say when all that was sent before has been carried out; answer `answered`. */
+  | { type: 'answer'; question: number }
   | { type: 'stop' };
 
 /** In place of an errno: the time of the dial was up. */
@@ -256,7 +258,8 @@ export type Report =
   | { type: 'frozen'; upstream: number; connections: MovedConnection[]; shaking: number }
   /** `next`: where to go on; null: these were the last. */
   | { type: 'listed'; question: number; connections: ListedConnection[]; next: number | null }
-  | { type: 'closed-connections'; question: number; count: number };
+  | { type: 'closed-connections'; question: number; count: number }
+  | { type: 'answered'; question: number };
 
 /** What the thread of handshakes is started with. */
 export type HandshakeSettings = {

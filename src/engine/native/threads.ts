@@ -69,6 +69,9 @@ export class Threads {
   readonly table: ConnectionTable;
   readonly #members: Member[] = [];
   readonly #options: ThreadsOptions;
+  /** Called when a thread has answered, by the number of the question. */
+  readonly #questions = new Map<number, () => void>();
+  #lastQuestion = 0;
   #isClosing = false;
   /** The runtime waits for threads when it ends, and those that sit in a system call would keep it. */
   readonly #atExit = (code: number) => {
@@ -119,6 +122,19 @@ export class Threads {
 
   sendToAll(command: ThreadCommand): void {
     this.#members.forEach((_, thread) => this.send(thread, command));
+  }
+
+  /** Resolves when the threads have carried out all that they were sent until now, or have ended. */
+  async settled(): Promise<void> {
+    await Promise.all(
+      this.alive.map(async (thread) => {
+        const question = ++this.#lastQuestion;
+        const answered = new Promise<void>((resolve) => this.#questions.set(question, resolve));
+        this.send(thread, { type: 'answer', question });
+        await Promise.race([answered, this.#members[thread]!.ended]);
+        this.#questions.delete(question);
+      }),
+    );
   }
 
   /** See that what it was sent is carried out. A process that was stopped for a while itself is late, too: only the second time counts. */
@@ -191,7 +207,8 @@ export class Threads {
       die(failure ?? new Error(`thread ${number} ended with code ${code}`));
     });
     port1.on('message', (report: Report) => {
-      if (member.isAlive) this.#options.onReport(number, report);
+      if (report.type === 'answered') this.#questions.get(report.question)?.();
+      else if (member.isAlive) this.#options.onReport(number, report);
     });
     return member;
   }

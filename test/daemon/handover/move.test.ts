@@ -261,3 +261,43 @@ test(
     await old.drained();
   },
 );
+
+test('a batch is said to be received when the threads have begun with all that came before it', options, async () => {
+  await using old = await openOld();
+  const { predecessor, service, streams } = old;
+  const { engine } = service;
+  const said: string[] = [];
+  // One that has been asked, and has not answered, is behind with what it was given.
+  let adopted = 0;
+  let settled = 0;
+  const watched = {
+    ...service,
+    engine: {
+      mover: {
+        canAdopt: true,
+        adopt(...args: Parameters<NonNullable<typeof engine.mover>['adopt']>) {
+          adopted++;
+          engine.mover!.adopt(...args);
+        },
+      },
+      async settled() {
+        const asked = adopted;
+        await engine.settled!();
+        settled = asked;
+      },
+    } as unknown as typeof engine,
+  };
+  const channel: MoveChannel = {
+    send(message) {
+      if ('received' in message) said.push(`${settled} of ${adopted}`);
+      predecessor.say(message);
+    },
+    receive: predecessor.hear,
+  };
+  const came = await moveIn(watched, { channel, socket: predecessor.socket, isDead: async () => false });
+  assert.equal(came, count);
+  assert.deepEqual(said, ['0 of 0', '1 of 1']);
+  await assertWhole(streams);
+  await predecessor.exited;
+  await old.drained();
+});

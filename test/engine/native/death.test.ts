@@ -226,3 +226,20 @@ for (const state of ['healthy', 'blocks in a system call'] as const) {
     },
   );
 }
+
+test(
+  'whoever waits for the threads to settle waits for one that has ended not at all, and for one that hangs not for long',
+  options,
+  async () => {
+    const { rig, engine, ill } = openPatient({ threads: 2 });
+    await using _rig = rig;
+    await engine.settled();
+    ill.fallIll(0, 'throws');
+    ill.fallIll(1, 'blocks in a system call');
+    const startMs = performance.now();
+    const settled = engine.settled();
+    await ill.isIll(1);
+    await settled;
+    assert.ok(performance.now() - startMs < blockMs / 2);
+  },
+);

@@ -148,3 +148,18 @@ test('a listener that another process has shut down is let be, and its connectio
   client.write('after');
   assert.equal(await readBytes(client, 5), 'after');
 });
+
+test('threads have settled when they have done what they were told before', options, async () => {
+  const engine = openNativeEngine({ threads: 2 });
+  await using rig = new Rig(() => engine);
+  await using echo = await openEcho();
+  const { connect, upstream } = await rig.forward({ to: to(echo) });
+  const client = await connect();
+  client.write('x');
+  await readBytes(client, 1);
+  const order: string[] = [];
+  const listed = engine.connections([upstream]).then((connections) => order.push(`${connections.length} listed`));
+  const settled = engine.settled().then(() => order.push('settled'));
+  await Promise.all([listed, settled]);
+  assert.deepEqual(order, ['1 listed', 'settled']);
+});

@@ -125,6 +125,7 @@ export class HandshakeLoop {
     if (this.#workshop.contexts.execute(command)) return;
     if (command.type === 'stop') this.#isStopped = true;
     if (command.type === 'trim-memory') collectGarbage();
+    if (command.type === 'answer') this.#mailbox.send({ type: 'answered', question: command.question });
   }
 
   #begin(fd: number, generation: number): Entry | null {

@@ -153,6 +153,10 @@ export class HandshakeService {
     return { epollFd: this.#epollFd, keys: this.keys.memory, context: Number(context), limit: this.#limit };
   }
 
+  settled(): Promise<void> {
+    return this.#threads.settled();
+  }
+
   trimMemory(): void {
     this.#threads.sendToAll({ type: 'trim-memory' });
   }
