@@ -2,7 +2,7 @@
  * A daemon at rest gives back memory. Starting needs twice what serving does, and what a command or
  * a rush of connections needed is not needed afterwards.
  */
-import { trimMemory } from '../sys/trim-memory.ts';
+import { trimMemory, trimPages } from '../sys/trim-memory.ts';
 import type { Service } from './service.ts';
 
 /** When a daemon counts as at rest; times in milliseconds. */
@@ -11,8 +11,15 @@ export type MemoryTrimmerOptions = {
   look: () => string;
   /** Give memory back; it may take tens of milliseconds. */
   giveBack: () => void;
-  /** Give back what starting needed, once, while there is traffic. Default: that waits for a rest. */
-  giveBackStart?: () => void;
+  /** What is given back while there is traffic. Default: nothing, all waits for a rest. */
+  underTraffic?: {
+    /** What starting needed, once. */
+    giveBackStart: () => void;
+    /** What was needed for a moment since; at each look, so it must cost next to nothing. */
+    giveBackPages: () => void;
+  };
+  /** Time without a command after which that is done first. Default 1 s: few stay idle so soon after a start. */
+  startMs?: number;
   /** Time without a byte, a connection or a command after which that is done. Default 3 s. */
   quietMs?: number;
   /** Time between two looks whether traffic came. Default 30 s. */
@@ -36,7 +43,8 @@ export class MemoryTrimmer {
   /** Something happened that needed memory; the first time starts the watch. */
   disturb(): void {
     this.#commands++;
-    this.#schedule(this.#options.quietMs ?? 3000);
+    const { startMs = 1000, quietMs = 3000 } = this.#options;
+    this.#schedule(this.#isStartGivenBack ? quietMs : startMs);
   }
 
   stop(): void {
@@ -51,16 +59,22 @@ export class MemoryTrimmer {
   }
 
   #lookAgain(): void {
-    const { quietMs = 3000, lookMs = 30_000, giveBack, giveBackStart } = this.#options;
+    const { quietMs = 3000, lookMs = 30_000, giveBack } = this.#options;
     const mark = this.#mark();
     const isQuiet = mark === this.#seen;
     this.#schedule(isQuiet ? lookMs : quietMs); // first: the watch goes on whatever becomes of the rest
-    const wasGivenBack = this.#isStartGivenBack;
+    if (!isQuiet) return this.#lookAtTraffic();
     this.#isStartGivenBack = true;
-    if (!isQuiet && !wasGivenBack) return giveBackStart?.();
-    if (!isQuiet || mark === this.#rested) return;
+    if (mark === this.#rested) return;
     this.#rested = mark;
     giveBack();
+  }
+
+  #lookAtTraffic(): void {
+    const { underTraffic } = this.#options;
+    if (this.#isStartGivenBack) underTraffic?.giveBackPages();
+    else underTraffic?.giveBackStart();
+    this.#isStartGivenBack = true;
   }
 
   #mark(): string {
@@ -77,7 +91,7 @@ export function watchMemory({ forwarder, engine }: Pick<Service, 'forwarder' | '
         .map(({ destination }) => Object.values(destination.stats()).join(' '))
         .join(),
     // Its threads move the bytes, and hear nothing of it.
-    ...(engine.name === 'native' && { giveBackStart: trimMemory }),
+    ...(engine.name === 'native' && { underTraffic: { giveBackStart: trimMemory, giveBackPages: trimPages } }),
     giveBack() {
       engine.trimMemory?.();
       trimMemory();

@@ -6,11 +6,12 @@ import type { MemoryTrimmerOptions } from '../../src/daemon/trim-memory.ts';
 const timeout = 10_000;
 
 /** A watch whose looks a test waits for, and what it did at each. */
-function watch(traffic: () => number, more: Pick<MemoryTrimmerOptions, 'giveBackStart'> = {}) {
+function watch(traffic: () => number, more: Pick<MemoryTrimmerOptions, 'underTraffic'> = {}) {
   let looked = Promise.withResolvers<void>();
   let given = 0;
   const keepAlive = setInterval(() => {}, 1000);
   const rest = new MemoryTrimmer({
+    startMs: 1,
     quietMs: 1,
     lookMs: 1,
     look: () => {
@@ -59,14 +60,32 @@ test('memory is given back anew after a command, and after traffic', { timeout }
 });
 
 test(
-  'what starting needed is given back once while traffic comes, where that disturbs nobody',
+  'what starting needed is given back once while traffic comes, and pages ever after, where that disturbs nobody',
   { timeout },
   async () => {
     let bytes = 0;
-    let started = 0;
-    using watched = watch(() => bytes++, { giveBackStart: () => void started++ });
+    const given: string[] = [];
+    const underTraffic = {
+      giveBackStart: () => void given.push('start'),
+      giveBackPages: () => void given.push('pages'),
+    };
+    using watched = watch(() => bytes++, { underTraffic });
     watched.rest.disturb();
     assert.equal(await watched.looks(9), 0);
-    assert.equal(started, 1);
+    assert.deepEqual(given.slice(0, 3), ['start', 'pages', 'pages']);
+    assert.equal(given.indexOf('start', 1), -1);
   },
 );
+
+test('pages alone are given back after a rest, when what starting needed went with all else', { timeout }, async () => {
+  let bytes = 0;
+  const given: string[] = [];
+  const underTraffic = { giveBackStart: () => void given.push('start'), giveBackPages: () => void given.push('pages') };
+  using watched = watch(() => bytes, { underTraffic });
+  watched.rest.disturb();
+  assert.equal(await watched.looks(4), 1);
+  const traffic = setInterval(() => bytes++, 0);
+  await watched.looks(6);
+  clearInterval(traffic);
+  assert.ok(given.length > 0 && given.every((what) => what === 'pages'), given.join());
+});

@@ -1,17 +1,19 @@
 /** Over many cycles a daemon keeps nothing: no memory, no descriptor; and while nothing happens it sleeps. */
 import assert from 'node:assert/strict';
-import { readFileSync, readdirSync } from 'node:fs';
+import { execFile } from 'node:child_process';
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import type { Socket } from 'node:net';
 import { once } from 'node:events';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { callOnce } from '../../src/control/client.ts';
 import type { EndpointText } from '../../src/control/shapes.ts';
 import { statePaths } from '../../src/control/paths.ts';
 import { until } from '../until.ts';
 import { openClient, startBackend } from './backend.ts';
-import { makeGrace, runtime } from './grace.ts';
+import { makeGrace, program, runtime } from './grace.ts';
 import { pemFiles } from './pem-files.ts';
 import { descriptorsOf, memoryOf } from './processes.ts';
 
@@ -120,3 +122,26 @@ test('with quiet connections the daemon wakes less than once a second, and its k
   );
   t.diagnostic(`${clients.length} connections: ${rate} wake-ups a second`);
 });
+
+test(
+  'a daemon that has just been installed gives back what starting needed while traffic comes',
+  options,
+  async (t) => {
+    const grace = makeGrace(t);
+    const backend = await startBackend(t, 'A');
+    // The disk does not have this file yet, and the kernel calls its pages dirty.
+    const installed = `${grace.dir}-grace`;
+    writeFileSync(installed, readFileSync(program[0]), { mode: 0o755 });
+    await promisify(execFile)(installed, ['-d', grace.dir, 'start', plain, backend.endpoint]);
+    const client = await openClient(t, { port: await grace.port(plain) });
+    await client.line();
+    const { pid } = await grace.status();
+    const ofFiles = () => memoryOf(pid).rss - memoryOf(pid).anonymous;
+    const before = ofFiles();
+    await until('it has given pages of its program back', async () => {
+      await client.echo('x');
+      return ofFiles() < before / 2;
+    });
+    await client.echo('y');
+  },
+);
