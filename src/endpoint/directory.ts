@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { EndpointError } from './error.ts';
 import type { FileOptions, Identity } from './files.ts';
+import type { SslServer, TlsServer } from './model.ts';
 import { fileError, listDirectory, type NamedFile, readCertificates, readText } from './named-file.ts';
 import { checkIdentity } from './openssl.ts';
 import { openKey } from './passphrase.ts';
@@ -80,6 +81,14 @@ export function readServerDirectory(
   throw fileError(directory, 'no private key with its certificate in it', {
     hint: problems[0] ?? 'it takes files that end in .pem',
   });
+}
+
+/** The identities among which a server chooses by name: those of a `tls:` directory, and those of `sni`. Throws EndpointError. */
+export function readNamedIdentities(endpoint: SslServer | TlsServer): NamedIdentity[] {
+  const named = endpoint.type === 'tls' ? readServerDirectory(endpoint) : [];
+  return endpoint.sni === undefined
+    ? named
+    : [...named, ...readServerDirectory({ path: endpoint.sni, passphrase: endpoint.passphrase }, { parameter: 'sni' })];
 }
 
 type Choice = Pick<NamedIdentity, 'names' | 'keyType' | 'validity'>;

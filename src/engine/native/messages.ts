@@ -1,5 +1,6 @@
 /** What the main thread and the threads that move bytes say to each other. */
 import type { PreludePlan } from '../prelude.ts';
+import type { Presentable } from '../certificate-choice.ts';
 import type { ClosingReason } from '../closing-reason.ts';
 import type { TargetPlan } from '../dial-order.ts';
 import type { OrderlyEnds } from '../engine.ts';
@@ -95,6 +96,8 @@ export type ContextSettings = {
   ticketKeys: readonly Uint8Array[] | null;
   /** Who the server must be, where handshakes are those of a client; null: of a server. */
   server: ServerSettings | null;
+  /** What is chosen by a ClientHello, at which its handshakes stop; null: nothing, and they do not. */
+  hello: HelloPlan | null;
 };
 
 /** What a client asks of a server. */
@@ -106,6 +109,16 @@ export type ServerSettings = {
   isAddress: boolean;
   /** A client that has a certificate may be asked for it later, where TLS is 1.2. */
   mayRenegotiate: boolean;
+};
+
+/** What is chosen by a ClientHello. */
+export type HelloPlan = {
+  /** Those among which is chosen by name, each with the address of its SSL_CTX. */
+  certificates: readonly (Presentable & { context: number })[];
+  /** A client that asks for none of them gets that of the SSL_CTX which its handshake began with. */
+  hasOther: boolean;
+  /** Protocols of ALPN, preferred first; null: none are agreed on. */
+  protocols: readonly string[] | null;
 };
 
 /** What the main thread sends; each is carried out in the order in which it was sent. */

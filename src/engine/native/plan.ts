@@ -9,6 +9,7 @@ import type {
   SrvClient,
   SslServer,
   TcpClient,
+  TlsServer,
 } from '../../endpoint/model.ts';
 import { KEEP_ALIVE } from '../policy.ts';
 import { planPrelude } from '../prelude.ts';
@@ -33,9 +34,10 @@ export function isPlainServer(endpoint: ServerEndpoint): boolean {
   }
 }
 
-/** Parameters of `ssl:` servers that the native engine heeds, or leaves to others to heed. */
-const NATIVE_TLS: ReadonlySet<string> = new Set<keyof SslServer>([
+/** Parameters of `ssl:` and `tls:` servers that the native engine heeds, or leaves to others to heed. */
+const NATIVE_TLS: ReadonlySet<string> = new Set<keyof SslServer | keyof TlsServer>([
   'type',
+  'path',
   'port',
   'interface',
   'backlog',
@@ -44,6 +46,8 @@ const NATIVE_TLS: ReadonlySet<string> = new Set<keyof SslServer>([
   'certKey',
   'extraCertChain',
   'passphrase',
+  'sni',
+  'alpn',
   'sslmethod',
   'minTLS',
   'ciphers',
@@ -64,13 +68,12 @@ const NATIVE_TLS: ReadonlySet<string> = new Set<keyof SslServer>([
 ]);
 
 /**
- * The same endpoint, when its clients speak TLS that the native engine speaks: with one certificate, whose clients show none
- * and are offered no protocol by ALPN. Anything else that is asked for is the portable engine's, and so are `ciphers` with a suite
- * whose records are not ours (tls/server-context.ts).
+ * The same endpoint, when its clients speak TLS that the native engine speaks: those of it who show no certificate. Anything else that
+ * is asked for is the portable engine's, and so are `ciphers` with a suite whose records are not ours (tls/server-context.ts).
  */
-export function nativeTlsServer(endpoint: ServerEndpoint): SslServer | null {
+export function nativeTlsServer(endpoint: ServerEndpoint): SslServer | TlsServer | null {
   const inner = innerEndpoint(endpoint);
-  if (inner.type !== 'ssl') return null;
+  if (inner.type !== 'ssl' && inner.type !== 'tls') return null;
   const isAsked = ([name, value]: [string, unknown]) => value !== undefined && value !== null && !NATIVE_TLS.has(name);
   return Object.entries(inner).some(isAsked) ? null : inner;
 }

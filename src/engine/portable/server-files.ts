@@ -1,6 +1,6 @@
 /** What a TLS listener presents and asks for, made of its files: whole again at every reload. */
 import type { SecureContext, TlsOptions } from 'node:tls';
-import { chooseIdentities, defaultIdentities, readServerDirectory } from '../../endpoint/directory.ts';
+import { chooseIdentities, defaultIdentities, readNamedIdentities } from '../../endpoint/directory.ts';
 import type { NamedIdentity } from '../../endpoint/directory.ts';
 import { readClientCA, readServerIdentity } from '../../endpoint/files.ts';
 import type { ServerIdentity } from '../../endpoint/files.ts';
@@ -9,6 +9,7 @@ import { nodeTls } from '../../endpoint/node-tls.ts';
 import { readTicketKeys } from '../../endpoint/ticket-keys.ts';
 import { serverOffer, tlsVersions } from '../../endpoint/versions.ts';
 import { GraceError } from '../../error.ts';
+import { chooseCertificate } from '../certificate-choice.ts';
 import { TICKET_LIFETIME_S } from '../policy.ts';
 import { sessionIdContext } from '../session-context.ts';
 import { HAS_GATES } from './gate.ts';
@@ -37,11 +38,10 @@ export function readServer(endpoint: SslServer | TlsServer): ServerFiles {
     sessionIdContext: sessionIdContext(endpoint, ca),
     sessionTimeout: TICKET_LIFETIME_S,
   };
-  const named = readNamed(endpoint);
+  const named = readNamedIdentities(endpoint);
   const own: ServerIdentity | undefined = endpoint.type === 'ssl' ? readServerIdentity(endpoint) : undefined;
   const contexts = new Map<string, SecureContext>();
-  const contextFor = (identities: readonly NamedIdentity[], usable: readonly string[]) => {
-    const identity = bestOf(identities, usable)!;
+  const contextFor = (identity: NamedIdentity) => {
     const key = String(named.indexOf(identity));
     const context =
       contexts.get(key) ?? nodeTls().createSecureContext({ ...common, key: identity.key, cert: identity.cert });
@@ -49,9 +49,8 @@ export function readServer(endpoint: SslServer | TlsServer): ServerFiles {
     return context;
   };
   const choose = (name: string, usable: readonly string[]) => {
-    const chosen = chooseIdentities(named, name);
-    if (chosen.length > 0) return contextFor(chosen, usable);
-    return endpoint.type === 'tls' ? contextFor(defaultIdentities(named), usable) : undefined;
+    const chosen = chooseCertificate({ named, hasOther: own !== undefined }, name, usable);
+    return chosen && contextFor(chosen);
   };
   const optionsFor = (usable: readonly string[]): TlsOptions => ({
     ...common,
@@ -84,26 +83,10 @@ function mustBeAble(endpoint: SslServer | TlsServer): void {
     });
 }
 
-/** The one whose key is the cheapest that the client can use; the first when it can use none, and is told so. */
-function bestOf(identities: readonly NamedIdentity[], usable: readonly string[]): NamedIdentity | undefined {
-  for (const type of usable) {
-    const found = identities.find(({ keyType }) => keyType === type);
-    if (found) return found;
-  }
-  return identities[0];
-}
-
 /** One of each kind of key, of which OpenSSL takes what the client can use. Deno knows only one. */
 function pairsOf(identities: readonly ServerIdentity[]): { key: string | string[]; cert: string | string[] } | object {
   const [first] = identities;
   if (first === undefined) return {};
   if (identities.length === 1 || HAS_GATES) return { key: first.key, cert: first.cert };
   return { key: identities.map(({ key }) => key), cert: identities.map(({ cert }) => cert) };
-}
-
-function readNamed(endpoint: SslServer | TlsServer): NamedIdentity[] {
-  const named = endpoint.type === 'tls' ? readServerDirectory(endpoint) : [];
-  return endpoint.sni === undefined
-    ? named
-    : [...named, ...readServerDirectory({ path: endpoint.sni, passphrase: endpoint.passphrase }, { parameter: 'sni' })];
 }

@@ -6,7 +6,7 @@
  * the ticket was sealed with, and before any other step the newest. A ticket begins with the name of its key (RFC 5077,
  * section 4), 16 random bytes that stand nowhere else: whether a ClientHello has one is found without understanding it.
  */
-import type { ContextSettings, ThreadCommand } from '../messages.ts';
+import type { ContextSettings, HelloPlan, ThreadCommand } from '../messages.ts';
 import { pinText } from './identity.ts';
 import type { Crypto, Pinned } from './library.ts';
 import type { Ssl } from './ssl-library.ts';
@@ -35,6 +35,7 @@ type Context = {
   readonly timeoutMs: number;
   /** Null: those of every listener. */
   readonly keys: readonly TicketKey[] | null;
+  readonly hello: HelloPlan | null;
   /** What libssl has now. */
   loaded: TicketKey | null;
 };
@@ -76,6 +77,11 @@ export class ContextBook {
     return this.#contexts.get(Number(context))?.server ?? null;
   }
 
+  /** What is chosen by the ClientHello of a handshake; null: nothing. */
+  helloPlan(context: bigint): HelloPlan | null {
+    return this.#contexts.get(Number(context))!.hello;
+  }
+
   /** Whether tickets may come that are not sealed with the newest key. */
   hasOlder(context: bigint): boolean {
     return this.#keysOf(context).length > 1;
@@ -101,9 +107,9 @@ export class ContextBook {
     return this.#contexts.get(Number(context))?.keys ?? this.#keys;
   }
 
-  #use(context: number, { timeoutMs, ticketKeys, server }: ContextSettings): void {
+  #use(context: number, { timeoutMs, ticketKeys, server, hello }: ContextSettings): void {
     const keys = ticketKeys && this.#replace([], ticketKeys);
-    this.#contexts.set(context, { server: server && this.#serverOf(server), timeoutMs, keys, loaded: null });
+    this.#contexts.set(context, { server: server && this.#serverOf(server), timeoutMs, keys, hello, loaded: null });
   }
 
   #serverOf({ sent, checked, isAddress, mayRenegotiate }: NonNullable<ContextSettings['server']>): Server {

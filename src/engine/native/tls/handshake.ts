@@ -7,12 +7,15 @@ import { EAGAIN } from '../kernel.ts';
 import type { Kernel } from '../kernel.ts';
 import { PLAIN_HTTP_ANSWER } from '../../words.ts';
 import type { ContextBook, Server, TicketKey } from './context-book.ts';
+import { Hearing } from './hearing.ts';
 import { TLS12, TLS13 } from './key-table.ts';
 import type { KeyTable } from './key-table.ts';
+import { NO_APPLICATION_PROTOCOL } from './hello-choice.ts';
 import { word } from './library.ts';
 import type { Pinned } from './library.ts';
 import { CHANGE_CIPHER_SPEC, APPLICATION_DATA, HEADER_SIZE, countRecords } from './records.ts';
 import type { Secrets } from './secrets.ts';
+import type { ServerHello } from './server-hello.ts';
 import { BOTH_SHUT_DOWN, X509_VP_FLAG_LOCKED } from './ssl-library.ts';
 import type { Ssl } from './ssl-library.ts';
 
@@ -22,6 +25,8 @@ const ERR_LIB_SSL = 20;
 const SSL_R_HTTP_REQUEST = 156;
 const SSL_R_CERTIFICATE_VERIFY_FAILED = 134;
 const SSL_CTRL_SET_TLSEXT_HOSTNAME = 55n;
+const SSL_R_NO_APPLICATION_PROTOCOL = 235;
+const NO_PROTOCOL = (ERR_LIB_SSL << 23) | SSL_R_NO_APPLICATION_PROTOCOL;
 /** So many bytes of what came before may be the beginning of a key's name. */
 const KEPT_BYTES = 15;
 
@@ -38,6 +43,7 @@ export type Workshop = {
   readonly secrets: Secrets;
   readonly keys: KeyTable;
   readonly contexts: ContextBook;
+  readonly hello: ServerHello;
   /** Of libssl: how bytes are kept in memory. */
   readonly memoryMethod: bigint;
   readonly input: Pinned;
@@ -49,6 +55,8 @@ export class Handshake {
   readonly #workshop: Workshop;
   readonly #fd: number;
   readonly #context: bigint;
+  /** Chooses by the ClientHello; null: nothing is to be chosen. */
+  readonly #hearing: Hearing | null;
   readonly #ssl: bigint;
   readonly #fromPeer: bigint;
   readonly #toPeer: bigint;
@@ -82,6 +90,8 @@ export class Handshake {
     this.#toPeer = ssl.BIO_new(memoryMethod);
     ssl.SSL_set_bio(this.#ssl, this.#fromPeer, this.#toPeer);
     this.#server = contexts.serverOf(context);
+    const plan = contexts.helloPlan(context);
+    this.#hearing = plan && new Hearing(workshop.hello, plan, { handshake: this.#ssl, context });
     if (this.#server === null) ssl.SSL_set_accept_state(this.#ssl);
     else ssl.SSL_set_connect_state(this.#ssl);
     const sent = this.#server?.sent ?? null;
@@ -131,7 +141,9 @@ export class Handshake {
     let taken = 0;
     while (taken < available) {
       const size = this.#sizeInRecord(taken, available);
-      this.#lookForTicket(input.bytes.subarray(taken, taken + size));
+      const bytes = input.bytes.subarray(taken, taken + size);
+      this.#lookForTicket(bytes);
+      this.#hearing?.listen(bytes);
       ssl.BIO_write(this.#fromPeer, input.address + word(taken), word(size));
       taken += size;
       if (!this.#isOther && !this.#isRecordWhole()) continue;
@@ -177,7 +189,8 @@ export class Handshake {
     const { ssl, secrets, contexts } = this.#workshop;
     contexts.load(this.#context, this.#ticketKey);
     ssl.ERR_clear_error();
-    const result = ssl.SSL_do_handshake(this.#ssl);
+    const result = this.#hearing === null ? ssl.SSL_do_handshake(this.#ssl) : this.#hearing.step();
+    if (result === null) return this.#refuse();
     if (result === 1) {
       if (!this.#isForItsName()) return 'misnamed';
       const sealed = this.#flush();
@@ -221,6 +234,13 @@ export class Handshake {
       : ssl.X509_check_host(certificate, checked.address, length, 0n, 0n);
     ssl.X509_free(certificate);
     return result === 1;
+  }
+
+  /** It knows no protocol of ours. */
+  #refuse(): Progress {
+    this.error = NO_PROTOCOL;
+    this.#send(NO_APPLICATION_PROTOCOL);
+    return 'failed';
   }
 
   /** Send what libssl has to say. Returns of how many records it was; null when the peer is gone. */

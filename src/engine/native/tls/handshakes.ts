@@ -20,6 +20,7 @@ import { DONE, FAILED, FOREIGN, GONE, KeyTable, LATE, MISNAMED, TOO_MANY, UNTRUS
 import type { Outcome } from './key-table.ts';
 import { openCrypto } from './library.ts';
 import { Secrets } from './secrets.ts';
+import { ServerHello } from './server-hello.ts';
 import { openSsl } from './ssl-library.ts';
 
 const MAX_WAIT_MS = 60_000;
@@ -77,6 +78,7 @@ export class HandshakeLoop {
       secrets: new Secrets({ ssl, crypto, keys: this.#keys, schedule }),
       keys: this.#keys,
       contexts: new ContextBook({ ssl, crypto }),
+      hello: new ServerHello({ ssl, crypto }),
       memoryMethod: ssl.BIO_s_mem(),
       input: crypto.pin(16_384),
       output: crypto.pin(65_536),

@@ -3,7 +3,7 @@ import type { Identity } from '../../../endpoint/files.ts';
 import type { Crypto, Pinned } from './library.ts';
 import type { Ssl } from './ssl-library.ts';
 
-const SSL_CTRL_EXTRA_CHAIN_CERT = 14n;
+const SSL_CTRL_CHAIN_CERT = 89n;
 
 /** Both libraries, as the calling thread has them. */
 export type Library = { ssl: Ssl; crypto: Crypto };
@@ -32,8 +32,8 @@ export function useIdentity({ ssl, crypto }: Library, context: bigint, { key, ce
     ssl.X509_free(leaf);
     if (!isUsed) throw new Error('libssl does not take the certificate');
     for (let next = read(); next !== 0n; next = read()) {
-      // The context has it from then on.
-      if (ssl.SSL_CTX_ctrl(context, SSL_CTRL_EXTRA_CHAIN_CERT, 0n, next) !== 1n)
+      // The context has it from then on, for the certificate that it was given last.
+      if (ssl.SSL_CTX_ctrl(context, SSL_CTRL_CHAIN_CERT, 0n, next) !== 1n)
         throw new Error('libssl does not take the chain of the certificate');
     }
     ssl.ERR_clear_error(); // that there are no more certificates

@@ -9,6 +9,7 @@ import { word } from './library.ts';
 import type { Crypto, Pinned } from './library.ts';
 import { APPLICATION_DATA, countRecords, Records } from './records.ts';
 import { Secrets } from './secrets.ts';
+import { ServerHello } from './server-hello.ts';
 import {
   BOTH_SHUT_DOWN,
   SSL_CTRL_SET_MAX_PROTO_VERSION,
@@ -32,6 +33,55 @@ export function findFlaw(library: Library, context: bigint): string | null {
   const flaws = results.filter((result) => typeof result === 'string');
   if (flaws[0] !== undefined) return flaws[0];
   return results.includes(true) ? null : 'a handshake with itself did not succeed';
+}
+
+const PROTOCOL = 'grace/test';
+
+/** The same of a protocol that a server agrees on by ALPN. The SSL_CTX is one that stops at a ClientHello. */
+export function findAlpnFlaw(library: Library, context: bigint): string | null {
+  const { ssl, crypto } = library;
+  const hello = new ServerHello(library);
+  const buffer = crypto.pin(65_536);
+  const clientContext = ssl.SSL_CTX_new(ssl.TLS_client_method());
+  const client = openSide(ssl, clientContext);
+  const server = openSide(ssl, context);
+  ssl.SSL_set_connect_state(client.ssl);
+  ssl.SSL_set_accept_state(server.ssl);
+  const offered = Buffer.from(`${String.fromCharCode(PROTOCOL.length)}${PROTOCOL}`);
+  try {
+    buffer.bytes.set(offered);
+    ssl.SSL_set_alpn_protos(client.ssl, buffer.address, word(offered.length));
+    for (let step = 0; step < MAX_STEPS; step++) {
+      const isClientDone = ssl.SSL_do_handshake(client.ssl) === 1;
+      if (isClientDone) return isAgreed(ssl, client.ssl, buffer) ? null : 'OpenSSL does not agree on a protocol';
+      carry(ssl, client.out, server.in, buffer);
+      const result = ssl.SSL_do_handshake(server.ssl);
+      if (hello.isAt(server.ssl, result)) {
+        if (!hello.agreeOn(server.ssl, PROTOCOL)) return 'OpenSSL cannot be told of a protocol';
+        hello.proceed(server.ssl, context);
+      } else if (step === 0) return 'OpenSSL does not stop at a ClientHello';
+      carry(ssl, server.out, client.in, buffer);
+    }
+    return 'a handshake with a protocol did not succeed';
+  } finally {
+    for (const side of [client, server]) {
+      ssl.SSL_set_shutdown(side.ssl, BOTH_SHUT_DOWN);
+      ssl.SSL_free(side.ssl);
+    }
+    ssl.SSL_CTX_free(clientContext);
+    ssl.ERR_clear_error();
+    buffer.bytes.fill(0);
+  }
+}
+
+function isAgreed(ssl: Ssl, client: bigint, { bytes, address }: Pinned): boolean {
+  bytes.fill(0, 0, 16);
+  ssl.SSL_get0_alpn_selected(client, address, address + 8n);
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  const [found, length] = [view.getBigUint64(0, true), view.getUint32(8, true)];
+  if (found === 0n || length !== PROTOCOL.length) return false;
+  ssl.memcpy(address, found, word(length));
+  return Buffer.from(bytes.subarray(0, length)).toString('latin1') === PROTOCOL;
 }
 
 /** True: it works; false: this version is not spoken; else what went wrong. */

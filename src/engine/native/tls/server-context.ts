@@ -4,6 +4,7 @@ import type { ServerIdentity } from '../../../endpoint/files.ts';
 import { TICKET_LIFETIME_S } from '../../policy.ts';
 import { pinText, useIdentity } from './identity.ts';
 import type { Library } from './identity.ts';
+import { stopAtHello } from './server-hello.ts';
 import { TLS12, TLS13 } from './key-table.ts';
 import { SSL_CTRL_SET_MAX_PROTO_VERSION, SSL_CTRL_SET_MIN_PROTO_VERSION } from './ssl-library.ts';
 import type { Ssl } from './ssl-library.ts';
@@ -16,11 +17,14 @@ const SSL_OP_CIPHER_SERVER_PREFERENCE = 1n << 22n;
 
 /** What the handshakes of a listener are to be like. */
 export type ContextOptions = {
-  identity: Pick<ServerIdentity, 'key' | 'cert'>;
+  /** One of each kind of key, of which libssl takes what a client can use. */
+  identities: readonly Pick<ServerIdentity, 'key' | 'cert'>[];
   offer: Offer;
   versions: TlsVersions;
   /** See session-context.ts. */
   sessionContext: string;
+  /** Whether libssl stops at a ClientHello, so that something is chosen by it: see server-hello.ts. */
+  stopsAtHello: boolean;
 };
 
 /**
@@ -36,7 +40,7 @@ export type ContextOptions = {
  */
 export function openServerContext(
   { ssl, crypto }: Library,
-  { identity, offer, versions: { minVersion, maxVersion }, sessionContext }: ContextOptions,
+  { identities, offer, versions: { minVersion, maxVersion }, sessionContext, stopsAtHello }: ContextOptions,
 ): bigint {
   const context = ssl.SSL_CTX_new(ssl.TLS_server_method());
   try {
@@ -67,7 +71,8 @@ export function openServerContext(
     if (!isSet) throw new Error('libssl does not take the settings of grace');
     if (!areOurs(ssl, context)) throw new Error('there are cipher suites whose records are not ours');
     ssl.SSL_CTX_set_keylog_callback(context, keyLog);
-    useIdentity({ ssl, crypto }, context, identity);
+    if (stopsAtHello) stopAtHello({ ssl, crypto }, context);
+    for (const identity of identities) useIdentity({ ssl, crypto }, context, identity);
     return context;
   } catch (error) {
     ssl.SSL_CTX_free(context);

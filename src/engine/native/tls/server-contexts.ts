@@ -1,12 +1,12 @@
 /** The SSL_CTXs of one frontend: a new one at each reload, and none freed while a client may be on its way to a handshake with it. */
-import type { SslServer } from '../../../endpoint/model.ts';
+import type { SslServer, TlsServer } from '../../../endpoint/model.ts';
 import type { TlsPlan } from '../messages.ts';
 import type { HandshakeService } from './service.ts';
 
 /** Owned by the frontend. */
 export class ServerContexts {
   readonly #service: HandshakeService;
-  readonly #endpoint: SslServer;
+  readonly #endpoint: SslServer | TlsServer;
   #current: bigint;
   /** Earlier ones, that clients of these numbers may still be on their way with. */
   #earlier: bigint[] = [];
@@ -15,7 +15,7 @@ export class ServerContexts {
   #isClosed = false;
 
   /** Read the files of the endpoint. Throws EndpointError when one is missing or unusable; GraceError when libssl refuses one. */
-  constructor(service: HandshakeService, endpoint: SslServer) {
+  constructor(service: HandshakeService, endpoint: SslServer | TlsServer) {
     this.#service = service;
     this.#endpoint = endpoint;
     this.#current = service.openContext(endpoint);

@@ -1,23 +1,23 @@
 /** Handshakes of an engine, as its main thread sees them: one thread for all, and what it makes them with. */
 import { writeFileSync } from 'node:fs';
-import { readServerIdentity } from '../../../endpoint/files.ts';
-import type { SslServer } from '../../../endpoint/model.ts';
+import { EndpointError } from '../../../endpoint/error.ts';
+import type { SslServer, TlsServer } from '../../../endpoint/model.ts';
 import { readTicketKeys } from '../../../endpoint/ticket-keys.ts';
-import { serverOffer, tlsVersions } from '../../../endpoint/versions.ts';
 import { errorMessage, GraceError } from '../../../error.ts';
 import { HANDSHAKE_TIMEOUT_MS, MAX_HANDSHAKES } from '../../policy.ts';
-import { sessionIdContext } from '../../session-context.ts';
 import type { TicketRing } from '../../ticket-ring.ts';
 import { openFunctions } from '../../../sys/library.ts';
 import { fdLimit } from '../../../sys/process.ts';
 import type { FrontendPlan } from '../messages.ts';
 import { Threads } from '../threads.ts';
 import type { ThreadsOptions } from '../threads.ts';
+import { openContextSet } from './context-set.ts';
+import type { ContextSet } from './context-set.ts';
 import { KeyTable } from './key-table.ts';
 import { openCrypto } from './library.ts';
 import type { Crypto } from './library.ts';
 import { openServerContext } from './server-context.ts';
-import { findFlaw } from './self-test.ts';
+import { findAlpnFlaw, findFlaw } from './self-test.ts';
 import { openSsl } from './ssl-library.ts';
 import type { Ssl } from './ssl-library.ts';
 
@@ -43,6 +43,10 @@ export class HandshakeService {
   readonly #endTickets: () => void;
   /** Whether what it makes keys of has been seen to work. */
   #isTested = false;
+  /** The same of protocols of ALPN. */
+  #hasAlpn = false;
+  /** By the address of the one that handshakes begin with, all SSL_CTXs that were made with it. */
+  readonly #sets = new Map<bigint, readonly bigint[]>();
   readonly #onFlaw: (flaw: string) => void;
   readonly #ssl: Ssl;
   readonly #crypto: Crypto;
@@ -107,45 +111,57 @@ export class HandshakeService {
    * @returns the address of an SSL_CTX, for `free`
    * @throws EndpointError when a file is missing or unusable; GraceError when OpenSSL does not take what it has
    */
-  openContext(endpoint: SslServer): bigint {
-    const identity = readServerIdentity(endpoint);
+  openContext(endpoint: SslServer | TlsServer): bigint {
     const ticketKeys = readTicketKeys(endpoint);
     const library = { ssl: this.#ssl, crypto: this.#crypto };
-    let context: bigint;
+    let set: ContextSet;
     try {
-      context = openServerContext(library, {
-        identity,
-        offer: serverOffer(endpoint),
-        versions: tlsVersions(endpoint.sslmethod, endpoint.minTLS),
-        sessionContext: sessionIdContext(endpoint, null),
-      });
+      set = openContextSet(library, endpoint);
     } catch (error) {
-      throw new GraceError(errorMessage(error), { cause: error });
+      throw error instanceof EndpointError ? error : new GraceError(errorMessage(error), { cause: error });
     }
-    if (!this.#isTested) this.#test(library, context);
+    this.#sets.set(set.first, set.all);
+    try {
+      this.#test(library, set);
+    } catch (error) {
+      this.#freeAll(set.first);
+      throw error;
+    }
     const settings = {
       timeoutMs: endpoint.handshakeTimeout ?? this.#timeoutMs,
       ticketKeys: ticketKeys && ticketKeys.map(ownCopy),
       server: null,
+      hello: set.hello,
     };
-    this.#threads.sendToAll({ type: 'use-context', context: Number(context), settings });
-    return context;
+    this.#threads.sendToAll({ type: 'use-context', context: Number(set.first), settings });
+    return set.first;
   }
 
-  /** Throws GraceError, and frees the context, when keys cannot be had here. */
-  #test(library: { ssl: Ssl; crypto: Crypto }, context: bigint): void {
-    const flaw = findFlaw(library, context);
-    this.#isTested = flaw === null;
-    if (flaw === null) return;
-    this.#ssl.SSL_CTX_free(context);
-    this.#onFlaw(flaw);
-    throw new GraceError(flaw);
+  /** Throws GraceError when keys cannot be had here, or no protocol can be agreed on. */
+  #test(library: { ssl: Ssl; crypto: Crypto }, { first, hello, options }: ContextSet): void {
+    if (!this.#isTested) {
+      const plain = openServerContext(library, { ...options, stopsAtHello: false });
+      const flaw = findFlaw(library, plain);
+      this.#ssl.SSL_CTX_free(plain);
+      if (flaw !== null) this.#onFlaw(flaw);
+      if (flaw !== null) throw new GraceError(flaw);
+      this.#isTested = true;
+    }
+    if (this.#hasAlpn || (hello?.protocols ?? null) === null) return;
+    const flaw = findAlpnFlaw(library, first);
+    if (flaw !== null) throw new GraceError(flaw);
+    this.#hasAlpn = true;
   }
 
-  /** No client is on its way to a handshake that is made with it. */
+  /** No client is on its way to a handshake that begins with it. */
   free(context: bigint): void {
     this.#threads.sendToAll({ type: 'forget-context', context: Number(context) });
-    this.#ssl.SSL_CTX_free(context);
+    this.#freeAll(context);
+  }
+
+  #freeAll(first: bigint): void {
+    for (const context of this.#sets.get(first) ?? []) this.#ssl.SSL_CTX_free(context);
+    this.#sets.delete(first);
   }
 
   /** What threads need to know to have handshakes made with a context. */

@@ -32,25 +32,25 @@ test('which sources the threads accept on themselves', options, async () => {
     const { frontend } = await rig.forward({ to: to(echo), from: sslFrom(pem(), extras) });
     return (frontend as NativeFrontend).idInThreads !== null;
   };
+  execFileSync('cp', [pem().both, join(rig.dir, 'www.pem')]);
   const own: Partial<SslServer>[] = [
     {},
     { minTLS: '1.3' },
     { ciphers: ['TLS_AES_128_GCM_SHA256', 'ECDHE-ECDSA-AES256-GCM-SHA384'] },
     { groups: ['X25519', 'P-256'] },
+    { alpn: ['http/1.1'] },
+    { sni: rig.dir },
     { handshakeTimeout: 5000 },
     { idle: 60_000, lifetime: 60_000, maxconn: 5, maxconnPer: 5, userTimeout: 30_000, proxy: 'accept' },
   ];
   for (const extras of own) assert.equal(await isNative(extras), true, JSON.stringify(extras));
   const others: Partial<SslServer>[] = [
-    { alpn: ['http/1.1'] },
     { clientCA: pem().chain },
-    { sni: rig.dir },
     { dhParameters: pem().dh },
     { truncation: 'reset' },
     { ciphers: ['ECDHE-ECDSA-AES256-GCM-SHA384', 'ECDHE-ECDSA-AES128-SHA'] },
     { ciphers: ['TLS_AES_128_CCM_SHA256'] },
   ];
-  execFileSync('cp', [pem().both, join(rig.dir, 'www.pem')]);
   for (const extras of others) assert.equal(await isNative(extras), false, JSON.stringify(extras));
 });
 
@@ -111,10 +111,11 @@ test('suites have the names that OpenSSL has for them, where a destination is to
 test('a libssl that gives no secrets is found out', options, () => {
   const library = { ssl: openSsl(), crypto: openCrypto() };
   const context = openServerContext(library, {
-    identity: { key: read(pem().key), cert: read(pem().fullChain) },
+    identities: [{ key: read(pem().key), cert: read(pem().fullChain) }],
     offer: serverOffer(),
     versions: tlsVersions(null),
     sessionContext: 'test',
+    stopsAtHello: false,
   });
   assert.equal(findFlaw(library, context), null);
   library.ssl.SSL_CTX_set_keylog_callback(context, 0n);

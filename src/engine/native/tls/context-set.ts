@@ -1,0 +1,59 @@
+/** The SSL_CTXs of one listener, made of its files: the one that each handshake begins with, and those that one goes on with by what its ClientHello says. */
+import { defaultIdentities, readNamedIdentities } from '../../../endpoint/directory.ts';
+import { readServerIdentity } from '../../../endpoint/files.ts';
+import type { Identity } from '../../../endpoint/files.ts';
+import type { SslServer, TlsServer } from '../../../endpoint/model.ts';
+import { serverOffer, tlsVersions } from '../../../endpoint/versions.ts';
+import { sessionIdContext } from '../../session-context.ts';
+import type { HelloPlan } from '../messages.ts';
+import type { Crypto } from './library.ts';
+import { openServerContext } from './server-context.ts';
+import type { ContextOptions } from './server-context.ts';
+import type { Ssl } from './ssl-library.ts';
+
+/** Owned by whoever opened it: `all` are to be freed (`SSL_CTX_free`). */
+export type ContextSet = {
+  first: bigint;
+  all: readonly bigint[];
+  /** What is chosen by a ClientHello; null: nothing. */
+  hello: HelloPlan | null;
+  /** What the first one was made of. */
+  options: ContextOptions;
+};
+
+/**
+ * Make them. Throws EndpointError when a file is missing or unusable; Error when libssl does not take what it has, or a cipher suite
+ * is offered whose records are not ours.
+ */
+export function openContextSet(library: { ssl: Ssl; crypto: Crypto }, endpoint: SslServer | TlsServer): ContextSet {
+  const named = readNamedIdentities(endpoint);
+  const own: Identity | null = endpoint.type === 'ssl' ? readServerIdentity(endpoint) : null;
+  const hasChoice = named.length > 0 || endpoint.alpn !== undefined;
+  const common = {
+    offer: serverOffer(endpoint),
+    versions: tlsVersions(endpoint.type === 'ssl' ? endpoint.sslmethod : null, endpoint.minTLS),
+    sessionContext: sessionIdContext(endpoint, null),
+    stopsAtHello: hasChoice,
+  };
+  const all: bigint[] = [];
+  const open = (identities: readonly Identity[]) => {
+    const context = openServerContext(library, { ...common, identities });
+    all.push(context);
+    return context;
+  };
+  try {
+    const identities = own === null ? defaultIdentities(named) : [own];
+    const first = open(identities);
+    const certificates = named.map((each) => {
+      const { names, keyType, validity } = each;
+      return { names, keyType, validity, context: Number(open([each])) };
+    });
+    const hello = hasChoice
+      ? { certificates, hasOther: own !== null, protocols: endpoint.alpn === undefined ? null : [...endpoint.alpn] }
+      : null;
+    return { first, all, hello, options: { ...common, identities } };
+  } catch (error) {
+    for (const context of all) library.ssl.SSL_CTX_free(context);
+    throw error;
+  }
+}

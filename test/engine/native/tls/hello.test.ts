@@ -1,0 +1,118 @@
+/** What is chosen by a ClientHello, at which libssl stops in the thread of handshakes. */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { copyFileSync, readdirSync, renameSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import type { NativeEngine } from '../../../../src/engine/native/engine.ts';
+import type { NativeFrontend } from '../../../../src/engine/native/frontend.ts';
+import { openCrypto } from '../../../../src/engine/native/tls/library.ts';
+import { findAlpnFlaw } from '../../../../src/engine/native/tls/self-test.ts';
+import { openServerContext } from '../../../../src/engine/native/tls/server-context.ts';
+import { openSsl } from '../../../../src/engine/native/tls/ssl-library.ts';
+import { serverOffer, tlsVersions } from '../../../../src/endpoint/versions.ts';
+import { makeMixedDirectory } from '../../mixed-certificates.ts';
+import { openNativeTls } from '../../native-engine.ts';
+import { openEcho, readAll } from '../../peers.ts';
+import { Rig, to } from '../../rig.ts';
+import { connectTls, pemFiles, read, sslFrom, tlsFrom } from '../../tls-peers.ts';
+import { Passage } from './passage.ts';
+
+const options = { timeout: 60_000, skip: process.platform !== 'linux' || 'Deno' in globalThis };
+const pem = pemFiles();
+
+test('protocol and name are agreed on after a second ClientHello, and when a session is resumed', options, async () => {
+  await using rig = new Rig(openNativeTls);
+  await using echo = await openEcho();
+  const sni = join(rig.dir, 'mixed');
+  makeMixedDirectory(sni);
+  const from = sslFrom(pem(), { alpn: ['h2'], sni, groups: ['P-384'] });
+  const { address } = await rig.forward({ to: to(echo), from });
+  for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
+    let session: Buffer | undefined;
+    const visit = async () => {
+      const client = await connectTls(address, {
+        rejectUnauthorized: false,
+        servername: 'both.example',
+        ALPNProtocols: ['h2'],
+        ecdhCurve: 'P-256:P-384',
+        minVersion: version,
+        maxVersion: version,
+        ...(session && { session }),
+      });
+      client.on('session', (each: Buffer) => (session = each));
+      session ??= client.getSession();
+      const shown = [client.getPeerCertificate().subject?.CN, client.alpnProtocol, client.isSessionReused()];
+      client.end('hello');
+      assert.equal(await readAll(client), 'hello');
+      return shown;
+    };
+    assert.deepEqual(await visit(), ['both.example', 'h2', false]);
+    for (let visits = 0; visits < 3; visits++) assert.deepEqual((await visit()).slice(1), ['h2', true]);
+  }
+});
+
+test('connections of clients that chose a name and a protocol move to another engine', options, async () => {
+  await using here = new Rig(openNativeTls);
+  await using there = new Rig(openNativeTls);
+  using passage = new Passage();
+  await using echo = await openEcho();
+  const dir = join(here.dir, 'mixed');
+  makeMixedDirectory(dir);
+  const { address, upstream, frontend } = await here.forward({ to: to(echo), from: tlsFrom(dir, { alpn: ['h2'] }) });
+  assert.notEqual((frontend as NativeFrontend).idInThreads, null);
+  const client = await connectTls(address, {
+    rejectUnauthorized: false,
+    servername: 'any.wild.example',
+    ALPNProtocols: ['h2'],
+  });
+  client.write('before');
+  await once(client, 'data');
+  const next = there.upstream(upstream.endpoint);
+  const moved = await passage.move([here.engine as NativeEngine, upstream], [there.engine as NativeEngine, next]);
+  assert.equal(moved, 1);
+  client.end('after');
+  assert.equal(await readAll(client), 'after');
+  await next.drained();
+});
+
+test('certificates of names are read again, and those before are kept when one is unusable', options, async () => {
+  await using rig = new Rig(openNativeTls);
+  await using echo = await openEcho();
+  const dir = join(rig.dir, 'mixed');
+  makeMixedDirectory(dir);
+  const { address, frontend } = await rig.forward({ to: to(echo), from: tlsFrom(dir) });
+  const shown = async (servername: string) => {
+    const client = await connectTls(address, { rejectUnauthorized: false, servername });
+    const { subject } = client.getPeerCertificate();
+    client.end('hello');
+    assert.equal(await readAll(client), 'hello');
+    return subject.CN;
+  };
+  const before = await connectTls(address, { rejectUnauthorized: false, servername: 'any.wild.example' });
+  assert.equal(await shown('other.example'), 'both.example');
+  copyFileSync(pem().otherKey, join(dir, 'd-other.key.pem'));
+  copyFileSync(pem().otherCert, join(dir, 'd-other.pem'));
+  frontend.reload();
+  assert.equal(await shown('other.example'), 'other.example');
+  for (const name of readdirSync(dir)) renameSync(join(dir, name), join(dir, `${name}.away`));
+  assert.throws(() => frontend.reload(), /no private key with its certificate in it/);
+  assert.equal(await shown('other.example'), 'other.example');
+  before.end('still open');
+  assert.equal(await readAll(before), 'still open');
+});
+
+test('a libssl that does not stop at a ClientHello is found out', options, () => {
+  const library = { ssl: openSsl(), crypto: openCrypto() };
+  for (const stopsAtHello of [true, false]) {
+    const context = openServerContext(library, {
+      identities: [{ key: read(pem().key), cert: read(pem().fullChain) }],
+      offer: serverOffer(),
+      versions: tlsVersions(null),
+      sessionContext: 'test',
+      stopsAtHello,
+    });
+    assert.equal(findAlpnFlaw(library, context), stopsAtHello ? null : 'OpenSSL does not stop at a ClientHello');
+    library.ssl.SSL_CTX_free(context);
+  }
+});
