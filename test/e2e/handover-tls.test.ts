@@ -10,10 +10,9 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import tls from 'node:tls';
-import type { ConnectionOptions, TLSSocket } from 'node:tls';
+import type { TLSSocket } from 'node:tls';
 import type { PemFiles } from '../endpoint/pem.ts';
 import { readAll, readBytes } from '../engine/peers.ts';
-import { openStream, openStreamServer } from '../engine/soak-streams.ts';
 import { until } from '../until.ts';
 import { makeGrace, runtime } from './grace.ts';
 import { pemFiles } from './pem-files.ts';
@@ -21,23 +20,7 @@ import { gone, killChild } from './processes.ts';
 
 const skip = (process.platform !== 'linux' || runtime === 'deno') && 'TLS moves with the native engine of Node alone';
 const options = { timeout: 120_000, skip };
-/** Of each of the two. */
 const restarts = 2;
-const perKind = 25;
-
-/** What Node calls them, and what `ls` does. */
-const kinds: readonly { tls: ConnectionOptions; version: string; cipher: string }[] = [
-  ...['TLS_AES_128_GCM_SHA256', 'TLS_AES_256_GCM_SHA384', 'TLS_CHACHA20_POLY1305_SHA256'].map((cipher) => ({
-    tls: { ciphers: cipher, minVersion: 'TLSv1.3' as const },
-    version: 'TLSv1.3',
-    cipher,
-  })),
-  {
-    tls: { ciphers: 'ECDHE-ECDSA-AES128-GCM-SHA256', maxVersion: 'TLSv1.2' },
-    version: 'TLSv1.2',
-    cipher: 'TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256',
-  },
-];
 
 function sourceOf(pem: PemFiles, extras = ''): string {
   return `ssl:0:interface=127.0.0.1:privateKey=${pem.key}:certKey=${pem.fullChain}${extras}`;
@@ -78,74 +61,6 @@ async function startQuiet(t: TestContext, extras = '') {
   await grace.ok('start', src, quiet.endpoint);
   return { grace, pem, quiet, src, port: await grace.port(src) };
 }
-
-test('streams with TLS move to every successor, byte by byte, and the old process ends', options, async (t) => {
-  const grace = makeGrace(t);
-  const pem = pemFiles(t);
-  const server = await openStreamServer();
-  t.after(() => server.close());
-  const src = sourceOf(pem);
-  await grace.ok('start', src, `tcp:127.0.0.1:${(server.address as { port: number }).port}`);
-  const address = { host: '127.0.0.1', port: await grace.port(src) };
-  const streams = await Promise.all(
-    kinds.flatMap((kind, index) =>
-      Array.from({ length: perKind }, (_, at) =>
-        openStream(address, {
-          id: index * perKind + at,
-          piece: at % 5 === 0 ? 30_000 : 1000,
-          pauseMs: 200,
-          tls: { ...kind.tls, rejectUnauthorized: false, servername: 'www.example.com' },
-        }),
-      ),
-    ),
-  );
-  await until('bytes on every stream', () => streams.every(({ received }) => received > 0));
-  streams.forEach((stream) => stream.takeWorstGap());
-  for (let round = 0; round < restarts; round++) {
-    const { pid } = await grace.status();
-    if (round === 0) {
-      const said = await grace.ok('restart');
-      assert.match(said, new RegExp(`\\nMoved ${streams.length} connections \\(${streams.length} with TLS\\)\\n$`));
-    } else {
-      const { moved, movedTls, draining } = JSON.parse(await grace.ok('restart', '--json')) as Record<string, number>;
-      assert.deepEqual([moved, movedTls, draining], [streams.length, streams.length, 0]);
-    }
-    const restartedAt = performance.now();
-    await gone(pid);
-    const goneMs = performance.now() - restartedAt;
-    const gapMs = Math.max(...streams.map((stream) => stream.takeWorstGap()));
-    t.diagnostic(
-      `restart ${round + 1}: worst stall ${Math.round(gapMs)} ms, old process gone after ${Math.round(goneMs)} ms`,
-    );
-    assert.equal((await grace.status()).generations.length, 1);
-  }
-  const { pid } = await grace.status();
-  const rows = await grace.connections();
-  for (const { version, cipher } of kinds) {
-    const alike = rows.filter(({ tls: facts }) => facts?.version === version && facts.cipher === cipher);
-    assert.equal(alike.length, perKind, cipher);
-    assert.ok(
-      alike.every((row) => row.tls?.group && row.pid === pid && row.state === 'open'),
-      cipher,
-    );
-  }
-  const results = await Promise.all(streams.map((stream) => stream.finish()));
-  assert.deepEqual(
-    results.flatMap(({ problem }) => problem ?? []),
-    [],
-  );
-  const [row] = await grace.ls();
-  const up = results.reduce((sum, { bytesUp }) => sum + bytesUp + 8, 0);
-  const down = results.reduce((sum, { bytesDown }) => sum + bytesDown + 24, 0);
-  assert.deepEqual([row?.bytesIn, row?.bytesOut], [up, down]);
-  const figures = await grace.ok('metrics');
-  assert.match(figures, new RegExp(`^grace_connections_moved_with_tls_total ${restarts * streams.length}$`, 'm'));
-  const shaken = [...figures.matchAll(/^grace_tls_handshakes_total\{.*outcome="done".*version="(.*)"\} (\d+)$/gm)];
-  assert.deepEqual(Object.fromEntries(shaken.map(([, version, count]) => [version, Number(count)])), {
-    'TLSv1.2': perKind,
-    'TLSv1.3': 3 * perKind,
-  });
-});
 
 test('idle and half-closed connections with TLS move, and one whose keys change all the time', options, async (t) => {
   const { grace, pem, quiet, port } = await startQuiet(t);

@@ -4,7 +4,7 @@
  */
 import net from 'node:net';
 import tls from 'node:tls';
-import type { ConnectionOptions } from 'node:tls';
+import type { ConnectionOptions, TlsOptions } from 'node:tls';
 import { once } from 'node:events';
 import type { Address } from './peers.ts';
 
@@ -101,7 +101,12 @@ export class Sender {
   }
 }
 
-export type StreamServer = { address: Address; close(): Promise<void> };
+export type StreamServer = {
+  address: Address;
+  /** Connections that ever came to it, with `tls` those that have shaken hands. */
+  readonly accepted: number;
+  close(): Promise<void>;
+};
 
 /** Seeds of the two directions of a client. */
 export const seedsOf = (id: number): { up: number; down: number } => ({ up: id, down: id + 7 });
@@ -110,9 +115,15 @@ export const seedsOf = (id: number): { up: number; down: number } => ({ up: id, 
  * A server for `openStream`. A client says its number and the pace in eight bytes, and streams; the server streams back,
  * checks, and when the client has ended says in a last line how much came and what was wrong.
  */
-export async function openStreamServer(address: Address = { host: '127.0.0.1', port: 0 }): Promise<StreamServer> {
+export async function openStreamServer(
+  address: Address = { host: '127.0.0.1', port: 0 },
+  { tls: overTls }: { tls?: TlsOptions | undefined } = {},
+): Promise<StreamServer> {
   const sockets = new Set<net.Socket>();
-  const server = net.createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+  const options = { allowHalfOpen: true, noDelay: true };
+  let accepted = 0;
+  const serve = (socket: net.Socket) => {
+    accepted++;
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
     socket.on('error', () => socket.destroy());
@@ -139,7 +150,9 @@ export async function openStreamServer(address: Address = { host: '127.0.0.1', p
       socket.write(verdict);
       sender?.end();
     });
-  });
+  };
+  const server =
+    overTls === undefined ? net.createServer(options, serve) : tls.createServer({ ...options, ...overTls }, serve);
   if ('path' in address) server.listen({ path: address.path, backlog: 4096 });
   else server.listen({ ...address, backlog: 4096 });
   await once(server, 'listening');
@@ -147,6 +160,9 @@ export async function openStreamServer(address: Address = { host: '127.0.0.1', p
   return {
     address:
       typeof bound === 'string' || bound === null ? { path: String(bound) } : { host: '127.0.0.1', port: bound.port },
+    get accepted() {
+      return accepted;
+    },
     async close() {
       for (const socket of sockets) socket.destroy();
       server.close();
