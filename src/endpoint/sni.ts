@@ -3,10 +3,12 @@
  * clients ask for; `default` is the destination of all others. A name may be followed by `+` and a protocol of ALPN, and
  * several that lead to one destination stand before it with commas between them.
  */
-import { hostProblem, wholeName } from './address.ts';
+import { isIP } from 'node:net';
+import { hostProblem, wholeName, withoutBrackets } from './address.ts';
 import type { Description } from './description.ts';
 import { quoted } from './error.ts';
 import type { EndpointError } from './error.ts';
+import { clientExtras, clientTlsExtras } from './extras.ts';
 import type { DirectClient, SniClient, SniRoute } from './model.ts';
 import type { Explanation } from './parameter.ts';
 import { errorAt, escaped, sliceOf, textOf } from './text.ts';
@@ -16,17 +18,8 @@ import type { Field, Piece } from './text.ts';
 const usage = 'sni:NAME=DST[:*.DOMAIN=DST][:NAME+PROTOCOL=DST][:default=DST], the colons of each DST escaped';
 /** The argument that names no name. */
 const DEFAULT = 'default';
-/** What belongs to each of the destinations, and not to all of them together. */
-const ofDestinations = [
-  'timeout',
-  'retry',
-  'proxy',
-  'keepalive',
-  'userTimeout',
-  'bindAddress',
-  'insecure',
-  'serverName',
-];
+/** What belongs to each of the destinations, and not to all of them together: so no client is taken to ask for such a name. */
+const ofDestinations = new Set(['timeout', 'bindAddress', ...Object.keys({ ...clientExtras, ...clientTlsExtras })]);
 
 /** Read the arguments of one; `readDestination` reads a destination. Throws EndpointError. */
 export function readSni(description: Description, readDestination: (piece: Piece) => DirectClient): SniClient {
@@ -39,6 +32,12 @@ export function readSni(description: Description, readDestination: (piece: Piece
       fallback = readDestination(value);
       continue;
     }
+    if (ofDestinations.has(textOf(name)))
+      throw errorAt(
+        name,
+        `${quoted(textOf(name))} belongs to a destination, whose colons are escaped`,
+        `it is ${usage}`,
+      );
     const patterns = patternsOf(name);
     const endpoint = readDestination(value);
     for (const pattern of patterns) {
@@ -103,12 +102,20 @@ function patternsOf(piece: Piece): Pattern[] {
     .map((text) => {
       const [, host = '', alpn = null] = /^([^+]*)(?:\+(.*))?$/s.exec(text) ?? [];
       const rest = host.startsWith('*.') ? host.slice(2) : host;
-      const problem = host === '*' ? null : hostProblem(rest);
+      const problem = host === '*' ? null : nameProblem(rest);
       if (problem !== null) throw badName(piece, text, problem);
       if (alpn !== null && (alpn === '' || new TextEncoder().encode(alpn).length > 255))
         throw errorAt(piece, `${quoted(text)} names no protocol after the +`, 'write NAME+h2, or NAME alone for any');
       return { name: host === '*' ? '*' : `${host === rest ? '' : '*.'}${wholeName(rest)}`, alpn };
     });
+}
+
+function nameProblem(host: string): string | null {
+  if (host === DEFAULT) return 'default is for all others; * stands for any name';
+  // RFC 6066 section 3: a name that is asked for is that of a host.
+  return isIP(withoutBrackets(host)) === 0
+    ? hostProblem(host)
+    : 'who goes to an address asks for no name: default is for them';
 }
 
 function badName(piece: Piece, text: string, problem: string): EndpointError {
@@ -124,7 +131,7 @@ export function escapedWays(chars: readonly string[], [type, ...fields]: readonl
   for (const { name, valueStart, end } of fields) {
     const last = parts.at(-1);
     const raw = chars.slice(valueStart, end).join('');
-    if (!last || (name !== null && !ofDestinations.includes(textOf(name))))
+    if (!last || (name !== null && !ofDestinations.has(textOf(name))))
       parts.push({ head: chars.slice(from, valueStart).join(''), raw, count: 1 });
     else {
       last.raw += `:${chars.slice(from, end).join('')}`;
