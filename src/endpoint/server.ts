@@ -135,6 +135,7 @@ function readStdio({ fields: [first, second] }: Description): StdioServer {
 /** The wrapped endpoint is the rest of the text as it is, without a level of quoting of its own. */
 function readHaproxy({ rest }: Description): HaproxyServer {
   const wrapped = readDescription(rest);
+  if (/^[0-9]+$/.test(wrapped.kind)) throw unknownType(wrapped, `write haproxy:tcp:${wrapped.kind}`);
   if (wrapped.kind === '') throw unknownType(wrapped, 'haproxy: goes before another endpoint, as in haproxy:tcp:9000');
   if (wrapped.kind === 'haproxy') throw errorAt(wrapped.type, 'haproxy cannot be nested');
   if (wrapped.kind === 'stdio')

@@ -2,9 +2,9 @@
 
 const units: Readonly<Record<string, number>> = { '': 1, k: 2 ** 10, m: 2 ** 20 };
 
-/** Bytes of `64k`, `1m` or `65536`; null for anything else. */
+/** Bytes of `64k`, `1M` or `65536`; null for anything else. */
 export function parseSize(text: string): number | null {
-  const [, number, unit = ''] = /^([0-9]{1,12})([km]?)$/.exec(text) ?? [];
+  const [, number, unit = ''] = /^([0-9]{1,12})([km]?)$/.exec(text.toLowerCase()) ?? [];
   return number === undefined ? null : Number(number) * units[unit]!;
 }
 

@@ -47,7 +47,7 @@ export function readProxyHeader(bytes: Buffer): ReadHeader | null {
   if (bytes.length === 0) return null;
   if (isStartOf(bytes, START_OF_TEXT)) return readText(bytes);
   if (isStartOf(bytes, SIGNATURE)) return bytes.length < FIXED ? null : readBinary(bytes);
-  throw bad('the first bytes are none');
+  throw bad('the first bytes are not those of one');
 }
 
 /** Whether the bytes begin as these do, as far as there are any. */

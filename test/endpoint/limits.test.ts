@@ -51,7 +51,7 @@ test('a size is written in the shortest way, and means the same', () => {
   assert.equal(printServer(parseServer('80:buffer=65536')), 'tcp:80:buffer=64k');
   assert.equal(printServer(parseServer('80:buffer=1024k')), 'tcp:80:buffer=1m');
   assert.equal(printServer(parseServer('80:buffer=20001')), 'tcp:80:buffer=20001');
-  assert.equal(serverKey(parseServer('80:buffer=65536')), serverKey(parseServer('80:buffer=64k')));
+  assert.equal(serverKey(parseServer('80:buffer=65536')), serverKey(parseServer('80:buffer=64K')));
 });
 
 test('a burst whose colon is not escaped is shown the right way', () => {

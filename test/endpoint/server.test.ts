@@ -180,7 +180,9 @@ test('haproxy wraps an endpoint as it is written, once', { timeout }, () => {
     'haproxy:stdio:': /stdio/,
     'haproxy:tcp:80:proxy=accept': /same thing/,
     'haproxy:': /unknown type/,
+    'haproxy:9000': /unknown type "9000"/,
   });
+  assert.equal(refusalOf(parseServer, 'haproxy:9000').hint, 'write haproxy:tcp:9000');
   assert.deepEqual(refusalOf(parseServer, 'haproxy:tcp:9x').place, { start: 12, end: 14 });
 });
 

@@ -228,7 +228,7 @@ export function acceptSuite(openEngine: OpenEngine): void {
       assert.equal(backend.accepted, 1);
       const messages = (await rig.endedConnections(3)).map(({ stage, error }) => `${stage}: ${error?.message}`);
       assert.deepEqual(messages, [
-        'handshake: no PROXY header: the first bytes are none',
+        'handshake: no PROXY header: the first bytes are not those of one',
         'handshake: no PROXY header came within 3 s',
         'handshake: a client at 127.0.0.1 may not send a PROXY header (proxyFrom)',
       ]);

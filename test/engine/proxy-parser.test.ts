@@ -58,7 +58,7 @@ test('fields after the addresses are read, and a checksum has to be right', () =
 test('what is no header is refused as soon as that is clear', () => {
   const signature = [...proxyHeader('v2', 'local')].slice(0, 12);
   for (const [bytes, message] of [
-    ['G', /the first bytes are none/],
+    ['G', /the first bytes are not those of one/],
     ['PROXY TCP4 1.2.3.4 5.6.7.8 1\r\n', /not as it should be/],
     ['PROXY TCP4 ::1 5.6.7.8 1 2\r\n', /not as it should be/],
     ['PROXY TCP4 1.2.3.4 5.6.7.8 1 65536\r\n', /not as it should be/],
