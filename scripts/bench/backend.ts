@@ -6,11 +6,16 @@ import { backlog } from './peers.ts';
 import { answers, freePort } from './ports.ts';
 import { findProgram, start } from './program.ts';
 import type { Running } from './program.ts';
+import { parameters } from './tls.ts';
+import type { ClientTls } from './tls.ts';
 
 const here = dirname(fileURLToPath(import.meta.url));
 
-/** http: an answer of a few bytes at /, 64 MiB at /large, with `headers` after a PROXY header; echo: what it was sent, any number of connections. */
-export type BackendKind = 'http' | 'http-headers' | 'iperf3' | 'echo';
+/**
+ * http: an answer of a few bytes at /, 64 MiB at /large, and at /upload when all that was sent has been read, with `headers`
+ * after a PROXY header; https: at / what was agreed on; echo: what it was sent, any number of connections.
+ */
+export type BackendKind = 'http' | 'http-headers' | 'https' | 'iperf3' | 'echo';
 
 export type Backend = {
   port: number;
@@ -22,17 +27,18 @@ export type Backend = {
 export const backendProgram: Readonly<Record<BackendKind, string>> = {
   http: 'nginx',
   'http-headers': 'nginx',
+  https: 'nginx',
   iperf3: 'iperf3',
   echo: process.execPath,
 };
 
 export async function startBackend(
   kind: BackendKind,
-  { dir, cpus, signal }: { dir: string; cpus: string | null; signal: AbortSignal },
+  { dir, cpus, tls = null, signal }: { dir: string; cpus: string | null; tls?: ClientTls | null; signal: AbortSignal },
 ): Promise<Backend> {
   mkdirSync(dir, { recursive: true });
   const port = await freePort();
-  const args = argumentsOf(kind, { dir, port });
+  const args = argumentsOf(kind, { dir, port, tls });
   const begin = async (): Promise<Running> => {
     const running = start(findProgram(backendProgram[kind])!, args, { output: join(dir, 'output'), cpus });
     try {
@@ -55,7 +61,10 @@ export async function startBackend(
   };
 }
 
-function argumentsOf(kind: BackendKind, { dir, port }: { dir: string; port: number }): string[] {
+function argumentsOf(
+  kind: BackendKind,
+  { dir, port, tls }: { dir: string; port: number; tls: ClientTls | null },
+): string[] {
   switch (kind) {
     case 'echo':
       return [join(here, 'idle-server.ts'), `${port}`];
@@ -63,6 +72,7 @@ function argumentsOf(kind: BackendKind, { dir, port }: { dir: string; port: numb
       return ['-s', '-B', '127.0.0.1', '-p', `${port}`];
     case 'http':
     case 'http-headers':
+    case 'https':
       writeFileSync(join(dir, 'large'), Buffer.alloc(64 * 2 ** 20, 'grace '));
       writeFileSync(
         join(dir, 'nginx.conf'),
@@ -72,13 +82,23 @@ events { worker_connections 20000; }
 http {
   access_log off; keepalive_requests 100000000; keepalive_timeout 1h; sendfile on;
   server {
-    listen 127.0.0.1:${port} backlog=${backlog}${kind === 'http' ? '' : ' proxy_protocol'};
+    listen 127.0.0.1:${port} backlog=${backlog}${{ http: '', 'http-headers': ' proxy_protocol', https: ' ssl' }[kind]};
+    ${kind === 'https' ? httpsOf(tls!) : ''}
     location = /large { alias ${dir}/large; }
-    location / { return 200 "hello from behind\\n"; }
+    location = /upload {
+      client_max_body_size 0; client_body_buffer_size 16m;
+      proxy_pass http://127.0.0.1:${port}/; proxy_method GET; proxy_pass_request_body off; proxy_set_header Content-Length "";
+    }
+    location / { return 200 "${kind === 'https' ? '$ssl_protocol $ssl_cipher $ssl_curve $ssl_session_reused' : 'hello from behind'}\\n"; }
   }
 }
 `,
       );
       return ['-p', dir, '-c', join(dir, 'nginx.conf'), '-e', 'stderr'];
   }
+}
+
+function httpsOf({ pem }: ClientTls): string {
+  const { version, cipher, group } = parameters;
+  return `ssl_certificate ${pem}; ssl_certificate_key ${pem}; ssl_protocols ${version}; ssl_ecdh_curve ${group}; ssl_conf_command Ciphersuites ${cipher};`;
 }

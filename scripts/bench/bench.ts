@@ -10,6 +10,7 @@
  *     npm run bench -- requests bulk           these sections only
  *     npm run bench -- --rounds 9 --seconds 2 --only grace,nginx requests
  *     npm run bench -- requests --only grace --binary old=/path/a --binary new=/path/b --engine native
+ *     npm run bench -- tls                     all that is about TLS
  *     npm run bench -- threads --threads 1,2,4
  *     npm run bench -- scale --open 50000 --rules 5000 --cycles 2000 --total 1000000
  */
@@ -31,11 +32,12 @@ import { machineTimes } from './process-tree.ts';
 import { findProgram } from './program.ts';
 import { measureScale, scaleParts } from './scale/scale.ts';
 import { sectionNames, sectionsOf } from './sections.ts';
-import type { Section } from './sections.ts';
+import type { Section } from './section.ts';
 import { combine, summarize } from './summary.ts';
 import type { Row } from './summary.ts';
 import { printTable } from './table.ts';
 import { setUpTls } from './tls.ts';
+import { tlsSectionNames } from './tls-sections.ts';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
 
@@ -65,7 +67,7 @@ async function main(): Promise<void> {
 /** Null, with the reason said, when the command line is wrong. */
 function readOptions(): Options | null {
   try {
-    return parseOptions(process.argv.slice(2), { sections: sectionNames });
+    return parseOptions(process.argv.slice(2), { sections: sectionNames, groups: { tls: tlsSectionNames } });
   } catch (error) {
     console.error(`bench: ${(error as Error).message}`);
     process.exitCode = 2;
@@ -145,7 +147,8 @@ async function measureAll({ sections, builds, options, stage }: Plan): Promise<R
     showTable(name, { rows: results[name], sections });
   };
   for (const section of sections) {
-    if (section.isTls && stage.tls === null) stage.note(`${section.name} is left out: openssl is not installed`);
+    if ((section.isTls || section.isUpstreamTls) && stage.tls === null)
+      stage.note(`${section.name} is left out: openssl is not installed`);
     else
       show(
         section.name,

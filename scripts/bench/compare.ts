@@ -10,8 +10,8 @@ import type { Options } from './options.ts';
 import { startPeer } from './peers.ts';
 import type { Peer, RunningPeer } from './peers.ts';
 import { findProgram } from './program.ts';
-import type { Section } from './sections.ts';
-import { checkTls } from './tls.ts';
+import type { Section } from './section.ts';
+import { checkTls, checkUpstreamTls } from './tls.ts';
 import type { ClientTls } from './tls.ts';
 
 export type Stage = {
@@ -39,6 +39,7 @@ export async function compare(section: Section, comparison: Comparison): Promise
   const backend = await startBackend(section.backend, {
     dir: join(dir, `${section.name}-backend`),
     cpus: section.loadCpus ?? null,
+    tls: comparison.tls,
     signal,
   });
   cleanUp.defer(() => backend.stop());
@@ -95,19 +96,23 @@ class Field implements AsyncDisposable {
 
   /** Start a peer and use it once as it is going to be measured, for what it compiles, caches and allocates meanwhile. */
   async #start(peer: Peer): Promise<RunningPeer> {
-    const { isTls, isAlone = false, name, measure, warmUp = measure } = this.#section;
+    const { isTls, isUpstreamTls = false, forwardsPlainToo = false, isAlone = false, name } = this.#section;
+    const { measure, warmUp = measure, warmUpSeconds = 1 } = this.#section;
     const { dir, tls, signal, backend, warmsUpAll } = this.#comparison;
     const running = await startPeer(peer, {
       dir: join(dir, `${name}-${peer.name}`.replaceAll(/[^a-z0-9]+/gi, '-')),
       upstreamPort: backend.port,
       pem: isTls ? tls!.pem : null,
+      isUpstreamTls,
+      forwardsPlainToo,
       signal,
     });
     this.#running.set(peer.name, running);
     try {
       if (isTls) await checkTls(running.port, { env: tls!.env, signal });
+      if (isUpstreamTls) await checkUpstreamTls(running.port, { signal });
       if (!isAlone && (warmsUpAll || peer.compilesAsItRuns))
-        await warmUp(running, { ...this.#measurement(), seconds: 1 });
+        await warmUp(running, { ...this.#measurement(), seconds: warmUpSeconds });
       return running;
     } catch (error) {
       throw await this.#giveUp(running, error as Error);

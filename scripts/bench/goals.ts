@@ -23,6 +23,7 @@ export type Verdict = {
 const reference = 'HAProxy';
 const control = 'HAProxy again';
 const nginx = 'nginx stream';
+const hitch = 'hitch';
 const socketProxyd = 'systemd-socket-proxyd';
 
 type Limit = { value: number; name: string };
@@ -46,6 +47,23 @@ const betterOfBoth = (ratioOf: (peer: string) => number | null): Limit => {
   return ratio !== null && ratio < 1 ? { value: ratio, name: nginx } : { value: 1, name: reference };
 };
 
+/** Part of what the best of those costs that terminate TLS as well. */
+const bestOfTls =
+  (part: number) =>
+  (ratioOf: (peer: string) => number | null): Limit => {
+    const ratios = [nginx, hitch].flatMap((name) => {
+      const value = ratioOf(name);
+      return value === null ? [] : [{ name, value }];
+    });
+    const best = [{ name: reference, value: 1 }, ...ratios].reduce((a, b) => (b.value < a.value ? b : a));
+    return { value: best.value * part, name: part === 1 ? best.name : `${best.name} × ${part}` };
+  };
+/** At least what the best of them does. */
+const mostOfTls = (ratioOf: (peer: string) => number | null): Limit => {
+  const ratios = [reference, nginx, hitch].map((name) => ({ name, value: ratioOf(name) ?? 0 }));
+  return ratios.reduce((a, b) => (b.value > a.value ? b : a));
+};
+
 const goals: readonly Goal[] = [
   { goal: 'CPU per kept-alive request', section: 'requests', figure: 'CPU µs/request', limit: betterOfBoth },
   { goal: 'CPU per new connection', section: 'connections', figure: 'CPU µs/connection', limit: betterOfBoth },
@@ -56,10 +74,30 @@ const goals: readonly Goal[] = [
   { goal: 'p50 beside load', section: 'latency', figure: 'p50 µs', limit: fixed(1) },
   { goal: 'p99 beside load', section: 'latency', figure: 'p99 µs', limit: fixed(1.1) },
   { goal: 'memory per idle connection', section: 'memory', figure: 'kB/connection', limit: fixed(1) },
+  { goal: 'CPU per full handshake', section: 'handshakes', figure: 'CPU µs/handshake', limit: bestOfTls(1) },
+  {
+    goal: 'new TLS connections a second',
+    section: 'handshakes',
+    figure: 'handshakes/s',
+    isAtLeast: true,
+    limit: mostOfTls,
+  },
+  { goal: 'CPU per resumed handshake', section: 'resumed', figure: 'CPU µs/handshake', limit: bestOfTls(1) },
+  { goal: 'CPU per GB of TLS, down', section: 'tls-bulk', figure: 'down CPU s/GB', limit: bestOfTls(0.6) },
+  { goal: 'CPU per GB of TLS, up', section: 'tls-bulk', figure: 'up CPU s/GB', limit: bestOfTls(0.6) },
+  { goal: 'CPU per request over TLS', section: 'tls-requests', figure: 'CPU µs/request', limit: bestOfTls(0.95) },
+  { goal: 'memory per idle TLS connection', section: 'tls-memory', figure: 'kB/connection', limit: fixed(1) },
+  { goal: 'p99 beside handshakes', section: 'flood', figure: 'p99 µs', limit: fixed(1) },
+  {
+    goal: 'CPU per connection with TLS to the backend',
+    section: 'tls-upstream',
+    figure: 'CPU µs/connection',
+    limit: betterOfBoth,
+  },
 ];
 
-/** Idle connections have a second limit, which is no ratio: kB. */
-const memoryTargetKb = 1.5;
+/** Idle connections have a second limit, which is no ratio: kB, by the name of the section. */
+const memoryTargetsKb: Readonly<Record<string, number>> = { memory: 1.5, 'tls-memory': 2 };
 
 /** A verdict for each goal that was measured, for each row of grace's native engine. */
 export function judge(results: Results): Verdict[] {
@@ -74,7 +112,8 @@ export function judge(results: Results): Verdict[] {
       .flatMap(({ peer, figures }) => {
         const { ratio = null, median } = figures[figure] ?? {};
         const verdicts = ratio === null ? [] : [verdictOf({ goal, peer, value: ratio, bound, isAtLeast, noise })];
-        if (section === 'memory' && median !== undefined)
+        const memoryTargetKb = memoryTargetsKb[section];
+        if (memoryTargetKb !== undefined && median !== undefined)
           verdicts.push(
             verdictOf({
               goal: `${goal}, in kB`,

@@ -12,17 +12,32 @@ export type Load = {
 /** Longer than any tool needs beyond its measuring time. */
 const graceMs = 20_000;
 
-export type WrkOptions = Load & { url: string; connections: number; seconds: number; closes?: boolean };
+/** `script`: a file of Lua. */
+export type WrkOptions = Load & {
+  url: string;
+  connections: number;
+  seconds: number;
+  closes?: boolean;
+  script?: string;
+};
 export type WrkResult = { requests: number; perSecond: number; p50Us: number; p99Us: number; bytes: number };
 
 /** Requests by wrk's one thread for a whole number of seconds. Rejects when more than one in a hundred failed. */
-export async function wrk({ url, connections, seconds, closes = false, ...load }: WrkOptions): Promise<WrkResult> {
+export async function wrk({
+  url,
+  connections,
+  seconds,
+  closes = false,
+  script,
+  ...load
+}: WrkOptions): Promise<WrkResult> {
   const args = [
     '-t1',
     `-c${connections}`,
     `-d${seconds}s`,
     '--latency',
     ...(closes ? ['-H', 'Connection: close'] : []),
+    ...(script === undefined ? [] : ['-s', script]),
     url,
   ];
   return parseWrk(await run(findProgram('wrk')!, args, { ...load, timeoutMs: seconds * 1000 + graceMs }));
@@ -118,19 +133,26 @@ export function parseIperf3(text: string): IperfResult {
   return { bytes, seconds, hasBegun: (start?.connected?.length ?? 0) > 0, error };
 }
 
-/** Handshakes, one after the other, each with a request for the page, for about that many seconds; how many. Never resumes a session. */
+/** Handshakes, one after the other, each with a request for the page, for about that many seconds; how many. They resume a session, or none of them does. */
 export async function handshakes({
   port,
   seconds,
+  resumes,
   ...load
-}: Load & { port: number; seconds: number }): Promise<number> {
-  const args = ['s_time', '-new', '-connect', `127.0.0.1:${port}`, '-www', '/', '-time', `${seconds}`];
-  return parseHandshakes(await run('openssl', args, { ...load, timeoutMs: seconds * 1000 + graceMs }));
+}: Load & { port: number; seconds: number; resumes: boolean }): Promise<number> {
+  const kind = resumes ? '-reuse' : '-new';
+  const args = ['s_time', kind, '-connect', `127.0.0.1:${port}`, '-www', '/', '-time', `${seconds}`];
+  return parseHandshakes(await run('openssl', args, { ...load, timeoutMs: seconds * 1000 + graceMs }), { resumes });
 }
 
-export function parseHandshakes(text: string): number {
+/** Rejects when one in a hundred was not what it should be: s_time says `r` of each that resumed a session, and `*` of others. */
+export function parseHandshakes(text: string, { resumes }: { resumes: boolean }): number {
   const [, count = '0', bytes = '0'] =
     /([0-9]+) connections in [0-9]+ real seconds, ([0-9]+) bytes read/.exec(text) ?? [];
   if (count === '0' || bytes === '0') throw new Error('no handshake led to an answer');
+  const [marks = ''] = /^[r*t3]{2,}/m.exec(text) ?? [];
+  const wrong = marks.replaceAll(resumes ? 'r' : '*', '').length;
+  if (wrong > marks.length / 100)
+    throw new Error(`${wrong} of ${marks.length} handshakes ${resumes ? 'resumed no session' : 'resumed a session'}`);
   return Number(count);
 }

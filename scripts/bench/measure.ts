@@ -2,7 +2,7 @@
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { handshakes, iperf3, wrk } from './load-tools.ts';
+import { iperf3, wrk } from './load-tools.ts';
 import type { Load } from './load-tools.ts';
 import type { RunningPeer } from './peers.ts';
 import { cpuSeconds, machineTimes } from './process-tree.ts';
@@ -21,16 +21,20 @@ type Cost = {
   all: number;
 };
 
-async function costOf<T>({ pid }: RunningPeer, work: () => Promise<T>): Promise<Cost & { result: T }> {
+/** What work costs a peer, and the whole machine. */
+export async function costOf<T>({ pid }: RunningPeer, work: () => Promise<T>): Promise<Cost & { result: T }> {
   const [cpu, { busy }] = [cpuSeconds([pid]), machineTimes()];
   const result = await work();
   return { result, cpu: cpuSeconds([pid]) - cpu, all: machineTimes().busy - busy };
 }
 
 /** Requests over connections that are kept. */
-export async function requests(peer: RunningPeer, { seconds, ...load }: Measurement): Promise<Figures> {
+export async function requests(
+  peer: RunningPeer,
+  { seconds, scheme = 'http', ...load }: Measurement & { scheme?: 'http' | 'https' },
+): Promise<Figures> {
   const { result, cpu, all } = await costOf(peer, () =>
-    wrk({ ...load, url: `http://127.0.0.1:${peer.port}/`, connections: 50, seconds }),
+    wrk({ ...load, url: `${scheme}://127.0.0.1:${peer.port}/`, connections: 50, seconds }),
   );
   return {
     'CPU µs/request': (cpu / result.requests) * 1e6,
@@ -97,42 +101,19 @@ export async function latency(peer: RunningPeer, { seconds, ...load }: Measureme
   const busy = wrk({ ...load, url: `http://127.0.0.1:${peer.port}/`, connections: 50, seconds: seconds + 1 });
   const quiet = async () => {
     await delay(400, undefined, load); // the load is up to speed
-    return JSON.parse(
-      await run(process.execPath, [join(here, 'ping.ts'), `${peer.port}`, `${seconds}`], {
-        ...load,
-        timeoutMs: seconds * 1000 + 10_000,
-      }),
-    ) as { p50: number; p99: number };
+    return pings(peer.port, { ...load, seconds });
   };
-  const [outcome, pings] = await Promise.allSettled([busy, quiet()]);
+  const [outcome, times] = await Promise.allSettled([busy, quiet()]);
   if (outcome.status === 'rejected') throw outcome.reason;
-  if (pings.status === 'rejected') throw pings.reason;
-  return { 'p50 µs': pings.value.p50, 'p99 µs': pings.value.p99, 'load requests/s': outcome.value.perSecond };
+  if (times.status === 'rejected') throw times.reason;
+  return { 'p50 µs': times.value.p50, 'p99 µs': times.value.p99, 'load requests/s': outcome.value.perSecond };
 }
 
-/** Full TLS handshakes by three clients at a time. */
-export async function fullHandshakes(peer: RunningPeer, { seconds, ...load }: Measurement): Promise<Figures> {
-  const startedAt = performance.now();
-  const { result, cpu, all } = await costOf(peer, async () => {
-    const counts = await Promise.all([1, 2, 3].map(() => handshakes({ ...load, port: peer.port, seconds })));
-    return counts.reduce((sum, count) => sum + count, 0);
-  });
-  const took = (performance.now() - startedAt) / 1000;
-  return {
-    'CPU µs/handshake': (cpu / result) * 1e6,
-    'all µs/handshake': (all / result) * 1e6,
-    'handshakes/s': result / took,
-  };
-}
-
-/** One large file after the other, over TLS. */
-export async function download(peer: RunningPeer, { seconds, ...load }: Measurement): Promise<Figures> {
-  const { result, cpu, all } = await costOf(peer, () =>
-    wrk({ ...load, url: `https://127.0.0.1:${peer.port}/large`, connections: 4, seconds }),
-  );
-  return {
-    'CPU s/GB': cpu / (result.bytes / 1e9),
-    'all s/GB': all / (result.bytes / 1e9),
-    'Gbit/s': (result.bytes * 8) / seconds / 1e9,
+/** Small requests over one connection to a port, one a millisecond: times to the answer, in microseconds. */
+export async function pings(port: number, { seconds, ...load }: Measurement): Promise<{ p50: number; p99: number }> {
+  const args = [join(here, 'ping.ts'), `${port}`, `${seconds}`];
+  return JSON.parse(await run(process.execPath, args, { ...load, timeoutMs: seconds * 1000 + 10_000 })) as {
+    p50: number;
+    p99: number;
   };
 }

@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import net from 'node:net';
+import tls from 'node:tls';
 import type { Figures } from './measure.ts';
 import type { RunningPeer } from './peers.ts';
 import { settledKb } from './settled.ts';
@@ -18,7 +19,7 @@ const spareDescriptors = 100;
 /** With fewer connections than asked for, where a peer is not allowed the descriptors for them; the figures say how many. */
 export async function memory(
   peer: RunningPeer,
-  { count: wanted, signal }: { count: number; signal: AbortSignal },
+  { count: wanted, isTls = false, signal }: { count: number; isTls?: boolean; signal: AbortSignal },
 ): Promise<Figures> {
   const count = Math.min(
     wanted,
@@ -29,7 +30,9 @@ export async function memory(
   try {
     while (sockets.length < count) {
       const batch = Array.from({ length: Math.min(batchSize, count - sockets.length) }, () =>
-        net.connect(peer.port, '127.0.0.1'),
+        isTls
+          ? tls.connect({ port: peer.port, host: '127.0.0.1', rejectUnauthorized: false })
+          : net.connect(peer.port, '127.0.0.1'),
       );
       sockets.push(...batch);
       await Promise.all(
@@ -56,7 +59,7 @@ function descriptorLimit(pid: number): number {
 /** Send a byte and wait until it has come back. */
 async function echo(socket: net.Socket, signal: AbortSignal): Promise<void> {
   socket.on('error', () => {}); // the wait below ends with it
-  await once(socket, 'connect', { signal });
+  await once(socket, socket instanceof tls.TLSSocket ? 'secureConnect' : 'connect', { signal });
   const echoed = once(socket, 'data', { signal });
   socket.write('x');
   await echoed;

@@ -42,8 +42,15 @@ export type Options = {
   json: string | null;
 };
 
-export function parseOptions(args: readonly string[], { sections: known }: { sections: readonly string[] }): Options {
-  const { values: flags, positionals: sections } = parseArgs({
+/** @param groups names that stand for several sections */
+export function parseOptions(
+  args: readonly string[],
+  {
+    sections: known,
+    groups = {},
+  }: { sections: readonly string[]; groups?: Readonly<Record<string, readonly string[]>> },
+): Options {
+  const { values: flags, positionals } = parseArgs({
     args: [...args],
     allowPositionals: true,
     options: {
@@ -63,8 +70,10 @@ export function parseOptions(args: readonly string[], { sections: known }: { sec
       json: { type: 'string' },
     },
   });
+  const sections = positionals.flatMap((name) => groups[name] ?? [name]);
   const unknown = sections.find((name) => !known.includes(name));
-  if (unknown !== undefined) throw new Error(`there is no section "${unknown}"; there are ${known.join(', ')}`);
+  if (unknown !== undefined)
+    throw new Error(`there is no section "${unknown}"; there are ${[...known, ...Object.keys(groups)].join(', ')}`);
   const builds = flags.binary.map(parseBuild);
   return {
     sections,

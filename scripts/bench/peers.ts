@@ -22,6 +22,10 @@ export type PeerOptions = {
   upstreamPort: number;
   /** Terminate TLS with this PEM file (key and certificate). */
   pem: string | null;
+  /** Where there is one, the same is forwarded without TLS from the client. */
+  plainPort?: number | null;
+  /** The backend speaks TLS; its certificate is taken for good, and no session is resumed. */
+  isUpstreamTls?: boolean;
   signal: AbortSignal;
 };
 
@@ -33,6 +37,8 @@ export type Peer = {
   versionArgs: readonly string[];
   speaksTls: boolean;
   isPlain: boolean;
+  /** It speaks TLS to a backend, and can be kept from resuming sessions. */
+  speaksTlsUpstream?: boolean;
   /** Its first requests are slow, because the code is not compiled before. */
   compilesAsItRuns?: boolean;
   /** Default 2, one a side. */
@@ -45,6 +51,8 @@ export type Peer = {
 export type RunningPeer = Running & {
   name: string;
   port: number;
+  /** Where the same is forwarded without TLS; null: it is not. */
+  plainPort: number | null;
   descriptorsPerConnection: number;
   restsWithinMs: number;
 };
@@ -112,9 +120,10 @@ export function grace(
     versionArgs: [...args, '--version'],
     speaksTls: true,
     isPlain: true,
+    speaksTlsUpstream: true,
     compilesAsItRuns: true,
     restsWithinMs: 36_000,
-    async start({ dir, port, upstreamPort, pem, signal }) {
+    async start({ dir, port, upstreamPort, pem, plainPort = null, isUpstreamTls = false, signal }) {
       const state = join(dir, 'state');
       const admin = join(dir, 'admin.sock');
       const observed = [
@@ -127,12 +136,15 @@ export function grace(
       });
       try {
         await waitForDaemon([file, ...args, '-d', state], signal);
+        const plainOn = (own: number) =>
+          `tcp:${own}:interface=127.0.0.1:backlog=${backlog}${takesHeaders ? ':proxy=accept' : ''}`;
         const source =
-          pem === null
-            ? `tcp:${port}:interface=127.0.0.1:backlog=${backlog}${takesHeaders ? ':proxy=accept' : ''}`
-            : `ssl:${port}:interface=127.0.0.1:backlog=${backlog}:privateKey=${pem}`;
-        const dst = `tcp:127.0.0.1:${upstreamPort}${sendsHeaders ? ':proxy=v2' : ''}`;
+          pem === null ? plainOn(port) : `ssl:${port}:interface=127.0.0.1:backlog=${backlog}:privateKey=${pem}`;
+        const dst = isUpstreamTls
+          ? `tls:127.0.0.1:${upstreamPort}:insecure=yes`
+          : `tcp:127.0.0.1:${upstreamPort}${sendsHeaders ? ':proxy=v2' : ''}`;
         await run(file, [...args, '-d', state, 'start', `${source}${limits}`, dst], { signal });
+        if (plainPort !== null) await run(file, [...args, '-d', state, 'start', plainOn(plainPort), dst], { signal });
         await comeFrom(addresses, { port, signal });
         return scrapeMs === undefined ? daemon : scraped(daemon, { admin, scrapeMs });
       } catch (error) {
@@ -187,8 +199,16 @@ export function haproxy(
     sendsHeaders,
   }: { splices?: boolean; threads?: number } & HeaderSetup = {},
 ): Peer {
-  const peer = { name, program: 'haproxy', versionArgs: ['-v'], speaksTls: !splices, isPlain: true };
-  return configured(peer, ({ file, port, upstreamPort, pem }) => ({
+  const speaksTls = !splices;
+  const peer = {
+    name,
+    program: 'haproxy',
+    versionArgs: ['-v'],
+    speaksTls,
+    isPlain: true,
+    speaksTlsUpstream: speaksTls,
+  };
+  return configured(peer, ({ file, port, upstreamPort, pem, plainPort = null, isUpstreamTls = false }) => ({
     args: ['-db', '-f', file],
     config: `
 global
@@ -202,7 +222,8 @@ defaults
 ${splices ? '  option splice-auto' : ''}
 listen forward
   bind 127.0.0.1:${port} backlog ${backlog}${takesHeaders ? ' accept-proxy' : ''}${pem === null ? '' : ` ssl crt ${pem}`}
-  server upstream 127.0.0.1:${upstreamPort}${sendsHeaders ? ' send-proxy-v2' : ''}
+  ${plainPort === null ? '' : `bind 127.0.0.1:${plainPort} backlog ${backlog}`}
+  server upstream 127.0.0.1:${upstreamPort}${sendsHeaders ? ' send-proxy-v2' : ''}${isUpstreamTls ? ' ssl verify none no-ssl-reuse' : ''}
 `,
   }));
 }
@@ -217,8 +238,15 @@ export function nginx(
   name: string,
   { threads = 1, takesHeaders, sendsHeaders }: { threads?: number } & HeaderSetup = {},
 ): Peer {
-  const peer = { name, program: 'nginx', versionArgs: ['-v'], speaksTls: true, isPlain: true };
-  return configured(peer, ({ dir, file, port, upstreamPort, pem }) => ({
+  const peer = {
+    name,
+    program: 'nginx',
+    versionArgs: ['-v'],
+    speaksTls: true,
+    isPlain: true,
+    speaksTlsUpstream: true,
+  };
+  return configured(peer, ({ dir, file, port, upstreamPort, pem, plainPort = null, isUpstreamTls = false }) => ({
     args: ['-p', dir, '-c', file, '-e', 'stderr'],
     config: `
 ${existsSync(nginxStreamModule) ? `load_module ${nginxStreamModule};` : ''}
@@ -228,7 +256,9 @@ stream {
   access_log off;
   server {
     listen 127.0.0.1:${port} ${pem === null ? '' : 'ssl'} backlog=${backlog}${takesHeaders ? ' proxy_protocol' : ''};
+    ${plainPort === null ? '' : `listen 127.0.0.1:${plainPort} backlog=${backlog};`}
     ${sendsHeaders ? 'proxy_protocol on;' : ''}
+    ${isUpstreamTls ? 'proxy_ssl on; proxy_ssl_protocols TLSv1.3; proxy_ssl_session_reuse off;' : ''}
     ${pem === null ? '' : `ssl_protocols TLSv1.2 TLSv1.3; ssl_certificate ${pem}; ssl_certificate_key ${pem};`}
     proxy_pass 127.0.0.1:${upstreamPort}; proxy_timeout 1h;
   }
@@ -328,16 +358,21 @@ cert = ${pem}
 );
 
 /** Start a peer and wait until it accepts. The caller stops it. */
-export async function startPeer(peer: Peer, options: Omit<PeerOptions, 'port'>): Promise<RunningPeer> {
+export async function startPeer(
+  peer: Peer,
+  { forwardsPlainToo = false, ...options }: Omit<PeerOptions, 'port' | 'plainPort'> & { forwardsPlainToo?: boolean },
+): Promise<RunningPeer> {
   const port = await freePort();
+  const plainPort = forwardsPlainToo ? await freePort() : null;
   mkdirSync(options.dir, { recursive: true });
-  const running = await peer.start({ ...options, port });
+  const running = await peer.start({ ...options, port, plainPort });
   try {
     await answers(port, { ended: running.ended, signal: options.signal });
     return {
       ...running,
       name: peer.name,
       port,
+      plainPort,
       descriptorsPerConnection: peer.descriptorsPerConnection ?? 2,
       restsWithinMs: peer.restsWithinMs ?? 0,
     };

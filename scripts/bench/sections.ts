@@ -1,36 +1,12 @@
 /** What is measured, and of whom. */
 import { cpus } from 'node:os';
-import type { BackendKind } from './backend.ts';
 import { headerPeers } from './headers.ts';
-import { bulk, connections, download, fullHandshakes, latency, requests, threads, warmUpBulk } from './measure.ts';
-import type { Figures, Measurement } from './measure.ts';
+import { bulk, connections, latency, requests, threads, warmUpBulk } from './measure.ts';
 import { memory } from './memory.ts';
 import type { Options } from './options.ts';
 import { grace, haproxy, hitch, nginx, nodePipe, rinetd, socat, socketProxyd, stunnel } from './peers.ts';
-import type { Peer, RunningPeer } from './peers.ts';
-import { parameters } from './tls.ts';
-
-export type Section = {
-  name: string;
-  title: string;
-  /** How it is made sure that all are measured alike, where that is not plain. */
-  remark?: string;
-  backend: BackendKind;
-  isTls: boolean;
-  /** Programs that make the load. */
-  tools: readonly string[];
-  peers: readonly Peer[];
-  reference: string;
-  /** Default the rounds of the options. */
-  rounds?: number;
-  /** A new process for each measurement, with no other peer beside it. */
-  isAlone?: boolean;
-  /** Processors for load and backend; default all. */
-  loadCpus?: string;
-  measure(peer: RunningPeer, measurement: Measurement): Promise<Figures>;
-  /** Default a short measurement. */
-  warmUp?(peer: RunningPeer, measurement: Measurement): Promise<unknown>;
-};
+import type { Section } from './section.ts';
+import { tlsSectionNames, tlsSectionsOf } from './tls-sections.ts';
 
 export const sectionNames = [
   'requests',
@@ -42,8 +18,7 @@ export const sectionNames = [
   'bulk8',
   'latency',
   'memory',
-  'handshakes',
-  'tls',
+  ...tlsSectionNames,
   'threads',
   'commands',
   'scale',
@@ -76,9 +51,6 @@ export function sectionsOf({
     stunnel,
   ];
   const plain = { isTls: false, peers: peers.filter(({ isPlain }) => isPlain), reference };
-  const tls = { isTls: true, peers: peers.filter(({ speaksTls }) => speaksTls), reference };
-  const { version, cipher, group, key } = parameters;
-  const agreed = `${version}, ${cipher}, ${group}, ${key}: the client offers nothing else, and each peer is asked before`;
   const bulkRemark = 'CPU s/GB: both ways together, then to the server (up) and from it (down)';
   return [
     {
@@ -167,24 +139,7 @@ export function sectionsOf({
         'each peer alone, so that it shares its pages with nobody; what the kernel keeps for sockets and pipes is not in it',
       measure: (peer, { signal }) => memory(peer, { count: idleConnections, signal }),
     },
-    {
-      ...tls,
-      name: 'handshakes',
-      title: 'Full TLS handshakes, each with a request',
-      remark: `${agreed}; by openssl s_time -new, which never resumes a session (wrk does)`,
-      backend: 'http',
-      tools: ['openssl'],
-      measure: fullHandshakes,
-    },
-    {
-      ...tls,
-      name: 'tls',
-      title: 'TLS, large files over 4 connections',
-      remark: agreed,
-      backend: 'http',
-      tools: ['wrk', 'openssl'],
-      measure: download,
-    },
+    ...tlsSectionsOf({ peers, reference, idleConnections }),
     ...(cpus().length < 2
       ? []
       : [

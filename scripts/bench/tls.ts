@@ -72,3 +72,14 @@ export async function checkTls(
     if (!said.includes(expected)) throw new Error(`it does not agree on "${expected}"`);
   }
 }
+
+/** Rejects when a peer and the backend `https` do not come to terms in that way, or not with a handshake for each connection. */
+export async function checkUpstreamTls(port: number, { signal }: { signal: AbortSignal }): Promise<void> {
+  const { version, cipher, group } = parameters;
+  const expected = `${version} ${cipher} ${group} .`;
+  for (let connections = 0; connections < 3; connections++) {
+    const response = await fetch(`http://127.0.0.1:${port}/`, { headers: { connection: 'close' }, signal });
+    const said = (await response.text()).trim();
+    if (said !== expected) throw new Error(`it agreed with the backend on "${said}", not on "${expected}"`);
+  }
+}

@@ -8,7 +8,7 @@ import { memory } from '../../../scripts/bench/memory.ts';
 import { nodePipe } from '../../../scripts/bench/peers.ts';
 import type { Peer, RunningPeer } from '../../../scripts/bench/peers.ts';
 import { start } from '../../../scripts/bench/program.ts';
-import type { Section } from '../../../scripts/bench/sections.ts';
+import type { Section } from '../../../scripts/bench/section.ts';
 
 const pipe = nodePipe(process.execPath);
 const dying: Peer = {

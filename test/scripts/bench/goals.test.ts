@@ -74,3 +74,23 @@ test('memory of an idle connection has a target in kB beside', () => {
     ],
   );
 });
+
+test('TLS is judged by the best of those that terminate it, and in part of what they cost', () => {
+  const peers = (figure: string, ratios: Record<string, number>) =>
+    Object.entries(ratios).map(([peer, ratio]) => row(peer, figure, ratio));
+  const ratios = { HAProxy: 1, 'grace native': 0.9, 'nginx stream': 0.95, hitch: 0.85 };
+  const verdicts = judge({
+    handshakes: peers('CPU µs/handshake', ratios),
+    'tls-requests': peers('CPU µs/request', { ...ratios, hitch: 1.2 }),
+    'tls-memory': [row('HAProxy', 'kB/connection', 1, 17), row('grace native', 'kB/connection', 0.11, 1.9)],
+  });
+  assert.deepEqual(
+    verdicts.map(({ goal, limit, limitName, isMet }) => [goal, limit.toFixed(4), limitName, isMet]),
+    [
+      ['CPU per full handshake', '0.8500', 'hitch', false],
+      ['CPU per request over TLS', '0.9025', 'nginx stream × 0.95', true],
+      ['memory per idle TLS connection', '1.0000', 'HAProxy × 1', true],
+      ['memory per idle TLS connection, in kB', '2.0000', 'target', true],
+    ],
+  );
+});

@@ -54,9 +54,17 @@ test('iperf3 that was not let in is told from one that was cut off', () => {
 test('handshakes count when they led to an answer', () => {
   const text =
     '*****\n\n939 connections in 0.48s; 1956.25 connections/user sec, bytes read 136155\n939 connections in 2 real seconds, 145 bytes read per connection\n';
-  assert.equal(parseHandshakes(text), 939);
-  assert.throws(() => parseHandshakes(text.replace('145 bytes', '0 bytes')), /no handshake/);
-  assert.throws(() => parseHandshakes('ERROR'), /no handshake/);
+  assert.equal(parseHandshakes(text, { resumes: false }), 939);
+  assert.throws(() => parseHandshakes(text.replace('145 bytes', '0 bytes'), { resumes: false }), /no handshake/);
+  assert.throws(() => parseHandshakes('ERROR', { resumes: false }), /no handshake/);
+});
+
+test('handshakes count when they resumed a session, or did not, as was asked', () => {
+  const ending = '\n\n400 connections in 2 real seconds, 145 bytes read per connection\n';
+  const mixed = `${'r'.repeat(300)}${'*'.repeat(100)}${ending}`;
+  assert.equal(parseHandshakes(`*${'r'.repeat(400)}${ending}`, { resumes: true }), 400);
+  assert.throws(() => parseHandshakes(mixed, { resumes: true }), /100 of 400 handshakes resumed no session/);
+  assert.throws(() => parseHandshakes(mixed, { resumes: false }), /300 of 400 handshakes resumed a session/);
 });
 
 test('a version is the first thing with dots, or a number', () => {

@@ -35,6 +35,11 @@ test('an unknown section is an error that names the known ones', () => {
   assert.throws(() => parse('bulk', 'bukl'), /there is no section "bukl"; there are requests, bulk/);
 });
 
+test('the name of a group stands for its sections', () => {
+  const groups = { both: ['requests', 'bulk'] };
+  assert.deepEqual(parseOptions(['both'], { sections: ['requests', 'bulk'], groups }).sections, ['requests', 'bulk']);
+});
+
 test('the section of many connections and rules has sizes of its own, and one round unless rounds are given', () => {
   const { scale } = parse('--open', '1000', '--total', '1000000');
   assert.deepEqual(scale, { open: 1000, rules: 5000, cycles: 2000, total: 1_000_000, rounds: 1 });
