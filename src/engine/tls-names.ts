@@ -74,3 +74,32 @@ export function opensslNameOf(cipher: string): string {
 export function nameOfCipher(suite: number): string {
   return CIPHERS[suite] ?? `0x${suite.toString(16).padStart(4, '0')}`;
 }
+
+/** OpenSSL's short names of signatures by its numbers (obj_mac.h), of those that certificates have. */
+const SIGNATURES: Readonly<Record<number, string>> = {
+  65: 'RSA-SHA1',
+  416: 'ecdsa-with-SHA1',
+  668: 'RSA-SHA256',
+  669: 'RSA-SHA384',
+  670: 'RSA-SHA512',
+  794: 'ecdsa-with-SHA256',
+  795: 'ecdsa-with-SHA384',
+  796: 'ecdsa-with-SHA512',
+  912: 'RSASSA-PSS',
+  1087: 'ED25519',
+  1088: 'ED448',
+};
+
+/** How a certificate is signed, by OpenSSL's number; undefined where it is not known. */
+export function nameOfSignature(nid: number): string | undefined {
+  return SIGNATURES[nid];
+}
+
+/** The kinds of keys, by the same numbers. */
+const KEYS: Readonly<Record<number, string>> = { 6: 'RSA', 408: 'EC', 912: 'RSA', 1087: 'ED25519', 1088: 'ED448' };
+
+/** The key of a certificate in HAProxy's words, as in `RSA2048` and `EC256`; undefined where it is not known. */
+export function nameOfKey(nid: number, bits: number): string | undefined {
+  const name = KEYS[nid];
+  return name === 'RSA' || name === 'EC' ? `${name}${bits}` : name;
+}

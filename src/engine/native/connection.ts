@@ -12,7 +12,6 @@ import type { PreludeSubject } from '../prelude.ts';
 import { tlsFields } from '../proxy-fields.ts';
 import { withFields } from '../proxy-header.ts';
 import { handshakeOutcome } from '../tally.ts';
-import { opensslNameOf } from '../tls-names.ts';
 import type { MovedConnection, MovedLeg } from '../transfer.ts';
 import type { Acceptor } from './accept.ts';
 import type { Chooser } from './choose.ts';
@@ -462,12 +461,8 @@ export class Connections {
   #subjectOf(client: number): PreludeSubject {
     const subject = this.#headers.take(client);
     const { wire } = this.#relay;
-    const tls = this.#thread.table.has(client, CODED) ? wire.tlsOf(client) : null;
-    if (tls === null) return subject;
-    const { version, name } = tls;
-    const cipher = wire.agreedOf(client)?.cipher;
-    const facts = { version, cipher: cipher && opensslNameOf(cipher), clientName: null, isResumed: false };
-    return withFields(subject, () => tlsFields({ ...facts, ...(name !== null && { serverName: name }) }));
+    const tls = this.#thread.table.has(client, CODED) ? wire.proxyTlsOf(client) : null;
+    return tls === null ? subject : withFields(subject, () => tlsFields(tls));
   }
 }
 

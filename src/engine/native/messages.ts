@@ -198,8 +198,8 @@ export const OUT_OF_PORTS = -1;
 /** Why a connection ended: errors of system calls by their number, each with the number of the address, or a sentence. */
 export type EndReason = { failures: readonly { address: number; errno: number }[] } | { text: string } | null;
 
-/** What is told of a client that speaks TLS: the version, and the name that it asked for. */
-export type TlsFacts = { version: string; name: string | null };
+/** What is told of a client that speaks TLS: the version, the name that it asked for, and that of its certificate, which was verified. */
+export type TlsFacts = { version: string; name: string | null; client?: string };
 
 /** What a thread tells of a connection that has ended. */
 export type EndReport = {

@@ -48,6 +48,8 @@ const NATIVE_TLS: ReadonlySet<string> = new Set<keyof SslServer | keyof TlsServe
   'passphrase',
   'sni',
   'alpn',
+  'clientCA',
+  'clientAuth',
   'sslmethod',
   'minTLS',
   'ciphers',

@@ -8,6 +8,7 @@
  */
 import { CODED } from './connection-table.ts';
 import type { TlsFacts as Agreed } from '../engine.ts';
+import type { ProxyTls } from '../proxy-fields.ts';
 import type { Kernel } from './kernel.ts';
 import type { TlsFacts } from './messages.ts';
 import type { Thread } from './thread.ts';
@@ -41,6 +42,8 @@ export type Codec = {
   readonly tls: TlsFacts | null;
   /** What was agreed on in the handshake; absent where the codec is not of TLS. */
   readonly agreed?: Agreed;
+  /** What of it a PROXY header tells a destination; absent where the codec is not of TLS. */
+  readonly proxyTls?: ProxyTls;
   /** What another process needs to go on, beside keys; null: it has to be finished here. */
   snapshot(): Uint8Array | null;
 };
@@ -118,6 +121,11 @@ export class Wire {
   /** What was agreed on in the handshake of a leg; null without TLS. */
   agreedOf(fd: number): Agreed | null {
     return this.#codecs.get(fd)?.agreed ?? null;
+  }
+
+  /** What a destination may be told of the TLS of a leg; null without. */
+  proxyTlsOf(fd: number): ProxyTls | null {
+    return this.#codecs.get(fd)?.proxyTls ?? null;
   }
 
   /** What another process needs of the codec of a leg; null: it does not move. */

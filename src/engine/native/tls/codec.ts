@@ -23,7 +23,8 @@ import { alertName, CLOSE_NOTIFY, DECODE_ERROR, FATAL, NO_RENEGOTIATION, USER_CA
 import { IN, OUT } from './key-table.ts';
 import type { KeyTable } from './key-table.ts';
 import type { TlsFacts as Agreed } from '../../engine.ts';
-import { nameOfCipher, nameOfGroup } from '../../tls-names.ts';
+import type { ProxyTls } from '../../proxy-fields.ts';
+import { nameOfCipher, nameOfGroup, nameOfKey, nameOfSignature, opensslNameOf } from '../../tls-names.ts';
 import type { Crypto, Pinned } from './library.ts';
 import { KEY_UPDATE_MESSAGE, PostHandshake } from './messages.ts';
 import { ALERT, APPLICATION_DATA, HANDSHAKE, HEADER_SIZE, OVERHEAD, Records, UNEXPECTED_MESSAGE } from './records.ts';
@@ -109,7 +110,26 @@ export class TlsCodec implements Codec {
 
   get tls(): TlsFacts {
     const { keys } = this.#legs;
-    return { version: keys.isTls13(this.#fd) ? 'TLSv1.3' : 'TLSv1.2', name: keys.name(this.#fd) };
+    const { name, client } = keys.texts(this.#fd);
+    const version = keys.isTls13(this.#fd) ? 'TLSv1.3' : 'TLSv1.2';
+    return { version, name, ...(client !== null && client !== '' && { client }) };
+  }
+
+  get proxyTls(): ProxyTls {
+    const { keys } = this.#legs;
+    const { version, cipher } = this.agreed;
+    const { name, protocol, client } = keys.texts(this.#fd);
+    const { signature, keyType, bits, isResumed } = keys.shown(this.#fd);
+    return {
+      version,
+      cipher: opensslNameOf(cipher),
+      signature: nameOfSignature(signature),
+      key: nameOfKey(keyType, bits),
+      alpn: protocol ?? undefined,
+      serverName: name ?? undefined,
+      clientName: client,
+      isResumed,
+    };
   }
 
   get agreed(): Agreed {

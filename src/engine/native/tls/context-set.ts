@@ -1,6 +1,6 @@
 /** The SSL_CTXs of one listener, made of its files: the one that each handshake begins with, and those that one goes on with by what its ClientHello says. */
 import { defaultIdentities, readNamedIdentities } from '../../../endpoint/directory.ts';
-import { readServerIdentity } from '../../../endpoint/files.ts';
+import { readClientCA, readServerIdentity } from '../../../endpoint/files.ts';
 import type { Identity } from '../../../endpoint/files.ts';
 import type { SslServer, TlsServer } from '../../../endpoint/model.ts';
 import { serverOffer, tlsVersions } from '../../../endpoint/versions.ts';
@@ -28,12 +28,14 @@ export type ContextSet = {
 export function openContextSet(library: { ssl: Ssl; crypto: Crypto }, endpoint: SslServer | TlsServer): ContextSet {
   const named = readNamedIdentities(endpoint);
   const own: Identity | null = endpoint.type === 'ssl' ? readServerIdentity(endpoint) : null;
+  const authorities = readClientCA(endpoint);
   const hasChoice = named.length > 0 || endpoint.alpn !== undefined;
   const common = {
     offer: serverOffer(endpoint),
     versions: tlsVersions(endpoint.type === 'ssl' ? endpoint.sslmethod : null, endpoint.minTLS),
-    sessionContext: sessionIdContext(endpoint, null),
+    sessionContext: sessionIdContext(endpoint, authorities),
     stopsAtHello: hasChoice,
+    clients: authorities === null ? null : { authorities, areRequired: endpoint.clientAuth !== 'optional' },
   };
   const all: bigint[] = [];
   const open = (identities: readonly Identity[]) => {

@@ -205,7 +205,7 @@ export class Handshake {
     if (this.#flush() === null) return 'gone';
     if (isWaiting) return 'waiting';
     if (this.#server === null && isReason(this.error, SSL_R_HTTP_REQUEST)) this.#send(Buffer.from(PLAIN_HTTP_ANSWER));
-    if (this.#server === null || !isReason(this.error, SSL_R_CERTIFICATE_VERIFY_FAILED)) return 'failed';
+    if (!isReason(this.error, SSL_R_CERTIFICATE_VERIFY_FAILED)) return 'failed';
     this.error = Number(ssl.SSL_get_verify_result(this.#ssl));
     return 'untrusted';
   }

@@ -30,10 +30,18 @@ const OWNER = 236;
 const CONTEXT = 240;
 /** Of the row: the key exchange, by its number of IANA; 0: not known. */
 const GROUP = 248;
-/** The name that a client asked for: its length, and its bytes. */
-const NAME = 256;
-/** Longest name that a row has room for. */
-export const MAX_NAME = 255;
+/** Of the certificate that a client was shown, by OpenSSL's numbers: how it is signed, what its key is and how many bits it has. */
+const SIGNATURE = 250;
+const KEY_TYPE = 252;
+const KEY_BITS = 254;
+/** Beside the type of the key: the session was begun earlier; the client has shown a certificate. */
+const IS_RESUMED = 0x8000;
+const HAS_CERTIFICATE = 0x4000;
+/** The name that a client asked for, the protocol that was agreed on, and the name in its certificate: of each its length, and its bytes. */
+const TEXTS = 256;
+const TEXTS_SIZE = 256;
+/** Longest of them. */
+export const MAX_TEXT = TEXTS_SIZE - 3;
 
 /** How a handshake went. */
 export const DONE = 1;
@@ -61,6 +69,11 @@ export type Outcome =
   | typeof UNTRUSTED
   | typeof MISNAMED
   | typeof FOREIGN;
+
+/** `name`: what a client asked for; `protocol`: of ALPN; `client`: the common name of its certificate, which was verified. Null: none. */
+export type Texts = { name: string | null; protocol: string | null; client: string | null };
+/** A certificate by OpenSSL's numbers (NID) of its signature and of its key; 0: not known. `isResumed`: it was shown when the session began. */
+export type Shown = { signature: number; keyType: number; bits: number; isResumed: boolean };
 
 /** A direction of a leg: IN or OUT. */
 export type Direction = typeof IN | typeof OUT;
@@ -131,17 +144,59 @@ export class KeyTable {
     return this.#shorts[(fd * ROW_SIZE + VERSION) >> 1] === TLS13;
   }
 
-  /** The name that the client asked for; null: it named none. */
-  name(fd: number): string | null {
-    const at = fd * ROW_SIZE + NAME;
-    const length = this.bytes[at]!;
-    return length === 0 ? null : Buffer.from(this.bytes.subarray(at + 1, at + 1 + length)).toString('latin1');
+  /** What a client asked for, has agreed on, and has shown of itself. */
+  texts(fd: number): Texts {
+    let at = fd * ROW_SIZE + TEXTS;
+    const next = () => {
+      const start = at + 1;
+      at = start + this.bytes[at]!;
+      return Buffer.from(this.bytes.subarray(start, at));
+    };
+    const [name, protocol, client] = [next(), next(), next()];
+    return {
+      name: name.length === 0 ? null : name.toString('latin1'),
+      protocol: protocol.length === 0 ? null : protocol.toString('latin1'),
+      client: (this.#shorts[(fd * ROW_SIZE + KEY_TYPE) >> 1]! & HAS_CERTIFICATE) === 0 ? null : client.toString(),
+    };
   }
 
-  setName(fd: number, name: Uint8Array): void {
-    const at = fd * ROW_SIZE + NAME;
-    this.bytes[at] = name.length;
-    this.bytes.set(name, at + 1);
+  /** Where there is no room for all, who the client is goes before what was agreed on, and that before what it asked for. */
+  setTexts(fd: number, texts: { name: Uint8Array; protocol: Uint8Array; client: Uint8Array | null }): void {
+    let room = MAX_TEXT;
+    const fitting = (text: Uint8Array) => {
+      if (text.length > room) return new Uint8Array(0);
+      room -= text.length;
+      return text;
+    };
+    const client = fitting(texts.client ?? new Uint8Array(0));
+    const protocol = fitting(texts.protocol);
+    let at = fd * ROW_SIZE + TEXTS;
+    for (const text of [fitting(texts.name), protocol, client]) {
+      this.bytes[at] = text.length;
+      this.bytes.set(text, at + 1);
+      at += 1 + text.length;
+    }
+    this.#shorts[(fd * ROW_SIZE + KEY_TYPE) >> 1] = texts.client === null ? 0 : HAS_CERTIFICATE;
+  }
+
+  /** The certificate that a client was shown. */
+  shown(fd: number): Shown {
+    const at = (fd * ROW_SIZE) >> 1;
+    const keyType = this.#shorts[at + (KEY_TYPE >> 1)]!;
+    return {
+      signature: this.#shorts[at + (SIGNATURE >> 1)]!,
+      keyType: keyType & ~(IS_RESUMED | HAS_CERTIFICATE),
+      bits: this.#shorts[at + (KEY_BITS >> 1)]!,
+      isResumed: (keyType & IS_RESUMED) !== 0,
+    };
+  }
+
+  /** After `setTexts`. */
+  setShown(fd: number, { signature, keyType, bits, isResumed }: Shown): void {
+    const at = (fd * ROW_SIZE) >> 1;
+    this.#shorts[at + (SIGNATURE >> 1)] = signature;
+    this.#shorts[at + (KEY_TYPE >> 1)]! |= keyType | (isResumed ? IS_RESUMED : 0);
+    this.#shorts[at + (KEY_BITS >> 1)] = bits;
   }
 
   /** All of a row, of which no copy is to be left anywhere. */

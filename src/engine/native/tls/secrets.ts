@@ -1,5 +1,6 @@
 /** The secrets of a handshake that is over, from libssl into the key table. They are in no JavaScript string, which could not be zeroed. */
-import { IN, MAX_NAME, OUT, SECRET, TLS12, TLS13 } from './key-table.ts';
+import { Facts } from './facts.ts';
+import { IN, OUT, SECRET, TLS12, TLS13 } from './key-table.ts';
 import type { KeyTable } from './key-table.ts';
 import type { KeySchedule } from './key-schedule.ts';
 import type { Crypto, Pinned } from './library.ts';
@@ -26,7 +27,7 @@ export class Secrets {
   readonly #schedule: KeySchedule;
   readonly #line: Pinned;
   readonly #random: Pinned;
-  readonly #name: Pinned;
+  readonly #facts: Facts;
 
   constructor({ ssl, crypto, keys, schedule }: { ssl: Ssl; crypto: Crypto; keys: KeyTable; schedule: KeySchedule }) {
     this.#ssl = ssl;
@@ -34,7 +35,7 @@ export class Secrets {
     this.#schedule = schedule;
     this.#line = crypto.pin(SECRET_AT + 2 * 48);
     this.#random = crypto.pin(64);
-    this.#name = crypto.pin(MAX_NAME);
+    this.#facts = new Facts({ ssl, crypto, keys });
   }
 
   /**
@@ -61,9 +62,8 @@ export class Secrets {
       this.#keys.setSequence(fd, IN, 1);
       this.#keys.setSequence(fd, OUT, 1);
     }
-    if (isServer) this.#takeName(handshake, fd);
     this.forget(handshake);
-    return true;
+    return !isServer || this.#facts.take(handshake, fd);
   }
 
   #takeTrafficSecrets(handshake: bigint, fd: number, isServer: boolean): boolean {
@@ -84,15 +84,6 @@ export class Secrets {
       found++;
     }
     return found === 2;
-  }
-
-  #takeName(handshake: bigint, fd: number): void {
-    const ssl = this.#ssl;
-    const name = ssl.SSL_get_servername(handshake, 0n);
-    const length = name === 0n ? 0 : Number(ssl.strlen(name));
-    if (length === 0 || length > MAX_NAME) return;
-    ssl.memcpy(this.#name.address, name, BigInt(length));
-    this.#keys.setName(fd, this.#name.bytes.subarray(0, length));
   }
 
   #deriveFromMaster(handshake: bigint, fd: number, isServer: boolean): void {

@@ -2,7 +2,7 @@
 import type { Offer, TlsVersions } from '../../../endpoint/versions.ts';
 import type { ServerIdentity } from '../../../endpoint/files.ts';
 import { TICKET_LIFETIME_S } from '../../policy.ts';
-import { pinText, useIdentity } from './identity.ts';
+import { pinText, readPem, useIdentity } from './identity.ts';
 import type { Library } from './identity.ts';
 import { stopAtHello } from './server-hello.ts';
 import { TLS12, TLS13 } from './key-table.ts';
@@ -12,6 +12,8 @@ import { SUITES } from './suites.ts';
 
 const SSL_CTRL_SET_SESS_CACHE_MODE = 44n;
 const SSL_CTRL_SET_GROUPS_LIST = 92n;
+const SSL_VERIFY_PEER = 1n;
+const SSL_VERIFY_FAIL_IF_NO_PEER_CERT = 2n;
 const SSL_OP_NO_COMPRESSION = 1n << 17n;
 const SSL_OP_CIPHER_SERVER_PREFERENCE = 1n << 22n;
 
@@ -25,7 +27,12 @@ export type ContextOptions = {
   sessionContext: string;
   /** Whether libssl stops at a ClientHello, so that something is chosen by it: see server-hello.ts. */
   stopsAtHello: boolean;
+  /** Clients are asked for a certificate; null: they are not. */
+  clients: ClientCertificates | null;
 };
+
+/** `authorities`: who must have signed it, as PEM; `areRequired`: a client without one is refused, as one with a bad one always is. */
+export type ClientCertificates = { authorities: string; areRequired: boolean };
 
 /**
  * Make one. Who makes it frees it (`SSL_CTX_free`), when no client is on its way to a handshake with it any more.
@@ -40,7 +47,7 @@ export type ContextOptions = {
  */
 export function openServerContext(
   { ssl, crypto }: Library,
-  { identities, offer, versions: { minVersion, maxVersion }, sessionContext, stopsAtHello }: ContextOptions,
+  { identities, offer, versions: { minVersion, maxVersion }, sessionContext, stopsAtHello, clients }: ContextOptions,
 ): bigint {
   const context = ssl.SSL_CTX_new(ssl.TLS_server_method());
   try {
@@ -71,6 +78,7 @@ export function openServerContext(
     if (!isSet) throw new Error('libssl does not take the settings of grace');
     if (!areOurs(ssl, context)) throw new Error('there are cipher suites whose records are not ours');
     ssl.SSL_CTX_set_keylog_callback(context, keyLog);
+    if (clients !== null) askClients({ ssl, crypto }, context, clients);
     if (stopsAtHello) stopAtHello({ ssl, crypto }, context);
     for (const identity of identities) useIdentity({ ssl, crypto }, context, identity);
     return context;
@@ -79,6 +87,26 @@ export function openServerContext(
     ssl.ERR_clear_error();
     throw error;
   }
+}
+
+function askClients({ ssl, crypto }: Library, context: bigint, { authorities, areRequired }: ClientCertificates): void {
+  const store = ssl.SSL_CTX_get_cert_store(context);
+  readPem({ ssl, crypto }, authorities, (bio) => {
+    for (;;) {
+      const authority = ssl.PEM_read_bio_X509(bio, 0n, 0n, crypto.text(''));
+      if (authority === 0n) break;
+      const isTaken =
+        ssl.X509_STORE_add_cert(store, authority) === 1 && ssl.SSL_CTX_add_client_CA(context, authority) === 1;
+      ssl.X509_free(authority);
+      if (!isTaken) throw new Error('libssl does not take an authority of client certificates');
+    }
+    ssl.ERR_clear_error(); // that there are no more
+  });
+  ssl.SSL_CTX_set_verify(
+    context,
+    areRequired ? SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT : SSL_VERIFY_PEER,
+    0n,
+  );
 }
 
 /** Whether any suite that may be agreed on is one whose records are ours. */

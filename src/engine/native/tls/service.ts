@@ -140,7 +140,7 @@ export class HandshakeService {
   /** Throws GraceError when keys cannot be had here, or no protocol can be agreed on. */
   #test(library: { ssl: Ssl; crypto: Crypto }, { first, hello, options }: ContextSet): void {
     if (!this.#isTested) {
-      const plain = openServerContext(library, { ...options, stopsAtHello: false });
+      const plain = openServerContext(library, { ...options, stopsAtHello: false, clients: null });
       const flaw = findFlaw(library, plain);
       this.#ssl.SSL_CTX_free(plain);
       if (flaw !== null) this.#onFlaw(flaw);

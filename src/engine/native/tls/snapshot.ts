@@ -7,7 +7,7 @@
  * Number of the form in which TLS of a leg goes from one process to another: what is written here, and the rows of
  * key-table.ts. It is another number with every change of either, since the two processes may be of different versions.
  */
-export const MOVED_TLS_FORMAT = 1;
+export const MOVED_TLS_FORMAT = 2;
 
 /** What is written down. */
 export type Snapshot = {

@@ -4,7 +4,7 @@ import type { FrontendPlan } from '../messages.ts';
 import type { Thread } from '../thread.ts';
 import { TlsLegs } from './codec.ts';
 import type { TlsCodec } from './codec.ts';
-import { DONE, FAILED, KeyTable, LATE, TOO_MANY } from './key-table.ts';
+import { DONE, FAILED, KeyTable, LATE, TOO_MANY, UNTRUSTED } from './key-table.ts';
 import { openCrypto } from './library.ts';
 import type { Crypto, Pinned } from './library.ts';
 import { openSsl } from './ssl-library.ts';
@@ -64,7 +64,7 @@ export class Terminator {
     if (outcome === DONE) return { codec: legs.open(client, { isClient: false }) };
     const reason = this.#describe(outcome, { error: keys.error(client), limit });
     keys.close(client);
-    return { reason, wasTold: outcome === FAILED };
+    return { reason, wasTold: outcome === FAILED || outcome === UNTRUSTED };
   }
 
   /** A leg comes from another process; its keys are in its row. */
@@ -75,13 +75,20 @@ export class Terminator {
   #describe(outcome: number, { error, limit }: { error: number; limit: number }): string | null {
     if (outcome === LATE) return 'TLS handshake failed: TLS handshake timeout';
     if (outcome === TOO_MANY) return `TLS handshake ended: more than ${limit} under way`;
+    if (outcome === UNTRUSTED)
+      return `TLS handshake failed: the client's certificate is not trusted (${this.#copy(this.#opened!.ssl.X509_verify_cert_error_string(BigInt(error)))})`;
     return outcome === FAILED ? `TLS handshake failed: ${this.#textOf(error)}` : null;
   }
 
   #textOf(error: number): string {
-    const { ssl, text } = this.#opened!;
+    const { ssl } = this.#opened!;
     const found = ssl.ERR_reason_error_string(BigInt(error));
-    if (found === 0n) return 'no keys';
+    return found === 0n ? 'no keys' : this.#copy(found);
+  }
+
+  /** A text of libssl's. */
+  #copy(found: bigint): string {
+    const { ssl, text } = this.#opened!;
     const length = Math.min(Number(ssl.strlen(found)), text.bytes.length);
     ssl.memcpy(text.address, found, BigInt(length));
     return Buffer.from(text.bytes.subarray(0, length)).toString('latin1');

@@ -111,6 +111,7 @@ test('a libssl that does not stop at a ClientHello is found out', options, () =>
       versions: tlsVersions(null),
       sessionContext: 'test',
       stopsAtHello,
+      clients: null,
     });
     assert.equal(findAlpnFlaw(library, context), stopsAtHello ? null : 'OpenSSL does not stop at a ClientHello');
     library.ssl.SSL_CTX_free(context);
