@@ -68,6 +68,29 @@ export const PLAIN_HTTP_ANSWER: string = [
   'This port speaks HTTPS, not HTTP.\n',
 ].join('\r\n');
 
+/** A destination that ended the connection in the middle of the handshake. */
+export const CLOSED_IN_HANDSHAKE = 'the connection was closed during the TLS handshake';
+/** What helps where {@link describeMisnamed} is said. */
+export const NAME_HINT = 'serverName=NAME says which name it has';
+/** What helps where {@link describeUntrusted} is said. */
+export const TRUST_HINT =
+  'caCertsDir=DIR (in tls: trustRoots=DIR) says which authorities to trust; insecure=yes turns the check off';
+
+/** A destination's certificate is for others. */
+export function describeMisnamed(name: string): string {
+  return `its certificate is not for ${name}`;
+}
+
+/** A destination's certificate is not of an authority that is trusted: why, and the code of that. */
+export function describeUntrusted(what: string, code: string): string {
+  return `its certificate is not trusted: ${what} (${code})`;
+}
+
+/** Anything else that can go wrong. */
+export function describeHandshakeFailure(what: string): string {
+  return `TLS handshake failed: ${what}`;
+}
+
 /** A peer of TLS that ended the connection under it, where the endpoint says that this is no end. */
 export function describeTruncation(isClient: boolean): string {
   return `${isClient ? 'the client' : 'the destination'} ended TLS without saying so (truncation=reset)`;

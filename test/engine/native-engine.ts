@@ -9,7 +9,15 @@ export const openNative: OpenEngine = (options) =>
 /** The same, but that TLS of clients is the threads' as well. */
 export const openNativeTls: OpenEngine = (options = {}) => {
   const portable = openPortableEngine(options);
-  const engine = openNativeEngine({ ...options, threads: 1, tls: true, portable, onFailure, onTlsUnusable });
+  const engine = openNativeEngine({
+    ...options,
+    threads: 1,
+    tls: true,
+    upstreamTls: true,
+    portable,
+    onFailure,
+    onTlsUnusable,
+  });
   if (!engine.speaksTls) throw new Error('the threads have no TLS');
   return engine;
 };

@@ -5,11 +5,26 @@ import type { Roles } from './roles.ts';
 
 /** Carry out a command; `stop` is the loop's own. */
 export function executeCommand(
-  { thread, upstreams, dialer, acceptor, waitingRoom, connections, freezer, lister, idle, lifetime, terminator }: Roles,
+  {
+    thread,
+    upstreams,
+    dialer,
+    acceptor,
+    waitingRoom,
+    connections,
+    freezer,
+    lister,
+    idle,
+    lifetime,
+    tls,
+    terminator,
+    originator,
+  }: Roles,
   command: Exclude<ThreadCommand, { type: 'stop' }>,
 ): void {
   switch (command.type) {
     case 'open-upstream':
+      originator.open(command.plan);
       return upstreams.open(command.plan);
     case 'forget-upstream':
       return upstreams.forget(command.upstream);
@@ -35,7 +50,8 @@ export function executeCommand(
     case 'set-context':
       return acceptor.setContext(command.frontend, command.context);
     case 'end-handshakes':
-      return connections.endHandshakes();
+      connections.endHandshakes();
+      return dialer.endHandshakes();
     case 'release-held':
       return waitingRoom.release(command.hold);
     case 'route-held':
@@ -53,7 +69,7 @@ export function executeCommand(
     case 'release':
       return freezer.release(command.clients);
     case 'adopt':
-      if (command.keys !== null) terminator.useKeys(command.keys);
+      if (command.keys !== null) tls.useKeys(command.keys);
       return freezer.adopt(command.connections, command);
     case 'list':
       return thread.send({

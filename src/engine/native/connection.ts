@@ -47,6 +47,7 @@ import type { ThreadUpstreams } from './thread-upstreams.ts';
 import type { KeepAlive } from './tune.ts';
 import type { WaitingRoom } from './waiting-room.ts';
 import { wayOf } from './way.ts';
+import type { Codec } from './codec.ts';
 
 type Others = {
   relay: Relay;
@@ -214,6 +215,7 @@ export class Connections {
   endHandshakes(): void {
     const { table, number, fdBound } = this.#thread;
     for (const client of table.owned(number, SHAKING, fdBound)) {
+      if (!table.has(client, KIND_CLIENT)) continue;
       table.clear(client, SHAKING);
       this.end(client, { stage: 'handshake', why: 'crash', reason: null, reset: true });
     }
@@ -276,26 +278,37 @@ export class Connections {
     if (!isUnix && keepAliveMs > 0) this.#keepAlive.setNow(fd, keepAliveMs);
   }
 
+  /** What an upstream is to be told of a client before anything else; null: nothing. */
+  preludeOf(client: number): Uint8Array | null {
+    const { table } = this.#thread;
+    const { prelude } = wayOf(this.#thread, client).plan;
+    if (prelude === null) return null;
+    return encodePrelude(prelude, this.#subjectOf(client), () => writeId(table.id(client)));
+  }
+
   /**
    * Its upstream is connected: bytes may go. What the upstream has to be told first goes with
-   * `relay.beginWith`; a codec of either side is set here with `relay.wire.attach`.
+   * `relay.beginWith`; one with TLS has been told, before its handshake.
    */
-  pair(client: number, server: number): void {
+  pair(client: number, server: number, codec: Codec | null = null): void {
     const { table } = this.#thread;
-    const { prelude, keepAliveMs } = wayOf(this.#thread, client).plan;
+    const { keepAliveMs } = wayOf(this.#thread, client).plan;
     table.pair(client, server);
     this.#limitBuffer(client, server);
     table.setQuiet(client, { quietMs: 0, now: this.#thread.now });
     if (!table.has(server, IS_UNIX)) {
       if (keepAliveMs > 0) this.#keepAlive.add(server, keepAliveMs);
-      this.#firstFlight.connected(server);
+      if (codec === null) this.#firstFlight.connected(server);
     }
+    if (codec !== null) {
+      this.#relay.wire.attachServer(server, codec);
+      // What has come since its handshake is still in its socket, and was no event of this thread.
+      table.set(server, READABLE | READ_TO_END);
+    }
+    const prelude = codec === null ? this.preludeOf(client) : null;
+    this.#headers.told(client);
     if (prelude === null) this.#relay.begin(client);
-    else
-      this.#relay.beginWith(
-        client,
-        encodePrelude(prelude, this.#subjectOf(client), () => writeId(table.id(client))),
-      );
+    else this.#relay.beginWith(client, prelude);
   }
 
   /** Events of a client whose upstream is being dialled: nothing is read, but one that has gone need not be dialled for. */
@@ -459,7 +472,7 @@ export class Connections {
 
   /** Whom an upstream has to do with, and what of its TLS is known here. */
   #subjectOf(client: number): PreludeSubject {
-    const subject = this.#headers.take(client);
+    const subject = this.#headers.subjectOf(client);
     const { wire } = this.#relay;
     const tls = this.#thread.table.has(client, CODED) ? wire.proxyTlsOf(client) : null;
     return tls === null ? subject : withFields(subject, () => tlsFields(tls));

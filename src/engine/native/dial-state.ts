@@ -1,8 +1,14 @@
 /** Where the dial for one client stands. */
+import { codeOfErrno } from '../../sys/system-error.ts';
+import { dialReason, TIMED_OUT } from '../closing-reason.ts';
+import type { ClosingReason } from '../closing-reason.ts';
 import { drawOrder } from '../dial-order.ts';
 import type { Turn } from '../dial-order.ts';
 import { FULL_QUEUE_PAUSE_MS, HEAD_START_MS, RETRY_PAUSE_MS } from '../policy.ts';
 import type { PinnedAddress } from './kernel.ts';
+import { OUT_OF_PORTS, OUT_OF_TIME } from './messages.ts';
+import type { EndReason } from './messages.ts';
+import type { TlsFailure } from './tls/originate.ts';
 import type { ResolvedAddresses, ThreadUpstream } from './thread.ts';
 
 /** A connect under way, and the index of its address. */
@@ -31,7 +37,11 @@ export type Dial = {
   next: number;
   /** Connects under way: mostly one. */
   tries: Try[];
+  /** What is connected and shakes hands. */
+  shaking: Try | null;
   failures: readonly FailedAttempt[];
+  /** Why the destination's TLS is not to be had; null: that was not what failed. */
+  tlsFailure: TlsFailure | null;
   /** What this process or the system has too little of for the next address, which is waited for; null: nothing. */
   lack: number | null;
   /** Why the name has no addresses; null: it has some, or was not looked up. */
@@ -63,7 +73,9 @@ export function openDial(
     first: 0,
     next: 0,
     tries: [],
+    shaking: null,
     failures: NO_FAILURES,
+    tlsFailure: null,
     lack: null,
     lookupFailure: null,
     deadline: 0,
@@ -86,6 +98,20 @@ export function setAddresses(dial: Dial, { addresses, targets }: ResolvedAddress
           0,
           addresses.findIndex((each) => isSame(each, answeredLast)),
         );
+}
+
+/** Why a dial has failed, in one word. */
+export function whyGivenUp({ lookupFailure, tlsFailure, failures }: Dial): ClosingReason {
+  if (lookupFailure) return 'name-failed';
+  if (tlsFailure) return 'dial-tls-failed';
+  if (failures.some(({ errno }) => errno === OUT_OF_PORTS)) return 'shortage';
+  return dialReason(failures.map(({ errno }) => (errno === OUT_OF_TIME ? TIMED_OUT : codeOfErrno(errno))));
+}
+
+/** The same as it is told. */
+export function reasonOf({ lookupFailure, tlsFailure, failures }: Dial): EndReason {
+  if (lookupFailure) return { text: lookupFailure.text };
+  return tlsFailure ? { text: tlsFailure.text, hint: tlsFailure.hint } : { failures };
 }
 
 /** Index of the address that is tried next. */

@@ -1,21 +1,30 @@
 /** Connecting accepted clients to their destination. The mirror image of accept.ts. */
-import { codeOfErrno } from '../../sys/system-error.ts';
 import { nextPause } from '../../waiting.ts';
-import { dialReason, TIMED_OUT } from '../closing-reason.ts';
-import type { ClosingReason } from '../closing-reason.ts';
 import { errnosOf, FULL_QUEUE_PAUSE_MS, REFUSALS, RETRY_PAUSE_MS, SHORTAGE_PAUSE_MS, SHORTAGES } from '../policy.ts';
 import type { DialAge } from '../transfer.ts';
 import { areAllPortsTaken, isConnectedToItself, startConnect } from './connect.ts';
 import type { FirstFlight } from './first-flight.ts';
-import { EADDRNOTAVAIL, EAGAIN, ECONNREFUSED, EPOLLERR, EPOLLHUP, EPOLLOUT } from './kernel.ts';
+import { EADDRNOTAVAIL, EAGAIN, ECONNREFUSED, ECONNRESET, EPOLLERR, EPOLLHUP, EPOLLOUT } from './kernel.ts';
 import type { PinnedAddress } from './kernel.ts';
-import { CONNECTING } from './connection-table.ts';
-import { headStartMs, nextIndex, NO_FAILURES, openDial, removeTry, setAddresses } from './dial-state.ts';
+import { CONNECTING, SHAKING } from './connection-table.ts';
+import {
+  headStartMs,
+  nextIndex,
+  NO_FAILURES,
+  openDial,
+  reasonOf,
+  removeTry,
+  setAddresses,
+  whyGivenUp,
+} from './dial-state.ts';
 import type { Dial } from './dial-state.ts';
-import { describeLateLookup } from '../words.ts';
+import { describeHandshakeFailure, describeLateLookup } from '../words.ts';
 import { OUT_OF_PORTS, OUT_OF_TIME } from './messages.ts';
-import type { EndReason, Resolved } from './messages.ts';
+import type { Resolved, TlsFacts } from './messages.ts';
 import type { ResolvedAddresses, Thread } from './thread.ts';
+import { handshakeOutcome } from '../tally.ts';
+import type { Originator, TlsFailure } from './tls/originate.ts';
+import type { Codec } from './codec.ts';
 import { wayOf } from './way.ts';
 
 const SHORTAGE_ERRNOS = errnosOf(SHORTAGES);
@@ -25,6 +34,7 @@ const REFUSAL_ERRNOS = errnosOf(REFUSALS);
 export class Dialer {
   readonly #thread: Thread;
   readonly #firstFlight: FirstFlight;
+  readonly #originator: Originator;
   /** By the descriptor of the client. */
   readonly #dials = new Map<number, Dial>();
   /** Dials that wait for the addresses of a name, by the number of their upstream. */
@@ -32,9 +42,10 @@ export class Dialer {
   /** When `runDue` has something to do, at the earliest. */
   wakeAt = Infinity;
 
-  constructor(thread: Thread, { firstFlight }: { firstFlight: FirstFlight }) {
+  constructor(thread: Thread, { firstFlight, originator }: { firstFlight: FirstFlight; originator: Originator }) {
     this.#thread = thread;
     this.#firstFlight = firstFlight;
+    this.#originator = originator;
   }
 
   /**
@@ -63,6 +74,7 @@ export class Dialer {
     const known = fixed ?? resolved;
     dial.isResting = false;
     dial.failures = NO_FAILURES;
+    dial.tlsFailure = null;
     dial.lookupFailure = null;
     dial.next = 0;
     dial.attemptAt = now - agedMs;
@@ -146,7 +158,7 @@ export class Dialer {
         this.#thread.kernel.closeWithReset(fd);
         return -ECONNREFUSED;
       }
-      this.#connected(dial, fd, address);
+      this.#connected(dial, fd, index);
       return 0;
     }
     // Until it is connected, only this leg knows the other: the client may have several.
@@ -174,20 +186,83 @@ export class Dialer {
     }
     if (!(mask & EPOLLOUT)) return false;
     removeTry(dial, fd);
-    this.#connected(dial, fd, address);
-    return true;
+    this.#connected(dial, fd, index);
+    return dial.upstream.plan.tls === null;
   }
 
-  #connected(dial: Dial, fd: number, address: PinnedAddress): void {
+  #connected(dial: Dial, fd: number, index: number): void {
+    this.#thread.table.clear(fd, CONNECTING);
+    dial.upstream.answeredLast = dial.addresses[index]!;
+    if (dial.upstream.plan.tls === null) this.#succeeded(dial, fd, null);
+    else this.#shake(dial, fd, index);
+  }
+
+  /** Introduce the client, and shake hands. What else is being connected is not needed. */
+  #shake(dial: Dial, fd: number, index: number): void {
+    const { table, kernel } = this.#thread;
+    this.#closeTries(dial);
+    dial.next = dial.addresses.length;
+    dial.wakeAt = Infinity;
+    const prelude = this.#thread.preludeOf(dial.client);
+    const sent = prelude === null ? 0 : kernel.send(fd, prelude);
+    // A socket that was just connected has room for it.
+    const given = sent === (prelude?.length ?? 0) ? this.#originator.give(fd, dial.upstream.plan.tls!) : -ECONNRESET;
+    if (given >= 0) {
+      table.setOther(fd, dial.client);
+      table.set(fd, SHAKING);
+      dial.shaking = { fd, address: index };
+      return;
+    }
+    table.close(fd);
+    kernel.closeWithReset(fd);
+    this.#failed(dial, index, -given);
+  }
+
+  /** A leg has come back from its handshake. */
+  shaken(fd: number): void {
+    const { table, kernel } = this.#thread;
+    const dial = this.#dials.get(table.other(fd));
+    table.clear(fd, SHAKING);
+    const isWanted = dial?.shaking?.fd === fd;
+    const originated = this.#originator.take(fd, isWanted ? dial.upstream.plan.tls : null);
+    if (isWanted) dial.shaking = null;
+    if (isWanted && 'codec' in originated) return this.#succeeded(dial, fd, originated.codec);
+    if ('codec' in originated) originated.codec.close();
+    table.close(fd);
+    kernel.closeWithReset(fd);
+    if (isWanted && 'failure' in originated) this.#refused(dial, originated.failure);
+  }
+
+  #refused(dial: Dial, failure: TlsFailure): void {
+    this.#doubt(dial);
+    dial.tlsFailure = failure;
+    this.#attemptFailed(dial);
+  }
+
+  /** The thread of handshakes is gone, and with it what it was doing. */
+  endHandshakes(): void {
+    const { table, kernel, number, fdBound } = this.#thread;
+    for (const fd of table.owned(number, SHAKING, fdBound)) {
+      table.close(fd);
+      kernel.closeWithReset(fd);
+    }
+    const failure = { text: describeHandshakeFailure('its thread has ended'), isPassing: false };
+    for (const dial of this.#dials.values()) {
+      if (dial.shaking === null) continue;
+      dial.shaking = null;
+      this.#refused(dial, failure);
+    }
+  }
+
+  #succeeded(dial: Dial, fd: number, codec: (Codec & { tls: TlsFacts }) | null): void {
     const { table } = this.#thread;
     const { client, upstream } = dial;
-    upstream.answeredLast = address;
+    if (codec !== null) upstream.counters.tally.countHandshake('upstream', handshakeOutcome(codec.tls.version));
     const connectMs = this.#thread.now - dial.beganAt;
     upstream.counters.tally.countConnect(connectMs);
     table.setConnectMs(fd, connectMs);
     this.#forget(dial);
-    table.clear(fd, CONNECTING);
-    this.#thread.pair(client, fd);
+    this.#thread.pair(client, fd, codec);
   }
 
   #failed(dial: Dial, address: number, errno: number): void {
@@ -204,11 +279,11 @@ export class Dialer {
 
   #attemptFailed(dial: Dial): void {
     const { now } = this.#thread;
-    const { lookupFailure } = dial;
+    const { lookupFailure, tlsFailure } = dial;
     const isWorthIt =
-      lookupFailure?.isPassing === true || dial.failures.some(({ errno }) => REFUSAL_ERRNOS.includes(errno));
-    if (!isWorthIt || now >= dial.retryUntil)
-      return this.#giveUp(dial, lookupFailure ? { text: lookupFailure.text } : { failures: dial.failures });
+      (lookupFailure ?? tlsFailure)?.isPassing === true ||
+      dial.failures.some(({ errno }) => REFUSAL_ERRNOS.includes(errno));
+    if (!isWorthIt || now >= dial.retryUntil) return this.#giveUp(dial);
     dial.isResting = true;
     dial.deadline = Infinity;
     dial.wakeAt = Math.min(now + dial.pauseMs, dial.retryUntil);
@@ -216,9 +291,11 @@ export class Dialer {
     this.#due(dial.wakeAt);
   }
 
-  #giveUp(dial: Dial, reason: EndReason): void {
+  #giveUp(dial: Dial): void {
     this.#forget(dial);
-    this.#thread.end(dial.client, { stage: 'dial', why: whyGivenUp(dial), reason, reset: true });
+    const why = whyGivenUp(dial);
+    if (why === 'dial-tls-failed') dial.upstream.counters.tally.countHandshake('upstream', 'failed');
+    this.#thread.end(dial.client, { stage: 'dial', why, reason: reasonOf(dial), reset: true });
   }
 
   /** Stop dialling for a client; it is the caller's again. */
@@ -230,6 +307,7 @@ export class Dialer {
   #forget(dial: Dial): void {
     if (this.#resolving.size > 0) this.#leaveLookup(dial);
     this.#closeTries(dial);
+    this.#leaveHandshake(dial);
     this.#dials.delete(dial.client);
     dial.upstream.counters.addDialing(-1);
   }
@@ -246,6 +324,13 @@ export class Dialer {
       );
     this.#resolving.delete(id);
     this.#thread.send({ type: 'resolve-no-more', upstream: id });
+  }
+
+  /** What shakes hands is the other thread's until it comes back, which it does as soon as it sees the end. */
+  #leaveHandshake(dial: Dial): void {
+    if (dial.shaking === null) return;
+    this.#thread.kernel.endBoth(dial.shaking.fd);
+    dial.shaking = null;
   }
 
   #closeTries(dial: Dial): void {
@@ -285,19 +370,16 @@ export class Dialer {
       dial.lookupFailure = { text: describeLateLookup(dial.upstream.plan.timeoutMs / 1000), isPassing: true };
       return this.#attemptFailed(dial);
     }
-    const isUntried = dial.tries.length === 0 && dial.failures.length === 0;
-    const late = isUntried ? [nextIndex(dial)] : dial.tries.map(({ address }) => address);
+    const { shaking } = dial;
+    const isUntried = dial.tries.length === 0 && dial.failures.length === 0 && shaking === null;
+    const underWay = shaking === null ? dial.tries : [shaking];
+    const late = isUntried ? [nextIndex(dial)] : underWay.map(({ address }) => address);
     const errno = (isUntried ? dial.lack : null) ?? OUT_OF_TIME;
     dial.failures = [...dial.failures, ...late.map((address) => ({ address, errno }))];
     this.#closeTries(dial);
+    this.#leaveHandshake(dial);
     this.#doubt(dial);
     dial.next = dial.addresses.length;
     this.#attemptFailed(dial);
   }
-}
-
-function whyGivenUp({ lookupFailure, failures }: Dial): ClosingReason {
-  if (lookupFailure) return 'name-failed';
-  if (failures.some(({ errno }) => errno === OUT_OF_PORTS)) return 'shortage';
-  return dialReason(failures.map(({ errno }) => (errno === OUT_OF_TIME ? TIMED_OUT : codeOfErrno(errno))));
 }

@@ -14,7 +14,8 @@ import { LocalPorts } from '../../sys/local-ports.ts';
 import { setResetOnClose } from '../../sys/socket.ts';
 import { SystemError } from '../../sys/system-error.ts';
 import { errorCode, errorMessage, GraceError } from '../../error.ts';
-import type { ClientEndpoint, DirectClient } from '../../endpoint/model.ts';
+import { EndpointError } from '../../endpoint/error.ts';
+import type { ClientEndpoint, DirectClient, SslClient, TlsClient } from '../../endpoint/model.ts';
 import { readId, writeId } from '../connection-ids.ts';
 import type { Engine, EngineName, FrontendOptions, OpenConnection, ProbeOptions, Upstream } from '../engine.ts';
 import { HELLO_TIMEOUT_MS, REFUSALS } from '../policy.ts';
@@ -27,7 +28,7 @@ import { checkKernel } from './kernel.ts';
 import { Inventory } from './inventory.ts';
 import { HELD, KIND_CLIENT, KIND_OWN, KIND_SERVER } from './connection-table.ts';
 import { readEnds } from './end-batch.ts';
-import type { EndReport, Report } from './messages.ts';
+import type { EndReport, Report, UpstreamTls } from './messages.ts';
 import { NativeHolds } from './holds.ts';
 import { NativeMover } from './mover.ts';
 import type { ShadowOptions } from './mover.ts';
@@ -64,6 +65,8 @@ export type NativeEngineOptions = {
   portable?: Engine;
   /** Whether TLS of clients is the threads' matter, where they can speak it (see plan.ts). Default false: the portable engine has all of it. */
   tls?: boolean;
+  /** Whether TLS of destinations is the threads' matter, too. Default false. */
+  upstreamTls?: boolean;
   /** Seals the session tickets of TLS, as it does for `portable`. Default: one of its own. */
   tickets?: TicketRing;
   /** TLS of clients is the portable engine's after all, and why. */
@@ -105,6 +108,9 @@ export class NativeEngine implements Engine {
   #lastId = 0;
   #hasFailed = false;
   readonly #wantsTls: boolean;
+  readonly #wantsUpstreamTls: boolean;
+  /** Address of the SSL_CTXs of upstreams, by their numbers. */
+  readonly #contexts = new Map<number, number[]>();
   readonly #tickets: TicketRing;
   readonly #onTlsUnusable: ((why: string) => void) | undefined;
   readonly #forHandshakes: HandshakeLimits & Pick<ThreadsOptions, 'answerTimeoutMs' | 'stopTimeoutMs' | 'startWorker'>;
@@ -121,6 +127,7 @@ export class NativeEngine implements Engine {
     onFailure,
     onTlsUnusable,
     tls = false,
+    upstreamTls = false,
     handshakeTimeoutMs,
     handshakeLimit,
     ...forThreads
@@ -130,6 +137,7 @@ export class NativeEngine implements Engine {
     this.#services = services;
     this.#onFailure = onFailure;
     this.#wantsTls = tls;
+    this.#wantsUpstreamTls = upstreamTls;
     this.#tickets = tickets;
     this.#onTlsUnusable = onTlsUnusable;
     this.#forHandshakes = { ...forThreads, handshakeTimeoutMs, handshakeLimit };
@@ -166,16 +174,19 @@ export class NativeEngine implements Engine {
 
   openUpstream(endpoint: ClientEndpoint): NativeUpstream {
     const id = ++this.#lastId;
+    const plan = planUpstream(endpoint, {
+      ports: this.#localPorts,
+      register: (direct) => {
+        this.#ways.set(++this.#lastId, { endpoint: direct, lastAddresses: [], of: id });
+        return this.#lastId;
+      },
+      openTls: (direct) => this.#openTls(direct, id),
+    });
+    if (plan === null) this.#freeContexts(id);
     const upstream = new NativeUpstream({
       endpoint,
       id,
-      plan: planUpstream(endpoint, {
-        ports: this.#localPorts,
-        register: (direct) => {
-          this.#ways.set(++this.#lastId, { endpoint: direct, lastAddresses: [], of: id });
-          return this.#lastId;
-        },
-      }),
+      plan,
       threads: this.#threads,
       openPortable: (original) => {
         const counterpart = this.#portable.openUpstream(endpoint);
@@ -186,6 +197,27 @@ export class NativeEngine implements Engine {
     });
     this.#upstreams.set(id, upstream);
     return upstream;
+  }
+
+  /** What the threads need for handshakes with a destination; null where they have none. Throws EndpointError when a file is unusable. */
+  #openTls(endpoint: SslClient | TlsClient, id: number): UpstreamTls | null {
+    const service = this.#wantsUpstreamTls ? this.#openHandshakes() : null;
+    if (service === null) return null;
+    try {
+      const tls = service.openDestination(endpoint);
+      this.#contexts.set(id, [...(this.#contexts.get(id) ?? []), tls.context]);
+      return tls;
+    } catch (error) {
+      this.#freeContexts(id);
+      if (error instanceof EndpointError) throw error;
+      this.#onTlsUnusable?.(errorMessage(error));
+      return null;
+    }
+  }
+
+  #freeContexts(id: number): void {
+    for (const context of this.#contexts.get(id) ?? []) this.#handshakes?.freeDestination(context);
+    this.#contexts.delete(id);
   }
 
   openFrontend({
@@ -255,6 +287,7 @@ export class NativeEngine implements Engine {
   #loseHandshakes(error: Error): void {
     this.#handshakes = null;
     this.#threads.sendToAll({ type: 'end-handshakes' });
+    for (const upstream of this.#upstreams.values()) upstream.loseHandshakes();
     for (const owner of this.#owners.all) owner.loseHandshakes?.();
     this.#onTlsUnusable?.(`the thread of handshakes failed: ${error.message}`);
   }
@@ -319,6 +352,7 @@ export class NativeEngine implements Engine {
     if (!waiting || waiting.size > 0) return;
     this.#leaving.delete(id);
     this.#upstreams.delete(id);
+    this.#freeContexts(id);
     for (const [way, { of }] of this.#ways) if (of === id) this.#ways.delete(way);
   }
 
@@ -416,7 +450,7 @@ export class NativeEngine implements Engine {
   async #resolve(thread: number, id: number): Promise<void> {
     const upstream = this.#upstream(id) ?? this.#ways.get(id);
     const endpoint = upstream?.endpoint;
-    if (!upstream || (endpoint?.type !== 'tcp' && endpoint?.type !== 'srv')) return;
+    if (!upstream || endpoint === undefined || endpoint.type === 'sni' || endpoint.type === 'unix') return;
     const key = `${thread} ${id}`;
     const lookup = new AbortController();
     this.#lookups.set(key, lookup);

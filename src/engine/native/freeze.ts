@@ -93,9 +93,12 @@ export class Freezer {
     return isStuck(client) || isStuck(table.other(client));
   }
 
+  /** Also one that is not connected yet: whoever takes no TLS may not be able to go on with its dial. */
   #speaksTls(client: number): boolean {
-    const { table } = this.#thread;
+    const { table, upstreams } = this.#thread;
     const server = table.other(client);
+    const { tls, sni } = upstreams.get(table.upstream(client))!.plan;
+    if (server === -1 && (tls !== null || sni?.ways.some(({ plan }) => plan.tls !== null))) return true;
     return table.has(client, CODED) || (server !== -1 && table.has(server, CODED));
   }
 

@@ -117,7 +117,7 @@ export class NativeFrontend implements Frontend {
   }
 
   #suits({ upstream, share }: Target): boolean {
-    return this.#isUsable && upstream.isPlain && (share?.upstream.isPlain ?? true);
+    return this.#isUsable && upstream.isInReach && (share?.upstream.isInReach ?? true);
   }
 
   route(upstream: NativeUpstream, share: UpstreamShare | null = null): void {
@@ -176,9 +176,8 @@ export class NativeFrontend implements Frontend {
 
   /** The thread of TLS handshakes is gone. */
   loseHandshakes(): void {
-    if (this.#tls === null) return;
-    this.#isUsable = false;
-    this.#leaveThreads({ isRetry: false });
+    if (this.#tls !== null) this.#isUsable = false;
+    if (!this.#suits(this.#target)) this.#leaveThreads({ isRetry: false });
   }
 
   /** No thread has a client any more that was accepted under this number. */

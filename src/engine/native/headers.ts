@@ -152,14 +152,19 @@ export class Headers {
     if (until !== undefined) this.wakeAt = Math.min(this.wakeAt, until);
   }
 
-  /** What the destination of a client is to be told. It is connected, and will not be told again. */
-  take(client: number): PreludeSubject {
+  /** What the destination of a client is to be told. */
+  subjectOf(client: number): PreludeSubject {
+    const subject = this.#told.get(client)?.subject;
+    if (!subject) return systemSubject(this.#thread, client);
+    return withOwnEnds(subject, () => systemSubject(this.#thread, client));
+  }
+
+  /** It is connected, and will not be told again. */
+  told(client: number): void {
     const told = this.#told.get(client);
-    if (!told?.subject) return systemSubject(this.#thread, client);
-    const { subject } = told;
+    if (!told) return;
     told.subject = null;
     if (told.via === null) this.#told.delete(client);
-    return withOwnEnds(subject, () => systemSubject(this.#thread, client));
   }
 
   /** Who spoke for a client; null: nobody who was not it. */

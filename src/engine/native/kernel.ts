@@ -87,6 +87,8 @@ export const EPROTO = 71;
 export const EADDRNOTAVAIL = 99;
 /** A client was gone before it was accepted. */
 export const ECONNABORTED = 103;
+/** The peer has ended the connection at once. */
+export const ECONNRESET = 104;
 /** The system has no memory for buffers left. */
 export const ENOBUFS = 105;
 /** Nobody listens there. */

@@ -1,5 +1,14 @@
 /** One thread's life: wait for events, give each to whom it concerns, do what time has made due. */
-import { CONNECTING, FROZEN, HEADING, KIND_CLIENT, KIND_LISTENER, LINGERING, SHAKING } from './connection-table.ts';
+import {
+  CONNECTING,
+  FROZEN,
+  HEADING,
+  KIND_CLIENT,
+  KIND_LISTENER,
+  KIND_SERVER,
+  LINGERING,
+  SHAKING,
+} from './connection-table.ts';
 import { executeCommand } from './commands.ts';
 import { EINTR, EPOLLIN } from './kernel.ts';
 import type { ThreadCommand, ThreadData } from './messages.ts';
@@ -20,7 +29,7 @@ export class Loop {
 
   /** Returns when the thread is told to stop. Throws when the system does not let it wait. */
   run(): void {
-    const { thread, mailbox, firstFlight, relay, terminator } = this.#roles;
+    const { thread, mailbox, firstFlight, relay, tls } = this.#roles;
     const { kernel, table } = thread;
     kernel.watch(mailbox.wakeFd, EPOLLIN, 0);
     while (!this.#isStopped) {
@@ -35,7 +44,7 @@ export class Loop {
     }
     mailbox.flush();
     relay.close();
-    terminator.close();
+    tls.close();
     table.close(kernel.epollFd);
     kernel.closeEpoll();
   }
@@ -89,7 +98,7 @@ export class Loop {
     const state = table.state(fd);
     if (state & FROZEN) return;
     if (state & KIND_LISTENER) return acceptor.handle(fd);
-    if (state & SHAKING) return connections.shaken(fd, mask);
+    if (state & SHAKING) return state & KIND_SERVER ? dialer.shaken(fd) : connections.shaken(fd, mask);
     if (state & HEADING) return connections.handleHeading(fd, mask);
     if (state & LINGERING) return linger.handle(fd);
     if (state & CONNECTING && !dialer.handle(fd, mask)) return;

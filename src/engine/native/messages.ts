@@ -31,6 +31,8 @@ export type UpstreamPlan = {
   keepAliveMs: number;
   /** The connection is cut when nothing is acknowledged for so many milliseconds; 0: the system's time. */
   userTimeoutMs: number;
+  /** How legs towards it shake hands; null: without TLS. */
+  tls: UpstreamTls | null;
   /** Whether its port is one that the system gives out to those who connect. */
   mayMeetItself: boolean;
   /** Where it is one of several for each client; what stands above then has no meaning. Null: it is a single one. */
@@ -39,6 +41,18 @@ export type UpstreamPlan = {
 
 /** One of the destinations among which is chosen; it has the counters of the one that they are of. */
 export type WayPlan = Omit<UpstreamPlan, 'counters' | 'sni'>;
+
+/** What a thread needs to have handshakes made with a destination; see tls/service.ts. */
+export type UpstreamTls = {
+  /** What the thread of handshakes waits on. */
+  epollFd: number;
+  /** See tls/key-table.ts. */
+  keys: SharedArrayBuffer;
+  /** Address of the SSL_CTX that handshakes are made with. */
+  context: number;
+  /** The name that its certificate must be for, for words. */
+  checked: string;
+};
 
 /** Destinations by the name that a client asks for. */
 export type SniPlan = {
@@ -196,7 +210,8 @@ export const OUT_OF_TIME = 0;
 export const OUT_OF_PORTS = -1;
 
 /** Why a connection ended: errors of system calls by their number, each with the number of the address, or a sentence. */
-export type EndReason = { failures: readonly { address: number; errno: number }[] } | { text: string } | null;
+export type EndReason =
+  { failures: readonly { address: number; errno: number }[] } | { text: string; hint?: string | undefined } | null;
 
 /** What is told of a client that speaks TLS: the version, the name that it asked for, and that of its certificate, which was verified. */
 export type TlsFacts = { version: string; name: string | null; client?: string };

@@ -7,8 +7,10 @@ import type {
   ServerEndpoint,
   SniClient,
   SrvClient,
+  SslClient,
   SslServer,
   TcpClient,
+  TlsClient,
   TlsServer,
 } from '../../endpoint/model.ts';
 import { KEEP_ALIVE } from '../policy.ts';
@@ -16,7 +18,7 @@ import { planPrelude } from '../prelude.ts';
 import { LocalPorts } from '../../sys/local-ports.ts';
 import { encodeSockaddr } from '../../sys/sockaddr.ts';
 import { placeOf } from '../words.ts';
-import type { UpstreamPlan } from './messages.ts';
+import type { UpstreamPlan, UpstreamTls } from './messages.ts';
 
 /** Whether clients of this endpoint send nothing but their own bytes, after a PROXY header perhaps. */
 export function isPlainServer(endpoint: ServerEndpoint): boolean {
@@ -85,8 +87,11 @@ type Plan = Omit<UpstreamPlan, 'id' | 'counters' | 'sni'>;
 /** Numbers a destination that is one of several. */
 type Register = (endpoint: DirectClient) => number;
 
-/** Which ports the system gives out, and who numbers destinations. */
-type PlanOptions = { ports?: LocalPorts; register: Register };
+/** Prepares handshakes with a destination; null: the threads have none. */
+type OpenTls = (endpoint: SslClient | TlsClient) => UpstreamTls | null;
+
+/** Which ports the system gives out, who numbers destinations, and who shakes hands with them. */
+type PlanOptions = { ports?: LocalPorts; register: Register; openTls?: OpenTls };
 
 /**
  * What a thread needs to connect to this endpoint; null when it is not for the native engine. `register` is called for each
@@ -94,21 +99,21 @@ type PlanOptions = { ports?: LocalPorts; register: Register };
  */
 export function planUpstream(
   endpoint: ClientEndpoint,
-  { ports = new LocalPorts(), register }: PlanOptions,
+  { ports = new LocalPorts(), register, openTls = () => null }: PlanOptions,
 ): Omit<UpstreamPlan, 'id' | 'counters'> | null {
-  if (endpoint.type === 'sni') return planSni(endpoint, { ports, register });
-  const plan = planDirect(endpoint, ports);
+  if (endpoint.type === 'sni') return planSni(endpoint, { ports, register, openTls });
+  const plan = planDirect(endpoint, { ports, openTls });
   return plan && { ...plan, sni: null };
 }
 
 /** Not for the native engine when any of its destinations is not. */
 function planSni(
   endpoint: SniClient,
-  { ports, register }: Required<PlanOptions>,
+  { ports, register, openTls }: Required<PlanOptions>,
 ): Omit<UpstreamPlan, 'id' | 'counters'> | null {
   const ways = directOf(endpoint);
   const direct = [...new Set(ways)];
-  const plans = direct.map((each) => planDirect(each, ports)).filter((plan) => plan !== null);
+  const plans = direct.map((each) => planDirect(each, { ports, openTls })).filter((plan) => plan !== null);
   if (plans.length < direct.length) return null;
   // Several names may lead to one of them.
   const numbered = new Map(
@@ -121,6 +126,7 @@ function planSni(
     userTimeoutMs: 0,
     timeoutMs: 0,
     mayMeetItself: false,
+    tls: null,
     addresses: [],
     bindAddress: null,
     sni: {
@@ -131,7 +137,7 @@ function planSni(
   };
 }
 
-function planDirect(endpoint: DirectClient, ports: LocalPorts): Plan | null {
+function planDirect(endpoint: DirectClient, { ports, openTls }: Omit<Required<PlanOptions>, 'register'>): Plan | null {
   const { retry: retryMs = 0, keepalive: keepAliveMs = KEEP_ALIVE.idleMs, timeout } = endpoint;
   const { userTimeout: userTimeoutMs = 0 } = endpoint.type === 'unix' ? {} : endpoint;
   const common = {
@@ -140,6 +146,7 @@ function planDirect(endpoint: DirectClient, ports: LocalPorts): Plan | null {
     keepAliveMs,
     userTimeoutMs,
     timeoutMs: timeout * 1000,
+    tls: null,
     mayMeetItself: 'port' in endpoint && ports.givesOut(endpoint.port),
   };
   switch (endpoint.type) {
@@ -153,14 +160,25 @@ function planDirect(endpoint: DirectClient, ports: LocalPorts): Plan | null {
       return planSrv(endpoint, common);
     case 'ssl':
     case 'tls':
-      return null;
+      return planTls(endpoint, { common, openTls });
   }
 }
 
 type CommonPlan = Pick<
   UpstreamPlan,
-  'prelude' | 'retryMs' | 'keepAliveMs' | 'userTimeoutMs' | 'timeoutMs' | 'mayMeetItself'
+  'prelude' | 'retryMs' | 'keepAliveMs' | 'userTimeoutMs' | 'timeoutMs' | 'mayMeetItself' | 'tls'
 >;
+
+/** Over a connection that is made directly, and whose end means what ends of TLS mostly mean; anything else is the portable engine's. */
+function planTls(
+  endpoint: SslClient | TlsClient,
+  { common, openTls }: { common: CommonPlan; openTls: OpenTls },
+): Plan | null {
+  if ((endpoint.type === 'tls' && endpoint.endpoint !== null) || endpoint.truncation !== undefined) return null;
+  const plan = planTcp(endpoint, common);
+  const tls = plan && openTls(endpoint);
+  return plan && tls && { ...plan, tls };
+}
 
 /** Any port may be told of its targets. */
 function planSrv({ bindAddress }: SrvClient, common: CommonPlan) {
@@ -173,7 +191,7 @@ function planSrv({ bindAddress }: SrvClient, common: CommonPlan) {
   };
 }
 
-function planTcp({ host, port, bindAddress }: TcpClient, common: CommonPlan) {
+function planTcp({ host, port, bindAddress }: TcpClient | SslClient | TlsClient, common: CommonPlan) {
   // Zones, and names to connect from, are rare enough to be left to the portable engine.
   if (host.includes('%') || (bindAddress !== null && (isIP(bindAddress) === 0 || bindAddress.includes('%'))))
     return null;

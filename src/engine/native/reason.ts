@@ -22,7 +22,7 @@ export function endError(
   if (reason === null) return null;
   if (stage !== 'dial') return relayError(reason);
   const attempt = `cannot connect to ${placeOf(endpoint)}`;
-  if ('text' in reason) return new GraceError(`${attempt}: ${reason.text}`);
+  if ('text' in reason) return new GraceError(`${attempt}: ${reason.text}`, { hint: reason.hint });
   // An address that the endpoint itself names need not be said again.
   const isNamed = endpoint.type !== 'sni' && namesNoAddress(endpoint);
   const causes = reason.failures.map(({ address, errno }) => {

@@ -23,6 +23,7 @@ import {
   FROZEN,
   IS_UNIX,
   KIND_CLIENT,
+  KIND_SERVER,
   LIMITED,
   READABLE,
   READ_TO_END,
@@ -217,11 +218,16 @@ export class Relay {
     table.set(from, ENDED);
     table.clear(from, READABLE);
     table.set(to, SHUT);
-    if (table.has(to, CODED)) {
+    if (table.has(to, CODED) && !this.#isCutOff(from)) {
       const sent = this.wire.sendFarewell(to);
       if (sent <= 0) return this.#notAllSent(from, to, sent, this.wire.rest(to, 0, sent));
     }
     this.#shut(to);
+  }
+
+  /** Whether a client is not to be told that this was all: its destination did not say so. Clients often leave without a word. */
+  #isCutOff(from: number): boolean {
+    return this.#thread.table.has(from, KIND_SERVER) && this.wire.isTruncated(from);
   }
 
   /** All that was for a leg has been written. The connection is over when that holds for both; else our direction towards it is. */

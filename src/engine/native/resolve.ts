@@ -1,6 +1,6 @@
 /** What the main thread tells the threads of a name, or of a service. */
 import { hostPort } from '../../endpoint/address.ts';
-import type { SrvClient, TcpClient } from '../../endpoint/model.ts';
+import type { DirectClient, UnixClient } from '../../endpoint/model.ts';
 import type { Names } from '../lookup.ts';
 import { NAME_FRESH_MS } from '../policy.ts';
 import { addressesOf, plansOf } from '../services.ts';
@@ -16,10 +16,10 @@ export type ResolveContext = { names: Names; services: Services; signal: AbortSi
  * error of the system, GraceError or the signal's reason.
  */
 export async function resolveAddresses(
-  endpoint: TcpClient | SrvClient,
+  endpoint: Exclude<DirectClient, UnixClient>,
   { names, services, signal }: ResolveContext,
 ): Promise<Pick<Resolved, 'addresses' | 'targets' | 'freshMs'> & { names: readonly string[] }> {
-  if (endpoint.type === 'tcp') {
+  if (endpoint.type !== 'srv') {
     const { host, port, bindAddress } = endpoint;
     const hosts = await names.resolve(host, { bindAddress, signal });
     const addresses = hosts.map((address) => tcpSockaddr(address, port));

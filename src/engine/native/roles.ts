@@ -19,7 +19,9 @@ import type { Thread } from './thread.ts';
 import { TotalSlots } from '../total-slots.ts';
 import { ThreadUpstreams } from './thread-upstreams.ts';
 import { Linger } from './linger.ts';
+import { Originator } from './tls/originate.ts';
 import { Terminator } from './tls/terminate.ts';
+import { ThreadTls } from './tls/thread-tls.ts';
 import { KeepAlive } from './tune.ts';
 import { WaitingRoom } from './waiting-room.ts';
 
@@ -39,7 +41,9 @@ export type Roles = {
   readonly keepAlive: KeepAlive;
   readonly firstFlight: FirstFlight;
   readonly idle: IdleWatch;
+  readonly tls: ThreadTls;
   readonly terminator: Terminator;
+  readonly originator: Originator;
   readonly linger: Linger;
   readonly headers: Headers;
   readonly lifetime: LifetimeWatch;
@@ -70,7 +74,8 @@ export function openRoles(
     send: (report) => mailbox.send(report),
     readMailbox: () => mailbox.read(execute),
     admit: (client, frontend, upstream) => connections.admit(client, frontend, upstream),
-    pair: (client, server) => connections.pair(client, server),
+    preludeOf: (client) => connections.preludeOf(client),
+    pair: (client, server, codec) => connections.pair(client, server, codec),
     end: (client, options) => connections.end(client, options),
     surrender: (client) => connections.surrender(client),
   };
@@ -78,11 +83,13 @@ export function openRoles(
   const keepAlive = new KeepAlive(thread);
   const firstFlight = new FirstFlight(thread);
   const idle = new IdleWatch(thread);
-  const terminator = new Terminator(thread);
+  const tls = new ThreadTls(thread);
+  const terminator = new Terminator(thread, tls);
+  const originator = new Originator(thread, tls);
   const linger = new Linger(thread);
   const headers = new Headers(thread);
   const lifetime = new LifetimeWatch(thread);
-  const dialer = new Dialer(thread, { firstFlight });
+  const dialer = new Dialer(thread, { firstFlight, originator });
   const chooser = new Chooser(thread, { dialer });
   const acceptor = new Acceptor(thread);
   const upstreams = new ThreadUpstreams(thread, { dialer });
@@ -120,7 +127,9 @@ export function openRoles(
     firstFlight,
     idle,
     lifetime,
+    tls,
     terminator,
+    originator,
     linger,
     headers,
   };

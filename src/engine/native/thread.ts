@@ -11,6 +11,7 @@ import type { Hold } from '../hold.ts';
 import type { Slots } from '../slots.ts';
 import type { TotalSlots } from '../total-slots.ts';
 import type { Route } from './route.ts';
+import type { Codec } from './codec.ts';
 import type { Chosen } from '../sni-choice.ts';
 
 /** What is known of a destination; `targets`: whose addresses they are, where the name is that of a service. */
@@ -98,8 +99,10 @@ export type Thread = {
   readMailbox(): void;
   /** A client was accepted: see Connections in connection.ts, which these three are. */
   admit(client: number, frontend: ThreadFrontend, upstream: number): boolean;
-  /** Its upstream is connected. */
-  pair(client: number, server: number): void;
+  /** What its upstream is to be told of a client before anything else; null: nothing. */
+  preludeOf(client: number): Uint8Array | null;
+  /** Its upstream is connected; and, with a codec, has shaken hands, after it was told of the client. */
+  pair(client: number, server: number, codec?: Codec | null): void;
   /**
    * A connection is over: close both legs, with a reset or in order, and report it.
    * A leg whose dial is not over is not known here; the dialler closes it.

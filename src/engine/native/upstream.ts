@@ -25,8 +25,10 @@ export class NativeUpstream implements Upstream {
   readonly endpoint: ClientEndpoint;
   /** Its number in the threads. */
   readonly id: number;
-  /** Whether the threads can connect to it. */
+  /** Whether the threads know it, and may have connections of it. */
   readonly isPlain: boolean;
+  readonly #speaksTls: boolean;
+  #hasLostHandshakes = false;
   /** What its name meant when it was last looked up. */
   lastAddresses: readonly string[] = [];
   readonly #threads: Threads;
@@ -45,6 +47,7 @@ export class NativeUpstream implements Upstream {
     this.endpoint = endpoint;
     this.id = id;
     this.isPlain = plan !== null;
+    this.#speaksTls = [plan, ...(plan?.sni?.ways.map((way) => way.plan) ?? [])].some((each) => each?.tls);
     this.#threads = threads;
     this.#openPortable = openPortable;
     this.#onOver = onOver;
@@ -53,6 +56,16 @@ export class NativeUpstream implements Upstream {
     if (plan) threads.sendToAll({ type: 'open-upstream', plan: { ...plan, id, counters } });
     // Certificates are to be read now, so that one that is missing is found.
     else this.#startPortable();
+  }
+
+  /** Whether the threads can connect to it. */
+  get isInReach(): boolean {
+    return this.isPlain && !(this.#speaksTls && this.#hasLostHandshakes);
+  }
+
+  /** Nobody is left who would shake hands with it for the threads. */
+  loseHandshakes(): void {
+    this.#hasLostHandshakes = true;
   }
 
   /** The same destination in the portable engine. */

@@ -7,52 +7,20 @@
  * sequence number, and moves to another process as the bytes that it is.
  */
 import { CODED } from './connection-table.ts';
+import type { Codec } from './codec.ts';
 import type { TlsFacts as Agreed } from '../engine.ts';
 import type { ProxyTls } from '../proxy-fields.ts';
 import type { Kernel } from './kernel.ts';
+import { PromptAcks } from './prompt-acks.ts';
 import type { TlsFacts } from './messages.ts';
 import type { Thread } from './thread.ts';
-
-/** Between plain bytes and the socket of one leg. It reads and writes with the kernel of its thread, and never waits. */
-export type Codec = {
-  /**
-   * Read from the socket, and leave plain bytes at the beginning of `kernel.input`. Bytes that had been read before
-   * it was attached come first.
-   *
-   * @returns how many; 0 when the peer has ended its direction; -EAGAIN only when the socket itself had no more; or
-   *   another negative errno
-   */
-  receive(): number;
-  /**
-   * What the socket is to be given for plain bytes. It is the whole or a part of an array buffer that is never
-   * resized, and is overwritten by the next call.
-   *
-   * @param bytes in `kernel.input`, which may be overwritten
-   */
-  encode(bytes: Uint8Array): Uint8Array;
-  /** What the socket is to be given before our direction ends, as `encode` gives it; empty for nothing. */
-  farewell(): Uint8Array;
-  /** The leg is about to be closed. */
-  close(): void;
-  /** Why `receive` failed, where it was not for the socket; null: it did not. */
-  readonly failure: string | null;
-  /** Whether the peer's end was read from the socket itself: nothing of it can come any more. */
-  readonly hasReadFin: boolean;
-  /** Null: it is not TLS. */
-  readonly tls: TlsFacts | null;
-  /** What was agreed on in the handshake; absent where the codec is not of TLS. */
-  readonly agreed?: Agreed;
-  /** What of it a PROXY header tells a destination; absent where the codec is not of TLS. */
-  readonly proxyTls?: ProxyTls;
-  /** What another process needs to go on, beside keys; null: it has to be finished here. */
-  snapshot(): Uint8Array | null;
-};
 
 /** The legs of one thread, as the relay reads and writes them. */
 export class Wire {
   readonly #thread: Thread;
   readonly #kernel: Kernel;
   readonly #codecs = new Map<number, Codec>();
+  readonly #promptAcks: PromptAcks;
   /** Of the last bytes for a coded leg that were not taken whole: what its socket was given, and how much of it was taken. */
   #encoded: Uint8Array = new Uint8Array(0);
   #taken = 0;
@@ -60,6 +28,7 @@ export class Wire {
   constructor(thread: Thread) {
     this.#thread = thread;
     this.#kernel = thread.kernel;
+    this.#promptAcks = new PromptAcks(thread.kernel);
   }
 
   /** Have a codec for a leg, from its next read or write on. It goes with the leg. */
@@ -68,14 +37,26 @@ export class Wire {
     this.#thread.table.set(fd, CODED);
   }
 
+  /** The same for a destination, with which our handshake has just ended. */
+  attachServer(fd: number, codec: Codec): void {
+    this.attach(fd, codec);
+    this.#promptAcks.begin(fd);
+  }
+
   /** Read plain bytes into `kernel.input`: how many, 0 at the end, or the negative errno. */
   receive(fd: number): number {
-    return this.#thread.table.has(fd, CODED) ? this.#codecs.get(fd)!.receive() : this.#kernel.receive(fd);
+    return this.#thread.table.has(fd, CODED) ? this.#receiveCoded(fd) : this.#kernel.receive(fd);
   }
 
   /** The same, of a plain leg so many at most. */
   receiveUpTo(fd: number, size: number): number {
-    return this.#thread.table.has(fd, CODED) ? this.#codecs.get(fd)!.receive() : this.#kernel.take(fd, size);
+    return this.#thread.table.has(fd, CODED) ? this.#receiveCoded(fd) : this.#kernel.take(fd, size);
+  }
+
+  #receiveCoded(fd: number): number {
+    const length = this.#codecs.get(fd)!.receive();
+    if (length > 0) this.#promptAcks.end(fd);
+    return length;
   }
 
   /**
@@ -90,6 +71,7 @@ export class Wire {
 
   #sendEncoded(fd: number, bytes: Uint8Array, length: number): number {
     const sent = this.#kernel.send(fd, bytes);
+    this.#promptAcks.sent(fd);
     if (sent === bytes.length) return length;
     this.#encoded = bytes;
     this.#taken = Math.max(0, sent);
@@ -106,6 +88,11 @@ export class Wire {
   sendFarewell(fd: number): number {
     const bytes = this.#codecs.get(fd)!.farewell();
     return bytes.length === 0 ? 1 : this.#sendEncoded(fd, bytes, 1);
+  }
+
+  /** Whether what was sent to us may have been cut off; where there is no TLS, nobody could tell. */
+  isTruncated(fd: number): boolean {
+    return this.#codecs.get(fd)?.isTruncated === true;
   }
 
   /** Why the codec of a leg gave up; null: it did not, or there is none. */
@@ -140,6 +127,7 @@ export class Wire {
 
   /** A leg is about to be closed. */
   forget(fd: number): void {
+    this.#promptAcks.end(fd);
     this.#codecs.get(fd)?.close();
     this.#codecs.delete(fd);
   }

@@ -6,6 +6,14 @@ import { nodeTls } from '../../endpoint/node-tls.ts';
 import { serverNameOf } from '../../endpoint/server-name.ts';
 import { errorCode, errorMessage, GraceError } from '../../error.ts';
 import { TLS_FAILURE } from '../closing-reason.ts';
+import {
+  CLOSED_IN_HANDSHAKE,
+  describeHandshakeFailure,
+  describeMisnamed,
+  describeUntrusted,
+  NAME_HINT,
+  TRUST_HINT,
+} from '../words.ts';
 import { openGate } from './gate.ts';
 import { destroyLeg, ignoreError } from './leg.ts';
 import type { Leg } from './leg.ts';
@@ -64,8 +72,7 @@ function startTls(
     };
     const abort = () => drop(signal.reason);
     const fail = (error: Error) => drop(tlsError(error, checked));
-    const close = () =>
-      drop(new GraceError('the connection was closed during the TLS handshake', { code: TLS_FAILURE }));
+    const close = () => drop(new GraceError(CLOSED_IN_HANDSHAKE, { code: TLS_FAILURE }));
     socket.on('error', ignoreError);
     socket.once('error', fail).once('close', close);
     signal.addEventListener('abort', abort);
@@ -82,27 +89,23 @@ function startTls(
 function tlsError(error: Error, name: string): GraceError {
   const code = errorCode(error) ?? '';
   if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') {
-    return new GraceError(`its certificate is not for ${name}`, {
-      hint: 'serverName=NAME says which name it has',
+    return new GraceError(describeMisnamed(name), {
+      hint: NAME_HINT,
       code: TLS_FAILURE,
       cause: error,
     });
   }
   if (isCertificateCode(code)) {
-    const [what] = errorMessage(error).split(';');
-    return new GraceError(`its certificate is not trusted: ${what} (${code})`, {
+    const [what = ''] = errorMessage(error).split(';');
+    return new GraceError(describeUntrusted(what, code), {
       hint: TRUST_HINT,
       code: TLS_FAILURE,
       cause: error,
     });
   }
-  if (code === 'ECONNRESET')
-    return new GraceError('the connection was closed during the TLS handshake', { code: TLS_FAILURE, cause: error });
-  return new GraceError(`TLS handshake failed: ${shortened(error)}`, { code: TLS_FAILURE, cause: error });
+  if (code === 'ECONNRESET') return new GraceError(CLOSED_IN_HANDSHAKE, { code: TLS_FAILURE, cause: error });
+  return new GraceError(describeHandshakeFailure(shortened(error)), { code: TLS_FAILURE, cause: error });
 }
-
-const TRUST_HINT =
-  'caCertsDir=DIR (in tls: trustRoots=DIR) says which authorities to trust; insecure=yes turns the check off';
 
 /** The codes that OpenSSL's verification has, X509_V_ERR_… without that beginning. */
 function isCertificateCode(code: string): boolean {

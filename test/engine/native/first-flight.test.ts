@@ -34,6 +34,7 @@ async function prepare(t: TestContext) {
       keepAliveMs: 0,
       userTimeoutMs: 0,
       mayMeetItself: false,
+      tls: null,
       sni: null,
     },
     counters: new Counters(allocateCounters(1), 0),

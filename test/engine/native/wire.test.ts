@@ -17,7 +17,7 @@ import { openKernel, TCP_EVENTS } from '../../../src/engine/native/kernel.ts';
 import type { Kernel } from '../../../src/engine/native/kernel.ts';
 import { Relay } from '../../../src/engine/native/relay.ts';
 import type { EndOptions, Thread } from '../../../src/engine/native/thread.ts';
-import type { Codec } from '../../../src/engine/native/wire.ts';
+import type { Codec } from '../../../src/engine/native/codec.ts';
 import { C } from '../../../src/sys/constants.ts';
 import { encodeSockaddr } from '../../../src/sys/sockaddr.ts';
 

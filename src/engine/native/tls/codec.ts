@@ -16,7 +16,7 @@ import { EPROTO, ENOBUFS } from '../kernel.ts';
 import { BLOCKED, BROKEN, SHUT } from '../connection-table.ts';
 import type { Thread } from '../thread.ts';
 import type { TlsFacts } from '../messages.ts';
-import type { Codec } from '../wire.ts';
+import type { Codec } from '../codec.ts';
 import { readSnapshot, writeSnapshot } from './snapshot.ts';
 import type { Snapshot } from './snapshot.ts';
 import { alertName, CLOSE_NOTIFY, DECODE_ERROR, FATAL, NO_RENEGOTIATION, USER_CANCELED, WARNING } from './alerts.ts';
@@ -100,6 +100,7 @@ export class TlsCodec implements Codec {
   readonly #isClient: boolean;
   failure: string | null = null;
   hasReadFin = false;
+  isTruncated = false;
 
   constructor(legs: TlsLegs, fd: number, { isClient }: { isClient: boolean }) {
     this.#legs = legs;
@@ -178,7 +179,7 @@ export class TlsCodec implements Codec {
       const kept = this.#partial?.length ?? 0;
       const length = kernel.receiveInto(this.#fd, bytes.subarray(kept));
       if (length === 0) {
-        this.#hasPeerEnded = this.hasReadFin = true;
+        this.#hasPeerEnded = this.hasReadFin = this.isTruncated = true;
         continue;
       }
       if (length < 0) return length;

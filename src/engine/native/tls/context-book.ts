@@ -122,8 +122,10 @@ export class ContextBook {
   }
 
   #forget(context: number): void {
-    for (const key of this.#contexts.get(context)?.keys ?? []) key.bytes.fill(0);
+    const known = this.#contexts.get(context);
+    for (const key of known?.keys ?? []) key.bytes.fill(0);
     this.#contexts.delete(context);
+    if (known?.server) this.#ssl.SSL_CTX_free(BigInt(context));
   }
 
   /** Those that are still there stay what they are, and nothing is left of the others. */

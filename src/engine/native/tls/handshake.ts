@@ -3,6 +3,7 @@
  * one more than it needs: they are looked at first, and taken from the socket as far as they went. So what a peer
  * sends right behind its Finished, as most clients do, is still in the socket for whoever reads there next.
  */
+import { IPPROTO_TCP, TCP_QUICKACK } from '../../../sys/constants.ts';
 import { EAGAIN } from '../kernel.ts';
 import type { Kernel } from '../kernel.ts';
 import { PLAIN_HTTP_ANSWER } from '../../words.ts';
@@ -212,7 +213,9 @@ export class Handshake {
 
   /** What we have sealed so far has been sealed with keys of the handshake alone. */
   #takeAsClient({ mayRenegotiate }: Server): Progress {
-    const { ssl, secrets, keys } = this.#workshop;
+    const { ssl, secrets, keys, kernel } = this.#workshop;
+    // Before its session tickets come: see prompt-acks.ts.
+    kernel.setOption(this.#fd, IPPROTO_TCP, TCP_QUICKACK, 1);
     const isOld = ssl.SSL_version(this.#ssl) === TLS12;
     const isOurs = !(isOld && mayRenegotiate) && secrets.take(this.#ssl, this.#fd, { isServer: false, sealed: 0 });
     if (isOurs) return 'done';

@@ -5,8 +5,9 @@
  */
 import { KeySchedule } from './key-schedule.ts';
 import { KeyTable, TLS12, TLS13 } from './key-table.ts';
+import type { Library } from './identity.ts';
 import { word } from './library.ts';
-import type { Crypto, Pinned } from './library.ts';
+import type { Pinned } from './library.ts';
 import { APPLICATION_DATA, countRecords, Records } from './records.ts';
 import { Secrets } from './secrets.ts';
 import { ServerHello } from './server-hello.ts';
@@ -19,13 +20,11 @@ import {
 import type { Ssl } from './ssl-library.ts';
 
 /** Steps of either side that a handshake takes at most. */
-const MAX_STEPS = 10;
+export const MAX_STEPS = 10;
 /** The row of the key table that is used. */
-const ROW = 1;
+export const ROW = 1;
 const QUESTION = 'is anybody there';
 const ANSWER = 'somebody is';
-
-type Library = { ssl: Ssl; crypto: Crypto };
 
 /** Shake hands with a server of this SSL_CTX, and say something each way. Returns what went wrong; null: nothing did. */
 export function findFlaw(library: Library, context: bigint): string | null {
@@ -108,7 +107,7 @@ function tryVersion({ ssl, crypto }: Library, context: bigint, version: number):
       // In TLS 1.2 the last flight is the server's.
       if (!isClientDone && ssl.SSL_do_handshake(client.ssl) !== 1) return false;
       const isTaken = secrets.take(server.ssl, ROW, { isServer: true, sealed: version === TLS13 ? sealed : 0 });
-      return isTaken ? converse(ssl, { client, records, buffer }) : 'OpenSSL gives no keys of a handshake';
+      return isTaken ? converse(ssl, { peer: client, records, buffer }) : 'OpenSSL gives no keys of a handshake';
     }
     return false;
   } finally {
@@ -125,9 +124,11 @@ function tryVersion({ ssl, crypto }: Library, context: bigint, version: number):
   }
 }
 
-type Side = { ssl: bigint; in: bigint; out: bigint };
+/** One end of a handshake in memory, with what it reads and what it has written. */
+export type Side = { ssl: bigint; in: bigint; out: bigint };
 
-function openSide(ssl: Ssl, context: bigint): Side {
+/** Who opens it frees its `ssl`. */
+export function openSide(ssl: Ssl, context: bigint): Side {
   const side = {
     ssl: ssl.SSL_new(context),
     in: ssl.BIO_new(ssl.BIO_s_mem()),
@@ -138,7 +139,7 @@ function openSide(ssl: Ssl, context: bigint): Side {
 }
 
 /** What one side has said goes to the other. Returns how many records it was. */
-function carry(ssl: Ssl, from: bigint, to: bigint, { bytes, address }: Pinned): number {
+export function carry(ssl: Ssl, from: bigint, to: bigint, { bytes, address }: Pinned): number {
   let records = 0;
   for (;;) {
     const length = ssl.BIO_read(from, address, word(bytes.length));
@@ -148,19 +149,19 @@ function carry(ssl: Ssl, from: bigint, to: bigint, { bytes, address }: Pinned): 
   }
 }
 
-/** A record each way, the server's side by our own keys. */
-function converse(
+/** A record each way, libssl at one side, our own keys (of `ROW`) at the other. Returns what went wrong, or true. */
+export function converse(
   ssl: Ssl,
-  { client, records, buffer }: { client: Side; records: Records; buffer: Pinned },
+  { peer, records, buffer }: { peer: Side; records: Records; buffer: Pinned },
 ): string | true {
   const { bytes, address } = buffer;
   records.adopt(ROW);
   bytes.set(Buffer.from(QUESTION));
-  ssl.SSL_write(client.ssl, address, word(QUESTION.length));
-  ssl.BIO_read(client.out, address, word(bytes.length));
+  ssl.SSL_write(peer.ssl, address, word(QUESTION.length));
+  ssl.BIO_read(peer.out, address, word(bytes.length));
   const alert = records.open(ROW, { source: buffer, from: 0 }, { target: buffer, at: 32_768 });
   const question = Buffer.from(bytes.subarray(32_768, 32_768 + records.length)).toString('latin1');
-  if (alert !== 0 || question !== QUESTION) return 'what a client of OpenSSL sends cannot be read';
+  if (alert !== 0 || question !== QUESTION) return 'what OpenSSL sends cannot be read';
   bytes.set(Buffer.from(ANSWER));
   const length = records.seal(
     ROW,
@@ -168,8 +169,8 @@ function converse(
     { source: buffer, from: 0, length: ANSWER.length },
     { target: buffer, at: 32_768 },
   );
-  ssl.BIO_write(client.in, address + 32_768n, word(length - 32_768));
-  const read = ssl.SSL_read(client.ssl, address, word(256));
+  ssl.BIO_write(peer.in, address + 32_768n, word(length - 32_768));
+  const read = ssl.SSL_read(peer.ssl, address, word(256));
   const answer = Buffer.from(bytes.subarray(0, Math.max(0, read))).toString('latin1');
-  return answer === ANSWER ? true : 'what is sent to a client of OpenSSL cannot be read there';
+  return answer === ANSWER ? true : 'what is sent to OpenSSL cannot be read there';
 }

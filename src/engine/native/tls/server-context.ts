@@ -6,15 +6,18 @@ import { pinText, readPem, useIdentity } from './identity.ts';
 import type { Library } from './identity.ts';
 import { stopAtHello } from './server-hello.ts';
 import { TLS12, TLS13 } from './key-table.ts';
-import { SSL_CTRL_SET_MAX_PROTO_VERSION, SSL_CTRL_SET_MIN_PROTO_VERSION } from './ssl-library.ts';
+import {
+  SSL_CTRL_SET_MAX_PROTO_VERSION,
+  SSL_CTRL_SET_MIN_PROTO_VERSION,
+  SSL_CTRL_SET_SESS_CACHE_MODE,
+  SSL_OP_NO_COMPRESSION,
+} from './ssl-library.ts';
 import type { Ssl } from './ssl-library.ts';
 import { SUITES } from './suites.ts';
 
-const SSL_CTRL_SET_SESS_CACHE_MODE = 44n;
 const SSL_CTRL_SET_GROUPS_LIST = 92n;
 const SSL_VERIFY_PEER = 1n;
 const SSL_VERIFY_FAIL_IF_NO_PEER_CERT = 2n;
-const SSL_OP_NO_COMPRESSION = 1n << 17n;
 const SSL_OP_CIPHER_SERVER_PREFERENCE = 1n << 22n;
 
 /** What the handshakes of a listener are to be like. */

@@ -1,14 +1,17 @@
 /** Handshakes of an engine, as its main thread sees them: one thread for all, and what it makes them with. */
 import { writeFileSync } from 'node:fs';
+import { isIP } from 'node:net';
 import { EndpointError } from '../../../endpoint/error.ts';
-import type { SslServer, TlsServer } from '../../../endpoint/model.ts';
+import { readClientIdentity, readClientTrust } from '../../../endpoint/files.ts';
+import type { SslClient, SslServer, TlsClient, TlsServer } from '../../../endpoint/model.ts';
+import { serverNameOf } from '../../../endpoint/server-name.ts';
 import { readTicketKeys } from '../../../endpoint/ticket-keys.ts';
 import { errorMessage, GraceError } from '../../../error.ts';
 import { HANDSHAKE_TIMEOUT_MS, MAX_HANDSHAKES } from '../../policy.ts';
 import type { TicketRing } from '../../ticket-ring.ts';
 import { openFunctions } from '../../../sys/library.ts';
 import { fdLimit } from '../../../sys/process.ts';
-import type { FrontendPlan } from '../messages.ts';
+import type { FrontendPlan, UpstreamTls } from '../messages.ts';
 import { Threads } from '../threads.ts';
 import type { ThreadsOptions } from '../threads.ts';
 import { openContextSet } from './context-set.ts';
@@ -16,6 +19,8 @@ import type { ContextSet } from './context-set.ts';
 import { KeyTable } from './key-table.ts';
 import { openCrypto } from './library.ts';
 import type { Crypto } from './library.ts';
+import { openClientContext } from './client-context.ts';
+import { findClientFlaw } from './client-self-test.ts';
 import { openServerContext } from './server-context.ts';
 import { findAlpnFlaw, findFlaw } from './self-test.ts';
 import { openSsl } from './ssl-library.ts';
@@ -26,6 +31,8 @@ const MADV_DONTDUMP = 16n;
 const PAGE = 4096n;
 /** How often it is looked whether there is a new key of session tickets, in milliseconds: they are hours apart. */
 const TICKET_LOOK_MS = 300_000;
+/** So much longer than its dial a handshake with a destination lasts at most. */
+const DESTINATION_GRACE_MS = 5000;
 const systemTable = {
   epoll_create1: { args: ['word'], result: 'i32' },
   madvise: { args: ['word', 'word', 'word'], result: 'i32' },
@@ -47,6 +54,8 @@ export class HandshakeService {
   #hasAlpn = false;
   /** By the address of the one that handshakes begin with, all SSL_CTXs that were made with it. */
   readonly #sets = new Map<bigint, readonly bigint[]>();
+  /** The same of handshakes with destinations: undefined until tried, and null when nothing is wrong. */
+  #clientFlaw: string | null | undefined = undefined;
   readonly #onFlaw: (flaw: string) => void;
   readonly #ssl: Ssl;
   readonly #crypto: Crypto;
@@ -135,6 +144,42 @@ export class HandshakeService {
     };
     this.#threads.sendToAll({ type: 'use-context', context: Number(set.first), settings });
     return set.first;
+  }
+
+  /**
+   * Read the files of a destination for handshakes to come.
+   *
+   * @returns what threads need to have them made; its context is for `freeDestination`
+   * @throws EndpointError when a file is missing or unusable; GraceError when OpenSSL does not take what it has
+   */
+  openDestination(endpoint: SslClient | TlsClient): UpstreamTls {
+    const { checked, sent } = serverNameOf(endpoint);
+    const identity = readClientIdentity(endpoint);
+    const authorities = endpoint.insecure ? null : (readClientTrust(endpoint) ?? []);
+    const library = { ssl: this.#ssl, crypto: this.#crypto };
+    if (this.#clientFlaw === undefined) this.#clientFlaw = findClientFlaw(library);
+    if (this.#clientFlaw !== null) throw new GraceError(`towards destinations: ${this.#clientFlaw}`);
+    let context: bigint;
+    try {
+      context = openClientContext(library, { authorities, identity, alpn: endpoint.alpn ?? [] });
+    } catch (error) {
+      throw new GraceError(errorMessage(error), { cause: error });
+    }
+    const server = {
+      sent,
+      checked: authorities === null ? null : checked,
+      isAddress: isIP(checked) !== 0,
+      mayRenegotiate: identity !== null,
+    };
+    // Who dials ends a handshake sooner.
+    const settings = { timeoutMs: endpoint.timeout * 1000 + DESTINATION_GRACE_MS, ticketKeys: [], server, hello: null };
+    this.#threads.sendToAll({ type: 'use-context', context: Number(context), settings });
+    return { epollFd: this.#epollFd, keys: this.keys.memory, context: Number(context), checked };
+  }
+
+  /** Nobody dials with it any more. A handshake that was given up may be on its way still: the thread of handshakes frees it. */
+  freeDestination(context: number): void {
+    this.#threads.sendToAll({ type: 'forget-context', context });
   }
 
   /** Throws GraceError when keys cannot be had here, or no protocol can be agreed on. */

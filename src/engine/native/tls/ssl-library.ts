@@ -5,6 +5,10 @@ import { openFunctions } from '../../../sys/library.ts';
 export const SSL_CTRL_SET_MIN_PROTO_VERSION = 123n;
 /** What SSL_CTX_ctrl is to do. */
 export const SSL_CTRL_SET_MAX_PROTO_VERSION = 124n;
+/** What SSL_CTX_ctrl is to do: 0 for no cache. */
+export const SSL_CTRL_SET_SESS_CACHE_MODE = 44n;
+/** Compression tells of what is secret (CRIME). */
+export const SSL_OP_NO_COMPRESSION: bigint = 1n << 17n;
 /** Verification parameters: nothing changes them any more. */
 export const X509_VP_FLAG_LOCKED = 8n;
 /** Sent and received: no alert is due, and the session stays good for others. */

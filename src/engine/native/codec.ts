@@ -1,0 +1,41 @@
+/** What stands between plain bytes and the socket of a leg. */
+import type { TlsFacts as Agreed } from '../engine.ts';
+import type { ProxyTls } from '../proxy-fields.ts';
+import type { TlsFacts } from './messages.ts';
+
+/** Between plain bytes and the socket of one leg. It reads and writes with the kernel of its thread, and never waits. */
+export type Codec = {
+  /**
+   * Read from the socket, and leave plain bytes at the beginning of `kernel.input`. Bytes that had been read before
+   * it was attached come first.
+   *
+   * @returns how many; 0 when the peer has ended its direction; -EAGAIN only when the socket itself had no more; or
+   *   another negative errno
+   */
+  receive(): number;
+  /**
+   * What the socket is to be given for plain bytes. It is the whole or a part of an array buffer that is never
+   * resized, and is overwritten by the next call.
+   *
+   * @param bytes in `kernel.input`, which may be overwritten
+   */
+  encode(bytes: Uint8Array): Uint8Array;
+  /** What the socket is to be given before our direction ends, as `encode` gives it; empty for nothing. */
+  farewell(): Uint8Array;
+  /** The leg is about to be closed. */
+  close(): void;
+  /** Why `receive` failed, where it was not for the socket; null: it did not. */
+  readonly failure: string | null;
+  /** Whether the peer's end was read from the socket itself: nothing of it can come any more. */
+  readonly hasReadFin: boolean;
+  /** Whether the peer has ended its direction without having said so, as TLS has it. */
+  readonly isTruncated?: boolean;
+  /** Null: it is not TLS. */
+  readonly tls: TlsFacts | null;
+  /** What was agreed on in the handshake; absent where the codec is not of TLS. */
+  readonly agreed?: Agreed;
+  /** What of it a PROXY header tells a destination; absent where the codec is not of TLS. */
+  readonly proxyTls?: ProxyTls;
+  /** What another process needs to go on, beside keys; null: it has to be finished here. */
+  snapshot(): Uint8Array | null;
+};

@@ -1,0 +1,150 @@
+/**
+ * TLS of a suite whose records are not ours, as of TLS 1.2 with CBC: libssl, which has made the handshake, goes on with
+ * them, in memory. Such a leg costs more, and does not move to another process.
+ */
+import type { TlsFacts as Agreed } from '../../engine.ts';
+import { nameOfCipher } from '../../tls-names.ts';
+import { BLOCKED, BROKEN, SHUT } from '../connection-table.ts';
+import { EPROTO } from '../kernel.ts';
+import type { TlsFacts } from '../messages.ts';
+import type { Thread } from '../thread.ts';
+import type { Codec } from '../codec.ts';
+import { TLS13 } from './key-table.ts';
+import { word } from './library.ts';
+import type { Crypto, Pinned } from './library.ts';
+import { BOTH_SHUT_DOWN } from './ssl-library.ts';
+import type { Ssl } from './ssl-library.ts';
+
+const SSL_ERROR_WANT_READ = 2;
+const SSL_ERROR_ZERO_RETURN = 6;
+
+/** What such legs of one thread share. */
+export type SslLegs = {
+  readonly thread: Thread;
+  readonly ssl: Ssl;
+  readonly crypto: Crypto;
+  /** Records as they were read. */
+  readonly received: Pinned;
+  /** `kernel.input`, where the relay has plain bytes. */
+  readonly plain: Pinned;
+  /** Why libssl failed last. */
+  reason(): string;
+};
+
+/** The records of one leg. What libssl knows of it is freed with it. */
+export class SslCodec implements Codec {
+  readonly #legs: SslLegs;
+  readonly #fd: number;
+  readonly #ssl: bigint;
+  readonly #fromPeer: bigint;
+  readonly #toPeer: bigint;
+  /** Records, which the next call makes new ones. */
+  #sealed: Uint8Array = new Uint8Array(0);
+  /** Plain bytes that libssl does not take in the middle of another handshake. */
+  #unsealed: Uint8Array | null = null;
+  failure: string | null = null;
+  hasReadFin = false;
+  isTruncated = false;
+  readonly agreed: Agreed;
+  readonly tls: TlsFacts;
+
+  constructor(legs: SslLegs, fd: number, handle: bigint) {
+    const { ssl } = legs;
+    this.#legs = legs;
+    this.#fd = fd;
+    this.#ssl = handle;
+    this.#fromPeer = ssl.SSL_get_rbio(handle);
+    this.#toPeer = ssl.SSL_get_wbio(handle);
+    const version = ssl.SSL_version(handle) === TLS13 ? 'TLSv1.3' : 'TLSv1.2';
+    this.tls = { version, name: null };
+    const suite = Number(ssl.SSL_CIPHER_get_id(ssl.SSL_get_current_cipher(handle)) & 0xffffn);
+    this.agreed = { version, cipher: nameOfCipher(suite) };
+  }
+
+  receive(): number {
+    const { ssl, thread, received, plain } = this.#legs;
+    for (;;) {
+      if (this.failure !== null) return -EPROTO;
+      ssl.ERR_clear_error();
+      const length = ssl.SSL_read(this.#ssl, plain.address, word(plain.bytes.length));
+      if (length > 0) return length;
+      const error = ssl.SSL_get_error(this.#ssl, BigInt.asUintN(64, BigInt(length)));
+      this.#answer();
+      if (error === SSL_ERROR_ZERO_RETURN) return 0;
+      if (error !== SSL_ERROR_WANT_READ) {
+        this.failure = `TLS of the peer was wrong: ${this.#legs.reason()}`;
+        continue;
+      }
+      if (this.hasReadFin) return 0;
+      const count = thread.kernel.receiveInto(this.#fd, received.bytes);
+      if (count < 0) return count;
+      if (count === 0) this.hasReadFin = this.isTruncated = true;
+      else ssl.BIO_write(this.#fromPeer, received.address, word(count));
+    }
+  }
+
+  /** Send what libssl says by itself, and what waited for that: alerts, and messages of another handshake. */
+  #answer(): void {
+    const { thread } = this.#legs;
+    // What is not sent now goes before the next bytes.
+    if (thread.table.has(this.#fd, BLOCKED | BROKEN | SHUT)) return;
+    const unsealed = this.#unsealed;
+    this.#unsealed = null;
+    const records = unsealed === null ? this.#take() : this.#seal(unsealed);
+    if (records.length === 0) return;
+    const sent = thread.kernel.send(this.#fd, records);
+    this.#sealed = records.slice(Math.max(0, sent));
+  }
+
+  encode(bytes: Uint8Array): Uint8Array {
+    const waiting = this.#unsealed;
+    this.#unsealed = null;
+    return this.#seal(waiting === null ? bytes : Buffer.concat([waiting, bytes]));
+  }
+
+  #seal(bytes: Uint8Array): Uint8Array {
+    const { ssl, crypto } = this.#legs;
+    const own = crypto.pin(bytes.length);
+    own.bytes.set(bytes);
+    ssl.ERR_clear_error();
+    const written = ssl.SSL_write(this.#ssl, own.address, word(own.bytes.length));
+    if (written <= 0) this.#unsealed = own.bytes;
+    return this.#take();
+  }
+
+  /** What libssl has made, behind what has not been sent of it before. */
+  #take(): Uint8Array {
+    const { ssl, crypto } = this.#legs;
+    const output = crypto.pin(16_384);
+    const pieces: Uint8Array[] = [this.#sealed];
+    this.#sealed = new Uint8Array(0);
+    for (;;) {
+      const length = ssl.BIO_read(this.#toPeer, output.address, word(output.bytes.length));
+      if (length <= 0) break;
+      pieces.push(output.bytes.slice(0, length));
+    }
+    const records = new Uint8Array(new ArrayBuffer(pieces.reduce((sum, piece) => sum + piece.length, 0)));
+    let at = 0;
+    for (const piece of pieces) {
+      records.set(piece, at);
+      at += piece.length;
+    }
+    return records;
+  }
+
+  farewell(): Uint8Array {
+    this.#legs.ssl.SSL_shutdown(this.#ssl);
+    return this.#take();
+  }
+
+  snapshot(): null {
+    return null;
+  }
+
+  close(): void {
+    const { ssl } = this.#legs;
+    ssl.SSL_set_shutdown(this.#ssl, BOTH_SHUT_DOWN);
+    ssl.SSL_free(this.#ssl);
+    ssl.ERR_clear_error();
+  }
+}
