@@ -191,7 +191,7 @@ export class Connections {
     const { tally } = upstreams.get(table.upstream(client))!.counters;
     const isDoomed = table.has(client, DOOMED);
     table.clear(client, SHAKING | DOOMED);
-    const terminated = this.#terminator.take(client, frontends.get(table.frontend(client))?.plan.tls?.limit ?? 0);
+    const terminated = this.#terminator.take(client, frontends.get(table.frontend(client))?.plan.tls ?? null);
     if ('codec' in terminated) this.#relay.wire.attach(client, terminated.codec);
     tally.countHandshake('client', 'codec' in terminated ? handshakeOutcome(terminated.codec.tls.version) : 'failed');
     if (isDoomed) return this.end(client, { stage: 'handshake', why: this.doomOf(client), reason: null, reset: false });

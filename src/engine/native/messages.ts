@@ -100,6 +100,8 @@ export type TlsPlan = {
   context: number;
   /** Most handshakes of the frontend at once. */
   limit: number;
+  /** Whether an end of a client without a closing alert of TLS is a reset. */
+  seesTruncation: boolean;
 };
 
 /** How handshakes of an SSL_CTX are made, beside what it knows itself. */

@@ -50,6 +50,8 @@ const NATIVE_TLS: ReadonlySet<string> = new Set<keyof SslServer | keyof TlsServe
   'passphrase',
   'sni',
   'alpn',
+  'dhParameters',
+  'truncation',
   'clientCA',
   'clientAuth',
   'sslmethod',

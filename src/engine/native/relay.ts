@@ -312,7 +312,7 @@ export class Relay {
     const peersEnding = table.has(fd, KIND_CLIENT) ? 'client-reset' : 'upstream-reset';
     this.#thread.end(table.clientOf(fd), {
       stage: 'relay',
-      why: isPeersEnding ? peersEnding : 'error',
+      why: isPeersEnding || (failure !== null && this.wire.isTruncated(fd)) ? peersEnding : 'error',
       reason,
       reset: true,
     });

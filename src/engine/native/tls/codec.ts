@@ -23,6 +23,7 @@ import { alertName, CLOSE_NOTIFY, DECODE_ERROR, FATAL, NO_RENEGOTIATION, USER_CA
 import { IN, OUT } from './key-table.ts';
 import type { KeyTable } from './key-table.ts';
 import type { TlsFacts as Agreed } from '../../engine.ts';
+import { describeTruncation } from '../../words.ts';
 import type { ProxyTls } from '../../proxy-fields.ts';
 import { nameOfCipher, nameOfGroup, nameOfKey, nameOfSignature, opensslNameOf } from '../../tls-names.ts';
 import type { Crypto, Pinned } from './library.ts';
@@ -65,9 +66,9 @@ export class TlsLegs {
   }
 
   /** A codec for a leg whose handshake is over, and whose keys are in the key table. */
-  open(fd: number, { isClient }: { isClient: boolean }): TlsCodec {
+  open(fd: number, options: LegOptions): TlsCodec {
     this.records.adopt(fd);
-    return new TlsCodec(this, fd, { isClient });
+    return new TlsCodec(this, fd, options);
   }
 
   /** The same of a leg that comes from another process. */
@@ -78,6 +79,9 @@ export class TlsLegs {
     return codec;
   }
 }
+
+/** `isClient`: the peer is a server; `seesTruncation`: its end without a closing alert of TLS is a reset (`truncation=reset`). */
+export type LegOptions = { isClient: boolean; seesTruncation?: boolean };
 
 /** TLS on one leg. Its keys are zeroed with it. */
 export class TlsCodec implements Codec {
@@ -98,14 +102,16 @@ export class TlsCodec implements Codec {
   #idleRecords = 0;
   #idleSince = 0;
   readonly #isClient: boolean;
+  readonly #seesTruncation: boolean;
   failure: string | null = null;
   hasReadFin = false;
   isTruncated = false;
 
-  constructor(legs: TlsLegs, fd: number, { isClient }: { isClient: boolean }) {
+  constructor(legs: TlsLegs, fd: number, { isClient, seesTruncation = false }: LegOptions) {
     this.#legs = legs;
     this.#fd = fd;
     this.#isClient = isClient;
+    this.#seesTruncation = seesTruncation;
     this.#messages = new PostHandshake({ isClient });
   }
 
@@ -151,6 +157,7 @@ export class TlsCodec implements Codec {
       isFarewellSaid: this.#isFarewellSaid,
       isKeyUpdateDue: this.#isKeyUpdateDue,
       hasReadFin: this.hasReadFin,
+      seesTruncation: this.#seesTruncation,
       message: this.#messages.within,
       partial: this.#partial ?? new Uint8Array(0),
       ahead: this.#ahead ?? new Uint8Array(0),
@@ -179,7 +186,9 @@ export class TlsCodec implements Codec {
       const kept = this.#partial?.length ?? 0;
       const length = kernel.receiveInto(this.#fd, bytes.subarray(kept));
       if (length === 0) {
-        this.#hasPeerEnded = this.hasReadFin = this.isTruncated = true;
+        this.hasReadFin = this.isTruncated = true;
+        if (this.#seesTruncation) this.failure = describeTruncation(!this.#isClient);
+        else this.#hasPeerEnded = true;
         continue;
       }
       if (length < 0) return length;

@@ -1,7 +1,7 @@
 /** The SSL_CTXs of one listener, made of its files: the one that each handshake begins with, and those that one goes on with by what its ClientHello says. */
 import { defaultIdentities, readNamedIdentities } from '../../../endpoint/directory.ts';
 import { readClientCA, readServerIdentity } from '../../../endpoint/files.ts';
-import type { Identity } from '../../../endpoint/files.ts';
+import type { Identity, ServerIdentity } from '../../../endpoint/files.ts';
 import type { SslServer, TlsServer } from '../../../endpoint/model.ts';
 import { serverOffer, tlsVersions } from '../../../endpoint/versions.ts';
 import { sessionIdContext } from '../../session-context.ts';
@@ -27,7 +27,7 @@ export type ContextSet = {
  */
 export function openContextSet(library: { ssl: Ssl; crypto: Crypto }, endpoint: SslServer | TlsServer): ContextSet {
   const named = readNamedIdentities(endpoint);
-  const own: Identity | null = endpoint.type === 'ssl' ? readServerIdentity(endpoint) : null;
+  const own: ServerIdentity | null = endpoint.type === 'ssl' ? readServerIdentity(endpoint) : null;
   const authorities = readClientCA(endpoint);
   const hasChoice = named.length > 0 || endpoint.alpn !== undefined;
   const common = {
@@ -35,6 +35,7 @@ export function openContextSet(library: { ssl: Ssl; crypto: Crypto }, endpoint: 
     versions: tlsVersions(endpoint.type === 'ssl' ? endpoint.sslmethod : null, endpoint.minTLS),
     sessionContext: sessionIdContext(endpoint, authorities),
     stopsAtHello: hasChoice,
+    dhParameters: own?.dhparam ?? null,
     clients: authorities === null ? null : { authorities, areRequired: endpoint.clientAuth !== 'optional' },
   };
   const all: bigint[] = [];

@@ -32,6 +32,8 @@ export type ContextOptions = {
   stopsAtHello: boolean;
   /** Clients are asked for a certificate; null: they are not. */
   clients: ClientCertificates | null;
+  /** Of finite-field Diffie-Hellman, as PEM; null: it is not offered. */
+  dhParameters: string | null;
 };
 
 /** `authorities`: who must have signed it, as PEM; `areRequired`: a client without one is refused, as one with a bad one always is. */
@@ -50,7 +52,15 @@ export type ClientCertificates = { authorities: string; areRequired: boolean };
  */
 export function openServerContext(
   { ssl, crypto }: Library,
-  { identities, offer, versions: { minVersion, maxVersion }, sessionContext, stopsAtHello, clients }: ContextOptions,
+  {
+    identities,
+    offer,
+    versions: { minVersion, maxVersion },
+    sessionContext,
+    stopsAtHello,
+    clients,
+    dhParameters,
+  }: ContextOptions,
 ): bigint {
   const context = ssl.SSL_CTX_new(ssl.TLS_server_method());
   try {
@@ -81,6 +91,7 @@ export function openServerContext(
     if (!isSet) throw new Error('libssl does not take the settings of grace');
     if (!areOurs(ssl, context)) throw new Error('there are cipher suites whose records are not ours');
     ssl.SSL_CTX_set_keylog_callback(context, keyLog);
+    if (dhParameters !== null) offerDh({ ssl, crypto }, context, dhParameters);
     if (clients !== null) askClients({ ssl, crypto }, context, clients);
     if (stopsAtHello) stopAtHello({ ssl, crypto }, context);
     for (const identity of identities) useIdentity({ ssl, crypto }, context, identity);
@@ -90,6 +101,15 @@ export function openServerContext(
     ssl.ERR_clear_error();
     throw error;
   }
+}
+
+function offerDh({ ssl, crypto }: Library, context: bigint, text: string): void {
+  readPem({ ssl, crypto }, text, (bio) => {
+    const parameters = ssl.PEM_read_bio_Parameters(bio, 0n);
+    if (parameters !== 0n && ssl.SSL_CTX_set0_tmp_dh_pkey(context, parameters) === 1) return; // and has them from now on
+    ssl.EVP_PKEY_free(parameters);
+    throw new Error('libssl does not take the DH parameters');
+  });
 }
 
 function askClients({ ssl, crypto }: Library, context: bigint, { authorities, areRequired }: ClientCertificates): void {

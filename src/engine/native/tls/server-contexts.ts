@@ -24,7 +24,8 @@ export class ServerContexts {
   /** The threads accept under this number, until `left` is called for it. */
   enter(id: number): TlsPlan {
     this.#users.add(id);
-    return this.#service.planOf(this.#current);
+    const seesTruncation = this.#endpoint.truncation !== undefined;
+    return { ...this.#service.planOf(this.#current), seesTruncation };
   }
 
   /** Read the files again. Throws as the constructor does, and keeps what there was. */

@@ -11,7 +11,7 @@ import { HANDSHAKE_TIMEOUT_MS, MAX_HANDSHAKES } from '../../policy.ts';
 import type { TicketRing } from '../../ticket-ring.ts';
 import { openFunctions } from '../../../sys/library.ts';
 import { fdLimit } from '../../../sys/process.ts';
-import type { FrontendPlan, UpstreamTls } from '../messages.ts';
+import type { TlsPlan, UpstreamTls } from '../messages.ts';
 import { Threads } from '../threads.ts';
 import type { ThreadsOptions } from '../threads.ts';
 import { openContextSet } from './context-set.ts';
@@ -210,7 +210,7 @@ export class HandshakeService {
   }
 
   /** What threads need to know to have handshakes made with a context. */
-  planOf(context: bigint): NonNullable<FrontendPlan['tls']> {
+  planOf(context: bigint): Omit<TlsPlan, 'seesTruncation'> {
     return { epollFd: this.#epollFd, keys: this.keys.memory, context: Number(context), limit: this.#limit };
   }
 

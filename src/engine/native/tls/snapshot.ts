@@ -7,7 +7,7 @@
  * Number of the form in which TLS of a leg goes from one process to another: what is written here, and the rows of
  * key-table.ts. It is another number with every change of either, since the two processes may be of different versions.
  */
-export const MOVED_TLS_FORMAT = 2;
+export const MOVED_TLS_FORMAT = 3;
 
 /** What is written down. */
 export type Snapshot = {
@@ -17,6 +17,8 @@ export type Snapshot = {
   isFarewellSaid: boolean;
   isKeyUpdateDue: boolean;
   hasReadFin: boolean;
+  /** Whether an end of the peer without a closing alert is a reset. */
+  seesTruncation: boolean;
   /** Where it is in a handshake message. */
   message: { header: readonly number[]; toSkip: number };
   /** The beginning of a record. */
@@ -25,7 +27,7 @@ export type Snapshot = {
   ahead: Uint8Array;
 };
 
-const FLAGS = ['isClient', 'hasPeerEnded', 'isFarewellSaid', 'isKeyUpdateDue', 'hasReadFin'] as const;
+const FLAGS = ['isClient', 'hasPeerEnded', 'isFarewellSaid', 'isKeyUpdateDue', 'hasReadFin', 'seesTruncation'] as const;
 const HEAD_SIZE = 16;
 const HEADER_AT = 2;
 const SKIP_AT = 8;
@@ -57,6 +59,7 @@ export function readSnapshot(bytes: Uint8Array): Snapshot {
     isFarewellSaid: has('isFarewellSaid'),
     isKeyUpdateDue: has('isKeyUpdateDue'),
     hasReadFin: has('hasReadFin'),
+    seesTruncation: has('seesTruncation'),
     message: { header: [...bytes.subarray(HEADER_AT, HEADER_AT + bytes[1]!)], toSkip: view.getUint32(SKIP_AT) },
     partial: bytes.slice(HEAD_SIZE, aheadAt),
     ahead: bytes.slice(aheadAt),

@@ -88,6 +88,8 @@ const table = {
   ERR_peek_last_error: { args: w0, result: 'u64' },
   ERR_clear_error: { args: w0, result: 'i32' },
   ERR_reason_error_string: { args: w1, result: 'u64' },
+  SSL_CTX_set0_tmp_dh_pkey: { args: w2, result: 'i32' },
+  PEM_read_bio_Parameters: { args: w2, result: 'u64' },
   SSL_CTX_add_client_CA: { args: w2, result: 'i32' },
   SSL_session_reused: { args: w1, result: 'i32' },
   SSL_get_certificate: { args: w1, result: 'u64' },

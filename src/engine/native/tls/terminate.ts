@@ -1,7 +1,7 @@
 /** TLS towards clients, in a thread that moves bytes: clients are given to the thread of handshakes, and come back with keys. */
 import { describeHandshakeFailure } from '../../words.ts';
 import { EMFILE, EPOLLIN, EPOLLOUT } from '../kernel.ts';
-import type { FrontendPlan } from '../messages.ts';
+import type { FrontendPlan, TlsPlan } from '../messages.ts';
 import type { Thread } from '../thread.ts';
 import type { TlsCodec } from './codec.ts';
 import { DONE, FAILED, LATE, TOO_MANY, UNTRUSTED } from './key-table.ts';
@@ -38,11 +38,12 @@ export class Terminator {
     return kernel.watchFrom(tls!.epollFd, client, EPOLLIN | EPOLLOUT, generation);
   }
 
-  /** A client has come back. `limit`: that of its frontend, for words. */
-  take(client: number, limit: number): Terminated {
+  /** A client has come back. `plan`: that of its frontend; null: there is none any more. */
+  take(client: number, plan: TlsPlan | null): Terminated {
     const { keys, legs } = this.#tls.opened;
     const outcome = keys.outcome(client);
-    if (outcome === DONE) return { codec: legs.open(client, { isClient: false }) };
+    const { limit, seesTruncation } = plan ?? { limit: 0, seesTruncation: false };
+    if (outcome === DONE) return { codec: legs.open(client, { isClient: false, seesTruncation }) };
     const reason = this.#describe(outcome, { error: keys.error(client), limit });
     keys.close(client);
     return { reason, wasTold: outcome === FAILED || outcome === UNTRUSTED };

@@ -112,6 +112,7 @@ test('a libssl that does not stop at a ClientHello is found out', options, () =>
       sessionContext: 'test',
       stopsAtHello,
       clients: null,
+      dhParameters: null,
     });
     assert.equal(findAlpnFlaw(library, context), stopsAtHello ? null : 'OpenSSL does not stop at a ClientHello');
     library.ssl.SSL_CTX_free(context);

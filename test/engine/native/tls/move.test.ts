@@ -5,14 +5,15 @@ import { test } from 'node:test';
 import tls from 'node:tls';
 import type { NativeEngine } from '../../../../src/engine/native/engine.ts';
 import type { Upstream } from '../../../../src/engine/engine.ts';
+import type { SslServer } from '../../../../src/endpoint/model.ts';
 import { openNative, openNativeTls } from '../../native-engine.ts';
-import { openBackend, readAll, readBytes } from '../../peers.ts';
+import { endingOf, openBackend, readAll, readBytes } from '../../peers.ts';
 import { Rig, to } from '../../rig.ts';
 import type { Forward } from '../../rig.ts';
 import { openStream, openStreamServer } from '../../soak-streams.ts';
 import { until } from '../../../until.ts';
 import { Passage } from './passage.ts';
-import { connectTls, pemFiles, read, resetTls, sslFrom } from '../../tls-peers.ts';
+import { connectTls, pemFiles, read, resetTls, sslFrom, truncateTls } from '../../tls-peers.ts';
 
 const options = { timeout: 120_000, skip: process.platform !== 'linux' || 'Deno' in globalThis };
 const pem = pemFiles();
@@ -36,8 +37,11 @@ class Scene implements AsyncDisposable {
   readonly passage = new Passage();
 
   /** With clients that speak TLS, and a destination that does not: there it can go on in place of here. */
-  async forward(address: Parameters<typeof to>[0]): Promise<Forward & { from: Place; next: Place }> {
-    const forward = await this.here.forward({ to: to(address), from: sslFrom(pem()) });
+  async forward(
+    address: Parameters<typeof to>[0],
+    extras: Partial<SslServer> = {},
+  ): Promise<Forward & { from: Place; next: Place }> {
+    const forward = await this.here.forward({ to: to(address), from: sslFrom(pem(), extras) });
     const { upstream } = forward;
     return {
       ...forward,
@@ -205,3 +209,23 @@ test(
     await next[1].drained();
   },
 );
+
+test('what an end without a closing alert is, is known in the other engine too', options, async () => {
+  await using scene = new Scene();
+  await using backend = await openBackend();
+  for (const [extras, ending] of [
+    [{}, 'end'],
+    [{ truncation: 'reset' }, 'reset'],
+  ] as const) {
+    const { address, from, next } = await scene.forward(backend, extras);
+    const client = await connectTls(address, { ca: read(pem().root) });
+    const peer = await backend.next();
+    client.write('half');
+    assert.equal(await readBytes(peer, 4), 'half');
+    assert.equal(await scene.passage.move(from, next), 1);
+    truncateTls(client);
+    assert.equal(await endingOf(peer), ending);
+    peer.end();
+    await next[1].drained();
+  }
+});

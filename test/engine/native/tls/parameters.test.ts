@@ -41,14 +41,14 @@ test('which sources the threads accept on themselves', options, async () => {
     { alpn: ['http/1.1'] },
     { sni: rig.dir },
     { clientCA: pem().chain },
+    { dhParameters: pem().dh },
+    { truncation: 'reset' },
     { clientCA: pem().root, clientAuth: 'optional' },
     { handshakeTimeout: 5000 },
     { idle: 60_000, lifetime: 60_000, maxconn: 5, maxconnPer: 5, userTimeout: 30_000, proxy: 'accept' },
   ];
   for (const extras of own) assert.equal(await isNative(extras), true, JSON.stringify(extras));
   const others: Partial<SslServer>[] = [
-    { dhParameters: pem().dh },
-    { truncation: 'reset' },
     { ciphers: ['ECDHE-ECDSA-AES256-GCM-SHA384', 'ECDHE-ECDSA-AES128-SHA'] },
     { ciphers: ['TLS_AES_128_CCM_SHA256'] },
   ];
@@ -118,6 +118,7 @@ test('a libssl that gives no secrets is found out', options, () => {
     sessionContext: 'test',
     stopsAtHello: false,
     clients: null,
+    dhParameters: null,
   });
   assert.equal(findFlaw(library, context), null);
   library.ssl.SSL_CTX_set_keylog_callback(context, 0n);
