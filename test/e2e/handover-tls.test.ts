@@ -43,9 +43,9 @@ async function openQuiet(t: TestContext): Promise<{ endpoint: string; next: () =
   };
 }
 
-async function connect(t: TestContext, port: number, ca: Buffer): Promise<TLSSocket> {
+async function connect(t: TestContext, port: number, ca: Buffer, more: tls.ConnectionOptions = {}): Promise<TLSSocket> {
   const carrier = net.connect({ port, host: '127.0.0.1', allowHalfOpen: true });
-  const socket = tls.connect({ socket: carrier, servername: 'www.example.com', ca });
+  const socket = tls.connect({ socket: carrier, servername: 'www.example.com', ca, ...more });
   socket.on('error', () => {});
   t.after(() => socket.destroy());
   await once(socket, 'secureConnect');
@@ -115,6 +115,48 @@ test('idle and half-closed connections with TLS move, and one whose keys change 
   await once(openssl, 'exit');
 });
 
+test('connections of sources with any option move: names, protocols, client certificates', options, async (t) => {
+  const grace = makeGrace(t);
+  const pem = pemFiles(t);
+  const quiet = await openQuiet(t);
+  const asked = {
+    rejectUnauthorized: false,
+    ALPNProtocols: ['h2'],
+    key: readFileSync(pem.key),
+    cert: readFileSync(pem.fullChain),
+  };
+  const more = `:alpn=h2,http/1.1:clientCA=${pem.root}`;
+  const sources = [
+    `tls:${pem.pemDir}:0:interface=127.0.0.1:alpn=h2`,
+    sourceOf(pem, `${more}:sni=${pem.pemDir}:truncation=reset`),
+    sourceOf(pem, `${more}:clientAuth=optional:dhParameters=${pem.dh}`),
+  ];
+  const pairs: { client: TLSSocket; peer: Socket }[] = [];
+  for (const src of sources) {
+    await grace.ok('start', src, quiet.endpoint);
+    const peer = quiet.next();
+    const client = await connect(t, await grace.port(src), readFileSync(pem.root), asked);
+    assert.equal(client.alpnProtocol, 'h2');
+    pairs.push({ client, peer: await peer });
+  }
+  for (let round = 0; round < restarts; round++) {
+    const { pid } = await grace.status();
+    const { moved, movedTls, draining } = JSON.parse(await grace.ok('restart', '--json')) as Record<string, number>;
+    assert.deepEqual([moved, movedTls, draining], [3, 3, 0]);
+    await gone(pid);
+    for (const { client, peer } of pairs) {
+      client.write('up');
+      assert.equal(await readBytes(peer, 2), 'up');
+      peer.write('down');
+      assert.equal(await readBytes(client, 4), 'down');
+    }
+  }
+  for (const { client, peer } of pairs) {
+    client.end();
+    peer.end();
+  }
+});
+
 test(
   'a client that does not shake hands does not hold up a restart, and stays in the old process',
   options,
@@ -140,14 +182,14 @@ test('with GRACE_TLS=portable, and where it asks for more, TLS stays in the old 
   const quiet = await openQuiet(t);
   await left.ok('start', sourceOf(pem), quiet.endpoint);
   const grace = makeGrace(t);
-  const src = sourceOf(pem, ':alpn=http/1.1');
+  const src = sourceOf(pem, ':ciphers=ECDHE-ECDSA-AES256-GCM-SHA384,ECDHE-ECDSA-AES128-SHA');
   await grace.ok('start', src, quiet.endpoint);
   for (const each of [left, grace]) {
     const peer = quiet.next();
     const client = await connect(t, await each.port(each === grace ? src : sourceOf(pem)), ca);
     const socket = await peer;
     const said = await each.ok('restart');
-    assert.match(said, /\n1 open connection will finish in the old process: with TLS, .* do not move\n$/);
+    assert.match(said, /\n1 open connection will finish in the old process: .*with TLS.* do not move\n$/);
     client.write('still here');
     assert.equal(await readBytes(socket, 10), 'still here');
     client.end();
