@@ -6,7 +6,7 @@
 import * as v from 'valibot';
 import { daemonOptions, startOptions } from './daemon-options.ts';
 import type { DaemonOption } from './daemon-options.ts';
-import { check, destinationRow, endpointText, program, milliseconds, statusResult } from './shapes.ts';
+import { check, destinationRow, endpointText, program, milliseconds, staying, statusResult } from './shapes.ts';
 
 /** An option of a command. */
 export type OptionDefinition = {
@@ -427,9 +427,10 @@ const table = {
         /** Open connections that moved to the new process, and how many of these have TLS. */
         moved: v.optional(v.number()),
         movedTls: v.optional(v.number()),
-        /** Those that finish in an old one, and why. */
+        /** Those that finish in an old one, and why: in words, and how many for each reason. */
         draining: v.number(),
         why: v.optional(v.string()),
+        staying: v.optional(v.array(staying)),
       }),
       progress: v.never(),
     },

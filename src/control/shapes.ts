@@ -113,6 +113,22 @@ const generationRow = v.object({ pid: v.number(), version: v.string(), connectio
 /** One process of a daemon: the one that serves, or an earlier one that finishes its connections. `since` is ISO 8601. */
 export type GenerationRow = v.InferOutput<typeof generationRow>;
 
+/** Schema of a {@link Staying}. */
+export const staying = v.object({ connections: v.number(), why: v.string() });
+/** Connections that a restart left with an old process for one reason. */
+export type Staying = v.InferOutput<typeof staying>;
+
+/** Schema of a {@link Arrival}. */
+export const arrival = v.object({
+  /** ISO 8601. */
+  at: v.string(),
+  moved: v.number(),
+  movedTls: v.number(),
+  staying: v.array(staying),
+});
+/** What a restart brought to the process that serves now: connections that moved, how many of them have TLS, and what stayed. */
+export type Arrival = v.InferOutput<typeof arrival>;
+
 /** Schema of a {@link StatusResult}. */
 export const statusResult = v.object({
   pid: v.number(),
@@ -127,6 +143,8 @@ export const statusResult = v.object({
   memoryBytes: v.exactOptional(v.number()),
   /** How often another process took over since the daemon first came up; absent from earlier versions. */
   restarts: v.exactOptional(v.number()),
+  /** What came of the last one; absent where there was none, and from earlier versions. */
+  lastRestart: v.exactOptional(arrival),
   dir: v.string(),
   /** The log's file, or `-` for standard error; absent from daemons of before. */
   log: v.exactOptional(v.string()),

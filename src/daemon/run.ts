@@ -160,7 +160,10 @@ async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Sup
         canMove: moveSocket !== null && service.engine.mover !== undefined,
         takesTls: (format) => service.engine.mover?.canAdoptTls(format) ?? false,
       });
-      if (launcher.handover) reservePlaces(service, launcher.handover, go);
+      if (launcher.handover) {
+        reservePlaces(service, launcher.handover, go);
+        service.handover.arrived({ moved: 0, movedTls: 0, staying: go.staying ?? [] });
+      }
       older = launcher.handover ? (go.generations ?? []) : older;
       if (go.ended) service.book.inherit(go.ended);
     } catch (error) {

@@ -248,6 +248,8 @@ export type Mover = {
   freeze(upstream: Upstream, limit: number, options?: { tls?: boolean }): Promise<MovedConnection[]>;
   /** Connections of an upstream whose clients are shaking hands: they can be moved when they have. */
   handshakes(upstream: Upstream): number;
+  /** Connections of an upstream that another engine has inside this one, and that never move. */
+  unmovable(upstream: Upstream): number;
   /** Number of the form in which connections with TLS move; null: none can have it. */
   readonly tlsFormat: number | null;
   /** Whether `adopt` takes connections with TLS in this form. It may start what is needed for that. */

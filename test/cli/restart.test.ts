@@ -34,7 +34,7 @@ test(
       'Restarted: pid 12 (0.1.0) -> pid 34 (0.2.0)\nMoved 1 connection (0 with TLS)\n2 open connections will finish in the old process: they stay\n',
     );
     const { stdout: json } = await runWords(['-d', daemon.dir, 'restart', '--json']);
-    assert.deepEqual(JSON.parse(json), { ...result, moved: 1, movedTls: 0, draining: 2 });
+    assert.deepEqual(JSON.parse(json), { ...result, moved: 1, movedTls: 0, draining: 2, staying: [] });
     assert.equal(daemon.requests[0]?.['timeoutMs'], 3000);
   },
 );

@@ -41,6 +41,16 @@ test('status prints the facts of the daemon, a line each', { timeout: 60_000 }, 
   );
 });
 
+test('status tells what moved at the last restart, and what stayed and why', { timeout: 60_000 }, async () => {
+  const lastRestart = { at: '2026-01-02T00:00:00.000Z', moved: 12, movedTls: 5, staying: [] as object[] };
+  await using daemon = await openFakeDaemon(() => [{ result: { ...result, lastRestart } }]);
+  const all = await runWords(['-d', daemon.dir, 'status']);
+  assert.match(all.stdout, /^moved {8}12 connections \(5 with TLS\) at the last restart$/m);
+  lastRestart.staying.push({ connections: 2, why: 'in a TLS handshake' }, { connections: 1, why: 'of others' });
+  const { stdout } = await runWords(['-d', daemon.dir, 'status']);
+  assert.match(stdout, /at the last restart; 3 stayed: 2 in a TLS handshake, 1 of others$/m);
+});
+
 test('status lists older generations that drain', { timeout: 60_000 }, async () => {
   const older = { pid: 7, version: '0.0.9', connections: 2, since: '2026-01-01T00:00:00.000Z' };
   await using daemon = await openFakeDaemon(() => [{ result: { ...result, generations: [generation, older] } }]);

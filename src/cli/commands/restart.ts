@@ -15,8 +15,9 @@ export async function run(context: Context, input: Input): Promise<number> {
   const path = input.value('exec');
   const exec = path === undefined ? self : executableAt(resolve(cwd, path));
   const result = await call(dir, { command: 'restart', exec, timeoutMs }, { signal });
-  const { oldPid, newPid, oldVersion, newVersion, moved = 0, movedTls = 0, draining } = result;
-  if (input.has('json')) printJson(context, { oldPid, newPid, oldVersion, newVersion, moved, movedTls, draining });
+  const { oldPid, newPid, oldVersion, newVersion, moved = 0, movedTls = 0, draining, staying = [] } = result;
+  if (input.has('json'))
+    printJson(context, { oldPid, newPid, oldVersion, newVersion, moved, movedTls, draining, staying });
   else printLine(stdout, describeRestart(result));
   return 0;
 }

@@ -1,6 +1,6 @@
 import { call } from '../../control/client.ts';
 import { hostPort } from '../../endpoint/address.ts';
-import type { StatusResult } from '../../control/shapes.ts';
+import type { Arrival, StatusResult } from '../../control/shapes.ts';
 import { GraceError } from '../../error.ts';
 import { isNoDaemon } from '../../kinds.ts';
 import type { Context, Input } from '../context.ts';
@@ -47,6 +47,7 @@ async function describe(context: Context, result: StatusResult): Promise<string>
     threads,
     memoryBytes,
     restarts,
+    lastRestart,
     dir,
     log,
     accessLog,
@@ -74,6 +75,7 @@ async function describe(context: Context, result: StatusResult): Promise<string>
       : [['threads', threads === 0 ? 'none of its own' : String(threads)] as const]),
     ...(memoryBytes === undefined ? [] : [['memory', formatSize(memoryBytes)] as const]),
     ...(restarts === undefined ? [] : [['restarts', String(restarts)] as const]),
+    ...(lastRestart === undefined ? [] : [['moved', describeArrival(lastRestart)] as const]),
     ['keeper', keeper ? `pid ${keeper.pid}${keeper.version === version ? '' : ` (${keeper.version})`}` : 'none'],
     ['state dir', visible(dir)],
     ...(log === undefined ? [] : [['log', log === '-' ? 'standard error' : visible(log)] as const]),
@@ -110,6 +112,13 @@ async function describe(context: Context, result: StatusResult): Promise<string>
 function describeMaxconn(connections: number, { limit, taken, waits }: NonNullable<StatusResult['maxconn']>): string {
   const often = waits === 0 ? '' : `, accepting paused ${counted(waits, 'time')}`;
   return `${connections} of ${limit} (--maxconn)${taken < limit ? often : `${often}: it is full, and new clients wait`}`;
+}
+
+function describeArrival({ moved, movedTls, staying }: Arrival): string {
+  const stayed = staying.reduce((sum, { connections }) => sum + connections, 0);
+  const reasons = staying.map(({ connections, why }) => `${connections} ${why}`).join(', ');
+  const rest = stayed === 0 ? '' : `; ${stayed} stayed: ${visible(reasons)}`;
+  return `${counted(moved, 'connection')} (${movedTls} with TLS) at the last restart${rest}`;
 }
 
 /** Most targets of a service that are named. */

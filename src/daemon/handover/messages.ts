@@ -12,7 +12,7 @@
  * had happened. The queue of a listener is never without somebody who accepts from it.
  */
 import * as v from 'valibot';
-import { counts, endpointText } from '../../control/shapes.ts';
+import { counts, endpointText, staying } from '../../control/shapes.ts';
 import type { EndpointText, GenerationReport } from '../../control/shapes.ts';
 import { GraceError } from '../../error.ts';
 import type { TicketSnapshot } from '../../engine/ticket-ring.ts';
@@ -160,6 +160,8 @@ const goSchema = v.object({
   generations: v.optional(v.array(report)),
   /** What processes that have ended had counted. Absent from earlier versions. */
   ended: v.optional(counts),
+  /** Connections that stay, where none moves. Absent where some do, and from earlier versions. */
+  staying: v.optional(v.array(staying)),
 });
 
 /** The old process accepts no more. */
@@ -196,6 +198,8 @@ const moveSchemas = {
     moved: v.object({
       totals: v.array(v.object({ ...place, bytesIn: v.number(), bytesOut: v.number() })),
       ended: v.optional(v.array(report)),
+      /** Absent from earlier versions. */
+      staying: v.optional(v.array(staying)),
     }),
   }),
 };

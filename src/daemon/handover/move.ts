@@ -15,7 +15,7 @@
  * (`moveTls`); a client in the middle of its handshake is waited for a moment, and else finishes it in the old process, and stays.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { EndpointText } from '../../control/shapes.ts';
+import type { EndpointText, Staying } from '../../control/shapes.ts';
 import { CONNECTIONS_PER_BATCH, receiveBatch, sendBatch } from '../../engine/transfer.ts';
 import type { Mover } from '../../engine/engine.ts';
 import type { MovedConnection } from '../../engine/transfer.ts';
@@ -60,6 +60,8 @@ export type MoveOutOptions = {
   batchTimeoutMs?: number | undefined;
   /** What the successor was told of counters before. Default: nothing. */
   told?: HandedCounters | undefined;
+  /** What stays when all has moved that can. */
+  staying?: () => Staying[];
 };
 
 type Place = { src: EndpointText; dst: EndpointText; since: string; drainMs?: number };
@@ -79,7 +81,7 @@ export type MovedCount = { moved: number; movedTls: number };
 /** In the old process: move what can be moved of these destinations. Resolves with how many connections were; never rejects. */
 export async function moveOut(
   { engine, log, endedGenerations, generation }: OldService,
-  { channel, socket, movable, tls = false, batchTimeoutMs = defaultBatchTimeoutMs, told = [] }: MoveOutOptions,
+  { channel, socket, movable, tls = false, batchTimeoutMs = defaultBatchTimeoutMs, told = [], staying }: MoveOutOptions,
 ): Promise<MovedCount> {
   const { mover } = engine;
   const count = { moved: 0, movedTls: 0 };
@@ -93,7 +95,7 @@ export async function moveOut(
         if (connections.length === 0) break;
         for (const connection of connections) connection.generation ??= generation;
         // The keys that go with them are gone when they have moved.
-        const withTls = connections.filter(({ client, server }) => client.tls || server?.tls).length;
+        const withTls = countTls(connections);
         const drainMs = destination.drainLeftMs;
         const there = drainMs === null ? place : { ...place, drainMs };
         await moveBatch({ mover, channel, socket, id: ++batch, place: there, connections, batchTimeoutMs });
@@ -120,7 +122,8 @@ export async function moveOut(
       return [{ destination, isCurrent, before, total }];
     });
     const totals = counted.map(({ total }) => total);
-    channel.send({ moved: { totals, ended: [...(endedGenerations?.deferred ?? [])] } });
+    const stay = staying && { staying: staying() };
+    channel.send({ moved: { totals, ended: [...(endedGenerations?.deferred ?? [])], ...stay } });
     const value = await withinTime(batchTimeoutMs, channel.receive());
     const answer = value === null ? null : readMoveAnswer(value);
     if (answer !== null && 'counted' in answer) handOverTotals(counted, answer.known);
@@ -138,6 +141,10 @@ function handOverTotals(counted: readonly Counted[], known: readonly number[] | 
     if (before) destination.add(before);
     destination.handOver(total);
   }
+}
+
+function countTls(connections: readonly MovedConnection[]): number {
+  return connections.filter(({ client, server }) => client.tls || server?.tls).length;
 }
 
 type Batch = {
@@ -200,8 +207,11 @@ type MovingService = {
 
 type ComingDrain = { spec: RuleSpec; endsAt: number };
 
+/** What came, and what the old process says of what did not. */
+export type MovedIn = MovedCount & { staying: Staying[] };
+
 /** In the new process: take what comes, until the old one has no more or is gone. Resolves with how many connections came. */
-export async function moveIn(service: MovingService, options: MoveInOptions): Promise<number> {
+export async function moveIn(service: MovingService, options: MoveInOptions): Promise<MovedIn> {
   const drains = new Map<string, ComingDrain>();
   try {
     return await takeBatches(service, options, drains);
@@ -216,12 +226,15 @@ async function takeBatches(
   service: MovingService,
   { channel, socket, isDead, silenceMs = defaultSilenceMs }: MoveInOptions,
   drains: Map<string, ComingDrain>,
-): Promise<number> {
-  let came = 0;
+): Promise<MovedIn> {
+  const came: MovedIn = { moved: 0, movedTls: 0, staying: [] };
   let waiting: { id: number; spec: RuleSpec; since: string; connections: MovedConnection[] } | null = null;
   const keep = () => {
     if (!waiting) return;
-    came += adopt(service, waiting);
+    const movedTls = countTls(waiting.connections);
+    const moved = adopt(service, waiting);
+    came.moved += moved;
+    if (moved > 0) came.movedTls += movedTls;
     waiting = null;
   };
   for (;;) {
@@ -261,7 +274,8 @@ async function takeBatches(
       closeAll(waiting?.connections ?? []);
       waiting = null;
     } else if ('moved' in message) {
-      const { totals, ended = [] } = message.moved;
+      const { totals, ended = [], staying = [] } = message.moved;
+      came.staying = staying;
       const known = totals.map(({ src, dst, ...carried }) =>
         service.forwarder.adoption.carry(readRule({ src, dst }), carried),
       );

@@ -1,4 +1,5 @@
 import type { Request, Result } from '../../control/messages.ts';
+import type { Staying } from '../../control/shapes.ts';
 import { MovedError } from '../../control/server.ts';
 import { GraceError, errorMessage } from '../../error.ts';
 import type { Standstill } from '../../forward/standstill.ts';
@@ -15,6 +16,7 @@ import { moveFormat, moveOut } from './move.ts';
 import type { MovedCount } from './move.ts';
 import { takeSnapshot } from './snapshot.ts';
 import type { HandedCounters } from './state.ts';
+import { describeStaying, stayingOf } from './staying.ts';
 import { Successor } from './successor.ts';
 
 /**
@@ -50,7 +52,7 @@ export async function replaceDaemon(
     isPaused = true;
     await deadline.bound(standstill.pause(), 'accepting did not stop');
     handOver(service, told);
-    successor.send(goMessage(service));
+    successor.send(goMessage(service, ready));
     await deadline.bound(successor.receive('serving'), 'the new process did not take over');
   } catch (error) {
     await successor?.end();
@@ -100,7 +102,7 @@ function handOver(service: Service, told: HandedCounters): void {
 }
 
 /** What the successor must know once this process accepts nobody any more. */
-function goMessage(service: Service): GoMessage {
+function goMessage(service: Service, ready: ReadyMessage['ready']): GoMessage {
   const { forwarder, generations, book } = service;
   return {
     go: true,
@@ -109,6 +111,9 @@ function goMessage(service: Service): GoMessage {
     // This process among them, should it die before anybody has asked it.
     generations: [reportOf(service), ...generations.reports],
     ended: book.ended,
+    ...(!doesMove(service.engine, ready) && {
+      staying: stayingHere(service, { ready, views: forwarder.views() }),
+    }),
   };
 }
 
@@ -116,11 +121,11 @@ type Replaced = { standstill: Standstill; successor: Successor; ready: ReadyMess
 
 /** The successor serves, and there is no way back: whatever goes wrong here must not touch what is its own now. */
 async function release(service: Service, { standstill, successor, ready }: Replaced): Promise<Result<'restart'>> {
-  const { forwarder, generations, log, supervisor } = service;
+  const { forwarder, log, supervisor } = service;
   service.handover.replaced();
   service.rulesCopy.forget(); // the successor has left its own
   service.tickets.forget();
-  const movable = forwarder.views().filter(({ listener }) => listener !== null);
+  const views = forwarder.views();
   void service.admin?.release();
   standstill.handOver(new MovedError('this daemon was replaced by a newer one'));
   service.lock.release();
@@ -129,18 +134,17 @@ async function release(service: Service, { standstill, successor, ready }: Repla
   } catch (error) {
     log.error({ error: errorMessage(error) }, 'the supervisor was not told of the successor');
   }
-  const { moved, movedTls } =
-    ready.move === moveFormat
-      ? await moveConnections(service, successor, { movable, tls: takesTls(service, ready) })
-      : { moved: 0, movedTls: 0 };
+  const { moved, movedTls } = doesMove(service.engine, ready)
+    ? await moveConnections(service, successor, { views, ready })
+    : { moved: 0, movedTls: 0 };
   service.book.count('moved with TLS', movedTls);
   successor.release();
   log.info(
     { successor: ready.pid, version: ready.version, moved, movedTls, connections: forwarder.connections },
     'replaced',
   );
-  const older = generations.reports.flatMap((report) => report.rows).reduce((sum, { row }) => sum + row.connections, 0);
-  const draining = forwarder.connections + older;
+  const staying = stayingHere(service, { ready, views });
+  const draining = staying.reduce((sum, { connections }) => sum + connections, 0);
   return {
     oldPid: process.pid,
     newPid: ready.pid,
@@ -149,37 +153,48 @@ async function release(service: Service, { standstill, successor, ready }: Repla
     moved,
     movedTls,
     draining,
-    ...(draining > 0 && { why: whyTheyStay(service, ready) }),
+    ...(draining > 0 && { why: describeStaying(staying), staying }),
   };
 }
 
 /** Whether the two mean the same by a connection with TLS that moves. */
-function takesTls({ engine }: Service, { moveTls }: Replaced['ready']): boolean {
+function takesTls(engine: Service['engine'], { moveTls }: Replaced['ready']): boolean {
   return moveTls !== undefined && moveTls === engine.mover?.tlsFormat;
 }
 
-function whyTheyStay(service: Service, ready: Replaced['ready']): string {
-  const { engine } = service;
-  if (!engine.mover) return `the ${engine.name} engine moves none`;
-  if (ready.move !== moveFormat) return 'the new process takes none';
-  if (engine.mover.tlsFormat === null) return 'with TLS, or of a rule that was stopped, they do not move';
-  if (!takesTls(service, ready)) return 'the new process takes none with TLS, nor any of a rule that was stopped';
-  return 'in a TLS handshake, with TLS of the portable engine, or of a rule that was stopped, they do not move';
+/** Whether any connection moves. */
+function doesMove(engine: Service['engine'], { move }: Replaced['ready']): boolean {
+  return engine.mover !== undefined && move === moveFormat;
+}
+
+/** What stays with this process, and why. */
+function stayingHere(
+  { engine, generations }: Service,
+  { ready, views }: { ready: Replaced['ready']; views: readonly DestinationView[] },
+): Staying[] {
+  const rows = generations.reports.flatMap((report) => report.rows);
+  return stayingOf({
+    engine,
+    views,
+    takes: { any: doesMove(engine, ready), tls: takesTls(engine, ready) },
+    ofEarlier: rows.reduce((sum, { row }) => sum + row.connections, 0),
+  });
 }
 
 /** The open connections go to the successor. Returns how many did. */
 async function moveConnections(
   service: Service,
   successor: Successor,
-  { movable, tls }: { movable: readonly DestinationView[]; tls: boolean },
+  { views, ready }: { views: readonly DestinationView[]; ready: Replaced['ready'] },
 ): Promise<MovedCount> {
   service.handover.beginMoving();
   try {
     return await moveOut(service, {
       channel: successor.moving,
       socket: successor.moveSocket,
-      movable,
-      tls,
+      movable: views.filter(({ listener }) => listener !== null),
+      tls: takesTls(service.engine, ready),
+      staying: () => stayingHere(service, { ready, views }),
       told: service.handover.handedOver?.told ?? [],
     });
   } finally {

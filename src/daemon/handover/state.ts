@@ -1,3 +1,4 @@
+import type { Arrival } from '../../control/shapes.ts';
 import type { Admission } from '../../engine/admission/admission.ts';
 import type { Changes } from '../../forward/changes.ts';
 import type { Destination } from '../../forward/destination.ts';
@@ -26,6 +27,7 @@ export class HandoverState {
   #handedOver: HandedOver | null = null;
   #isStopWanted = false;
   #isMoving = false;
+  #arrival: Arrival | null = null;
 
   /** Whoever waits for `changes` hears when connections have moved. */
   constructor(lifecycle: Lifecycle, changes: Changes) {
@@ -85,6 +87,16 @@ export class HandoverState {
   /** The successor serves; there is no way back. */
   replaced(): void {
     this.#lifecycle.isReplaced();
+  }
+
+  /** What came of the restart that made this process the one that serves; null: there was none. */
+  get arrival(): Arrival | null {
+    return this.#arrival;
+  }
+
+  /** So much came of it, or none of it has come yet. */
+  arrived(arrival: Omit<Arrival, 'at'>): void {
+    this.#arrival = { at: this.#arrival?.at ?? new Date().toISOString(), ...arrival };
   }
 
   /** Connections begin to move. */

@@ -51,9 +51,10 @@ export async function receiveConnections(
   const { log } = service;
   try {
     if (!moving) return;
-    const connections = await moveIn(service, { channel: moving, socket, isDead });
+    const came = await moveIn(service, { channel: moving, socket, isDead });
+    service.handover.arrived(came);
     settleStreams(service.logOutput);
-    if (connections > 0) log.info({ connections }, 'open connections taken over');
+    if (came.moved > 0) log.info({ connections: came.moved }, 'open connections taken over');
   } catch (error) {
     log.error({ error: errorMessage(error) }, 'open connections could not be taken over');
   } finally {

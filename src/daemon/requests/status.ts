@@ -23,6 +23,7 @@ export async function status(service: Service): Promise<Result<'status'>> {
     threads: service.engine.threads ?? 0,
     memoryBytes: process.memoryUsage.rss(),
     restarts: service.generation - 1,
+    ...(service.handover.arrival && { lastRestart: service.handover.arrival }),
     dir: paths.dir,
     log: logOutput.kind === 'file' ? logOutput.path : standardError,
     ...accessLogOf(service),

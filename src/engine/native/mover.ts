@@ -68,6 +68,11 @@ export class NativeMover implements Mover {
     return this.#shaking.get(upstream) ?? 0;
   }
 
+  unmovable(upstream: Upstream): number {
+    if (!(upstream instanceof NativeUpstream)) return 0;
+    return upstream.portables.reduce((sum, portable) => sum + portable.stats().connections, 0);
+  }
+
   async freeze(upstream: Upstream, limit: number, { tls = true }: { tls?: boolean } = {}): Promise<MovedConnection[]> {
     if (!(upstream instanceof NativeUpstream) || !upstream.isPlain) return [];
     const frozen: MovedConnection[] = [];

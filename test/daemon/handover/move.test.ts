@@ -114,7 +114,7 @@ for (const how of ['is killed', 'hangs'] as const) {
       const startMs = performance.now();
       const { moved } = await moveOut(
         { engine, log: silentLog },
-        { channel, socket: successor.socket, movable: [target], batchTimeoutMs: 1000 },
+        { channel, socket: successor.socket, movable: [target], batchTimeoutMs: 3000 },
       );
       assert.ok(performance.now() - startMs < 10_000);
       assert.ok(moved > 0 && moved < count, `${moved} moved`);
@@ -222,7 +222,7 @@ test(
         return null;
       },
     };
-    const came = await moveIn(service, { channel, socket: predecessor.socket, isDead: async () => isDead });
+    const { moved: came } = await moveIn(service, { channel, socket: predecessor.socket, isDead: async () => isDead });
     assert.equal(came, count);
     await assertWhole(streams);
     await old.drained();
@@ -244,7 +244,7 @@ test(
       receive: predecessor.hear,
     };
     const startMs = performance.now();
-    const came = await moveIn(service, {
+    const { moved: came } = await moveIn(service, {
       channel,
       socket: predecessor.socket,
       isDead: async () => false,
@@ -294,7 +294,7 @@ test('a batch is said to be received when the threads have begun with all that c
     },
     receive: predecessor.hear,
   };
-  const came = await moveIn(watched, { channel, socket: predecessor.socket, isDead: async () => false });
+  const { moved: came } = await moveIn(watched, { channel, socket: predecessor.socket, isDead: async () => false });
   assert.equal(came, count);
   assert.deepEqual(said, ['0 of 0', '1 of 1']);
   await assertWhole(streams);
