@@ -22,10 +22,14 @@ const MAX_PROTOCOL = 255;
 type Library = { ssl: Ssl; crypto: Crypto };
 
 /** Have handshakes of an SSL_CTX stop at each ClientHello. */
-export function stopAtHello({ ssl, crypto }: Library, context: bigint): void {
+export function stopAtHello(library: Library, context: bigint): void {
+  library.ssl.SSL_CTX_set_client_hello_cb(context, findStop(library), 0n);
+}
+
+function findStop({ ssl, crypto }: Library): bigint {
   const stop = ssl.dlsym(0n, crypto.text('SSL_get_rfd'));
   if (stop === 0n) throw new Error('libssl has no SSL_get_rfd');
-  ssl.SSL_CTX_set_client_hello_cb(context, stop, 0n);
+  return stop;
 }
 
 /** Goes on where handshakes of one thread have stopped. */
@@ -35,6 +39,7 @@ export class ServerHello {
   readonly #view: DataView;
   readonly #protocol: Pinned;
   readonly #fieldAt: number | null;
+  #stop: bigint | null = null;
 
   constructor(library: Library) {
     const { crypto } = library;
@@ -88,7 +93,7 @@ export class ServerHello {
     const { ssl } = this.#library;
     ssl.SSL_CTX_set_client_hello_cb(context, 0n, 0n);
     const result = ssl.SSL_do_handshake(handshake);
-    stopAtHello(this.#library, context);
+    ssl.SSL_CTX_set_client_hello_cb(context, (this.#stop ??= findStop(this.#library)), 0n);
     return result;
   }
 

@@ -11,9 +11,11 @@ import { findAlpnFlaw } from '../../../../src/engine/native/tls/self-test.ts';
 import { openServerContext } from '../../../../src/engine/native/tls/server-context.ts';
 import { openSsl } from '../../../../src/engine/native/tls/ssl-library.ts';
 import { serverOffer, tlsVersions } from '../../../../src/endpoint/versions.ts';
+import { seededRandom } from '../../../random.ts';
+import { helloOf, inRecords } from '../../hellos.ts';
 import { makeMixedDirectory } from '../../mixed-certificates.ts';
 import { openNativeTls } from '../../native-engine.ts';
-import { openEcho, readAll } from '../../peers.ts';
+import { endingOf, openEcho, readAll } from '../../peers.ts';
 import { Rig, to } from '../../rig.ts';
 import { connectTls, pemFiles, read, sslFrom, tlsFrom } from '../../tls-peers.ts';
 import { Passage } from './passage.ts';
@@ -100,6 +102,36 @@ test('certificates of names are read again, and those before are kept when one i
   assert.equal(await shown('other.example'), 'other.example');
   before.end('still open');
   assert.equal(await readAll(before), 'still open');
+});
+
+test('ClientHellos of any bytes, and in any pieces, end their own handshakes alone', options, async () => {
+  await using rig = new Rig(openNativeTls);
+  await using echo = await openEcho();
+  const sni = join(rig.dir, 'mixed');
+  makeMixedDirectory(sni);
+  const from = sslFrom(pem(), { alpn: ['h2'], sni, clientCA: pem().root, clientAuth: 'optional' });
+  const { address, connect } = await rig.forward({ to: to(echo), from });
+  const asked = { servername: 'any.wild.example', ALPNProtocols: ['h2', 'x'], rejectUnauthorized: false };
+  const whole = await helloOf(asked);
+  const bodies = whole.subarray(5);
+  const random = seededRandom(3);
+  const rounds = 300;
+  for (let round = 0; round < rounds; round++) {
+    const changed = Buffer.from(round % 3 === 0 ? inRecords(bodies, 1 + random.below(400)) : whole);
+    for (let changes = random.below(4); changes > 0; changes--)
+      changed[random.below(changed.length)] = random.below(256);
+    const client = await connect();
+    const ended = endingOf(client);
+    client.write(changed.subarray(0, round % 5 === 0 ? random.below(changed.length) : changed.length));
+    client.end();
+    await ended;
+  }
+  await rig.endedConnections(rounds);
+  assert.ok(rig.ends.every(({ stage }) => stage === 'handshake'));
+  const client = await connectTls(address, asked);
+  assert.deepEqual([client.getPeerCertificate().subject.CN, client.alpnProtocol], ['*.wild.example', 'h2']);
+  client.end('hello');
+  assert.equal(await readAll(client), 'hello');
 });
 
 test('a libssl that does not stop at a ClientHello is found out', options, () => {
