@@ -148,6 +148,8 @@ export function tlsOptionsSuite(openEngine: OpenEngine): void {
       const known = await headerOf(clientPair('alice', 'root'));
       assert.deepEqual([known.bits, known.verified], [7, true]);
       assert.ok(known.text.includes('!\0\x07TLSv1.3"\0\x05alice#'));
+      // Of the certificate that it was shown.
+      assert.ok(known.text.endsWith('$\0\x11ecdsa-with-SHA256%\0\x05EC256'));
       const unknown = await headerOf({});
       assert.deepEqual([unknown.bits, unknown.verified], [1, false]);
       assert.ok(unknown.text.includes('!\0\x07TLSv1.3#'));
