@@ -232,6 +232,8 @@ export async function openStream(
       socket.resetAndDestroy();
     },
     async finish() {
+      // Node's TLS loses records that were read with one whose bytes it tells of at this moment, when it is ended then.
+      await new Promise(setImmediate);
       const sent = sender.end();
       if (!socket.readableEnded && !socket.destroyed)
         await Promise.race([once(socket, 'end'), once(socket, 'close')]).catch(() => {}); // `error` has it

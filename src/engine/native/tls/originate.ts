@@ -87,6 +87,8 @@ export class Originator {
       crypto,
       received: legs.received,
       plain: legs.plain,
+      suiteOf: (handle) =>
+        this.#tls.textAt(ssl.SSL_CIPHER_standard_name(ssl.SSL_get_current_cipher(handle))) ?? 'unknown',
       reason: () => this.#tls.reasonOf(Number(ssl.ERR_peek_last_error() & 0xffff_ffffn), 'it ended'),
     });
   }

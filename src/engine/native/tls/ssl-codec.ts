@@ -3,7 +3,6 @@
  * them, in memory. Such a leg costs more, and does not move to another process.
  */
 import type { TlsFacts as Agreed } from '../../engine.ts';
-import { nameOfCipher } from '../../tls-names.ts';
 import { BLOCKED, BROKEN, SHUT } from '../connection-table.ts';
 import { EPROTO } from '../kernel.ts';
 import type { TlsFacts } from '../messages.ts';
@@ -27,6 +26,8 @@ export type SslLegs = {
   readonly received: Pinned;
   /** `kernel.input`, where the relay has plain bytes. */
   readonly plain: Pinned;
+  /** What IANA calls the suite of a handshake. */
+  suiteOf(handle: bigint): string;
   /** Why libssl failed last. */
   reason(): string;
 };
@@ -57,8 +58,7 @@ export class SslCodec implements Codec {
     this.#toPeer = ssl.SSL_get_wbio(handle);
     const version = ssl.SSL_version(handle) === TLS13 ? 'TLSv1.3' : 'TLSv1.2';
     this.tls = { version, name: null };
-    const suite = Number(ssl.SSL_CIPHER_get_id(ssl.SSL_get_current_cipher(handle)) & 0xffffn);
-    this.agreed = { version, cipher: nameOfCipher(suite) };
+    this.agreed = { version, cipher: legs.suiteOf(handle) };
   }
 
   receive(): number {

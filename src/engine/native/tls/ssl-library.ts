@@ -59,6 +59,7 @@ const table = {
   SSL_version: { args: w1, result: 'i32' },
   SSL_get_current_cipher: { args: w1, result: 'u64' },
   SSL_CIPHER_get_id: { args: w1, result: 'u64' },
+  SSL_CIPHER_standard_name: { args: w1, result: 'u64' },
   SSL_get_session: { args: w1, result: 'u64' },
   SSL_SESSION_get_master_key: { args: w3, result: 'u64' },
   SSL_get_client_random: { args: w3, result: 'u64' },
