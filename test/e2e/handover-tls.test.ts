@@ -43,6 +43,29 @@ async function openQuiet(t: TestContext): Promise<{ endpoint: string; next: () =
   };
 }
 
+/** A way to a port on which only the beginning of what one client says goes on, until the rest is released. */
+async function openHold(t: TestContext, port: number) {
+  const { promise: holds, resolve } = Promise.withResolvers<void>();
+  const { promise: released, resolve: release } = Promise.withResolvers<void>();
+  const server = net.createServer({ allowHalfOpen: true }, async (from) => {
+    const onward = net.connect({ port, host: '127.0.0.1', allowHalfOpen: true });
+    for (const socket of [from, onward]) {
+      socket.on('error', () => {});
+      t.after(() => socket.destroy());
+    }
+    const [hello] = (await once(from, 'data')) as [Buffer];
+    from.pause();
+    onward.write(hello.subarray(0, 20), () => resolve());
+    await released;
+    onward.write(hello.subarray(20));
+    from.pipe(onward).pipe(from);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => server.close());
+  return { port: (server.address() as AddressInfo).port, holds, release };
+}
+
 async function connect(t: TestContext, port: number, ca: Buffer, more: tls.ConnectionOptions = {}): Promise<TLSSocket> {
   const carrier = net.connect({ port, host: '127.0.0.1', allowHalfOpen: true });
   const socket = tls.connect({ socket: carrier, servername: 'www.example.com', ca, ...more });
@@ -175,6 +198,39 @@ test(
     assert.deepEqual(arrival, { moved: 0, movedTls: 0, staying });
     assert.equal((await grace.ls()).find(({ connections }) => connections === 1)?.pid, pid);
     silent.destroy();
+    await gone(pid);
+  },
+);
+
+test(
+  'a handshake under way at a restart is finished by the old process, and one that takes too long is cut',
+  options,
+  async (t) => {
+    const { grace, pem, quiet, port } = await startQuiet(t, ':handshakeTimeout=100s');
+    const hasty = sourceOf(pem, ':handshakeTimeout=5s:backlog=100');
+    await grace.ok('start', hasty, quiet.endpoint);
+    const hold = await openHold(t, port);
+    const { pid } = await grace.status();
+    const peer = quiet.next();
+    const client = connect(t, hold.port, readFileSync(pem.root));
+    await hold.holds;
+    const silent = net.connect(await grace.port(hasty), '127.0.0.1');
+    silent.on('error', () => {});
+    const cut = new Promise((resolve) => silent.once('close', resolve)); // with a reset
+    const { movedTls, draining } = JSON.parse(await grace.ok('restart', '--json')) as Record<string, number>;
+    assert.equal(movedTls, 0);
+    assert.ok(draining! >= 1, `${draining} stay`);
+    hold.release();
+    const [socket, other] = [await client, await peer];
+    socket.write('hello');
+    assert.equal(await readBytes(other, 5), 'hello');
+    assert.deepEqual(
+      (await grace.connections()).filter(({ state }) => state === 'open').map((row) => row.pid),
+      [pid],
+    );
+    await cut;
+    socket.end();
+    other.end();
     await gone(pid);
   },
 );
