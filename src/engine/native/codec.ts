@@ -9,10 +9,11 @@ export type Codec = {
    * Read from the socket, and leave plain bytes at the beginning of `kernel.input`. Bytes that had been read before
    * it was attached come first.
    *
+   * @param size bytes that are read from the socket at most; default: as many as there is room for
    * @returns how many; 0 when the peer has ended its direction; -EAGAIN only when the socket itself had no more; or
    *   another negative errno
    */
-  receive(): number;
+  receive(size?: number): number;
   /**
    * What the socket is to be given for plain bytes. It is the whole or a part of an array buffer that is never
    * resized, and is overwritten by the next call.

@@ -206,6 +206,11 @@ export class ConnectionTable {
     return (this.ints[at] = isMore ? this.ints[at]! + 1 : 0);
   }
 
+  /** How many there are in a row. */
+  inRow(fd: number): number {
+    return this.ints[fd * ROW + IN_ROW]!;
+  }
+
   bytes(fd: number): number {
     return this.wide[fd * WIDE_ROW + BYTES]!;
   }

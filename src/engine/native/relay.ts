@@ -1,6 +1,7 @@
 /** Bytes both ways, until both directions have ended. */
 import { ENDINGS, errnosOf } from '../policy.ts';
 import {
+  BULK_READ_SIZE,
   EAGAIN,
   EINTR,
   ENOBUFS,
@@ -38,6 +39,10 @@ import { Wire } from './wire.ts';
 
 /** Reads of one leg before the others have their turn. */
 const READS_PER_TURN = 16;
+/** The same of larger ones: as many bytes. */
+const BULK_READS_PER_TURN = (READS_PER_TURN * READ_SIZE) / BULK_READ_SIZE;
+/** So many well filled reads in a row, all of which were taken, are bulk. */
+const BULK_AFTER = 2;
 /** A write that failed so may succeed later; but for the first no event tells when. */
 const PASSING: readonly number[] = [-EAGAIN, -EINTR, -ENOBUFS, -ENOMEM];
 
@@ -130,10 +135,11 @@ export class Relay {
     const to = table.other(from);
     if (table.has(from, ENDED | FROZEN) || table.has(to, BLOCKED | BROKEN)) return;
     if (table.has(from, SPLICING)) return this.#splice(from, to);
-    const isLimited = table.has(from, LIMITED);
-    const size = isLimited ? Math.min(this.#bufferOf(from), READ_SIZE) : READ_SIZE;
-    for (let reads = 0; reads < READS_PER_TURN; reads++) {
-      const length = isLimited ? wire.receiveUpTo(from, size) : wire.receive(from);
+    const isCoded = table.has(from, CODED) || table.has(to, CODED);
+    const isBulk = isCoded && !table.has(from, LIMITED) && table.inRow(from) >= BULK_AFTER;
+    const size = table.has(from, LIMITED) ? Math.min(this.#bufferOf(from), READ_SIZE) : sizeOf(isBulk);
+    for (let reads = 0; reads < (isBulk ? BULK_READS_PER_TURN : READS_PER_TURN); reads++) {
+      const length = wire.receive(from, size);
       if (length <= 0) {
         if (length === -EINTR) continue;
         return this.#readEnded(from, to, length);
@@ -143,14 +149,15 @@ export class Relay {
       const sent = wire.send(to, length, isLast);
       if (sent !== length) return this.#notAllSent(from, to, sent, wire.rest(to, length, sent));
       if (isLast) return this.#readEnded(from, to, 0);
+      if (isCoded) table.countInRow(from, length >= READ_SIZE / 2);
       if (length < size) {
         // One short read after a full one is how bulk looks when it is fetched as it comes.
-        if (reads === 0) table.countInRow(from, false);
+        if (reads === 0 && !isCoded) table.countInRow(from, false);
         if (table.has(from, READ_TO_END | IS_UNIX | CODED)) continue;
         table.clear(from, READABLE);
         return;
       }
-      if (table.countInRow(from, true) >= SPLICE_AFTER && this.#maySplice(from, to)) {
+      if (!isCoded && table.countInRow(from, true) >= SPLICE_AFTER && this.#maySplice(from)) {
         table.countInRow(from, false);
         table.set(from, SPLICING);
         return this.#splice(from, to);
@@ -159,11 +166,11 @@ export class Relay {
     this.#turns.enqueue(from);
   }
 
-  /** Whether bytes need not be seen on their way, and there is a pipe for them. */
-  #maySplice(from: number, to: number): boolean {
+  /** Whether bytes that need not be seen on their way may go all at once, and there is a pipe for them. */
+  #maySplice(from: number): boolean {
     const { table } = this.#thread;
     if (table.has(from, LIMITED) && this.#bufferOf(from) < READ_SIZE) return false;
-    return !table.has(from, CODED) && !table.has(to, CODED) && this.#pipes.isUsable;
+    return this.#pipes.isUsable;
   }
 
   /** Most bytes kept of one direction of a connection that is limited. */
@@ -241,6 +248,8 @@ export class Relay {
 
   /** A leg did not take all. */
   #notAllSent(from: number, to: number, sent: number, rest: Uint8Array): void {
+    // Of a slow reader no more is kept than has to be.
+    this.#thread.table.countInRow(from, false);
     if (sent < 0 && !PASSING.includes(sent)) return this.#writeFailed(from, to);
     this.#block(to, rest);
     this.#starveUnlessTold(to, sent);
@@ -373,4 +382,8 @@ export class Relay {
   close(): void {
     this.#pipes.close();
   }
+}
+
+function sizeOf(isBulk: boolean): number {
+  return isBulk ? BULK_READ_SIZE : READ_SIZE;
 }

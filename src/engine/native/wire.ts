@@ -10,6 +10,7 @@ import { CODED } from './connection-table.ts';
 import type { Codec } from './codec.ts';
 import type { TlsFacts as Agreed } from '../engine.ts';
 import type { ProxyTls } from '../proxy-fields.ts';
+import { READ_SIZE } from './kernel.ts';
 import type { Kernel } from './kernel.ts';
 import { PromptAcks } from './prompt-acks.ts';
 import type { TlsFacts } from './messages.ts';
@@ -43,18 +44,14 @@ export class Wire {
     this.#promptAcks.begin(fd);
   }
 
-  /** Read plain bytes into `kernel.input`: how many, 0 at the end, or the negative errno. */
-  receive(fd: number): number {
-    return this.#thread.table.has(fd, CODED) ? this.#receiveCoded(fd) : this.#kernel.receive(fd);
+  /** Read plain bytes into `kernel.input`, so many at most: how many, 0 at the end, or the negative errno. */
+  receive(fd: number, size: number): number {
+    if (this.#thread.table.has(fd, CODED)) return this.#receiveCoded(fd, size);
+    return size === READ_SIZE ? this.#kernel.receive(fd) : this.#kernel.take(fd, size);
   }
 
-  /** The same, of a plain leg so many at most. */
-  receiveUpTo(fd: number, size: number): number {
-    return this.#thread.table.has(fd, CODED) ? this.#receiveCoded(fd) : this.#kernel.take(fd, size);
-  }
-
-  #receiveCoded(fd: number): number {
-    const length = this.#codecs.get(fd)!.receive();
+  #receiveCoded(fd: number, size: number): number {
+    const length = this.#codecs.get(fd)!.receive(size);
     if (length > 0) this.#promptAcks.end(fd);
     return length;
   }

@@ -175,7 +175,7 @@ export class TlsCodec implements Codec {
     this.#ahead = ahead.length === 0 ? null : ahead;
   }
 
-  receive(): number {
+  receive(size = Infinity): number {
     const { kernel } = this.#legs.thread;
     const { bytes } = this.#legs.received;
     for (;;) {
@@ -184,7 +184,7 @@ export class TlsCodec implements Codec {
       if (this.#hasPeerEnded) return 0;
       if (this.#isFlooding()) return -ENOBUFS;
       const kept = this.#partial?.length ?? 0;
-      const length = kernel.receiveInto(this.#fd, bytes.subarray(kept));
+      const length = kernel.receiveInto(this.#fd, bytes.subarray(kept, Math.min(bytes.length, kept + size)));
       if (length === 0) {
         this.hasReadFin = this.isTruncated = true;
         if (this.#seesTruncation) this.failure = describeTruncation(!this.#isClient);
