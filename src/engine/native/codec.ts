@@ -19,12 +19,15 @@ export type Codec = {
    * resized, and is overwritten by the next call.
    *
    * @param bytes in `kernel.input`, which may be overwritten
+   * @param isLast the end of our direction follows at once: what `farewell` would give may be said with them
    */
-  encode(bytes: Uint8Array): Uint8Array;
+  encode(bytes: Uint8Array, isLast: boolean): Uint8Array;
   /** What the socket is to be given before our direction ends, as `encode` gives it; empty for nothing. */
   farewell(): Uint8Array;
   /** The leg is about to be closed. */
   close(): void;
+  /** Whether the last `receive` has left nothing behind, here or in the socket: an event tells of whatever comes. */
+  readonly isDrained?: boolean;
   /** Why `receive` failed, where it was not for the socket; null: it did not. */
   readonly failure: string | null;
   /** Whether the peer's end was read from the socket itself: nothing of it can come any more. */

@@ -35,7 +35,7 @@ import type { Dialer } from './dial.ts';
 import type { FirstFlight } from './first-flight.ts';
 import type { Headers } from './headers.ts';
 import type { IdleWatch } from './idle.ts';
-import { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLRDHUP, TCP_EVENTS, UNIX_EVENTS } from './kernel.ts';
+import { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLPRI, EPOLLRDHUP, TCP_EVENTS, UNIX_EVENTS } from './kernel.ts';
 import type { Mailbox } from './mailbox.ts';
 import type { EndReport, SurrenderedClient } from './messages.ts';
 import { comerOf, forgetPeer, hasPlainPeer, peerOf, readPeer, setPeer } from './peer.ts';
@@ -207,7 +207,7 @@ export class Connections {
     }
     if (mask & (EPOLLERR | EPOLLHUP))
       return this.end(client, { stage: 'dial', why: 'client-gone', reason: null, reset: true });
-    table.set(client, READABLE | READ_TO_END);
+    table.set(client, READABLE | (mask & (EPOLLRDHUP | EPOLLPRI) ? READ_TO_END : 0));
     this.#waitingRoom.enter(client);
   }
 

@@ -288,6 +288,9 @@ export function openKernel({ epollFd }: { epollFd?: number } = {}) {
     /** Send other bytes, which must be the whole or a part of an array buffer of their own. */
     send: (fd: number, bytes: Uint8Array): number =>
       answer(send(word(fd), memory.addressOf(bytes), word(bytes.length), MSG_NOSIGNAL)),
+    /** The same, as `sendLastInput`. */
+    sendLast: (fd: number, bytes: Uint8Array): number =>
+      answer(send(word(fd), memory.addressOf(bytes), word(bytes.length), MSG_NOSIGNAL_MORE)),
 
     /** A pipe, non-blocking; its size is what the system allows up to PIPE_SIZE. */
     pipe(): { input: number; output: number } | null {

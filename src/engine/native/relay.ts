@@ -153,7 +153,7 @@ export class Relay {
       if (length < size) {
         // One short read after a full one is how bulk looks when it is fetched as it comes.
         if (reads === 0 && !isCoded) table.countInRow(from, false);
-        if (table.has(from, READ_TO_END | IS_UNIX | CODED)) continue;
+        if (table.has(from, READ_TO_END | IS_UNIX) || !wire.isDrained(from)) continue;
         table.clear(from, READABLE);
         return;
       }

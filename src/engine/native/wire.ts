@@ -61,13 +61,15 @@ export class Wire {
    * errno, and the rest is to be had with `rest`. With `isLast` the end of the direction follows at once.
    */
   send(fd: number, length: number, isLast: boolean): number {
-    if (this.#thread.table.has(fd, CODED))
-      return this.#sendEncoded(fd, this.#codecs.get(fd)!.encode(this.#kernel.input.subarray(0, length)), length);
+    if (this.#thread.table.has(fd, CODED)) {
+      const encoded = this.#codecs.get(fd)!.encode(this.#kernel.input.subarray(0, length), isLast);
+      return this.#sendEncoded(fd, encoded, { length, isLast });
+    }
     return isLast ? this.#kernel.sendLastInput(fd, length) : this.#kernel.sendInput(fd, length);
   }
 
-  #sendEncoded(fd: number, bytes: Uint8Array, length: number): number {
-    const sent = this.#kernel.send(fd, bytes);
+  #sendEncoded(fd: number, bytes: Uint8Array, { length, isLast }: { length: number; isLast: boolean }): number {
+    const sent = isLast ? this.#kernel.sendLast(fd, bytes) : this.#kernel.send(fd, bytes);
     this.#promptAcks.sent(fd);
     if (sent === bytes.length) return length;
     this.#encoded = bytes;
@@ -84,12 +86,17 @@ export class Wire {
   /** Send what a coded leg is to be told before its direction ends. Returns 1 when that is done; else as `send`. */
   sendFarewell(fd: number): number {
     const bytes = this.#codecs.get(fd)!.farewell();
-    return bytes.length === 0 ? 1 : this.#sendEncoded(fd, bytes, 1);
+    return bytes.length === 0 ? 1 : this.#sendEncoded(fd, bytes, { length: 1, isLast: true });
   }
 
   /** Whether what was sent to us may have been cut off; where there is no TLS, nobody could tell. */
   isTruncated(fd: number): boolean {
     return this.#codecs.get(fd)?.isTruncated === true;
+  }
+
+  /** Whether nothing is left of what a leg that has not ended has sent: its next event tells of more. Of a short read. */
+  isDrained(fd: number): boolean {
+    return !this.#thread.table.has(fd, CODED) || this.#codecs.get(fd)!.isDrained === true;
   }
 
   /** Why the codec of a leg gave up; null: it did not, or there is none. */

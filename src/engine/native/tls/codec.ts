@@ -94,6 +94,8 @@ export class TlsCodec implements Codec {
   #isFarewellSaid = false;
   /** A record that the socket did not take, and that goes before all that is sealed from now on. */
   #ahead: Uint8Array | null = null;
+  /** The last read took less than it could. */
+  #wasShort = false;
   /** A KeyUpdate of ours was asked for. */
   #isKeyUpdateDue = false;
   /** The alert that the next read is to be answered with; 0: none. */
@@ -184,7 +186,9 @@ export class TlsCodec implements Codec {
       if (this.#hasPeerEnded) return 0;
       if (this.#isFlooding()) return -ENOBUFS;
       const kept = this.#partial?.length ?? 0;
-      const length = kernel.receiveInto(this.#fd, bytes.subarray(kept, Math.min(bytes.length, kept + size)));
+      const room = Math.min(bytes.length - kept, size);
+      const length = kernel.receiveInto(this.#fd, bytes.subarray(kept, kept + room));
+      this.#wasShort = length < room;
       if (length === 0) {
         this.hasReadFin = this.isTruncated = true;
         if (this.#seesTruncation) this.failure = describeTruncation(!this.#isClient);
@@ -196,6 +200,10 @@ export class TlsCodec implements Codec {
       const plain = this.#open(kept + length);
       if (plain > 0) return plain;
     }
+  }
+
+  get isDrained(): boolean {
+    return this.#wasShort && this.#alert === 0 && this.failure === null && !this.#hasPeerEnded;
   }
 
   /** Open what was received; the plain bytes that were in it are at the beginning of `plain`. */
@@ -278,7 +286,7 @@ export class TlsCodec implements Codec {
     return -EPROTO;
   }
 
-  encode(bytes: Uint8Array): Uint8Array {
+  encode(bytes: Uint8Array, isLast = false): Uint8Array {
     const { records, plain, sealed, recordsPerKey } = this.#legs;
     if (records.isTls13(this.#fd) && records.sealed(this.#fd) >= recordsPerKey) this.#isKeyUpdateDue = true;
     let at = 0;
@@ -293,7 +301,11 @@ export class TlsCodec implements Codec {
       this.#isKeyUpdateDue = false;
     }
     const source = { source: plain, from: 0, length: bytes.length };
-    const end = records.seal(this.#fd, APPLICATION_DATA, source, { target: sealed, at });
+    let end = records.seal(this.#fd, APPLICATION_DATA, source, { target: sealed, at });
+    if (isLast && !this.#isFarewellSaid) {
+      this.#isFarewellSaid = true;
+      end = this.#sealOwn(ALERT, [WARNING, CLOSE_NOTIFY], end);
+    }
     return sealed.bytes.subarray(0, end);
   }
 

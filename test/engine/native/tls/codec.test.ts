@@ -84,6 +84,45 @@ for (const suite of suites) {
   );
 }
 
+test('what was the last is sealed with the end behind it, which is said once', options, () => {
+  const leg = new Leg(0x1301);
+  leg.input.set(Buffer.from('last words'));
+  const records = Buffer.from(leg.codec.encode(leg.input.subarray(0, 10), true));
+  assert.deepEqual(leg.opened(records), [
+    { type: APPLICATION_DATA, bytes: Buffer.from('last words') },
+    { type: ALERT, bytes: Buffer.from(CLOSE_NOTIFY) },
+  ]);
+  assert.equal(leg.codec.farewell().length, 0);
+});
+
+test('no more is read from the socket than was asked for', options, () => {
+  const leg = new Leg(0x1301);
+  const [one, two] = [leg.data('one'), leg.data('two')];
+  leg.segments.push(Buffer.concat([one, two]));
+  assert.equal(leg.codec.receive(one.length), 3);
+  assert.equal(leg.codec.receive(), 3);
+  leg.segments.push(Buffer.concat([leg.data('one'), leg.data('two')]));
+  assert.equal(leg.codec.receive(), 6);
+});
+
+test('after a short read nothing is left, unless the peer has ended or an alert is due', options, () => {
+  const leg = new Leg(0x1301);
+  const record = leg.data('one');
+  leg.segments.push(record);
+  assert.equal(leg.codec.receive(record.length), 3);
+  assert.equal(leg.codec.isDrained, false);
+  leg.segments.push(leg.data('two'));
+  assert.equal(leg.codec.receive(), 3);
+  assert.equal(leg.codec.isDrained, true);
+  leg.segments.push(Buffer.concat([leg.data('end'), leg.record(ALERT, CLOSE_NOTIFY)]));
+  assert.equal(leg.codec.receive(), 3);
+  assert.equal(leg.codec.isDrained, false);
+  const failing = new Leg(0x1301);
+  failing.segments.push(Buffer.concat([failing.data('bad'), failing.record(ALERT, [1])]));
+  assert.equal(failing.codec.receive(), 3);
+  assert.equal(failing.codec.isDrained, false);
+});
+
 test('a FIN without close_notify is an end, in the middle of a record too', options, () => {
   for (const rest of [Buffer.alloc(0), Buffer.from([23, 3, 3, 1])]) {
     const leg = new Leg(0x1301);
