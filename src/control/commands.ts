@@ -408,7 +408,7 @@ const table = {
     aliases: ['reload'],
     summary: 'replace the daemon by a new process, without losing a connection',
     details: [
-      'The new process is started from the executable that this command runs, takes over the listening sockets and the open connections, and serves; what cannot move goes on in the old process until it ends. If the new one does not come up, the old one goes on as if nothing had happened and the exit code is 1.',
+      'The new process is started from the executable that this command runs, takes over the listening sockets and the open connections, and serves; what cannot move goes on in the old process until it ends, and how many that are is printed for each reason. If the new one does not come up, the old one goes on as if nothing had happened and the exit code is 1.',
     ],
     args: [],
     options: [
@@ -438,7 +438,9 @@ const table = {
   status: {
     aliases: [],
     summary: 'say whether a daemon runs',
-    details: ['Exits with 3 when none runs.'],
+    details: [
+      'Exits with 3 when none runs. After a restart it says how many connections moved, how many of these have TLS, and how many stayed with the old process and why.',
+    ],
     args: [],
     options: [{ name: 'health', help: 'exit with 1 when a rule cannot be served' }, json],
     examples: ['grace status'],
