@@ -333,6 +333,7 @@ export class TlsCodec implements Codec {
 
   close(): void {
     this.#partial = null;
+    this.#legs.records.forget(this.#fd);
     this.#legs.keys.close(this.#fd);
   }
 }

@@ -62,6 +62,8 @@ export class Records {
   readonly #opening: ReadonlyMap<Suite['cipher'], Context>;
   readonly #inputs: AeadInputs;
   readonly #outLength: Pinned;
+  /** No key. */
+  readonly #zeros: Pinned;
   #lastEpoch = 0;
   /** What the last `open` that answered 0 found: the content type, and how many plain bytes. */
   type = 0;
@@ -75,6 +77,7 @@ export class Records {
     this.#table = crypto.pinned(keys.bytes);
     this.#inputs = new AeadInputs(crypto, keys);
     this.#outLength = crypto.pin(8);
+    this.#zeros = crypto.pin(32);
     this.#sealing = this.#openContexts(OUT);
     this.#opening = this.#openContexts(IN);
   }
@@ -103,9 +106,26 @@ export class Records {
 
   /** TLS 1.3: go on with the next key of a direction, with which records are counted from 0 (RFC 8446, section 7.2). */
   update(fd: number, direction: Direction): void {
+    this.#forget(fd, direction);
     this.#schedule.update13(fd, direction);
     this.#keys.setSequence(fd, direction, 0);
     this.#keys.setEpoch(fd, direction, ++this.#lastEpoch);
+  }
+
+  /** A leg is over, or has gone to another thread: the keys that are in its row are in no context any more. */
+  forget(fd: number): void {
+    for (const direction of [IN, OUT] as const) this.#forget(fd, direction);
+  }
+
+  #forget(fd: number, direction: Direction): void {
+    const epoch = this.#keys.epoch(fd, direction);
+    if (epoch === 0) return;
+    const own = (direction === OUT ? this.#sealing : this.#opening).get(this.#keys.suite(fd).cipher)!;
+    if (own.epoch !== epoch) return;
+    own.epoch = NO_KEY;
+    const { EVP_EncryptInit_ex, EVP_DecryptInit_ex } = this.#crypto.functions;
+    const initialize = direction === OUT ? EVP_EncryptInit_ex : EVP_DecryptInit_ex;
+    initialize(own.context, 0n, 0n, this.#zeros.address, this.#zeros.address);
   }
 
   /** The thread ends, or its legs have gone to another: no key is left in its memory. */
