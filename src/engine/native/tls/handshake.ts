@@ -132,7 +132,8 @@ export class Handshake {
       if (available <= 0) return 'gone';
       const { taken, progress } = this.#feed(available);
       kernel.receiveInto(this.#fd, input.bytes.subarray(0, taken));
-      if (progress !== 'waiting' || this.#unsent !== null) return progress;
+      // Of what comes after a read that found no more, an event tells.
+      if (progress !== 'waiting' || this.#unsent !== null || available < input.bytes.length) return progress;
     }
   }
 
@@ -256,16 +257,15 @@ export class Handshake {
       const said = output.bytes.subarray(0, length);
       records += countRecords(said);
       this.#ticketKey = null;
-      if (!this.#send(said)) return null;
+      if (!this.#send(said, { isPinned: true })) return null;
     }
   }
 
-  /** Send, or keep what cannot be sent yet. Returns false when the peer is gone. */
-  #send(bytes: Uint8Array): boolean {
+  /** Send, or keep what cannot be sent yet. Returns false when the peer is gone. `isPinned`: their memory does not move. */
+  #send(bytes: Uint8Array, { isPinned = false } = {}): boolean {
     const { kernel } = this.#workshop;
     const isKept = this.#unsent !== null && bytes !== this.#unsent;
-    const own = new Uint8Array(new ArrayBuffer(bytes.length));
-    own.set(bytes);
+    const own = isPinned ? bytes : pinnedCopy(bytes);
     const sent = isKept ? 0 : kernel.send(this.#fd, own);
     if (sent < 0 && sent !== -EAGAIN) return false;
     const rest = own.subarray(Math.max(0, sent));
@@ -287,4 +287,10 @@ export class Handshake {
 
 function isReason(error: number, reason: number): boolean {
   return error >>> 23 === ERR_LIB_SSL && (error & 0x7f_ffff) === reason;
+}
+
+function pinnedCopy(bytes: Uint8Array): Uint8Array {
+  const own = new Uint8Array(new ArrayBuffer(bytes.length));
+  own.set(bytes);
+  return own;
 }

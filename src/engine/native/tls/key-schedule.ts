@@ -65,12 +65,11 @@ export class KeySchedule {
     if (!isDone) throw new Error('a key could not be derived');
   }
 
-  /** Nothing of what was derived is left in this memory, nor in the contexts. */
-  #wipe(): void {
+  /** Nothing of what was derived is left in this memory, nor in the context of the hash that it was derived with. */
+  #wipe(hash: Hash): void {
     const { functions } = this.#crypto;
     for (const { bytes } of [this.#key, this.#input, this.#output]) bytes.fill(0);
-    for (const hash of Object.keys(HASHES) as Hash[])
-      functions.EVP_MAC_init(this.#macs[hash], this.#zeros.address, word(HASHES[hash]), 0n);
+    functions.EVP_MAC_init(this.#macs[hash], this.#zeros.address, word(HASHES[hash]), 0n);
   }
 
   /** HKDF-Expand-Label of the secret of a direction, to `#output`: one round is enough for all that TLS 1.3 wants. */
@@ -84,12 +83,14 @@ export class KeySchedule {
     return this.#output.bytes.subarray(0, size);
   }
 
-  /** TLS 1.3: the key of a direction, from the traffic secret in its row. */
-  derive13(fd: number, direction: Direction): void {
-    const { keySize } = this.#keys.suite(fd);
-    this.#keys.part(fd, direction, KEY, keySize).set(this.#expand(fd, direction, 'key', keySize));
-    this.#keys.part(fd, direction, IV, IV_SIZE).set(this.#expand(fd, direction, 'iv', IV_SIZE));
-    this.#wipe();
+  /** TLS 1.3: the keys of directions, from the traffic secrets in their row. */
+  derive13(fd: number, ...directions: readonly Direction[]): void {
+    const { keySize, hash } = this.#keys.suite(fd);
+    for (const direction of directions) {
+      this.#keys.part(fd, direction, KEY, keySize).set(this.#expand(fd, direction, 'key', keySize));
+      this.#keys.part(fd, direction, IV, IV_SIZE).set(this.#expand(fd, direction, 'iv', IV_SIZE));
+    }
+    this.#wipe(hash);
   }
 
   /** TLS 1.3: the next traffic secret of a direction, and its key (RFC 8446, section 7.2). */
@@ -135,7 +136,7 @@ export class KeySchedule {
     take(ofServer, IV, 2 * keySize + ivSize, ivSize);
     block.fill(0);
     chained.fill(0);
-    this.#wipe();
+    this.#wipe(hash);
   }
 
   /** The thread ends. */

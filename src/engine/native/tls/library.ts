@@ -65,9 +65,10 @@ export function openCrypto() {
   };
 }
 
-const words: bigint[] = [];
+/** So dense that it is an array: with a few large ones it would be a hash table. */
+const words: readonly bigint[] = Array.from({ length: 2048 }, (_, number) => BigInt(number));
 
-/** A length or an offset as the calls take it, without an allocation from its second use on. */
+/** A length or an offset as the calls take it; those of small records without an allocation. */
 export function word(number: number): bigint {
-  return (words[number] ??= BigInt(number));
+  return words[number] ?? BigInt(number);
 }

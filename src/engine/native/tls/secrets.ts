@@ -39,7 +39,7 @@ export class Secrets {
   }
 
   /**
-   * Fill the row of a descriptor in.
+   * Fill the row of a descriptor in. `forget` is still to be called.
    *
    * @param sealed records that libssl has sealed with the key that is ours from now on
    * @returns whether there are keys, of a suite whose records are ours
@@ -53,7 +53,7 @@ export class Secrets {
     this.#keys.setGroup(fd, groupOfNid(Number(ssl.SSL_ctrl(handshake, GET_NEGOTIATED_GROUP, 0n, 0n))));
     if (version === TLS13) {
       if (!this.#takeTrafficSecrets(handshake, fd, isServer)) return false;
-      for (const direction of [IN, OUT] as const) this.#schedule.derive13(fd, direction);
+      this.#schedule.derive13(fd, IN, OUT);
       this.#keys.setSequence(fd, IN, 0);
       this.#keys.setSequence(fd, OUT, sealed);
     } else {
@@ -62,7 +62,6 @@ export class Secrets {
       this.#keys.setSequence(fd, IN, 1);
       this.#keys.setSequence(fd, OUT, 1);
     }
-    this.forget(handshake);
     return !isServer || this.#facts.take(handshake, fd);
   }
 
