@@ -262,4 +262,6 @@ export type Mover = {
   release(connections: readonly MovedConnection[]): void;
   /** Go on with connections of another process. Their descriptors are the engine's from now on. Throws GraceError when it cannot. */
   adopt(connections: readonly MovedConnection[], options: AdoptOptions): void;
+  /** Resolves when all that was adopted so far goes on, or after a second. */
+  settled(): Promise<void>;
 };

@@ -264,7 +264,7 @@ async function takeBatches(
           drains.set(JSON.stringify([src, dst]), { spec, endsAt: performance.now() + drainMs });
         waiting = { id, spec, since, connections: receiveBatch(socket, id) };
         // What is on its way is frozen: there is to be no more of it than the threads can begin with at once.
-        await service.engine.settled?.();
+        await service.engine.mover.settled();
         channel.send({ received: id });
       } catch (error) {
         channel.send({ refused: id, reason: errorMessage(error) });

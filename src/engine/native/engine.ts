@@ -39,7 +39,7 @@ import { resolveAddresses } from './resolve.ts';
 import { CLOSED_ROUTE, Route } from './route.ts';
 import { HandshakeService } from './tls/service.ts';
 import type { HandshakeLimits } from './tls/service.ts';
-import { Threads } from './threads.ts';
+import { SETTLE_MS, Threads } from './threads.ts';
 import type { ThreadsOptions } from './threads.ts';
 import { admissionOf } from '../admission/admission.ts';
 import { slotsOf } from '../slots.ts';
@@ -47,9 +47,6 @@ import { TicketRing } from '../ticket-ring.ts';
 import type { TotalSlots } from '../total-slots.ts';
 import { within } from '../../waiting.ts';
 import { NativeUpstream } from './upstream.ts';
-
-/** Longest that it is waited for threads to do what they have been told, in milliseconds. */
-const SETTLE_MS = 1000;
 
 /** What the engine runs with. */
 export type NativeEngineOptions = {

@@ -13,6 +13,8 @@ import type { TotalSlots } from '../total-slots.ts';
 import type { Threads } from './threads.ts';
 import type { KeyTable } from './tls/key-table.ts';
 import { MOVED_TLS_FORMAT } from './tls/snapshot.ts';
+import { within } from '../../waiting.ts';
+import { SETTLE_MS } from './threads.ts';
 import { NativeUpstream } from './upstream.ts';
 
 /** What moving needs of the engine. */
@@ -218,6 +220,10 @@ export class NativeMover implements Mover {
       // It was opened for these alone, and goes with the last of them.
       if (idOfOwn === null) threads.send(thread, { type: 'close-frontend', frontend: id });
     }
+  }
+
+  settled(): Promise<void> {
+    return within(this.#options.threads.settled(), SETTLE_MS, { ref: false });
   }
 }
 

@@ -22,6 +22,9 @@ const ANSWER_TIMEOUT_MS = 5000;
 /** After its error the end of a thread is known soon; on Deno it is not always sent. */
 const END_AFTER_ERROR_MS = 500;
 
+/** Longest that it is waited for threads to do what they have been told, in milliseconds. */
+export const SETTLE_MS = 1000;
+
 /** What a thread allocates lives for a dial at most: a larger young generation only holds more of what is dead already. */
 const YOUNG_MB = 2;
 

@@ -279,11 +279,11 @@ test('a batch is said to be received when the threads have begun with all that c
           adopted++;
           engine.mover!.adopt(...args);
         },
-      },
-      async settled() {
-        const asked = adopted;
-        await engine.settled!();
-        settled = asked;
+        async settled() {
+          const asked = adopted;
+          await engine.mover!.settled();
+          settled = asked;
+        },
       },
     } as unknown as typeof engine,
   };

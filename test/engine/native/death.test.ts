@@ -243,3 +243,20 @@ test(
     assert.ok(performance.now() - startMs < blockMs / 2);
   },
 );
+
+test(
+  'connections that are adopted do not wait for handshakes',
+  { ...options, skip: options.skip || (isDeno && 'Deno has no OpenSSL that can be called') },
+  async () => {
+    const { rig, engine, ill } = openPatient({ tls: true });
+    await using _rig = rig;
+    assert.ok(engine.speaksTls);
+    await engine.settled();
+    ill.fallIll(1, 'blocks in a system call');
+    const order: string[] = [];
+    const all = engine.settled().then(() => order.push('the threads of handshakes too'));
+    await ill.isIll(1);
+    await Promise.all([all, engine.mover.settled().then(() => order.push('those of bytes'))]);
+    assert.deepEqual(order, ['those of bytes', 'the threads of handshakes too']);
+  },
+);
