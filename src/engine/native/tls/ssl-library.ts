@@ -32,6 +32,7 @@ const table = {
   SSL_CTX_set_ciphersuites: { args: w2, result: 'i32' },
   SSL_CTX_set_session_id_context: { args: w3, result: 'i32' },
   SSL_CTX_set_timeout: { args: w2, result: 'i64' },
+  SSL_CTX_set_num_tickets: { args: w2, result: 'i32' },
   SSL_CTX_get_ciphers: { args: w1, result: 'u64' },
   SSL_CTX_use_certificate: { args: w2, result: 'i32' },
   SSL_CTX_use_PrivateKey: { args: w2, result: 'i32' },

@@ -21,7 +21,7 @@ const options = { timeout: 60_000, skip: process.platform !== 'linux' || 'Deno' 
 const pem = pemFiles();
 
 type Version = 'TLSv1.2' | 'TLSv1.3';
-type Visit = { isReused: boolean; session: Buffer; heard: string };
+type Visit = { isReused: boolean; session: Buffer; heard: string; tickets: number };
 const versions: readonly Version[] = ['TLSv1.2', 'TLSv1.3'];
 
 function openWith(tickets: TicketRing) {
@@ -45,14 +45,18 @@ async function visit(address: Address, version: Version, session?: Buffer): Prom
     ...(session && { session }),
   });
   let newest = session ?? Buffer.alloc(0);
-  socket.on('session', (each: Buffer) => (newest = each));
+  let tickets = 0;
+  socket.on('session', (each: Buffer) => {
+    newest = each;
+    tickets++;
+  });
   await once(socket, 'secureConnect');
   const isReused = socket.isSessionReused();
   socket.write('hello');
   const [heard] = (await once(socket, 'data')) as [Buffer];
   socket.end();
   await once(socket, 'close');
-  return { isReused, session: newest, heard: heard.toString() };
+  return { isReused, session: newest, heard: heard.toString(), tickets };
 }
 
 test(
@@ -92,6 +96,15 @@ test(
     }
   },
 );
+
+test('a handshake gives one ticket, whether it was a full one or resumed a session', options, async () => {
+  await using rig = new Rig(openWith(new TicketRing()));
+  await using echo = await openEcho();
+  const { address } = await rig.forward({ to: to(echo), from: sslFrom(pem()) });
+  const full = await visit(address, 'TLSv1.3');
+  const resumed = await visit(address, 'TLSv1.3', full.session);
+  assert.deepEqual([full.isReused, full.tickets, resumed.isReused, resumed.tickets], [false, 1, true, 1]);
+});
 
 test(
   'another engine with the same keys resumes them, and one with others makes a full handshake',
