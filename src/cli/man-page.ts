@@ -39,7 +39,7 @@ export function manualPage(version: string): string {
     '.SH ENVIRONMENT',
     ...tagged('GRACE_DIR', 'The state dir, without -d.'),
     ...tagged('GRACE_LOG', 'Where the log of a daemon goes, without --log.'),
-    ...tagged('GRACE_TLS', '"portable": TLS of clients is left to the portable engine.'),
+    ...tagged('GRACE_TLS', '"portable": TLS is left to the portable engine.'),
     ...tagged('GRACE_RELEASE_URL', 'Where "grace upgrade" finds releases, without --from.'),
     ...tagged('NO_COLOR', 'No colours on a terminal.'),
     '.SH FILES',

@@ -12,10 +12,10 @@ import type { TotalSlots } from './total-slots.ts';
 /** `auto`: native where it can run. */
 export type WantedEngine = EngineName | 'auto';
 
-/** What has TLS of clients: `auto` is the native engine, where that runs and can speak it. */
+/** What has TLS: `auto` is the native engine, where that runs and can speak it. */
 export type WantedTls = 'auto' | 'portable';
 
-/** Variable of the daemon's environment that keeps TLS of clients away from the native engine. */
+/** Variable of the daemon's environment that keeps TLS away from the native engine. */
 export const tlsVariable = 'GRACE_TLS';
 
 /** What that variable says. Throws GraceError when it is none of its words. */
@@ -24,14 +24,14 @@ export function readWantedTls(env: NodeJS.ProcessEnv): WantedTls {
   if (word === 'auto' || word === 'portable') return word;
   throw new GraceError(`${tlsVariable} is auto or portable, not ${JSON.stringify(word)}`, {
     code: 'ERR_GRACE_USAGE',
-    hint: "leave it unset: TLS of clients is the native engine's then, where that can speak it",
+    hint: "leave it unset: TLS is the native engine's then, where that can speak it",
   });
 }
 
 /** What is asked of an engine. */
 export type EngineChoice = {
   wanted: WantedEngine;
-  /** What has TLS of clients. Default: `auto`. */
+  /** What has TLS. Default: `auto`. */
   tls?: WantedTls;
   /** Threads of the native engine; null: half of the cores, the other half being for those it serves. */
   threads: number | null;
@@ -45,7 +45,7 @@ export type EngineChoice = {
   total?: TotalSlots | null;
   /** The native engine failed; the portable one, inside it, accepts from now on. */
   onFailure: (error: Error) => void;
-  /** TLS of clients is the portable engine's although it was to be the native one's, and why. */
+  /** TLS is the portable engine's although it was to be the native one's, and why. */
   onTlsUnusable?: (why: string) => void;
 };
 
@@ -92,7 +92,7 @@ export function openEngine({
       },
     });
     const plural = count === 1 ? 'thread' : 'threads';
-    const ofTls = () => (whyNoTls === null ? '' : `TLS of clients by the portable engine: ${whyNoTls}; `);
+    const ofTls = () => (whyNoTls === null ? '' : `TLS by the portable engine: ${whyNoTls}; `);
     return {
       engine,
       reason: () => (failure ? `the native one failed: ${failure.message}` : `${ofTls()}${count} ${plural}`),

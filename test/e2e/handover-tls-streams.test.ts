@@ -42,7 +42,11 @@ const perKind = Math.ceil(count / kinds.length);
 const bulkyPerKind = 4;
 
 /** Which ends of a connection have TLS. */
-const sides = [{ name: 'clients', ofClient: true, ofServer: false }] as const;
+const sides = [
+  { name: 'clients', ofClient: true, ofServer: false },
+  { name: 'destinations', ofClient: false, ofServer: true },
+  { name: 'both sides', ofClient: true, ofServer: true },
+] as const;
 
 /** The longest that a stream stood still beyond its pause, since this was last asked. */
 function worstStall(streams: readonly Stream[]): number {
@@ -129,7 +133,8 @@ for (const { name, ofClient, ofServer } of sides) {
     const figures = await grace.ok('metrics');
     assert.match(figures, new RegExp(`^grace_connections_moved_with_tls_total ${restarts * streams.length}$`, 'm'));
     if (ofClient) {
-      const shaken = [...figures.matchAll(/^grace_tls_handshakes_total\{.*outcome="done".*version="(.*)"\} (\d+)$/gm)];
+      const done = /^grace_tls_handshakes_total\{.*side="client".*outcome="done".*version="(.*)"\} (\d+)$/gm;
+      const shaken = [...figures.matchAll(done)];
       assert.deepEqual(Object.fromEntries(shaken.map(([, version, each]) => [version, Number(each)])), {
         'TLSv1.2': 3 * perKind,
         'TLSv1.3': 3 * perKind,

@@ -258,7 +258,7 @@ test('with GRACE_TLS=portable, and where it asks for more, TLS stays in the old 
     client.end();
     socket.end();
   }
-  assert.match(await left.ok('status'), /TLS of clients by the portable engine: GRACE_TLS=portable/);
+  assert.match(await left.ok('status'), /TLS by the portable engine: GRACE_TLS=portable/);
 });
 
 test(

@@ -134,12 +134,11 @@ test(
   'a TLS connection that cannot move outlives restarts where it is, and wait knows of it',
   { timeout },
   async (t) => {
-    const grace = makeGrace(t);
+    const grace = makeGrace(t, { GRACE_TLS: 'portable' });
     const files = pemFiles(t);
     const a = await startBackend(t, 'A');
     const b = await startBackend(t, 'B');
-    // With protocols to agree on it is the portable engine's.
-    const src = `ssl:0:privateKey=${files.key}:certKey=${files.fullChain}:interface=127.0.0.1:alpn=http/1.1`;
+    const src = `ssl:0:privateKey=${files.key}:certKey=${files.fullChain}:interface=127.0.0.1`;
     await grace.ok('start', src, a.endpoint);
     const { pid } = await grace.status();
     const { socket } = await greet(await grace.port(src), files.root);

@@ -6,14 +6,13 @@ import type { OpenEngine } from './rig.ts';
 export const openNative: OpenEngine = (options) =>
   openNativeEngine({ threads: 1, portable: openPortableEngine(options), onFailure });
 
-/** The same, but that TLS of clients is the threads' as well. */
+/** The same, but that TLS is the threads' as well. */
 export const openNativeTls: OpenEngine = (options = {}) => {
   const portable = openPortableEngine(options);
   const engine = openNativeEngine({
     ...options,
     threads: 1,
     tls: true,
-    upstreamTls: true,
     portable,
     onFailure,
     onTlsUnusable,

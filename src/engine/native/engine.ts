@@ -1,7 +1,7 @@
 /**
  * The native engine: bytes are moved by threads that each run an epoll loop over libc calls
- * (loop.ts is a thread's whole life), those of clients with TLS too, where their listener asks for nothing
- * that the threads do not speak (plan.ts). All else - TLS towards destinations, most of all - and what those threads
+ * (loop.ts is a thread's whole life), those of TLS too, on either side, where an endpoint asks for nothing
+ * that the threads do not speak (plan.ts). All else, checks of destinations, and what those threads
  * cannot do any more is the portable engine's, which this one holds inside: each frontend and each
  * upstream has a counterpart there. Which of the two has a connection is decided when its client is
  * accepted, and never changes.
@@ -60,13 +60,11 @@ export type NativeEngineOptions = {
   total?: TotalSlots | null;
   /** What serves everything that is not plain. It is closed with this engine. Default: one with its defaults. */
   portable?: Engine;
-  /** Whether TLS of clients is the threads' matter, where they can speak it (see plan.ts). Default false: the portable engine has all of it. */
+  /** Whether TLS is the threads' matter, on either side, where they can speak it (see plan.ts). Default false: the portable engine has all of it. */
   tls?: boolean;
-  /** Whether TLS of destinations is the threads' matter, too. Default false. */
-  upstreamTls?: boolean;
   /** Seals the session tickets of TLS, as it does for `portable`. Default: one of its own. */
   tickets?: TicketRing;
-  /** TLS of clients is the portable engine's after all, and why. */
+  /** TLS is the portable engine's after all, or some of it, and why. */
   onTlsUnusable?: ((why: string) => void) | undefined;
   /** Threads failed: their connections are lost, and the portable engine accepts from now on. */
   onFailure?: ((error: Error) => void) | undefined;
@@ -105,7 +103,6 @@ export class NativeEngine implements Engine {
   #lastId = 0;
   #hasFailed = false;
   readonly #wantsTls: boolean;
-  readonly #wantsUpstreamTls: boolean;
   /** Address of the SSL_CTXs of upstreams, by their numbers. */
   readonly #contexts = new Map<number, number[]>();
   readonly #tickets: TicketRing;
@@ -124,7 +121,6 @@ export class NativeEngine implements Engine {
     onFailure,
     onTlsUnusable,
     tls = false,
-    upstreamTls = false,
     handshakeTimeoutMs,
     handshakeLimit,
     ...forThreads
@@ -134,7 +130,6 @@ export class NativeEngine implements Engine {
     this.#services = services;
     this.#onFailure = onFailure;
     this.#wantsTls = tls;
-    this.#wantsUpstreamTls = upstreamTls;
     this.#tickets = tickets;
     this.#onTlsUnusable = onTlsUnusable;
     this.#forHandshakes = { ...forThreads, handshakeTimeoutMs, handshakeLimit };
@@ -198,7 +193,7 @@ export class NativeEngine implements Engine {
 
   /** What the threads need for handshakes with a destination; null where they have none. Throws EndpointError when a file is unusable. */
   #openTls(endpoint: SslClient | TlsClient, id: number): UpstreamTls | null {
-    const service = this.#wantsUpstreamTls ? this.#openHandshakes() : null;
+    const service = this.#openHandshakes();
     if (service === null) return null;
     try {
       const tls = service.openDestination(endpoint);
@@ -251,7 +246,7 @@ export class NativeEngine implements Engine {
     return frontend;
   }
 
-  /** Whether TLS of clients is, or would be, the threads' matter. */
+  /** Whether TLS is, or would be, the threads' matter. */
   get speaksTls(): boolean {
     return this.#openHandshakes() !== null;
   }

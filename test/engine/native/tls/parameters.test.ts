@@ -20,7 +20,7 @@ import { serverOffer, tlsVersions } from '../../../../src/endpoint/versions.ts';
 import { openNativeTls } from '../../native-engine.ts';
 import { endingOf, openEcho, readAll, readBytes } from '../../peers.ts';
 import { Rig, to } from '../../rig.ts';
-import { connectTls, pemFiles, read, sslFrom } from '../../tls-peers.ts';
+import { connectTls, openTlsBackend, pemFiles, read, sslFrom, sslTo } from '../../tls-peers.ts';
 
 const options = { timeout: 60_000, skip: process.platform !== 'linux' || 'Deno' in globalThis };
 const pem = pemFiles();
@@ -164,6 +164,12 @@ test(
     const before = await connectTls(address, { ca });
     before.write('a');
     assert.equal(await readBytes(before, 1), 'a');
+    await using backend = await openTlsBackend({ key: read(pem().key), cert: read(pem().fullChain) });
+    const far = await rig.forward({ to: sslTo(backend.port, pem()) });
+    const beforeFar = await far.connect();
+    const beforePeer = await backend.next();
+    beforePeer.write('b');
+    assert.equal(await readBytes(beforeFar, 1), 'b');
     void shaking[0]!.terminate();
     await endingOf(await connect()); // at whose event the thread ends
     assert.match(reasons.join(), /^the thread of handshakes failed: /);
@@ -171,6 +177,13 @@ test(
     for (const client of [before, after]) {
       client.end('hello');
       assert.equal(await readAll(client), 'hello');
+    }
+    const afterFar = await far.connect();
+    const peers = [beforePeer, await backend.next()];
+    for (const [index, client] of [beforeFar, afterFar].entries()) {
+      const answer = readAll(client);
+      peers[index]!.end('hello');
+      assert.equal(await answer, 'hello');
     }
   },
 );

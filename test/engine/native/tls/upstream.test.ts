@@ -87,7 +87,9 @@ test('a destination is told of its client before TLS begins, again for each try'
   await using rig = new Rig(openNativeTls);
   await using backend = await openBackend();
   await using behind = await openTlsBackend(identity());
-  const { connect } = await rig.forward({ to: sslTo(backend.port, pem(), { proxy: 'v1', retry: 30_000 }) });
+  const { connect } = await rig.forward({
+    to: sslTo(backend.port, pem(), { host: 'localhost', hostname: 'www.example.com', proxy: 'v1', retry: 30_000 }),
+  });
   const client = await connect();
   const { localPort } = client;
   const headers: string[] = [];
