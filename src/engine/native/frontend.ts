@@ -321,11 +321,16 @@ export class NativeFrontend implements Frontend {
   }
 
   reload(): void {
-    if (this.#accepting.by === 'portable') return this.#accepting.frontend.reload();
-    if (this.#accepting.by === 'nobody' || this.#tls === null) return;
-    const { id, members } = this.#accepting;
-    const context = this.#tls.reload();
-    for (const thread of members) this.#options.threads.send(thread, { type: 'set-context', frontend: id, context });
+    const accepting = this.#accepting;
+    if (accepting.by === 'portable') accepting.frontend.reload();
+    const tls = this.#tls;
+    if (accepting.by === 'nobody' || tls === null) return;
+    const { threads } = this.#options;
+    const { context, before } = tls.reload();
+    if (accepting.by === 'threads')
+      for (const thread of accepting.members)
+        threads.send(thread, { type: 'set-context', frontend: accepting.id, context });
+    void threads.settled().then(() => tls.drop(before));
   }
 
   async stop(): Promise<void> {

@@ -103,7 +103,8 @@ export const BULK_READ_SIZE: number = 4 * READ_SIZE;
 /** Bytes that a pipe is asked to hold. */
 export const PIPE_SIZE = 1024 * 1024;
 /** Events that one wait gives at most. */
-const MAX_EVENTS = 512;
+/** Most events that one wait returns. */
+export const MAX_EVENTS = 512;
 const MAX_EVENTS_WORD = BigInt(MAX_EVENTS);
 const READ_SIZE_WORD = BigInt(READ_SIZE);
 

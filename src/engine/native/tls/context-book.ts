@@ -38,6 +38,8 @@ type Context = {
   readonly hello: HelloPlan | null;
   /** What libssl has now. */
   loaded: TicketKey | null;
+  /** Handshakes under way that began with it. */
+  users: number;
 };
 
 /** The SSL_CTXs of one thread, by their addresses. */
@@ -45,6 +47,8 @@ export class ContextBook {
   readonly #ssl: Ssl;
   readonly #crypto: Crypto;
   readonly #contexts = new Map<number, Context>();
+  /** No client is given away for these any more; whether those that had been have begun. */
+  readonly #forgotten = new Map<number, boolean>();
   /** Of listeners that have none of their own. */
   #keys: readonly TicketKey[] = [];
 
@@ -56,7 +60,7 @@ export class ContextBook {
   /** Whether a command is about what is noted here; then it is carried out. */
   execute(command: ThreadCommand): boolean {
     if (command.type === 'use-context') this.#use(command.context, command.settings);
-    else if (command.type === 'forget-context') this.#forget(command.context);
+    else if (command.type === 'forget-context') this.#forgotten.set(command.context, false);
     else if (command.type === 'seal-tickets') this.#keys = this.#replace(this.#keys, command.keys);
     else return false;
     return true;
@@ -65,6 +69,31 @@ export class ContextBook {
   /** Whether it is known here: what is to be known of it may lie in the mailbox. */
   has(context: bigint): boolean {
     return this.#contexts.has(Number(context));
+  }
+
+  /** A handshake begins with it; `leave` is called when that is over. */
+  enter(context: bigint): void {
+    this.#contexts.get(Number(context))!.users++;
+  }
+
+  leave(context: bigint): void {
+    this.#contexts.get(Number(context))!.users--;
+  }
+
+  /**
+   * All clients that had been given away before the last round began are known: free what nobody needs any more. Who was given away
+   * before a context was forgotten is known in the round after the one in which that was heard of.
+   */
+  freeForgotten(): void {
+    for (const [context, haveBegun] of this.#forgotten) {
+      if (!haveBegun) this.#forgotten.set(context, true);
+      else if (this.#contexts.get(context)?.users === 0) this.#free(context);
+    }
+  }
+
+  /** There are no handshakes any more. */
+  close(): void {
+    for (const context of this.#forgotten.keys()) this.#free(context);
   }
 
   /** Longest handshake, in milliseconds. */
@@ -109,7 +138,14 @@ export class ContextBook {
 
   #use(context: number, { timeoutMs, ticketKeys, server, hello }: ContextSettings): void {
     const keys = ticketKeys && this.#replace([], ticketKeys);
-    this.#contexts.set(context, { server: server && this.#serverOf(server), timeoutMs, keys, hello, loaded: null });
+    this.#contexts.set(context, {
+      server: server && this.#serverOf(server),
+      timeoutMs,
+      keys,
+      hello,
+      loaded: null,
+      users: 0,
+    });
   }
 
   #serverOf({ sent, checked, isAddress, mayRenegotiate }: NonNullable<ContextSettings['server']>): Server {
@@ -121,11 +157,14 @@ export class ContextBook {
     };
   }
 
-  #forget(context: number): void {
+  #free(context: number): void {
     const known = this.#contexts.get(context);
-    for (const key of known?.keys ?? []) key.bytes.fill(0);
+    this.#forgotten.delete(context);
     this.#contexts.delete(context);
-    if (known?.server) this.#ssl.SSL_CTX_free(BigInt(context));
+    if (known === undefined) return;
+    for (const key of known.keys ?? []) key.bytes.fill(0);
+    for (const each of [context, ...(known.hello?.certificates ?? []).map((certificate) => certificate.context)])
+      this.#ssl.SSL_CTX_free(BigInt(each));
   }
 
   /** Those that are still there stay what they are, and nothing is left of the others. */

@@ -8,7 +8,7 @@
  * between, the client is this thread's alone; who wants it to end shuts its socket down, and waits.
  */
 import { ConnectionTable } from '../connection-table.ts';
-import { EINTR, EPOLLIN, EPOLLOUT, openKernel, TCP_EVENTS } from '../kernel.ts';
+import { EINTR, EPOLLIN, EPOLLOUT, MAX_EVENTS, openKernel, TCP_EVENTS } from '../kernel.ts';
 import { Mailbox } from '../mailbox.ts';
 import type { HandshakeSettings, ThreadCommand, ThreadData } from '../messages.ts';
 import { collectGarbage } from '../../../sys/garbage.ts';
@@ -37,6 +37,7 @@ const OUTCOMES = {
 
 type Entry = {
   readonly handshake: Handshake;
+  readonly context: bigint;
   readonly generation: number;
   readonly frontend: number;
   readonly timeoutMs: number;
@@ -95,8 +96,11 @@ export class HandshakeLoop {
       this.#now = performance.now();
       for (let index = 0; index < count; index++) this.#handle(kernel.eventFd(index), kernel.eventGeneration(index));
       this.#runDue();
+      // With more, who is ready is not known yet.
+      if (count < MAX_EVENTS) this.#workshop.contexts.freeForgotten();
     }
     for (const { handshake } of this.#entries.values()) handshake.close();
+    this.#workshop.contexts.close();
     kernel.closeEpoll();
   }
 
@@ -143,12 +147,14 @@ export class HandshakeLoop {
     if (count >= this.#limit && contexts.serverOf(context) === null) this.#dropOldest(frontend);
     const entry: Entry = {
       handshake: new Handshake(this.#workshop, fd, context),
+      context,
       generation,
       frontend,
       timeoutMs,
       until: this.#now + timeoutMs,
       isAskingForRoom: true,
     };
+    contexts.enter(context);
     this.#entries.set(fd, entry);
     const alike = this.#byTimeout.get(timeoutMs) ?? new Map<number, Entry>();
     this.#byTimeout.set(timeoutMs, alike.set(fd, entry));
@@ -216,6 +222,7 @@ export class HandshakeLoop {
     alike.delete(fd);
     if (alike.size === 0) this.#byTimeout.delete(entry.timeoutMs);
     entry.handshake.close();
+    this.#workshop.contexts.leave(entry.context);
     const left = this.#perFrontend.get(entry.frontend)! - 1;
     if (left === 0) this.#perFrontend.delete(entry.frontend);
     else this.#perFrontend.set(entry.frontend, left);

@@ -9,7 +9,7 @@ export class ServerContexts {
   readonly #endpoint: SslServer | TlsServer;
   #current: bigint;
   /** Earlier ones, that clients of these numbers may still be on their way with. */
-  #earlier: bigint[] = [];
+  readonly #earlier = new Set<bigint>();
   /** Numbers that the frontend has or had in the threads, while these have clients of it. */
   readonly #users = new Set<number>();
   #isClosed = false;
@@ -28,12 +28,21 @@ export class ServerContexts {
     return { ...this.#service.planOf(this.#current), seesTruncation };
   }
 
-  /** Read the files again. Throws as the constructor does, and keeps what there was. */
-  reload(): number {
-    const next = this.#service.openContext(this.#endpoint);
-    this.#earlier.push(this.#current);
-    this.#current = next;
-    return Number(next);
+  /**
+   * Read the files again. Throws as the constructor does, and keeps what there was.
+   *
+   * @returns what clients are to be given away for from now on, and what they were until now, which is to be dropped
+   */
+  reload(): { context: number; before: bigint } {
+    const before = this.#current;
+    this.#current = this.#service.openContext(this.#endpoint);
+    this.#earlier.add(before);
+    return { context: Number(this.#current), before };
+  }
+
+  /** No thread gives a client away for this one any more. */
+  drop(before: bigint): void {
+    if (this.#earlier.delete(before)) this.#service.free(before);
   }
 
   left(id: number): void {
@@ -48,8 +57,7 @@ export class ServerContexts {
 
   #freeUnused(): void {
     if (this.#users.size > 0) return;
-    for (const context of this.#earlier) this.#service.free(context);
-    this.#earlier = [];
+    for (const context of this.#earlier) this.drop(context);
     if (!this.#isClosed || this.#current === 0n) return;
     this.#service.free(this.#current);
     this.#current = 0n;

@@ -52,8 +52,6 @@ export class HandshakeService {
   #isTested = false;
   /** The same of protocols of ALPN. */
   #hasAlpn = false;
-  /** By the address of the one that handshakes begin with, all SSL_CTXs that were made with it. */
-  readonly #sets = new Map<bigint, readonly bigint[]>();
   /** The same of handshakes with destinations: undefined until tried, and null when nothing is wrong. */
   #clientFlaw: string | null | undefined = undefined;
   readonly #onFlaw: (flaw: string) => void;
@@ -129,11 +127,10 @@ export class HandshakeService {
     } catch (error) {
       throw error instanceof EndpointError ? error : new GraceError(errorMessage(error), { cause: error });
     }
-    this.#sets.set(set.first, set.all);
     try {
       this.#test(library, set);
     } catch (error) {
-      this.#freeAll(set.first);
+      for (const context of set.all) this.#ssl.SSL_CTX_free(context);
       throw error;
     }
     const settings = {
@@ -198,15 +195,9 @@ export class HandshakeService {
     this.#hasAlpn = true;
   }
 
-  /** No client is on its way to a handshake that begins with it. */
+  /** No client is given away for a handshake with it any more. The thread of handshakes frees it after the last one. */
   free(context: bigint): void {
     this.#threads.sendToAll({ type: 'forget-context', context: Number(context) });
-    this.#freeAll(context);
-  }
-
-  #freeAll(first: bigint): void {
-    for (const context of this.#sets.get(first) ?? []) this.#ssl.SSL_CTX_free(context);
-    this.#sets.delete(first);
   }
 
   /** What threads need to know to have handshakes made with a context. */

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { copyFileSync, readdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import type { TLSSocket } from 'node:tls';
 import type { NativeEngine } from '../../../../src/engine/native/engine.ts';
 import type { NativeFrontend } from '../../../../src/engine/native/frontend.ts';
 import { openCrypto } from '../../../../src/engine/native/tls/library.ts';
@@ -15,7 +16,7 @@ import { seededRandom } from '../../../random.ts';
 import { helloOf, inRecords } from '../../hellos.ts';
 import { makeMixedDirectory } from '../../mixed-certificates.ts';
 import { openNativeTls } from '../../native-engine.ts';
-import { endingOf, openEcho, readAll } from '../../peers.ts';
+import { endingOf, openEcho, readAll, readBytes } from '../../peers.ts';
 import { Rig, to } from '../../rig.ts';
 import { connectTls, pemFiles, read, sslFrom, tlsFrom } from '../../tls-peers.ts';
 import { Passage } from './passage.ts';
@@ -102,6 +103,40 @@ test('certificates of names are read again, and those before are kept when one i
   assert.equal(await shown('other.example'), 'other.example');
   before.end('still open');
   assert.equal(await readAll(before), 'still open');
+});
+
+test('what certificates were replaced is freed, after the last handshake that began with them', options, async () => {
+  await using rig = new Rig(openNativeTls, { handshakeTimeoutMs: 60_000 });
+  await using echo = await openEcho();
+  const dir = join(rig.dir, 'mixed');
+  makeMixedDirectory(dir);
+  const { address, connect, frontend } = await rig.forward({ to: to(echo), from: tlsFrom(dir, { alpn: ['h2'] }) });
+  const asked = { rejectUnauthorized: false, servername: 'any.wild.example', ALPNProtocols: ['h2'] };
+  const greet = async (client: TLSSocket) => {
+    assert.deepEqual([client.getPeerCertificate().subject.CN, client.alpnProtocol], ['*.wild.example', 'h2']);
+    client.end('hello');
+    assert.equal(await readAll(client), 'hello');
+  };
+  // It has said the first byte of its handshake, and nothing more.
+  const whole = await helloOf(asked);
+  const early = await connect();
+  early.write(whole.subarray(0, 1));
+  await greet(await connectTls(address, asked));
+  const reloadOften = async (times: number) => {
+    for (let reloads = 0; reloads < times; reloads += 10) {
+      for (let more = 0; more < 10; more++) frontend.reload();
+      await greet(await connectTls(address, asked));
+    }
+    return process.memoryUsage.rss();
+  };
+  // Each would leave four SSL_CTXs of 33 kB and what they hold.
+  const before = await reloadOften(100);
+  const grown = (await reloadOften(300)) - before;
+  assert.ok(grown < 40_000_000, `${grown} bytes more than before`);
+  early.write(whole.subarray(1));
+  const answer = await readBytes(early, 5);
+  assert.equal(answer.charCodeAt(0), 22, 'a ServerHello');
+  early.destroy();
 });
 
 test('ClientHellos of any bytes, and in any pieces, end their own handshakes alone', options, async () => {
