@@ -3,6 +3,7 @@ import { MessageChannel, Worker } from 'node:worker_threads';
 import type { MessagePort } from 'node:worker_threads';
 import { closeFd, setNonBlocking } from '../../sys/descriptor.ts';
 import { sendMessage } from '../../sys/message.ts';
+import { awaitCompiler } from '../../sys/compiler.ts';
 import { exposeCollect } from '../../sys/garbage.ts';
 import { exitAtOnce } from '../../sys/process.ts';
 import { openSocketPair } from '../../sys/socket.ts';
@@ -84,6 +85,7 @@ export class Threads {
       heartbeat.waitForStop(Math.max(0, until - performance.now())),
     );
     if (haveStopped.includes(false)) exitAtOnce(code);
+    awaitCompiler();
   };
 
   /** Start the threads. What they are sent before they run waits for them. Throws, and leaves nothing, when one cannot be started. */

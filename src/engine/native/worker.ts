@@ -1,5 +1,6 @@
 /** What a thread of the native engine runs. */
 import { workerData } from 'node:worker_threads';
+import { awaitCompiler } from '../../sys/compiler.ts';
 import { setThreadName } from '../../sys/process.ts';
 import { Loop } from './loop.ts';
 import type { ThreadData } from './messages.ts';
@@ -13,5 +14,6 @@ heartbeat.start();
 try {
   (data.handshakes ? new HandshakeLoop(data, data.handshakes) : new Loop(data)).run();
 } finally {
+  awaitCompiler();
   heartbeat.stop();
 }
