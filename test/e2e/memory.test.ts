@@ -23,8 +23,11 @@ const options = {
 };
 /** Of each kind. What leaks shows after 2000: GRACE_TEST_CYCLES=2000. */
 const cycles = Number(process.env['GRACE_TEST_CYCLES'] ?? 40);
-/** Anonymous memory of a daemon at rest, in kB, whatever it has done before: 25 to 30 MB, and room for other machines. */
-const atRestKb = 45_000;
+/**
+ * Anonymous memory of a daemon at rest, in kB, whatever it has done before: 25 to 30 MB, 45 to 50 with a thread of handshakes
+ * (45 after 20 of these cycles, 49 after 170, and after 1200), and room for other machines.
+ */
+const atRestKb = 60_000;
 const plain = 'tcp:0:interface=127.0.0.1';
 
 function text(endpoint: string): EndpointText {
