@@ -33,7 +33,8 @@ export async function fetchConnections(
   const { notes } = await call<'connections'>(dir, request, { signal, onProgress });
   // A daemon that was replaced meanwhile is asked again from the beginning.
   const whole = [...new Map(rows.map((row) => [row.id, row])).values()];
-  return { rows: whole.sort(comparisons[order]), notes };
+  const compare = comparisons[order];
+  return { rows: whole.sort((a, b) => compare(a, b) || compareIds(a.id, b.id)), notes };
 }
 
 const comparisons: Record<ConnectionOrder, (a: ConnectionRow, b: ConnectionRow) => number> = {
@@ -43,6 +44,11 @@ const comparisons: Record<ConnectionOrder, (a: ConnectionRow, b: ConnectionRow) 
   out: (a, b) => b.bytesOut - a.bytesOut,
   client: (a, b) => a.client.localeCompare(b.client, 'en', { numeric: true }),
 };
+
+/** What is alike stays where it was when one asks again: numbers are given in the order in which a thread accepts. */
+function compareIds(a: string, b: string): number {
+  return a.length - b.length || (a < b ? -1 : 1);
+}
 
 /** The columns that these rows need. Those without a rate have how much there was in all. */
 export function connectionColumns(rows: readonly ConnectionRow[], isRate = false): Column[] {

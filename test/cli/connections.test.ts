@@ -73,6 +73,16 @@ for (const [by, ids] of [
     );
   });
 
+test('those that are alike come in the order of their ids, whoever tells of them first', { timeout }, async () => {
+  const rows = ['c10', 'b9', 'a11'].map((id) => ({ ...base, id }));
+  await using daemon = await openFakeDaemon(() => [{ progress: { connections: rows } }, { result: { notes: [] } }]);
+  const { stdout } = await runWords(['-d', daemon.dir, 'ls', '--connections', '--json']);
+  assert.deepEqual(
+    (JSON.parse(stdout) as ConnectionRow[]).map(({ id }) => id),
+    ['b9', 'a11', 'c10'],
+  );
+});
+
 test('TLS has a column where there is any, of either side', { timeout }, async () => {
   const rows = [
     { ...base, id: 'a', tls },

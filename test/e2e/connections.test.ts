@@ -45,10 +45,8 @@ test(
     await grace.ok('restart');
     const after = await grace.connections(src);
     const isMoved = runtime !== 'deno' && process.platform === 'linux';
-    assert.deepEqual(
-      after.map(({ id }) => id),
-      before.map(({ id }) => id),
-    );
+    // Ages are told by another process, and those of two may differ by less than it is off.
+    assert.deepEqual(after.map(({ id }) => id).sort(), before.map(({ id }) => id).sort());
     if (isMoved) assert.deepEqual([...new Set(after.map((row) => row.pid))], [(await grace.status()).pid]);
 
     assert.equal(await grace.ok('close', 'web', '--idle', '1h'), 'Closed 0\n');
