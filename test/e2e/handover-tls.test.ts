@@ -15,7 +15,7 @@ import type { PemFiles } from '../endpoint/pem.ts';
 import { readAll, readBytes } from '../engine/peers.ts';
 import { until } from '../until.ts';
 import { makeGrace, runtime } from './grace.ts';
-import { pemFiles } from './pem-files.ts';
+import { pemFiles, stays } from './pem-files.ts';
 import { gone, killChild } from './processes.ts';
 
 const skip = (process.platform !== 'linux' || runtime === 'deno') && 'TLS moves with the native engine of Node alone';
@@ -242,7 +242,7 @@ test('with GRACE_TLS=portable, and where it asks for more, TLS stays in the old 
   const quiet = await openQuiet(t);
   await left.ok('start', sourceOf(pem), quiet.endpoint);
   const grace = makeGrace(t);
-  const src = sourceOf(pem, ':ciphers=ECDHE-ECDSA-AES256-GCM-SHA384,ECDHE-ECDSA-AES128-SHA');
+  const src = sourceOf(pem, stays);
   await grace.ok('start', src, quiet.endpoint);
   for (const each of [left, grace]) {
     const peer = quiet.next();

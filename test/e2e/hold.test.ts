@@ -12,7 +12,7 @@ import { ConnectingClients } from './connecting-clients.ts';
 import { isRunning, makeGrace, ownLoopback, program } from './grace.ts';
 import { freePort } from './listening-socket.ts';
 import type { Grace } from './grace.ts';
-import { pemFiles } from './pem-files.ts';
+import { pemFiles, stays } from './pem-files.ts';
 
 const timeout = 240_000;
 const src = 'tcp:0:interface=127.0.0.1';
@@ -361,8 +361,7 @@ test(
 test('a crash lets everybody go, also those that wait in an older process', { timeout }, async (t) => {
   const grace = makeGrace(t);
   const { secure: plain, ca } = secureSource(t);
-  // With suites whose records are not grace's it is the portable engine's, and stays.
-  const secure = `${plain}:ciphers=ECDHE-ECDSA-AES256-GCM-SHA384,ECDHE-ECDSA-AES128-SHA`;
+  const secure = `${plain}${stays}`;
   const a = await startBackend(t, 'A');
   await grace.ok('start', secure, a.endpoint);
   const port = await grace.port(secure);

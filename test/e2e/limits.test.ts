@@ -9,7 +9,7 @@ import type { TestContext } from 'node:test';
 import { until } from '../until.ts';
 import { startBackend } from './backend.ts';
 import { makeGrace } from './grace.ts';
-import { pemFiles } from './pem-files.ts';
+import { pemFiles, stays } from './pem-files.ts';
 
 const timeout = 180_000;
 
@@ -53,8 +53,7 @@ test('connections that stay with the old process count for their address until t
   const grace = makeGrace(t);
   const files = pemFiles(t);
   const backend = await startBackend(t, 'A');
-  // The portable engine has those with such a suite, and they do not move.
-  const src = `ssl:0:privateKey=${files.key}:certKey=${files.fullChain}:interface=127.0.0.1:maxconnPer=2:ciphers=ECDHE-ECDSA-AES256-GCM-SHA384,ECDHE-ECDSA-AES128-SHA`;
+  const src = `ssl:0:privateKey=${files.key}:certKey=${files.fullChain}:interface=127.0.0.1:maxconnPer=2${stays}`;
   await grace.ok('start', src, backend.endpoint);
   const port = await grace.port(src);
   const tls = () => connectTls({ socket: from(port), servername: 'www.example.com', ca: readFileSync(files.root) });

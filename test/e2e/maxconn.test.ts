@@ -8,7 +8,7 @@ import { test } from 'node:test';
 import { until } from '../until.ts';
 import { openClient, startBackend } from './backend.ts';
 import { makeGrace, runtime } from './grace.ts';
-import { pemFiles } from './pem-files.ts';
+import { pemFiles, stays } from './pem-files.ts';
 
 const timeout = 180_000;
 const limit = 3;
@@ -57,7 +57,7 @@ test('connections that stay with the old process count for the limit until they 
   const grace = makeGrace(t);
   const files = pemFiles(t);
   const backend = await startBackend(t, 'A');
-  const src = `ssl:0:privateKey=${files.key}:certKey=${files.fullChain}:interface=127.0.0.1:maxconn=${limit}:alpn=http/1.1`;
+  const src = `ssl:0:privateKey=${files.key}:certKey=${files.fullChain}:interface=127.0.0.1:maxconn=${limit}${stays}`;
   await grace.ok('start', src, backend.endpoint);
   const port = await grace.port(src);
   let most = 0;
