@@ -37,11 +37,21 @@ export function tuneClient(kernel: Kernel, fd: number): void {
   setKeepAliveTimes(kernel, fd, KEEP_ALIVE.idleMs);
 }
 
-/** Keep-alive of connections to a destination: on from the start, its times once they are no longer young. */
+/** Connections that were made in one second, by descriptor: the generation, and the idle milliseconds. */
+type Batch = {
+  readonly dueAt: number;
+  readonly generations: Map<number, number>;
+  readonly idleMs: Map<number, number>;
+};
+
+/**
+ * Keep-alive of connections to a destination: on from the start, its times once they are no longer young. Of many that come
+ * and go no more is remembered than descriptors that they had: who has one now is the only one that may grow old.
+ */
 export class KeepAlive {
   readonly #thread: Thread;
-  /** Triples of descriptor, generation and idle milliseconds, for each second in which connections were made; oldest first. */
-  #batches: { dueAt: number; entries: number[] }[] = [];
+  /** The oldest first. */
+  readonly #batches: Batch[] = [];
 
   constructor(thread: Thread) {
     this.#thread = thread;
@@ -51,15 +61,21 @@ export class KeepAlive {
     return this.#batches[0]?.dueAt ?? Infinity;
   }
 
+  /** How much is remembered. */
+  get size(): number {
+    return this.#batches.reduce((sum, { generations }) => sum + generations.size, 0);
+  }
+
   add(fd: number, idleMs: number): void {
     const { now, table, kernel } = this.#thread;
     setKeepAlive(kernel, fd);
     let last = this.#batches.at(-1);
     if (last === undefined || last.dueAt < now + TIMES_FROM_AGE_MS) {
-      last = { dueAt: now + TIMES_FROM_AGE_MS + 1000, entries: [] };
+      last = { dueAt: now + TIMES_FROM_AGE_MS + 1000, generations: new Map(), idleMs: new Map() };
       this.#batches.push(last);
     }
-    last.entries.push(fd, table.generation(fd), idleMs);
+    last.generations.set(fd, table.generation(fd));
+    last.idleMs.set(fd, idleMs);
   }
 
   /** A connection came from another process, which may not have set the times yet. */
@@ -72,10 +88,10 @@ export class KeepAlive {
   runDue(): void {
     const { now, table, kernel } = this.#thread;
     while (this.#batches.length > 0 && this.#batches[0]!.dueAt <= now) {
-      const { entries } = this.#batches.shift()!;
-      for (let at = 0; at < entries.length; at += 3) {
-        const [fd = -1, generation, idleMs = 0] = entries.slice(at, at + 3);
-        if (table.generation(fd) === generation && table.has(fd, KIND_SERVER)) setKeepAliveTimes(kernel, fd, idleMs);
+      const { generations, idleMs } = this.#batches.shift()!;
+      for (const [fd, generation] of generations) {
+        if (table.generation(fd) !== generation || !table.has(fd, KIND_SERVER)) continue;
+        setKeepAliveTimes(kernel, fd, idleMs.get(fd)!);
       }
     }
   }
