@@ -13,6 +13,16 @@ import { makePemFiles } from '../endpoint/pem.ts';
 import type { PemFiles } from '../endpoint/pem.ts';
 import type { Address } from './peers.ts';
 
+/** The suites whose records the native engine has, as Node calls them: three of TLS 1.3 and then three of 1.2. */
+export const OWN_SUITES: readonly string[] = [
+  'TLS_AES_128_GCM_SHA256',
+  'TLS_AES_256_GCM_SHA384',
+  'TLS_CHACHA20_POLY1305_SHA256',
+  'ECDHE-ECDSA-AES128-GCM-SHA256',
+  'ECDHE-ECDSA-AES256-GCM-SHA384',
+  'ECDHE-ECDSA-CHACHA20-POLY1305',
+];
+
 /** The files of one test file, made when first asked for and removed after its tests. */
 export function pemFiles(): () => PemFiles {
   let files: PemFiles | undefined;

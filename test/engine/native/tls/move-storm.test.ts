@@ -10,7 +10,7 @@ import { seededRandom } from '../../../random.ts';
 import { openNativeTls } from '../../native-engine.ts';
 import { openEcho } from '../../peers.ts';
 import { Rig, to } from '../../rig.ts';
-import { openTlsBackend, pemFiles, read, sslFrom, sslTo } from '../../tls-peers.ts';
+import { openTlsBackend, OWN_SUITES, pemFiles, read, sslFrom, sslTo } from '../../tls-peers.ts';
 import { Passage } from './passage.ts';
 import { RawClient } from './raw-client.ts';
 
@@ -18,15 +18,6 @@ const factor = Number(process.env['GRACE_FUZZ_RUNS'] || 1);
 const options = { timeout: 120_000 * factor, skip: process.platform !== 'linux' || 'Deno' in globalThis };
 const pem = pemFiles();
 const moves = factor > 1 ? 50 : 20;
-const SUITES = [
-  'TLS_AES_128_GCM_SHA256',
-  'TLS_AES_256_GCM_SHA384',
-  'TLS_CHACHA20_POLY1305_SHA256',
-  'ECDHE-ECDSA-AES128-GCM-SHA256',
-  'ECDHE-ECDSA-AES256-GCM-SHA384',
-  'ECDHE-ECDSA-CHACHA20-POLY1305',
-];
-
 /** A client, what it has said and has not sent yet, and what is to come back. */
 type Talk = { client: RawClient; isTls13: boolean; wire: Buffer; said: Buffer[]; asked: boolean };
 
@@ -56,8 +47,8 @@ for (const isBoth of [false, true])
         [there.engine as NativeEngine, there.upstream(upstream.endpoint)] as const,
       ];
       const talks: Talk[] = [];
-      for (let index = 0; index < SUITES.length * (factor > 1 ? 5 * factor : 1); index++) {
-        const ciphers = SUITES[index % SUITES.length]!;
+      for (let index = 0; index < OWN_SUITES.length * (factor > 1 ? 5 * factor : 1); index++) {
+        const ciphers = OWN_SUITES[index % OWN_SUITES.length]!;
         const isTls13 = ciphers.startsWith('TLS_');
         const client = await RawClient.connect(address, { ciphers, maxVersion: isTls13 ? 'TLSv1.3' : 'TLSv1.2' });
         talks.push({ client, isTls13, wire: Buffer.alloc(0), said: [], asked: false });
@@ -98,7 +89,7 @@ for (const isBoth of [false, true])
         client.carrier.write(wire);
         const all = Buffer.concat(said);
         await client.until(({ plain }) => plain.length >= all.length);
-        assert.ok(client.plain.equals(all), `suite ${index % SUITES.length}`);
+        assert.ok(client.plain.equals(all), `suite ${index % OWN_SUITES.length}`);
         client.carrier.write(client.alert(1, 0));
         assert.equal(await client.ended(), 'end');
         assert.equal(

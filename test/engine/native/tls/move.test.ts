@@ -13,20 +13,10 @@ import type { Forward } from '../../rig.ts';
 import { openStream, openStreamServer } from '../../soak-streams.ts';
 import { until } from '../../../until.ts';
 import { Passage } from './passage.ts';
-import { connectTls, pemFiles, read, resetTls, sslFrom, truncateTls } from '../../tls-peers.ts';
+import { connectTls, OWN_SUITES, pemFiles, read, resetTls, sslFrom, truncateTls } from '../../tls-peers.ts';
 
 const options = { timeout: 120_000, skip: process.platform !== 'linux' || 'Deno' in globalThis };
 const pem = pemFiles();
-
-/** What Node calls them, of TLS 1.3 and then of 1.2. */
-const SUITES = [
-  'TLS_AES_128_GCM_SHA256',
-  'TLS_AES_256_GCM_SHA384',
-  'TLS_CHACHA20_POLY1305_SHA256',
-  'ECDHE-ECDSA-AES128-GCM-SHA256',
-  'ECDHE-ECDSA-AES256-GCM-SHA384',
-  'ECDHE-ECDSA-CHACHA20-POLY1305',
-];
 
 type Place = readonly [NativeEngine, Upstream];
 
@@ -63,7 +53,7 @@ test('streams with TLS go on byte by byte in another engine, to and fro, with ev
   const { address, ...places } = await scene.forward(server.address);
   let { from, next } = places;
   const streams = await Promise.all(
-    SUITES.flatMap((ciphers, index) =>
+    OWN_SUITES.flatMap((ciphers, index) =>
       [60_000, 1000].map(async (piece, kind) => {
         const tls = { ciphers, rejectUnauthorized: false, maxVersion: index < 3 ? 'TLSv1.3' : 'TLSv1.2' } as const;
         const stream = await openStream(address, { id: 2 * index + kind, piece, pauseMs: 1 + kind, tls });

@@ -9,22 +9,12 @@ import { openNativeTls } from '../../native-engine.ts';
 import { endingOf, openBackend, readAll, readBytes } from '../../peers.ts';
 import { Rig } from '../../rig.ts';
 import { openStream, openStreamServer } from '../../soak-streams.ts';
-import { connectTls, openTlsBackend, pemFiles, read, sslFrom, sslTo } from '../../tls-peers.ts';
+import { connectTls, openTlsBackend, OWN_SUITES, pemFiles, read, sslFrom, sslTo } from '../../tls-peers.ts';
 import { Passage } from './passage.ts';
 
 const options = { timeout: 120_000, skip: process.platform !== 'linux' || 'Deno' in globalThis };
 const pem = pemFiles();
 const identity = () => ({ key: read(pem().key), cert: read(pem().fullChain) });
-
-/** What Node calls them, of TLS 1.3 and then of 1.2. */
-const SUITES = [
-  'TLS_AES_128_GCM_SHA256',
-  'TLS_AES_256_GCM_SHA384',
-  'TLS_CHACHA20_POLY1305_SHA256',
-  'ECDHE-ECDSA-AES128-GCM-SHA256',
-  'ECDHE-ECDSA-AES256-GCM-SHA384',
-  'ECDHE-ECDSA-CHACHA20-POLY1305',
-];
 
 for (const isBoth of [false, true]) {
   test(
@@ -34,7 +24,7 @@ for (const isBoth of [false, true]) {
       await using here = new Rig(openNativeTls);
       await using there = new Rig(openNativeTls);
       using passage = new Passage();
-      for (const [index, ciphers] of SUITES.entries()) {
+      for (const [index, ciphers] of OWN_SUITES.entries()) {
         const only = { ciphers, maxVersion: index < 3 ? ('TLSv1.3' as const) : ('TLSv1.2' as const) };
         const server = await openStreamServer(undefined, { tls: { ...identity(), ...only } });
         const { port } = server.address as { port: number };
