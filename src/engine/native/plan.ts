@@ -74,8 +74,7 @@ const NATIVE_TLS: ReadonlySet<string> = new Set<keyof SslServer | keyof TlsServe
 ]);
 
 /**
- * The same endpoint, when its clients speak TLS that the native engine speaks: those of it who show no certificate. Anything else that
- * is asked for is the portable engine's, and so are `ciphers` with a suite whose records are not ours (tls/server-context.ts).
+ * The same endpoint, when its clients speak TLS that the native engine speaks. Anything else that is asked for is the portable engine's, and so are `ciphers` with a suite whose records are not ours (tls/server-context.ts).
  */
 export function nativeTlsServer(endpoint: ServerEndpoint): SslServer | TlsServer | null {
   const inner = innerEndpoint(endpoint);
