@@ -13,9 +13,9 @@ const here = dirname(fileURLToPath(import.meta.url));
 
 /**
  * http: an answer of a few bytes at /, 64 MiB at /large, and at /upload when all that was sent has been read, with `headers`
- * after a PROXY header; https: at / what was agreed on; echo: what it was sent, any number of connections.
+ * after a PROXY header; https: at / what was agreed on, and nothing is resumed; https-resumed: the same with session tickets; echo: what it was sent, any number of connections.
  */
-export type BackendKind = 'http' | 'http-headers' | 'https' | 'iperf3' | 'echo';
+export type BackendKind = 'http' | 'http-headers' | 'https' | 'https-resumed' | 'iperf3' | 'echo';
 
 export type Backend = {
   port: number;
@@ -28,6 +28,7 @@ export const backendProgram: Readonly<Record<BackendKind, string>> = {
   http: 'nginx',
   'http-headers': 'nginx',
   https: 'nginx',
+  'https-resumed': 'nginx',
   iperf3: 'iperf3',
   echo: process.execPath,
 };
@@ -65,6 +66,7 @@ function argumentsOf(
   kind: BackendKind,
   { dir, port, tls }: { dir: string; port: number; tls: ClientTls | null },
 ): string[] {
+  const isHttps = kind === 'https' || kind === 'https-resumed';
   switch (kind) {
     case 'echo':
       return [join(here, 'idle-server.ts'), `${port}`];
@@ -73,6 +75,7 @@ function argumentsOf(
     case 'http':
     case 'http-headers':
     case 'https':
+    case 'https-resumed':
       writeFileSync(join(dir, 'large'), Buffer.alloc(64 * 2 ** 20, 'grace '));
       writeFileSync(
         join(dir, 'nginx.conf'),
@@ -82,14 +85,14 @@ events { worker_connections 20000; }
 http {
   access_log off; keepalive_requests 100000000; keepalive_timeout 1h; sendfile on;
   server {
-    listen 127.0.0.1:${port} backlog=${backlog}${{ http: '', 'http-headers': ' proxy_protocol', https: ' ssl' }[kind]};
-    ${kind === 'https' ? httpsOf(tls!) : ''}
+    listen 127.0.0.1:${port} backlog=${backlog}${{ http: '', 'http-headers': ' proxy_protocol', https: ' ssl', 'https-resumed': ' ssl' }[kind]};
+    ${isHttps ? httpsOf(tls!) : ''} ${kind === 'https' ? 'ssl_session_tickets off;' : ''}
     location = /large { alias ${dir}/large; }
     location = /upload {
       client_max_body_size 0; client_body_buffer_size 16m;
       proxy_pass http://127.0.0.1:${port}/; proxy_method GET; proxy_pass_request_body off; proxy_set_header Content-Length "";
     }
-    location / { return 200 "${kind === 'https' ? '$ssl_protocol $ssl_cipher $ssl_curve $ssl_session_reused' : 'hello from behind'}\\n"; }
+    location / { return 200 "${isHttps ? '$ssl_protocol $ssl_cipher $ssl_curve $ssl_session_reused' : 'hello from behind'}\\n"; }
   }
 }
 `,

@@ -147,7 +147,7 @@ async function measureAll({ sections, builds, options, stage }: Plan): Promise<R
     showTable(name, { rows: results[name], sections });
   };
   for (const section of sections) {
-    if ((section.isTls || section.isUpstreamTls) && stage.tls === null)
+    if ((section.isTls || section.upstreamTls) && stage.tls === null)
       stage.note(`${section.name} is left out: openssl is not installed`);
     else
       show(

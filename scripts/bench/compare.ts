@@ -96,21 +96,21 @@ class Field implements AsyncDisposable {
 
   /** Start a peer and use it once as it is going to be measured, for what it compiles, caches and allocates meanwhile. */
   async #start(peer: Peer): Promise<RunningPeer> {
-    const { isTls, isUpstreamTls = false, forwardsPlainToo = false, isAlone = false, name } = this.#section;
+    const { isTls, upstreamTls = null, forwardsPlainToo = false, isAlone = false, name } = this.#section;
     const { measure, warmUp = measure, warmUpSeconds = 1 } = this.#section;
     const { dir, tls, signal, backend, warmsUpAll } = this.#comparison;
     const running = await startPeer(peer, {
       dir: join(dir, `${name}-${peer.name}`.replaceAll(/[^a-z0-9]+/gi, '-')),
       upstreamPort: backend.port,
       pem: isTls ? tls!.pem : null,
-      isUpstreamTls,
+      upstreamTls,
       forwardsPlainToo,
       signal,
     });
     this.#running.set(peer.name, running);
     try {
       if (isTls) await checkTls(running.port, { env: tls!.env, signal });
-      if (isUpstreamTls) await checkUpstreamTls(running.port, { signal });
+      if (upstreamTls !== null) await checkUpstreamTls(running.port, { kind: upstreamTls, signal });
       if (!isAlone && (warmsUpAll || peer.compilesAsItRuns))
         await warmUp(running, { ...this.#measurement(), seconds: warmUpSeconds });
       return running;

@@ -9,6 +9,7 @@ import { openListener } from '../../src/net/open.ts';
 import { answers, freePort } from './ports.ts';
 import { findProgram, run, start } from './program.ts';
 import type { Running } from './program.ts';
+import type { UpstreamTls } from './tls.ts';
 
 const here = dirname(fileURLToPath(import.meta.url));
 
@@ -24,8 +25,8 @@ export type PeerOptions = {
   pem: string | null;
   /** Where there is one, the same is forwarded without TLS from the client. */
   plainPort?: number | null;
-  /** The backend speaks TLS; its certificate is taken for good, and no session is resumed. */
-  isUpstreamTls?: boolean;
+  /** The backend speaks TLS, and its certificate is taken for good; null: it does not. */
+  upstreamTls?: UpstreamTls | null;
   signal: AbortSignal;
 };
 
@@ -123,7 +124,7 @@ export function grace(
     speaksTlsUpstream: true,
     compilesAsItRuns: true,
     restsWithinMs: 36_000,
-    async start({ dir, port, upstreamPort, pem, plainPort = null, isUpstreamTls = false, signal }) {
+    async start({ dir, port, upstreamPort, pem, plainPort = null, upstreamTls = null, signal }) {
       const state = join(dir, 'state');
       const admin = join(dir, 'admin.sock');
       const observed = [
@@ -140,9 +141,10 @@ export function grace(
           `tcp:${own}:interface=127.0.0.1:backlog=${backlog}${takesHeaders ? ':proxy=accept' : ''}`;
         const source =
           pem === null ? plainOn(port) : `ssl:${port}:interface=127.0.0.1:backlog=${backlog}:privateKey=${pem}`;
-        const dst = isUpstreamTls
-          ? `tls:127.0.0.1:${upstreamPort}:insecure=yes`
-          : `tcp:127.0.0.1:${upstreamPort}${sendsHeaders ? ':proxy=v2' : ''}`;
+        const dst =
+          upstreamTls !== null
+            ? `tls:127.0.0.1:${upstreamPort}:insecure=yes`
+            : `tcp:127.0.0.1:${upstreamPort}${sendsHeaders ? ':proxy=v2' : ''}`;
         await run(file, [...args, '-d', state, 'start', `${source}${limits}`, dst], { signal });
         if (plainPort !== null) await run(file, [...args, '-d', state, 'start', plainOn(plainPort), dst], { signal });
         await comeFrom(addresses, { port, signal });
@@ -208,7 +210,7 @@ export function haproxy(
     isPlain: true,
     speaksTlsUpstream: speaksTls,
   };
-  return configured(peer, ({ file, port, upstreamPort, pem, plainPort = null, isUpstreamTls = false }) => ({
+  return configured(peer, ({ file, port, upstreamPort, pem, plainPort = null, upstreamTls = null }) => ({
     args: ['-db', '-f', file],
     config: `
 global
@@ -223,7 +225,7 @@ ${splices ? '  option splice-auto' : ''}
 listen forward
   bind 127.0.0.1:${port} backlog ${backlog}${takesHeaders ? ' accept-proxy' : ''}${pem === null ? '' : ` ssl crt ${pem}`}
   ${plainPort === null ? '' : `bind 127.0.0.1:${plainPort} backlog ${backlog}`}
-  server upstream 127.0.0.1:${upstreamPort}${sendsHeaders ? ' send-proxy-v2' : ''}${isUpstreamTls ? ' ssl verify none no-ssl-reuse' : ''}
+  server upstream 127.0.0.1:${upstreamPort}${sendsHeaders ? ' send-proxy-v2' : ''}${upstreamTls === null ? '' : ` ssl verify none${upstreamTls === 'full' ? ' no-ssl-reuse' : ''}`}
 `,
   }));
 }
@@ -246,7 +248,7 @@ export function nginx(
     isPlain: true,
     speaksTlsUpstream: true,
   };
-  return configured(peer, ({ dir, file, port, upstreamPort, pem, plainPort = null, isUpstreamTls = false }) => ({
+  return configured(peer, ({ dir, file, port, upstreamPort, pem, plainPort = null, upstreamTls = null }) => ({
     args: ['-p', dir, '-c', file, '-e', 'stderr'],
     config: `
 ${existsSync(nginxStreamModule) ? `load_module ${nginxStreamModule};` : ''}
@@ -258,7 +260,7 @@ stream {
     listen 127.0.0.1:${port} ${pem === null ? '' : 'ssl'} backlog=${backlog}${takesHeaders ? ' proxy_protocol' : ''};
     ${plainPort === null ? '' : `listen 127.0.0.1:${plainPort} backlog=${backlog};`}
     ${sendsHeaders ? 'proxy_protocol on;' : ''}
-    ${isUpstreamTls ? 'proxy_ssl on; proxy_ssl_protocols TLSv1.3; proxy_ssl_session_reuse off;' : ''}
+    ${upstreamTls === null ? '' : `proxy_ssl on; proxy_ssl_protocols TLSv1.3; proxy_ssl_session_reuse ${upstreamTls === 'full' ? 'off' : 'on'};`}
     ${pem === null ? '' : `ssl_protocols TLSv1.2 TLSv1.3; ssl_certificate ${pem}; ssl_certificate_key ${pem};`}
     proxy_pass 127.0.0.1:${upstreamPort}; proxy_timeout 1h;
   }

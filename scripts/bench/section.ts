@@ -1,6 +1,7 @@
 /** A part of the benchmark: what is measured of several peers in turn. */
 import type { BackendKind } from './backend.ts';
 import type { Figures, Measurement } from './measure.ts';
+import type { UpstreamTls } from './tls.ts';
 import type { Peer, RunningPeer } from './peers.ts';
 
 export type Section = {
@@ -12,7 +13,7 @@ export type Section = {
   /** From the client. */
   isTls: boolean;
   /** Towards the backend. */
-  isUpstreamTls?: boolean;
+  upstreamTls?: UpstreamTls;
   /** The peer forwards the same without TLS, on a port of its own. */
   forwardsPlainToo?: boolean;
   /** Programs that make the load. */

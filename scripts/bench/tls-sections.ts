@@ -15,6 +15,7 @@ export const tlsSectionNames = [
   'tls-memory',
   'flood',
   'tls-upstream',
+  'tls-upstream-resumed',
 ] as const;
 
 /** Connections with TLS take a while to make. */
@@ -100,7 +101,19 @@ export function tlsSectionsOf({
       tools: ['wrk', 'openssl'],
       peers: peers.filter(({ speaksTlsUpstream }) => speaksTlsUpstream),
       isTls: false,
-      isUpstreamTls: true,
+      upstreamTls: 'full',
+      measure: connections,
+    },
+    {
+      ...common,
+      name: 'tls-upstream-resumed',
+      title: 'TLS towards the backend, resumed: a new connection for each request, 20 at a time',
+      remark: `${version}, ${cipher}, ${group}, ${key}: the backend gives tickets, and tells what it was; certificates are not verified`,
+      backend: 'https-resumed',
+      tools: ['wrk', 'openssl'],
+      peers: peers.filter(({ speaksTlsUpstream }) => speaksTlsUpstream),
+      isTls: false,
+      upstreamTls: 'resumed',
       measure: connections,
     },
   ];

@@ -5,6 +5,9 @@ import { run } from './program.ts';
 
 export const parameters = { version: 'TLSv1.3', cipher: 'TLS_AES_256_GCM_SHA384', group: 'X25519', key: 'ECDSA P-256' };
 
+/** Towards a backend: with a full handshake for each connection, or resumed where there was one before. */
+export type UpstreamTls = 'full' | 'resumed';
+
 export type ClientTls = {
   /** PEM file of key and certificate. */
   pem: string;
@@ -73,11 +76,14 @@ export async function checkTls(
   }
 }
 
-/** Rejects when a peer and the backend `https` do not come to terms in that way, or not with a handshake for each connection. */
-export async function checkUpstreamTls(port: number, { signal }: { signal: AbortSignal }): Promise<void> {
+/** Rejects when a peer and the backend do not come to terms in that way: with a handshake for each connection, or for the first alone. */
+export async function checkUpstreamTls(
+  port: number,
+  { kind, signal }: { kind: UpstreamTls; signal: AbortSignal },
+): Promise<void> {
   const { version, cipher, group } = parameters;
-  const expected = `${version} ${cipher} ${group} .`;
   for (let connections = 0; connections < 3; connections++) {
+    const expected = `${version} ${cipher} ${group} ${kind === 'resumed' && connections > 0 ? 'r' : '.'}`;
     const response = await fetch(`http://127.0.0.1:${port}/`, { headers: { connection: 'close' }, signal });
     const said = (await response.text()).trim();
     if (said !== expected) throw new Error(`it agreed with the backend on "${said}", not on "${expected}"`);

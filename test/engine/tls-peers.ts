@@ -137,6 +137,7 @@ export function truncateTls(socket: TLSSocket): void {
 
 export type TlsBackend = AsyncDisposable & {
   readonly port: number;
+  readonly server: tls.Server;
   next(): Promise<TLSSocket>;
   /** End the TCP connection under one of its sockets without a closing alert. */
   truncate(socket: TLSSocket): void;
@@ -160,6 +161,7 @@ export async function openTlsBackend(options: tls.TlsOptions): Promise<TlsBacken
   await once(server, 'listening');
   return {
     port: (server.address() as net.AddressInfo).port,
+    server,
     next: () =>
       new Promise((resolve) => {
         const socket = ready.shift();

@@ -84,6 +84,7 @@ export function executeCommand(
         count: connections.close(command.ids),
       });
     case 'trim-memory':
+      tls.trimMemory();
       return collectGarbage();
     case 'answer':
       return thread.send({ type: 'answered', question: command.question });

@@ -16,6 +16,7 @@ const table = {
   bind: { args: ['word', 'word', 'word'], result: 'i32' },
   connect: { args: ['word', 'word', 'word'], result: 'i32' },
   getsockname: { args: ['word', 'word', 'word'], result: 'i32' },
+  getpeername: { args: ['word', 'word', 'word'], result: 'i32' },
   getsockopt: { args: ['word', 'word', 'word', 'word', 'word'], result: 'i32' },
   setsockopt: { args: ['word', 'word', 'word', 'word', 'word'], result: 'i32' },
   recv: { args: ['word', 'word', 'word', 'word'], result: 'i32' },
@@ -42,6 +43,8 @@ export const EPOLLOUT = 0x4;
 export const EPOLLERR = 0x8;
 /** Both directions have ended. */
 export const EPOLLHUP = 0x10;
+/** Of `struct sockaddr_in6`. */
+const SOCKADDR_IN6_SIZE = 28;
 /** The peer has ended its direction. */
 export const EPOLLRDHUP = 0x2000;
 /** Of all that wait for a descriptor, one is woken. */
@@ -140,6 +143,7 @@ export function openKernel({ epollFd }: { epollFd?: number } = {}) {
     bind,
     connect,
     getsockname,
+    getpeername,
     recv,
     send,
     splice,
@@ -246,6 +250,14 @@ export function openKernel({ epollFd }: { epollFd?: number } = {}) {
       return getsockopt(word(fd), SOL_SOCKET, SO_PEERCRED, value.address, valueLength.address) === -1
         ? -1
         : value.ints[1]!;
+    },
+
+    /** A copy of the `struct sockaddr` of an IP socket's peer, with zeros behind it up to the size of the longer kind. */
+    peerAddress(fd: number): Uint8Array {
+      own.bytes.fill(0, 0, SOCKADDR_IN6_SIZE);
+      valueLength.ints[0] = SOCKADDR_IN6_SIZE;
+      getpeername(word(fd), own.address, valueLength.address); // all zeros where it has none
+      return own.bytes.slice(0, SOCKADDR_IN6_SIZE);
     },
 
     /** The own `struct sockaddr` of the last `ownName`. */

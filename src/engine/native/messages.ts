@@ -13,6 +13,7 @@ import type { SlotsPlan } from '../slots.ts';
 import type { SpokenFor } from '../spoken-for.ts';
 import type { Chosen, Pattern } from '../sni-choice.ts';
 import type { MovedConnection } from '../transfer.ts';
+import type { SessionPlan } from './tls/session-pool.ts';
 
 /** A destination as a thread needs it. */
 export type UpstreamPlan = {
@@ -52,6 +53,8 @@ export type UpstreamTls = {
   context: number;
   /** The name that its certificate must be for, for words. */
   checked: string;
+  /** See tls/sessions.ts. */
+  sessions: SessionPlan;
 };
 
 /** Destinations by the name that a client asks for. */
@@ -125,6 +128,8 @@ export type ServerSettings = {
   isAddress: boolean;
   /** A client that has a certificate may be asked for it later, where TLS is 1.2. */
   mayRenegotiate: boolean;
+  /** See tls/sessions.ts. */
+  sessions: SessionPlan;
 };
 
 /** What is chosen by a ClientHello. */

@@ -3,7 +3,6 @@
  * certificates must not be led astray by the key log, which is where it would look for names.
  */
 import { generateKeyPairSync } from 'node:crypto';
-import type { CFunctions } from '../../../sys/c-types.ts';
 import { openFunctions } from '../../../sys/library.ts';
 import { openClientContext } from './client-context.ts';
 import { pinText, readPem } from './identity.ts';
@@ -29,19 +28,15 @@ const table = {
   X509_NAME_add_entry_by_txt: { args: ['word', 'word', 'word', 'word', 'word', 'word', 'word'], result: 'i32' },
   X509_sign: { args: ['word', 'word', 'word'], result: 'i32' },
   EVP_sha256: { args: [], result: 'u64' },
-  SSL_CTX_set_num_tickets: { args: w2, result: 'i32' },
 } as const;
 
-type Functions = CFunctions<typeof table>;
 type Authority = { key: bigint; certificate: bigint };
 
 /** Shake hands as a client. Returns what went wrong; null: nothing did. */
 export function findClientFlaw(library: Library): string | null {
   const { ssl } = library;
-  const { functions } = openFunctions(table);
-  const authority = openAuthority(library, functions);
-  const attempt = (options: { version: number; isTrusted: boolean }) =>
-    tryVersion(library, { ...options, authority, functions });
+  const authority = openAuthority(library);
+  const attempt = (options: { version: number; isTrusted: boolean }) => tryVersion(library, { ...options, authority });
   try {
     for (const version of [TLS13, TLS12]) {
       const flaw = attempt({ version, isTrusted: true });
@@ -55,9 +50,10 @@ export function findClientFlaw(library: Library): string | null {
   }
 }
 
-/** A certificate that has signed itself. */
-function openAuthority(library: Library, functions: Functions): Authority {
+/** A certificate that has signed itself, good for an hour. Who opens it frees both parts. */
+export function openAuthority(library: Library): Authority {
   const { ssl, crypto } = library;
+  const { functions } = openFunctions(table);
   const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   let key = 0n;
   readPem(library, privateKey.export({ type: 'pkcs8', format: 'pem' }) as string, (bio) => {
@@ -90,14 +86,13 @@ function tryVersion(
     version,
     isTrusted,
     authority: { key, certificate },
-    functions,
-  }: { version: number; isTrusted: boolean; authority: Authority; functions: Functions },
+  }: { version: number; isTrusted: boolean; authority: Authority },
 ): string | null {
   const { ssl } = library;
   const client = openClientContext(library, { authorities: [], identity: null, alpn: [] });
   if (isTrusted) ssl.X509_STORE_add_cert(ssl.SSL_CTX_get_cert_store(client), certificate);
   const server = ssl.SSL_CTX_new(ssl.TLS_server_method());
-  functions.SSL_CTX_set_num_tickets(server, 0n);
+  ssl.SSL_CTX_set_num_tickets(server, 0n);
   ssl.SSL_CTX_use_PrivateKey(server, key);
   ssl.SSL_CTX_use_certificate(server, certificate);
   allowOnly(ssl, server, version);

@@ -26,9 +26,11 @@ import type { TlsFacts as Agreed } from '../../engine.ts';
 import { describeTruncation } from '../../words.ts';
 import type { ProxyTls } from '../../proxy-fields.ts';
 import { nameOfCipher, nameOfGroup, nameOfKey, nameOfSignature, opensslNameOf } from '../../tls-names.ts';
+import { word } from './library.ts';
 import type { Crypto, Pinned } from './library.ts';
 import { KEY_UPDATE_MESSAGE, PostHandshake } from './messages.ts';
 import { ALERT, APPLICATION_DATA, HANDSHAKE, HEADER_SIZE, OVERHEAD, Records, UNEXPECTED_MESSAGE } from './records.ts';
+import type { TicketReader } from './ticket-reader.ts';
 
 /** Records that a key seals before the next one is taken (RFC 8446, 5.5: AES-GCM is safe for 2^24.5). */
 const RECORDS_PER_KEY = 2 ** 23;
@@ -80,8 +82,8 @@ export class TlsLegs {
   }
 }
 
-/** `isClient`: the peer is a server; `seesTruncation`: its end without a closing alert of TLS is a reset (`truncation=reset`). */
-export type LegOptions = { isClient: boolean; seesTruncation?: boolean };
+/** `isClient`: the peer is a server; `seesTruncation`: its end without a closing alert of TLS is a reset (`truncation=reset`); `tickets`: who is given those of the peer, and is ended with the leg. */
+export type LegOptions = { isClient: boolean; seesTruncation?: boolean; tickets?: TicketReader | null };
 
 /** TLS on one leg. Its keys are zeroed with it. */
 export class TlsCodec implements Codec {
@@ -105,15 +107,18 @@ export class TlsCodec implements Codec {
   #idleSince = 0;
   readonly #isClient: boolean;
   readonly #seesTruncation: boolean;
+  /** Null: nobody waits for session tickets any more. */
+  #tickets: TicketReader | null;
   failure: string | null = null;
   hasReadFin = false;
   isTruncated = false;
 
-  constructor(legs: TlsLegs, fd: number, { isClient, seesTruncation = false }: LegOptions) {
+  constructor(legs: TlsLegs, fd: number, { isClient, seesTruncation = false, tickets = null }: LegOptions) {
     this.#legs = legs;
     this.#fd = fd;
     this.#isClient = isClient;
     this.#seesTruncation = seesTruncation;
+    this.#tickets = tickets;
     this.#messages = new PostHandshake({ isClient });
   }
 
@@ -153,6 +158,7 @@ export class TlsCodec implements Codec {
 
   snapshot(): Uint8Array | null {
     if (this.failure !== null || this.#alert !== 0) return null; // it is about to end
+    this.#waitForNoTickets();
     return writeSnapshot({
       isClient: this.#isClient,
       hasPeerEnded: this.#hasPeerEnded,
@@ -198,6 +204,7 @@ export class TlsCodec implements Codec {
       if (length < 0) return length;
       if (this.#partial !== null) bytes.set(this.#partial);
       const plain = this.#open(kept + length);
+      this.#tickets?.settle();
       if (plain > 0) return plain;
     }
   }
@@ -222,12 +229,26 @@ export class TlsCodec implements Codec {
         return length;
       }
       const alert = records.open(this.#fd, { source: received, from }, { target: plain, at: length });
+      if (this.#tickets !== null && alert === 0) this.#lookForTicket({ from, size }, length);
       this.#alert = alert === 0 ? this.#heed(plain.bytes.subarray(length, length + records.length)) : alert;
       if (this.#alert !== 0 || this.#hasPeerEnded || this.failure !== null) return length;
       if (records.type === APPLICATION_DATA) length += records.length;
       from += size;
     }
     return length;
+  }
+
+  /** A record was opened, to `at` of the plain bytes. Tickets come before all else that a server says, or are missed. */
+  #lookForTicket({ from, size }: { from: number; size: number }, at: number): void {
+    const { records, received, plain } = this.#legs;
+    if (records.type !== HANDSHAKE) return this.#waitForNoTickets();
+    const record = { address: received.address + word(from), size };
+    this.#tickets!.read(record, plain.bytes.subarray(at, at + records.length), this.#messages.isWithin);
+  }
+
+  #waitForNoTickets(): void {
+    this.#tickets?.close();
+    this.#tickets = null;
   }
 
   /** What a record means. Returns the alert that it is to be answered with, or 0. */
@@ -332,6 +353,7 @@ export class TlsCodec implements Codec {
   }
 
   close(): void {
+    this.#waitForNoTickets();
     this.#partial = null;
     this.#legs.records.forget(this.#fd);
     this.#legs.keys.close(this.#fd);

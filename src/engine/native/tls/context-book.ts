@@ -9,6 +9,8 @@
 import type { ContextSettings, HelloPlan, ThreadCommand } from '../messages.ts';
 import { pinText } from './identity.ts';
 import type { Crypto, Pinned } from './library.ts';
+import { SessionPool } from './session-pool.ts';
+import { Sessions } from './sessions.ts';
 import type { Ssl } from './ssl-library.ts';
 
 const SSL_CTRL_SET_TLSEXT_TICKET_KEYS = 59n;
@@ -27,6 +29,8 @@ export type Server = {
   readonly isAddress: boolean;
   /** In TLS 1.2 it may ask for another handshake, which it then takes our certificate from: records stay with libssl. */
   readonly mayRenegotiate: boolean;
+  /** Sessions with it. */
+  readonly pool: SessionPool;
 };
 
 type Context = {
@@ -46,6 +50,8 @@ type Context = {
 export class ContextBook {
   readonly #ssl: Ssl;
   readonly #crypto: Crypto;
+  /** Those with servers. */
+  readonly sessions: Sessions;
   readonly #contexts = new Map<number, Context>();
   /** No client is given away for these any more; whether those that had been have begun. */
   readonly #forgotten = new Map<number, boolean>();
@@ -55,6 +61,7 @@ export class ContextBook {
   constructor({ ssl, crypto }: { ssl: Ssl; crypto: Crypto }) {
     this.#ssl = ssl;
     this.#crypto = crypto;
+    this.sessions = new Sessions({ ssl, crypto });
   }
 
   /** Whether a command is about what is noted here; then it is carried out. */
@@ -148,12 +155,13 @@ export class ContextBook {
     });
   }
 
-  #serverOf({ sent, checked, isAddress, mayRenegotiate }: NonNullable<ContextSettings['server']>): Server {
+  #serverOf({ sent, checked, isAddress, mayRenegotiate, sessions }: NonNullable<ContextSettings['server']>): Server {
     return {
       sent: sent === null ? null : pinText(this.#crypto, sent),
       checked: checked === null ? null : pinText(this.#crypto, checked),
       isAddress,
       mayRenegotiate,
+      pool: new SessionPool(sessions),
     };
   }
 
@@ -163,6 +171,7 @@ export class ContextBook {
     this.#contexts.delete(context);
     if (known === undefined) return;
     for (const key of known.keys ?? []) key.bytes.fill(0);
+    if (known.server !== null) this.sessions.close(known.server.pool);
     for (const each of [context, ...(known.hello?.certificates ?? []).map((certificate) => certificate.context)])
       this.#ssl.SSL_CTX_free(BigInt(each));
   }

@@ -28,6 +28,8 @@ const SSL_R_CERTIFICATE_VERIFY_FAILED = 134;
 const SSL_CTRL_SET_TLSEXT_HOSTNAME = 55n;
 const SSL_R_NO_APPLICATION_PROTOCOL = 235;
 const NO_PROTOCOL = (ERR_LIB_SSL << 23) | SSL_R_NO_APPLICATION_PROTOCOL;
+/** Of a peer that is a client. */
+const NO_ADDRESS = new Uint8Array(0);
 /** So many bytes of what came before may be the beginning of a key's name. */
 const KEPT_BYTES = 15;
 
@@ -74,13 +76,17 @@ export class Handshake {
   #isDone: Progress | null = null;
   /** Who the peer must be, where that is a server. */
   readonly #server: Server | null;
+  /** Its address, for its sessions. */
+  readonly #address: Uint8Array;
+  /** When it was offered an earlier session, in milliseconds of Date; 0: it was offered none. */
+  #offeredAt = 0;
   #hasBegun = false;
   #isKept = false;
   /** Error of libssl by its number, once it has failed; of a certificate that is not trusted, that of its verification. */
   error = 0;
 
   constructor(workshop: Workshop, fd: number, context: bigint) {
-    const { ssl, memoryMethod, contexts } = workshop;
+    const { ssl, kernel, memoryMethod, contexts } = workshop;
     this.#workshop = workshop;
     this.#fd = fd;
     this.#context = context;
@@ -95,8 +101,15 @@ export class Handshake {
     this.#hearing = plan && new Hearing(workshop.hello, plan, { handshake: this.#ssl, context });
     if (this.#server === null) ssl.SSL_set_accept_state(this.#ssl);
     else ssl.SSL_set_connect_state(this.#ssl);
-    const sent = this.#server?.sent ?? null;
+    this.#address = this.#server === null ? NO_ADDRESS : kernel.peerAddress(fd);
+    if (this.#server !== null) this.#introduce(this.#server);
+  }
+
+  /** What a client says of itself, and of whom it wants to speak to. */
+  #introduce({ sent, pool }: Server): void {
+    const { ssl, contexts } = this.#workshop;
     if (sent !== null) ssl.SSL_ctrl(this.#ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, 0n, sent.address);
+    if (contexts.sessions.offer(this.#ssl, pool, this.#address)) this.#offeredAt = Date.now();
   }
 
   /** Whether there are bytes that the peer has not taken yet. */
@@ -213,16 +226,29 @@ export class Handshake {
   }
 
   /** What we have sealed so far has been sealed with keys of the handshake alone. */
-  #takeAsClient({ mayRenegotiate }: Server): Progress {
+  #takeAsClient(server: Server): Progress {
     const { ssl, secrets, keys, kernel } = this.#workshop;
     // Before its session tickets come: see prompt-acks.ts.
     kernel.setOption(this.#fd, IPPROTO_TCP, TCP_QUICKACK, 1);
     const isOld = ssl.SSL_version(this.#ssl) === TLS12;
-    const isOurs = !(isOld && mayRenegotiate) && secrets.take(this.#ssl, this.#fd, { isServer: false, sealed: 0 });
-    if (isOurs) return 'done';
-    keys.setHandle(this.#fd, this.#ssl);
-    this.#isKept = true;
-    return 'foreign';
+    this.#keepSession(server, { isOld });
+    const isOurs =
+      !(isOld && server.mayRenegotiate) && secrets.take(this.#ssl, this.#fd, { isServer: false, sealed: 0 });
+    // Tickets of TLS 1.3 are to come yet: see ticket-reader.ts.
+    this.#isKept = !isOurs || (!isOld && server.pool.hasRoom);
+    keys.setHandle(this.#fd, this.#isKept ? this.#ssl : 0n);
+    return isOurs ? 'done' : 'foreign';
+  }
+
+  /** The server is who it must be. */
+  #keepSession({ pool, checked }: Server, { isOld }: { isOld: boolean }): void {
+    const { ssl, contexts } = this.#workshop;
+    const { sessions } = contexts;
+    const isResumed = ssl.SSL_session_reused(this.#ssl) === 1;
+    if (this.#offeredAt > 0) pool.note(this.#offeredAt, { isTaken: isResumed });
+    if (this.#offeredAt > 0 && !isResumed) sessions.drop(pool, this.#address);
+    if (!isResumed) sessions.note(this.#ssl, this.#address, { isVerified: checked !== null });
+    if (isOld && !isResumed) sessions.keep(this.#ssl, pool);
   }
 
   /** Whether a server's certificate is for the name that it must be for. libssl itself does not ask: see server-context.ts. */
@@ -276,7 +302,9 @@ export class Handshake {
 
   /** It is over, however it went. */
   close(): void {
-    const { ssl, secrets } = this.#workshop;
+    const { ssl, secrets, contexts } = this.#workshop;
+    // The session may be why.
+    if (this.#offeredAt > 0 && this.#isDone === null) contexts.sessions.drop(this.#server!.pool, this.#address);
     secrets.forget(this.#ssl);
     if (this.#isKept) return;
     ssl.SSL_set_shutdown(this.#ssl, BOTH_SHUT_DOWN);

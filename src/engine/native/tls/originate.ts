@@ -12,9 +12,11 @@ import type { UpstreamPlan } from '../messages.ts';
 import type { Thread } from '../thread.ts';
 import type { TlsCodec } from './codec.ts';
 import { DONE, FOREIGN, GONE, MISNAMED, UNTRUSTED } from './key-table.ts';
+import { SessionPool } from './session-pool.ts';
 import { SslCodec } from './ssl-codec.ts';
 import type { SslLegs } from './ssl-codec.ts';
 import type { ThreadTls } from './thread-tls.ts';
+import type { TicketReader } from './ticket-reader.ts';
 import { verificationCode } from './verification.ts';
 
 /** Why a destination's TLS is not to be had. `isPassing`: it may be had a moment later. */
@@ -28,6 +30,7 @@ export class Originator {
   readonly #thread: Thread;
   readonly #tls: ThreadTls;
   #sslLegs: SslLegs | null = null;
+  readonly #pools = new WeakMap<NonNullable<UpstreamPlan['tls']>, SessionPool>();
 
   constructor(thread: Thread, tls: ThreadTls) {
     this.#thread = thread;
@@ -61,8 +64,11 @@ export class Originator {
     const { keys, legs, ssl } = this.#tls.opened;
     const outcome = keys.outcome(fd);
     const error = keys.error(fd);
-    if (outcome === DONE) return { codec: legs.open(fd, { isClient: true }) };
     const handle = keys.handle(fd);
+    if (outcome === DONE) {
+      keys.setHandle(fd, 0n);
+      return { codec: legs.open(fd, { isClient: true, tickets: this.#ticketsTo(handle, plan) }) };
+    }
     keys.close(fd);
     if (outcome === FOREIGN) return { codec: new SslCodec(this.#legsOfSsl(), fd, handle) };
     switch (outcome) {
@@ -77,6 +83,19 @@ export class Originator {
       default:
         return fail(describeHandshakeFailure(this.#tls.reasonOf(error, 'no keys')));
     }
+  }
+
+  /** Who waits for session tickets; null: nobody. */
+  #ticketsTo(handle: bigint, plan: UpstreamPlan['tls']): TicketReader | null {
+    if (handle === 0n) return null;
+    const { readers } = this.#tls.opened;
+    if (plan === null) {
+      readers.free(handle);
+      return null;
+    }
+    const pool = this.#pools.get(plan) ?? new SessionPool(plan.sessions);
+    this.#pools.set(plan, pool);
+    return readers.open(handle, pool);
   }
 
   #legsOfSsl(): SslLegs {

@@ -21,6 +21,7 @@ import { openCrypto } from './library.ts';
 import type { Crypto } from './library.ts';
 import { openClientContext } from './client-context.ts';
 import { findClientFlaw } from './client-self-test.ts';
+import { openSessionPlan, openSessionTotal } from './session-pool.ts';
 import { openServerContext } from './server-context.ts';
 import { findAlpnFlaw, findFlaw } from './self-test.ts';
 import { openSsl } from './ssl-library.ts';
@@ -60,6 +61,7 @@ export class HandshakeService {
   /** Keys of the legs of all threads. */
   readonly keys: KeyTable;
   readonly #epollFd: number;
+  readonly #sessionTotal: SharedArrayBuffer = openSessionTotal();
   readonly #threads: Threads;
 
   /** Start it. Throws GraceError where the runtime has no OpenSSL that can be called. */
@@ -162,16 +164,18 @@ export class HandshakeService {
     } catch (error) {
       throw new GraceError(errorMessage(error), { cause: error });
     }
+    const sessions = openSessionPlan(this.#sessionTotal);
     const server = {
       sent,
       checked: authorities === null ? null : checked,
       isAddress: isIP(checked) !== 0,
       mayRenegotiate: identity !== null,
+      sessions,
     };
     // Who dials ends a handshake sooner.
     const settings = { timeoutMs: endpoint.timeout * 1000 + DESTINATION_GRACE_MS, ticketKeys: [], server, hello: null };
     this.#threads.sendToAll({ type: 'use-context', context: Number(context), settings });
-    return { epollFd: this.#epollFd, keys: this.keys.memory, context: Number(context), checked };
+    return { epollFd: this.#epollFd, keys: this.keys.memory, context: Number(context), checked, sessions };
   }
 
   /** Nobody dials with it any more. A handshake that was given up may be on its way still: the thread of handshakes frees it. */

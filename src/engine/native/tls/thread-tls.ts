@@ -4,13 +4,15 @@ import { openCrypto } from './library.ts';
 import type { Crypto, Pinned } from './library.ts';
 import { TlsLegs } from './codec.ts';
 import { KeyTable } from './key-table.ts';
+import { Sessions } from './sessions.ts';
+import { TicketReaders } from './ticket-reader.ts';
 import { openSsl } from './ssl-library.ts';
 import type { Ssl } from './ssl-library.ts';
 import type { Thread } from '../thread.ts';
 
 const MAX_TEXT = 256;
 
-type Opened = { ssl: Ssl; crypto: Crypto; keys: KeyTable; legs: TlsLegs; text: Pinned };
+type Opened = { ssl: Ssl; crypto: Crypto; keys: KeyTable; legs: TlsLegs; readers: TicketReaders; text: Pinned };
 
 /** What Terminator and Originator of one thread share. */
 export class ThreadTls {
@@ -26,11 +28,13 @@ export class ThreadTls {
     if (this.#opened !== null) return;
     const crypto = openCrypto();
     const keys = new KeyTable(memory);
+    const ssl = openSsl();
     this.#opened = {
-      ssl: openSsl(),
+      ssl,
       crypto,
       keys,
       legs: new TlsLegs(this.#thread, { crypto, keys }),
+      readers: new TicketReaders({ ssl, crypto, sessions: new Sessions({ ssl, crypto }) }),
       text: crypto.pin(MAX_TEXT),
     };
   }
@@ -54,8 +58,14 @@ export class ThreadTls {
     return Buffer.from(text.bytes.subarray(0, length)).toString('latin1');
   }
 
+  /** Nothing moves: memory is given back. */
+  trimMemory(): void {
+    this.#opened?.readers.close();
+  }
+
   /** The thread ends. */
   close(): void {
+    this.#opened?.readers.close();
     this.#opened?.legs.records.close();
   }
 }

@@ -1,0 +1,182 @@
+/** TLS sessions with destinations: later connections go on with them, and with those alone that they may. */
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import type { Socket } from 'node:net';
+import { test } from 'node:test';
+import type tls from 'node:tls';
+import type { SslClient } from '../../../../src/endpoint/model.ts';
+import { fieldAt } from '../../../../src/engine/tally.ts';
+import { openNativeTls } from '../../native-engine.ts';
+import { closed, endingOf, readAll, readBytes } from '../../peers.ts';
+import { Rig } from '../../rig.ts';
+import type { Forward } from '../../rig.ts';
+import { openTlsBackend, pemFiles, read, sslTo } from '../../tls-peers.ts';
+import type { TlsBackend } from '../../tls-peers.ts';
+
+const options = { timeout: 60_000, skip: process.platform !== 'linux' || 'Deno' in globalThis };
+const pem = pemFiles();
+const identity = () => ({ key: read(pem().key), cert: read(pem().fullChain) });
+
+/** A connection over which bytes went both ways, and then ended. Returns whether the server says that it was resumed. */
+async function visit({ connect }: Forward, backend: TlsBackend): Promise<boolean> {
+  const client = await connect();
+  const peer = await backend.next();
+  client.write('question');
+  assert.equal(await readBytes(peer, 8), 'question');
+  peer.write('answer');
+  assert.equal(await readBytes(client, 6), 'answer');
+  const isReused = peer.isSessionReused();
+  client.end();
+  peer.end();
+  await Promise.all([closed(client), readAll(peer)]);
+  return isReused;
+}
+
+async function visits(count: number, ...args: Parameters<typeof visit>): Promise<boolean[]> {
+  const results: boolean[] = [];
+  while (results.length < count) results.push(await visit(...args));
+  return results;
+}
+
+const kinds: readonly [string, tls.TlsOptions][] = [
+  ['TLS 1.3', {}],
+  ['TLS 1.3 with ChaCha20', { ciphers: 'TLS_CHACHA20_POLY1305_SHA256' }],
+  ['TLS 1.2', { maxVersion: 'TLSv1.2' }],
+  ['TLS 1.2 with records of libssl', { maxVersion: 'TLSv1.2', ciphers: 'ECDHE-ECDSA-AES128-SHA256' }],
+];
+
+for (const [kind, extras] of kinds)
+  test(
+    `${kind}: all connections but the first go on with a session, which is said of them as ever`,
+    options,
+    async () => {
+      await using rig = new Rig(openNativeTls);
+      await using backend = await openTlsBackend({ ...identity(), ...extras });
+      const forward = await rig.forward({ to: sslTo(backend.port, pem(), { hostname: 'www.example.com' }) });
+      assert.deepEqual(await visits(5, forward, backend), [false, true, true, true, true]);
+      const client = await forward.connect();
+      const peer = await backend.next();
+      peer.write('hello');
+      assert.equal(await readBytes(client, 5), 'hello');
+      const [listed] = await rig.engine.connections([forward.upstream]);
+      assert.equal(listed?.upstreamTls?.version, peer.getProtocol());
+      assert.equal(listed?.upstreamTls?.cipher, peer.getCipher().standardName);
+      const sent = randomBytes(1_000_000);
+      const received = readAll(peer);
+      client.end(sent);
+      assert.ok((await received) === sent.toString('latin1'));
+      peer.end();
+      assert.equal(forward.upstream.tally()[fieldAt(`tls upstream ${peer.getProtocol() as 'TLSv1.3'}`)], 6);
+    },
+  );
+
+test('many connections at once each go on with a session', options, async () => {
+  await using rig = new Rig(openNativeTls);
+  await using backend = await openTlsBackend(identity());
+  const { connect } = await rig.forward({ to: sslTo(backend.port, pem()) });
+  const round = async () => {
+    const clients = await Promise.all(Array.from({ length: 20 }, () => connect()));
+    const peers = await Promise.all(clients.map(() => backend.next()));
+    for (const peer of peers) peer.write('answer');
+    assert.deepEqual(new Set(await Promise.all(clients.map((client) => readBytes(client, 6)))), new Set(['answer']));
+    for (const client of clients) client.destroy();
+    return peers.filter((peer) => peer.isSessionReused()).length;
+  };
+  await round();
+  for (let again = 0; again < 3; again++) assert.equal(await round(), 20);
+});
+
+test('a server that does not know a session gets a full handshake, and then gives another', options, async () => {
+  await using rig = new Rig(openNativeTls);
+  for (const maxVersion of ['TLSv1.3', 'TLSv1.2'] as const) {
+    await using backend = await openTlsBackend({ ...identity(), maxVersion });
+    const forward = await rig.forward({ to: sslTo(backend.port, pem()) });
+    assert.deepEqual(await visits(3, forward, backend), [false, true, true]);
+    backend.server.setTicketKeys(randomBytes(48));
+    assert.deepEqual(await visits(3, forward, backend), [false, true, true], maxVersion);
+  }
+});
+
+test('a certificate that has changed meanwhile is verified where the session is not taken', options, async () => {
+  await using rig = new Rig(openNativeTls);
+  await using backend = await openTlsBackend(identity());
+  const forward = await rig.forward({ to: sslTo(backend.port, pem()) });
+  assert.deepEqual(await visits(2, forward, backend), [false, true]);
+  backend.server.setSecureContext({ key: read(pem().otherKey), cert: read(pem().otherCert) });
+  backend.server.setTicketKeys(randomBytes(48));
+  assert.equal(await endingOf(await forward.connect()), 'reset');
+  const ended = await rig.endedConnections(3);
+  assert.match(ended[2]?.error?.message ?? '', /its certificate is not trusted/);
+  backend.server.setSecureContext(identity());
+  assert.deepEqual(await visits(2, forward, backend), [false, true]);
+});
+
+test('sessions are of one destination as it is configured, and of what was read of it last', options, async () => {
+  await using rig = new Rig(openNativeTls);
+  await using backend = await openTlsBackend(identity());
+  const kindsOf: readonly Partial<SslClient>[] = [
+    { insecure: true, caCertsDir: null },
+    { hostname: 'www.example.com' },
+    { hostname: 'sub.example.org' },
+    { alpn: ['http/1.1'] },
+    { certKey: pem().fullChain, privateKey: pem().key },
+    {},
+    {}, // as after a reload
+  ];
+  for (const extras of kindsOf) {
+    const forward = await rig.forward({ to: sslTo(backend.port, pem(), extras) });
+    assert.deepEqual(await visits(2, forward, backend), [false, true], JSON.stringify(extras));
+  }
+  for (const extras of [{ caCertsDir: null }, { hostname: 'www.example.net' }]) {
+    const { connect } = await rig.forward({ to: sslTo(backend.port, pem(), extras) });
+    for (let attempt = 0; attempt < 2; attempt++)
+      assert.equal(await endingOf(await connect()), 'reset', JSON.stringify(extras));
+  }
+});
+
+test('a server that has seen our certificate knows it again', options, async () => {
+  await using rig = new Rig(openNativeTls);
+  for (const maxVersion of ['TLSv1.3', 'TLSv1.2'] as const) {
+    await using backend = await openTlsBackend({
+      ...identity(),
+      maxVersion,
+      requestCert: true,
+      ca: read(pem().chain),
+      sessionIdContext: 'test',
+    });
+    const { connect } = await rig.forward({
+      to: sslTo(backend.port, pem(), { certKey: pem().fullChain, privateKey: pem().key }),
+    });
+    const known = async () => {
+      const client = await connect();
+      const peer = await backend.next();
+      peer.write('answer');
+      await readBytes(client, 6);
+      client.destroy();
+      return [peer.isSessionReused(), peer.authorized];
+    };
+    assert.deepEqual(await known(), [false, true]);
+    assert.deepEqual(await known(), [true, true], maxVersion);
+  }
+});
+
+test(
+  'a server that gives no sessions is served, and libssl keeps nothing of its connections for long',
+  options,
+  async () => {
+    await using rig = new Rig(openNativeTls);
+    await using backend = await openTlsBackend({ ...identity(), secureOptions: 1 << 14 }); // SSL_OP_NO_TICKET
+    const { connect } = await rig.forward({ to: sslTo(backend.port, pem()) });
+    const clients: Socket[] = [];
+    const peers: tls.TLSSocket[] = [];
+    while (clients.length < 160) {
+      clients.push(...(await Promise.all(Array.from({ length: 20 }, () => connect()))));
+      while (peers.length < clients.length) peers.push(await backend.next());
+    }
+    rig.engine.trimMemory?.();
+    for (const peer of peers) peer.end('answer');
+    assert.deepEqual(new Set(await Promise.all(clients.map((client) => readAll(client)))), new Set(['answer']));
+    for (const client of clients) client.end();
+    await rig.endedConnections(clients.length);
+  },
+);
