@@ -9,6 +9,7 @@ import {
   LINGERING,
   SHAKING,
 } from './connection-table.ts';
+import { readClock } from './clock.ts';
 import { executeCommand } from './commands.ts';
 import { EINTR, EPOLLIN } from './kernel.ts';
 import type { ThreadCommand, ThreadData } from './messages.ts';
@@ -35,7 +36,7 @@ export class Loop {
     while (!this.#isStopped) {
       const count = kernel.wait(this.#waitMs());
       if (count < 0 && count !== -EINTR) throw new Error(`epoll_wait failed with errno ${-count}`);
-      thread.now = performance.now();
+      thread.now = readClock();
       for (let index = 0; index < count; index++) {
         this.#handle(kernel.eventFd(index), kernel.eventGeneration(index), kernel.eventMask(index));
       }

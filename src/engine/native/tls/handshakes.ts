@@ -7,6 +7,7 @@
  * in that row, with the keys, and the epoll of the other thread watches the client: again an event is the message. In
  * between, the client is this thread's alone; who wants it to end shuts its socket down, and waits.
  */
+import { readClock } from '../clock.ts';
 import { ConnectionTable } from '../connection-table.ts';
 import { EINTR, EPOLLIN, EPOLLOUT, MAX_EVENTS, openKernel, TCP_EVENTS } from '../kernel.ts';
 import { Mailbox } from '../mailbox.ts';
@@ -60,7 +61,7 @@ export class HandshakeLoop {
   /** Clients that could not be handed back yet, with their generations. */
   #owed = new Map<number, number>();
   #retryAt = Infinity;
-  #now = performance.now();
+  #now = readClock();
   #isStopped = false;
   readonly #limit: number;
 
@@ -93,7 +94,7 @@ export class HandshakeLoop {
     while (!this.#isStopped) {
       const count = kernel.wait(this.#waitMs());
       if (count < 0 && count !== -EINTR) throw new Error(`epoll_wait failed with errno ${-count}`);
-      this.#now = performance.now();
+      this.#now = readClock();
       for (let index = 0; index < count; index++) this.#handle(kernel.eventFd(index), kernel.eventGeneration(index));
       this.#runDue();
       // With more, who is ready is not known yet.
