@@ -3,6 +3,9 @@ import type { TlsFacts as Agreed } from '../engine.ts';
 import type { ProxyTls } from '../proxy-fields.ts';
 import type { TlsFacts } from './messages.ts';
 
+/** What a socket is to be given: the first so many bytes of memory at this address, which hold until something is encoded again. */
+export type Encoded = { readonly bytes: Uint8Array; readonly address: bigint; readonly length: number };
+
 /** Between plain bytes and the socket of one leg. It reads and writes with the kernel of its thread, and never waits. */
 export type Codec = {
   /**
@@ -15,15 +18,14 @@ export type Codec = {
    */
   receive(size?: number): number;
   /**
-   * What the socket is to be given for plain bytes. It is the whole or a part of an array buffer that is never
-   * resized, and is overwritten by the next call.
+   * What the socket is to be given for plain bytes.
    *
-   * @param bytes in `kernel.input`, which may be overwritten
+   * @param length so many at the beginning of `kernel.input`, which may be overwritten
    * @param isLast the end of our direction follows at once: what `farewell` would give may be said with them
    */
-  encode(bytes: Uint8Array, isLast: boolean): Uint8Array;
+  encode(length: number, isLast: boolean): Encoded;
   /** What the socket is to be given before our direction ends, as `encode` gives it; empty for nothing. */
-  farewell(): Uint8Array;
+  farewell(): Encoded;
   /** The leg is about to be closed. */
   close(): void;
   /** Whether the last `receive` has left nothing behind, here or in the socket: an event tells of whatever comes. */

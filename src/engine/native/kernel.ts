@@ -285,6 +285,9 @@ export function openKernel({ epollFd }: { epollFd?: number } = {}) {
     peek: (fd: number, length = 1): number => answer(recv(word(fd), inputAddress, word(length), MSG_PEEK)),
     /** Read into `input` so many bytes at most. */
     take: (fd: number, length: number): number => answer(recv(word(fd), inputAddress, word(length), 0n)),
+    /** The same into memory at this address, with room for so many. */
+    receiveAt: (fd: number, address: bigint, length: number): number =>
+      answer(recv(word(fd), address, word(length), 0n)),
     /** As `receiveInto`, without taking them. */
     peekInto: (fd: number, bytes: Uint8Array): number =>
       answer(recv(word(fd), memory.addressOf(bytes), word(bytes.length), MSG_PEEK)),
@@ -304,6 +307,13 @@ export function openKernel({ epollFd }: { epollFd?: number } = {}) {
     /** The same, as `sendLastInput`. */
     sendLast: (fd: number, bytes: Uint8Array): number =>
       answer(send(word(fd), memory.addressOf(bytes), word(bytes.length), MSG_NOSIGNAL_MORE)),
+
+    /** Send so many bytes at this address. Asking the runtime where bytes are takes longer than the call itself in the kernel does at times. */
+    sendAt: (fd: number, address: bigint, length: number): number =>
+      answer(send(word(fd), address, word(length), MSG_NOSIGNAL)),
+    /** The same, as `sendLastInput`. */
+    sendLastAt: (fd: number, address: bigint, length: number): number =>
+      answer(send(word(fd), address, word(length), MSG_NOSIGNAL_MORE)),
 
     /** A pipe, non-blocking; its size is what the system allows up to PIPE_SIZE. */
     pipe(): { input: number; output: number } | null {

@@ -7,7 +7,7 @@
  * sequence number, and moves to another process as the bytes that it is.
  */
 import { CODED } from './connection-table.ts';
-import type { Codec } from './codec.ts';
+import type { Codec, Encoded } from './codec.ts';
 import type { TlsFacts as Agreed } from '../engine.ts';
 import type { ProxyTls } from '../proxy-fields.ts';
 import { READ_SIZE } from './kernel.ts';
@@ -62,17 +62,17 @@ export class Wire {
    */
   send(fd: number, length: number, isLast: boolean): number {
     if (this.#thread.table.has(fd, CODED)) {
-      const encoded = this.#codecs.get(fd)!.encode(this.#kernel.input.subarray(0, length), isLast);
-      return this.#sendEncoded(fd, encoded, { length, isLast });
+      return this.#sendEncoded(fd, this.#codecs.get(fd)!.encode(length, isLast), { length, isLast });
     }
     return isLast ? this.#kernel.sendLastInput(fd, length) : this.#kernel.sendInput(fd, length);
   }
 
-  #sendEncoded(fd: number, bytes: Uint8Array, { length, isLast }: { length: number; isLast: boolean }): number {
-    const sent = isLast ? this.#kernel.sendLast(fd, bytes) : this.#kernel.send(fd, bytes);
+  #sendEncoded(fd: number, encoded: Encoded, { length, isLast }: { length: number; isLast: boolean }): number {
+    const { address, length: size } = encoded;
+    const sent = isLast ? this.#kernel.sendLastAt(fd, address, size) : this.#kernel.sendAt(fd, address, size);
     this.#promptAcks.sent(fd);
-    if (sent === bytes.length) return length;
-    this.#encoded = bytes;
+    if (sent === size) return length;
+    this.#encoded = encoded.bytes.subarray(0, size);
     this.#taken = Math.max(0, sent);
     return Math.min(sent, 0);
   }
@@ -85,8 +85,8 @@ export class Wire {
 
   /** Send what a coded leg is to be told before its direction ends. Returns 1 when that is done; else as `send`. */
   sendFarewell(fd: number): number {
-    const bytes = this.#codecs.get(fd)!.farewell();
-    return bytes.length === 0 ? 1 : this.#sendEncoded(fd, bytes, { length: 1, isLast: true });
+    const encoded = this.#codecs.get(fd)!.farewell();
+    return encoded.length === 0 ? 1 : this.#sendEncoded(fd, encoded, { length: 1, isLast: true });
   }
 
   /** Whether what was sent to us may have been cut off; where there is no TLS, nobody could tell. */

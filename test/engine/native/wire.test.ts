@@ -17,7 +17,8 @@ import { openKernel, TCP_EVENTS } from '../../../src/engine/native/kernel.ts';
 import type { Kernel } from '../../../src/engine/native/kernel.ts';
 import { Relay } from '../../../src/engine/native/relay.ts';
 import type { EndOptions, Thread } from '../../../src/engine/native/thread.ts';
-import type { Codec } from '../../../src/engine/native/codec.ts';
+import type { Codec, Encoded } from '../../../src/engine/native/codec.ts';
+import { openCrypto } from '../../../src/engine/native/tls/library.ts';
 import { C } from '../../../src/sys/constants.ts';
 import { encodeSockaddr } from '../../../src/sys/sockaddr.ts';
 
@@ -50,6 +51,9 @@ class Records implements Codec {
   readonly #kernel: Kernel;
   readonly #fd: number;
   readonly #farewell: Uint8Array;
+  readonly #memory = openCrypto();
+  /** What has an address somewhere. */
+  readonly #kept: unknown[] = [];
   #sealed: Buffer = Buffer.alloc(0);
   #plain: Buffer = Buffer.alloc(0);
   #hasEnded = false;
@@ -81,16 +85,23 @@ class Records implements Codec {
     return length;
   }
 
-  encode(bytes: Uint8Array): Uint8Array {
-    return seal(bytes);
+  encode(length: number): Encoded {
+    return this.#encoded(seal(this.#kernel.input.subarray(0, length)));
+  }
+
+  #encoded(bytes: Uint8Array): Encoded {
+    const own = this.#memory.pin(bytes.length);
+    own.bytes.set(bytes);
+    this.#kept.push(own);
+    return { ...own, length: bytes.length };
   }
 
   snapshot(): null {
     return null;
   }
 
-  farewell(): Uint8Array {
-    return this.#farewell;
+  farewell(): Encoded {
+    return this.#encoded(this.#farewell);
   }
 
   close(): void {

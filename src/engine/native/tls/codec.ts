@@ -16,7 +16,7 @@ import { EPROTO, ENOBUFS } from '../kernel.ts';
 import { BLOCKED, BROKEN, SHUT } from '../connection-table.ts';
 import type { Thread } from '../thread.ts';
 import type { TlsFacts } from '../messages.ts';
-import type { Codec } from '../codec.ts';
+import type { Codec, Encoded } from '../codec.ts';
 import { readSnapshot, writeSnapshot } from './snapshot.ts';
 import type { Snapshot } from './snapshot.ts';
 import { alertName, CLOSE_NOTIFY, DECODE_ERROR, FATAL, NO_RENEGOTIATION, USER_CANCELED, WARNING } from './alerts.ts';
@@ -51,6 +51,8 @@ export class TlsLegs {
   /** What we say ourselves. */
   readonly own: Pinned;
   readonly recordsPerKey: number;
+  /** One for all: it holds until something is encoded again. */
+  readonly #encoded: Pinned & { length: number };
 
   constructor(
     thread: Thread,
@@ -65,6 +67,13 @@ export class TlsLegs {
     this.sealed = crypto.pin(size + OVERHEAD * (Math.ceil(size / 16_384) + 3) + 64);
     this.own = crypto.pin(16);
     this.recordsPerKey = recordsPerKey;
+    this.#encoded = { ...this.sealed, length: 0 };
+  }
+
+  /** The first so many bytes of `sealed`. */
+  encoded(length: number): Encoded {
+    this.#encoded.length = length;
+    return this.#encoded;
   }
 
   /** A codec for a leg whose handshake is over, and whose keys are in the key table. */
@@ -193,7 +202,7 @@ export class TlsCodec implements Codec {
       if (this.#isFlooding()) return -ENOBUFS;
       const kept = this.#partial?.length ?? 0;
       const room = Math.min(bytes.length - kept, size);
-      const length = kernel.receiveInto(this.#fd, bytes.subarray(kept, kept + room));
+      const length = kernel.receiveAt(this.#fd, this.#legs.received.address + word(kept), room);
       this.#wasShort = length < room;
       if (length === 0) {
         this.hasReadFin = this.isTruncated = true;
@@ -230,7 +239,7 @@ export class TlsCodec implements Codec {
       }
       const alert = records.open(this.#fd, { source: received, from }, { target: plain, at: length });
       if (this.#tickets !== null && alert === 0) this.#lookForTicket({ from, size }, length);
-      this.#alert = alert === 0 ? this.#heed(plain.bytes.subarray(length, length + records.length)) : alert;
+      this.#alert = alert === 0 ? this.#heed(length) : alert;
       if (this.#alert !== 0 || this.#hasPeerEnded || this.failure !== null) return length;
       if (records.type === APPLICATION_DATA) length += records.length;
       from += size;
@@ -251,11 +260,12 @@ export class TlsCodec implements Codec {
     this.#tickets = null;
   }
 
-  /** What a record means. Returns the alert that it is to be answered with, or 0. */
-  #heed(content: Uint8Array): number {
-    const { records } = this.#legs;
-    if (records.type === APPLICATION_DATA && content.length > 0)
+  /** What the record means whose content is there in `plain`. Returns the alert that it is to be answered with, or 0. */
+  #heed(at: number): number {
+    const { records, plain } = this.#legs;
+    if (records.type === APPLICATION_DATA && records.length > 0)
       return this.#messages.isWithin ? UNEXPECTED_MESSAGE : 0;
+    const content = plain.bytes.subarray(at, at + records.length);
     this.#idleRecords++;
     if (records.type === HANDSHAKE) {
       if (!records.isTls13(this.#fd)) return this.#refuseRenegotiation();
@@ -272,9 +282,9 @@ export class TlsCodec implements Codec {
   #refuseRenegotiation(): number {
     const { table, kernel } = this.#legs.thread;
     if (this.#isFarewellSaid || this.#ahead !== null || table.has(this.#fd, BLOCKED | BROKEN | SHUT)) return 0;
-    const record = this.#sealAlert(WARNING, NO_RENEGOTIATION);
-    const sent = kernel.send(this.#fd, record);
-    if (sent !== record.length) this.#ahead = record.slice(Math.max(0, sent));
+    const { bytes, address, length } = this.#sealAlert(WARNING, NO_RENEGOTIATION);
+    const sent = kernel.sendAt(this.#fd, address, length);
+    if (sent !== length) this.#ahead = bytes.slice(Math.max(0, sent), length);
     return 0;
   }
 
@@ -301,13 +311,14 @@ export class TlsCodec implements Codec {
     const { table, kernel } = this.#legs.thread;
     this.failure = `a TLS record of the peer was wrong: ${alertName(alert)}`;
     if (!this.#isFarewellSaid && !table.has(this.#fd, BLOCKED | BROKEN | SHUT)) {
-      kernel.send(this.#fd, this.#sealAlert(FATAL, alert)); // not taken: it has no room for it, or is gone
+      const { address, length } = this.#sealAlert(FATAL, alert);
+      kernel.sendAt(this.#fd, address, length); // not taken: it has no room for it, or is gone
       this.#isFarewellSaid = true;
     }
     return -EPROTO;
   }
 
-  encode(bytes: Uint8Array, isLast = false): Uint8Array {
+  encode(length: number, isLast = false): Encoded {
     const { records, plain, sealed, recordsPerKey } = this.#legs;
     if (records.isTls13(this.#fd) && records.sealed(this.#fd) >= recordsPerKey) this.#isKeyUpdateDue = true;
     let at = 0;
@@ -321,13 +332,12 @@ export class TlsCodec implements Codec {
       records.update(this.#fd, OUT);
       this.#isKeyUpdateDue = false;
     }
-    const source = { source: plain, from: 0, length: bytes.length };
-    let end = records.seal(this.#fd, APPLICATION_DATA, source, { target: sealed, at });
+    let end = records.seal(this.#fd, APPLICATION_DATA, { source: plain, from: 0, length }, { target: sealed, at });
     if (isLast && !this.#isFarewellSaid) {
       this.#isFarewellSaid = true;
       end = this.#sealOwn(ALERT, [WARNING, CLOSE_NOTIFY], end);
     }
-    return sealed.bytes.subarray(0, end);
+    return this.#legs.encoded(end);
   }
 
   /** Seal what we say ourselves. Returns where it ends. */
@@ -338,16 +348,16 @@ export class TlsCodec implements Codec {
   }
 
   /** The same, behind what has to go before it. */
-  #sealAlert(level: number, description: number): Uint8Array {
+  #sealAlert(level: number, description: number): Encoded {
     const { sealed } = this.#legs;
     const at = this.#ahead?.length ?? 0;
     if (this.#ahead !== null) sealed.bytes.set(this.#ahead);
     this.#ahead = null;
-    return sealed.bytes.subarray(0, this.#sealOwn(ALERT, [level, description], at));
+    return this.#legs.encoded(this.#sealOwn(ALERT, [level, description], at));
   }
 
-  farewell(): Uint8Array {
-    if (this.#isFarewellSaid) return new Uint8Array(0);
+  farewell(): Encoded {
+    if (this.#isFarewellSaid) return this.#legs.encoded(0);
     this.#isFarewellSaid = true;
     return this.#sealAlert(WARNING, CLOSE_NOTIFY);
   }

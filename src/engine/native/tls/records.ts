@@ -49,6 +49,7 @@ const IV_SIZE_WORD = 12n;
 const TAG_SIZE_WORD = 16n;
 
 type Context = { readonly context: bigint; epoch: number };
+type Contexts = Readonly<Record<Suite['cipher'], Context>>;
 /** No key has it; a row that `adopt` was not called for has 0. */
 const NO_KEY = -1;
 
@@ -58,8 +59,8 @@ export class Records {
   readonly #keys: KeyTable;
   readonly #schedule: KeySchedule;
   readonly #table: Pinned;
-  readonly #sealing: ReadonlyMap<Suite['cipher'], Context>;
-  readonly #opening: ReadonlyMap<Suite['cipher'], Context>;
+  readonly #sealing: Contexts;
+  readonly #opening: Contexts;
   readonly #inputs: AeadInputs;
   readonly #outLength: Pinned;
   /** No key. */
@@ -82,20 +83,23 @@ export class Records {
     this.#opening = this.#openContexts(IN);
   }
 
-  #openContexts(direction: Direction): ReadonlyMap<Suite['cipher'], Context> {
+  #openContexts(direction: Direction): Contexts {
+    return {
+      'AES-128-GCM': this.#openContext('AES-128-GCM', direction),
+      'AES-256-GCM': this.#openContext('AES-256-GCM', direction),
+      'ChaCha20-Poly1305': this.#openContext('ChaCha20-Poly1305', direction),
+    };
+  }
+
+  #openContext(name: Suite['cipher'], direction: Direction): Context {
     const { functions, text } = this.#crypto;
-    const ciphers = ['AES-128-GCM', 'AES-256-GCM', 'ChaCha20-Poly1305'] as const;
-    return new Map(
-      ciphers.map((name) => {
-        const context = functions.EVP_CIPHER_CTX_new();
-        const cipher = functions.EVP_CIPHER_fetch(0n, text(name), 0n);
-        const initialize = direction === OUT ? functions.EVP_EncryptInit_ex : functions.EVP_DecryptInit_ex;
-        const isThere = cipher !== 0n && context !== 0n && initialize(context, cipher, 0n, 0n, 0n) === 1;
-        if (!isThere || functions.EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_IVLEN, IV_SIZE_WORD, 0n) !== 1)
-          throw new Error(`libcrypto has no ${name}`);
-        return [name, { context, epoch: NO_KEY }];
-      }),
-    );
+    const context = functions.EVP_CIPHER_CTX_new();
+    const cipher = functions.EVP_CIPHER_fetch(0n, text(name), 0n);
+    const initialize = direction === OUT ? functions.EVP_EncryptInit_ex : functions.EVP_DecryptInit_ex;
+    const isThere = cipher !== 0n && context !== 0n && initialize(context, cipher, 0n, 0n, 0n) === 1;
+    if (!isThere || functions.EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_IVLEN, IV_SIZE_WORD, 0n) !== 1)
+      throw new Error(`libcrypto has no ${name}`);
+    return { context, epoch: NO_KEY };
   }
 
   /** The keys of this leg have been set by others, or its row was used anew: no context has them. */
@@ -120,7 +124,7 @@ export class Records {
   #forget(fd: number, direction: Direction): void {
     const epoch = this.#keys.epoch(fd, direction);
     if (epoch === 0) return;
-    const own = (direction === OUT ? this.#sealing : this.#opening).get(this.#keys.suite(fd).cipher)!;
+    const own = (direction === OUT ? this.#sealing : this.#opening)[this.#keys.suite(fd).cipher];
     if (own.epoch !== epoch) return;
     own.epoch = NO_KEY;
     const { EVP_EncryptInit_ex, EVP_DecryptInit_ex } = this.#crypto.functions;
@@ -131,7 +135,7 @@ export class Records {
   /** The thread ends, or its legs have gone to another: no key is left in its memory. */
   close(): void {
     const { functions } = this.#crypto;
-    for (const { context } of [...this.#sealing.values(), ...this.#opening.values()])
+    for (const { context } of [...Object.values(this.#sealing), ...Object.values(this.#opening)])
       functions.EVP_CIPHER_CTX_free(context);
     this.#schedule.close();
   }
@@ -173,7 +177,8 @@ export class Records {
     writeHeader(target.bytes, at, APPLICATION_DATA, size + 1 + TAG_SIZE);
     this.#inputs.setNonce(fd, OUT);
     this.#inputs.aad.bytes[0] = type;
-    const context = this.#startSealing(fd);
+    const own = this.#startSealing(fd);
+    const { context } = own;
     const record = target.address + word(at);
     const body = record + 5n;
     const isSealed =
@@ -181,7 +186,7 @@ export class Records {
       (size === 0 || functions.EVP_EncryptUpdate(context, body, this.#outLength.address, source, word(size)) === 1) &&
       functions.EVP_EncryptUpdate(context, body + word(size), this.#outLength.address, this.#inputs.aad.address, 1n) ===
         1;
-    return this.#finishSealing(fd, { context, isSealed, target, end: at + HEADER_SIZE + size + 1 });
+    return this.#finishSealing(fd, { own, isSealed, target, end: at + HEADER_SIZE + size + 1 });
   }
 
   #seal12(fd: number, type: number, source: bigint, size: number, target: Pinned, at: number): number {
@@ -194,30 +199,31 @@ export class Records {
       this.#inputs.setExplicitNonce(fd, OUT, target.bytes, at + HEADER_SIZE);
     } else this.#inputs.setNonce(fd, OUT);
     this.#inputs.setAad12(sequence, type, size);
-    const context = this.#startSealing(fd);
+    const own = this.#startSealing(fd);
+    const { context } = own;
     const start = at + HEADER_SIZE + explicit;
     const body = target.address + word(start);
     const isSealed =
       functions.EVP_EncryptUpdate(context, 0n, this.#outLength.address, this.#inputs.aad.address, 13n) === 1 &&
       (size === 0 || functions.EVP_EncryptUpdate(context, body, this.#outLength.address, source, word(size)) === 1);
-    return this.#finishSealing(fd, { context, isSealed, target, end: start + size });
+    return this.#finishSealing(fd, { own, isSealed, target, end: start + size });
   }
 
-  #startSealing(fd: number): bigint {
-    const own = this.#sealing.get(this.#keys.suite(fd).cipher)!;
+  #startSealing(fd: number): Context {
+    const own = this.#sealing[this.#keys.suite(fd).cipher];
     const key = this.#keyFor(own, fd, OUT);
     if (this.#crypto.functions.EVP_EncryptInit_ex(own.context, 0n, 0n, key, this.#inputs.nonce.address) !== 1)
       own.epoch = NO_KEY;
-    return own.context;
+    return own;
   }
 
   /** Nothing may be sent of a record that could not be sealed: it might be plain. */
   #finishSealing(
     fd: number,
-    { context, isSealed, target, end }: { context: bigint; isSealed: boolean; target: Pinned; end: number },
+    { own, isSealed, target, end }: { own: Context; isSealed: boolean; target: Pinned; end: number },
   ): number {
     const { functions } = this.#crypto;
-    const own = this.#sealing.get(this.#keys.suite(fd).cipher)!;
+    const { context } = own;
     const tag = target.address + word(end);
     const isDone =
       own.epoch !== NO_KEY &&
@@ -305,7 +311,7 @@ export class Records {
     { aad, aadSize, body, size, target }: { aad: bigint; aadSize: bigint; body: bigint; size: number; target: bigint },
   ): boolean {
     const { functions, forgetErrors } = this.#crypto;
-    const own = this.#opening.get(this.#keys.suite(fd).cipher)!;
+    const own = this.#opening[this.#keys.suite(fd).cipher];
     const { context } = own;
     const key = this.#keyFor(own, fd, IN);
     const length = this.#outLength.address;

@@ -7,7 +7,7 @@ import { BLOCKED, BROKEN, SHUT } from '../connection-table.ts';
 import { EPROTO } from '../kernel.ts';
 import type { TlsFacts } from '../messages.ts';
 import type { Thread } from '../thread.ts';
-import type { Codec } from '../codec.ts';
+import type { Codec, Encoded } from '../codec.ts';
 import { TLS13 } from './key-table.ts';
 import { word } from './library.ts';
 import type { Crypto, Pinned } from './library.ts';
@@ -96,10 +96,15 @@ export class SslCodec implements Codec {
     this.#sealed = records.slice(Math.max(0, sent));
   }
 
-  encode(bytes: Uint8Array): Uint8Array {
+  encode(length: number): Encoded {
     const waiting = this.#unsealed;
+    const bytes = this.#legs.plain.bytes.subarray(0, length);
     this.#unsealed = null;
-    return this.#seal(waiting === null ? bytes : Buffer.concat([waiting, bytes]));
+    return this.#encoded(this.#seal(waiting === null ? bytes : Buffer.concat([waiting, bytes])));
+  }
+
+  #encoded(records: Uint8Array): Encoded {
+    return { ...this.#legs.crypto.pinned(records), length: records.length };
   }
 
   #seal(bytes: Uint8Array): Uint8Array {
@@ -132,9 +137,9 @@ export class SslCodec implements Codec {
     return records;
   }
 
-  farewell(): Uint8Array {
+  farewell(): Encoded {
     this.#legs.ssl.SSL_shutdown(this.#ssl);
-    return this.#take();
+    return this.#encoded(this.#take());
   }
 
   snapshot(): null {

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { ConnectionTable, KIND_CLIENT } from '../../../../src/engine/native/connection-table.ts';
+import type { Encoded } from '../../../../src/engine/native/codec.ts';
 import { EAGAIN, READ_SIZE } from '../../../../src/engine/native/kernel.ts';
 import type { Thread } from '../../../../src/engine/native/thread.ts';
 import { TlsLegs } from '../../../../src/engine/native/tls/codec.ts';
@@ -10,6 +11,7 @@ import { IN, KeyTable, OUT, SECRET, TLS12, TLS13 } from '../../../../src/engine/
 import { KeySchedule } from '../../../../src/engine/native/tls/key-schedule.ts';
 import { openCrypto } from '../../../../src/engine/native/tls/library.ts';
 import { APPLICATION_DATA, HANDSHAKE, Records } from '../../../../src/engine/native/tls/records.ts';
+import { openSsl } from '../../../../src/engine/native/tls/ssl-library.ts';
 
 /** Descriptor of ours in the tables. */
 export const OURS = 1;
@@ -30,14 +32,21 @@ export class Leg {
   sent = Buffer.alloc(0);
   readonly #source = this.crypto.pin(80_000);
   readonly #target = this.crypto.pin(80_000);
+  readonly #moved = this.crypto.pin(300_000);
+  readonly #memcpy = openSsl().memcpy;
 
   constructor(suite: number, { isClient = false, recordsPerKey = 2 ** 23 } = {}) {
     const kernel = {
       input: this.input,
-      receiveInto: (_: number, bytes: Uint8Array) => this.#receive(bytes),
-      send: (_: number, bytes: Uint8Array) => {
-        this.sent = Buffer.concat([this.sent, bytes]);
-        return bytes.length;
+      receiveAt: (_: number, address: bigint, length: number) => {
+        const taken = this.#receive(this.#moved.bytes.subarray(0, length));
+        if (taken > 0) this.#memcpy(address, this.#moved.address, BigInt(taken));
+        return taken;
+      },
+      sendAt: (_: number, address: bigint, length: number) => {
+        this.#memcpy(this.#moved.address, address, BigInt(length));
+        this.sent = Buffer.concat([this.sent, this.#moved.bytes.subarray(0, length)]);
+        return length;
       },
     };
     this.table.open(OURS, 0, KIND_CLIENT);
@@ -103,7 +112,7 @@ export class Leg {
   encode(text: string): Buffer {
     const bytes = Buffer.from(text);
     this.input.set(bytes);
-    return Buffer.from(this.codec.encode(this.input.subarray(0, bytes.length)));
+    return said(this.codec.encode(bytes.length));
   }
 
   /** What the peer finds in records of ours. */
@@ -129,4 +138,9 @@ export function* cut(bytes: Buffer, size: () => number): Generator<Buffer> {
     yield bytes.subarray(at, end);
     at = end;
   }
+}
+
+/** A copy of what a codec has the socket be given. */
+export function said({ bytes, length }: Encoded): Buffer {
+  return Buffer.from(bytes.subarray(0, length));
 }
