@@ -28,6 +28,7 @@ const script = (preparation: string) => `
 async function callsUntilCompiled(preparation: string): Promise<number> {
   const { stdout } = await run(process.execPath, [
     '--allow-natives-syntax',
+    '--no-concurrent-recompilation', // not while calls go on, and on a busy machine late
     '--input-type=module',
     '-e',
     script(preparation),
@@ -38,6 +39,5 @@ async function callsUntilCompiled(preparation: string): Promise<number> {
 test('what is called a few hundred times is compiled well by then', { timeout: 60_000 }, async (t) => {
   const [sooner, usual] = [await callsUntilCompiled('compileSooner();'), await callsUntilCompiled('')];
   t.diagnostic(`after ${sooner} calls, else after ${usual}`);
-  // The compiler has a thread of its own, which a busy machine keeps waiting while calls go on.
-  assert.ok(sooner < usual / 2);
+  assert.ok(sooner < usual / 4);
 });
