@@ -8,6 +8,7 @@ import { EAGAIN } from '../kernel.ts';
 import type { Kernel } from '../kernel.ts';
 import { PLAIN_HTTP_ANSWER } from '../../words.ts';
 import type { ContextBook, Server, TicketKey } from './context-book.ts';
+import type { FreedTickets } from './freed-tickets.ts';
 import { Hearing } from './hearing.ts';
 import { TLS12, TLS13 } from './key-table.ts';
 import type { KeyTable } from './key-table.ts';
@@ -47,6 +48,7 @@ export type Workshop = {
   readonly keys: KeyTable;
   readonly contexts: ContextBook;
   readonly hello: ServerHello;
+  readonly freed: FreedTickets;
   /** Of libssl: how bytes are kept in memory. */
   readonly memoryMethod: bigint;
   readonly input: Pinned;
@@ -201,10 +203,12 @@ export class Handshake {
   }
 
   #advance(): Progress {
-    const { ssl, secrets, contexts } = this.#workshop;
+    const { ssl, secrets, contexts, freed } = this.#workshop;
     contexts.load(this.#context, this.#ticketKey);
+    if (this.#server === null) freed.makeRoom(this.#ssl);
     ssl.ERR_clear_error();
     const result = this.#hearing === null ? ssl.SSL_do_handshake(this.#ssl) : this.#hearing.step();
+    if (this.#server === null) freed.zero(this.#ssl);
     if (result === null) return this.#refuse();
     if (result === 1) {
       if (!this.#isForItsName()) return 'misnamed';

@@ -14,6 +14,7 @@ import { Mailbox } from '../mailbox.ts';
 import type { HandshakeSettings, ThreadCommand, ThreadData } from '../messages.ts';
 import { collectGarbage } from '../../../sys/garbage.ts';
 import { ContextBook } from './context-book.ts';
+import { FreedTickets } from './freed-tickets.ts';
 import { Handshake } from './handshake.ts';
 import type { Progress, Workshop } from './handshake.ts';
 import { KeySchedule } from './key-schedule.ts';
@@ -81,6 +82,7 @@ export class HandshakeLoop {
       keys: this.#keys,
       contexts: new ContextBook({ ssl, crypto }),
       hello: new ServerHello({ ssl, crypto }),
+      freed: new FreedTickets({ ssl, crypto }),
       memoryMethod: ssl.BIO_s_mem(),
       input: crypto.pin(16_384),
       output: crypto.pin(65_536),
