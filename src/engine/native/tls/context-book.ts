@@ -10,6 +10,7 @@ import type { ContextSettings, HelloPlan, ThreadCommand } from '../messages.ts';
 import { pinText } from './identity.ts';
 import type { Crypto, Pinned } from './library.ts';
 import { SessionPool } from './session-pool.ts';
+import { KeyShares } from './key-shares.ts';
 import { Sessions } from './sessions.ts';
 import type { Ssl } from './ssl-library.ts';
 
@@ -52,6 +53,7 @@ export class ContextBook {
   readonly #crypto: Crypto;
   /** Those with servers. */
   readonly sessions: Sessions;
+  readonly keyShares: KeyShares;
   readonly #contexts = new Map<number, Context>();
   /** No client is given away for these any more; whether those that had been have begun. */
   readonly #forgotten = new Map<number, boolean>();
@@ -62,6 +64,7 @@ export class ContextBook {
     this.#ssl = ssl;
     this.#crypto = crypto;
     this.sessions = new Sessions({ ssl, crypto });
+    this.keyShares = new KeyShares({ ssl, crypto });
   }
 
   /** Whether a command is about what is noted here; then it is carried out. */

@@ -82,6 +82,8 @@ export class Handshake {
   readonly #address: Uint8Array;
   /** When it was offered an earlier session, in milliseconds of Date; 0: it was offered none. */
   #offeredAt = 0;
+  /** It had the key exchange ready that this server took last. */
+  #hasPredicted = false;
   #hasBegun = false;
   #isKept = false;
   /** Error of libssl by its number, once it has failed; of a certificate that is not trusted, that of its verification. */
@@ -111,6 +113,7 @@ export class Handshake {
   #introduce({ sent, pool }: Server): void {
     const { ssl, contexts } = this.#workshop;
     if (sent !== null) ssl.SSL_ctrl(this.#ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, 0n, sent.address);
+    this.#hasPredicted = contexts.keyShares.predict(this.#ssl, pool);
     if (contexts.sessions.offer(this.#ssl, pool, this.#address)) this.#offeredAt = Date.now();
   }
 
@@ -231,11 +234,12 @@ export class Handshake {
 
   /** What we have sealed so far has been sealed with keys of the handshake alone. */
   #takeAsClient(server: Server): Progress {
-    const { ssl, secrets, keys, kernel } = this.#workshop;
+    const { ssl, secrets, keys, kernel, contexts } = this.#workshop;
     // Before its session tickets come: see prompt-acks.ts.
     kernel.setOption(this.#fd, IPPROTO_TCP, TCP_QUICKACK, 1);
     const isOld = ssl.SSL_version(this.#ssl) === TLS12;
     this.#keepSession(server, { isOld });
+    contexts.keyShares.note(this.#ssl, server.pool, { wasPredicted: this.#hasPredicted });
     const isOurs =
       !(isOld && server.mayRenegotiate) && secrets.take(this.#ssl, this.#fd, { isServer: false, sealed: 0 });
     // Tickets of TLS 1.3 are to come yet: see ticket-reader.ts.

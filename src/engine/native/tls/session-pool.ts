@@ -1,5 +1,5 @@
 /**
- * Sessions of one destination that have not been used yet, as addresses of libssl's SSL_SESSION, in memory that the threads share: some put
+ * What handshakes with one destination leave for later ones: which key exchange it took, and sessions that have not been used yet, as addresses of libssl's SSL_SESSION, in memory that the threads share: some put
  * in what their legs were given, others take out what their handshakes offer. A session belongs to whoever has taken it out, so
  * that no two threads ever have the same one.
  */
@@ -12,11 +12,18 @@ const MAX_IN_TOTAL = 2048;
 const MAX_REFUSALS = 3;
 /** Then none are kept for so long. */
 const REST_MS = 60_000;
-/** What is in the memory: whether the pool is closed; how many in a row were not taken, and when the last of them was, in milliseconds of Date; sessions. */
+/** The key exchange that a destination took is good to know for so long. */
+const GROUP_MS = 600_000;
+/**
+ * What is in the memory: whether the pool is closed; how many in a row were not taken, and when the last of them was; the group of the
+ * last key exchange, and since when it is known; sessions. Times are in milliseconds of Date.
+ */
 const CLOSED = 0;
 const REFUSALS = 1;
 const REFUSED_AT = 2;
-const SLOTS_AT = 3;
+const GROUP = 3;
+const GROUP_AT = 4;
+const SLOTS_AT = 5;
 
 /** What a thread needs to know of a pool. `total`: how many sessions all pools of an engine have. */
 export type SessionPlan = { readonly slots: SharedArrayBuffer; readonly total: SharedArrayBuffer };
@@ -64,6 +71,17 @@ export class SessionPool {
     if (atMs <= Number(Atomics.load(this.#slots, REFUSED_AT))) return;
     Atomics.add(this.#slots, REFUSALS, 1n);
     Atomics.store(this.#slots, REFUSED_AT, BigInt(Date.now()));
+  }
+
+  /** IANA's number of the group that the destination took for its last key exchange; 0: not known, or for too long. */
+  get group(): number {
+    if (Date.now() >= Number(Atomics.load(this.#slots, GROUP_AT)) + GROUP_MS) return 0;
+    return Number(Atomics.load(this.#slots, GROUP));
+  }
+
+  set group(group: number) {
+    Atomics.store(this.#slots, GROUP, BigInt(group));
+    Atomics.store(this.#slots, GROUP_AT, BigInt(Date.now()));
   }
 
   /** Put a session in. Returns false when there is no room: it stays the caller's. */
