@@ -193,7 +193,7 @@ export class Connections {
     table.clear(client, SHAKING | DOOMED);
     const terminated = this.#terminator.take(client, frontends.get(table.frontend(client))?.plan.tls ?? null);
     if ('codec' in terminated) this.#relay.wire.attach(client, terminated.codec);
-    tally.countHandshake('client', 'codec' in terminated ? handshakeOutcome(terminated.codec.tls.version) : 'failed');
+    tally.countHandshake('client', 'codec' in terminated ? handshakeOutcome(terminated.codec.version) : 'failed');
     if (isDoomed) return this.end(client, { stage: 'handshake', why: this.doomOf(client), reason: null, reset: false });
     if (!('codec' in terminated)) {
       const { reason, wasTold } = terminated;

@@ -20,11 +20,12 @@ import {
 import type { Dial } from './dial-state.ts';
 import { describeHandshakeFailure, describeLateLookup } from '../words.ts';
 import { OUT_OF_PORTS, OUT_OF_TIME } from './messages.ts';
-import type { Resolved, TlsFacts } from './messages.ts';
+import type { Resolved } from './messages.ts';
 import type { ResolvedAddresses, Thread } from './thread.ts';
 import { handshakeOutcome } from '../tally.ts';
 import type { Originator, TlsFailure } from './tls/originate.ts';
-import type { Codec } from './codec.ts';
+import type { TlsCodec } from './tls/codec.ts';
+import type { SslCodec } from './tls/ssl-codec.ts';
 import { wayOf } from './way.ts';
 
 const SHORTAGE_ERRNOS = errnosOf(SHORTAGES);
@@ -254,10 +255,10 @@ export class Dialer {
     }
   }
 
-  #succeeded(dial: Dial, fd: number, codec: (Codec & { tls: TlsFacts }) | null): void {
+  #succeeded(dial: Dial, fd: number, codec: TlsCodec | SslCodec | null): void {
     const { table } = this.#thread;
     const { client, upstream } = dial;
-    if (codec !== null) upstream.counters.tally.countHandshake('upstream', handshakeOutcome(codec.tls.version));
+    if (codec !== null) upstream.counters.tally.countHandshake('upstream', handshakeOutcome(codec.version));
     const connectMs = this.#thread.now - dial.beganAt;
     upstream.counters.tally.countConnect(connectMs);
     table.setConnectMs(fd, connectMs);

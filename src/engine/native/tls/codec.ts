@@ -131,10 +131,13 @@ export class TlsCodec implements Codec {
     this.#messages = new PostHandshake({ isClient });
   }
 
+  get version(): 'TLSv1.3' | 'TLSv1.2' {
+    return this.#legs.keys.isTls13(this.#fd) ? 'TLSv1.3' : 'TLSv1.2';
+  }
+
   get tls(): TlsFacts {
-    const { keys } = this.#legs;
-    const { name, client } = keys.texts(this.#fd);
-    const version = keys.isTls13(this.#fd) ? 'TLSv1.3' : 'TLSv1.2';
+    const { version } = this;
+    const { name, client } = this.#legs.keys.texts(this.#fd);
     return { version, name, ...(client !== null && client !== '' && { client }) };
   }
 
@@ -159,7 +162,7 @@ export class TlsCodec implements Codec {
     const { keys } = this.#legs;
     const group = nameOfGroup(keys.group(this.#fd));
     return {
-      version: keys.isTls13(this.#fd) ? 'TLSv1.3' : 'TLSv1.2',
+      version: this.version,
       cipher: nameOfCipher(keys.suiteNumber(this.#fd)),
       ...(group !== null && { group }),
     };

@@ -189,20 +189,20 @@ export class Handshake {
     for (let at = from; this.#header.length < HEADER_SIZE && at < available; at++) this.#header.push(bytes[at]!);
     const [type = CHANGE_CIPHER_SPEC, version = 3] = this.#header;
     const isRecord = type >= CHANGE_CIPHER_SPEC && type <= APPLICATION_DATA && version === 3;
-    if (!isRecord || this.#recordSize > MAX_RECORD) this.#isOther = true;
-    const end = this.#isOther ? available : Math.min(available, from + this.#recordSize - start);
+    if (!isRecord || this.#recordSize() > MAX_RECORD) this.#isOther = true;
+    const end = this.#isOther ? available : Math.min(available, from + this.#recordSize() - start);
     this.#given += end - from;
     return end - from;
   }
 
   /** Of the record whose header is there; else of its header. */
-  get #recordSize(): number {
+  #recordSize(): number {
     const [, , , high = 0, low = 0] = this.#header;
     return this.#header.length < HEADER_SIZE ? HEADER_SIZE : HEADER_SIZE + ((high << 8) | low);
   }
 
   #isRecordWhole(): boolean {
-    return this.#header.length === HEADER_SIZE && this.#given === this.#recordSize;
+    return this.#header.length === HEADER_SIZE && this.#given === this.#recordSize();
   }
 
   #advance(): Progress {

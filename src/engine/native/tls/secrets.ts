@@ -15,8 +15,8 @@ const GET_NEGOTIATED_GROUP = 134n;
 /** `CLIENT_TRAFFIC_SECRET_0`, a space, the client's random in hexadecimal, a space, the secret in hexadecimal. */
 const LABEL_SIZE = 23;
 const SECRET_AT = LABEL_SIZE + 1 + 64 + 1;
-const CLIENT_LABEL = Buffer.from('CLIENT_TRAFFIC_SECRET_0');
-const SERVER_LABEL = Buffer.from('SERVER_TRAFFIC_SECRET_0');
+const CLIENT_LABEL = Uint8Array.from(Buffer.from('CLIENT_TRAFFIC_SECRET_0'));
+const SERVER_LABEL = Uint8Array.from(Buffer.from('SERVER_TRAFFIC_SECRET_0'));
 /** Lines of the key log of one handshake, and more. */
 const MAX_LINES = 16;
 
@@ -70,11 +70,14 @@ export class Secrets {
     const { bytes, address } = this.#line;
     const { hashSize } = this.#keys.suite(fd);
     let found = 0;
-    for (const line of this.#lines(handshake)) {
+    const parameters = ssl.SSL_get0_param(handshake);
+    for (let index = 0; index < MAX_LINES && found < 2; index++) {
+      const line = ssl.X509_VERIFY_PARAM_get0_host(parameters, word(index));
+      if (line === 0n) break;
       ssl.memcpy(address, line, word(LABEL_SIZE));
-      const isClients = CLIENT_LABEL.equals(bytes.subarray(0, LABEL_SIZE));
-      if (!isClients && !SERVER_LABEL.equals(bytes.subarray(0, LABEL_SIZE))) continue;
-      if (ssl.strlen(line) !== BigInt(SECRET_AT + 2 * hashSize)) continue;
+      const isClients = beginsWith(bytes, CLIENT_LABEL);
+      if (!isClients && !beginsWith(bytes, SERVER_LABEL)) continue;
+      if (ssl.strlen(line) !== word(SECRET_AT + 2 * hashSize)) continue;
       ssl.memcpy(address, line, word(SECRET_AT + 2 * hashSize));
       const secret = this.#keys.part(fd, isClients === isServer ? IN : OUT, SECRET, hashSize);
       for (let at = 0; at < hashSize; at++)
@@ -102,17 +105,19 @@ export class Secrets {
 
   /** Nothing of the key log is left with a handshake, which is about to be freed. */
   forget(handshake: bigint): void {
-    for (const line of this.#lines(handshake)) this.#ssl.OPENSSL_cleanse(line, this.#ssl.strlen(line));
-  }
-
-  *#lines(handshake: bigint): Generator<bigint> {
-    const parameters = this.#ssl.SSL_get0_param(handshake);
+    const ssl = this.#ssl;
+    const parameters = ssl.SSL_get0_param(handshake);
     for (let index = 0; index < MAX_LINES; index++) {
-      const line = this.#ssl.X509_VERIFY_PARAM_get0_host(parameters, word(index));
+      const line = ssl.X509_VERIFY_PARAM_get0_host(parameters, word(index));
       if (line === 0n) return;
-      yield line;
+      ssl.OPENSSL_cleanse(line, ssl.strlen(line));
     }
   }
+}
+
+function beginsWith(bytes: Uint8Array, label: Uint8Array): boolean {
+  for (let at = 0; at < label.length; at++) if (bytes[at] !== label[at]) return false;
+  return true;
 }
 
 function digit(code: number): number {

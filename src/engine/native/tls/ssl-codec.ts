@@ -46,6 +46,7 @@ export class SslCodec implements Codec {
   failure: string | null = null;
   hasReadFin = false;
   isTruncated = false;
+  readonly version: 'TLSv1.3' | 'TLSv1.2';
   readonly agreed: Agreed;
   readonly tls: TlsFacts;
 
@@ -56,9 +57,9 @@ export class SslCodec implements Codec {
     this.#ssl = handle;
     this.#fromPeer = ssl.SSL_get_rbio(handle);
     this.#toPeer = ssl.SSL_get_wbio(handle);
-    const version = ssl.SSL_version(handle) === TLS13 ? 'TLSv1.3' : 'TLSv1.2';
-    this.tls = { version, name: null };
-    this.agreed = { version, cipher: legs.suiteOf(handle) };
+    this.version = ssl.SSL_version(handle) === TLS13 ? 'TLSv1.3' : 'TLSv1.2';
+    this.tls = { version: this.version, name: null };
+    this.agreed = { version: this.version, cipher: legs.suiteOf(handle) };
   }
 
   receive(): number {
