@@ -52,6 +52,7 @@ export async function runDaemon(options: DaemonOptions): Promise<number> {
   let launcher: Launcher | null = null;
   try {
     launcher = await detectLauncher(options.env);
+    supervisor.succeed(launcher.handover?.keeper ?? null);
     await serve(options, launcher, supervisor);
     supervisor.ended(0);
     return 0;

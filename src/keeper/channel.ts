@@ -4,7 +4,7 @@ import { C } from '../sys/constants.ts';
 import { closeFd, dupFd } from '../sys/descriptor.ts';
 import { receiveMessage, sendMessage } from '../sys/message.ts';
 import type { ReceivedMessage } from '../sys/message.ts';
-import { openSocketPair, setSocketOption } from '../sys/socket.ts';
+import { isUnixEnd, openSocketPair, setSocketOption } from '../sys/socket.ts';
 import { nextPause } from '../waiting.ts';
 import type { PauseRange } from '../waiting.ts';
 
@@ -50,6 +50,22 @@ export function openChannel(): [ChannelEnd, ChannelEnd] {
 export function closeChannelEnd({ stream, datagrams }: ChannelEnd): void {
   closeFd(stream);
   closeFd(datagrams);
+}
+
+/** Whether these can be an end: whoever was given others in their place would speak into the void. */
+export function isChannelEnd({ stream, datagrams }: ChannelEnd): boolean {
+  return isUnixEnd(stream, 'stream') && isUnixEnd(datagrams, 'datagram');
+}
+
+/** The same end by other descriptors, which are close-on-exec and the caller's. */
+export function copyChannelEnd({ stream, datagrams }: ChannelEnd): ChannelEnd {
+  const copy = dupFd(stream);
+  try {
+    return { stream: copy, datagrams: dupFd(datagrams) };
+  } catch (error) {
+    closeFd(copy);
+    throw error;
+  }
 }
 
 /** What comes over a channel. */

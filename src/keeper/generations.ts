@@ -15,6 +15,8 @@ export type Generation = {
   phase: GenerationPhase;
   /** The exit code that it announced. */
   ended: number | null;
+  /** The pid of the daemon that it has told to take over. */
+  successor?: number | null;
   stop?: ((times: number) => void) | undefined;
   /** It was not started for want of something. */
   shortage?: unknown;
@@ -63,7 +65,7 @@ export class WatchedGenerations implements Iterable<Generation> {
   /** It serves now, in place of the one that did. */
   serves(generation: Generation, { pid, hearsStop }: DaemonIdentity): void {
     for (const other of this.#all) if (other.phase === 'serving') other.phase = 'restarting';
-    Object.assign(generation, { pid, phase: 'serving' });
+    Object.assign(generation, { pid, phase: 'serving', successor: null });
     if (hearsStop) generation.stop = (times) => generation.channel.send({ stop: times });
   }
 

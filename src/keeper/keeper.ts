@@ -12,11 +12,9 @@ import { statePaths } from '../control/paths.ts';
 import { errorMessage } from '../error.ts';
 import { closeFd } from '../sys/descriptor.ts';
 import { holdSignals } from '../sys/exec.ts';
-import { hasLinuxCalls, setChildSubreaper, setThreadName } from '../sys/process.ts';
+import type { Attached } from './attach.ts';
 import { recall } from './become.ts';
 import type { Remembered } from './become.ts';
-import { isShortage, spawnDaemon } from './child.ts';
-import { openChannel } from './channel.ts';
 import { takeInheritedSockets } from './inherited.ts';
 import { FdStore } from './fd-store.ts';
 import { followVersion } from './follow-version.ts';
@@ -25,8 +23,9 @@ import type { Generation } from './generations.ts';
 import { keeperFormat } from './messages.ts';
 import type { DaemonIdentity, DaemonMessage } from './messages.ts';
 import { Programs } from './programs.ts';
-import { Reaper } from './reaper.ts';
-import { Restarter } from './restarter.ts';
+import { Reaper, becomeReaper } from './reaper.ts';
+import { Recovery } from './recovery.ts';
+import { startDaemon } from './starter.ts';
 import { strayErrors } from '../stray-errors.ts';
 import { trimMemory } from '../sys/trim-memory.ts';
 import { SignalRelay, forwarded } from './signals.ts';
@@ -72,25 +71,23 @@ class Keeper {
   readonly #exit = Promise.withResolvers<number>();
   readonly #programs: Programs;
   #hasServed = false;
-  /** The last start failed for want of something that may come back. */
-  #isShort = false;
   readonly #signals: SignalRelay;
   #trimTimer: NodeJS.Timeout | undefined;
   readonly #reaper = new Reaper();
-  readonly #restarter = new Restarter({
-    reaper: this.#reaper,
-    start: (how) => {
-      if (!this.#console.isBackground && !this.#isShort) this.#console.print(`${how}; starting it again`);
-      this.#startAgain(how);
-    },
-    leave: (pid) => {
-      this.#console.print(
-        `the daemon (pid ${pid}) lives, and has lost touch with this keeper, which leaves it to the next one`,
-      );
-      this.#finish(1);
-    },
-    giveUp: (how) => this.#giveUp(`${how}, as it did at each of the last starts`),
-  });
+  readonly #recovery: Recovery;
+
+  /** For what starts daemons, and for another version of this process. */
+  get #parts() {
+    return {
+      generations: this.#generations,
+      store: this.#store,
+      console: this.#console,
+      signals: this.#signals,
+      programs: this.#programs,
+      reaper: this.#reaper,
+      hasServed: () => this.#hasServed,
+    };
+  }
 
   constructor(options: KeeperOptions, remembered: Remembered | null) {
     const { env, dir, self } = options;
@@ -103,7 +100,19 @@ class Keeper {
       wasBackground: remembered?.isBackground === true,
     });
     this.#store = new FdStore(remembered?.kept ?? takeInheritedSockets(env));
-    this.#signals = new SignalRelay(() => this.#generations, remembered?.pendingSignals ?? []);
+    this.#recovery = new Recovery({
+      dir,
+      reaper: this.#reaper,
+      signals: () => this.#signals,
+      hasServed: () => this.#hasServed,
+      start: (how) => this.#start(how),
+      joined: (attached) => this.#join(attached),
+      giveUp: (how) => this.#giveUp(how),
+      finish: (code) => this.#finish(code),
+      print: (text, { isTrouble }) => void ((isTrouble || !this.#console.isBackground) && this.#console.print(text)),
+    });
+    const targets = () => [...this.#generations, ...this.#recovery.targets];
+    this.#signals = new SignalRelay(targets, remembered?.pendingSignals ?? []);
   }
 
   async run(remembered: Remembered | null): Promise<number> {
@@ -127,12 +136,16 @@ class Keeper {
   /** Be the keeper of a daemon that lost its own. False when no daemon runs. */
   async #attach(): Promise<boolean> {
     const { attachToDaemon } = await import('./attach.ts');
-    const end = await attachToDaemon(this.#options.dir);
-    if (!end) return false;
-    this.#console.answered();
-    this.#generations.add(end, { phase: 'restarting', pid: null });
-    this.#greetAll();
+    const attached = await attachToDaemon(this.#options.dir);
+    if (!attached) return false;
+    if ('refusal' in attached) throw attached.refusal;
+    this.#join(attached);
     return true;
+  }
+
+  #join({ end, pid }: Attached): void {
+    this.#console.answered();
+    this.#generations.add(end, { phase: 'restarting', pid }).channel.send({ hello: this.#hello(null) });
   }
 
   #resume({ generations, hasServed }: Remembered): void {
@@ -151,46 +164,9 @@ class Keeper {
     return { pid: process.pid, version: this.#options.version, format: keeperFormat, reason };
   }
 
-  /** In place of one that has served: clients wait in the queues, so that a shortage is waited for. */
-  #startAgain(how: string): void {
-    try {
-      this.#start(how);
-    } catch (error) {
-      if (!this.#hasServed || !isShortage(error))
-        return this.#giveUp(`${how}, and cannot be started again: ${errorMessage(error)}`);
-      this.#waitFor(error, how);
-    }
-  }
-
-  #waitFor(error: unknown, how: string): void {
-    if (!this.#isShort)
-      this.#console.print(
-        `${how}, and cannot be started for the moment: ${errorMessage(error)}; it is tried again and again`,
-      );
-    this.#isShort = true;
-    this.#restarter.startLater(how);
-  }
-
   #start(reason: string | null): void {
     if (this.#signals.isStopping) return this.#finish(0);
-    const [ours, theirs] = openChannel();
-    const generation = this.#generations.add(ours, { phase: 'starting', pid: null });
-    generation.channel.sendAll(this.#store, (names) => ({ kept: names }));
-    generation.channel.send({ hello: this.#hello(reason) });
-    const { env, args } = this.#options;
-    const child = spawnDaemon({
-      programs: this.#programs.inTurn(),
-      args,
-      end: theirs,
-      env: this.#console.environment(env),
-    });
-    this.#console.answered();
-    generation.pid = child.pid;
-    child.onShortage((error) => (generation.shortage = error));
-    const { pid } = child;
-    if (pid === null) return; // the closed channel tells
-    this.#reaper.add(pid);
-    child.onExit((how) => this.#reaper.remove(pid, how));
+    startDaemon({ hello: this.#hello(reason) }, { ...this.#options, ...this.#parts });
   }
 
   #hear(generation: Generation, message: DaemonMessage, fds: number[]): void {
@@ -205,7 +181,7 @@ class Keeper {
       for (const name of message.forget) this.#store.forget(name);
     } else if ('candidate' in message) {
       const [stream, datagrams] = fds;
-      // Without a descriptor left for both, it finds the channel closed, and goes on without a keeper.
+      // Without a descriptor left for both, it finds the channel closed, and is asked for another one when it serves.
       if (stream === undefined || datagrams === undefined) return fds.forEach(closeFd);
       try {
         this.#generations
@@ -221,7 +197,9 @@ class Keeper {
       this.#serves(generation, message.serving);
     } else if ('retired' in message) {
       generation.phase = 'replaced';
-      this.#look();
+      this.#look(generation);
+    } else if ('successor' in message) {
+      generation.successor = message.successor;
     } else if ('ended' in message) {
       generation.ended = message.ended;
     } else if ('ping' in message) {
@@ -239,8 +217,7 @@ class Keeper {
     this.#generations.serves(generation, identity);
     this.#programs.served(identity.program);
     this.#hasServed = true;
-    this.#isShort = false;
-    this.#restarter.served();
+    this.#recovery.served();
     this.#console.redirect();
     this.#signals.serving();
   }
@@ -254,13 +231,11 @@ class Keeper {
     }
   }
 
-  /** Start a daemon when none is left that serves or may come to. */
+  /** See to it that a daemon serves when this one is gone, or was replaced: unless another one does, or may come to. */
   #look(lost?: Generation): void {
-    if (this.#generations.isServed || this.#restarter.isPending) return;
-    if (this.#signals.isStopping) return this.#finish(0);
-    if (lost?.shortage && this.#hasServed) return this.#waitFor(lost.shortage, 'the daemon ended');
-    if (lost?.phase === 'starting') this.#programs.failed();
-    this.#restarter.crashed(lost?.pid ?? null);
+    if (this.#generations.isServed || this.#recovery.isPending) return;
+    if (lost?.phase === 'starting' && !(lost.shortage && this.#hasServed)) this.#programs.failed();
+    this.#recovery.begin(lost);
   }
 
   #giveUp(how: string): void {
@@ -275,39 +250,21 @@ class Keeper {
   }
 
   #finish(code: number): void {
-    this.#restarter.cancel();
+    this.#recovery.cancel();
     this.#exit.resolve(code);
   }
 
   #forward(signal: NodeJS.Signals): void {
     if (signal === 'SIGHUP' || signal === 'SIGUSR1') this.#console.redirect();
     // Between a crash and the next start there is nobody to end but this process.
-    if (!this.#signals.pass(signal) && this.#restarter.isPending) this.#finish(0);
+    if (!this.#signals.pass(signal) && this.#recovery.isPending) this.#finish(0);
   }
 
   /** It is a successor that has come up: it hears hello when this process has become what it is, or stays what it was. */
   #follow(generation: Generation, identity: DaemonIdentity): void {
-    const parts = {
-      generations: this.#generations,
-      store: this.#store,
-      console: this.#console,
-      signals: this.#signals,
-      hasServed: () => this.#hasServed,
-    };
-    followVersion(generation, identity, { ...this.#options, ...parts }, (why) => {
+    followVersion(generation, identity, { ...this.#options, ...this.#parts }, (why) => {
       if (why !== null) generation.channel.send({ note: `the keeper stays version ${this.#options.version}: ${why}` });
       generation.channel.send({ hello: this.#hello(null) });
     });
-  }
-}
-
-/** Orphaned daemons become this process's children. Without that it keeps all the same. */
-function becomeReaper(): void {
-  if (!hasLinuxCalls) return;
-  try {
-    setThreadName('grace-keeper');
-    setChildSubreaper(true);
-  } catch {
-    // See whyNotKeeper.
   }
 }

@@ -6,6 +6,7 @@
  *     daemon → keeper   candidate   a successor is being started; this is the keeper's end of its channel
  *                       ready       it has come up: the keeper may become what it is, and says hello then
  *                       serving     the state dir is mine
+ *                       successor   the new daemon with this pid is told to take the state dir over
  *                       retired     a successor has taken it over; I finish my connections
  *                       ended       I end, and this was meant to be
  *     keeper → daemon   kept, hello what the keeper holds, and who it is
@@ -23,6 +24,8 @@ export type DaemonMessage =
   | { candidate: true }
   | { ready: DaemonIdentity }
   | { serving: DaemonIdentity }
+  /** Whoever hears that knows that it may serve, should it have no channel any more. Absent from earlier versions. */
+  | { successor: number }
   | { retired: true }
   | { ended: number }
   /** To be answered when everything before has been done. */
@@ -43,6 +46,9 @@ export type KeeperMessage =
 
 /** Variable with the descriptors of its end of the channel, for a daemon that a keeper starts. */
 export const channelVariable = 'GRACE_KEEPER';
+
+/** Name of both among what a successor inherits (LISTEN_FDNAMES). */
+export const channelName = 'grace-keeper';
 
 /** Variable with the descriptor of what a keeper leaves to itself when it becomes another version. */
 export const stateVariable = 'GRACE_KEEPER_STATE';

@@ -1,4 +1,4 @@
-import { peekEndedChild, reapChild } from '../sys/process.ts';
+import { hasLinuxCalls, peekEndedChild, reapChild, setChildSubreaper, setThreadName } from '../sys/process.ts';
 
 /** Most ends that are remembered; a process 1 reaps much that nobody asks about. */
 const maxRemembered = 100;
@@ -58,5 +58,16 @@ export class Reaper {
   #remember(pid: number, how: string): void {
     if (this.#howEnded.size >= maxRemembered) this.#howEnded.clear();
     this.#howEnded.set(pid, how);
+  }
+}
+
+/** Orphaned daemons become this process's children. Without that it keeps all the same. */
+export function becomeReaper(): void {
+  if (!hasLinuxCalls) return;
+  try {
+    setThreadName('grace-keeper');
+    setChildSubreaper(true);
+  } catch {
+    // See whyNotKeeper in decide.ts.
   }
 }

@@ -108,7 +108,7 @@ function isSocketFile(file: string): boolean {
 }
 
 /** Whether a stream socket file has a listener: it takes a connection, or refuses it. */
-function probeSocket(file: string): 'live' | 'stale' | 'unknown' {
+export function probeSocket(file: string): 'live' | 'stale' | 'unknown' {
   const fd = openSocket('unix');
   try {
     connectSocket(fd, { family: 'unix', path: file });

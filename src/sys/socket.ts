@@ -160,6 +160,19 @@ export function isListener(fd: number): boolean {
   }
 }
 
+/** Whether a descriptor, which may be anything, is a Unix socket of this type that does not listen: one end of a pair. */
+export function isUnixEnd(fd: number, type: SocketType): boolean {
+  try {
+    return (
+      socketOption(fd, C.SOL_SOCKET, C.SO_TYPE) === TYPE[type] &&
+      socketOption(fd, C.SOL_SOCKET, C.SO_ACCEPTCONN) === 0 &&
+      socketName(fd).family === 'unix'
+    );
+  } catch {
+    return false; // ENOTSOCK, EBADF, another family
+  }
+}
+
 /** Process, user and group at the other end of a Unix stream, as of its connect or socketpair. Linux only. */
 export function peerCredentials(fd: number): { pid: number; uid: number; gid: number } {
   const values = new Int32Array(3);

@@ -111,6 +111,23 @@ test(
       return client;
     };
     let [count, restarted] = [0, 0];
+    const { keeper } = await grace.status();
+    assert.ok(keeper);
+    /** One daemon serves, its keeper knows it, and there is nobody else but who finishes what it had. */
+    const settled = async (told: string) => {
+      await until(
+        () => `the keeper is there: ${told}`,
+        async () => (await grace.status()).keeper?.pid === keeper.pid,
+      );
+      await until(
+        () => `nobody else is there: ${processesOf(grace.dir).map(({ pid }) => pid)}: ${told}`,
+        async () => {
+          const { pid, generations } = await grace.status();
+          const pids = new Set([pid, keeper.pid, ...generations.map((each) => each.pid)]);
+          return processesOf(grace.dir).every((each) => pids.has(each.pid) || each.state === 'Z');
+        },
+      );
+    };
     const attempt = async (changes: readonly Change[]) => {
       writeFileSync(lines, `${changes.flatMap(linesOf).join('\n')}\n`);
       const client = await reach(0);
@@ -126,17 +143,12 @@ test(
       else {
         assert.match(stderr, /^grace: [^\n]+\n(hint: [^\n]+\n)?$/, told);
         assert.equal(after.pid, pid, told);
-        // Nothing is left of the attempt: no descriptor, no process.
         await until(
           () => `descriptors are as before: ${told}`,
           () => [...descriptorsOf(pid)].length <= before,
         );
-        const pids = new Set([pid, after.keeper?.pid, ...after.generations.map((each) => each.pid)]);
-        await until(
-          () => `nobody else is there: ${told}`,
-          () => processesOf(grace.dir).every((each) => pids.has(each.pid)),
-        );
       }
+      await settled(told);
       for (const index of sources.keys()) (await reach(index)).socket.destroy();
       assert.equal(await client.echo('still'), 'still', told);
       client.socket.destroy();

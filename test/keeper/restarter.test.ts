@@ -20,7 +20,7 @@ test(
       const restarter = new Restarter({
         reaper,
         start: (how) => resolve(how),
-        leave: () => resolve('left alone'),
+        rejoin: () => resolve('asked again'),
         giveUp: () => resolve('given up'),
       });
       restarter.served();

@@ -68,6 +68,8 @@ export type Handover = {
   format: 1;
   version: string;
   pid: number;
+  /** The pid of its keeper; absent where it has none, and from earlier versions. */
+  keeper?: number | undefined;
   /** When the first generation came up, ISO 8601. */
   startedAt: string;
   /** How long ago that was, in milliseconds, whatever the clock on the wall says meanwhile. */
@@ -98,6 +100,7 @@ export const handoverSchema = v.object({
   format: v.literal(1),
   version: v.string(),
   pid: number,
+  keeper: v.optional(number),
   startedAt: v.pipe(
     v.string(),
     v.check((text) => !Number.isNaN(Date.parse(text)), 'no time'),

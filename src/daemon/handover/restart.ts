@@ -52,6 +52,7 @@ export async function replaceDaemon(
     isPaused = true;
     await deadline.bound(standstill.pause(), 'accepting did not stop');
     handOver(service, told);
+    supervisor.handOver({ pid: ready.pid });
     successor.send(goMessage(service, ready));
     await deadline.bound(successor.receive('serving'), 'the new process did not take over');
   } catch (error) {

@@ -54,11 +54,13 @@ export function takeSnapshot(service: Service): { handover: Handover; listeners:
     bytesOut: 0,
     since: '',
   }));
-  const { admin } = service;
+  const { admin, supervisor } = service;
+  const keeper = supervisor.keeper?.pid ?? supervisor.lostKeeper;
   const handover: Handover = {
     format: 1,
     version: service.version,
     pid: process.pid,
+    ...(keeper !== null && { keeper }),
     startedAt: service.startedAt,
     uptimeMs: service.uptimeMs(),
     generation: service.generation,

@@ -18,7 +18,8 @@ export async function takeOverAlone(
   launcher: Launcher,
   error: unknown,
 ): Promise<void> {
-  if (supervisor.keeper !== null || supervisor.keepsOverStop || !(await launcher.isDead())) throw error;
+  const isKept = supervisor.keeper !== null || supervisor.lostKeeper !== null || supervisor.keepsOverStop;
+  if (isKept || !(await launcher.isDead())) throw error;
   launcher.moving = null;
   const { counts } = loadCounters(paths.counters);
   if (counts) book.addEnded(counts);

@@ -14,7 +14,7 @@ import { isTicketsCopy, readTicketsCopy } from '../state/tickets-memory.ts';
 import type { Supervisor } from '../supervisor/supervisor.ts';
 import { GraceError, errorCode } from '../../error.ts';
 import type { SourceSpec } from '../../forward/rule.ts';
-import { storeNames, parseInherited } from '../../keeper/messages.ts';
+import { channelName, storeNames, parseInherited } from '../../keeper/messages.ts';
 import { takeOpened } from '../../keeper/opened.ts';
 import { LISTEN_FDS_START } from '../../net/inherit.ts';
 import type { Environment } from '../../net/inherit.ts';
@@ -23,6 +23,7 @@ import type { Listener } from '../../net/listener.ts';
 import { Net } from '../../net/net.ts';
 import type { ListenSpec } from '../../net/open.ts';
 import { removeSocketPath, setSocketMode, whyPathIsLost } from '../../net/unix-path.ts';
+import { closeFd } from '../../sys/descriptor.ts';
 import { hasLinuxCalls } from '../../sys/process.ts';
 import { listenSocket, setUserTimeout, shutListener } from '../../sys/socket.ts';
 
@@ -67,6 +68,8 @@ export class Listeners {
     this.net = new Net({ env });
     this.#supervisor = supervisor;
     const listeners = takeAll(this.net);
+    // The supervisor has copies of its own.
+    for (const { fd, name } of this.net.extras) if (name === channelName) closeFd(fd);
     // Now, before this process opens any of its own.
     this.#bare = handover ? new Set() : bareListeners(listeners);
     this.#passed = new Map(handover ? listeners.map((each) => [each.fd - LISTEN_FDS_START, each]) : []);

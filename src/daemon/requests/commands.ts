@@ -48,8 +48,8 @@ const handlers: { [C in Command]: Handler<C> } = {
     for await (const text of metricsText(service)) progress({ text });
     return {};
   }),
-  keeper: whenSettled((service, { path }) => {
-    service.supervisor.attach(path);
+  keeper: whenSettled((service, { path }, { peer }) => {
+    service.supervisor.attach(path, peer?.pid ?? null);
     return {};
   }),
   'rules-file': whenSettled(sayNotFollowed),

@@ -9,6 +9,7 @@ import { GraceError } from '../../error.ts';
 import { describeError } from '../../sys/system-error.ts';
 import type { Listener } from '../../net/listener.ts';
 import { openListener } from '../../net/open.ts';
+import { probeSocket } from '../../net/unix-path.ts';
 
 /** The control server of this process, and its names in the state dir. */
 export type ControlSocket = ControlServer & {
@@ -110,10 +111,13 @@ async function serve(
   };
 }
 
-/** Give the socket of a daemon that crashed this generation's name, in place of that one's. Null when it has no name left. */
+/**
+ * Give the socket of a daemon that crashed this generation's name, in place of that one's. Null when it has no name left:
+ * a later daemon may have had the public one, whose socket nobody has stored; nobody listens there then.
+ */
 function adoptNames(stored: Listener, { paths, own }: { paths: StatePaths; own: string }): Listener | null {
   const stat = lstatSync(paths.socket, { throwIfNoEntry: false });
-  if (!stat?.isSocket()) {
+  if (!stat?.isSocket() || probeSocket(paths.socket) === 'stale') {
     stored.close();
     return null;
   }

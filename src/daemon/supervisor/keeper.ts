@@ -1,17 +1,17 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import type { Program } from '../../control/shapes.ts';
-import { launchVariable, variablesOfThisProcess } from '../../control/launch.ts';
+import { handoverVariable } from '../../control/launch.ts';
 import { GraceError } from '../../error.ts';
-import { Channel, closeChannelEnd, maxFds, openChannel } from '../../keeper/channel.ts';
+import { Channel, closeChannelEnd, copyChannelEnd, isChannelEnd, maxFds, openChannel } from '../../keeper/channel.ts';
 import type { ChannelEnd } from '../../keeper/channel.ts';
-import { channelVariable, keeperFormat } from '../../keeper/messages.ts';
+import { channelName, channelVariable, keeperFormat } from '../../keeper/messages.ts';
 import type { DaemonIdentity, DaemonMessage, KeeperMessage } from '../../keeper/messages.ts';
 import { closeFd, dropRuntimeCopy, isOpenFd, setCloseOnExec, setNonBlocking } from '../../sys/descriptor.ts';
 import { sendMessage } from '../../sys/message.ts';
 import { connectSocket, openSocket } from '../../sys/socket.ts';
 import { describeError } from '../../sys/system-error.ts';
 import { within } from '../../waiting.ts';
+import { LastKeeper } from './last-keeper.ts';
+import { startKeeper } from './start-keeper.ts';
 import type { Supervisor, SupervisorEvents, SupervisorOptions } from './supervisor.ts';
 
 /** How long a keeper may take to say who it is. */
@@ -37,6 +37,7 @@ export class KeeperSupervisor implements Supervisor {
   readonly #notes: string[] = [];
   #link: Link | null = null;
   #keeper: Keeper | null = null;
+  readonly #last = new LastKeeper();
   #reason: string | null = null;
   #heardHello = Promise.withResolvers<void>();
   #pingCount = 0;
@@ -51,12 +52,14 @@ export class KeeperSupervisor implements Supervisor {
     const supervisor = new KeeperSupervisor(options);
     if (end === null) return supervisor;
     try {
+      if (!isChannelEnd(end)) throw new Error('they are something else');
       for (const fd of [end.stream, end.datagrams]) {
         dropRuntimeCopy(fd);
         setCloseOnExec(fd, true);
       }
       setNonBlocking(end.datagrams, false);
-      supervisor.#open(end).ref();
+      // What a successor inherits is taken by its places, which must not be empty, or somebody else's, by then.
+      supervisor.#open(options.env[handoverVariable] === undefined ? end : copyChannelEnd(end)).ref();
     } catch (error) {
       throw new GraceError(
         `descriptors ${end.stream} and ${end.datagrams} are no channel to a keeper: ${describeError(error)}`,
@@ -69,6 +72,15 @@ export class KeeperSupervisor implements Supervisor {
 
   get keeper(): Keeper | null {
     return this.#keeper;
+  }
+
+  get lostKeeper(): number | null {
+    return this.#link?.isOpen ? null : this.#last.living;
+  }
+
+  succeed(keeper: number | null): void {
+    this.#last.was(keeper);
+    if (!this.#link?.isOpen) void this.#last.lost();
   }
 
   get reason(): string | null {
@@ -156,12 +168,16 @@ export class KeeperSupervisor implements Supervisor {
     closeChannelEnd(keepers);
     return {
       fds: [
-        { fd: successors.stream, name: 'grace-keeper' },
-        { fd: successors.datagrams, name: 'grace-keeper' },
+        { fd: successors.stream, name: channelName },
+        { fd: successors.datagrams, name: channelName },
       ],
       env: { [channelVariable]: `${firstFd},${firstFd + 1}` },
       close: () => closeChannelEnd(successors),
     };
+  }
+
+  handOver({ pid }: { pid: number }): void {
+    this.#say({ successor: pid });
   }
 
   rollback(): void {
@@ -183,28 +199,17 @@ export class KeeperSupervisor implements Supervisor {
   }
 
   async restore(): Promise<void> {
-    // One that has not said who it is may be stopped, and goes on keeping when it is let run.
-    if (this.#link?.isOpen || !this.#isServing) return;
-    const { self, dir, flags, env } = this.#options;
-    const rest: NodeJS.ProcessEnv = { ...env, [launchVariable]: '1' };
-    for (const name of variablesOfThisProcess) delete rest[name];
-    const child = spawn(self.file, [...self.args, '-d', dir, 'daemon', ...flags], {
-      cwd: '/',
-      detached: true,
-      stdio: ['ignore', 'inherit', 'inherit'],
-      env: rest,
-    });
-    child.unref();
-    const failure = once(child, 'exit').then(([code]) => {
-      throw new GraceError(`the new keeper ended with code ${code}`);
-    });
-    failure.catch(() => {}); // later it is the end of a keeper, which the channel tells
+    // One that has not said who it is may be stopped, and goes on keeping when it is let run. One that is lost asks by itself.
+    if (this.#link?.isOpen || !this.#isServing || this.lostKeeper !== null) return;
+    const { failure } = startKeeper(this.#options);
     await Promise.race([this.#hello(), failure]);
     if (this.#keeper === null) throw new GraceError('the new keeper did not come up');
   }
 
-  attach(path: string): void {
+  attach(path: string, pid: number | null): void {
     if (this.#link?.isOpen) throw alreadyRuns(this.#options.dir, this.#keeper?.pid ?? process.pid);
+    const lost = this.lostKeeper;
+    if (lost !== null && pid !== null && pid !== lost) throw alreadyRuns(this.#options.dir, lost);
     if (!this.#isServing) throw new GraceError(`the daemon in ${this.#options.dir} does not serve yet, or any more`);
     const [ours, theirs] = openChannel();
     let socket: number | null = null;
@@ -246,6 +251,7 @@ export class KeeperSupervisor implements Supervisor {
     } else if ('hello' in message) {
       const { pid, version, reason } = message.hello;
       this.#keeper = { pid, version };
+      this.#last.is(pid);
       this.#reason ??= reason;
       this.#heardHello.resolve();
       this.#events?.keeperChanged(this.#keeper);
@@ -263,6 +269,7 @@ export class KeeperSupervisor implements Supervisor {
     if (this.#link !== link) return;
     this.#link = null;
     this.#keeper = null;
+    void this.#last.lost();
     this.#heardHello.resolve();
     this.#heardHello = Promise.withResolvers();
     for (const resolve of this.#pings.values()) resolve();

@@ -9,6 +9,10 @@ import type { Program } from '../../control/shapes.ts';
 export type Supervisor = {
   /** The keeper, which the pid file names; null without one. */
   readonly keeper: { pid: number; version: string } | null;
+  /** The pid of a keeper that lives, has no channel to this daemon, and asks for one by itself; null when there is none. */
+  readonly lostKeeper: number | null;
+  /** The predecessor had this keeper, or none. */
+  succeed(keeper: number | null): void;
   /** Why this daemon was started in place of one that crashed; null when it was not. */
   readonly reason: string | null;
   /** What an earlier daemon had stored, by name. The descriptors are the caller's. */
@@ -34,6 +38,8 @@ export type Supervisor = {
     env: Record<string, string>;
     close(): void;
   };
+  /** A successor is about to be told that the state dir is its own. */
+  handOver(options: { pid: number }): void;
   /** The restart came to nothing. */
   rollback(): void;
   /** A successor serves; this process finishes its connections. `isStopping`: it is to be stopped at once. */
@@ -43,8 +49,8 @@ export type Supervisor = {
   ended(code: number): void;
   /** Bring a keeper that died back; does nothing where there is one or is none to be. Rejects with GraceError. */
   restore(): Promise<void>;
-  /** Take the process that listens on this socket as keeper. Throws GraceError when there is one or is none to be. */
-  attach(path: string): void;
+  /** Take the process that listens on this socket as keeper; its pid is null where the system does not tell. Throws GraceError when there is one or is none to be. */
+  attach(path: string, pid: number | null): void;
   /** Hear of what happens to the keeper: that it came, that it went (null), and what it says. */
   watch(events: SupervisorEvents): void;
 };

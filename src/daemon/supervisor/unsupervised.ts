@@ -4,6 +4,8 @@ import type { Supervisor } from './supervisor.ts';
 /** Nobody watches: the pid changes with a restart, and a crash is for whoever started the daemon to notice. */
 export const unsupervised: Supervisor = {
   keeper: null,
+  lostKeeper: null,
+  succeed() {},
   reason: null,
   takeStored: () => [],
   store() {},
@@ -15,6 +17,7 @@ export const unsupervised: Supervisor = {
   status() {},
   restarting() {},
   prepareSuccessor: () => ({ fds: [], env: {}, close() {} }),
+  handOver() {},
   rollback() {},
   replaced: ({ pid, isStopping }) => {
     if (isStopping) process.kill(pid, 'SIGTERM');
