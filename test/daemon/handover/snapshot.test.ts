@@ -58,6 +58,7 @@ function serviceWith(rules: [src: string, dst: string, listener: Listener][], mo
     listeners: { inherited: given },
     holds: { handOver: () => null },
     tickets: { snapshot: null },
+    supervisor: { keeper: null, lostKeeper: null },
     unread: [],
     lock: { fd: 0 },
     version: '1.2.3',
@@ -122,6 +123,13 @@ test('who it is, since when, and whether it can move connections is in it', () =
   assert.deepEqual(['move' in handover, 'unread' in handover], [false, false]);
   const { handover: moving } = takeSnapshot(serviceWith([], { engine: { mover: {} } }).service);
   assert.equal(typeof moving.move, 'number');
+});
+
+test('the keeper is in it, also one that has lost touch; without one there is nothing of it', () => {
+  const keeperWith = (supervisor: object) => takeSnapshot(serviceWith([], { supervisor }).service).handover.keeper;
+  assert.equal(keeperWith({ keeper: { pid: 7, version: '1' }, lostKeeper: null }), 7);
+  assert.equal(keeperWith({ keeper: null, lostKeeper: 8 }), 8);
+  assert.equal('keeper' in takeSnapshot(serviceWith([]).service).handover, false);
 });
 
 test('a successor of this version reads all of it', () => {
