@@ -40,6 +40,8 @@ export type Peer = {
   isPlain: boolean;
   /** It speaks TLS to a backend, and can be kept from resuming sessions. */
   speaksTlsUpstream?: boolean;
+  /** And it resumes them. */
+  resumesUpstream?: boolean;
   /** Its first requests are slow, because the code is not compiled before. */
   compilesAsItRuns?: boolean;
   /** Default 2, one a side. */
@@ -122,6 +124,7 @@ export function grace(
     speaksTls: true,
     isPlain: true,
     speaksTlsUpstream: true,
+    resumesUpstream: engine === 'native',
     compilesAsItRuns: true,
     restsWithinMs: 36_000,
     async start({ dir, port, upstreamPort, pem, plainPort = null, upstreamTls = null, signal }) {
@@ -209,6 +212,7 @@ export function haproxy(
     speaksTls,
     isPlain: true,
     speaksTlsUpstream: speaksTls,
+    resumesUpstream: speaksTls,
   };
   return configured(peer, ({ file, port, upstreamPort, pem, plainPort = null, upstreamTls = null }) => ({
     args: ['-db', '-f', file],
@@ -247,6 +251,7 @@ export function nginx(
     speaksTls: true,
     isPlain: true,
     speaksTlsUpstream: true,
+    resumesUpstream: true,
   };
   return configured(peer, ({ dir, file, port, upstreamPort, pem, plainPort = null, upstreamTls = null }) => ({
     args: ['-p', dir, '-c', file, '-e', 'stderr'],

@@ -111,7 +111,7 @@ export function tlsSectionsOf({
       remark: `${version}, ${cipher}, ${group}, ${key}: the backend gives tickets, and tells what it was; certificates are not verified`,
       backend: 'https-resumed',
       tools: ['wrk', 'openssl'],
-      peers: peers.filter(({ speaksTlsUpstream }) => speaksTlsUpstream),
+      peers: peers.filter(({ resumesUpstream }) => resumesUpstream),
       isTls: false,
       upstreamTls: 'resumed',
       measure: connections,

@@ -227,3 +227,54 @@ test('TLS 1.2: of no ticket that was sealed or read the master secret is left', 
     assert.deepEqual(find(pid, secrets), {}, `round ${round}`);
   }
 });
+
+test('of connections to a destination no keys are left, of those neither that brought sessions', options, async (t) => {
+  const grace = makeGrace(t);
+  const pem = pemFiles(t);
+  const needles: Needles = new Map();
+  const server = tls.createServer({
+    key: readFileSync(pem.key),
+    cert: readFileSync(pem.fullChain),
+    ciphers: 'TLS_AES_256_GCM_SHA384',
+    allowHalfOpen: true,
+  } as tls.TlsOptions);
+  let round = 0;
+  server.on('keylog', (line: Buffer) => {
+    const [label = '', , text = ''] = line.toString('latin1').trim().split(' ');
+    if (!label.endsWith('TRAFFIC_SECRET_0')) return;
+    const secret = Buffer.from(text, 'hex');
+    needles.set(`${label} ${round}`, secret);
+    needles.set(`${label} ${round} in hexadecimal`, Buffer.from(text));
+    needles.set(`key of ${label} ${round}`, expand(secret, 'key', 32));
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => server.close());
+  const { port } = server.address() as net.AddressInfo;
+  const src = 'tcp:0:interface=127.0.0.1';
+  await grace.ok('start', src, `ssl:127.0.0.1:${port}:caCertsDir=${pem.caDir}:hostname=www.example.com`);
+  const [listening, { pid }] = [await grace.port(src), await grace.status()];
+  for (; round < 6; round++) {
+    const coming = once(server, 'secureConnection') as Promise<[TLSSocket]>;
+    const client = net.connect({ port: listening, host: '127.0.0.1', allowHalfOpen: true });
+    t.after(() => client.destroy());
+    const [peer] = await coming;
+    t.after(() => peer.destroy());
+    assert.equal(peer.isSessionReused(), round > 0);
+    peer.write('hello');
+    assert.equal(await readBytes(client, 5), 'hello');
+    client.write('there');
+    assert.equal(await readBytes(peer, 5), 'there');
+    const open = find(pid, needles);
+    t.diagnostic(`while it is open: ${JSON.stringify(open)}`);
+    assert.ok(open[`key of SERVER_TRAFFIC_SECRET_0 ${round}`]! >= 1, 'what is there is found');
+    const heard = readAll(peer);
+    client.end();
+    await heard;
+    const said = readAll(client);
+    peer.end();
+    await said;
+    await until('it is over', async () => (await grace.ls())[0]?.connections === 0);
+    assert.deepEqual(find(pid, needles), {}, `round ${round}`);
+  }
+});

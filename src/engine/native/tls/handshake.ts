@@ -244,6 +244,7 @@ export class Handshake {
       !(isOld && server.mayRenegotiate) && secrets.take(this.#ssl, this.#fd, { isServer: false, sealed: 0 });
     // Tickets of TLS 1.3 are to come yet: see ticket-reader.ts.
     this.#isKept = !isOurs || (!isOld && server.pool.hasRoom);
+    if (isOurs && !isOld) secrets.zeroInside(this.#ssl, this.#fd);
     keys.setHandle(this.#fd, this.#isKept ? this.#ssl : 0n);
     return isOurs ? 'done' : 'foreign';
   }

@@ -17,6 +17,8 @@ const LABEL_SIZE = 23;
 const SECRET_AT = LABEL_SIZE + 1 + 64 + 1;
 const CLIENT_LABEL = Uint8Array.from(Buffer.from('CLIENT_TRAFFIC_SECRET_0'));
 const SERVER_LABEL = Uint8Array.from(Buffer.from('SERVER_TRAFFIC_SECRET_0'));
+/** Bytes of an SSL, and more. */
+const STATE_SIZE = 16_384;
 /** Lines of the key log of one handshake, and more. */
 const MAX_LINES = 16;
 
@@ -27,6 +29,7 @@ export class Secrets {
   readonly #schedule: KeySchedule;
   readonly #line: Pinned;
   readonly #random: Pinned;
+  readonly #inside: Pinned;
   readonly #facts: Facts;
 
   constructor({ ssl, crypto, keys, schedule }: { ssl: Ssl; crypto: Crypto; keys: KeyTable; schedule: KeySchedule }) {
@@ -35,6 +38,7 @@ export class Secrets {
     this.#schedule = schedule;
     this.#line = crypto.pin(SECRET_AT + 2 * 48);
     this.#random = crypto.pin(64);
+    this.#inside = crypto.pin(STATE_SIZE);
     this.#facts = new Facts({ ssl, crypto, keys });
   }
 
@@ -100,6 +104,25 @@ export class Secrets {
       clientRandom: this.#random.bytes.subarray(0, 32),
       serverRandom: this.#random.bytes.subarray(32),
     });
+    bytes.fill(0);
+  }
+
+  /**
+   * Zero the traffic secrets that were taken in libssl's own memory of a handshake, which frees it as it is: where it has them is found
+   * by what they are. It needs them for key updates alone, and those are ours.
+   */
+  zeroInside(handshake: bigint, fd: number): void {
+    const ssl = this.#ssl;
+    const { bytes, address } = this.#inside;
+    const size = Math.min(Number(ssl.malloc_usable_size(handshake)), bytes.length);
+    ssl.memcpy(address, handshake, word(size));
+    const text = Buffer.from(bytes.buffer, bytes.byteOffset, size);
+    const { hashSize } = this.#keys.suite(fd);
+    for (const direction of [IN, OUT] as const) {
+      const secret = this.#keys.part(fd, direction, SECRET, hashSize);
+      for (let at = text.indexOf(secret); at !== -1; at = text.indexOf(secret, at + 1))
+        ssl.OPENSSL_cleanse(handshake + word(at), word(hashSize));
+    }
     bytes.fill(0);
   }
 

@@ -123,6 +123,7 @@ const table = {
   OPENSSL_cleanse: { args: w2, result: 'i32' },
   OPENSSL_sk_num: { args: w1, result: 'i32' },
   OPENSSL_sk_value: { args: w2, result: 'u64' },
+  malloc_usable_size: { args: w1, result: 'u64' },
   memcpy: { args: w3, result: 'u64' },
   strlen: { args: w1, result: 'u64' },
   dlsym: { args: w2, result: 'u64' },
