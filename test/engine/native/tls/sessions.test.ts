@@ -1,17 +1,22 @@
 /** TLS sessions with destinations: later connections go on with them, and with those alone that they may. */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import net from 'node:net';
 import type { Socket } from 'node:net';
 import { test } from 'node:test';
 import type tls from 'node:tls';
 import type { SslClient } from '../../../../src/endpoint/model.ts';
+import type { NativeEngine } from '../../../../src/engine/native/engine.ts';
 import { fieldAt } from '../../../../src/engine/tally.ts';
+import { until } from '../../../until.ts';
 import { openNativeTls } from '../../native-engine.ts';
 import { closed, endingOf, readAll, readBytes } from '../../peers.ts';
 import { Rig } from '../../rig.ts';
 import type { Forward } from '../../rig.ts';
 import { openTlsBackend, pemFiles, read, sslTo } from '../../tls-peers.ts';
 import type { TlsBackend } from '../../tls-peers.ts';
+import { Passage } from './passage.ts';
 
 const options = { timeout: 60_000, skip: process.platform !== 'linux' || 'Deno' in globalThis };
 const pem = pemFiles();
@@ -180,3 +185,52 @@ test(
     await rig.endedConnections(clients.length);
   },
 );
+
+test('a connection that moves before its tickets come goes on, and so do sessions where it was', options, async () => {
+  await using here = new Rig(openNativeTls);
+  await using there = new Rig(openNativeTls);
+  using passage = new Passage();
+  await using backend = await openTlsBackend(identity());
+  // What the server says reaches us when it is let through.
+  const held: (() => void)[] = [];
+  let isHolding = false;
+  const relay = net.createServer({ allowHalfOpen: true }, (socket) => {
+    const behind = net.connect({ port: backend.port, host: '127.0.0.1', allowHalfOpen: true });
+    for (const each of [socket, behind]) each.on('error', () => {});
+    socket.pipe(behind);
+    let parts = 0;
+    behind.on('data', (data) => {
+      // The first is the server's part of the handshake, its tickets come after ours.
+      if (isHolding && parts++ > 0) held.push(() => socket.write(data));
+      else socket.write(data);
+    });
+    behind.on('end', () => socket.end());
+  });
+  relay.listen(0, '127.0.0.1');
+  await once(relay, 'listening');
+  try {
+    const endpoint = sslTo((relay.address() as net.AddressInfo).port, pem());
+    const forward = await here.forward({ to: endpoint });
+    assert.deepEqual(await visits(2, forward, backend), [false, true]);
+    // Node gives tickets with full handshakes alone.
+    backend.server.setTicketKeys(randomBytes(48));
+    isHolding = true;
+    const client = await forward.connect();
+    const peer = await backend.next();
+    client.write('question');
+    assert.equal(await readBytes(peer, 8), 'question');
+    await until('its tickets are on their way', async () => held.length > 0);
+    const to = [there.engine as NativeEngine, there.upstream(endpoint)] as const;
+    assert.equal(await passage.move([here.engine as NativeEngine, forward.upstream], to), 1);
+    isHolding = false;
+    for (const release of held) release();
+    peer.write('answer');
+    assert.equal(await readBytes(client, 6), 'answer');
+    assert.deepEqual(await visits(2, forward, backend), [false, true]);
+    client.end();
+    peer.end();
+    await closed(client);
+  } finally {
+    relay.close();
+  }
+});
