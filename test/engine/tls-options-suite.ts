@@ -99,6 +99,23 @@ export function tlsOptionsSuite(openEngine: OpenEngine): void {
     }),
   );
 
+  test(
+    'a client that has to say another group is served by name and protocol, and gets its session ticket',
+    { timeout, skip: isDeno },
+    () =>
+      serving({ groups: ['P-384'], sni: pem().pemDir, alpn: ['h2', 'http/1.1'] }, async (address) => {
+        const asked = { ecdhCurve: 'X25519:P-384', ALPNProtocols: ['h2'], rejectUnauthorized: false };
+        const client = await connectTls(address, asked);
+        const session = once(client, 'session');
+        assert.equal(client.alpnProtocol, 'h2');
+        client.write('hello');
+        assert.equal(await readBytes(client, 5), 'hello');
+        await session;
+        client.end();
+        assert.equal(await readAll(client), '');
+      }),
+  );
+
   test('what Deno cannot choose is refused at the start', { timeout, skip: !isDeno }, async () => {
     await assert.rejects(
       serving({ ciphers: ['ECDHE-ECDSA-AES256-GCM-SHA384'], groups: ['P-384'] }, async () => {}),

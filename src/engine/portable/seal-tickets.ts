@@ -1,6 +1,6 @@
 /** Session tickets sealed with keys of ours, so that a session is resumed by whichever process has them. */
 import { randomBytes } from 'node:crypto';
-import type { Server } from 'node:tls';
+import type { SecureContext, Server } from 'node:tls';
 
 /**
  * Node's own way is one key of 48 bytes, which makes every session that another key sealed a full handshake. Below
@@ -25,7 +25,16 @@ const nobodysKey = Buffer.alloc(80);
  * they are asked for at each ticket. Does nothing where the runtime has no way to.
  */
 export function sealTickets(server: Server, keys: () => readonly Buffer[]): void {
-  const { context } = (server as Server & { _sharedCreds?: { context?: Context } })._sharedCreds ?? {};
+  const own = (server as Server & { _sharedCreds?: SecureContext })._sharedCreds;
+  if (own !== undefined) sealTicketsOf(own, keys);
+}
+
+/**
+ * The same for what a server's SNICallback chooses: behind a HelloRetryRequest Node asks that one, and ends a handshake with an
+ * internal_error when nobody answers.
+ */
+export function sealTicketsOf(secure: SecureContext, keys: () => readonly Buffer[]): void {
+  const { context } = secure as { context?: Context };
   if (context?.enableTicketKeyCallback === undefined) return;
   context.enableTicketKeyCallback();
   context.onticketkeycallback = (name, iv, isSealing) => {

@@ -1,4 +1,5 @@
 /** What a TLS listener presents and asks for, made of its files: whole again at every reload. */
+import { Socket } from 'node:net';
 import type { SecureContext, TlsOptions } from 'node:tls';
 import { chooseIdentities, defaultIdentities, readNamedIdentities } from '../../endpoint/directory.ts';
 import type { NamedIdentity } from '../../endpoint/directory.ts';
@@ -27,8 +28,12 @@ export type ServerFiles = {
 /**
  * Read the files of an endpoint. Throws GraceError. Of a context that is chosen by name, node:tls presents one certificate
  * whatever the client can use: where a name has several, the choice is made here, by what the client says first.
+ * `prepare`: called with each context that is chosen by name, when it has been made.
  */
-export function readServer(endpoint: SslServer | TlsServer): ServerFiles {
+export function readServer(
+  endpoint: SslServer | TlsServer,
+  prepare: (context: SecureContext) => void = () => {},
+): ServerFiles {
   mustBeAble(endpoint);
   const ca = readClientCA(endpoint);
   const common = {
@@ -43,8 +48,11 @@ export function readServer(endpoint: SslServer | TlsServer): ServerFiles {
   const contexts = new Map<string, SecureContext>();
   const contextFor = (identity: NamedIdentity) => {
     const key = String(named.indexOf(identity));
-    const context =
-      contexts.get(key) ?? nodeTls().createSecureContext({ ...common, key: identity.key, cert: identity.cert });
+    const known = contexts.get(key);
+    if (known !== undefined) return known;
+    const context = nodeTls().createSecureContext({ ...common, key: identity.key, cert: identity.cert });
+    prepare(context);
+    if (endpoint.alpn !== undefined) letChooseProtocols(context);
     contexts.set(key, context);
     return context;
   };
@@ -68,6 +76,16 @@ export function readServer(endpoint: SslServer | TlsServer): ServerFiles {
     optionsFor,
     ticketKeys: readTicketKeys(endpoint),
   };
+}
+
+/**
+ * Behind a HelloRetryRequest OpenSSL asks the context that was chosen by name for the protocol, where Node has put its answer in
+ * the server's alone: it does so at the first socket of a context, which is this one.
+ */
+function letChooseProtocols(secureContext: SecureContext): void {
+  if (HAS_GATES) return;
+  const { TLSSocket } = nodeTls();
+  new TLSSocket(new Socket(), { isServer: true, secureContext, ALPNProtocols: ['any'] }).destroy();
 }
 
 /** What Deno's TLS has no choice of is refused, not passed over. */

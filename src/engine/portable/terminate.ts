@@ -13,7 +13,7 @@ import type { Leg, ShownTls } from './leg.ts';
 import { shortened } from './originate.ts';
 import { peek } from './peek.ts';
 import { PLAIN_HTTP_ANSWER } from '../words.ts';
-import { sealTickets } from './seal-tickets.ts';
+import { sealTickets, sealTicketsOf } from './seal-tickets.ts';
 import { readServer } from './server-files.ts';
 import type { TicketRing } from '../ticket-ring.ts';
 
@@ -81,7 +81,8 @@ export function openTerminator(
   };
 
   const open = () => {
-    const { isMixed, optionsFor, ticketKeys } = readServer(endpoint);
+    const sealingKeys = () => ticketKeys ?? tickets.keys;
+    const { isMixed, optionsFor, ticketKeys } = readServer(endpoint, (context) => sealTicketsOf(context, sealingKeys));
     const shared = new Map<string, Server>();
     const serverFor = (handshake: Handshake, usable: readonly string[]) => {
       // Behind a gate a socket has no address to be found by; there each handshake has a server of its own.
@@ -90,7 +91,7 @@ export function openTerminator(
       const known = shared.get(key);
       if (known) return known;
       const server = openServer(optionsFor(usable), find);
-      sealTickets(server, () => ticketKeys ?? tickets.keys);
+      sealTickets(server, sealingKeys);
       shared.set(key, server);
       return server;
     };
