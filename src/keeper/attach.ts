@@ -90,10 +90,10 @@ function receiveEnd(fd: number): Attached | null {
   const socket = acceptSocket(fd);
   if (socket === null) return null;
   try {
+    const pid = hasLinuxCalls ? peerCredentials(socket).pid || null : null;
     const fds = receiveMessage(socket, { size: 64, maxFds: 2 })?.fds ?? [];
     const [stream, datagrams] = fds;
-    if (stream !== undefined && datagrams !== undefined)
-      return { end: { stream, datagrams }, pid: hasLinuxCalls ? peerCredentials(socket).pid || null : null };
+    if (stream !== undefined && datagrams !== undefined) return { end: { stream, datagrams }, pid };
     fds.forEach(closeFd);
     throw new GraceError('the daemon sent no channel to its new keeper');
   } finally {

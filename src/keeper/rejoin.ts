@@ -27,7 +27,7 @@ export type RejoinOptions = {
   reaper: Reaper;
   /** For people. */
   print(text: string): void;
-  /** It, or another one that serves in its place by now, has this keeper again. The end is the receiver's. */
+  /** It, or another one that serves in its place by now, has this keeper again. The end is the receiver's, which throws when it cannot use it. */
   joined(attached: Attached): void;
   /** It has ended. */
   ended(pid: number): void;
@@ -87,7 +87,10 @@ export class Rejoin {
       try {
         const answer = await this.#attach(over);
         if (over.aborted) return void (answer && 'end' in answer && closeChannelEnd(answer.end));
-        if (answer && 'end' in answer) return this.#finish(() => this.#options.joined(answer));
+        if (answer && 'end' in answer) {
+          this.#options.joined(answer);
+          return this.cancel();
+        }
         if (answer && ++refusals === maxRefusals) {
           const why = errorMessage(answer.refusal);
           this.#options.print(`${its} has lost touch with this keeper, which leaves it to the next one: ${why}`);

@@ -59,7 +59,12 @@ export async function openListener(spec: ListenSpec, { name = '' }: { name?: str
   checkSpec('openListener', spec);
   try {
     const fd = spec.kind === 'tcp' ? await openTcp(spec) : await openUnix(spec);
-    return adoptFd(fd, { name });
+    try {
+      return adoptFd(fd, { name });
+    } catch (error) {
+      closeFd(fd); // else nobody, this process neither, could listen there again
+      throw error;
+    }
   } catch (error) {
     throw listenError(spec, error);
   }

@@ -9,7 +9,7 @@ import type { TestContext } from 'node:test';
 import { openClient, startBackend } from './backend.ts';
 import { makeGrace, program, runtime } from './grace.ts';
 import { until } from '../until.ts';
-import { descriptorsOf } from './processes.ts';
+import { descriptorsOf, processesOf } from './processes.ts';
 
 const timeout = 180_000;
 const skip = runtime !== 'executable' || process.platform !== 'linux';
@@ -226,7 +226,13 @@ for (const who of ['daemon', 'keeper'] as const) {
       assert.equal(await client.line(), 'backend');
       for (const [index, shortage] of shortages.entries()) {
         const [calls, error] = shortage.split(':') as [string, string];
-        const { pid, keeper } = await grace.status();
+        // One that was short of what the channel to the new daemon takes is back in a moment.
+        await until('there is a keeper', async () => (await grace.status()).keeper !== null);
+        const { pid, keeper, generations } = await grace.status();
+        const pids = new Set([pid, keeper!.pid, ...generations.map((each) => each.pid)]);
+        await until('one daemon is there, beside those that finish', () =>
+          processesOf(grace.dir).every((each) => each.state === 'Z' || pids.has(each.pid)),
+        );
         const detach = await inject(t, who === 'keeper' ? keeper!.pid : pid, calls, error);
         if (!detach) return t.skip('strace may not attach here');
         const outcomes = [];
