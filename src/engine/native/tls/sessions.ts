@@ -24,6 +24,8 @@ const MAX_LIFETIME_S = 604_800;
 /** Of one of TLS 1.2 whose server does not say: what libssl takes by itself. */
 const DEFAULT_LIFETIME_S = 7200;
 const DAY_S = 86_400;
+/** Longest ticket that is kept, in bytes: a server may send some of 64 KiB, and they are many. */
+const MAX_TICKET_SIZE = 8192;
 /** `struct sockaddr_in6`. */
 const ADDRESS_SIZE = 28;
 /** Until when, in seconds since the epoch as 64 bits; and the address. */
@@ -130,9 +132,16 @@ export class Sessions {
     const isTls13 = ssl.SSL_version(handshake) === TLS13;
     const told = Number(ssl.SSL_SESSION_get_ticket_lifetime_hint(session));
     const lifetime = isTls13 || told > 0 ? told : DEFAULT_LIFETIME_S;
-    const isGood = ssl.SSL_SESSION_is_resumable(session) === 1 && lifetime > 0 && this.#isGood(session);
+    const isUsable = ssl.SSL_SESSION_is_resumable(session) === 1 && this.#ticketSize(session) <= MAX_TICKET_SIZE;
+    const isGood = isUsable && lifetime > 0 && this.#isGood(session);
     if (isGood) this.#write(session, Math.min(Number(this.#view.getBigInt64(0, true)), now() + lifetime));
     if (!isGood || !pool.put(session)) ssl.SSL_SESSION_free(session);
+  }
+
+  #ticketSize(session: bigint): number {
+    const { address } = this.#answer;
+    this.#ssl.SSL_SESSION_get0_ticket(session, address, address + 8n);
+    return Number(this.#answerView.getBigUint64(8, true));
   }
 
   #write(session: bigint, until: number): void {

@@ -67,6 +67,7 @@ const table = {
   SSL_SESSION_dup: { args: w1, result: 'u64' },
   SSL_SESSION_free: { args: w1, result: 'i32' },
   SSL_SESSION_is_resumable: { args: w1, result: 'i32' },
+  SSL_SESSION_get0_ticket: { args: w3, result: 'i32' },
   SSL_SESSION_get_ticket_lifetime_hint: { args: w1, result: 'u64' },
   SSL_SESSION_set1_ticket_appdata: { args: w3, result: 'i32' },
   SSL_SESSION_get0_ticket_appdata: { args: w3, result: 'i32' },

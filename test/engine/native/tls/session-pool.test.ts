@@ -59,6 +59,13 @@ describe('sessions', { skip: 'Deno' in globalThis && 'Deno has no OpenSSL' }, ()
     assert.equal(bench.offers(pool, THERE), false);
   });
 
+  test('none is kept whose ticket is long', () => {
+    const pool = openPool();
+    for (const size of [7000, 9000]) bench.shake(pool, { isOffered: false, ticketSize: size });
+    assert.equal(count(pool), 1);
+    bench.sessions.close(pool);
+  });
+
   test('none are kept for a while of a server that takes none of three', (t) => {
     const pool = openPool();
     t.mock.timers.enable({ apis: ['Date'], now: Date.now() });
@@ -140,7 +147,7 @@ class Bench {
   /** A handshake that is made from beginning to end. Returns whether it was resumed. */
   shake(
     pool: SessionPool,
-    { version = TLS13, isVerified = true, isOffered = true, address = HERE }: Partial<Shake> = {},
+    { version = TLS13, isVerified = true, isOffered = true, address = HERE, ticketSize = 0 }: Partial<Shake> = {},
   ): boolean {
     const ssl = this.#ssl;
     const [verifying, trusting] = this.#clients as [bigint, bigint];
@@ -154,6 +161,9 @@ class Bench {
       ssl.SSL_do_handshake(client.ssl);
       carry(ssl, client.out, server.in, buffer);
       ssl.SSL_do_handshake(server.ssl);
+      // What a server notes beside a session is in its ticket.
+      if (ticketSize > 0 && step === 0)
+        ssl.SSL_SESSION_set1_ticket_appdata(ssl.SSL_get_session(server.ssl), buffer.address, BigInt(ticketSize));
       carry(ssl, server.out, client.in, buffer);
     }
     assert.equal(ssl.SSL_do_handshake(client.ssl), 1);
@@ -178,4 +188,4 @@ class Bench {
   }
 }
 
-type Shake = { version: number; isVerified: boolean; isOffered: boolean; address: Uint8Array };
+type Shake = { version: number; isVerified: boolean; isOffered: boolean; address: Uint8Array; ticketSize: number };
