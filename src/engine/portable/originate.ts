@@ -110,7 +110,8 @@ function tlsError(error: Error, name: string): GraceError {
 /** The codes that OpenSSL's verification has, X509_V_ERR_… without that beginning. */
 function isCertificateCode(code: string): boolean {
   return (
-    /CERT|CRL|ISSUER|SELF_SIGNED|UNABLE_TO|_CA$|PURPOSE|HOSTNAME_MISMATCH/.test(code) && !code.startsWith('ERR_SSL')
+    /CERT|CRL|ISSUER|SELF_SIGNED|UNABLE_TO|_CA$|PURPOSE|HOSTNAME_MISMATCH|^UNSPECIFIED$/.test(code) &&
+    !code.startsWith('ERR_SSL')
   );
 }
 
