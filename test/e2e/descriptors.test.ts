@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
-import { spawn, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import type { AddressInfo, Socket } from 'node:net';
 import { test } from 'node:test';
-import type { TestContext } from 'node:test';
 import { openClient, startBackend } from './backend.ts';
 import { makeGrace, program, runtime } from './grace.ts';
+import { inject } from './inject.ts';
 import { until } from '../until.ts';
 import { descriptorsOf, processesOf } from './processes.ts';
 
@@ -24,32 +24,6 @@ function limited(limit: number, ...args: string[]) {
     { encoding: 'utf8', timeout: 60_000 },
   );
   return { status, signal, stdout, stderr };
-}
-
-/** Have these system calls of a process fail from now on, and of what it starts. Returns what ends that; null where strace cannot do it. */
-async function inject(
-  t: TestContext,
-  pid: number,
-  calls: string,
-  error: string,
-  { isMainAlone = false } = {},
-): Promise<(() => Promise<void>) | null> {
-  const tracer = spawn(
-    'strace',
-    [...(isMainAlone ? [] : ['-f']), '-p', String(pid), '-e', `trace=${calls}`, '-e', `inject=${calls}:error=${error}`],
-    { stdio: ['ignore', 'ignore', 'pipe'] },
-  );
-  const detach = async () => {
-    if (tracer.exitCode !== null || tracer.signalCode !== null) return;
-    tracer.kill();
-    await once(tracer, 'exit');
-  };
-  t.after(detach);
-  const isAttached = await new Promise<boolean>((resolve) => {
-    tracer.once('error', () => resolve(false)).once('exit', () => resolve(false));
-    tracer.stderr.on('data', (text: Buffer) => void (/ attached/.test(String(text)) && resolve(true)));
-  });
-  return isAttached ? detach : null;
 }
 
 for (const limit of [21, 24, 28, 36, 48]) {

@@ -8,6 +8,7 @@ import type { TestContext } from 'node:test';
 import { openClient, startBackend } from './backend.ts';
 import { isRunning, makeGrace, program, root, runtime } from './grace.ts';
 import type { Grace } from './grace.ts';
+import { inject } from './inject.ts';
 import { descriptorsOf, gone, kill, processesOf } from './processes.ts';
 import { until } from '../until.ts';
 
@@ -194,5 +195,31 @@ test(
     await gone(Number(readFileSync(here, 'utf8')));
     await restarting;
     await mustBeKept(kept);
+  },
+);
+
+test(
+  'a keeper and a daemon whose channel ends while the daemon serves get another, and a TERM meanwhile is heard',
+  { timeout, skip },
+  async (t) => {
+    const kept = await startKept(t);
+    const { grace, keeper, pid } = kept;
+    /** What the daemon says to its keeper fails, as if that had ended. */
+    const lose = async (daemon: number) => {
+      const detach = await inject(t, daemon, 'sendmsg', 'EPIPE', { isMainAlone: true });
+      if (!detach) return false;
+      await grace.ok('start', `unix:${grace.dir}-${daemon}.sock`, 'tcp:127.0.0.1:9');
+      await detach();
+      return true;
+    };
+    if (!(await lose(pid))) return t.skip('strace may not attach here');
+    await until('the daemon misses its keeper', () => /the keeper is gone/.test(grace.log()));
+    await mustBeKept(kept);
+    const { pid: next } = await grace.status();
+    assert.notEqual(next, pid);
+    assert.ok(await lose(next));
+    process.kill(keeper, 'SIGTERM');
+    await Promise.all([gone(next), gone(keeper)]);
+    assert.deepEqual(livingOf(grace), []);
   },
 );
