@@ -86,6 +86,8 @@ export class Handshake {
   #hasPredicted = false;
   #hasBegun = false;
   #isKept = false;
+  /** Whether the peer has said anything. */
+  hasHeard = false;
   /** Error of libssl by its number, once it has failed; of a certificate that is not trusted, that of its verification. */
   error = 0;
 
@@ -148,6 +150,7 @@ export class Handshake {
       const available = kernel.peekInto(this.#fd, input.bytes);
       if (available === -EAGAIN) return 'waiting';
       if (available <= 0) return 'gone';
+      this.hasHeard = true;
       const { taken, progress } = this.#feed(available);
       kernel.receiveInto(this.#fd, input.bytes.subarray(0, taken));
       // Of what comes after a read that found no more, an event tells.

@@ -165,10 +165,15 @@ export class HandshakeLoop {
     return entry;
   }
 
+  /** Of those that have not said a word, if there are any: who comes in crowds must not keep others from finishing. */
   #dropOldest(frontend: number): void {
+    let oldest: number | null = null;
     for (const [fd, entry] of this.#entries) {
-      if (entry.frontend === frontend) return this.#finish(fd, TOO_MANY);
+      if (entry.frontend !== frontend) continue;
+      if (!entry.handshake.hasHeard) return this.#finish(fd, TOO_MANY);
+      oldest ??= fd;
     }
+    if (oldest !== null) this.#finish(oldest, TOO_MANY);
   }
 
   #proceed(fd: number, entry: Entry): void {
