@@ -28,6 +28,8 @@ import { openSsl } from './ssl-library.ts';
 const MAX_WAIT_MS = 60_000;
 /** Pause before a client is handed back again whom the system had no memory for. */
 const RETRY_MS = 20;
+/** Share of its time in which a handshake whose client speaks is not given up for another one. */
+const SAFE_SHARE = 0.1;
 const OUTCOMES = {
   done: DONE,
   foreign: FOREIGN,
@@ -147,7 +149,8 @@ export class HandshakeLoop {
     const timeoutMs = contexts.timeoutMs(context);
     const count = this.#perFrontend.get(frontend) ?? 0;
     // Those towards destinations are as many as clients wait for them.
-    if (count >= this.#limit && contexts.serverOf(context) === null) this.#dropOldest(frontend);
+    const isOver = count >= this.#limit && contexts.serverOf(context) === null;
+    if (isOver && !this.#makeRoom(frontend)) return this.#giveBack(fd, generation, TOO_MANY);
     const entry: Entry = {
       handshake: new Handshake(this.#workshop, fd, context),
       context,
@@ -165,15 +168,24 @@ export class HandshakeLoop {
     return entry;
   }
 
-  /** Of those that have not said a word, if there are any: who comes in crowds must not keep others from finishing. */
-  #dropOldest(frontend: number): void {
+  /**
+   * Give one up, the oldest of those that have not said a word, or of all. Who comes in crowds must not keep others from finishing,
+   * and what was spent on a handshake is not thrown away for another one: who speaks has a share of the time to finish in.
+   * Returns whether there is room.
+   */
+  #makeRoom(frontend: number): boolean {
     let oldest: number | null = null;
-    for (const [fd, entry] of this.#entries) {
-      if (entry.frontend !== frontend) continue;
-      if (!entry.handshake.hasHeard) return this.#finish(fd, TOO_MANY);
-      oldest ??= fd;
+    for (const [fd, { handshake, until, timeoutMs, frontend: its }] of this.#entries) {
+      if (its !== frontend) continue;
+      if (!handshake.hasHeard) return this.#giveUp(fd);
+      if (until - (1 - SAFE_SHARE) * timeoutMs <= this.#now) oldest ??= fd;
     }
-    if (oldest !== null) this.#finish(oldest, TOO_MANY);
+    return oldest !== null && this.#giveUp(oldest);
+  }
+
+  #giveUp(fd: number): true {
+    this.#finish(fd, TOO_MANY);
+    return true;
   }
 
   #proceed(fd: number, entry: Entry): void {
