@@ -72,7 +72,7 @@ function unreadBy(port: number | undefined, from: number | undefined): number {
   return 0;
 }
 
-/** Send bytes, cut there; each piece once the one before has been read, or `isTaken` says so of it. */
+/** Send bytes, cut there, as far as that is within them; each piece once the one before has been read, or `isTaken` says so of it. */
 export async function sendCut(
   socket: Socket,
   bytes: Buffer,
@@ -80,7 +80,8 @@ export async function sendCut(
   isTaken: (sent: number) => boolean | null,
 ): Promise<void> {
   let sent = 0;
-  for (const cut of [...cuts, bytes.length]) {
+  const within = cuts.filter((cut) => cut > 0 && cut < bytes.length).toSorted((a, b) => a - b);
+  for (const cut of [...within, bytes.length]) {
     await new Promise<void>((resolve) => socket.write(bytes.subarray(sent, cut), () => resolve()));
     sent = cut;
     if (cut < bytes.length)

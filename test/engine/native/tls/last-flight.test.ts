@@ -166,8 +166,9 @@ for (const { name, flight, isServerLast, isResumed, client: extras, from } of ki
         ...(session && { session }),
       });
       assert.equal(client.isSessionReused(), isResumed, what);
-      const cuts = cutsOf(boundary).filter((cut) => cut > 0 && cut < bytes.length);
-      await sendCut(carrier, bytes, cuts, (sent) => (isHeld && sent >= boundary ? hold.waiting === 1 : null));
+      await sendCut(carrier, bytes, cutsOf(boundary), (sent) =>
+        isHeld && sent >= boundary ? hold.waiting === 1 : null,
+      );
       release();
       if (isServerLast) client.write(first);
       if (isHeld) {
@@ -218,27 +219,46 @@ const destinations: readonly {
 });
 
 for (const { name, flight, server, to: extras } of destinations)
-  test(`a destination with ${name}: what it says first behind its last flight arrives, and once`, options, async () => {
-    await using scene = new Scene();
-    await using backend = await openTlsBackend(server());
-    const { hold } = scene;
-    for (const { isHeld, isMoved, what, cuts } of ways) {
-      const first = randomBytes(SIZE);
-      await using way = await openSlowWay(backend.port, { flight, size: SIZE, cuts });
-      const { connect, move, drained } = await scene.forward(sslTo(way.port, pem(), extras()));
-      if (isHeld) hold.begin({ limit: 10 });
-      const client = await connect();
-      client.write('question');
-      if (isHeld) {
-        await until('it waits', () => hold.waiting === 1);
-        assert.equal(hold.end(), 1);
-      }
-      const hearing = heardBy(backend, 8, (peer) => void peer.write(first));
-      if (isMoved) await move();
-      assert.ok(Buffer.from(await readBytes(client, SIZE), 'latin1').equals(first), what);
-      const [peer, heard] = await hearing;
-      assert.equal(heard.toString(), 'question', what);
-      await finish(client, peer, what);
-      await drained();
-    }
-  });
+  for (const isResumed of name.includes('with a') ? [false] : [false, true])
+    test(
+      `a destination with ${name}${isResumed ? ', resumed' : ''}: what it says first behind its last flight arrives, and once`,
+      options,
+      async (t) => {
+        await using scene = new Scene();
+        await using stack = new AsyncDisposableStack();
+        await using backend = await openTlsBackend(server());
+        const { hold } = scene;
+        let cutsNow: (boundary: number) => readonly number[] = () => [];
+        const forward = async () => {
+          const cuts = (boundary: number) => cutsNow(boundary);
+          const way = stack.use(await openSlowWay(backend.port, { flight, size: SIZE, cuts }));
+          return scene.forward(sslTo(way.port, pem(), extras()));
+        };
+        // Sessions are of one upstream.
+        let forwarded = await forward();
+        let resumed = 0;
+        for (const { isHeld, isMoved, what, cuts } of ways) {
+          const first = randomBytes(SIZE);
+          cutsNow = cuts;
+          if (!isResumed) forwarded = await forward();
+          const { connect, move, drained } = forwarded;
+          if (isHeld) hold.begin({ limit: 10 });
+          const client = await connect();
+          client.write('question');
+          if (isHeld) {
+            await until('it waits', () => hold.waiting === 1);
+            assert.equal(hold.end(), 1);
+          }
+          const hearing = heardBy(backend, 8, (peer) => void peer.write(first));
+          if (isMoved) await move();
+          assert.ok(Buffer.from(await readBytes(client, SIZE), 'latin1').equals(first), what);
+          const [peer, heard] = await hearing;
+          assert.equal(heard.toString(), 'question', what);
+          if (peer.isSessionReused()) resumed++;
+          await finish(client, peer, what);
+          await drained();
+        }
+        t.diagnostic(`${resumed} of ${ways.length} were resumed`);
+        assert.ok(isResumed ? resumed >= places.length - 1 : resumed === 0, `${resumed} were resumed`);
+      },
+    );
