@@ -155,7 +155,7 @@ class Scene {
   }
 }
 
-async function end({ client, peer }: Known): Promise<void> {
+async function end({ client, peer }: { client: Socket; peer: Socket }): Promise<void> {
   const heard = readAll(peer);
   client.end();
   await heard;
@@ -268,12 +268,7 @@ test('of connections to a destination no keys are left, of those neither that br
     const open = find(pid, needles);
     t.diagnostic(`while it is open: ${JSON.stringify(open)}`);
     assert.ok(open[`key of SERVER_TRAFFIC_SECRET_0 ${round}`]! >= 1, 'what is there is found');
-    const heard = readAll(peer);
-    client.end();
-    await heard;
-    const said = readAll(client);
-    peer.end();
-    await said;
+    await end({ client, peer });
     await until('it is over', async () => (await grace.ls())[0]?.connections === 0);
     assert.deepEqual(find(pid, needles), {}, `round ${round}`);
   }

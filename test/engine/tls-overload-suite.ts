@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { endingOf, openEcho, readAll, readBytes } from './peers.ts';
 import { Rig, to } from './rig.ts';
 import type { OpenEngine } from './rig.ts';
-import { poise } from './native/tls/flights.ts';
+import { letGoOn, poise } from './native/tls/flights.ts';
 import { connectTls, pemFiles, read, sslFrom } from './tls-peers.ts';
 
 const isDeno = 'Deno' in globalThis;
@@ -57,13 +57,7 @@ export function tlsOverloadSuite(openEngine: OpenEngine): void {
       const poised = await Promise.all(Array.from({ length: LIMIT - 1 }, () => poise(address, { flight: 2, first })));
       for (let index = 0; index < CROWD; index++) await connect();
       await rig.endedConnections(CROWD - 1);
-      for (const { client, carrier, bytes, release } of poised) {
-        carrier.write(bytes);
-        release();
-        assert.equal(await readBytes(client, first.length), 'let me in');
-        client.end();
-        assert.equal(await readAll(client), '');
-      }
+      for (const each of poised) await letGoOn(each, first);
     },
   );
 }

@@ -68,7 +68,7 @@ test(
     const { recovery, events, done } = made;
     const { pid, end } = await startProcess(t, `console.log('up')`, made);
     recovery.begin({ pid: null, phase: 'serving', successor: pid });
-    setTimeout(end, 200);
+    setTimeout(end, 200); // that nobody is started meanwhile, only time can tell
     await done;
     // Its control socket is not there: so it was to end.
     assert.deepEqual(events, ['finished with 0']);
@@ -84,7 +84,7 @@ test(
     const listen = `require('net').createServer().listen(${JSON.stringify(join(dir, 'grace.sock'))}, () => console.log('up'))`;
     const { pid } = await startProcess(t, listen, made);
     recovery.begin({ pid: null, phase: 'replaced' });
-    setTimeout(() => process.kill(pid, 'SIGKILL'), 200);
+    setTimeout(() => process.kill(pid, 'SIGKILL'), 200); // that nobody is started meanwhile, only time can tell
     await done;
     assert.deepEqual(events, ['started']);
   },

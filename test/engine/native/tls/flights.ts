@@ -1,4 +1,5 @@
 /** What either side of a handshake says last, and what it says first behind it, in pieces that are cut at will. */
+import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import net from 'node:net';
@@ -7,6 +8,7 @@ import { Duplex } from 'node:stream';
 import tls from 'node:tls';
 import type { TLSSocket } from 'node:tls';
 import { until } from '../../../until.ts';
+import { readAll, readBytes } from '../../peers.ts';
 
 const CHANGE_CIPHER_SPEC = 20;
 
@@ -146,6 +148,15 @@ export async function poise(
   const bytes = flights.held;
   const boundary = first === null ? bytes.length : recordsOf(bytes)!.last;
   return { client, carrier, bytes, boundary, session, release: () => flights.release() };
+}
+
+/** Let one go on that was poised before its last flight, with an echo behind it: it hears what it said first, and the end. */
+export async function letGoOn({ client, carrier, bytes, release }: Poised, first: Buffer): Promise<void> {
+  carrier.write(bytes);
+  release();
+  assert.equal(await readBytes(client, first.length), first.toString());
+  client.end();
+  assert.equal(await readAll(client), '');
 }
 
 /** Whether the last record has that many bytes of data, sealed by any suite of ours. */

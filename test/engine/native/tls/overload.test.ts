@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { openNativeTls } from '../../native-engine.ts';
-import { openEcho, readAll, readBytes } from '../../peers.ts';
+import { openEcho, readAll } from '../../peers.ts';
 import { Rig, to } from '../../rig.ts';
 import { connectTls, pemFiles, read, sslFrom } from '../../tls-peers.ts';
 import { tlsOverloadSuite } from '../../tls-overload-suite.ts';
-import { poise } from './flights.ts';
+import { letGoOn, poise } from './flights.ts';
 
 const skip = process.platform !== 'linux' || 'Deno' in globalThis;
 const pem = pemFiles();
@@ -22,13 +22,7 @@ test('what was begun is finished before others begin', { timeout: 60_000, skip }
   const ca = read(pem().root);
   for (let index = 0; index < 20; index++) await assert.rejects(connectTls(address, { ca }));
   for (const { error } of await rig.endedConnections(20)) assert.match(error?.message ?? '', /more than 8 under way/);
-  for (const { client, carrier, bytes, release } of poised) {
-    carrier.write(bytes);
-    release();
-    assert.equal(await readBytes(client, first.length), 'let me in');
-    client.end();
-    assert.equal(await readAll(client), '');
-  }
+  for (const each of poised) await letGoOn(each, first);
   const late = await connectTls(address, { ca });
   late.end('me too');
   assert.equal(await readAll(late), 'me too');
