@@ -179,10 +179,10 @@ async function keysOf(socket: Socket, signal: AbortSignal): Promise<readonly str
 
 function dropOldest(pending: ReadonlyMap<string, Handshake>, limit: number): void {
   if (pending.size < limit) return;
-  const [oldest, ...others] = pending.values();
+  const oldestFirst = [...pending.values()];
   // Who comes in crowds, and says nothing, must not keep others from finishing.
-  const silent = [oldest, ...others].find((each) => each?.client.carrier.bytesRead === 0);
-  (silent ?? oldest)?.fail(new GraceError(`TLS handshake ended: more than ${limit} under way`));
+  const silent = oldestFirst.find(({ client }) => client.carrier.bytesRead === 0);
+  (silent ?? oldestFirst[0])?.fail(new GraceError(`TLS handshake ended: more than ${limit} under way`));
 }
 
 /** node:tls does not say which accepted socket a TLS socket came from; the addresses of its connection do. */
