@@ -7,6 +7,8 @@ export type SocketAddress =
 
 /** sizeof(struct sockaddr_storage). */
 export const SOCKADDR_SIZE = 128;
+/** sizeof(struct sockaddr_in6), the longest of an IP socket. */
+export const SOCKADDR_IN6_SIZE = 28;
 
 /** Longest path in bytes: one less than `sun_path`, for the NUL. */
 export const UNIX_PATH_MAX: number = isDarwin ? 103 : 107;
@@ -24,7 +26,7 @@ export function encodeSockaddr(address: SocketAddress): Uint8Array {
       return bytes;
     }
     case 'inet6': {
-      const bytes = allocate(28, C.AF_INET6);
+      const bytes = allocate(SOCKADDR_IN6_SIZE, C.AF_INET6);
       const view = new DataView(bytes.buffer);
       view.setUint16(2, address.port);
       bytes.set(parseIPv6(address.host), 8);

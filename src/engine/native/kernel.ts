@@ -5,7 +5,7 @@
  * Each call answers what the kernel itself would: a count, or the negative errno.
  */
 import { openFunctions } from '../../sys/library.ts';
-import { SOCKADDR_SIZE } from '../../sys/sockaddr.ts';
+import { SOCKADDR_IN6_SIZE, SOCKADDR_SIZE } from '../../sys/sockaddr.ts';
 
 const table = {
   epoll_create1: { args: ['word'], result: 'i32' },
@@ -43,8 +43,6 @@ export const EPOLLOUT = 0x4;
 export const EPOLLERR = 0x8;
 /** Both directions have ended. */
 export const EPOLLHUP = 0x10;
-/** Of `struct sockaddr_in6`. */
-const SOCKADDR_IN6_SIZE = 28;
 /** The peer has ended its direction. */
 export const EPOLLRDHUP = 0x2000;
 /** Of all that wait for a descriptor, one is woken. */
@@ -278,19 +276,16 @@ export function openKernel({ epollFd }: { epollFd?: number } = {}) {
     /** Read into `input` behind so many bytes that are there. */
     receiveBehind: (fd: number, offset: number): number =>
       answer(recv(word(fd), inputAddress + word(offset), READ_SIZE_WORD - word(offset), 0n)),
-    /** Read into other bytes, which must be the whole or a part of an array buffer of their own. */
-    receiveInto: (fd: number, bytes: Uint8Array): number =>
-      answer(recv(word(fd), memory.addressOf(bytes), word(bytes.length), 0n)),
     /** Look at the next byte, or so many, without taking them: how many there are, 0 at the end, or the negative errno. They are in `input`. */
     peek: (fd: number, length = 1): number => answer(recv(word(fd), inputAddress, word(length), MSG_PEEK)),
     /** Read into `input` so many bytes at most. */
     take: (fd: number, length: number): number => answer(recv(word(fd), inputAddress, word(length), 0n)),
-    /** The same into memory at this address, with room for so many. */
+    /** Read into memory at this address, so many bytes at most. */
     receiveAt: (fd: number, address: bigint, length: number): number =>
       answer(recv(word(fd), address, word(length), 0n)),
-    /** As `receiveInto`, without taking them. */
-    peekInto: (fd: number, bytes: Uint8Array): number =>
-      answer(recv(word(fd), memory.addressOf(bytes), word(bytes.length), MSG_PEEK)),
+    /** As `receiveAt`, without taking them. */
+    peekAt: (fd: number, address: bigint, length: number): number =>
+      answer(recv(word(fd), address, word(length), MSG_PEEK)),
     /** How many bytes there are to read. */
     available(fd: number): number {
       value.ints[0] = 0;
@@ -304,11 +299,7 @@ export function openKernel({ epollFd }: { epollFd?: number } = {}) {
     /** Send other bytes, which must be the whole or a part of an array buffer of their own. */
     send: (fd: number, bytes: Uint8Array): number =>
       answer(send(word(fd), memory.addressOf(bytes), word(bytes.length), MSG_NOSIGNAL)),
-    /** The same, as `sendLastInput`. */
-    sendLast: (fd: number, bytes: Uint8Array): number =>
-      answer(send(word(fd), memory.addressOf(bytes), word(bytes.length), MSG_NOSIGNAL_MORE)),
-
-    /** Send so many bytes at this address. Asking the runtime where bytes are takes longer than the call itself in the kernel does at times. */
+    /** Send so many bytes at this address: to ask the runtime for that of bytes takes about as long as the rest of the call. */
     sendAt: (fd: number, address: bigint, length: number): number =>
       answer(send(word(fd), address, word(length), MSG_NOSIGNAL)),
     /** The same, as `sendLastInput`. */

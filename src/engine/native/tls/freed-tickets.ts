@@ -5,6 +5,7 @@
  * (`CRYPTO_set_mem_functions`) it takes before its first allocation alone, which is Node's. But what a thread frees is kept for it
  * by malloc, by size, and is what its next allocation of that size gets: that is made, zeroed and freed.
  */
+import { MASTER_SECRET_SIZE } from './key-schedule.ts';
 import { word } from './library.ts';
 import type { Crypto, Pinned } from './library.ts';
 import { TLS12 } from './key-table.ts';
@@ -17,7 +18,6 @@ const BLOCKS = 8;
 /** A session was so many bytes shorter when it was written down, before it had an identifier, or longer, being padded. */
 const LESS = 32;
 const MORE = 16;
-const MASTER_SECRET_SIZE = 48;
 /** One of so many bytes has a client's certificate in it, which is freed behind the secret, in many small pieces. */
 const WITH_CERTIFICATE = 400;
 /** What then has to be taken until the secret is among it: with 32 there were some of 60 left, with 512 none. */

@@ -18,7 +18,7 @@ import type { Pinned } from './library.ts';
 import { CHANGE_CIPHER_SPEC, APPLICATION_DATA, HEADER_SIZE, countRecords } from './records.ts';
 import type { Secrets } from './secrets.ts';
 import type { ServerHello } from './server-hello.ts';
-import { BOTH_SHUT_DOWN, X509_VP_FLAG_LOCKED } from './ssl-library.ts';
+import { freeSsl, X509_VP_FLAG_LOCKED } from './ssl-library.ts';
 import type { Ssl } from './ssl-library.ts';
 
 const SSL_ERROR_WANT_READ = 2;
@@ -147,12 +147,12 @@ export class Handshake {
   #read(): Progress {
     const { kernel, input } = this.#workshop;
     for (;;) {
-      const available = kernel.peekInto(this.#fd, input.bytes);
+      const available = kernel.peekAt(this.#fd, input.address, input.bytes.length);
       if (available === -EAGAIN) return 'waiting';
       if (available <= 0) return 'gone';
       this.hasHeard = true;
       const { taken, progress } = this.#feed(available);
-      kernel.receiveInto(this.#fd, input.bytes.subarray(0, taken));
+      kernel.receiveAt(this.#fd, input.address, taken);
       // Of what comes after a read that found no more, an event tells.
       if (progress !== 'waiting' || this.#unsent !== null || available < input.bytes.length) return progress;
     }
@@ -319,9 +319,7 @@ export class Handshake {
     if (this.#offeredAt > 0 && this.#isDone === null) contexts.sessions.drop(this.#server!.pool, this.#address);
     secrets.forget(this.#ssl);
     if (this.#isKept) return;
-    ssl.SSL_set_shutdown(this.#ssl, BOTH_SHUT_DOWN);
-    ssl.SSL_free(this.#ssl);
-    ssl.ERR_clear_error();
+    freeSsl(ssl, this.#ssl);
   }
 }
 

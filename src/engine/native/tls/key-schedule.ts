@@ -12,7 +12,8 @@ type Label = (typeof LABELS)[number];
 /** Longest input of an HMAC: A(i), "key expansion" and both randoms. */
 const MAX_INPUT = 160;
 const RANDOM_SIZE = 32;
-const MASTER_SECRET_SIZE = 48;
+/** Bytes of a master secret of TLS 1.2 (RFC 5246, section 8.1). */
+export const MASTER_SECRET_SIZE = 48;
 const IV_SIZE = 12;
 const SALT_SIZE = 4;
 const OSSL_PARAM_UTF8_STRING = 4;

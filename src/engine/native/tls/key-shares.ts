@@ -10,9 +10,10 @@
 import { groupOfNid } from '../../tls-names.ts';
 import type { Library } from './identity.ts';
 import type { SessionPool } from './session-pool.ts';
+import { SSL_CTRL_SET_GROUPS_LIST } from './ssl-library.ts';
+import type { Ssl } from './ssl-library.ts';
 
-const SET_GROUPS_LIST = 92n;
-/** `SSL_CTRL_GET_NEGOTIATED_GROUP` of ssl.h. */
+/** `SSL_CTRL_GET_NEGOTIATED_GROUP` of ssl.h: the NID of the group, or its number of IANA with a mark. */
 const GET_NEGOTIATED_GROUP = 134n;
 
 /** What libssl offers by itself, the best first, by OpenSSL's names and the numbers of IANA; those of one row are equally good to a server. */
@@ -49,16 +50,21 @@ export class KeyShares {
     const list = this.#lists.get(pool.group);
     if (list === undefined) return false;
     const { ssl } = this.#library;
-    if (ssl.SSL_ctrl(handshake, SET_GROUPS_LIST, 0n, list) === 1n) return true;
+    if (ssl.SSL_ctrl(handshake, SSL_CTRL_SET_GROUPS_LIST, 0n, list) === 1n) return true;
     ssl.ERR_clear_error(); // it is as it would be without
     return false;
   }
 
   /** A handshake is over. */
   note(handshake: bigint, pool: SessionPool, { wasPredicted }: { wasPredicted: boolean }): void {
-    const group = groupOfNid(Number(this.#library.ssl.SSL_ctrl(handshake, GET_NEGOTIATED_GROUP, 0n, 0n)));
+    const group = agreedGroup(this.#library.ssl, handshake);
     if (!wasPredicted || group !== pool.group) pool.group = group;
   }
+}
+
+/** IANA's number of the group of the key exchange of a handshake that is over; 0: none that is known. */
+export function agreedGroup(ssl: Ssl, handshake: bigint): number {
+  return groupOfNid(Number(ssl.SSL_ctrl(handshake, GET_NEGOTIATED_GROUP, 0n, 0n)));
 }
 
 /** `?`: where libssl has it; `*`: it is ready. */

@@ -15,6 +15,7 @@ import { DONE, FOREIGN, GONE, MISNAMED, UNTRUSTED } from './key-table.ts';
 import { SessionPool } from './session-pool.ts';
 import { SslCodec } from './ssl-codec.ts';
 import type { SslLegs } from './ssl-codec.ts';
+import { freeSsl } from './ssl-library.ts';
 import type { ThreadTls } from './thread-tls.ts';
 import type { TicketReader } from './ticket-reader.ts';
 import { verificationCode } from './verification.ts';
@@ -88,9 +89,9 @@ export class Originator {
   /** Who waits for session tickets; null: nobody. */
   #ticketsTo(handle: bigint, plan: UpstreamPlan['tls']): TicketReader | null {
     if (handle === 0n) return null;
-    const { readers } = this.#tls.opened;
+    const { ssl, readers } = this.#tls.opened;
     if (plan === null) {
-      readers.free(handle);
+      freeSsl(ssl, handle); // nobody wants them
       return null;
     }
     const pool = this.#pools.get(plan) ?? new SessionPool(plan.sessions);

@@ -10,7 +10,7 @@ import type { Pinned } from './library.ts';
 import { APPLICATION_DATA, countRecords, Records } from './records.ts';
 import { Secrets } from './secrets.ts';
 import {
-  BOTH_SHUT_DOWN,
+  freeSsl,
   SSL_CTRL_SET_MAX_PROTO_VERSION,
   SSL_CTRL_SET_MIN_PROTO_VERSION,
   X509_VP_FLAG_LOCKED,
@@ -107,11 +107,7 @@ export function openPair(ssl: Ssl, contexts: Contexts): Pair {
 
 /** Free them, and forget what libssl had to say of them. */
 export function freePair(ssl: Ssl, { client, server }: Pair): void {
-  for (const side of [client, server]) {
-    ssl.SSL_set_shutdown(side.ssl, BOTH_SHUT_DOWN);
-    ssl.SSL_free(side.ssl);
-  }
-  ssl.ERR_clear_error();
+  for (const side of [client, server]) freeSsl(ssl, side.ssl);
 }
 
 function openSide(ssl: Ssl, context: bigint): Side {

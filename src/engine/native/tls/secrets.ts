@@ -1,16 +1,13 @@
 /** The secrets of a handshake that is over, from libssl into the key table. They are in no JavaScript string, which could not be zeroed. */
 import { Facts } from './facts.ts';
+import { agreedGroup } from './key-shares.ts';
 import { IN, OUT, SECRET, TLS12, TLS13 } from './key-table.ts';
 import type { KeyTable } from './key-table.ts';
 import type { KeySchedule } from './key-schedule.ts';
 import type { Crypto, Pinned } from './library.ts';
 import { word } from './library.ts';
 import type { Ssl } from './ssl-library.ts';
-import { groupOfNid } from '../../tls-names.ts';
 import { SUITES } from './suites.ts';
-
-/** `SSL_CTRL_GET_NEGOTIATED_GROUP` of ssl.h: the NID of the group, or its number of IANA with a mark. */
-const GET_NEGOTIATED_GROUP = 134n;
 
 /** `CLIENT_TRAFFIC_SECRET_0`, a space, the client's random in hexadecimal, a space, the secret in hexadecimal. */
 const LABEL_SIZE = 23;
@@ -54,7 +51,7 @@ export class Secrets {
     const suite = Number(ssl.SSL_CIPHER_get_id(ssl.SSL_get_current_cipher(handshake)) & 0xffffn);
     if (!SUITES.has(suite) || (version !== TLS12 && version !== TLS13)) return false;
     this.#keys.open(fd, { suite, version });
-    this.#keys.setGroup(fd, groupOfNid(Number(ssl.SSL_ctrl(handshake, GET_NEGOTIATED_GROUP, 0n, 0n))));
+    this.#keys.setGroup(fd, agreedGroup(ssl, handshake));
     if (version === TLS13) {
       if (!this.#takeTrafficSecrets(handshake, fd, isServer)) return false;
       this.#schedule.derive13(fd, IN, OUT);

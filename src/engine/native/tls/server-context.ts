@@ -7,6 +7,7 @@ import type { Library } from './identity.ts';
 import { stopAtHello } from './server-hello.ts';
 import { TLS12, TLS13 } from './key-table.ts';
 import {
+  SSL_CTRL_SET_GROUPS_LIST,
   SSL_CTRL_SET_MAX_PROTO_VERSION,
   SSL_CTRL_SET_MIN_PROTO_VERSION,
   SSL_CTRL_SET_SESS_CACHE_MODE,
@@ -15,7 +16,6 @@ import {
 import type { Ssl } from './ssl-library.ts';
 import { SUITES } from './suites.ts';
 
-const SSL_CTRL_SET_GROUPS_LIST = 92n;
 const SSL_VERIFY_PEER = 1n;
 const SSL_VERIFY_FAIL_IF_NO_PEER_CERT = 2n;
 const SSL_OP_CIPHER_SERVER_PREFERENCE = 1n << 22n;

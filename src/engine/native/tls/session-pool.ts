@@ -1,7 +1,7 @@
 /**
- * What handshakes with one destination leave for later ones: which key exchange it took, and sessions that have not been used yet, as addresses of libssl's SSL_SESSION, in memory that the threads share: some put
- * in what their legs were given, others take out what their handshakes offer. A session belongs to whoever has taken it out, so
- * that no two threads ever have the same one.
+ * What handshakes with one destination leave for later ones: which key exchange it took, and sessions that have not been used yet,
+ * as addresses of libssl's SSL_SESSION, in memory that the threads share: some put in what their legs were given, others take out
+ * what their handshakes offer. A session belongs to whoever has taken it out, so that no two threads ever have the same one.
  */
 
 /** Most sessions of a destination: as many as begin at once without one being used twice. */

@@ -12,6 +12,7 @@
  * a session loses all of its address here, and so does one with which a handshake fails. Bytes are never sent before the
  * handshake is over (0-RTT).
  */
+import { SOCKADDR_IN6_SIZE } from '../../../sys/sockaddr.ts';
 import { TLS13 } from './key-table.ts';
 import type { Library } from './identity.ts';
 import type { Pinned } from './library.ts';
@@ -26,10 +27,8 @@ const DEFAULT_LIFETIME_S = 7200;
 const DAY_S = 86_400;
 /** Longest ticket that is kept, in bytes: a server may send some of 64 KiB, and they are many. */
 const MAX_TICKET_SIZE = 8192;
-/** `struct sockaddr_in6`. */
-const ADDRESS_SIZE = 28;
 /** Until when, in seconds since the epoch as 64 bits; and the address. */
-const NOTE_SIZE = 8 + ADDRESS_SIZE;
+const NOTE_SIZE = 8 + SOCKADDR_IN6_SIZE;
 
 /** The sessions of one thread. */
 export class Sessions {
@@ -106,7 +105,7 @@ export class Sessions {
   note(handshake: bigint, address: Uint8Array, { isVerified }: { isVerified: boolean }): void {
     const session = this.#ssl.SSL_get_session(handshake);
     this.#note.bytes.fill(0);
-    this.#note.bytes.set(address.subarray(0, ADDRESS_SIZE), 8);
+    this.#note.bytes.set(address.subarray(0, SOCKADDR_IN6_SIZE), 8);
     this.#write(session, Math.min(now() + MAX_LIFETIME_S, isVerified ? this.#validUntil(handshake) : Infinity));
   }
 
@@ -161,7 +160,7 @@ export class Sessions {
 
   /** After `#isGood`. */
   #isWith(address: Uint8Array): boolean {
-    return Buffer.compare(this.#note.bytes.subarray(8), address.subarray(0, ADDRESS_SIZE)) === 0;
+    return Buffer.compare(this.#note.bytes.subarray(8), address.subarray(0, SOCKADDR_IN6_SIZE)) === 0;
   }
 
   /** The destination is gone. */

@@ -11,7 +11,7 @@ import type { Codec, Encoded } from '../codec.ts';
 import { TLS13 } from './key-table.ts';
 import { word } from './library.ts';
 import type { Crypto, Pinned } from './library.ts';
-import { BOTH_SHUT_DOWN } from './ssl-library.ts';
+import { freeSsl } from './ssl-library.ts';
 import type { Ssl } from './ssl-library.ts';
 
 const SSL_ERROR_WANT_READ = 2;
@@ -77,7 +77,7 @@ export class SslCodec implements Codec {
         continue;
       }
       if (this.hasReadFin) return 0;
-      const count = thread.kernel.receiveInto(this.#fd, received.bytes);
+      const count = thread.kernel.receiveAt(this.#fd, received.address, received.bytes.length);
       if (count < 0) return count;
       if (count === 0) this.hasReadFin = this.isTruncated = true;
       else ssl.BIO_write(this.#fromPeer, received.address, word(count));
@@ -148,9 +148,6 @@ export class SslCodec implements Codec {
   }
 
   close(): void {
-    const { ssl } = this.#legs;
-    ssl.SSL_set_shutdown(this.#ssl, BOTH_SHUT_DOWN);
-    ssl.SSL_free(this.#ssl);
-    ssl.ERR_clear_error();
+    freeSsl(this.#legs.ssl, this.#ssl);
   }
 }

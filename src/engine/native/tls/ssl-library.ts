@@ -11,8 +11,10 @@ export const SSL_CTRL_SET_SESS_CACHE_MODE = 44n;
 export const SSL_OP_NO_COMPRESSION: bigint = 1n << 17n;
 /** Verification parameters: nothing changes them any more. */
 export const X509_VP_FLAG_LOCKED = 8n;
+/** What SSL_CTX_ctrl and SSL_ctrl are to do. */
+export const SSL_CTRL_SET_GROUPS_LIST = 92n;
 /** Sent and received: no alert is due, and the session stays good for others. */
-export const BOTH_SHUT_DOWN = 3n;
+const BOTH_SHUT_DOWN = 3n;
 
 const w0 = [] as const;
 const w1 = ['word'] as const;
@@ -132,6 +134,13 @@ const table = {
 
 /** libssl, as the calling thread has it. */
 export type Ssl = ReturnType<typeof openSsl>;
+
+/** Free what libssl has of a handshake, or of the connection that came of it: nothing is sent, its session stays good, and no error is left. */
+export function freeSsl(ssl: Ssl, handle: bigint): void {
+  ssl.SSL_set_shutdown(handle, BOTH_SHUT_DOWN);
+  ssl.SSL_free(handle);
+  ssl.ERR_clear_error();
+}
 
 /** Bind what handshakes need, for the calling thread. Throws where the runtime has no OpenSSL that can be called. */
 export function openSsl() {

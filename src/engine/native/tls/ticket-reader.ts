@@ -9,7 +9,7 @@ import { word } from './library.ts';
 import type { Pinned } from './library.ts';
 import type { Sessions } from './sessions.ts';
 import type { SessionPool } from './session-pool.ts';
-import { BOTH_SHUT_DOWN } from './ssl-library.ts';
+import { freeSsl } from './ssl-library.ts';
 import type { Ssl } from './ssl-library.ts';
 
 /** SSLs that are kept at once, of 20 to 40 kB each. */
@@ -40,13 +40,6 @@ export class TicketReaders {
     const [oldest] = this.#readers;
     if (this.#readers.size > MAX_KEPT) oldest!.close();
     return reader;
-  }
-
-  /** Nobody wants the tickets of this SSL. */
-  free(handle: bigint): void {
-    this.ssl.SSL_set_shutdown(handle, BOTH_SHUT_DOWN);
-    this.ssl.SSL_free(handle);
-    this.ssl.ERR_clear_error();
   }
 
   forget(reader: TicketReader): void {
@@ -107,7 +100,7 @@ export class TicketReader {
   /** No ticket is taken any more. */
   close(): void {
     if (this.#handle === 0n) return;
-    this.#readers.free(this.#handle);
+    freeSsl(this.#readers.ssl, this.#handle);
     this.#handle = 0n;
     this.#readers.forget(this);
   }
