@@ -15,11 +15,16 @@ export async function kill(pid: number, signal: NodeJS.Signals = 'SIGKILL'): Pro
   await gone(pid);
 }
 
-/** Kill a process that was started here, unless it has ended, and wait for its end. */
-export async function killChild(child: ChildProcess): Promise<void> {
+/**
+ * Kill a process that was started here, unless it has ended, and wait for its end.
+ *
+ * @param isGroup it was started `detached`: so are those killed that it has started itself, as nginx does its workers
+ */
+export async function killChild(child: ChildProcess, { isGroup = false } = {}): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const ended = once(child, 'exit');
-  child.kill('SIGKILL');
+  if (isGroup) process.kill(-child.pid!, 'SIGKILL');
+  else child.kill('SIGKILL');
   await ended;
 }
 

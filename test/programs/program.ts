@@ -53,8 +53,9 @@ export async function startServer(
   args: readonly string[],
   { host, port, env = {} }: { host: string; port: number; env?: NodeJS.ProcessEnv },
 ): Promise<ChildProcess> {
-  const child = spawn(file, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } });
-  t.after(() => killChild(child));
+  const options = { detached: true, env: { ...process.env, ...env } };
+  const child = spawn(file, args, { ...options, stdio: ['ignore', 'pipe', 'pipe'] });
+  t.after(() => killChild(child, { isGroup: true }));
   let said = '';
   for (const stream of [child.stdout, child.stderr])
     stream.setEncoding('utf8').on('data', (text: string) => (said = (said + text).slice(-10_000)));
