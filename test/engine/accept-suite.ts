@@ -209,8 +209,10 @@ export function acceptSuite(openEngine: OpenEngine): void {
       const speaker = await connect();
       speaker.write('GET / HTTP/1.1\r\n');
       assert.equal(await endingOf(speaker), 'reset');
+      await rig.endedConnections(1); // threads tell of theirs each for itself
       const silent = await connect();
       assert.equal(await endingOf(silent), 'reset'); // after 3 s
+      await rig.endedConnections(2);
       const untrusted = await rig.forward({
         to: to(backend),
         from: { proxy: 'accept', proxyFrom: ['10.0.0.0/8', '2001:db8::/32'] },

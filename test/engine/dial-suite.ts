@@ -182,6 +182,7 @@ export function dialSuite(openEngine: OpenEngine): void {
     client.end('hello');
     assert.equal(await readAll(client), 'hello');
     await backend.close();
+    await rig.endedConnections(1); // threads tell of theirs each for itself
     await endingOf(await connect());
     const [, end] = await rig.endedConnections(2);
     assert.match(

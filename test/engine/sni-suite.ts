@@ -148,6 +148,7 @@ export function sniSuite(openEngine: OpenEngine): void {
       const ending = endingOf(plain);
       plain.write('GET / HTTP/1.1\r\n\r\n');
       assert.equal(await ending, 'reset');
+      await rig.endedConnections(1); // threads tell of theirs each for itself
       const withDefault = await rig.forward({ to: sniTo({ 'a.example': a, default: other }) });
       const endless = await withDefault.connect();
       const reset = endingOf(endless);

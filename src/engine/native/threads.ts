@@ -5,7 +5,6 @@ import { closeFd, setNonBlocking } from '../../sys/descriptor.ts';
 import { sendMessage } from '../../sys/message.ts';
 import { awaitCompiler } from '../../sys/compiler.ts';
 import { exposeCollect } from '../../sys/garbage.ts';
-import { compileSooner } from '../../sys/tiering.ts';
 import { exitAtOnce } from '../../sys/process.ts';
 import { openSocketPair } from '../../sys/socket.ts';
 import { within } from '../../waiting.ts';
@@ -94,7 +93,6 @@ export class Threads {
     this.#options = options;
     this.table = options.table ?? new ConnectionTable();
     exposeCollect();
-    compileSooner();
     process.on('exit', this.#atExit);
     try {
       for (let number = 0; number < options.count; number++) this.#members.push(this.#start(number));

@@ -11,6 +11,7 @@ import { HANDSHAKE_TIMEOUT_MS, MAX_HANDSHAKES } from '../../policy.ts';
 import type { TicketRing } from '../../ticket-ring.ts';
 import { openFunctions } from '../../../sys/library.ts';
 import { fdLimit } from '../../../sys/process.ts';
+import { compileSooner } from '../../../sys/tiering.ts';
 import type { TlsPlan, UpstreamTls } from '../messages.ts';
 import { Threads } from '../threads.ts';
 import type { ThreadsOptions } from '../threads.ts';
@@ -94,6 +95,7 @@ export class HandshakeService {
     keepMemoryFromCores();
     this.#epollFd = functions.epoll_create1(EPOLL_CLOEXEC);
     if (this.#epollFd < 0) throw new GraceError('cannot start the thread of TLS handshakes: no descriptor is left');
+    compileSooner();
     this.#threads = new Threads({
       ...options,
       count: 1,

@@ -63,6 +63,7 @@ for (const { name, from } of sources) {
     await using backend = await openBackend();
     const { address } = await rig.forward({ to: to(backend), from: from() });
     await assert.rejects(connectTls(address, { ca: read(pem().root) }));
+    await rig.endedConnections(1); // threads tell of theirs each for itself
     const client = net.connect({ ...address });
     client.write(Buffer.concat([proxyHeader('v1', ends), Buffer.from('this is no TLS')]));
     client.resume();

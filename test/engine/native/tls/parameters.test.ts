@@ -95,6 +95,7 @@ test('a key with a pass phrase is read, and each source has its own time for han
   const client = await connectTls(short.address, { ca: read(pem().root) });
   client.end('hello');
   assert.equal(await readAll(client), 'hello');
+  await rig.endedConnections(1); // threads tell of theirs each for itself
   const patient = await long.connect();
   await endingOf(await short.connect());
   const [, end] = await rig.endedConnections(2);

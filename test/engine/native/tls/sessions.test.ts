@@ -107,6 +107,7 @@ test('a certificate that has changed meanwhile is verified where the session is 
   await using backend = await openTlsBackend(identity());
   const forward = await rig.forward({ to: sslTo(backend.port, pem()) });
   assert.deepEqual(await visits(2, forward, backend), [false, true]);
+  await rig.endedConnections(2); // threads tell of theirs each for itself
   backend.server.setSecureContext({ key: read(pem().otherKey), cert: read(pem().otherCert) });
   backend.server.setTicketKeys(randomBytes(48));
   assert.equal(await endingOf(await forward.connect()), 'reset');
