@@ -12,13 +12,15 @@ export const connectBounds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0
 export const durationBounds = [0.01, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14_400, 86_400] as const;
 
 /** With whom a TLS handshake was. */
-export type HandshakeSide = 'client' | 'upstream';
+export const handshakeSides = ['client', 'upstream'] as const;
+/** With whom a TLS handshake was. */
+export type HandshakeSide = (typeof handshakeSides)[number];
 /** How it ended: with a version, or not at all. */
 export const handshakeOutcomes = ['TLSv1.3', 'TLSv1.2', 'other', 'failed'] as const;
 /** How a TLS handshake ended. */
 export type HandshakeOutcome = (typeof handshakeOutcomes)[number];
-
-const sides: readonly HandshakeSide[] = ['client', 'upstream'];
+/** What came of a TLS handshake: the protocol as node:tls or OpenSSL names it, and whether an earlier session went on. */
+export type Handshaken = { readonly version: string | null | undefined; readonly isResumed: boolean };
 
 /** The name of each number of a row. What another version does not know by its name is passed over. */
 export const tallyFields: readonly string[] = [
@@ -27,7 +29,8 @@ export const tallyFields: readonly string[] = [
   'bytesIn',
   'bytesOut',
   ...closingReasons.map((reason) => `end ${reason}`),
-  ...sides.flatMap((side) => handshakeOutcomes.map((outcome) => `tls ${side} ${outcome}`)),
+  ...handshakeSides.flatMap((side) => handshakeOutcomes.map((outcome) => `tls ${side} ${outcome}`)),
+  ...handshakeSides.map((side) => `tls ${side} resumed`),
   'connect sum',
   ...bucketNames('connect', connectBounds),
   'duration sum',
@@ -52,6 +55,7 @@ const BYTES_IN = fieldAt('bytesIn');
 const BYTES_OUT = fieldAt('bytesOut');
 const FIRST_END = fieldAt(`end ${closingReasons[0]}`);
 const FIRST_HANDSHAKE = fieldAt(`tls client ${handshakeOutcomes[0]}`);
+const FIRST_RESUMED = fieldAt(`tls ${handshakeSides[0]} resumed`);
 const CONNECT = fieldAt('connect sum');
 const DURATION = fieldAt('duration sum');
 const endAt = new Map(closingReasons.map((reason, index) => [reason, FIRST_END + index]));
@@ -111,9 +115,12 @@ export class TallyRow {
     this.#observe(CONNECT, connectBounds, Math.max(0, milliseconds) / 1000);
   }
 
-  countHandshake(side: HandshakeSide, outcome: HandshakeOutcome): void {
-    const at = side === 'client' ? FIRST_HANDSHAKE : FIRST_HANDSHAKE + handshakeOutcomes.length;
-    this.cells[at + handshakeOutcomes.indexOf(outcome)]!++;
+  /** A TLS handshake ended. Null: it failed. */
+  countHandshake(side: HandshakeSide, handshaken: Handshaken | null): void {
+    const index = handshakeSides.indexOf(side);
+    const outcome = handshaken === null ? 'failed' : handshakeOutcome(handshaken.version);
+    this.cells[FIRST_HANDSHAKE + index * handshakeOutcomes.length + handshakeOutcomes.indexOf(outcome)]!++;
+    if (handshaken?.isResumed === true) this.cells[FIRST_RESUMED + index]!++;
   }
 
   #observe(sumAt: number, bounds: readonly number[], seconds: number): void {
@@ -124,7 +131,7 @@ export class TallyRow {
   }
 }
 
-/** What a protocol counts as that node:tls or OpenSSL names. */
-export function handshakeOutcome(protocol: string | null | undefined): HandshakeOutcome {
+/** What a protocol counts as. */
+function handshakeOutcome(protocol: Handshaken['version']): HandshakeOutcome {
   return protocol === 'TLSv1.3' || protocol === 'TLSv1.2' ? protocol : 'other';
 }

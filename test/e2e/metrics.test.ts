@@ -4,7 +4,8 @@ import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
-import { connect as connectTls } from 'node:tls';
+import type { AddressInfo } from 'node:net';
+import { connect as connectTls, createServer as createTlsServer } from 'node:tls';
 import { test } from 'node:test';
 import { until } from '../until.ts';
 import { openClient, startBackend } from './backend.ts';
@@ -155,6 +156,61 @@ for (const kind of ['plain', 'secure'] as const) {
     assert.equal(sum(last, 'grace_restarts_total'), 2);
     if (kind === 'secure') assert.equal(sum(last, 'grace_tls_handshakes_total', 'outcome="done"'), 3);
   });
+}
+
+for (const engine of ['native', 'portable'] as const) {
+  test(
+    `handshakes that went on with an earlier session are counted, over a restart too (${engine} engine)`,
+    { timeout, skip: runtime === 'deno' && "Deno's TLS does not say which it has resumed" },
+    async (t) => {
+      const grace = makeGrace(t, engine === 'portable' ? { GRACE_TLS: 'portable' } : {});
+      const files = pemFiles(t);
+      const server = createTlsServer(
+        { key: readFileSync(files.key), cert: readFileSync(files.fullChain) },
+        (socket) => {
+          socket.on('error', () => {});
+          socket.pipe(socket);
+        },
+      );
+      server.listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      t.after(() => server.close());
+      const src = `ssl:0:privateKey=${files.key}:certKey=${files.fullChain}:interface=127.0.0.1`;
+      await grace.ok('start', src, `ssl:127.0.0.1:${(server.address() as AddressInfo).port}:caCertsDir=${files.caDir}`);
+      const port = await grace.port(src);
+      const ca = readFileSync(files.root);
+      let session: Buffer | undefined;
+      const visit = async () => {
+        const host = { port, host: '127.0.0.1', servername: 'www.example.com', ca };
+        const socket = connectTls({ ...host, ...(session && { session }) });
+        socket.on('session', (each: Buffer) => (session = each));
+        socket.write('hello');
+        await once(socket, 'data');
+        socket.end();
+        await once(socket, 'close');
+      };
+      const look = watch(grace);
+      const resumed = async () => {
+        const now = await look();
+        const of = (side: string) => sum(now, 'grace_tls_handshakes_resumed_total', `side="${side}"`);
+        return [of('client'), of('upstream')];
+      };
+      // Only the threads have sessions with destinations.
+      const ofUpstream = engine === 'native' ? [0, 1, 2] : [0, 0, 0];
+      await visit();
+      assert.deepEqual(await resumed(), [0, 0]);
+      await visit();
+      assert.deepEqual(await resumed(), [1, ofUpstream[1]]);
+      await visit();
+      assert.deepEqual(await resumed(), [2, ofUpstream[2]]);
+      await grace.ok('restart');
+      assert.deepEqual(await resumed(), [2, ofUpstream[2]]);
+      // Clients go on with theirs, and towards a destination a new process begins anew.
+      await visit();
+      assert.deepEqual(await resumed(), [3, ofUpstream[2]]);
+      assert.equal(sum(await look(), 'grace_tls_handshakes_total', 'outcome="done"'), 8);
+    },
+  );
 }
 
 test(

@@ -1,6 +1,6 @@
 /** Everything that a daemon measures, as metrics with their names; README.md of the daemon lists them. */
 import { closingReasons, dialFailures, refusals } from '../../engine/closing-reason.ts';
-import { connectBounds, durationBounds, handshakeOutcomes } from '../../engine/tally.ts';
+import { connectBounds, durationBounds, handshakeOutcomes, handshakeSides } from '../../engine/tally.ts';
 import type { Counts, DestinationRow, GenerationRow, SourceCounts } from '../../control/shapes.ts';
 import { cpuSeconds, restartBounds, totalWaits } from './book.ts';
 import type { RuleSource } from '../rules/sources.ts';
@@ -137,6 +137,11 @@ export function metricsOf(observed: Observed): Metric[] {
       'grace_tls_handshakes_total',
       'TLS handshakes with clients and destinations, by how they ended and with which version.',
       handshakes(used),
+    ),
+    counter(
+      'grace_tls_handshakes_resumed_total',
+      'Of the TLS handshakes that are done, those that went on with an earlier session.',
+      resumedHandshakes(used),
     ),
     counter('grace_switches_total', 'Times that a rule was sent to another destination.', ofDaemon('switches')),
     counter('grace_restarts_total', 'Restarts by which another process took over.', ofDaemon('restarts')),
@@ -279,7 +284,7 @@ function ends(
 /** Of the sources and destinations that speak TLS. */
 function handshakes(sources: readonly SourceCounts[]): Iterable<Sample> {
   return samplesOf(sources, ({ src, numbers }) =>
-    ['client', 'upstream'].flatMap((side) =>
+    handshakeSides.flatMap((side) =>
       handshakeOutcomes.flatMap((outcome) => {
         const value = numbers[`tls ${side} ${outcome}`];
         if (value === undefined) return [];
@@ -287,6 +292,17 @@ function handshakes(sources: readonly SourceCounts[]): Iterable<Sample> {
         return { labels: { src, side, ...how }, value };
       }),
     ),
+  );
+}
+
+/** Of those that have done any: with their first, so that a rate sees the first that was resumed. */
+function resumedHandshakes(sources: readonly SourceCounts[]): Iterable<Sample> {
+  return samplesOf(sources, ({ src, numbers }) =>
+    handshakeSides
+      .filter((side) =>
+        handshakeOutcomes.some((outcome) => outcome !== 'failed' && `tls ${side} ${outcome}` in numbers),
+      )
+      .map((side) => ({ labels: { src, side }, value: numbers[`tls ${side} resumed`] ?? 0 })),
   );
 }
 

@@ -11,7 +11,6 @@ import { encodePrelude } from '../prelude.ts';
 import type { PreludeSubject } from '../prelude.ts';
 import { tlsFields } from '../proxy-fields.ts';
 import { withFields } from '../proxy-header.ts';
-import { handshakeOutcome } from '../tally.ts';
 import type { MovedConnection, MovedLeg } from '../transfer.ts';
 import type { Acceptor } from './accept.ts';
 import type { Chooser } from './choose.ts';
@@ -193,7 +192,7 @@ export class Connections {
     table.clear(client, SHAKING | DOOMED);
     const terminated = this.#terminator.take(client, frontends.get(table.frontend(client))?.plan.tls ?? null);
     if ('codec' in terminated) this.#relay.wire.attach(client, terminated.codec);
-    tally.countHandshake('client', 'codec' in terminated ? handshakeOutcome(terminated.codec.version) : 'failed');
+    tally.countHandshake('client', 'codec' in terminated ? terminated.codec : null);
     if (isDoomed) return this.end(client, { stage: 'handshake', why: this.doomOf(client), reason: null, reset: false });
     if (!('codec' in terminated)) {
       const { reason, wasTold } = terminated;

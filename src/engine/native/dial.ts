@@ -22,7 +22,6 @@ import { describeHandshakeFailure, describeLateLookup } from '../words.ts';
 import { OUT_OF_PORTS, OUT_OF_TIME } from './messages.ts';
 import type { Resolved } from './messages.ts';
 import type { ResolvedAddresses, Thread } from './thread.ts';
-import { handshakeOutcome } from '../tally.ts';
 import type { Originator, TlsFailure } from './tls/originate.ts';
 import type { TlsCodec } from './tls/codec.ts';
 import type { SslCodec } from './tls/ssl-codec.ts';
@@ -258,7 +257,7 @@ export class Dialer {
   #succeeded(dial: Dial, fd: number, codec: TlsCodec | SslCodec | null): void {
     const { table } = this.#thread;
     const { client, upstream } = dial;
-    if (codec !== null) upstream.counters.tally.countHandshake('upstream', handshakeOutcome(codec.version));
+    if (codec !== null) upstream.counters.tally.countHandshake('upstream', codec);
     const connectMs = this.#thread.now - dial.beganAt;
     upstream.counters.tally.countConnect(connectMs);
     table.setConnectMs(fd, connectMs);
@@ -295,7 +294,7 @@ export class Dialer {
   #giveUp(dial: Dial): void {
     this.#forget(dial);
     const why = whyGivenUp(dial);
-    if (why === 'dial-tls-failed') dial.upstream.counters.tally.countHandshake('upstream', 'failed');
+    if (why === 'dial-tls-failed') dial.upstream.counters.tally.countHandshake('upstream', null);
     this.#thread.end(dial.client, { stage: 'dial', why, reason: reasonOf(dial), reset: true });
   }
 

@@ -5,7 +5,6 @@ import { dialReason } from '../closing-reason.ts';
 import type { ClosingReason } from '../closing-reason.ts';
 import type { ConnectionEnd } from '../engine.ts';
 import { jittered } from '../policy.ts';
-import { handshakeOutcome } from '../tally.ts';
 import { describeRefusal } from '../words.ts';
 import { NotChosen } from './choose.ts';
 import { codesOf } from './dial.ts';
@@ -19,7 +18,7 @@ import { toldSubject } from '../proxy-parser.ts';
 import { readSubject } from '../spoken-for.ts';
 import type { SpokenFor } from '../spoken-for.ts';
 import { writeId } from '../connection-ids.ts';
-import { fieldsOfTls } from './tls-fields.ts';
+import { fieldsOfTls, isResumed } from './tls-fields.ts';
 import { relay } from './relay.ts';
 import type { RefusalOfClient } from '../admission/admission.ts';
 import type { Place } from './place.ts';
@@ -122,11 +121,11 @@ export async function serveClient(
     }
     if (terminator) {
       near = await watched(near, 'reset or end', () => terminator.handshake(near, signal)).catch((reason: unknown) => {
-        upstream.row.countHandshake('client', 'failed');
+        upstream.row.countHandshake('client', null);
         throw reason;
       });
       tls = tlsOf(near);
-      upstream.row.countHandshake('client', handshakeOutcome(tls?.version));
+      upstream.row.countHandshake('client', { version: tls?.version, isResumed: isResumed(near) });
       const secure = near;
       subject = withFields(subject, () => fieldsOfTls(secure));
     }
@@ -149,7 +148,7 @@ export async function serveClient(
     const far = await watched(near, 'reset', () => dial({ signal, subject, id: () => writeId(connection.id) }));
     stage = 'relay';
     const farTls = tlsOf(far);
-    if (farTls) upstream.row.countHandshake('upstream', handshakeOutcome(farTls.version));
+    if (farTls) upstream.row.countHandshake('upstream', { version: farTls.version, isResumed: isResumed(far) });
     upstream.connected(connection, { legs: { near, far }, connectMs: performance.now() - dialedMs });
     connected();
     // From here on it is the relay that sees to the end of the client.
@@ -170,7 +169,7 @@ export async function serveClient(
     const isEndedHere = reason instanceof EndedHere;
     error = reason instanceof Error && !isEndedHere ? reason : null;
     why = whyUnserved(stage, reason);
-    if (why === 'dial-tls-failed') upstream.row.countHandshake('upstream', 'failed');
+    if (why === 'dial-tls-failed') upstream.row.countHandshake('upstream', null);
     if (isEndedHere) closeLeg(near);
     // A handshake that failed has seen to its client itself: it may be about to get an alert.
     else if (stage !== 'handshake') resetLeg(near);

@@ -6,9 +6,10 @@ import type { ProxyField } from '../proxy-fields.ts';
 import type { Leg } from './leg.ts';
 
 /** Of a leg whose handshake is done; none of one without TLS. Deno knows less of it, which then is not told. */
-export function fieldsOfTls({ socket, tls }: Leg): ProxyField[] {
+export function fieldsOfTls(leg: Leg): ProxyField[] {
+  const { socket, tls } = leg;
   if (!('getProtocol' in socket)) return [];
-  const { getProtocol, getCipher, servername, alpnProtocol, isSessionReused } = socket as Partial<TLSSocket>;
+  const { getProtocol, getCipher, servername, alpnProtocol } = socket as Partial<TLSSocket>;
   return tlsFields({
     version: tls?.version ?? getProtocol?.call(socket) ?? '',
     cipher: getCipher?.call(socket)?.name,
@@ -16,8 +17,13 @@ export function fieldsOfTls({ socket, tls }: Leg): ProxyField[] {
     alpn: textOf(alpnProtocol),
     serverName: textOf(servername),
     clientName: tls?.clientName ?? null,
-    isResumed: tls?.isResumed ?? isSessionReused?.call(socket) ?? false,
+    isResumed: isResumed(leg),
   });
+}
+
+/** Whether the handshake of a leg went on with an earlier session; Deno does not know, and then it is said of none. */
+export function isResumed({ socket, tls }: Leg): boolean {
+  return tls?.isResumed ?? (socket as Partial<TLSSocket>).isSessionReused?.() === true;
 }
 
 function textOf(value: unknown): string | undefined {

@@ -50,6 +50,21 @@ test('of few sources everything is shown from the start, so that a rate sees the
     assert.ok(series.has(name), name);
 });
 
+test('how many handshakes were resumed is shown with the first that is done, so that a rate sees the first of them', () => {
+  const resumed = (numbers: Record<string, number>) => {
+    const text = [...exposition(metricsFor([source(1, numbers)], new Set()))].join('');
+    return text.match(/^grace_tls_handshakes_resumed_total\{.*$/gm) ?? [];
+  };
+  assert.deepEqual(resumed({ accepted: 1, 'tls client failed': 1 }), []);
+  assert.deepEqual(resumed({ accepted: 1, 'tls client TLSv1.2': 1, 'tls upstream failed': 1 }), [
+    'grace_tls_handshakes_resumed_total{src="tcp:1",side="client"} 0',
+  ]);
+  assert.deepEqual(resumed({ 'tls client TLSv1.3': 3, 'tls upstream TLSv1.2': 2, 'tls upstream resumed': 1 }), [
+    'grace_tls_handshakes_resumed_total{src="tcp:1",side="client"} 0',
+    'grace_tls_handshakes_resumed_total{src="tcp:1",side="upstream"} 1',
+  ]);
+});
+
 test('of thousands of sources a number appears when it is counted, and what was shown is shown for ever', () => {
   const shown = new FullyShown();
   const sources = Array.from({ length: 5000 }, (_, index) => source(index));

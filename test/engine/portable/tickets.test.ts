@@ -8,6 +8,7 @@ import { connect } from 'node:tls';
 import type { SslServer } from '../../../src/endpoint/model.ts';
 import { openPortableEngine } from '../../../src/engine/portable/engine.ts';
 import { TICKET_ROTATION_MS } from '../../../src/engine/policy.ts';
+import { fieldAt } from '../../../src/engine/tally.ts';
 import { TicketRing } from '../../../src/engine/ticket-ring.ts';
 import { makeCertificate } from '../../endpoint/pem.ts';
 import { openEcho } from '../peers.ts';
@@ -85,6 +86,26 @@ for (const version of versions) {
     },
   );
 }
+
+test('handshakes of clients are counted, and of them those that resumed a session', { timeout, skip }, async () => {
+  const { dir, root } = pem();
+  makeCertificate(dir, { name: 'guest', subject: 'guest', extensions: [], issuer: 'root' });
+  const identity = { key: read(join(dir, 'guest.key')), cert: read(join(dir, 'guest.crt')) };
+  // One whose clients are asked for a certificate notes what they are itself.
+  for (const extras of [{}, { clientCA: root }]) {
+    for (const version of versions) {
+      await serving(new TicketRing(), extras, async ({ address, upstream }) => {
+        const counted = () => [version, 'resumed'].map((name) => upstream.tally()[fieldAt(`tls client ${name}`)]);
+        const { session } = await talk(address, version, undefined, identity);
+        assert.deepEqual(counted(), [1, 0], version);
+        assert.equal((await talk(address, version, session, identity)).isReused, true);
+        assert.deepEqual(counted(), [2, 1], version);
+        await talk(address, version, undefined, identity);
+        assert.deepEqual(counted(), [3, 1], version);
+      });
+    }
+  }
+});
 
 test('keys of a file are shared by servers, and taken when they are read again', { timeout, skip }, async () => {
   const path = join(pem().dir, 'ticket-keys');

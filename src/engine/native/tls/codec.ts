@@ -135,6 +135,11 @@ export class TlsCodec implements Codec {
     return this.#legs.keys.isTls13(this.#fd) ? 'TLSv1.3' : 'TLSv1.2';
   }
 
+  /** Whether its handshake went on with an earlier session. */
+  get isResumed(): boolean {
+    return this.#legs.keys.isResumed(this.#fd);
+  }
+
   get tls(): TlsFacts {
     const { version } = this;
     const { name, client } = this.#legs.keys.texts(this.#fd);

@@ -254,12 +254,13 @@ export class Handshake {
 
   /** The server is who it must be. */
   #keepSession({ pool, checked }: Server, { isOld }: { isOld: boolean }): void {
-    const { ssl, contexts } = this.#workshop;
+    const { ssl, keys, contexts } = this.#workshop;
     const { sessions } = contexts;
     const isResumed = ssl.SSL_session_reused(this.#ssl) === 1;
     if (this.#offeredAt > 0) pool.note(this.#offeredAt, { isTaken: isResumed });
     if (this.#offeredAt > 0 && !isResumed) sessions.drop(pool, this.#address);
-    if (!isResumed) sessions.note(this.#ssl, this.#address, { isVerified: checked !== null });
+    if (isResumed) keys.setResumed(this.#fd);
+    else sessions.note(this.#ssl, this.#address, { isVerified: checked !== null });
     if (isOld && !isResumed) sessions.keep(this.#ssl, pool);
   }
 

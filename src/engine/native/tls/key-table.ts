@@ -179,6 +179,16 @@ export class KeyTable {
     this.#shorts[(fd * ROW_SIZE + KEY_TYPE) >> 1] = texts.client === null ? 0 : HAS_CERTIFICATE;
   }
 
+  /** Whether the session was begun earlier, with another connection. */
+  isResumed(fd: number): boolean {
+    return (this.#shorts[(fd * ROW_SIZE + KEY_TYPE) >> 1]! & IS_RESUMED) !== 0;
+  }
+
+  /** It was. After `setTexts`, where there are texts. */
+  setResumed(fd: number): void {
+    this.#shorts[(fd * ROW_SIZE + KEY_TYPE) >> 1]! |= IS_RESUMED;
+  }
+
   /** The certificate that a client was shown. */
   shown(fd: number): Shown {
     const at = (fd * ROW_SIZE) >> 1;

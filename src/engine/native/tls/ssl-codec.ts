@@ -47,6 +47,8 @@ export class SslCodec implements Codec {
   hasReadFin = false;
   isTruncated = false;
   readonly version: 'TLSv1.3' | 'TLSv1.2';
+  /** Whether its handshake went on with an earlier session. */
+  readonly isResumed: boolean;
   readonly agreed: Agreed;
   readonly tls: TlsFacts;
 
@@ -58,6 +60,7 @@ export class SslCodec implements Codec {
     this.#fromPeer = ssl.SSL_get_rbio(handle);
     this.#toPeer = ssl.SSL_get_wbio(handle);
     this.version = ssl.SSL_version(handle) === TLS13 ? 'TLSv1.3' : 'TLSv1.2';
+    this.isResumed = ssl.SSL_session_reused(handle) === 1;
     this.tls = { version: this.version, name: null };
     this.agreed = { version: this.version, cipher: legs.suiteOf(handle) };
   }

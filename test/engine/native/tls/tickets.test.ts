@@ -11,6 +11,7 @@ import tls from 'node:tls';
 import { openNativeEngine } from '../../../../src/engine/native/engine.ts';
 import { openPortableEngine } from '../../../../src/engine/portable/engine.ts';
 import { TICKET_ROTATION_MS } from '../../../../src/engine/policy.ts';
+import { fieldAt } from '../../../../src/engine/tally.ts';
 import { TicketRing } from '../../../../src/engine/ticket-ring.ts';
 import { openEcho } from '../../peers.ts';
 import type { Address } from '../../peers.ts';
@@ -104,6 +105,23 @@ test('a handshake gives one ticket, whether it was a full one or resumed a sessi
   const full = await visit(address, 'TLSv1.3');
   const resumed = await visit(address, 'TLSv1.3', full.session);
   assert.deepEqual([full.isReused, full.tickets, resumed.isReused, resumed.tickets], [false, 1, true, 1]);
+});
+
+test('handshakes of clients are counted, and of them those that resumed a session', options, async () => {
+  for (const version of versions) {
+    await using rig = new Rig(openWith(new TicketRing()));
+    await using echo = await openEcho();
+    const { address, upstream } = await rig.forward({ to: to(echo), from: sslFrom(pem()) });
+    const counted = () => [version, 'resumed'].map((name) => upstream.tally()[fieldAt(`tls client ${name}`)]);
+    const { session } = await visit(address, version);
+    assert.deepEqual(counted(), [1, 0], version);
+    for (let count = 1; count <= 2; count++) {
+      await visit(address, version, session);
+      assert.deepEqual(counted(), [1 + count, count], version);
+    }
+    await visit(address, version);
+    assert.deepEqual(counted(), [4, 2], version);
+  }
 });
 
 test(
