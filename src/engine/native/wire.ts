@@ -12,6 +12,7 @@ import type { TlsFacts as Agreed } from '../engine.ts';
 import type { ProxyTls } from '../proxy-fields.ts';
 import { READ_SIZE } from './kernel.ts';
 import type { Kernel } from './kernel.ts';
+import { pinnedCopy } from './pinned.ts';
 import { PromptAcks } from './prompt-acks.ts';
 import type { TlsFacts } from './messages.ts';
 import type { Thread } from './thread.ts';
@@ -79,8 +80,8 @@ export class Wire {
 
   /** A copy of what a leg did not take of the last `send` or `sendFarewell`, as its socket carries it. */
   rest(fd: number, length: number, sent: number): Uint8Array {
-    if (this.#thread.table.has(fd, CODED)) return copy(this.#encoded.subarray(this.#taken));
-    return copy(this.#kernel.input.subarray(Math.max(0, sent), length));
+    if (this.#thread.table.has(fd, CODED)) return pinnedCopy(this.#encoded.subarray(this.#taken));
+    return pinnedCopy(this.#kernel.input.subarray(Math.max(0, sent), length));
   }
 
   /** Send what a coded leg is to be told before its direction ends. Returns 1 when that is done; else as `send`. */
@@ -135,11 +136,4 @@ export class Wire {
     this.#codecs.get(fd)?.close();
     this.#codecs.delete(fd);
   }
-}
-
-/** In an array buffer of its own, as the kernel must have it. */
-function copy(bytes: Uint8Array): Uint8Array {
-  const own = new Uint8Array(new ArrayBuffer(bytes.length));
-  own.set(bytes);
-  return own;
 }

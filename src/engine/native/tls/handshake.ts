@@ -6,6 +6,7 @@
 import { IPPROTO_TCP, TCP_QUICKACK } from '../../../sys/constants.ts';
 import { EAGAIN } from '../kernel.ts';
 import type { Kernel } from '../kernel.ts';
+import { pinnedCopy } from '../pinned.ts';
 import { PLAIN_HTTP_ANSWER } from '../../words.ts';
 import type { ContextBook, Server, TicketKey } from './context-book.ts';
 import type { FreedTickets } from './freed-tickets.ts';
@@ -326,10 +327,4 @@ export class Handshake {
 
 function isReason(error: number, reason: number): boolean {
   return error >>> 23 === ERR_LIB_SSL && (error & 0x7f_ffff) === reason;
-}
-
-function pinnedCopy(bytes: Uint8Array): Uint8Array {
-  const own = new Uint8Array(new ArrayBuffer(bytes.length));
-  own.set(bytes);
-  return own;
 }

@@ -13,6 +13,7 @@ import { openFunctions } from '../../../sys/library.ts';
 import { fdLimit } from '../../../sys/process.ts';
 import { compileSooner } from '../../../sys/tiering.ts';
 import type { TlsPlan, UpstreamTls } from '../messages.ts';
+import { pinnedCopy } from '../pinned.ts';
 import { Threads } from '../threads.ts';
 import type { ThreadsOptions } from '../threads.ts';
 import { openContextSet } from './context-set.ts';
@@ -113,7 +114,7 @@ export class HandshakeService {
   }
 
   #sealTickets(): void {
-    this.#threads.sendToAll({ type: 'seal-tickets', keys: this.#tickets.keys.map(ownCopy) });
+    this.#threads.sendToAll({ type: 'seal-tickets', keys: this.#tickets.keys.map(pinnedCopy) });
   }
 
   /**
@@ -139,7 +140,7 @@ export class HandshakeService {
     }
     const settings = {
       timeoutMs: endpoint.handshakeTimeout ?? this.#timeoutMs,
-      ticketKeys: ticketKeys && ticketKeys.map(ownCopy),
+      ticketKeys: ticketKeys && ticketKeys.map(pinnedCopy),
       server: null,
       hello: set.hello,
     };
@@ -224,13 +225,6 @@ export class HandshakeService {
     this.#endTickets();
     return this.#threads.close();
   }
-}
-
-/** A key in memory of its own: what of a pool goes to another thread is the whole pool. */
-function ownCopy(key: Uint8Array): Uint8Array {
-  const own = new Uint8Array(new ArrayBuffer(key.length));
-  own.set(key);
-  return own;
 }
 
 /**
