@@ -132,6 +132,8 @@ export type Upstream = {
   /** What stands for it in an engine inside this one. */
   readonly portable?: Upstream;
   stats(): UpstreamStats;
+  /** Read certificates, keys and authorities again, for handshakes with it to come. Throws GraceError and keeps the old ones. */
+  reload(): void;
   /** Resolves when `connections` is 0, at once if it is; rejects with the signal's reason. */
   drained(options?: { signal?: AbortSignal | undefined }): Promise<void>;
   /** Hear of the end of each of its connections, of those in order too, until the returned function is called. Nothing is heard of before that. */

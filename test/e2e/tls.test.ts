@@ -8,7 +8,7 @@ import type { AddressInfo } from 'node:net';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { openClient, startBackend } from './backend.ts';
-import { makeGrace } from './grace.ts';
+import { makeGrace, runtime } from './grace.ts';
 import { until } from '../until.ts';
 import { pemFiles } from './pem-files.ts';
 
@@ -129,6 +129,76 @@ test('SIGHUP brings a renewed certificate to new clients and leaves the open con
   assert.equal(String((await echoed)[0]), 'still here');
   before.socket.destroy();
 });
+
+for (const engine of ['native', 'portable'] as const) {
+  test(
+    `SIGHUP reads anew whom a destination is trusted by, and no session outlives that (${engine} engine)`,
+    { timeout },
+    async (t) => {
+      const grace = makeGrace(t, engine === 'portable' ? { GRACE_TLS: 'portable' } : {});
+      const files = pemFiles(t);
+      const trusted = join(files.dir, 'trusted');
+      mkdirSync(trusted);
+      const trust = (cert: string) => copyFileSync(cert, join(trusted, 'ca.pem'));
+      trust(files.root);
+      const server = createTlsServer(
+        { key: readFileSync(files.key), cert: readFileSync(files.fullChain) },
+        (socket) => {
+          socket.on('error', () => {});
+          socket.write(socket.isSessionReused() ? 'resumed\n' : 'full\n');
+          socket.pipe(socket);
+        },
+      );
+      server.on('tlsClientError', () => {}); // the client that refuses us
+      server.listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      t.after(() => server.close());
+      const src = 'tcp:0:interface=127.0.0.1';
+      await grace.ok('start', src, `ssl:127.0.0.1:${(server.address() as AddressInfo).port}:caCertsDir=${trusted}`);
+      const port = await grace.port(src);
+      const hangUp = async () => {
+        const told = () => grace.log().match(/log reopened/g)?.length ?? 0;
+        const before = told();
+        process.kill((await grace.status()).pid, 'SIGHUP');
+        await until('the files have been read', () => told() > before);
+      };
+      /** One connection after the other: what the server says of their handshakes. */
+      const visits = async (count: number) => {
+        const said: string[] = [];
+        while (said.length < count) {
+          const client = await openClient(t, { port });
+          said.push(await client.line());
+          await client.end();
+        }
+        return said;
+      };
+      // Where there are sessions, all connections go on with them but the first.
+      const later = engine === 'native' && runtime !== 'deno' ? 'resumed' : 'full';
+      assert.deepEqual(await visits(2), ['full', later]);
+      const open = await openClient(t, { port });
+      assert.equal(await open.line(), later);
+
+      await hangUp();
+      assert.deepEqual(await visits(2), ['full', later], 'files that have not changed');
+
+      trust(files.junk);
+      await hangUp();
+      assert.match(grace.log(), /files of the destination not read again; the old ones stay/);
+      assert.deepEqual(await visits(1), [later], 'files that are bad');
+
+      trust(files.otherCert);
+      await hangUp();
+      for (let attempt = 0; attempt < 2; attempt++) await assert.rejects((await openClient(t, { port })).line());
+      await until('the log says so', () => /destination cannot be reached.*not trusted/.test(grace.log()));
+      assert.equal(await open.echo('still here'), 'still here');
+
+      trust(files.root);
+      await hangUp();
+      assert.deepEqual(await visits(2), ['full', later], 'the old authority again');
+      await open.end();
+    },
+  );
+}
 
 test(
   'a TLS connection that cannot move outlives restarts where it is, and wait knows of it',

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
+import { copyFileSync, mkdtempSync } from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -379,6 +380,40 @@ export function tlsClientSuite(openEngine: OpenEngine): void {
       assert.match(none, /its certificate is not trusted/);
       assert.equal(file, 'reached');
       assert.equal(extra, none);
+    },
+  );
+
+  test(
+    'whom a destination is trusted by is read again: for connections to come, and never worse than it was',
+    { timeout: 60_000 },
+    async () => {
+      await using rig = new Rig(openEngine);
+      await using backend = await openTlsBackend(identity());
+      const caCertsDir = mkdtempSync(join(rig.dir, 'trusted-'));
+      const trust = (cert: string) => copyFileSync(cert, join(caCertsDir, 'ca.pem'));
+      trust(pem().root);
+      const { connect, upstream } = await rig.forward({ to: sslTo(backend.port, pem(), { caCertsDir }) });
+      const greeted = async () => {
+        const client = await connect();
+        const peer = await backend.next();
+        peer.write('hello');
+        assert.equal(await readBytes(client, 5), 'hello');
+        return { client, peer };
+      };
+      const open = await greeted();
+      trust(pem().junk);
+      assert.throws(() => upstream.reload(), { name: 'EndpointError' });
+      await greeted();
+      trust(pem().otherCert);
+      upstream.reload();
+      assert.equal(await endingOf(await connect()), 'reset');
+      const [refused] = await rig.endedConnections(1);
+      assert.match(refused?.error?.message ?? '', /its certificate is not trusted/);
+      open.client.write('still here');
+      assert.equal(await readBytes(open.peer, 10), 'still here');
+      trust(pem().root);
+      upstream.reload();
+      await greeted();
     },
   );
 

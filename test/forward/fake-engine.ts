@@ -23,6 +23,8 @@ export class FakeUpstream implements Upstream {
     return { connections, dialing, bytesIn: connections * 10, bytesOut: connections * bytesOut };
   }
 
+  reload(): void {}
+
   drained(): Promise<void> {
     return this.connections === 0 ? Promise.resolve() : new Promise((resolve) => this.#waiters.push(resolve));
   }

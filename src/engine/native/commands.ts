@@ -26,6 +26,8 @@ export function executeCommand(
     case 'open-upstream':
       originator.open(command.plan);
       return upstreams.open(command.plan);
+    case 'set-upstream-tls':
+      return upstreams.setTls(command.upstream, command.tls);
     case 'forget-upstream':
       return upstreams.forget(command.upstream);
     case 'watch':

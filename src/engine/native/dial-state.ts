@@ -7,7 +7,7 @@ import type { Turn } from '../dial-order.ts';
 import { FULL_QUEUE_PAUSE_MS, HEAD_START_MS, RETRY_PAUSE_MS } from '../policy.ts';
 import type { PinnedAddress } from './kernel.ts';
 import { OUT_OF_PORTS, OUT_OF_TIME } from './messages.ts';
-import type { EndReason } from './messages.ts';
+import type { EndReason, UpstreamTls } from './messages.ts';
 import type { TlsFailure } from './tls/originate.ts';
 import type { ResolvedAddresses, ThreadUpstream } from './thread.ts';
 
@@ -37,8 +37,8 @@ export type Dial = {
   next: number;
   /** Connects under way: mostly one. */
   tries: Try[];
-  /** What is connected and shakes hands. */
-  shaking: Try | null;
+  /** What is connected and shakes hands, and with what: its upstream may have another by the time it is done. */
+  shaking: (Try & { readonly tls: UpstreamTls }) | null;
   failures: readonly FailedAttempt[];
   /** Why the destination's TLS is not to be had; null: that was not what failed. */
   tlsFailure: TlsFailure | null;

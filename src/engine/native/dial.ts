@@ -206,11 +206,12 @@ export class Dialer {
     const prelude = this.#thread.preludeOf(dial.client);
     const sent = prelude === null ? 0 : kernel.send(fd, prelude);
     // A socket that was just connected has room for it.
-    const given = sent === (prelude?.length ?? 0) ? this.#originator.give(fd, dial.upstream.plan.tls!) : -ECONNRESET;
+    const tls = dial.upstream.plan.tls!;
+    const given = sent === (prelude?.length ?? 0) ? this.#originator.give(fd, tls) : -ECONNRESET;
     if (given >= 0) {
       table.setOther(fd, dial.client);
       table.set(fd, SHAKING);
-      dial.shaking = { fd, address: index };
+      dial.shaking = { fd, address: index, tls };
       return;
     }
     table.close(fd);
@@ -224,7 +225,7 @@ export class Dialer {
     const dial = this.#dials.get(table.other(fd));
     table.clear(fd, SHAKING);
     const isWanted = dial?.shaking?.fd === fd;
-    const originated = this.#originator.take(fd, isWanted ? dial.upstream.plan.tls : null);
+    const originated = this.#originator.take(fd, isWanted ? dial.shaking!.tls : null);
     if (isWanted) dial.shaking = null;
     if (isWanted && 'codec' in originated) return this.#succeeded(dial, fd, originated.codec);
     if ('codec' in originated) originated.codec.close();

@@ -38,6 +38,7 @@ import { endError } from './reason.ts';
 import { resolveAddresses } from './resolve.ts';
 import { CLOSED_ROUTE, Route } from './route.ts';
 import { HandshakeService } from './tls/service.ts';
+import { UpstreamContexts } from './tls/upstream-contexts.ts';
 import type { HandshakeLimits } from './tls/service.ts';
 import { SETTLE_MS, Threads } from './threads.ts';
 import type { ThreadsOptions } from './threads.ts';
@@ -103,8 +104,7 @@ export class NativeEngine implements Engine {
   #lastId = 0;
   #hasFailed = false;
   readonly #wantsTls: boolean;
-  /** Address of the SSL_CTXs of upstreams, by their numbers. */
-  readonly #contexts = new Map<number, number[]>();
+  readonly #contexts = new UpstreamContexts();
   readonly #tickets: TicketRing;
   readonly #onTlsUnusable: ((why: string) => void) | undefined;
   readonly #forHandshakes: HandshakeLimits & Pick<ThreadsOptions, 'answerTimeoutMs' | 'stopTimeoutMs' | 'startWorker'>;
@@ -174,12 +174,13 @@ export class NativeEngine implements Engine {
       },
       openTls: (direct) => this.#openTls(direct, id),
     });
-    if (plan === null) this.#freeContexts(id);
+    if (plan === null) this.#contexts.close(this.#handshakes ?? null, id);
     const upstream = new NativeUpstream({
       endpoint,
       id,
       plan,
       threads: this.#threads,
+      reloadTls: (reloaded) => this.#reloadTls(reloaded),
       openPortable: (original) => {
         const counterpart = this.#portable.openUpstream(endpoint);
         this.#originals.set(counterpart, original);
@@ -196,20 +197,27 @@ export class NativeEngine implements Engine {
     const service = this.#openHandshakes();
     if (service === null) return null;
     try {
-      const tls = service.openDestination(endpoint);
-      this.#contexts.set(id, [...(this.#contexts.get(id) ?? []), tls.context]);
-      return tls;
+      return this.#contexts.open(service, id, endpoint);
     } catch (error) {
-      this.#freeContexts(id);
+      this.#contexts.close(service, id);
       if (error instanceof EndpointError) throw error;
       this.#onTlsUnusable?.(errorMessage(error));
       return null;
     }
   }
 
-  #freeContexts(id: number): void {
-    for (const context of this.#contexts.get(id) ?? []) this.#handshakes?.freeDestination(context);
-    this.#contexts.delete(id);
+  /** The same again, of all its destinations. Throws GraceError and keeps what there was. */
+  #reloadTls({ id, endpoint }: NativeUpstream): void {
+    const service = this.#openHandshakes();
+    if (service === null) return;
+    const ways = [...this.#ways].filter(([, { of }]) => of === id);
+    const all = [[id, endpoint] as const, ...ways.map(([number, way]) => [number, way.endpoint] as const)];
+    const secure = all.flatMap(([number, each]) =>
+      each.type === 'ssl' || each.type === 'tls' ? [[number, each] as const] : [],
+    );
+    const { opened, before } = this.#contexts.reload(service, id, new Map(secure));
+    for (const [upstream, tls] of opened) this.#threads.sendToAll({ type: 'set-upstream-tls', upstream, tls });
+    void this.#threads.settled().then(() => this.#contexts.drop(this.#handshakes ?? null, before));
   }
 
   openFrontend({
@@ -344,7 +352,7 @@ export class NativeEngine implements Engine {
     if (!waiting || waiting.size > 0) return;
     this.#leaving.delete(id);
     this.#upstreams.delete(id);
-    this.#freeContexts(id);
+    this.#contexts.close(this.#handshakes ?? null, id);
     for (const [way, { of }] of this.#ways) if (of === id) this.#ways.delete(way);
   }
 

@@ -145,6 +145,8 @@ export type HelloPlan = {
 /** What the main thread sends; each is carried out in the order in which it was sent. */
 export type ThreadCommand =
   | { type: 'open-upstream'; plan: UpstreamPlan }
+  /** Handshakes with it to come are made with another SSL_CTX. */
+  | { type: 'set-upstream-tls'; upstream: number; tls: UpstreamTls }
   /** Nobody will name it again; it is remembered for the connections that it has. */
   | { type: 'forget-upstream'; upstream: number }
   /** The addresses of a name, or why it has none, and whether that may pass. */

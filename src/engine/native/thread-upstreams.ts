@@ -2,7 +2,7 @@
 import { Counters } from './counters.ts';
 import type { Dialer } from './dial.ts';
 import { UNKNOWN_EAGERNESS } from './first-flight.ts';
-import type { UpstreamPlan } from './messages.ts';
+import type { UpstreamPlan, UpstreamTls } from './messages.ts';
 import type { Thread, ThreadUpstream } from './thread.ts';
 
 /** Keeps `thread.upstreams`. */
@@ -40,6 +40,12 @@ export class ThreadUpstreams {
       isForgotten: false,
       eagerness: UNKNOWN_EAGERNESS,
     });
+  }
+
+  /** Its files were read again. Legs in the middle of their handshake go on with what they began with. */
+  setTls(id: number, tls: UpstreamTls): void {
+    const upstream = this.#thread.upstreams.get(id);
+    if (upstream) upstream.plan = { ...upstream.plan, tls };
   }
 
   /** Report, now or later, that it has no connection left here. */

@@ -23,7 +23,7 @@ export type ResolvedAddresses = {
 
 /** A destination, as a thread knows it. */
 export type ThreadUpstream = {
-  readonly plan: UpstreamPlan;
+  plan: UpstreamPlan;
   readonly counters: Counters;
   /** The addresses that its endpoint tells itself; null for a name. */
   readonly fixed: ResolvedAddresses | null;

@@ -14,6 +14,8 @@ export type NativeUpstreamOptions = {
   id: number;
   plan: Omit<UpstreamPlan, 'id' | 'counters'> | null;
   threads: Threads;
+  /** Read the files of its TLS again, for handshakes of the threads to come. Throws GraceError and keeps the old ones. */
+  reloadTls: (upstream: NativeUpstream) => void;
   /** Open the same destination in the portable engine. */
   openPortable: (original: NativeUpstream) => Upstream;
   /** It is to be forgotten and has no connection left: nobody will ask for it again. */
@@ -33,6 +35,7 @@ export class NativeUpstream implements Upstream {
   lastAddresses: readonly string[] = [];
   readonly #threads: Threads;
   readonly #counters: readonly Counters[];
+  readonly #reloadTls: (upstream: NativeUpstream) => void;
   readonly #openPortable: (original: NativeUpstream) => Upstream;
   readonly #onOver: (upstream: NativeUpstream) => void;
   readonly #endListeners = new EndListeners((areHeard) => {
@@ -43,12 +46,13 @@ export class NativeUpstream implements Upstream {
   /** Called when a thread says that it has no connection of this upstream left. */
   readonly #waiters = new Set<() => void>();
 
-  constructor({ endpoint, id, plan, threads, openPortable, onOver }: NativeUpstreamOptions) {
+  constructor({ endpoint, id, plan, threads, reloadTls, openPortable, onOver }: NativeUpstreamOptions) {
     this.endpoint = endpoint;
     this.id = id;
     this.isPlain = plan !== null;
     this.#speaksTls = [plan, ...(plan?.sni?.ways.map((way) => way.plan) ?? [])].some((each) => each?.tls);
     this.#threads = threads;
+    this.#reloadTls = reloadTls;
     this.#openPortable = openPortable;
     this.#onOver = onOver;
     const counters = allocateCounters(threads.count);
@@ -91,6 +95,11 @@ export class NativeUpstream implements Upstream {
   /** One of its connections has ended. */
   connectionEnded(end: ConnectionEnd): void {
     this.#endListeners.tell(end);
+  }
+
+  reload(): void {
+    if (this.#speaksTls && this.isInReach) this.#reloadTls(this);
+    this.#portable?.reload();
   }
 
   stats(): UpstreamStats {

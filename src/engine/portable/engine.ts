@@ -74,7 +74,7 @@ export function openPortableEngine(options: PortableEngineOptions = {}): Engine 
   };
   return {
     name: 'portable',
-    openUpstream: (endpoint) => new PortableUpstream(endpoint, wayTo(endpoint, { names, services }), ids),
+    openUpstream: (endpoint) => new PortableUpstream(endpoint, () => wayTo(endpoint, { names, services }), ids),
     openFrontend({ listener, endpoint, upstream, share, observer, slots, admission, hold }) {
       const bindable = supportedServer(endpoint);
       const terminator = terminatorOf(bindable, { handshakeTimeoutMs, handshakeLimit, tickets });

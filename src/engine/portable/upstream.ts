@@ -1,4 +1,5 @@
 import type { ClientEndpoint } from '../../endpoint/model.ts';
+import { directOf } from '../../endpoint/inner.ts';
 import { EndListeners } from '../end-listeners.ts';
 import type { ClosingReason } from '../closing-reason.ts';
 import { addHead, TallyRow } from '../tally.ts';
@@ -11,11 +12,14 @@ import { describeConnection } from './describe.ts';
 import type { Chooser } from './choose.ts';
 import type { Dialer } from './dial.ts';
 
+/** What connects to a destination, or what chooses that for each client. */
+type Way = { readonly dial: Dialer } | { readonly choose: Chooser };
+
 /** A destination and its connections: counts them, waits for them, ends them. */
 export class PortableUpstream implements Upstream {
   readonly endpoint: ClientEndpoint;
-  /** What connects there, or what chooses that for each client. */
-  readonly way: { dial: Dialer } | { choose: Chooser };
+  #way: Way;
+  readonly #openWay: () => Way;
   readonly #ids: ConnectionIds;
   readonly #connections = new Set<Connection>();
   readonly #waiters = new Set<() => void>();
@@ -27,10 +31,21 @@ export class PortableUpstream implements Upstream {
   /** How connections went. */
   readonly row = new TallyRow();
 
-  constructor(endpoint: ClientEndpoint, way: PortableUpstream['way'], ids: ConnectionIds) {
+  /** `openWay` reads the files that the endpoint names, and throws when one is unusable. */
+  constructor(endpoint: ClientEndpoint, openWay: () => Way, ids: ConnectionIds) {
     this.endpoint = endpoint;
-    this.way = way;
+    this.#openWay = openWay;
+    this.#way = openWay();
     this.#ids = ids;
+  }
+
+  get way(): Way {
+    return this.#way;
+  }
+
+  reload(): void {
+    const hasFiles = directOf(this.endpoint).some(({ type }) => type === 'ssl' || type === 'tls');
+    if (hasFiles) this.#way = this.#openWay();
   }
 
   /** What connections it has. */

@@ -2,8 +2,10 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
+import { copyFileSync, mkdtempSync } from 'node:fs';
 import net from 'node:net';
 import type { Socket } from 'node:net';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import type tls from 'node:tls';
 import type { SslClient } from '../../../../src/endpoint/model.ts';
@@ -140,6 +142,97 @@ test('sessions are of one destination as it is configured, and of what was read 
       assert.equal(await endingOf(await connect()), 'reset', JSON.stringify(extras));
   }
 });
+
+test(
+  'when files are read anew no session from before is offered, and one that is not trusted any more is refused',
+  options,
+  async () => {
+    await using rig = new Rig(openNativeTls);
+    for (const maxVersion of ['TLSv1.3', 'TLSv1.2'] as const) {
+      await using backend = await openTlsBackend({ ...identity(), maxVersion });
+      const caCertsDir = mkdtempSync(join(rig.dir, 'trusted-'));
+      const trust = (cert: string) => copyFileSync(cert, join(caCertsDir, 'ca.pem'));
+      trust(pem().root);
+      const forward = await rig.forward({ to: sslTo(backend.port, pem(), { caCertsDir }) });
+      const { upstream, connect } = forward;
+      assert.deepEqual(await visits(2, forward, backend), [false, true]);
+      upstream.reload();
+      assert.deepEqual(await visits(2, forward, backend), [false, true], maxVersion);
+      trust(pem().otherCert);
+      assert.equal(await visit(forward, backend), true, 'nobody has read it yet');
+      upstream.reload();
+      for (let attempt = 0; attempt < 2; attempt++) assert.equal(await endingOf(await connect()), 'reset');
+      trust(pem().root);
+      upstream.reload();
+      assert.deepEqual(await visits(2, forward, backend), [false, true], maxVersion);
+      // What is bad changes nothing.
+      trust(pem().junk);
+      assert.throws(() => upstream.reload(), { name: 'EndpointError' });
+      assert.equal(await visit(forward, backend), true, maxVersion);
+    }
+  },
+);
+
+test('files of destinations among which is chosen are read anew, too', options, async () => {
+  await using rig = new Rig(openNativeTls);
+  await using backend = await openTlsBackend(identity());
+  const caCertsDir = mkdtempSync(join(rig.dir, 'trusted-'));
+  copyFileSync(pem().root, join(caCertsDir, 'ca.pem'));
+  const endpoint = sslTo(backend.port, pem(), { caCertsDir });
+  const { connect, upstream } = await rig.forward({
+    to: { type: 'sni', routes: [{ name: 'www.example.com', alpn: null, endpoint }], default: endpoint },
+  });
+  const isReused = async () => {
+    const client = await connect();
+    client.write('this is no TLS');
+    const peer = await backend.next();
+    peer.end('answer');
+    const answer = readAll(client);
+    client.end();
+    assert.equal(await answer, 'answer');
+    return peer.isSessionReused();
+  };
+  assert.deepEqual([await isReused(), await isReused()], [false, true]);
+  upstream.reload();
+  assert.deepEqual([await isReused(), await isReused()], [false, true]);
+  copyFileSync(pem().otherCert, join(caCertsDir, 'ca.pem'));
+  upstream.reload();
+  const refused = await connect();
+  refused.write('this is no TLS');
+  assert.equal(await endingOf(refused), 'reset');
+});
+
+test(
+  'a handshake that began before files were read anew ends as it began, and leaves no session',
+  options,
+  async () => {
+    await using rig = new Rig(openNativeTls);
+    await using backend = await openTlsBackend(identity());
+    const held: (() => void)[] = [];
+    let isHolding = true;
+    const relay = net.createServer({ allowHalfOpen: true }, (socket) => {
+      const behind = net.connect({ port: backend.port, host: '127.0.0.1', allowHalfOpen: true });
+      for (const each of [socket, behind]) each.on('error', () => {});
+      socket.pipe(behind);
+      behind.on('data', (data) => void (isHolding ? held.push(() => socket.write(data)) : socket.write(data)));
+      behind.on('end', () => socket.end());
+    });
+    relay.listen(0, '127.0.0.1');
+    await once(relay, 'listening');
+    try {
+      const forward = await rig.forward({ to: sslTo((relay.address() as net.AddressInfo).port, pem()) });
+      const begun = visit(forward, backend);
+      await until('the server has said its part', async () => held.length > 0);
+      forward.upstream.reload();
+      isHolding = false;
+      for (const release of held) release();
+      assert.equal(await begun, false);
+      assert.deepEqual(await visits(2, forward, backend), [false, true]);
+    } finally {
+      relay.close();
+    }
+  },
+);
 
 test('a server that has seen our certificate knows it again', options, async () => {
   await using rig = new Rig(openNativeTls);
