@@ -127,9 +127,10 @@ export class Records {
     const own = (direction === OUT ? this.#sealing : this.#opening)[this.#keys.suite(fd).cipher];
     if (own.epoch !== epoch) return;
     own.epoch = NO_KEY;
-    const { EVP_EncryptInit_ex, EVP_DecryptInit_ex } = this.#crypto.functions;
-    const initialize = direction === OUT ? EVP_EncryptInit_ex : EVP_DecryptInit_ex;
-    initialize(own.context, 0n, 0n, this.#zeros.address, this.#zeros.address);
+    const { functions } = this.#crypto;
+    const none = this.#zeros.address;
+    if (direction === OUT) functions.EVP_EncryptInit_ex(own.context, 0n, 0n, none, none);
+    else functions.EVP_DecryptInit_ex(own.context, 0n, 0n, none, none);
   }
 
   /** The thread ends, or its legs have gone to another: no key is left in its memory. */
