@@ -6,24 +6,24 @@
 import { IPPROTO_TCP, TCP_QUICKACK } from '../../../sys/constants.ts';
 import { EAGAIN } from '../kernel.ts';
 import type { Kernel } from '../kernel.ts';
-import { pinnedCopy } from '../pinned.ts';
 import { PLAIN_HTTP_ANSWER } from '../../words.ts';
 import type { ContextBook, Server, TicketKey } from './context-book.ts';
 import type { FreedTickets } from './freed-tickets.ts';
 import { Hearing } from './hearing.ts';
-import { TLS12, TLS13 } from './key-table.ts';
+import { TLS12 } from './key-table.ts';
 import type { KeyTable } from './key-table.ts';
 import { NO_APPLICATION_PROTOCOL } from './hello-choice.ts';
 import { word } from './library.ts';
 import type { Pinned } from './library.ts';
-import { CHANGE_CIPHER_SPEC, APPLICATION_DATA, HEADER_SIZE, countRecords } from './records.ts';
+import { Outbox } from './outbox.ts';
+import { RecordSplitter } from './record-splitter.ts';
+import { countRecords } from './records.ts';
 import type { Secrets } from './secrets.ts';
 import type { ServerHello } from './server-hello.ts';
 import { freeSsl, X509_VP_FLAG_LOCKED } from './ssl-library.ts';
 import type { Ssl } from './ssl-library.ts';
 
 const SSL_ERROR_WANT_READ = 2;
-const MAX_RECORD = HEADER_SIZE + 16_384 + 2048;
 const ERR_LIB_SSL = 20;
 const SSL_R_HTTP_REQUEST = 156;
 const SSL_R_CERTIFICATE_VERIFY_FAILED = 134;
@@ -66,12 +66,9 @@ export class Handshake {
   readonly #ssl: bigint;
   readonly #fromPeer: bigint;
   readonly #toPeer: bigint;
-  /** The record that is being given to libssl: its header as far as it is there, and how much of it was given. */
-  readonly #header: number[] = [];
-  #given = 0;
-  /** It is not TLS, or none that is cut into records: libssl is given all there is. */
-  #isOther = false;
-  #unsent: Uint8Array | null = null;
+  /** Of what was given to libssl. */
+  readonly #records = new RecordSplitter();
+  readonly #outbox: Outbox;
   /** What the client's ticket was sealed with, until libssl has answered the ClientHello that it came in; null: with the newest key. */
   #ticketKey: TicketKey | null = null;
   /** The end of what the peer sent. */
@@ -96,6 +93,7 @@ export class Handshake {
     const { ssl, kernel, memoryMethod, contexts } = workshop;
     this.#workshop = workshop;
     this.#fd = fd;
+    this.#outbox = new Outbox(kernel, fd);
     this.#context = context;
     this.#ssl = ssl.SSL_new(context);
     // Its host names are the key log: see server-context.ts.
@@ -122,13 +120,13 @@ export class Handshake {
 
   /** Whether there are bytes that the peer has not taken yet. */
   get hasUnsent(): boolean {
-    return this.#unsent !== null;
+    return !this.#outbox.isEmpty;
   }
 
   /** Go on as far as it goes. */
   proceed(): Progress {
-    if (this.#unsent !== null && !this.#send(this.#unsent)) return 'gone';
-    while (this.#unsent === null) {
+    if (!this.#outbox.sendKept()) return 'gone';
+    while (this.#outbox.isEmpty) {
       if (this.#isDone !== null) return this.#isDone;
       const progress = this.#begin() ?? this.#read();
       if (progress !== 'done' && progress !== 'foreign') return progress;
@@ -142,7 +140,7 @@ export class Handshake {
     if (this.#hasBegun || this.#server === null) return null;
     this.#hasBegun = true;
     const progress = this.#advance();
-    return progress === 'waiting' && this.#unsent === null ? null : progress;
+    return progress === 'waiting' && this.#outbox.isEmpty ? null : progress;
   }
 
   #read(): Progress {
@@ -155,7 +153,7 @@ export class Handshake {
       const { taken, progress } = this.#feed(available);
       kernel.receiveAt(this.#fd, input.address, taken);
       // Of what comes after a read that found no more, an event tells.
-      if (progress !== 'waiting' || this.#unsent !== null || available < input.bytes.length) return progress;
+      if (progress !== 'waiting' || !this.#outbox.isEmpty || available < input.bytes.length) return progress;
     }
   }
 
@@ -164,49 +162,32 @@ export class Handshake {
     const { ssl, input } = this.#workshop;
     let taken = 0;
     while (taken < available) {
-      const size = this.#sizeInRecord(taken, available);
-      const bytes = input.bytes.subarray(taken, taken + size);
-      this.#lookForTicket(bytes);
-      this.#hearing?.listen(bytes);
+      const size = this.#records.follow(input.bytes, taken, available);
+      this.#listen(taken, taken + size);
       ssl.BIO_write(this.#fromPeer, input.address + word(taken), word(size));
       taken += size;
-      if (!this.#isOther && !this.#isRecordWhole()) continue;
-      this.#header.length = this.#given = 0;
+      if (!this.#records.isOther && !this.#records.isWhole) continue;
+      this.#records.startNext();
       const progress = this.#advance();
-      if (progress !== 'waiting' || this.#unsent !== null) return { taken, progress };
+      if (progress !== 'waiting' || !this.#outbox.isEmpty) return { taken, progress };
     }
     return { taken, progress: 'waiting' };
   }
 
+  /** The peer says these bytes of `input`. */
+  #listen(from: number, to: number): void {
+    const { contexts, input } = this.#workshop;
+    const isTicketSought = this.#ticketKey === null && contexts.hasOlder(this.#context);
+    if (this.#hearing === null && !isTicketSought) return;
+    const bytes = input.bytes.subarray(from, to);
+    this.#hearing?.listen(bytes);
+    if (isTicketSought) this.#lookForTicket(bytes);
+  }
+
   #lookForTicket(bytes: Uint8Array): void {
-    const { contexts } = this.#workshop;
-    if (this.#ticketKey !== null || !contexts.hasOlder(this.#context)) return;
     const whole = this.#last.length === 0 ? bytes : Buffer.concat([this.#last, bytes]);
-    this.#ticketKey = contexts.findOlder(this.#context, whole);
+    this.#ticketKey = this.#workshop.contexts.findOlder(this.#context, whole);
     this.#last = Uint8Array.from(whole.subarray(-KEPT_BYTES));
-  }
-
-  /** How many of the bytes from there on belong to the record that they are in. */
-  #sizeInRecord(from: number, available: number): number {
-    const { bytes } = this.#workshop.input;
-    const start = this.#given;
-    for (let at = from; this.#header.length < HEADER_SIZE && at < available; at++) this.#header.push(bytes[at]!);
-    const [type = CHANGE_CIPHER_SPEC, version = 3] = this.#header;
-    const isRecord = type >= CHANGE_CIPHER_SPEC && type <= APPLICATION_DATA && version === 3;
-    if (!isRecord || this.#recordSize() > MAX_RECORD) this.#isOther = true;
-    const end = this.#isOther ? available : Math.min(available, from + this.#recordSize() - start);
-    this.#given += end - from;
-    return end - from;
-  }
-
-  /** Of the record whose header is there; else of its header. */
-  #recordSize(): number {
-    const [, , , high = 0, low = 0] = this.#header;
-    return this.#header.length < HEADER_SIZE ? HEADER_SIZE : HEADER_SIZE + ((high << 8) | low);
-  }
-
-  #isRecordWhole(): boolean {
-    return this.#header.length === HEADER_SIZE && this.#given === this.#recordSize();
   }
 
   #advance(): Progress {
@@ -222,7 +203,7 @@ export class Handshake {
       const sealed = this.#flush();
       if (sealed === null) return 'gone';
       // Behind what is not cut into records there may be more that nobody would find.
-      if (this.#isOther) return 'failed';
+      if (this.#records.isOther) return 'failed';
       if (this.#server !== null) return this.#takeAsClient(this.#server);
       return secrets.take(this.#ssl, this.#fd, { isServer: true, sealed }) ? 'done' : 'failed';
     }
@@ -230,7 +211,8 @@ export class Handshake {
     if (!isWaiting) this.error = Number(ssl.ERR_peek_last_error() & 0xffff_ffffn);
     if (this.#flush() === null) return 'gone';
     if (isWaiting) return 'waiting';
-    if (this.#server === null && isReason(this.error, SSL_R_HTTP_REQUEST)) this.#send(Buffer.from(PLAIN_HTTP_ANSWER));
+    if (this.#server === null && isReason(this.error, SSL_R_HTTP_REQUEST))
+      this.#outbox.send(Buffer.from(PLAIN_HTTP_ANSWER));
     if (!isReason(this.error, SSL_R_CERTIFICATE_VERIFY_FAILED)) return 'failed';
     this.error = Number(ssl.SSL_get_verify_result(this.#ssl));
     return 'untrusted';
@@ -283,35 +265,24 @@ export class Handshake {
   /** It knows no protocol of ours. */
   #refuse(): Progress {
     this.error = NO_PROTOCOL;
-    this.#send(NO_APPLICATION_PROTOCOL);
+    this.#outbox.send(NO_APPLICATION_PROTOCOL);
     return 'failed';
   }
 
   /** Send what libssl has to say. Returns of how many records it was; null when the peer is gone. */
   #flush(): number | null {
     const { ssl, output } = this.#workshop;
+    const room = output.bytes.length;
     let records = 0;
-    for (;;) {
-      const length = ssl.BIO_read(this.#toPeer, output.address, word(output.bytes.length));
-      if (length <= 0) return ssl.SSL_version(this.#ssl) === TLS13 ? records : 0;
-      const said = output.bytes.subarray(0, length);
-      records += countRecords(said);
+    let length: number;
+    do {
+      length = ssl.BIO_read(this.#toPeer, output.address, word(room));
+      if (length <= 0) return records;
+      records += countRecords(output.bytes.subarray(0, length));
       this.#ticketKey = null;
-      if (!this.#send(said, { isPinned: true })) return null;
-    }
-  }
-
-  /** Send, or keep what cannot be sent yet. Returns false when the peer is gone. `isPinned`: their memory does not move. */
-  #send(bytes: Uint8Array, { isPinned = false } = {}): boolean {
-    const { kernel } = this.#workshop;
-    const isKept = this.#unsent !== null && bytes !== this.#unsent;
-    const own = isPinned ? bytes : pinnedCopy(bytes);
-    const sent = isKept ? 0 : kernel.send(this.#fd, own);
-    if (sent < 0 && sent !== -EAGAIN) return false;
-    const rest = own.subarray(Math.max(0, sent));
-    if (isKept) this.#unsent = Buffer.concat([this.#unsent!, rest]);
-    else this.#unsent = rest.length === 0 ? null : rest.slice();
-    return true;
+      if (!this.#outbox.sendFrom(output, length)) return null;
+    } while (length === room);
+    return records;
   }
 
   /** It is over, however it went. */
