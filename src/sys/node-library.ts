@@ -57,7 +57,10 @@ export function openNodeFunctions<T extends CTable>(table: T): Library<T> | null
     functions: Object.fromEntries(own) as CFunctions<T>,
     memory: {
       addressOf: (bytes) => ffi.getRawPointer(bytes as Buffer),
-      int32At: (address) => () => ffi.getInt32(address, 0),
+      int32At(address) {
+        const view = new Int32Array(ffi.toArrayBuffer(address, Int32Array.BYTES_PER_ELEMENT, false)); // the memory itself
+        return () => view[0]!;
+      },
     },
   };
 }
