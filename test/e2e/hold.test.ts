@@ -21,7 +21,12 @@ const src = 'tcp:0:interface=127.0.0.1';
 const greeter = `
   const { createServer } = require('node:net');
   const server = createServer((socket) => { socket.on('error', () => {}); socket.end('hello\\n'); });
-  server.listen(Number(process.argv[2]), process.argv[3]);
+  // The one before was killed, and where there is much to do the kernel takes a while to close its listener.
+  server.on('error', () => setTimeout(listen, 20));
+  function listen() {
+    server.listen(Number(process.argv[2]), process.argv[3]);
+  }
+  listen();
 `;
 
 /** A shell script that is the init system of such a server. */
