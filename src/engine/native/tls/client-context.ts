@@ -1,7 +1,7 @@
 /** What libssl needs to know for handshakes with a destination. The mirror image of server-context.ts. */
 import type { Identity } from '../../../endpoint/files.ts';
 import { nodeTls } from '../../../endpoint/node-tls.ts';
-import { pinText, readPem, useIdentity } from './identity.ts';
+import { pinText, useIdentity } from './identity.ts';
 import type { Library } from './identity.ts';
 import { TLS12 } from './key-table.ts';
 import { SSL_CTRL_SET_MIN_PROTO_VERSION, SSL_CTRL_SET_SESS_CACHE_MODE, SSL_OP_NO_COMPRESSION } from './ssl-library.ts';
@@ -13,8 +13,8 @@ const SSL_VERIFY_PEER = 1n;
 
 /** What the handshakes with a destination are to be like. */
 export type ClientContextOptions = {
-  /** Authorities that are trusted, each as PEM; null: nobody asks who the server is. */
-  authorities: readonly string[] | null;
+  /** Address of an X509_STORE with the authorities that are trusted, which the caller may let go of; null: nobody asks who the server is. */
+  trust: bigint | null;
   identity: Identity | null;
   /** Protocols that are offered, the preferred one first. */
   alpn: readonly string[];
@@ -30,7 +30,7 @@ export type ClientContextOptions = {
  * @returns its address
  * @throws Error when libssl does not take a key, a certificate or a protocol
  */
-export function openClientContext(library: Library, { authorities, identity, alpn }: ClientContextOptions): bigint {
+export function openClientContext(library: Library, { trust, identity, alpn }: ClientContextOptions): bigint {
   const { ssl, crypto } = library;
   const context = ssl.SSL_CTX_new(ssl.TLS_client_method());
   try {
@@ -55,7 +55,10 @@ export function openClientContext(library: Library, { authorities, identity, alp
     for (const { bytes } of [modern, older, protocols]) bytes.fill(0); // and so they were reachable until now
     if (!isSet) throw new Error('libssl does not take the settings of grace');
     ssl.SSL_CTX_set_keylog_callback(context, keyLog);
-    if (authorities !== null) trust(library, context, authorities);
+    if (trust !== null) {
+      ssl.SSL_CTX_set1_cert_store(context, trust);
+      ssl.SSL_CTX_set_verify(context, SSL_VERIFY_PEER, 0n);
+    }
     if (identity !== null) useIdentity(library, context, identity);
     return context;
   } catch (error) {
@@ -63,21 +66,4 @@ export function openClientContext(library: Library, { authorities, identity, alp
     ssl.ERR_clear_error();
     throw error;
   }
-}
-
-/** Have the certificates of servers verified, by these authorities. */
-function trust(library: Library, context: bigint, authorities: readonly string[]): void {
-  const { ssl, crypto } = library;
-  const store = ssl.SSL_CTX_get_cert_store(context);
-  const noPassphrase = crypto.text('');
-  for (const authority of authorities)
-    readPem(library, authority, (bio) => {
-      const read = () => ssl.PEM_read_bio_X509(bio, 0n, 0n, noPassphrase);
-      for (let next = read(); next !== 0n; next = read()) {
-        ssl.X509_STORE_add_cert(store, next); // the store has it from then on, too
-        ssl.X509_free(next);
-      }
-      ssl.ERR_clear_error(); // that there are no more certificates
-    });
-  ssl.SSL_CTX_set_verify(context, SSL_VERIFY_PEER, 0n);
 }

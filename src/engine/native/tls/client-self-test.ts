@@ -89,8 +89,9 @@ function tryVersion(
   }: { version: number; isTrusted: boolean; authority: Authority },
 ): string | null {
   const { ssl } = library;
-  const client = openClientContext(library, { authorities: [], identity: null, alpn: [] });
-  if (isTrusted) ssl.X509_STORE_add_cert(ssl.SSL_CTX_get_cert_store(client), certificate);
+  const trust = ssl.X509_STORE_new();
+  if (isTrusted) ssl.X509_STORE_add_cert(trust, certificate);
+  const client = openClientContext(library, { trust, identity: null, alpn: [] });
   const server = ssl.SSL_CTX_new(ssl.TLS_server_method());
   ssl.SSL_CTX_set_num_tickets(server, 0n);
   ssl.SSL_CTX_use_PrivateKey(server, key);
@@ -111,6 +112,7 @@ function tryVersion(
     return verdict === true ? null : (verdict ?? 'a handshake as a client did not succeed');
   } finally {
     ssl.SSL_CTX_free(client);
+    ssl.X509_STORE_free(trust);
     ssl.SSL_CTX_free(server);
   }
 }

@@ -10,11 +10,14 @@ import type { Crypto } from './library.ts';
 import { openServerContext } from './server-context.ts';
 import type { ContextOptions } from './server-context.ts';
 import type { Ssl } from './ssl-library.ts';
+import type { TrustStore, TrustStores } from './trust-stores.ts';
 
-/** Owned by whoever opened it: `all` are to be freed (`SSL_CTX_free`). */
+/** Owned by whoever opened it: `all` are to be freed (`SSL_CTX_free`), and `trust` closed. */
 export type ContextSet = {
   first: bigint;
   all: readonly bigint[];
+  /** By whom certificates of clients are verified; null: none are asked for. */
+  trust: TrustStore | null;
   /** What is chosen by a ClientHello; null: nothing. */
   hello: HelloPlan | null;
   /** What the first one was made of. */
@@ -25,19 +28,26 @@ export type ContextSet = {
  * Make them. Throws EndpointError when a file is missing or unusable; Error when libssl does not take what it has, or a cipher suite
  * is offered whose records are not ours.
  */
-export function openContextSet(library: { ssl: Ssl; crypto: Crypto }, endpoint: SslServer | TlsServer): ContextSet {
+export function openContextSet(
+  library: { ssl: Ssl; crypto: Crypto },
+  stores: TrustStores,
+  endpoint: SslServer | TlsServer,
+): ContextSet {
   const named = readNamedIdentities(endpoint);
   const own: ServerIdentity | null = endpoint.type === 'ssl' ? readServerIdentity(endpoint) : null;
   const authorities = readClientCA(endpoint);
   const hasChoice = named.length > 0 || endpoint.alpn !== undefined;
-  const common = {
+  const settings = {
     offer: serverOffer(endpoint),
     versions: tlsVersions(endpoint.type === 'ssl' ? endpoint.sslmethod : null, endpoint.minTLS),
     sessionContext: sessionIdContext(endpoint, authorities),
     stopsAtHello: hasChoice,
     dhParameters: own?.dhparam ?? null,
-    clients: authorities === null ? null : { authorities, areRequired: endpoint.clientAuth !== 'optional' },
   };
+  const trust = authorities === null ? null : stores.open([authorities]);
+  const areRequired = endpoint.clientAuth !== 'optional';
+  const clients = authorities === null || trust === null ? null : { authorities, trust: trust.address, areRequired };
+  const common = { ...settings, clients };
   const all: bigint[] = [];
   const open = (identities: readonly Identity[]) => {
     const context = openServerContext(library, { ...common, identities });
@@ -54,9 +64,10 @@ export function openContextSet(library: { ssl: Ssl; crypto: Crypto }, endpoint: 
     const hello = hasChoice
       ? { certificates, hasOther: own !== null, protocols: endpoint.alpn === undefined ? null : [...endpoint.alpn] }
       : null;
-    return { first, all, hello, options: { ...common, identities } };
+    return { first, all, trust, hello, options: { ...common, identities } };
   } catch (error) {
     for (const context of all) library.ssl.SSL_CTX_free(context);
+    trust?.close();
     throw error;
   }
 }

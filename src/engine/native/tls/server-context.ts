@@ -39,8 +39,11 @@ export type ContextOptions = {
   dhParameters: string | null;
 };
 
-/** `authorities`: who must have signed it, as PEM; `areRequired`: a client without one is refused, as one with a bad one always is. */
-export type ClientCertificates = { authorities: string; areRequired: boolean };
+/**
+ * `authorities`: who must have signed it, as PEM, for clients to choose by; `trust`: the address of an X509_STORE with the same, which
+ * the caller may let go of; `areRequired`: a client without one is refused, as one with a bad one always is.
+ */
+export type ClientCertificates = { authorities: string; trust: bigint; areRequired: boolean };
 
 /**
  * Make one. Who makes it frees it (`SSL_CTX_free`), when no client is on its way to a handshake with it any more.
@@ -116,14 +119,17 @@ function offerDh({ ssl, crypto }: Library, context: bigint, text: string): void 
   });
 }
 
-function askClients({ ssl, crypto }: Library, context: bigint, { authorities, areRequired }: ClientCertificates): void {
-  const store = ssl.SSL_CTX_get_cert_store(context);
+function askClients(
+  { ssl, crypto }: Library,
+  context: bigint,
+  { authorities, trust, areRequired }: ClientCertificates,
+): void {
+  ssl.SSL_CTX_set1_cert_store(context, trust);
   readPem({ ssl, crypto }, authorities, (bio) => {
     for (;;) {
       const authority = ssl.PEM_read_bio_X509(bio, 0n, 0n, crypto.text(''));
       if (authority === 0n) break;
-      const isTaken =
-        ssl.X509_STORE_add_cert(store, authority) === 1 && ssl.SSL_CTX_add_client_CA(context, authority) === 1;
+      const isTaken = ssl.SSL_CTX_add_client_CA(context, authority) === 1;
       ssl.X509_free(authority);
       if (!isTaken) throw new Error('libssl does not take an authority of client certificates');
     }

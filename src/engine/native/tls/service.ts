@@ -28,6 +28,8 @@ import { openServerContext } from './server-context.ts';
 import { findAlpnFlaw, findFlaw } from './self-test.ts';
 import { openSsl } from './ssl-library.ts';
 import type { Ssl } from './ssl-library.ts';
+import { TrustStores } from './trust-stores.ts';
+import type { TrustStore } from './trust-stores.ts';
 
 const EPOLL_CLOEXEC = 0o2000000n;
 const MADV_DONTDUMP = 16n;
@@ -60,6 +62,9 @@ export class HandshakeService {
   readonly #onFlaw: (flaw: string) => void;
   readonly #ssl: Ssl;
   readonly #crypto: Crypto;
+  readonly #stores: TrustStores;
+  /** By whom certificates are verified with an SSL_CTX, by its address. */
+  readonly #trusts = new Map<number, TrustStore>();
   /** Keys of the legs of all threads. */
   readonly keys: KeyTable;
   readonly #epollFd: number;
@@ -88,6 +93,7 @@ export class HandshakeService {
     this.#onFlaw = onFlaw;
     this.#ssl = openSsl();
     this.#crypto = openCrypto();
+    this.#stores = new TrustStores({ ssl: this.#ssl, crypto: this.#crypto });
     this.keys = KeyTable.open(Math.min(Number(fdLimit().hard), threads.table.capacity));
     const { functions, memory } = openFunctions(systemTable);
     // Keys are not to be found in a core file. The first page is of descriptors that no leg has.
@@ -128,7 +134,7 @@ export class HandshakeService {
     const library = { ssl: this.#ssl, crypto: this.#crypto };
     let set: ContextSet;
     try {
-      set = openContextSet(library, endpoint);
+      set = openContextSet(library, this.#stores, endpoint);
     } catch (error) {
       throw error instanceof EndpointError ? error : new GraceError(errorMessage(error), { cause: error });
     }
@@ -136,8 +142,10 @@ export class HandshakeService {
       this.#test(library, set);
     } catch (error) {
       for (const context of set.all) this.#ssl.SSL_CTX_free(context);
+      set.trust?.close();
       throw error;
     }
+    if (set.trust !== null) this.#trusts.set(Number(set.first), set.trust);
     const settings = {
       timeoutMs: endpoint.handshakeTimeout ?? this.#timeoutMs,
       ticketKeys: ticketKeys && ticketKeys.map(pinnedCopy),
@@ -161,12 +169,15 @@ export class HandshakeService {
     const library = { ssl: this.#ssl, crypto: this.#crypto };
     if (this.#clientFlaw === undefined) this.#clientFlaw = findClientFlaw(library);
     if (this.#clientFlaw !== null) throw new GraceError(`towards destinations: ${this.#clientFlaw}`);
+    const trust = authorities === null ? null : this.#stores.open(authorities);
     let context: bigint;
     try {
-      context = openClientContext(library, { authorities, identity, alpn: endpoint.alpn ?? [] });
+      context = openClientContext(library, { trust: trust?.address ?? null, identity, alpn: endpoint.alpn ?? [] });
     } catch (error) {
+      trust?.close();
       throw new GraceError(errorMessage(error), { cause: error });
     }
+    if (trust !== null) this.#trusts.set(Number(context), trust);
     const sessions = openSessionPlan(this.#sessionTotal);
     const server = {
       sent,
@@ -183,7 +194,14 @@ export class HandshakeService {
 
   /** Nobody dials with it any more. A handshake that was given up may be on its way still: the thread of handshakes frees it. */
   freeDestination(context: number): void {
+    this.#distrust(context);
     this.#threads.sendToAll({ type: 'forget-context', context });
+  }
+
+  /** No other SSL_CTX can have this address before the thread of handshakes hears that this one is to be freed. */
+  #distrust(context: number): void {
+    this.#trusts.get(context)?.close();
+    this.#trusts.delete(context);
   }
 
   /** Throws GraceError when keys cannot be had here, or no protocol can be agreed on. */
@@ -204,6 +222,7 @@ export class HandshakeService {
 
   /** No client is given away for a handshake with it any more. The thread of handshakes frees it after the last one. */
   free(context: bigint): void {
+    this.#distrust(Number(context));
     this.#threads.sendToAll({ type: 'forget-context', context: Number(context) });
   }
 
@@ -223,6 +242,7 @@ export class HandshakeService {
   close(): Promise<void> {
     clearInterval(this.#ticketLook);
     this.#endTickets();
+    for (const context of this.#trusts.keys()) this.#distrust(context);
     return this.#threads.close();
   }
 }

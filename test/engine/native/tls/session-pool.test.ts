@@ -131,11 +131,10 @@ class Bench {
   constructor() {
     const { key, certificate } = openAuthority(this.#library);
     const ssl = this.#ssl;
-    const [verifying, trusting] = [[], null].map((authorities) =>
-      openClientContext(this.#library, { authorities, identity: null, alpn: [] }),
-    ) as [bigint, bigint];
-    this.#clients = [verifying, trusting];
-    ssl.X509_STORE_add_cert(ssl.SSL_CTX_get_cert_store(verifying), certificate);
+    const store = ssl.X509_STORE_new();
+    ssl.X509_STORE_add_cert(store, certificate);
+    this.#clients = [store, null].map((trust) => openClientContext(this.#library, { trust, identity: null, alpn: [] }));
+    ssl.X509_STORE_free(store);
     this.#server = ssl.SSL_CTX_new(ssl.TLS_server_method());
     ssl.SSL_CTX_use_PrivateKey(this.#server, key);
     ssl.SSL_CTX_use_certificate(this.#server, certificate);
