@@ -13,6 +13,7 @@ import type { Services } from '../services.ts';
 import { describeFailure, describeLateLookup, namesNoAddress, placeOf } from '../words.ts';
 import { AttemptsError, connectAny } from './addresses.ts';
 import type { Candidate } from './addresses.ts';
+import type { ClientContexts } from './client-contexts.ts';
 import { plainLeg, tuneSocket } from './leg.ts';
 import { limitSilence, mustTakeUserTimeout } from './user-timeout.ts';
 import type { Leg } from './leg.ts';
@@ -34,8 +35,8 @@ export type DialOptions = {
   id?: () => string;
 };
 
-/** Who knows addresses. */
-export type Directory = { names: Names; services: Services };
+/** Who knows addresses, and what TLS with destinations is begun with. */
+export type Directory = { names: Names; services: Services; contexts: ClientContexts };
 
 /** Prepare to connect to an endpoint: its certificates are read now. Throws GraceError when one is unusable. */
 export function openDialer(endpoint: DirectClient, directory: Directory): Dialer {
@@ -79,7 +80,7 @@ function openConnect(endpoint: DirectClient, directory: Directory): Connect {
 }
 
 function openTlsConnect(endpoint: SslClient | TlsClient, directory: Directory): Connect {
-  const originate = openTlsClient(endpoint);
+  const originate = openTlsClient(endpoint, directory.contexts);
   const through = endpoint.type === 'tls' ? endpoint.endpoint : null;
   if (through !== null) {
     const dial = openDialer(through, directory);

@@ -18,6 +18,7 @@ import { AcceptBackoff } from './accept-backoff.ts';
 import { Descriptors } from './descriptors.ts';
 import type { DescriptorOptions } from './descriptors.ts';
 import { openChooser } from './choose.ts';
+import { ClientContexts } from './client-contexts.ts';
 import { openDialer } from './dial.ts';
 import type { Directory } from './dial.ts';
 import { PortableFrontend } from './frontend.ts';
@@ -60,6 +61,7 @@ export function openPortableEngine(options: PortableEngineOptions = {}): Engine 
   } = options;
   const descriptors = new Descriptors(options);
   const ids = new ConnectionIds();
+  const directory = { names, services, contexts: new ClientContexts() };
   const shared = {
     descriptors,
     backoff: new AcceptBackoff(descriptors),
@@ -74,7 +76,7 @@ export function openPortableEngine(options: PortableEngineOptions = {}): Engine 
   };
   return {
     name: 'portable',
-    openUpstream: (endpoint) => new PortableUpstream(endpoint, () => wayTo(endpoint, { names, services }), ids),
+    openUpstream: (endpoint) => new PortableUpstream(endpoint, () => wayTo(endpoint, directory), ids),
     openFrontend({ listener, endpoint, upstream, share, observer, slots, admission, hold }) {
       const bindable = supportedServer(endpoint);
       const terminator = terminatorOf(bindable, { handshakeTimeoutMs, handshakeLimit, tickets });
@@ -95,7 +97,7 @@ export function openPortableEngine(options: PortableEngineOptions = {}): Engine 
     probe: async (endpoint, options) => {
       const probeOne = async (direct: DirectClient) => {
         const dialed = options.http ? endpointForHttp(direct) : direct;
-        await probe(openDialer(dialed, { names, services }), dialed, options);
+        await probe(openDialer(dialed, directory), dialed, options);
       };
       await Promise.all([...new Set(directOf(endpoint))].map(probeOne));
     },

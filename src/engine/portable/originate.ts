@@ -1,6 +1,5 @@
 /** TLS towards a destination: who it must be, whom we trust, and who we are. The mirror image of terminate.ts. */
 import type { ConnectionOptions } from 'node:tls';
-import { readClientIdentity, readClientTrust } from '../../endpoint/files.ts';
 import type { SslClient, TlsClient } from '../../endpoint/model.ts';
 import { nodeTls } from '../../endpoint/node-tls.ts';
 import { serverNameOf } from '../../endpoint/server-name.ts';
@@ -14,6 +13,7 @@ import {
   NAME_HINT,
   TRUST_HINT,
 } from '../words.ts';
+import type { ClientContexts } from './client-contexts.ts';
 import { openGate } from './gate.ts';
 import { destroyLeg, ignoreError } from './leg.ts';
 import type { Leg } from './leg.ts';
@@ -25,14 +25,10 @@ import type { Leg } from './leg.ts';
 export type TlsClientStart = (inner: Leg, signal: AbortSignal) => Promise<Leg>;
 
 /** Read the certificates of an endpoint. Throws GraceError when one is missing or unusable. */
-export function openTlsClient(endpoint: SslClient | TlsClient): TlsClientStart {
+export function openTlsClient(endpoint: SslClient | TlsClient, contexts: ClientContexts): TlsClientStart {
   const { checked, sent } = serverNameOf(endpoint);
   const options: ConnectionOptions = {
-    secureContext: nodeTls().createSecureContext({
-      minVersion: 'TLSv1.2',
-      ...trustOf(endpoint),
-      ...readClientIdentity(endpoint),
-    }),
+    secureContext: contexts.open(endpoint),
     servername: sent ?? '',
     checkServerIdentity: (_, certificate) => nodeTls().checkServerIdentity(checked, certificate),
     rejectUnauthorized: endpoint.insecure !== true,
@@ -40,12 +36,6 @@ export function openTlsClient(endpoint: SslClient | TlsClient): TlsClientStart {
   };
   const seesTruncation = endpoint.truncation !== undefined;
   return (inner, signal) => startTls(inner, { options, checked, seesTruncation, signal });
-}
-
-/** Never the runtime's own choice, to which `NODE_EXTRA_CA_CERTS` adds. */
-function trustOf(endpoint: SslClient | TlsClient): { ca?: string[] } {
-  const authorities = readClientTrust(endpoint);
-  return authorities === undefined ? {} : { ca: authorities };
 }
 
 function startTls(

@@ -6,7 +6,7 @@
  * of the SSL_CTX or of the handshake, and must stay there: it would hold for everybody who trusts the same. A
  * store is complete before anybody has it, so threads only look things up in it, for which libssl has a lock in each.
  */
-import { createHash } from 'node:crypto';
+import { digestOf } from '../../text-digest.ts';
 import { readPem } from './identity.ts';
 import type { Library } from './identity.ts';
 
@@ -64,11 +64,4 @@ export class TrustStores {
       });
     return store;
   }
-}
-
-/** The same for the same texts in the same order alone. */
-function digestOf(texts: readonly string[]): string {
-  const hash = createHash('sha256');
-  for (const text of texts) hash.update(`${text.length}:`).update(text);
-  return hash.digest('base64');
 }
