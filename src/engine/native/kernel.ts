@@ -53,6 +53,8 @@ export const EPOLLET = 1 << 31;
 export const TCP_EVENTS: number = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;
 /** Of a Unix socket, which would tell of room at every read of its peer: room is asked for only while bytes wait. */
 export const UNIX_EVENTS: number = EPOLLIN | EPOLLRDHUP | EPOLLET;
+/** The same in a TLS handshake. A socket can be written at once: the first event comes also of a client that never says a word, and whose time counts. */
+export const HANDSHAKE_EVENTS: number = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
 const EPOLL_CTL_ADD = 1n;
 const EPOLL_CTL_DEL = 2n;
 const EPOLL_CTL_MOD = 3n;

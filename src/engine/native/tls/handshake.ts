@@ -118,17 +118,12 @@ export class Handshake {
     if (contexts.sessions.offer(this.#ssl, pool, this.#address)) this.#offeredAt = Date.now();
   }
 
-  /** Whether there are bytes that the peer has not taken yet. */
-  get hasUnsent(): boolean {
-    return !this.#outbox.isEmpty;
-  }
-
-  /** Go on as far as it goes. */
-  proceed(): Progress {
+  /** Go on as far as it goes. `hasEnded`: no event will tell that the peer has ended its direction, or more. */
+  proceed({ hasEnded }: { hasEnded: boolean }): Progress {
     if (!this.#outbox.sendKept()) return 'gone';
     while (this.#outbox.isEmpty) {
       if (this.#isDone !== null) return this.#isDone;
-      const progress = this.#begin() ?? this.#read();
+      const progress = this.#begin() ?? this.#read(hasEnded);
       if (progress !== 'done' && progress !== 'foreign') return progress;
       this.#isDone = progress;
     }
@@ -143,7 +138,7 @@ export class Handshake {
     return progress === 'waiting' && this.#outbox.isEmpty ? null : progress;
   }
 
-  #read(): Progress {
+  #read(toEnd: boolean): Progress {
     const { kernel, input } = this.#workshop;
     for (;;) {
       const available = kernel.peekAt(this.#fd, input.address, input.bytes.length);
@@ -152,8 +147,9 @@ export class Handshake {
       this.hasHeard = true;
       const { taken, progress } = this.#feed(available);
       kernel.receiveAt(this.#fd, input.address, taken);
-      // Of what comes after a read that found no more, an event tells.
-      if (progress !== 'waiting' || !this.#outbox.isEmpty || available < input.bytes.length) return progress;
+      if (progress !== 'waiting' || !this.#outbox.isEmpty) return progress;
+      // Of bytes that come after a read that found no more, an event tells.
+      if (available < input.bytes.length && !toEnd) return progress;
     }
   }
 

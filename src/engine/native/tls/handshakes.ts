@@ -9,7 +9,7 @@
  */
 import { readClock } from '../clock.ts';
 import { ConnectionTable } from '../connection-table.ts';
-import { EINTR, EPOLLIN, EPOLLOUT, MAX_EVENTS, openKernel, TCP_EVENTS } from '../kernel.ts';
+import { EINTR, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLRDHUP, MAX_EVENTS, openKernel, TCP_EVENTS } from '../kernel.ts';
 import { Mailbox } from '../mailbox.ts';
 import type { HandshakeSettings, ThreadCommand, ThreadData } from '../messages.ts';
 import { collectGarbage } from '../../../sys/garbage.ts';
@@ -26,6 +26,8 @@ import { ServerHello } from './server-hello.ts';
 import { openSsl } from './ssl-library.ts';
 
 const MAX_WAIT_MS = 60_000;
+/** The peer has said its last. */
+const ENDING = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
 /** Pause before a client is handed back again whom the system had no memory for. */
 const RETRY_MS = 20;
 /** Share of its time in which a handshake whose client speaks is not given up for another one. */
@@ -46,7 +48,6 @@ type Entry = {
   readonly frontend: number;
   readonly timeoutMs: number;
   readonly until: number;
-  isAskingForRoom: boolean;
 };
 
 /** The loop of the calling thread. */
@@ -99,7 +100,7 @@ export class HandshakeLoop {
       const count = kernel.wait(this.#waitMs());
       if (count < 0 && count !== -EINTR) throw new Error(`epoll_wait failed with errno ${-count}`);
       this.#now = readClock();
-      for (let index = 0; index < count; index++) this.#handle(kernel.eventFd(index), kernel.eventGeneration(index));
+      for (let index = 0; index < count; index++) this.#handle(kernel.eventFd(index), index);
       this.#runDue();
       // With more, who is ready is not known yet.
       if (count < MAX_EVENTS) this.#workshop.contexts.freeForgotten();
@@ -118,14 +119,16 @@ export class HandshakeLoop {
     return next === Infinity ? MAX_WAIT_MS : Math.min(MAX_WAIT_MS, Math.max(0, Math.ceil(next - this.#now)));
   }
 
-  #handle(fd: number, generation: number): void {
+  #handle(fd: number, event: number): void {
     if (fd === this.#mailbox.wakeFd) return this.#readMailbox();
+    const { kernel } = this.#workshop;
+    const generation = kernel.eventGeneration(event);
     // The thread that had it died, and the main thread has closed it.
     if (this.#table.generation(fd) !== generation) return this.#forget(fd);
     const entry = this.#entries.get(fd);
     if (entry !== undefined && entry.generation !== generation) this.#forget(fd);
     const known = this.#entries.get(fd) ?? this.#begin(fd, generation);
-    if (known !== null) this.#proceed(fd, known);
+    if (known !== null) this.#proceed(fd, known, { hasEnded: (kernel.eventMask(event) & ENDING) !== 0 });
   }
 
   #readMailbox(): void {
@@ -158,7 +161,6 @@ export class HandshakeLoop {
       frontend,
       timeoutMs,
       until: this.#now + timeoutMs,
-      isAskingForRoom: true,
     };
     contexts.enter(context);
     this.#entries.set(fd, entry);
@@ -188,13 +190,9 @@ export class HandshakeLoop {
     return true;
   }
 
-  #proceed(fd: number, entry: Entry): void {
-    const progress = entry.handshake.proceed();
-    if (progress !== 'waiting') return this.#finish(fd, OUTCOMES[progress], entry.handshake.error);
-    const { hasUnsent } = entry.handshake;
-    if (hasUnsent === entry.isAskingForRoom) return;
-    entry.isAskingForRoom = hasUnsent;
-    this.#workshop.kernel.rewatch(fd, hasUnsent ? EPOLLOUT : EPOLLIN, entry.generation);
+  #proceed(fd: number, entry: Entry, peer: { hasEnded: boolean }): void {
+    const progress = entry.handshake.proceed(peer);
+    if (progress !== 'waiting') this.#finish(fd, OUTCOMES[progress], entry.handshake.error);
   }
 
   #finish(fd: number, outcome: Outcome, error = 0): void {

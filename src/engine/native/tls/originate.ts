@@ -7,7 +7,7 @@ import {
   NAME_HINT,
   TRUST_HINT,
 } from '../../words.ts';
-import { EMFILE, EPOLLIN, EPOLLOUT } from '../kernel.ts';
+import { EMFILE, HANDSHAKE_EVENTS } from '../kernel.ts';
 import type { UpstreamPlan } from '../messages.ts';
 import type { Thread } from '../thread.ts';
 import type { TlsCodec } from './codec.ts';
@@ -56,8 +56,7 @@ export class Originator {
     if (!keys.fits(fd)) return -EMFILE;
     keys.giveAway(fd, { owner: kernel.epollFd, context });
     kernel.unwatch(fd);
-    // A connected socket can be written at once, and so the event comes at once.
-    return kernel.watchFrom(epollFd, fd, EPOLLIN | EPOLLOUT, table.generation(fd));
+    return kernel.watchFrom(epollFd, fd, HANDSHAKE_EVENTS, table.generation(fd));
   }
 
   /** A leg has come back. `plan`: null where nobody wants to know why it failed. */

@@ -1,6 +1,6 @@
 /** TLS towards clients, in a thread that moves bytes: clients are given to the thread of handshakes, and come back with keys. */
 import { describeHandshakeFailure } from '../../words.ts';
-import { EMFILE, EPOLLIN, EPOLLOUT } from '../kernel.ts';
+import { EMFILE, HANDSHAKE_EVENTS } from '../kernel.ts';
 import type { FrontendPlan, TlsPlan } from '../messages.ts';
 import type { Thread } from '../thread.ts';
 import type { TlsCodec } from './codec.ts';
@@ -34,8 +34,7 @@ export class Terminator {
     const { kernel } = this.#thread;
     if (!this.#tls.opened.keys.fits(client)) return -EMFILE;
     this.#tls.opened.keys.giveAway(client, { owner: kernel.epollFd, context: tls!.context });
-    // A socket can be written at once: the event comes also of a client that never says a word, and whose time counts.
-    return kernel.watchFrom(tls!.epollFd, client, EPOLLIN | EPOLLOUT, generation);
+    return kernel.watchFrom(tls!.epollFd, client, HANDSHAKE_EVENTS, generation);
   }
 
   /** A client has come back. `plan`: that of its frontend; null: there is none any more. */
