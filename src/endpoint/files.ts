@@ -83,7 +83,8 @@ export function readClientIdentity(
 }
 
 /**
- * The authorities that a client trusts, each as PEM: those of its directory, else the system's.
+ * The authorities that a client trusts, each as PEM: those of its directory, else the system's, which
+ * both runtimes read once in the life of a process.
  * Undefined when the server is not verified, or the runtime finds no authorities of the system: its
  * own are used then.
  */
