@@ -1,6 +1,6 @@
 /** What the daemon answers over HTTP (--admin), to whom, and that nobody is refused while it is replaced. */
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import type { RequestOptions } from 'node:http';
@@ -277,6 +277,39 @@ test('TLS with certificates of clients', options, async (t) => {
   await grace.ok('restart');
   assert.equal((await ask(withCertificate, '/api/ls', { isTls: true })).status, 200);
   assert.equal((await ask({ port }).catch(() => ({ status: 0 }))).status, 0); // no plain HTTP
+});
+
+test('a session of TLS from elsewhere does not do without a certificate', options, async (t) => {
+  const grace = makeGrace(t);
+  const backend = await startBackend(t, 'backend');
+  const dir = tempDir(t);
+  const { pair, clientPair, ca } = makeCertificates(dir);
+  const open = `ssl:0:interface=127.0.0.1:privateKey=${pair}`;
+  await grace.ok('start', '--admin', `ssl:0:privateKey=${pair}:clientCA=${ca}`, open, backend.endpoint);
+  const port = await adminPort(grace);
+  const session = join(dir, 'session');
+  /** openssl resumes any session anywhere. */
+  const hear = async (at: number, awaited: RegExp, args: readonly string[]) => {
+    const client = spawn('openssl', ['s_client', '-connect', `127.0.0.1:${at}`, '-servername', 'localhost', ...args]);
+    let heard = '';
+    client.stdin.on('error', () => {}); // it was refused
+    client.stderr.resume();
+    client.stdout.setEncoding('latin1').on('data', (text: string) => {
+      heard += text;
+      if (awaited.test(heard)) client.stdin.end();
+    });
+    client.stdin.write('GET /api/ls HTTP/1.1\r\nHost: localhost\r\n\r\n');
+    await once(client, 'close');
+    return heard;
+  };
+  const answer = /HTTP\/1\.1 200 /;
+  assert.match(await hear(await grace.port(open), /backend/, ['-sess_out', session]), /backend/);
+  assert.doesNotMatch(await hear(port, answer, ['-sess_in', session]), answer);
+  const identity = ['-key', clientPair, '-cert', clientPair];
+  assert.match(await hear(port, answer, [...identity, '-sess_out', session]), answer);
+  const again = await hear(port, answer, [...identity, '-sess_in', session]);
+  assert.match(again, answer);
+  assert.match(again, /^Reused, /m);
 });
 
 function makeCertificates(dir: string): { pair: string; clientPair: string; ca: string } {

@@ -12,6 +12,8 @@ import { hasToken, isOwnHost } from './guard.ts';
 import { textOf } from './answer.ts';
 import type { Answer, Routes } from './answer.ts';
 import { GraceError, errorMessage } from '../../error.ts';
+import { checkedClientsOf } from '../../engine/portable/checked-clients.ts';
+import type { CheckedClients } from '../../engine/portable/checked-clients.ts';
 import { openAcceptor } from '../../net/acceptor.ts';
 import type { Listener } from '../../net/listener.ts';
 
@@ -53,8 +55,17 @@ export function serveHttp(options: ServerOptions): AdminServer {
     forget(silent, request.socket);
     void respond(request, response, { ...options, token }).catch(onError);
   };
-  const openServer = (tls: TlsOptions | null): Server =>
-    tls === null ? http.createServer(handle) : https.createServer({ ...tls, ALPNProtocols: ['http/1.1'] }, handle);
+  let clients: CheckedClients | null = null;
+  const openServer = (tls: TlsOptions | null): Server => {
+    if (tls === null) return http.createServer(handle);
+    const secure = https.createServer({ ...tls, ALPNProtocols: ['http/1.1'] }, handle);
+    const checked = checkedClientsOf(tls, clients);
+    clients = checked;
+    // Before HTTP is spoken.
+    if (checked !== null)
+      secure.prependListener('secureConnection', (socket) => void (checked.admit(socket) || socket.destroy()));
+    return secure;
+  };
   let server = openServer(options.tls);
   const accepted = (socket: Socket) => {
     const timer = setTimeout(() => socket.destroy(), connectionMs).unref();

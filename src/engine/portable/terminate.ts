@@ -7,6 +7,8 @@ import { nodeTls } from '../../endpoint/node-tls.ts';
 import { errorCode, GraceError } from '../../error.ts';
 import { ClientHelloReader, KEY_TYPES, usableKeyTypes } from '../client-hello.ts';
 import type { ClientHello } from '../client-hello.ts';
+import { checkedClientsOf } from './checked-clients.ts';
+import type { CheckedClients } from './checked-clients.ts';
 import { HAS_GATES, openGate } from './gate.ts';
 import { destroyLeg, ignoreError, resetLeg } from './leg.ts';
 import type { Leg, ShownTls } from './leg.ts';
@@ -60,12 +62,16 @@ export function openTerminator(
   const begun = new AsyncLocalStorage<Handshake>();
   const find = (socket: TLSSocket) => begun.getStore() ?? pending.get(addressKey(socket));
 
-  const openServer = (options: TlsOptions, handshakeOf: (socket: TLSSocket) => Handshake | undefined) => {
+  const openServer = (
+    options: TlsOptions,
+    handshakeOf: (socket: TLSSocket) => Handshake | undefined,
+    checked: CheckedClients | null = null,
+  ) => {
     const server = nodeTls().createServer({ ...options, handshakeTimeout: timeoutMs });
     server.on('secureConnection', (socket) => {
       socket.on('error', ignoreError);
       const handshake = handshakeOf(socket);
-      const stranger = endpoint.clientAuth === 'optional' ? distrusted(socket) : null;
+      const stranger = endpoint.clientAuth === 'optional' ? distrusted(socket) : unchecked(socket, checked);
       if (handshake && stranger) handshake.fail(stranger);
       else if (handshake) handshake.done(socket);
       // Its address cannot be had any more: it was reset just now. See destroyLeg for why not at once.
@@ -80,13 +86,17 @@ export function openTerminator(
     return server;
   };
 
+  let clients: CheckedClients | null = null;
   const open = () => {
     const sealingKeys = () => ticketKeys ?? tickets.keys;
     const { isMixed, optionsFor, ticketKeys } = readServer(endpoint, (context) => sealTicketsOf(context, sealingKeys));
     const shared = new Map<string, Server>();
+    // What is wrong with the files is to be known now.
+    const checked = checkedClientsOf(optionsFor(KEY_TYPES), clients);
+    clients = checked;
     const serverFor = (handshake: Handshake, usable: readonly string[]) => {
       // Behind a gate a socket has no address to be found by; there each handshake has a server of its own.
-      if (HAS_GATES) return openServer(optionsFor(usable), () => handshake);
+      if (HAS_GATES) return openServer(optionsFor(usable), () => handshake, checked);
       const key = usable.join();
       const known = shared.get(key);
       if (known) return known;
@@ -95,8 +105,6 @@ export function openTerminator(
       shared.set(key, server);
       return server;
     };
-    // What is wrong with the files is to be known now.
-    optionsFor(KEY_TYPES);
     return { isMixed, serverFor };
   };
 
@@ -201,6 +209,12 @@ function distrusted(socket: TLSSocket): Error | null {
   return new GraceError(
     `TLS handshake failed: the client's certificate is not trusted (${String(socket.authorizationError)})`,
   );
+}
+
+/** Why a client is refused that goes on with a session in which it did not show what is asked for here; null when it is not. */
+function unchecked(socket: TLSSocket, checked: CheckedClients | null): Error | null {
+  if (checked === null || checked.admit(socket)) return null;
+  return new GraceError("TLS handshake failed: the client's session began where its certificate was not checked");
 }
 
 function factsOf(socket: TLSSocket): ShownTls {
