@@ -1,4 +1,4 @@
-/** The native engine's tests once more, on Deno: each file in a process of its own. */
+/** The engines' tests once more, on Deno: each file in a process of its own. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -16,6 +16,8 @@ const files = [
   'native/move',
   'native/kernel',
   'native/first-flight',
+  'portable',
+  'portable/checked-clients',
   'open',
   'faults',
   'soak',

@@ -362,10 +362,10 @@ export function tlsServerSuite(openEngine: OpenEngine): void {
         from: sslFrom(pem(), { privateKey: key, certKey: cert }),
       });
       const nameNow = async () => {
-        const client = await connectTls(address, { rejectUnauthorized: false });
-        const { CN } = client.getPeerCertificate().subject;
-        client.destroy();
-        return CN;
+        // One that has no session from before: in a handshake that is resumed no certificate is presented. Deno's has them.
+        const shown = run('openssl', ['s_client', '-connect', textOf(address)]);
+        shown.child.stdin?.end();
+        return /^subject=CN ?= ?(\S+)$/m.exec((await shown).stdout)?.[1];
       };
       const before = await connectTls(address, { rejectUnauthorized: false });
       copyFileSync(pem().otherCert, cert);
