@@ -6,9 +6,9 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
 import { openFullBackend } from './full-backend.ts';
-import { endingOf, openBackend, openEcho, readAll, readBytes, readToClose, reset } from './peers.ts';
+import { connectTo, endingOf, openBackend, openEcho, readAll, readBytes, readToClose, reset } from './peers.ts';
 import type { Address } from './peers.ts';
-import { Rig, to } from './rig.ts';
+import { addressOf, Rig, to } from './rig.ts';
 import type { OpenEngine } from './rig.ts';
 import { stalled, writeMuch } from './stall.ts';
 import {
@@ -317,6 +317,21 @@ export function tlsServerSuite(openEngine: OpenEngine): void {
     good.end('fine');
     assert.equal(await readAll(good), 'fine');
   });
+
+  test(
+    'a client that has said its first and its last before it is accepted is no error',
+    { timeout: 60_000 },
+    async () => {
+      await using rig = new Rig(openEngine);
+      await using echo = await openEcho();
+      const on = await rig.listen('tcp');
+      const client = await connectTo(addressOf(on));
+      await new Promise<void>((resolve) => client.end(Buffer.from('160301', 'hex'), resolve));
+      await rig.forward({ to: to(echo), from: sslFrom(pem()), on });
+      const [end] = await rig.endedConnections(1);
+      assert.deepEqual([end?.stage, end?.error], ['handshake', null]);
+    },
+  );
 
   test('what is not TLS is turned away', { timeout: 60_000 }, async () => {
     await using rig = new Rig(openEngine);
