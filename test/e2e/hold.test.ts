@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { EventEmitter, once } from 'node:events';
-import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, connect } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
@@ -47,14 +48,16 @@ echo $! > ${dir}/server.pid
 }
 
 /** A server that a script restarts, and the end of it with the test. */
-async function startServer(t: TestContext, { dir }: Grace): Promise<{ port: number; script: string }> {
+async function startServer(t: TestContext): Promise<{ port: number; script: string }> {
   const port = await freePort();
-  const script = restartScript(join(dir, '..'), port);
+  // Not in the directory of a daemon, which is removed first.
+  const dir = mkdtempSync(join(tmpdir(), 'grace-server-'));
   t.after(() => {
-    const file = join(dir, '..', 'server.pid');
+    const file = join(dir, 'server.pid');
     if (existsSync(file)) process.kill(Number(readFileSync(file, 'utf8')), 'SIGKILL');
+    rmSync(dir, { recursive: true });
   });
-  return { port, script };
+  return { port, script: restartScript(dir, port) };
 }
 
 async function waiting(grace: Grace, count: number): Promise<void> {
@@ -122,7 +125,7 @@ test(
   async (t) => {
     const grace = makeGrace(t);
     const { secure, ca } = secureSource(t);
-    const { port, script } = await startServer(t, grace);
+    const { port, script } = await startServer(t);
     await grace.ok('start', '--name', 'plain', src, `tcp:${ownLoopback}:${port}`);
     await grace.ok('start', '--name', 'secure', secure, `tcp:${ownLoopback}:${port}`);
     // Before its first start the server is not there either.
