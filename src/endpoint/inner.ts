@@ -18,6 +18,10 @@ export function directOf(endpoint: ClientEndpoint): DirectClient[] {
 
 /** Whether clients of this endpoint speak TLS, for which it names certificates. */
 export function speaksTls(endpoint: ServerEndpoint): boolean {
-  const { type } = innerEndpoint(endpoint);
-  return type === 'ssl' || type === 'tls';
+  return hasTls(innerEndpoint(endpoint));
+}
+
+/** Whether an endpoint itself is one of TLS, on either side. */
+export function hasTls<T extends { type: string }>(endpoint: T): endpoint is Extract<T, { type: 'ssl' | 'tls' }> {
+  return endpoint.type === 'ssl' || endpoint.type === 'tls';
 }

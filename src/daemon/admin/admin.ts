@@ -7,6 +7,7 @@ import type { TlsOptions } from 'node:tls';
 import { demandsCertificate, isLoopback, readAdmin, readToken, unguardedError } from '../../control/admin.ts';
 import type { AdminSettings } from '../../control/admin.ts';
 import type { BindableServer } from '../../endpoint/model.ts';
+import { hasTls } from '../../endpoint/inner.ts';
 import { readServer } from '../../engine/portable/server-files.ts';
 import { KEY_TYPES } from '../../engine/client-hello.ts';
 import { GraceError, errorMessage } from '../../error.ts';
@@ -109,10 +110,9 @@ export class Admin {
   #read(): Secrets {
     const endpoint = this.#endpoint;
     const file = this.#options.settings['admin-token'];
-    const hasTls = endpoint.type === 'ssl' || endpoint.type === 'tls';
     return {
       token: file === null ? null : readToken(file),
-      tls: hasTls ? readServer(endpoint).optionsFor(KEY_TYPES) : null,
+      tls: hasTls(endpoint) ? readServer(endpoint).optionsFor(KEY_TYPES) : null,
     };
   }
 

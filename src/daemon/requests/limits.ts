@@ -1,6 +1,6 @@
 /** The limits that are in force for a rule, for those who ask. */
 import { formatDuration } from '../../endpoint/duration.ts';
-import { directOf, innerEndpoint, innermost } from '../../endpoint/inner.ts';
+import { directOf, hasTls, innerEndpoint, innermost } from '../../endpoint/inner.ts';
 import type { ClientEndpoint, ServerEndpoint } from '../../endpoint/model.ts';
 import { formatRate } from '../../endpoint/rate.ts';
 import { formatBytes } from '../../endpoint/size.ts';
@@ -13,8 +13,7 @@ export function limitsInForce(src: ServerEndpoint, dst: DestinationSpec): Record
   if (inner.type === 'stdio') return {};
   const { maxconn, maxconnPer, ratePer, allow, deny, idle, lifetime, buffer } = inner;
   const hasHeader = src.type === 'haproxy' || inner.proxy !== undefined;
-  const handshakeMs =
-    inner.type === 'ssl' || inner.type === 'tls' ? (inner.handshakeTimeout ?? HANDSHAKE_TIMEOUT_MS) : undefined;
+  const handshakeMs = hasTls(inner) ? (inner.handshakeTimeout ?? HANDSHAKE_TIMEOUT_MS) : undefined;
   const limits = {
     maxconn: maxconn?.toString(),
     maxconnPer: maxconnPer?.toString(),

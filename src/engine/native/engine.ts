@@ -15,6 +15,7 @@ import { setResetOnClose } from '../../sys/socket.ts';
 import { SystemError } from '../../sys/system-error.ts';
 import { errorCode, errorMessage, GraceError } from '../../error.ts';
 import { EndpointError } from '../../endpoint/error.ts';
+import { hasTls } from '../../endpoint/inner.ts';
 import type { ClientEndpoint, DirectClient, SslClient, TlsClient } from '../../endpoint/model.ts';
 import { readId, writeId } from '../connection-ids.ts';
 import type { Engine, EngineName, FrontendOptions, OpenConnection, ProbeOptions, Upstream } from '../engine.ts';
@@ -212,9 +213,7 @@ export class NativeEngine implements Engine {
     if (service === null) return;
     const ways = [...this.#ways].filter(([, { of }]) => of === id);
     const all = [[id, endpoint] as const, ...ways.map(([number, way]) => [number, way.endpoint] as const)];
-    const secure = all.flatMap(([number, each]) =>
-      each.type === 'ssl' || each.type === 'tls' ? [[number, each] as const] : [],
-    );
+    const secure = all.flatMap(([number, each]) => (hasTls(each) ? [[number, each] as const] : []));
     const { opened, before } = this.#contexts.reload(service, id, new Map(secure));
     for (const [upstream, tls] of opened) this.#threads.sendToAll({ type: 'set-upstream-tls', upstream, tls });
     void this.#threads.settled().then(() => this.#contexts.drop(this.#handshakes ?? null, before));

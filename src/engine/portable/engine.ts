@@ -7,7 +7,7 @@
  * counted any more.
  */
 import type { BindableServer, ClientEndpoint, DirectClient, ServerEndpoint } from '../../endpoint/model.ts';
-import { directOf, innerEndpoint } from '../../endpoint/inner.ts';
+import { directOf, hasTls, innerEndpoint } from '../../endpoint/inner.ts';
 import { GraceError } from '../../error.ts';
 import { ConnectionIds } from '../connection-ids.ts';
 import type { Engine, Upstream } from '../engine.ts';
@@ -121,7 +121,7 @@ function wayTo(endpoint: ClientEndpoint, directory: Directory): PortableUpstream
 }
 
 function terminatorOf(endpoint: BindableServer, options: TerminatorOptions): Terminator | null {
-  return endpoint.type === 'ssl' || endpoint.type === 'tls' ? openTerminator(endpoint, options) : null;
+  return hasTls(endpoint) ? openTerminator(endpoint, options) : null;
 }
 
 function supportedServer(endpoint: ServerEndpoint): BindableServer {

@@ -1,5 +1,5 @@
 import type { ClientEndpoint } from '../../endpoint/model.ts';
-import { directOf } from '../../endpoint/inner.ts';
+import { directOf, hasTls } from '../../endpoint/inner.ts';
 import { EndListeners } from '../end-listeners.ts';
 import type { ClosingReason } from '../closing-reason.ts';
 import { addHead, TallyRow } from '../tally.ts';
@@ -44,8 +44,7 @@ export class PortableUpstream implements Upstream {
   }
 
   reload(): void {
-    const hasFiles = directOf(this.endpoint).some(({ type }) => type === 'ssl' || type === 'tls');
-    if (hasFiles) this.#way = this.#openWay();
+    if (directOf(this.endpoint).some(hasTls)) this.#way = this.#openWay();
   }
 
   /** What connections it has. */

@@ -41,6 +41,21 @@ export function useIdentity({ ssl, crypto }: Library, context: bigint, { key, ce
   if (ssl.SSL_CTX_check_private_key(context) !== 1) throw new Error('the private key is not that of the certificate');
 }
 
+/**
+ * Read the certificates of a text one by one, in their order.
+ *
+ * @param take is given the address of an X509, and has it from then on
+ */
+export function readCertificates(library: Library, text: string, take: (certificate: bigint) => void): void {
+  const { ssl, crypto } = library;
+  const noPassphrase = crypto.text('');
+  readPem(library, text, (bio) => {
+    const read = () => ssl.PEM_read_bio_X509(bio, 0n, 0n, noPassphrase);
+    for (let next = read(); next !== 0n; next = read()) take(next);
+    ssl.ERR_clear_error(); // that there are no more certificates
+  });
+}
+
 /** Give a text to libssl to read from, and leave nothing of it in the memory that it was read from. */
 export function readPem({ ssl, crypto }: Library, text: string, read: (bio: bigint) => void): void {
   const bytes = Buffer.from(text);

@@ -197,7 +197,7 @@ export class KeyTable {
       signature: this.#shorts[at + (SIGNATURE >> 1)]!,
       keyType: keyType & ~(IS_RESUMED | HAS_CERTIFICATE),
       bits: this.#shorts[at + (KEY_BITS >> 1)]!,
-      isResumed: (keyType & IS_RESUMED) !== 0,
+      isResumed: this.isResumed(fd),
     };
   }
 

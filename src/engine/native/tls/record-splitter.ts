@@ -1,8 +1,7 @@
 /** Where one record ends and the next begins, in a peer's bytes as they come (RFC 8446, section 5.1; RFC 5246, section 6.2). */
-import { APPLICATION_DATA, CHANGE_CIPHER_SPEC, HEADER_SIZE } from './records.ts';
+import { APPLICATION_DATA, CHANGE_CIPHER_SPEC, HEADER_SIZE, MAX_EXPANSION_12, MAX_PLAIN } from './records.ts';
 
-/** Longest record: of TLS 1.2, with what encryption may add. */
-const MAX_RECORD = HEADER_SIZE + 16_384 + 2048;
+const MAX_RECORD = HEADER_SIZE + MAX_PLAIN + MAX_EXPANSION_12;
 
 /** Follows the records of one handshake. */
 export class RecordSplitter {

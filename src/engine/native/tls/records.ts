@@ -22,9 +22,10 @@ export const MAX_PLAIN = 16_384;
 /** By how much a record that we seal is longer than its plain bytes, at most. */
 export const OVERHEAD = 29;
 const TAG_SIZE = 16;
-/** What RFC 8446 (5.2) and RFC 5246 (6.2.3) allow a record to be longer than its plain bytes. */
+/** What RFC 8446 (5.2) allows a record of TLS 1.3 to be longer than its plain bytes. */
 const MAX_EXPANSION_13 = 256;
-const MAX_EXPANSION_12 = 2048;
+/** The same of TLS 1.2, by RFC 5246 (6.2.3). */
+export const MAX_EXPANSION_12 = 2048;
 
 /** Content type. */
 export const CHANGE_CIPHER_SPEC = 20;

@@ -2,7 +2,7 @@
 import type { Offer, TlsVersions } from '../../../endpoint/versions.ts';
 import type { ServerIdentity } from '../../../endpoint/files.ts';
 import { TICKET_LIFETIME_S } from '../../policy.ts';
-import { pinText, readPem, useIdentity } from './identity.ts';
+import { pinText, readCertificates, readPem, useIdentity } from './identity.ts';
 import type { Library } from './identity.ts';
 import { stopAtHello } from './server-hello.ts';
 import { TLS12, TLS13 } from './key-table.ts';
@@ -125,15 +125,10 @@ function askClients(
   { authorities, trust, areRequired }: ClientCertificates,
 ): void {
   ssl.SSL_CTX_set1_cert_store(context, trust);
-  readPem({ ssl, crypto }, authorities, (bio) => {
-    for (;;) {
-      const authority = ssl.PEM_read_bio_X509(bio, 0n, 0n, crypto.text(''));
-      if (authority === 0n) break;
-      const isTaken = ssl.SSL_CTX_add_client_CA(context, authority) === 1;
-      ssl.X509_free(authority);
-      if (!isTaken) throw new Error('libssl does not take an authority of client certificates');
-    }
-    ssl.ERR_clear_error(); // that there are no more
+  readCertificates({ ssl, crypto }, authorities, (authority) => {
+    const isTaken = ssl.SSL_CTX_add_client_CA(context, authority) === 1;
+    ssl.X509_free(authority);
+    if (!isTaken) throw new Error('libssl does not take an authority of client certificates');
   });
   ssl.SSL_CTX_set_verify(
     context,

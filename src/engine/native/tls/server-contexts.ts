@@ -42,7 +42,7 @@ export class ServerContexts {
 
   /** No thread gives a client away for this one any more. */
   drop(before: bigint): void {
-    if (this.#earlier.delete(before)) this.#service.free(before);
+    if (this.#earlier.delete(before)) this.#service.free(Number(before));
   }
 
   left(id: number): void {
@@ -59,7 +59,7 @@ export class ServerContexts {
     if (this.#users.size > 0) return;
     for (const context of this.#earlier) this.drop(context);
     if (!this.#isClosed || this.#current === 0n) return;
-    this.#service.free(this.#current);
+    this.#service.free(Number(this.#current));
     this.#current = 0n;
   }
 }

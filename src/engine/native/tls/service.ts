@@ -159,7 +159,7 @@ export class HandshakeService {
   /**
    * Read the files of a destination for handshakes to come.
    *
-   * @returns what threads need to have them made; its context is for `freeDestination`
+   * @returns what threads need to have them made; its context is for `free`
    * @throws EndpointError when a file is missing or unusable; GraceError when OpenSSL does not take what it has
    */
   openDestination(endpoint: SslClient | TlsClient): UpstreamTls {
@@ -192,12 +192,6 @@ export class HandshakeService {
     return { epollFd: this.#epollFd, keys: this.keys.memory, context: Number(context), checked, sessions };
   }
 
-  /** Nobody dials with it any more. A handshake that was given up may be on its way still: the thread of handshakes frees it. */
-  freeDestination(context: number): void {
-    this.#distrust(context);
-    this.#threads.sendToAll({ type: 'forget-context', context });
-  }
-
   /** No other SSL_CTX can have this address before the thread of handshakes hears that this one is to be freed. */
   #distrust(context: number): void {
     this.#trusts.get(context)?.close();
@@ -220,10 +214,10 @@ export class HandshakeService {
     this.#hasAlpn = true;
   }
 
-  /** No client is given away for a handshake with it any more. The thread of handshakes frees it after the last one. */
-  free(context: bigint): void {
-    this.#distrust(Number(context));
-    this.#threads.sendToAll({ type: 'forget-context', context: Number(context) });
+  /** No leg is given away for a handshake with it any more. The thread of handshakes frees it after the last one. */
+  free(context: number): void {
+    this.#distrust(context);
+    this.#threads.sendToAll({ type: 'forget-context', context });
   }
 
   /** What threads need to know to have handshakes made with a context. */

@@ -7,7 +7,7 @@
  * store is complete before anybody has it, so threads only look things up in it, for which libssl has a lock in each.
  */
 import { digestOf } from '../../text-digest.ts';
-import { readPem } from './identity.ts';
+import { readCertificates } from './identity.ts';
 import type { Library } from './identity.ts';
 
 /** Authorities that are trusted. Who opened it closes it; an SSL_CTX that was given it has it for as long as it needs it. */
@@ -49,18 +49,13 @@ export class TrustStores {
   }
 
   #read(authorities: readonly string[]): bigint {
-    const { ssl, crypto } = this.#library;
+    const { ssl } = this.#library;
     const store = ssl.X509_STORE_new();
     if (store === 0n) throw new Error('libssl has no memory for authorities');
-    const noPassphrase = crypto.text('');
     for (const authority of authorities)
-      readPem(this.#library, authority, (bio) => {
-        const read = () => ssl.PEM_read_bio_X509(bio, 0n, 0n, noPassphrase);
-        for (let next = read(); next !== 0n; next = read()) {
-          ssl.X509_STORE_add_cert(store, next); // the store has it from then on, too
-          ssl.X509_free(next);
-        }
-        ssl.ERR_clear_error(); // that there are no more certificates
+      readCertificates(this.#library, authority, (certificate) => {
+        ssl.X509_STORE_add_cert(store, certificate); // the store has it from then on, too
+        ssl.X509_free(certificate);
       });
     return store;
   }

@@ -29,7 +29,7 @@ export class UpstreamContexts {
     try {
       for (const [number, endpoint] of endpoints) opened.set(number, service.openDestination(endpoint));
     } catch (error) {
-      for (const { context } of opened.values()) service.freeDestination(context);
+      for (const { context } of opened.values()) service.free(context);
       throw error;
     }
     const before = this.#contexts.get(id) ?? [];
@@ -42,7 +42,7 @@ export class UpstreamContexts {
 
   /** No thread gives a leg away for these any more; `service`: null when there are no handshakes any more. */
   drop(service: HandshakeService | null, contexts: readonly number[]): void {
-    for (const context of contexts) service?.freeDestination(context);
+    for (const context of contexts) service?.free(context);
   }
 
   /** Nobody dials for the upstream any more. */

@@ -81,7 +81,7 @@ describe('stores of authorities', { skip, timeout: 60_000 }, () => {
     assert.ok(bench.certificates(bench.storeOf(system)) > 0);
     assert.equal(bench.certificates(bench.storeOf(nobodyAsks)), 0);
     assert.equal(bench.storeOf(bench.open(tlsTo(10, pem(), { trustRoots: null }))), bench.storeOf(system));
-    for (const context of [all!, ...rest, ...others]) bench.service.freeDestination(Number(context));
+    for (const context of [all!, ...rest, ...others]) bench.service.free(Number(context));
   });
 
   test('a destination that is gone keeps nothing of its store, which goes with the last', async () => {
@@ -89,11 +89,11 @@ describe('stores of authorities', { skip, timeout: 60_000 }, () => {
     const store = bench.storeOf(first);
     const end = bench.hold(store);
     const both = bench.references(store);
-    bench.service.freeDestination(Number(first));
+    bench.service.free(Number(first));
     await bench.untilReferences(store, both - 1);
     assert.equal(bench.storeOf(bench.open(sslTo(3, pem()))), store, 'there is one that has it');
-    bench.service.freeDestination(Number(bench.lastOpened));
-    bench.service.freeDestination(Number(second));
+    bench.service.free(Number(bench.lastOpened));
+    bench.service.free(Number(second));
     await bench.untilReferences(store, 1);
     end();
   });
@@ -106,7 +106,7 @@ describe('stores of authorities', { skip, timeout: 60_000 }, () => {
     assert.throws(() => bench.open(sslTo(2, pem(), { certKey: pem().junk })), { name: 'EndpointError' });
     assert.equal(bench.references(bench.storeOf(context)), references);
     end();
-    bench.service.freeDestination(Number(context));
+    bench.service.free(Number(context));
   });
 
   test('reading files anew keeps a store whose files are the same, and frees one whose files have changed', async () => {
@@ -155,7 +155,7 @@ describe('stores of authorities', { skip, timeout: 60_000 }, () => {
     assert.equal(bench.storeOf(second), store);
     assert.notEqual(bench.storeOf(other), store);
     const end = bench.hold(store);
-    for (const context of [first, second, other]) bench.service.free(context);
+    for (const context of [first, second, other]) bench.service.free(Number(context));
     await bench.untilReferences(store, 1);
     end();
   });
