@@ -1,6 +1,6 @@
 /** What the daemon answers over HTTP (--admin), to whom, and that nobody is refused while it is replaced. */
 import assert from 'node:assert/strict';
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import type { RequestOptions } from 'node:http';
@@ -12,6 +12,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
+import { talkByOpenssl } from '../openssl-client.ts';
 import { until } from '../until.ts';
 import { openClient, startBackend } from './backend.ts';
 import { makeGrace, ownLoopback, runtime } from './grace.ts';
@@ -288,20 +289,9 @@ test('a session of TLS from elsewhere does not do without a certificate', option
   await grace.ok('start', '--admin', `ssl:0:privateKey=${pair}:clientCA=${ca}`, open, backend.endpoint);
   const port = await adminPort(grace);
   const session = join(dir, 'session');
-  /** openssl resumes any session anywhere. */
-  const hear = async (at: number, awaited: RegExp, args: readonly string[]) => {
-    const client = spawn('openssl', ['s_client', '-connect', `127.0.0.1:${at}`, '-servername', 'localhost', ...args]);
-    let heard = '';
-    client.stdin.on('error', () => {}); // it was refused
-    client.stderr.resume();
-    client.stdout.setEncoding('latin1').on('data', (text: string) => {
-      heard += text;
-      if (awaited.test(heard)) client.stdin.end();
-    });
-    client.stdin.write('GET /api/ls HTTP/1.1\r\nHost: localhost\r\n\r\n');
-    await once(client, 'close');
-    return heard;
-  };
+  const say = 'GET /api/ls HTTP/1.1\r\nHost: localhost\r\n\r\n';
+  const hear = (at: number, awaited: RegExp, args: readonly string[]) =>
+    talkByOpenssl(at, { say, awaited, args: ['-servername', 'localhost', ...args] });
   const answer = /HTTP\/1\.1 200 /;
   assert.match(await hear(await grace.port(open), /backend/, ['-sess_out', session]), /backend/);
   assert.doesNotMatch(await hear(port, answer, ['-sess_in', session]), answer);

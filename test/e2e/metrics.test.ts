@@ -4,14 +4,14 @@ import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
-import type { AddressInfo } from 'node:net';
-import { connect as connectTls, createServer as createTlsServer } from 'node:tls';
+import { connect as connectTls } from 'node:tls';
 import { test } from 'node:test';
 import { until } from '../until.ts';
 import { openClient, startBackend } from './backend.ts';
 import { makeGrace, ownLoopback, runtime } from './grace.ts';
 import type { Grace } from './grace.ts';
 import { pemFiles } from './pem-files.ts';
+import { startTlsBackend } from './tls-backend.ts';
 import { gone } from './processes.ts';
 
 const timeout = 180_000;
@@ -165,18 +165,9 @@ for (const engine of ['native', 'portable'] as const) {
     async (t) => {
       const grace = makeGrace(t, engine === 'portable' ? { GRACE_TLS: 'portable' } : {});
       const files = pemFiles(t);
-      const server = createTlsServer(
-        { key: readFileSync(files.key), cert: readFileSync(files.fullChain) },
-        (socket) => {
-          socket.on('error', () => {});
-          socket.pipe(socket);
-        },
-      );
-      server.listen(0, '127.0.0.1');
-      await once(server, 'listening');
-      t.after(() => server.close());
+      const behind = await startTlsBackend(t, files, (socket) => void socket.pipe(socket));
       const src = `ssl:0:privateKey=${files.key}:certKey=${files.fullChain}:interface=127.0.0.1`;
-      await grace.ok('start', src, `ssl:127.0.0.1:${(server.address() as AddressInfo).port}:caCertsDir=${files.caDir}`);
+      await grace.ok('start', src, `ssl:127.0.0.1:${behind}:caCertsDir=${files.caDir}`);
       const port = await grace.port(src);
       const ca = readFileSync(files.root);
       let session: Buffer | undefined;

@@ -4,9 +4,8 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { connect } from 'node:net';
-import type { AddressInfo } from 'node:net';
 import { dirname, join } from 'node:path';
-import { connect as connectTls, createServer as createTlsServer } from 'node:tls';
+import { connect as connectTls } from 'node:tls';
 import type { ConnectionOptions, TLSSocket } from 'node:tls';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
@@ -17,6 +16,7 @@ import { until } from '../until.ts';
 import { startBackend } from './backend.ts';
 import { makeGrace, ownLoopback, runtime } from './grace.ts';
 import { pemFiles } from './pem-files.ts';
+import { startTlsBackend } from './tls-backend.ts';
 import { kill } from './processes.ts';
 
 const timeout = 120_000;
@@ -25,17 +25,8 @@ const src = 'tcp:0:interface=127.0.0.1';
 const moves = runtime !== 'deno' && process.platform === 'linux';
 
 /** Echoes over TLS, for www.example.com. */
-async function nodeServer(t: TestContext, { key, fullChain }: PemFiles): Promise<number> {
-  const server = createTlsServer(
-    { key: readFileSync(key), cert: readFileSync(fullChain), ALPNProtocols: ['http/1.1'] },
-    (socket) => {
-      socket.on('error', () => {});
-      socket.pipe(socket);
-    },
-  ).listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  t.after(() => void server.close());
-  return (server.address() as AddressInfo).port;
+function nodeServer(t: TestContext, files: PemFiles): Promise<number> {
+  return startTlsBackend(t, files, (socket) => void socket.pipe(socket), { ALPNProtocols: ['http/1.1'] });
 }
 
 /** Sends each line back reversed over TLS, for other.example; to one client after the other. */

@@ -3,14 +3,14 @@ import { execFileSync, spawn } from 'node:child_process';
 import { copyFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { connect as connectTls, createServer as createTlsServer } from 'node:tls';
-import type { AddressInfo } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { openClient, startBackend } from './backend.ts';
 import { makeGrace, runtime } from './grace.ts';
 import { until } from '../until.ts';
 import { pemFiles } from './pem-files.ts';
+import { startTlsBackend } from './tls-backend.ts';
 
 const timeout = 180_000;
 
@@ -64,16 +64,10 @@ test(
   async (t) => {
     const grace = makeGrace(t);
     const files = pemFiles(t);
-    const server = createTlsServer({ key: readFileSync(files.key), cert: readFileSync(files.fullChain) }, (socket) => {
-      socket.on('error', () => {});
+    const port = await startTlsBackend(t, files, (socket) => {
       socket.write(`hello ${socket.servername}\n`);
       socket.pipe(socket);
     });
-    server.on('tlsClientError', () => {}); // the client that refuses us
-    server.listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    t.after(() => server.close());
-    const { port } = server.address() as AddressInfo;
 
     const src = 'tcp:0:interface=127.0.0.1';
     const trusted = `ssl:127.0.0.1:${port}:hostname=www.example.com:caCertsDir=${files.caDir}`;
@@ -141,20 +135,12 @@ for (const engine of ['native', 'portable'] as const) {
       mkdirSync(trusted);
       const trust = (cert: string) => copyFileSync(cert, join(trusted, 'ca.pem'));
       trust(files.root);
-      const server = createTlsServer(
-        { key: readFileSync(files.key), cert: readFileSync(files.fullChain) },
-        (socket) => {
-          socket.on('error', () => {});
-          socket.write(socket.isSessionReused() ? 'resumed\n' : 'full\n');
-          socket.pipe(socket);
-        },
-      );
-      server.on('tlsClientError', () => {}); // the client that refuses us
-      server.listen(0, '127.0.0.1');
-      await once(server, 'listening');
-      t.after(() => server.close());
+      const behind = await startTlsBackend(t, files, (socket) => {
+        socket.write(socket.isSessionReused() ? 'resumed\n' : 'full\n');
+        socket.pipe(socket);
+      });
       const src = 'tcp:0:interface=127.0.0.1';
-      await grace.ok('start', src, `ssl:127.0.0.1:${(server.address() as AddressInfo).port}:caCertsDir=${trusted}`);
+      await grace.ok('start', src, `ssl:127.0.0.1:${behind}:caCertsDir=${trusted}`);
       const port = await grace.port(src);
       const hangUp = async () => {
         const told = () => grace.log().match(/log reopened/g)?.length ?? 0;
@@ -386,13 +372,8 @@ test('a switch to a TLS server that keeps silent does not wait for it long', { t
   const a = await startBackend(t, 'A');
   const src = 'tcp:0:interface=127.0.0.1';
   await grace.ok('start', src, a.endpoint);
-  const server = createTlsServer({ key: readFileSync(files.key), cert: readFileSync(files.fullChain) }, (socket) =>
-    socket.on('error', () => {}),
-  );
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  t.after(() => server.close());
-  const dst = `ssl:127.0.0.1:${(server.address() as AddressInfo).port}:caCertsDir=${files.caDir}`;
+  const silent = await startTlsBackend(t, files, () => {});
+  const dst = `ssl:127.0.0.1:${silent}:caCertsDir=${files.caDir}`;
   await grace.ok('switch', src, dst);
   assert.equal((await grace.ls())[0]?.dst, dst);
 });

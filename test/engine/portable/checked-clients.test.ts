@@ -1,13 +1,12 @@
-/** Whose TLS sessions are good where certificates are asked for; openssl resumes any session anywhere. */
+/** Whose TLS sessions are good where certificates are asked for. */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { copyFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { CheckedClients } from '../../../src/engine/portable/checked-clients.ts';
 import { openPortableEngine } from '../../../src/engine/portable/engine.ts';
 import { makeCertificate } from '../../endpoint/pem.ts';
+import { talkByOpenssl } from '../../openssl-client.ts';
 import { openEcho } from '../peers.ts';
 import type { Address } from '../peers.ts';
 import { Rig, to } from '../rig.ts';
@@ -21,17 +20,9 @@ type Heard = { isServed: boolean; isResumed: boolean };
 /** Say something over TLS, and hear whether it comes back. */
 async function talk(address: Address, args: readonly string[]): Promise<Heard> {
   const { port } = address as { port: number };
-  const client = spawn('openssl', ['s_client', '-connect', `127.0.0.1:${port}`, '-servername', 'a', ...args]);
-  let heard = '';
-  client.stdin.on('error', () => {}); // it was refused
-  client.stderr.resume();
-  client.stdout.setEncoding('latin1').on('data', (text: string) => {
-    heard += text;
-    if (/it is me/.test(heard)) client.stdin.end();
-  });
-  client.stdin.write('it is me\n');
-  await once(client, 'close');
-  return { isServed: /it is me/.test(heard), isResumed: /^Reused, /m.test(heard) };
+  const answer = /it is me/;
+  const heard = await talkByOpenssl(port, { say: 'it is me\n', awaited: answer, args: ['-servername', 'a', ...args] });
+  return { isServed: answer.test(heard), isResumed: /^Reused, /m.test(heard) };
 }
 
 /** A pair that an authority of the test has signed, as arguments for openssl. */
