@@ -9,7 +9,7 @@ import { fishCompletion } from '../../src/cli/completion/fish.ts';
 import { zshCompletion } from '../../src/cli/completion/zsh.ts';
 import { manualPage } from '../../src/cli/man-page.ts';
 import { defaultPaths, unitFiles, unitText } from '../../src/cli/unit-files.ts';
-import { unitKinds } from '../../src/control/commands.ts';
+import { unitKinds } from '../../src/control/commands/program.ts';
 import { artifactName, signatureName, sumsName } from '../../src/upgrade/artifacts.ts';
 import { windowLog } from '../../src/upgrade/release.ts';
 import { makePackages } from './packages.ts';

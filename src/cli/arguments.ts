@@ -10,7 +10,8 @@ import { quoted } from '../endpoint/error.ts';
 import { GraceError } from '../error.ts';
 import { nearest } from '../nearest.ts';
 import { commands, findCommand, globalOptions } from '../control/commands.ts';
-import type { CommandDefinition, OptionDefinition } from '../control/commands.ts';
+import type { CommandDefinition } from '../control/commands.ts';
+import type { OptionDefinition } from '../control/commands/definition.ts';
 import { usageOf } from './help.ts';
 
 /** A command line, taken apart and checked against the table of commands. */

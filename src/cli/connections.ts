@@ -1,6 +1,6 @@
 /** The open connections as people read them. */
 import { call } from '../control/client.ts';
-import { connectionOrders } from '../control/commands.ts';
+import { connectionOrders } from '../control/commands/connections.ts';
 import type { ConnectionRow, EndpointText } from '../control/shapes.ts';
 import { quoted } from '../endpoint/error.ts';
 import { GraceError } from '../error.ts';

@@ -1,6 +1,7 @@
 import { clientRows, serverRows } from './endpoint-help.ts';
 import { commands, globalOptions } from '../control/commands.ts';
-import type { ArgumentDefinition, CommandDefinition, OptionDefinition } from '../control/commands.ts';
+import type { CommandDefinition } from '../control/commands.ts';
+import type { ArgumentDefinition, OptionDefinition } from '../control/commands/definition.ts';
 
 const lineWidth = 80;
 

@@ -1,6 +1,7 @@
 import { commands, globalOptions } from '../control/commands.ts';
 import { clientRows, serverRows } from './endpoint-help.ts';
-import type { CommandDefinition, OptionDefinition } from '../control/commands.ts';
+import type { CommandDefinition } from '../control/commands.ts';
+import type { OptionDefinition } from '../control/commands/definition.ts';
 import { durationsText, endpointsText, exitCodes, introduction } from './help.ts';
 
 /** The manual page, in man(7)'s macros. */

@@ -1,6 +1,6 @@
 /** The files of scripts/init, which are the source of what `grace unit` prints. The build puts them into the executable. */
 import { readFileSync } from 'node:fs';
-import type { unitKinds } from '../control/commands.ts';
+import type { unitKinds } from '../control/commands/program.ts';
 import { GraceError } from '../error.ts';
 
 /** Set by the build: text by the name in scripts/init. */

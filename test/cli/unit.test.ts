@@ -4,7 +4,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { unitFiles } from '../../src/cli/unit-files.ts';
-import { unitKinds } from '../../src/control/commands.ts';
+import { unitKinds } from '../../src/control/commands/program.ts';
 import { root } from '../../scripts/build.ts';
 import { openTempDir, runWords } from './run-cli.ts';
 

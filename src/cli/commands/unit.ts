@@ -2,7 +2,7 @@ import { quoted } from '../../endpoint/error.ts';
 import { GraceError } from '../../error.ts';
 import { argument } from '../context.ts';
 import type { Context, Input } from '../context.ts';
-import { unitKinds } from '../../control/commands.ts';
+import { unitKinds } from '../../control/commands/program.ts';
 import { defaultPaths, unitText } from '../unit-files.ts';
 
 /** `grace unit systemd|socket|sysv|openrc|runit|supervisord|logrotate [--socket-group GROUP]`: the file for it, with this executable and the state dir in. */

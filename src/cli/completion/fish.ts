@@ -1,5 +1,6 @@
 import { commands, globalOptions } from '../../control/commands.ts';
-import type { CommandDefinition, OptionDefinition } from '../../control/commands.ts';
+import type { CommandDefinition } from '../../control/commands.ts';
+import type { OptionDefinition } from '../../control/commands/definition.ts';
 import { namesOf, placeOfArgument, placeOfValue } from './words.ts';
 import type { CompletionPoint } from './words.ts';
 

@@ -1,6 +1,7 @@
 /** What can stand at a place of the command line, told from the table of commands. */
 import { commands, globalOptions } from '../../control/commands.ts';
-import type { ArgumentDefinition, CommandDefinition, OptionDefinition } from '../../control/commands.ts';
+import type { CommandDefinition } from '../../control/commands.ts';
+import type { ArgumentDefinition, OptionDefinition } from '../../control/commands/definition.ts';
 
 /** `source`: a SRC that is forwarded now. `none`: something that only the user knows. */
 export type CompletionPoint =

@@ -1,5 +1,5 @@
 import { commands, globalOptions } from '../../control/commands.ts';
-import type { OptionDefinition } from '../../control/commands.ts';
+import type { OptionDefinition } from '../../control/commands/definition.ts';
 import { namesOf, optionsOf, placeOfArgument, placeOfValue, spellings } from './words.ts';
 import type { CompletionPoint } from './words.ts';
 
