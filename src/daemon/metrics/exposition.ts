@@ -20,6 +20,21 @@ export type Sample = { labels?: Labels; value: number };
 /** Observations by buckets: so many up to each bound, beyond the bounds before it; the last has none. */
 export type Histogram = { labels: Labels; bounds: readonly number[]; counts: readonly number[]; sum: number };
 
+/** A metric that may go down. */
+export function gauge(name: string, help: string, samples: Iterable<Sample>): Metric {
+  return { name, help, type: 'gauge', samples };
+}
+
+/** A metric that never does. */
+export function counter(name: string, help: string, samples: Iterable<Sample>): Metric {
+  return { name, help, type: 'counter', samples };
+}
+
+/** A metric of observations. */
+export function histogram(name: string, help: string, histograms: Iterable<Histogram>): Metric {
+  return { name, help, type: 'histogram', histograms };
+}
+
 /** Rendered labels of texts that come again and again: the sources. */
 type Rendered = Map<string, string>;
 

@@ -1,10 +1,21 @@
 /** Everything that a daemon measures, as metrics with their names; README.md of the daemon lists them. */
 import { closingReasons, dialFailures, refusals } from '../../engine/closing-reason.ts';
-import { connectBounds, durationBounds, handshakeOutcomes, handshakeSides } from '../../engine/tally.ts';
-import type { Counts, DestinationRow, GenerationRow, SourceCounts } from '../../control/shapes.ts';
+import { connectBounds, durationBounds } from '../../engine/tally.ts';
+import type { Counts, DestinationRow, GenerationRow } from '../../control/shapes.ts';
 import { cpuSeconds, restartBounds, totalWaits } from './book.ts';
 import type { RuleSource } from '../rules/sources.ts';
-import type { Histogram, Labels, Metric, Sample } from './exposition.ts';
+import { counter, gauge, histogram } from './exposition.ts';
+import type { Labels, Metric, Sample } from './exposition.ts';
+import {
+  buckets,
+  countOf,
+  ends,
+  handshakes,
+  histogramsOf,
+  resumedHandshakes,
+  shownSources,
+  totals,
+} from './source-counts.ts';
 
 /** What a daemon says of itself and its connections at one moment. */
 export type Observed = {
@@ -37,11 +48,7 @@ export type Observed = {
 export function metricsOf(observed: Observed): Metric[] {
   const { version, engine, runtime, generation, startSeconds, rules, counts } = observed;
   const { sources, daemon } = counts;
-  const all = (name: string) =>
-    samplesOf(sources, ({ src, numbers }) => [{ labels: { src }, value: numbers[name] ?? 0 }]);
-  // Thousands of sources without a connection would fill megabytes with zeros.
-  const used = sources.filter(({ key, numbers }) => observed.shownInFull.has(key) || Object.keys(numbers).length > 0);
-  const isShown: Shown = ({ key }, value) => value > 0 || observed.shownInFull.has(key);
+  const shown = shownSources(sources, observed.shownInFull);
   const ofDaemon = (name: string) => [{ value: daemon[name] ?? 0 }];
   return [
     gauge('grace_build_info', 'What runs: always 1.', [{ labels: { version, engine, runtime }, value: 1 }]),
@@ -83,21 +90,21 @@ export function metricsOf(observed: Observed): Metric[] {
       'Times that a rule accepted no more because none of these places was free for it.',
       ofDaemon(totalWaits),
     ),
-    counter('grace_connections_total', 'Connections that were accepted.', all('accepted')),
+    counter('grace_connections_total', 'Connections that were accepted.', totals(sources, { accepted: {} })),
     counter(
       'grace_connection_ends_total',
       'Connections that have ended, by the reason.',
-      ends(used, closingReasons, 'reason', isShown),
+      ends(shown, closingReasons, 'reason'),
     ),
     counter(
       'grace_connections_refused_total',
       'Of the connections that have ended, those of clients that did not speak as they should.',
-      ends(used, refusals, 'reason', isShown),
+      ends(shown, refusals, 'reason'),
     ),
     counter(
       'grace_connections_moved_total',
       'Open connections that a restart moved to the next process.',
-      samplesOf(used, (source) => shown(source, { src: source.src }, source.numbers['moved'] ?? 0, isShown)),
+      countOf(shown, 'moved'),
     ),
     counter(
       'grace_connections_moved_with_tls_total',
@@ -107,41 +114,32 @@ export function metricsOf(observed: Observed): Metric[] {
     counter(
       'grace_bytes_total',
       'Bytes, in (client to destination) and out (destination to client).',
-      samplesOf(sources, ({ src, numbers }) => [
-        { labels: { src, direction: 'in' }, value: numbers['bytesIn'] ?? 0 },
-        { labels: { src, direction: 'out' }, value: numbers['bytesOut'] ?? 0 },
-      ]),
+      totals(sources, { bytesIn: { direction: 'in' }, bytesOut: { direction: 'out' } }),
     ),
     counter(
       'grace_dial_failures_total',
       'Connections whose destination was not reached, by the cause.',
-      ends(used, dialFailures, 'cause', isShown),
+      ends(shown, dialFailures, 'cause'),
     ),
-    histogramOf(
+    histogram(
       'grace_connect_seconds',
       'Time until the destination was connected.',
-      used,
-      'connect',
-      connectBounds,
-      isShown,
+      histogramsOf(shown, 'connect', connectBounds),
     ),
-    histogramOf(
+    histogram(
       'grace_connection_duration_seconds',
       'How long connections lasted that have ended.',
-      used,
-      'duration',
-      durationBounds,
-      isShown,
+      histogramsOf(shown, 'duration', durationBounds),
     ),
     counter(
       'grace_tls_handshakes_total',
       'TLS handshakes with clients and destinations, by how they ended and with which version.',
-      handshakes(used),
+      handshakes(shown),
     ),
     counter(
       'grace_tls_handshakes_resumed_total',
       'Of the TLS handshakes that are done, those that went on with an earlier session.',
-      resumedHandshakes(used),
+      resumedHandshakes(shown),
     ),
     counter('grace_switches_total', 'Times that a rule was sent to another destination.', ofDaemon('switches')),
     counter('grace_restarts_total', 'Restarts by which another process took over.', ofDaemon('restarts')),
@@ -150,12 +148,9 @@ export function metricsOf(observed: Observed): Metric[] {
       'Restarts that came to nothing: the process before went on.',
       ofDaemon('restart failures'),
     ),
-    {
-      name: 'grace_restart_seconds',
-      help: 'Time from the wish to restart until the next process served.',
-      type: 'histogram',
-      histograms: [buckets({}, daemon, 'restart', restartBounds)],
-    },
+    histogram('grace_restart_seconds', 'Time from the wish to restart until the next process served.', [
+      buckets({}, daemon, 'restart', restartBounds),
+    ]),
     counter(
       'grace_crashes_total',
       'Times that a daemon was found to have ended without having stopped.',
@@ -181,15 +176,6 @@ export function metricsOf(observed: Observed): Metric[] {
       ofDaemon(cpuSeconds),
     ),
   ];
-}
-
-/** A metric that may go down. */
-export function gauge(name: string, help: string, samples: Iterable<Sample>): Metric {
-  return { name, help, type: 'gauge', samples };
-}
-
-function counter(name: string, help: string, samples: Iterable<Sample>): Metric {
-  return { name, help, type: 'counter', samples };
 }
 
 function generationMetrics(generations: readonly GenerationRow[]): Metric[] {
@@ -254,84 +240,4 @@ function sumBy(
     else sums.set(key, { labels, value });
   }
   return [...sums.values()];
-}
-
-/** Whether a number of a source is shown. What has been counted is, and then it stays. */
-type Shown = (source: SourceCounts, value: number) => boolean;
-
-/** The samples of all sources, made as they are written. */
-function* samplesOf<S>(sources: readonly SourceCounts[], of: (source: SourceCounts) => Iterable<S>): Generator<S> {
-  for (const source of sources) yield* of(source);
-}
-
-function shown(source: SourceCounts, labels: Labels, value: number, isShown: Shown): Sample[] {
-  return isShown(source, value) ? [{ labels, value }] : [];
-}
-
-function ends(
-  sources: readonly SourceCounts[],
-  reasons: readonly string[],
-  label: string,
-  isShown: Shown,
-): Iterable<Sample> {
-  return samplesOf(sources, (source) =>
-    reasons.flatMap((reason) =>
-      shown(source, { src: source.src, [label]: reason }, source.numbers[`end ${reason}`] ?? 0, isShown),
-    ),
-  );
-}
-
-/** Of the sources and destinations that speak TLS. */
-function handshakes(sources: readonly SourceCounts[]): Iterable<Sample> {
-  return samplesOf(sources, ({ src, numbers }) =>
-    handshakeSides.flatMap((side) =>
-      handshakeOutcomes.flatMap((outcome) => {
-        const value = numbers[`tls ${side} ${outcome}`];
-        if (value === undefined) return [];
-        const how = outcome === 'failed' ? { outcome, version: '' } : { outcome: 'done', version: outcome };
-        return { labels: { src, side, ...how }, value };
-      }),
-    ),
-  );
-}
-
-/** Of those that have done any: with their first, so that a rate sees the first that was resumed. */
-function resumedHandshakes(sources: readonly SourceCounts[]): Iterable<Sample> {
-  return samplesOf(sources, ({ src, numbers }) =>
-    handshakeSides
-      .filter((side) =>
-        handshakeOutcomes.some((outcome) => outcome !== 'failed' && `tls ${side} ${outcome}` in numbers),
-      )
-      .map((side) => ({ labels: { src, side }, value: numbers[`tls ${side} resumed`] ?? 0 })),
-  );
-}
-
-function histogramOf(
-  name: string,
-  help: string,
-  sources: readonly SourceCounts[],
-  field: string,
-  bounds: readonly number[],
-  isShown: Shown,
-): Metric {
-  // All buckets or none: one that came later than the others would be missed by a rate, and quantiles be wrong.
-  const histograms = samplesOf(sources, (source) => {
-    const histogram = buckets({ src: source.src }, source.numbers, field, bounds);
-    return isShown(source, Math.max(...histogram.counts)) ? [histogram] : [];
-  });
-  return { name, help, type: 'histogram', histograms };
-}
-
-function buckets(
-  labels: Labels,
-  numbers: Readonly<Record<string, number>>,
-  field: string,
-  bounds: readonly number[],
-): Histogram {
-  return {
-    labels,
-    bounds,
-    counts: [...bounds, 'Inf'].map((bound) => numbers[`${field} ${bound}`] ?? 0),
-    sum: numbers[`${field} sum`] ?? 0,
-  };
 }

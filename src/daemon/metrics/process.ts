@@ -1,7 +1,7 @@
 /** Figures of this process, by the names that Prometheus has for those of any. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { fdLimit } from '../../sys/process.ts';
-import { gauge } from './metrics.ts';
+import { gauge } from './exposition.ts';
 import type { Metric } from './exposition.ts';
 
 /** Memory, descriptors and start; what the system does not tell is left out. */
