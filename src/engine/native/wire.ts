@@ -63,17 +63,16 @@ export class Wire {
    */
   send(fd: number, length: number, isLast: boolean): number {
     if (this.#thread.table.has(fd, CODED)) {
-      return this.#sendEncoded(fd, this.#codecs.get(fd)!.encode(length, isLast), { length, isLast });
+      return this.#sendEncoded(fd, this.#codecs.get(fd)!.encode(length, isLast), length, isLast);
     }
     return isLast ? this.#kernel.sendLastInput(fd, length) : this.#kernel.sendInput(fd, length);
   }
 
-  #sendEncoded(fd: number, encoded: Encoded, { length, isLast }: { length: number; isLast: boolean }): number {
-    const { address, length: size } = encoded;
+  #sendEncoded(fd: number, { bytes, address, length: size }: Encoded, length: number, isLast: boolean): number {
     const sent = isLast ? this.#kernel.sendLastAt(fd, address, size) : this.#kernel.sendAt(fd, address, size);
     this.#promptAcks.sent(fd);
     if (sent === size) return length;
-    this.#encoded = encoded.bytes.subarray(0, size);
+    this.#encoded = bytes.subarray(0, size);
     this.#taken = Math.max(0, sent);
     return Math.min(sent, 0);
   }
@@ -87,7 +86,7 @@ export class Wire {
   /** Send what a coded leg is to be told before its direction ends. Returns 1 when that is done; else as `send`. */
   sendFarewell(fd: number): number {
     const encoded = this.#codecs.get(fd)!.farewell();
-    return encoded.length === 0 ? 1 : this.#sendEncoded(fd, encoded, { length: 1, isLast: true });
+    return encoded.length === 0 ? 1 : this.#sendEncoded(fd, encoded, 1, true);
   }
 
   /** Whether what was sent to us may have been cut off; where there is no TLS, nobody could tell. */

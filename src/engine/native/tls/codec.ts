@@ -51,7 +51,11 @@ export class TlsLegs {
   /** What we say ourselves. */
   readonly own: Pinned;
   readonly recordsPerKey: number;
-  /** One for all: it holds until something is encoded again. */
+  // One of each for all records, which would else be made for each: they hold until the next.
+  readonly #toOpen: { readonly source: Pinned; from: number };
+  readonly #opened: { readonly target: Pinned; at: number };
+  readonly #toSeal: { readonly source: Pinned; readonly from: number; length: number };
+  readonly #sealed: { readonly target: Pinned; at: number };
   readonly #encoded: Pinned & { length: number };
 
   constructor(
@@ -67,7 +71,25 @@ export class TlsLegs {
     this.sealed = crypto.pin(size + OVERHEAD * (Math.ceil(size / 16_384) + 3) + 64);
     this.own = crypto.pin(16);
     this.recordsPerKey = recordsPerKey;
+    this.#toOpen = { source: this.received, from: 0 };
+    this.#opened = { target: this.plain, at: 0 };
+    this.#toSeal = { source: this.plain, from: 0, length: 0 };
+    this.#sealed = { target: this.sealed, at: 0 };
     this.#encoded = { ...this.sealed, length: 0 };
+  }
+
+  /** Open the record there in `received`, to there in `plain`. Returns what Records.open does. */
+  openRecord(fd: number, from: number, at: number): number {
+    this.#toOpen.from = from;
+    this.#opened.at = at;
+    return this.records.open(fd, this.#toOpen, this.#opened);
+  }
+
+  /** Seal so many bytes of `plain`, to there in `sealed`. Returns where the records end. */
+  sealPlain(fd: number, length: number, at: number): number {
+    this.#toSeal.length = length;
+    this.#sealed.at = at;
+    return this.records.seal(fd, APPLICATION_DATA, this.#toSeal, this.#sealed);
   }
 
   /** The first so many bytes of `sealed`. */
@@ -232,7 +254,7 @@ export class TlsCodec implements Codec {
 
   /** Open what was received; the plain bytes that were in it are at the beginning of `plain`. */
   #open(end: number): number {
-    const { records, received, plain } = this.#legs;
+    const { records, received } = this.#legs;
     this.#partial = null;
     let length = 0;
     for (let from = 0; from < end;) {
@@ -245,7 +267,7 @@ export class TlsCodec implements Codec {
         this.#partial = received.bytes.slice(from, end);
         return length;
       }
-      const alert = records.open(this.#fd, { source: received, from }, { target: plain, at: length });
+      const alert = this.#legs.openRecord(this.#fd, from, length);
       if (this.#tickets !== null && alert === 0) this.#lookForTicket({ from, size }, length);
       this.#alert = alert === 0 ? this.#heed(length) : alert;
       if (this.#alert !== 0 || this.#hasPeerEnded || this.failure !== null) return length;
@@ -327,7 +349,7 @@ export class TlsCodec implements Codec {
   }
 
   encode(length: number, isLast = false): Encoded {
-    const { records, plain, sealed, recordsPerKey } = this.#legs;
+    const { records, sealed, recordsPerKey } = this.#legs;
     if (records.isTls13(this.#fd) && records.sealed(this.#fd) >= recordsPerKey) this.#isKeyUpdateDue = true;
     let at = 0;
     if (this.#ahead !== null) {
@@ -340,7 +362,7 @@ export class TlsCodec implements Codec {
       records.update(this.#fd, OUT);
       this.#isKeyUpdateDue = false;
     }
-    let end = records.seal(this.#fd, APPLICATION_DATA, { source: plain, from: 0, length }, { target: sealed, at });
+    let end = this.#legs.sealPlain(this.#fd, length, at);
     if (isLast && !this.#isFarewellSaid) {
       this.#isFarewellSaid = true;
       end = this.#sealOwn(ALERT, [WARNING, CLOSE_NOTIFY], end);

@@ -12,16 +12,16 @@ const w1 = ['word'] as const;
 const w3 = ['word', 'word', 'word'] as const;
 const w4 = ['word', 'word', 'word', 'word'] as const;
 const w5 = ['word', 'word', 'word', 'word', 'word'] as const;
+const w6 = ['word', 'word', 'word', 'word', 'word', 'word'] as const;
 
 const table = {
   EVP_CIPHER_fetch: { args: w3, result: 'u64' },
   EVP_CIPHER_CTX_new: { args: [], result: 'u64' },
   EVP_CIPHER_CTX_free: { args: w1, result: 'i32' },
   EVP_CIPHER_CTX_ctrl: { args: w4, result: 'i32' },
-  EVP_EncryptInit_ex: { args: w5, result: 'i32' },
+  EVP_CipherInit_ex: { args: w6, result: 'i32' },
   EVP_EncryptUpdate: { args: w5, result: 'i32' },
   EVP_EncryptFinal_ex: { args: w3, result: 'i32' },
-  EVP_DecryptInit_ex: { args: w5, result: 'i32' },
   EVP_DecryptUpdate: { args: w5, result: 'i32' },
   EVP_DecryptFinal_ex: { args: w3, result: 'i32' },
   EVP_MAC_fetch: { args: w3, result: 'u64' },

@@ -48,6 +48,8 @@ const EVP_CTRL_AEAD_GET_TAG = 16n;
 const EVP_CTRL_AEAD_SET_TAG = 17n;
 const IV_SIZE_WORD = 12n;
 const TAG_SIZE_WORD = 16n;
+const HEADER_SIZE_WORD = 5n;
+const AAD12_SIZE_WORD = 13n;
 
 type Context = { readonly context: bigint; epoch: number };
 type Contexts = Readonly<Record<Suite['cipher'], Context>>;
@@ -96,8 +98,9 @@ export class Records {
     const { functions, text } = this.#crypto;
     const context = functions.EVP_CIPHER_CTX_new();
     const cipher = functions.EVP_CIPHER_fetch(0n, text(name), 0n);
-    const initialize = direction === OUT ? functions.EVP_EncryptInit_ex : functions.EVP_DecryptInit_ex;
-    const isThere = cipher !== 0n && context !== 0n && initialize(context, cipher, 0n, 0n, 0n) === 1;
+    const enc = direction === OUT ? 1n : 0n;
+    const isThere =
+      cipher !== 0n && context !== 0n && functions.EVP_CipherInit_ex(context, cipher, 0n, 0n, 0n, enc) === 1;
     if (!isThere || functions.EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_IVLEN, IV_SIZE_WORD, 0n) !== 1)
       throw new Error(`libcrypto has no ${name}`);
     return { context, epoch: NO_KEY };
@@ -128,10 +131,8 @@ export class Records {
     const own = (direction === OUT ? this.#sealing : this.#opening)[this.#keys.suite(fd).cipher];
     if (own.epoch !== epoch) return;
     own.epoch = NO_KEY;
-    const { functions } = this.#crypto;
     const none = this.#zeros.address;
-    if (direction === OUT) functions.EVP_EncryptInit_ex(own.context, 0n, 0n, none, none);
-    else functions.EVP_DecryptInit_ex(own.context, 0n, 0n, none, none);
+    this.#crypto.functions.EVP_CipherInit_ex(own.context, 0n, 0n, none, none, direction === OUT ? 1n : 0n);
   }
 
   /** The thread ends, or its legs have gone to another: no key is left in its memory. */
@@ -167,31 +168,32 @@ export class Records {
     do {
       const size = Math.min(end - from, MAX_PLAIN);
       next = this.#keys.isTls13(fd)
-        ? this.#seal13(fd, type, source.address + word(from), size, target, next)
-        : this.#seal12(fd, type, source.address + word(from), size, target, next);
+        ? this.#seal13(fd, type, source, from, size, target, next)
+        : this.#seal12(fd, type, source, from, size, target, next);
       from += size;
     } while (from < end);
     return next;
   }
 
-  #seal13(fd: number, type: number, source: bigint, size: number, target: Pinned, at: number): number {
+  #seal13(fd: number, type: number, source: Pinned, from: number, size: number, target: Pinned, at: number): number {
     const { functions } = this.#crypto;
     writeHeader(target.bytes, at, APPLICATION_DATA, size + 1 + TAG_SIZE);
     this.#inputs.setNonce(fd, OUT);
     this.#inputs.aad.bytes[0] = type;
     const own = this.#startSealing(fd);
     const { context } = own;
+    const content = source.address + word(from);
     const record = target.address + word(at);
-    const body = record + 5n;
+    const body = record + HEADER_SIZE_WORD;
     const isSealed =
-      functions.EVP_EncryptUpdate(context, 0n, this.#outLength.address, record, 5n) === 1 &&
-      (size === 0 || functions.EVP_EncryptUpdate(context, body, this.#outLength.address, source, word(size)) === 1) &&
+      functions.EVP_EncryptUpdate(context, 0n, this.#outLength.address, record, HEADER_SIZE_WORD) === 1 &&
+      (size === 0 || functions.EVP_EncryptUpdate(context, body, this.#outLength.address, content, word(size)) === 1) &&
       functions.EVP_EncryptUpdate(context, body + word(size), this.#outLength.address, this.#inputs.aad.address, 1n) ===
         1;
-    return this.#finishSealing(fd, { own, isSealed, target, end: at + HEADER_SIZE + size + 1 });
+    return this.#finishSealing(fd, own, isSealed, target, at + HEADER_SIZE + size + 1);
   }
 
-  #seal12(fd: number, type: number, source: bigint, size: number, target: Pinned, at: number): number {
+  #seal12(fd: number, type: number, source: Pinned, from: number, size: number, target: Pinned, at: number): number {
     const { functions } = this.#crypto;
     const explicit = this.#keys.suite(fd).isExplicit ? EXPLICIT_SIZE : 0;
     const sequence = this.#keys.sequence(fd, OUT);
@@ -204,26 +206,23 @@ export class Records {
     const own = this.#startSealing(fd);
     const { context } = own;
     const start = at + HEADER_SIZE + explicit;
+    const content = source.address + word(from);
     const body = target.address + word(start);
     const isSealed =
-      functions.EVP_EncryptUpdate(context, 0n, this.#outLength.address, this.#inputs.aad.address, 13n) === 1 &&
-      (size === 0 || functions.EVP_EncryptUpdate(context, body, this.#outLength.address, source, word(size)) === 1);
-    return this.#finishSealing(fd, { own, isSealed, target, end: start + size });
+      functions.EVP_EncryptUpdate(context, 0n, this.#outLength.address, this.#inputs.aad.address, AAD12_SIZE_WORD) ===
+        1 &&
+      (size === 0 || functions.EVP_EncryptUpdate(context, body, this.#outLength.address, content, word(size)) === 1);
+    return this.#finishSealing(fd, own, isSealed, target, start + size);
   }
 
   #startSealing(fd: number): Context {
     const own = this.#sealing[this.#keys.suite(fd).cipher];
-    const key = this.#keyFor(own, fd, OUT);
-    if (this.#crypto.functions.EVP_EncryptInit_ex(own.context, 0n, 0n, key, this.#inputs.nonce.address) !== 1)
-      own.epoch = NO_KEY;
+    if (!this.#start(own, fd, OUT)) own.epoch = NO_KEY;
     return own;
   }
 
   /** Nothing may be sent of a record that could not be sealed: it might be plain. */
-  #finishSealing(
-    fd: number,
-    { own, isSealed, target, end }: { own: Context; isSealed: boolean; target: Pinned; end: number },
-  ): number {
+  #finishSealing(fd: number, own: Context, isSealed: boolean, target: Pinned, end: number): number {
     const { functions } = this.#crypto;
     const { context } = own;
     const tag = target.address + word(end);
@@ -267,16 +266,15 @@ export class Records {
   ): number {
     const { bytes } = source;
     const length = (bytes[from + 3]! << 8) | bytes[from + 4]!;
-    if (this.#keys.isTls13(fd)) return this.#open13(fd, source.address + word(from), length, target, at);
+    if (this.#keys.isTls13(fd)) return this.#open13(fd, source, from, length, target, at);
     return this.#open12(fd, source, from, length, target, at);
   }
 
-  #open13(fd: number, record: bigint, length: number, target: Pinned, at: number): number {
+  #open13(fd: number, source: Pinned, from: number, length: number, target: Pinned, at: number): number {
     const size = length - TAG_SIZE;
     if (size < 1) return BAD_RECORD_MAC;
     this.#inputs.setNonce(fd, IN);
-    if (!this.#decrypt(fd, { aad: record, aadSize: 5n, body: record + 5n, size, target: target.address + word(at) }))
-      return BAD_RECORD_MAC;
+    if (!this.#decrypt(fd, source, from + HEADER_SIZE, size, target, at)) return BAD_RECORD_MAC;
     // The type is the last byte that is not zero; what is behind it is padding.
     let end = at + size - 1;
     while (end >= at && target.bytes[end] === 0) end--;
@@ -292,9 +290,7 @@ export class Records {
     if (explicit > 0) this.#inputs.setExplicitNonce(fd, IN, source.bytes, start);
     else this.#inputs.setNonce(fd, IN);
     this.#inputs.setAad12(this.#keys.sequence(fd, IN), source.bytes[from]!, size);
-    const body = source.address + word(start + explicit);
-    const aad = this.#inputs.aad.address;
-    if (!this.#decrypt(fd, { aad, aadSize: 13n, body, size, target: target.address + word(at) })) return BAD_RECORD_MAC;
+    if (!this.#decrypt(fd, source, start + explicit, size, target, at)) return BAD_RECORD_MAC;
     return this.#opened(source.bytes[from]!, size);
   }
 
@@ -308,21 +304,22 @@ export class Records {
     return 0;
   }
 
-  #decrypt(
-    fd: number,
-    { aad, aadSize, body, size, target }: { aad: bigint; aadSize: bigint; body: bigint; size: number; target: bigint },
-  ): boolean {
+  /** Offsets in place of addresses: these are big integers, which are in no memory only as long as no call is given them. */
+  #decrypt(fd: number, source: Pinned, from: number, size: number, target: Pinned, at: number): boolean {
     const { functions, forgetErrors } = this.#crypto;
     const own = this.#opening[this.#keys.suite(fd).cipher];
     const { context } = own;
-    const key = this.#keyFor(own, fd, IN);
     const length = this.#outLength.address;
+    const body = source.address + word(from);
+    const plain = target.address + word(at);
+    const isTls13 = this.#keys.isTls13(fd);
+    const aad = isTls13 ? body - HEADER_SIZE_WORD : this.#inputs.aad.address;
     const isAuthentic =
-      functions.EVP_DecryptInit_ex(context, 0n, 0n, key, this.#inputs.nonce.address) === 1 &&
+      this.#start(own, fd, IN) &&
       functions.EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_TAG, TAG_SIZE_WORD, body + word(size)) === 1 &&
-      functions.EVP_DecryptUpdate(context, 0n, length, aad, aadSize) === 1 &&
-      (size === 0 || functions.EVP_DecryptUpdate(context, target, length, body, word(size)) === 1) &&
-      functions.EVP_DecryptFinal_ex(context, target + word(size), length) === 1;
+      functions.EVP_DecryptUpdate(context, 0n, length, aad, isTls13 ? HEADER_SIZE_WORD : AAD12_SIZE_WORD) === 1 &&
+      (size === 0 || functions.EVP_DecryptUpdate(context, plain, length, body, word(size)) === 1) &&
+      functions.EVP_DecryptFinal_ex(context, plain + word(size), length) === 1;
     if (!isAuthentic) {
       own.epoch = NO_KEY;
       forgetErrors();
@@ -332,13 +329,17 @@ export class Records {
     return true;
   }
 
-  /** The key that a context is to be given for a direction of a leg; 0 when it has it. */
-  #keyFor(own: Context, fd: number, direction: Direction): bigint {
+  /** Give a context the nonce of the next record, and the key, unless it has that. Returns whether it took them. */
+  #start(own: Context, fd: number, direction: Direction): boolean {
+    const { EVP_CipherInit_ex } = this.#crypto.functions;
     const epoch = this.#keys.epoch(fd, direction);
     if (epoch === 0) throw new TypeError(`the keys of descriptor ${fd} were not adopted`);
-    if (own.epoch === epoch) return 0n;
+    const enc = direction === OUT ? 1n : 0n;
+    const nonce = this.#inputs.nonce.address;
+    if (own.epoch === epoch) return EVP_CipherInit_ex(own.context, 0n, 0n, 0n, nonce, enc) === 1;
     own.epoch = epoch;
-    return this.#table.address + BigInt(fd * ROW_SIZE + direction + KEY);
+    const key = this.#table.address + BigInt(fd * ROW_SIZE + direction + KEY);
+    return EVP_CipherInit_ex(own.context, 0n, 0n, key, nonce, enc) === 1;
   }
 }
 
