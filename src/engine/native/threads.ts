@@ -120,7 +120,7 @@ export class Threads {
     if (!member?.isAlive) return;
     member.port.postMessage(command);
     member.sent = (member.sent + 1) | 0;
-    if (command.type === 'stop') wake(member);
+    if (AT_ONCE.has(command.type)) wake(member);
     else wakeSoon(member);
     this.#watch(member, { since: member.heartbeat.executed, isLate: false });
   }
@@ -236,6 +236,16 @@ export class Threads {
     if (this.#members.every(({ heartbeat }) => heartbeat.waitForStop(0))) process.removeListener('exit', this.#atExit);
   }
 }
+
+/**
+ * Commands that a thread is woken for without delay: once it is told that files are in use, the thread hears of them before it
+ * hears of any client that comes later.
+ */
+const AT_ONCE: ReadonlySet<ThreadCommand['type']> = new Set<ThreadCommand['type']>([
+  'stop',
+  'set-context',
+  'set-upstream-tls',
+]);
 
 /** Once for all that is sent until then: thousands of rules are opened at a time. */
 function wakeSoon(member: Member): void {

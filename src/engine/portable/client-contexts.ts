@@ -4,10 +4,9 @@
  * the connection.
  */
 import type { SecureContext } from 'node:tls';
-import { readClientIdentity, readClientTrust } from '../../endpoint/files.ts';
 import type { SslClient, TlsClient } from '../../endpoint/model.ts';
 import { nodeTls } from '../../endpoint/node-tls.ts';
-import { digestOf } from '../text-digest.ts';
+import { readClientFiles } from '../client-files.ts';
 
 /** Those of an engine, each for as long as somebody has it. */
 export class ClientContexts {
@@ -24,15 +23,13 @@ export class ClientContexts {
 
   /** Read the files of an endpoint. Throws GraceError when one is missing or unusable. */
   open(endpoint: SslClient | TlsClient): SecureContext {
-    // Never the runtime's own choice of authorities, to which `NODE_EXTRA_CA_CERTS` adds.
-    const authorities = readClientTrust(endpoint);
-    const identity = readClientIdentity(endpoint);
-    const digest = digestOf([...Object.values(identity ?? {}), '', ...(authorities ?? ['the runtime'])]);
+    const { identity, authorities, digest } = readClientFiles(endpoint);
     const known = this.#contexts.get(digest)?.deref();
     if (known !== undefined) return known;
     const context = nodeTls().createSecureContext({
       minVersion: 'TLSv1.2',
-      ...(authorities === undefined ? {} : { ca: authorities }),
+      // Never the runtime's own choice of authorities, to which `NODE_EXTRA_CA_CERTS` adds.
+      ...(authorities === undefined ? {} : { ca: [...authorities] }),
       ...identity,
     });
     this.#contexts.set(digest, new WeakRef(context));

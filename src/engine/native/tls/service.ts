@@ -2,11 +2,11 @@
 import { writeFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { EndpointError } from '../../../endpoint/error.ts';
-import { readClientIdentity, readClientTrust } from '../../../endpoint/files.ts';
 import type { SslClient, SslServer, TlsClient, TlsServer } from '../../../endpoint/model.ts';
 import { serverNameOf } from '../../../endpoint/server-name.ts';
 import { readTicketKeys } from '../../../endpoint/ticket-keys.ts';
 import { errorMessage, GraceError } from '../../../error.ts';
+import type { ClientFiles } from '../../client-files.ts';
 import { HANDSHAKE_TIMEOUT_MS, MAX_HANDSHAKES } from '../../policy.ts';
 import type { TicketRing } from '../../ticket-ring.ts';
 import { openFunctions } from '../../../sys/library.ts';
@@ -157,15 +157,14 @@ export class HandshakeService {
   }
 
   /**
-   * Read the files of a destination for handshakes to come.
+   * Prepare handshakes with a destination, with what has been read of its files.
    *
    * @returns what threads need to have them made; its context is for `free`
-   * @throws EndpointError when a file is missing or unusable; GraceError when OpenSSL does not take what it has
+   * @throws GraceError when OpenSSL does not take what the files have
    */
-  openDestination(endpoint: SslClient | TlsClient): UpstreamTls {
+  openDestination(endpoint: SslClient | TlsClient, { identity, authorities: read }: ClientFiles): UpstreamTls {
     const { checked, sent } = serverNameOf(endpoint);
-    const identity = readClientIdentity(endpoint);
-    const authorities = endpoint.insecure ? null : (readClientTrust(endpoint) ?? []);
+    const authorities = endpoint.insecure ? null : (read ?? []);
     const library = { ssl: this.#ssl, crypto: this.#crypto };
     if (this.#clientFlaw === undefined) this.#clientFlaw = findClientFlaw(library);
     if (this.#clientFlaw !== null) throw new GraceError(`towards destinations: ${this.#clientFlaw}`);

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { copyFileSync, mkdtempSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, rmSync } from 'node:fs';
 import net from 'node:net';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
@@ -144,7 +144,7 @@ test('sessions are of one destination as it is configured, and of what was read 
 });
 
 test(
-  'when files are read anew no session from before is offered, and one that is not trusted any more is refused',
+  'when files say something new no session from before is offered, and one that is not trusted any more is refused',
   options,
   async () => {
     await using rig = new Rig(openNativeTls);
@@ -156,8 +156,15 @@ test(
       const forward = await rig.forward({ to: sslTo(backend.port, pem(), { caCertsDir }) });
       const { upstream, connect } = forward;
       assert.deepEqual(await visits(2, forward, backend), [false, true]);
+      trust(pem().root);
       upstream.reload();
-      assert.deepEqual(await visits(2, forward, backend), [false, true], maxVersion);
+      assert.deepEqual(await visits(2, forward, backend), [true, true], 'files that say the same');
+      copyFileSync(pem().otherCert, join(caCertsDir, 'more.pem'));
+      upstream.reload();
+      assert.deepEqual(await visits(2, forward, backend), [false, true], 'one authority more');
+      rmSync(join(caCertsDir, 'more.pem'));
+      upstream.reload();
+      assert.deepEqual(await visits(2, forward, backend), [false, true], 'one authority less');
       trust(pem().otherCert);
       assert.equal(await visit(forward, backend), true, 'nobody has read it yet');
       upstream.reload();
@@ -194,7 +201,7 @@ test('files of destinations among which is chosen are read anew, too', options, 
   };
   assert.deepEqual([await isReused(), await isReused()], [false, true]);
   upstream.reload();
-  assert.deepEqual([await isReused(), await isReused()], [false, true]);
+  assert.deepEqual([await isReused(), await isReused()], [true, true], 'its files say the same');
   copyFileSync(pem().otherCert, join(caCertsDir, 'ca.pem'));
   upstream.reload();
   const refused = await connect();
@@ -220,9 +227,13 @@ test(
     relay.listen(0, '127.0.0.1');
     await once(relay, 'listening');
     try {
-      const forward = await rig.forward({ to: sslTo((relay.address() as net.AddressInfo).port, pem()) });
+      const caCertsDir = mkdtempSync(join(rig.dir, 'trusted-'));
+      copyFileSync(pem().root, join(caCertsDir, 'ca.pem'));
+      const { port } = relay.address() as net.AddressInfo;
+      const forward = await rig.forward({ to: sslTo(port, pem(), { caCertsDir }) });
       const begun = visit(forward, backend);
       await until('the server has said its part', async () => held.length > 0);
+      copyFileSync(pem().otherCert, join(caCertsDir, 'more.pem'));
       forward.upstream.reload();
       isHolding = false;
       for (const release of held) release();

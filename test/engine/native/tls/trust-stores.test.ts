@@ -3,8 +3,9 @@ import assert from 'node:assert/strict';
 import { copyFileSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import type { SslServer, TlsServer } from '../../../../src/endpoint/model.ts';
+import type { SslClient, SslServer, TlsClient, TlsServer } from '../../../../src/endpoint/model.ts';
 import { openFunctions } from '../../../../src/sys/library.ts';
+import { readClientFiles } from '../../../../src/engine/client-files.ts';
 import { openCrypto } from '../../../../src/engine/native/tls/library.ts';
 import { HandshakeService } from '../../../../src/engine/native/tls/service.ts';
 import { openSsl } from '../../../../src/engine/native/tls/ssl-library.ts';
@@ -109,29 +110,37 @@ describe('stores of authorities', { skip, timeout: 60_000 }, () => {
     bench.service.free(Number(context));
   });
 
-  test('reading files anew keeps a store whose files are the same, and frees one whose files have changed', async () => {
+  test('reading files anew keeps what is made of those that say the same, and frees a store when they say something else', async () => {
     const contexts = new UpstreamContexts();
     const caCertsDir = bench.directory(pem().root);
-    const [changing, constant] = [sslTo(1, pem(), { caCertsDir }), sslTo(2, pem())];
+    const certKey = join(caCertsDir, 'own');
+    const own = (...files: string[]) => writeFileSync(certKey, files.map(read).join(''));
+    own(pem().key, pem().fullChain);
+    const [changing, constant] = [sslTo(1, pem(), { caCertsDir, certKey }), sslTo(2, pem())];
     const open = (id: number, endpoint: typeof constant) => BigInt(contexts.open(bench.service, id, endpoint).context);
     const store = bench.storeOf(open(1, changing));
     assert.equal(bench.storeOf(open(2, constant)), store);
     const end = bench.hold(store);
     const references = bench.references(store);
-    const reload = (id: number, endpoint: typeof constant) => {
+    const anew = (id: number, endpoint: typeof constant) => {
       const { opened, before } = contexts.reload(bench.service, id, new Map([[id, endpoint]]));
+      assert.equal(before.length, opened.size);
       contexts.drop(bench.service, before);
-      return bench.storeOf(BigInt(opened.get(id)!.context));
+      return [...opened.values()].map(({ context }) => BigInt(context));
     };
-    for (let again = 0; again < 3; again++) {
-      assert.equal(reload(1, changing), store);
-      assert.equal(reload(2, constant), store);
+    const reload = (id: number, endpoint: typeof constant) => bench.storeOf(anew(id, endpoint)[0]!);
+    own(pem().key, pem().fullChain);
+    for (let again = 0; again < 3; again++)
+      assert.deepEqual([...anew(1, changing), ...anew(2, constant)], [], 'all say the same');
+    for (const cert of [pem().cert, pem().fullChain]) {
+      own(pem().key, cert);
+      assert.equal(reload(1, changing), store, 'whom it trusts is the same');
     }
     await bench.untilReferences(store, references);
     copyFileSync(pem().otherCert, join(caCertsDir, '0.pem'));
     const later = reload(1, changing);
     assert.notEqual(later, store);
-    assert.equal(reload(2, constant), store);
+    assert.deepEqual(anew(2, constant), []);
     writeFileSync(join(caCertsDir, '0.pem'), 'junk');
     assert.throws(() => reload(1, changing), { name: 'EndpointError' });
     const endLater = bench.hold(later);
@@ -193,8 +202,8 @@ class Bench {
   lastOpened = 0n;
 
   /** A destination's SSL_CTX. */
-  open(endpoint: Parameters<HandshakeService['openDestination']>[0]): bigint {
-    return (this.lastOpened = BigInt(this.service.openDestination(endpoint).context));
+  open(endpoint: SslClient | TlsClient): bigint {
+    return (this.lastOpened = BigInt(this.service.openDestination(endpoint, readClientFiles(endpoint)).context));
   }
 
   storeOf(context: bigint): bigint {
