@@ -11,7 +11,8 @@ export function executeCommand(
     dialer,
     acceptor,
     waitingRoom,
-    connections,
+    clientHandshakes,
+    destroyer,
     freezer,
     lister,
     idle,
@@ -35,7 +36,7 @@ export function executeCommand(
     case 'resolved':
       return dialer.resolved(command);
     case 'destroy':
-      return connections.destroy(command.upstream, command.why);
+      return destroyer.destroy(command.upstream, command.why);
     case 'open-frontend':
       terminator.open(command.plan);
       acceptor.open(command.plan);
@@ -52,7 +53,7 @@ export function executeCommand(
     case 'set-context':
       return acceptor.setContext(command.frontend, command.context);
     case 'end-handshakes':
-      connections.endHandshakes();
+      clientHandshakes.endHandshakes();
       return dialer.endHandshakes();
     case 'release-held':
       return waitingRoom.release(command.hold);
@@ -83,7 +84,7 @@ export function executeCommand(
       return thread.send({
         type: 'closed-connections',
         question: command.question,
-        count: connections.close(command.ids),
+        count: destroyer.close(command.ids),
       });
     case 'trim-memory':
       tls.trimMemory();

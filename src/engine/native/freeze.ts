@@ -4,8 +4,9 @@
  * without a word to its peers, since another process has the same sockets.
  */
 import type { DialAge, MovedConnection, MovedLeg } from '../transfer.ts';
+import type { Adopter } from './adopt.ts';
 import type { Chooser } from './choose.ts';
-import type { Connections } from './connection.ts';
+import type { Destroyer } from './destroy.ts';
 import type { Dialer } from './dial.ts';
 import type { Headers } from './headers.ts';
 import { EPOLLOUT, TCP_EVENTS, UNIX_EVENTS } from './kernel.ts';
@@ -34,7 +35,8 @@ type FreezerOthers = {
   dialer: Dialer;
   chooser: Chooser;
   waitingRoom: WaitingRoom;
-  connections: Connections;
+  adopter: Adopter;
+  destroyer: Destroyer;
   headers: Headers;
 };
 
@@ -45,18 +47,20 @@ export class Freezer {
   readonly #dialer: Dialer;
   readonly #chooser: Chooser;
   readonly #waitingRoom: WaitingRoom;
-  readonly #connections: Connections;
+  readonly #adopter: Adopter;
+  readonly #destroyer: Destroyer;
   readonly #headers: Headers;
   /** How long those that were being dialled had been, for when they go on here. */
   readonly #ages = new Map<number, DialAge>();
 
-  constructor(thread: Thread, { relay, dialer, chooser, waitingRoom, connections, headers }: FreezerOthers) {
+  constructor(thread: Thread, { relay, dialer, chooser, waitingRoom, adopter, destroyer, headers }: FreezerOthers) {
     this.#thread = thread;
     this.#relay = relay;
     this.#dialer = dialer;
     this.#chooser = chooser;
     this.#waitingRoom = waitingRoom;
-    this.#connections = connections;
+    this.#adopter = adopter;
+    this.#destroyer = destroyer;
     this.#headers = headers;
   }
 
@@ -123,7 +127,7 @@ export class Freezer {
       ageMs: now - table.started(client),
       peer: peerOf(this.#thread, client),
       ...(server !== -1 && { connectMs: table.connectMs(server) }),
-      generation: this.#connections.originOf(client),
+      generation: this.#adopter.originOf(client),
       quietMs: table.quietMs(client, now),
       id: table.id(client),
       ...(chosen && { chosen }),
@@ -157,7 +161,7 @@ export class Freezer {
       if (table.has(client, DOOMED)) {
         this.#thread.end(client, {
           stage: 'relay',
-          why: this.#connections.doomOf(client),
+          why: this.#destroyer.doomOf(client),
           reason: null,
           reset: false,
         });
@@ -204,7 +208,7 @@ export class Freezer {
   adopt(connections: readonly MovedConnection[], { upstream, frontend }: { upstream: number; frontend: number }): void {
     for (const connection of connections) {
       const client = connection.client.fd;
-      this.#connections.adopt(connection, { upstream, frontend });
+      this.#adopter.adopt(connection, { upstream, frontend });
       if (connection.dialing) this.#ages.set(client, connection.dialing);
       this.thaw([client]);
     }

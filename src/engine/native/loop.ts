@@ -91,7 +91,7 @@ export class Loop {
   }
 
   #handle(fd: number, generation: number, mask: number): void {
-    const { thread, mailbox, acceptor, dialer, connections, relay, linger } = this.#roles;
+    const { thread, mailbox, acceptor, clientHandshakes, dialer, connections, relay, linger } = this.#roles;
     if (fd === mailbox.wakeFd) return thread.readMailbox();
     const { table } = thread;
     // The descriptor was closed, and perhaps opened anew, earlier in this round.
@@ -99,8 +99,8 @@ export class Loop {
     const state = table.state(fd);
     if (state & FROZEN) return;
     if (state & KIND_LISTENER) return acceptor.handle(fd);
-    if (state & SHAKING) return state & KIND_SERVER ? dialer.shaken(fd) : connections.shaken(fd, mask);
-    if (state & HEADING) return connections.handleHeading(fd, mask);
+    if (state & SHAKING) return state & KIND_SERVER ? dialer.shaken(fd) : clientHandshakes.shaken(fd, mask);
+    if (state & HEADING) return clientHandshakes.handleHeading(fd, mask);
     if (state & LINGERING) return linger.handle(fd);
     if (state & CONNECTING && !dialer.handle(fd, mask)) return;
     // It may have ended as soon as it began.

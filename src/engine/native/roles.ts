@@ -1,10 +1,14 @@
 /** The roles of one thread, put together: each knows the thread, and of the others those that it is given here. */
 import { ConnectionIds, laneOfThread } from '../connection-ids.ts';
 import { Acceptor } from './accept.ts';
-import { Connections } from './connection.ts';
+import { Adopter } from './adopt.ts';
 import { Chooser } from './choose.ts';
+import { ClientHandshakes } from './client-handshake.ts';
+import { Connections } from './connection.ts';
 import { ConnectionTable, KIND_OWN } from './connection-table.ts';
+import { Destroyer } from './destroy.ts';
 import { Dialer } from './dial.ts';
+import { EndReporter } from './end-report.ts';
 import { FirstFlight } from './first-flight.ts';
 import { Freezer } from './freeze.ts';
 import { Headers } from './headers.ts';
@@ -34,8 +38,10 @@ export type Roles = {
   readonly dialer: Dialer;
   readonly chooser: Chooser;
   readonly waitingRoom: WaitingRoom;
+  readonly clientHandshakes: ClientHandshakes;
   readonly relay: Relay;
   readonly connections: Connections;
+  readonly destroyer: Destroyer;
   readonly freezer: Freezer;
   readonly lister: Lister;
   readonly keepAlive: KeepAlive;
@@ -94,22 +100,27 @@ export function openRoles(
   const acceptor = new Acceptor(thread);
   const upstreams = new ThreadUpstreams(thread, { dialer });
   const waitingRoom = new WaitingRoom(thread, { chooser, upstreams });
+  const destroyer = new Destroyer(thread);
+  const clientHandshakes = new ClientHandshakes(thread, { relay, waitingRoom, terminator, headers, destroyer });
+  const adopter = new Adopter(thread, { relay, chooser, headers, terminator, keepAlive, idle });
+  const reporter = new EndReporter(thread, { relay, adopter, mailbox, headers });
   const connections = new Connections(thread, {
     relay,
-    dialer,
-    chooser,
+    handshakes: clientHandshakes,
     waitingRoom,
+    chooser,
+    dialer,
     acceptor,
+    adopter,
+    destroyer,
+    reporter,
     upstreams,
     keepAlive,
     firstFlight,
-    idle,
-    mailbox,
-    terminator,
     linger,
     headers,
   });
-  const freezer = new Freezer(thread, { relay, dialer, chooser, waitingRoom, connections, headers });
+  const freezer = new Freezer(thread, { relay, dialer, chooser, waitingRoom, adopter, destroyer, headers });
   const lister = new Lister(thread, { relay });
   return {
     thread,
@@ -119,8 +130,10 @@ export function openRoles(
     dialer,
     chooser,
     waitingRoom,
+    clientHandshakes,
     relay,
     connections,
+    destroyer,
     freezer,
     lister,
     keepAlive,
