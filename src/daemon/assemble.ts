@@ -17,7 +17,8 @@ import { Certificates } from './rules/certificates.ts';
 import { logDrained } from './rules/drain.ts';
 import { Holds } from './rules/holds.ts';
 import { mustHearNames } from './rules/names.ts';
-import { hopsOf, mustNotLoop, placesOf } from './rules/loops.ts';
+import { hopsOf, mustNotLoop, placesOf, placesWritten } from './rules/loops.ts';
+import type { Resolve } from './rules/loops.ts';
 import { openRuleServices } from './rules/services.ts';
 import { RuleSources } from './rules/sources.ts';
 import { textOf, textOfRouting } from './rules/specs.ts';
@@ -119,11 +120,11 @@ export function assemble({
     total,
     changes,
     openListener: (src) => listeners.open(src),
-    check: async ({ src, dst, listener: { address } }, served) => {
+    check: async ({ src, dst, listener: { address } }, served, { isStored }) => {
       mustHearNames(src, dst);
-      await mustNotLoop({ src, dst, address }, hopsOf(served), (endpoint) =>
-        placesOf(endpoint, { names, services, signal: AbortSignal.timeout(loopLookupMs) }).catch(() => []),
-      );
+      const places: Resolve = (endpoint) =>
+        placesOf(endpoint, { names, services, signal: AbortSignal.timeout(loopLookupMs) }).catch(() => []);
+      await mustNotLoop({ src, dst, address }, hopsOf(served), isStored ? placesWritten : places);
     },
     closeListener: (src, listener) => listeners.close(src, listener),
     describeListener: (listener, change) => listeners.describe(listener, change),

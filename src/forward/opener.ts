@@ -48,11 +48,13 @@ export class RuleOpener {
     this.#carried.delete(pairKey(spec));
   }
 
-  async open(spec: RuleSpec): Promise<Rule> {
+  /** `check` may refuse the rule by throwing, before anybody is accepted. */
+  async open(spec: RuleSpec, check: (listener: Listener) => Promise<void>): Promise<Rule> {
     const { src } = spec;
     const { openListener, closeListener } = this.#options;
     const listener = await openListener(src);
     try {
+      await check(listener);
       return this.serve({ ...spec, listener });
     } catch (error) {
       closeListener(src, listener);

@@ -15,8 +15,15 @@ export type ForwarderOptions = {
   /** The places of all connections, which the engine has too. Default: no limit. */
   total?: TotalSlots | null;
   openListener(src: SourceSpec): Promise<Listener>;
-  /** Called before a rule is started or switched, with all that are served or about to be: may refuse it by throwing. */
-  check?(rule: RuleSpec & { listener: Listener }, served: readonly LeadingRule[]): Promise<void>;
+  /**
+   * Called before a rule is started, switched or restored, with all that are served or about to be: may refuse it by
+   * throwing. Of a stored one the answer may not take long, since others wait to be restored.
+   */
+  check?(
+    rule: RuleSpec & { listener: Listener },
+    served: readonly LeadingRule[],
+    how: { isStored: boolean },
+  ): Promise<void>;
   /** Let go of the listener of a rule that stopped: nobody listens there any more. */
   closeListener(src: SourceSpec, listener: Listener): void;
   /** Whether clients cannot find a listener any more. */

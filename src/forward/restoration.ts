@@ -2,13 +2,14 @@ import type { CarriedStats } from './destination.ts';
 import type { ChangeGate } from './gate.ts';
 import type { RuleOpener } from './opener.ts';
 import type { ForwarderOptions } from './options.ts';
+import { specsOf } from './routing.ts';
 import type { Rule, RuleSpec, SourceSpec } from './rule.ts';
 import type { RuleTable } from './table.ts';
 
 /** What has a part in it. */
 export type RestorationOptions = Pick<
   ForwarderOptions,
-  'openListener' | 'closeListener' | 'isLost' | 'replaceListener' | 'changes'
+  'openListener' | 'check' | 'closeListener' | 'isLost' | 'replaceListener' | 'changes'
 > & { gate: ChangeGate; table: RuleTable; opener: RuleOpener };
 
 /** Brings back what is stored and is not served as it should be: the rules of an earlier daemon, those that could not be served, and listeners that are lost. */
@@ -24,12 +25,15 @@ export class Restoration {
     this.#options.opener.carry(spec, carried);
   }
 
-  /** Serve a stored rule again, with what was counted of it; one that cannot be served stays, with its error, and does not throw. */
-  async restore(spec: RuleSpec, carried?: CarriedStats): Promise<Error | null> {
+  /** Serve a stored rule again, with what was counted of it; one that cannot be served, or fails the check, stays, with its error, and does not throw. */
+  async restore(
+    spec: RuleSpec,
+    { carried, isToBeChecked = true }: { carried?: CarriedStats | undefined; isToBeChecked?: boolean } = {},
+  ): Promise<Error | null> {
     const { gate, table, opener } = this.#options;
     if (carried) opener.carry(spec, carried);
     return gate.pass(spec.src.listenKey, async () =>
-      table.sameAddress(spec.src) ? null : await this.#tryToOpen(spec),
+      table.sameAddress(spec.src) ? null : await this.#tryToOpen(spec, isToBeChecked),
     );
   }
 
@@ -38,7 +42,7 @@ export class Restoration {
     const { gate, table } = this.#options;
     return gate.pass(spec.src.listenKey, async () => {
       if (table.getBroken(spec.src)?.spec !== spec) return false;
-      return (await this.#tryToOpen(spec)) === null;
+      return (await this.#tryToOpen(spec, true)) === null;
     });
   }
 
@@ -82,10 +86,14 @@ export class Restoration {
     return true;
   }
 
-  async #tryToOpen(spec: RuleSpec): Promise<Error | null> {
-    const { table, opener, changes } = this.#options;
+  async #tryToOpen(spec: RuleSpec, isToBeChecked: boolean): Promise<Error | null> {
+    const { table, opener, changes, check } = this.#options;
     try {
-      const rule = await opener.open(spec);
+      const rule = await opener.open(spec, async (listener) => {
+        if (!isToBeChecked) return;
+        for (const dst of specsOf(spec))
+          await check?.({ src: spec.src, dst, listener }, table.rules, { isStored: true });
+      });
       table.add(rule);
       changes.notify();
       return null;

@@ -27,7 +27,7 @@ export class Starting {
   /** Whether a rule may lead where it is to lead: throws what the check throws. */
   async check(rule: RuleSpec & { listener: Listener }): Promise<void> {
     const { check, table } = this.#options;
-    await check?.(rule, [...table.rules, ...this.#rules]);
+    await check?.(rule, [...table.rules, ...this.#rules], { isStored: false });
   }
 
   /** Serve a rule on a listener of its own; when it fails nobody listens there. */

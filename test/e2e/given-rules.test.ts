@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { openClient, startBackend } from './backend.ts';
 import { makeGrace, ownLoopback } from './grace.ts';
+import { freePort } from './listening-socket.ts';
 import { until } from '../until.ts';
 
 const timeout = 180_000;
@@ -65,3 +66,39 @@ test('what is no rule is refused before anything is served', { timeout }, async 
     assert.match(stderr, message);
   }
 });
+
+test(
+  'a rule that leads back to itself is not served, be it given or kept, and is once it leads elsewhere',
+  { timeout },
+  async (t) => {
+    const grace = makeGrace(t);
+    const { port } = await startBackend(t, 'A');
+    const free = [await freePort(), await freePort(), await freePort()];
+    const at = (index: number) => `${ownLoopback}:${free[index]}`;
+    const given = [`${at(0)}=${at(0)}`, `${at(1)}=${at(2)}`, `${at(2)}=${at(1)}`];
+    const circles = [
+      [at(0), 'it is where this rule itself listens'],
+      [at(2), `it leads back here over ${at(1)}`],
+    ] as const;
+    for (const args of [given, []]) {
+      const running = grace.spawn('daemon', ...args);
+      await until('a daemon that serves', async () => (await grace.run('status')).code === 0);
+      const failed = (await grace.ls()).flatMap(({ src, error }) => (error === undefined ? [] : [[src, error]]));
+      assert.equal(failed.length, circles.length);
+      for (const [index, [src, why]] of circles.entries()) {
+        assert.equal(failed[index]?.[0], src);
+        assert.match(failed[index]?.[1] ?? '', new RegExp(`cannot lead to .*: ${why}$`));
+      }
+      await assert.rejects(openClient(t, { host: ownLoopback, port: free[0]! }), /ECONNREFUSED/);
+      if (args.length === 0) {
+        await grace.ok('switch', at(0), `127.0.0.1:${port}`);
+        await until('the rule is served', async () =>
+          (await grace.ls()).every((row) => row.src !== at(0) || !row.error),
+        );
+        assert.equal(await (await openClient(t, { host: ownLoopback, port: free[0]! })).line(), 'A');
+      }
+      await grace.ok('stop', '--now');
+      await running.ended;
+    }
+  },
+);

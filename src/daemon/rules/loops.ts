@@ -49,6 +49,14 @@ export async function placesOf(
   return hosts.map((host) => ({ host, port: endpoint.port }));
 }
 
+/** The addresses that are told by the text of an endpoint alone: nobody is asked for a name. */
+export const placesWritten: Resolve = async (endpoint) => {
+  if (endpoint.type === 'srv') return [];
+  const { host, port } = endpoint;
+  const hosts = host.toLowerCase() === 'localhost' ? ['127.0.0.1', '::1'] : [host];
+  return hosts.filter((each) => isIP(each) !== 0).map((each) => ({ host: each, port }));
+};
+
 /**
  * Refuse a rule whose destination is its own source, in whatever spelling, or leads back to it over
  * other rules. What lies beyond another process or machine is not seen.

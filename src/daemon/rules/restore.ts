@@ -13,6 +13,7 @@ import { nextPause } from '../../waiting.ts';
 import type { PauseRange } from '../../waiting.ts';
 import type { Service } from '../service.ts';
 import { readRouting, readRule, readSource, readTarget } from './specs.ts';
+import { suspectsAmong } from './suspects.ts';
 import { logTrial } from './trial.ts';
 import { loadCounters } from '../state/counters-file.ts';
 import { loadState, saveState } from '../state/rules-file.ts';
@@ -34,13 +35,19 @@ export async function restoreRules(
   const counters = loadCounters(service.paths.counters);
   if (counters.counts) service.book.addEnded(counters.counts);
   if (counters.hasCrashed) service.book.count('crashes');
-  for (const stored of await withGiven(service, state.rules, given)) {
+  const readable = (await withGiven(service, state.rules, given)).flatMap((stored) => {
     const rule = tryToRead(service, stored, note);
-    if (!rule) continue;
+    return rule ? [{ rule, stored }] : [];
+  });
+  const isSuspect = suspectsAmong(readable.map(({ rule }) => rule));
+  for (const { rule, stored } of readable) {
     service.listeners.prefer(rule.src, stored.port);
     const ofShare = rule.share && counters.of({ src: rule.src, dst: rule.share.dst });
     if (rule.share && ofShare) service.forwarder.restoration.carry({ src: rule.src, dst: rule.share.dst }, ofShare);
-    const problem = await service.forwarder.restoration.restore(rule, counters.of(rule));
+    const problem = await service.forwarder.restoration.restore(rule, {
+      carried: counters.of(rule),
+      isToBeChecked: isSuspect(rule),
+    });
     if (problem) note(`cannot forward ${rule.src.typed} to ${rule.dst.typed} for now: ${problem.message}`);
   }
   return counters.generations;
