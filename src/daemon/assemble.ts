@@ -97,7 +97,7 @@ export function assemble({
     troubles,
     log,
   });
-  const tickets = new Tickets({ snapshot: handover?.tickets ?? listeners.ticketsCopy, supervisor, troubles });
+  const tickets = new Tickets({ snapshot: handover?.tickets ?? listeners.stored.ticketsCopy, supervisor, troubles });
   const total = options.settings.maxconn === null ? null : new TotalSlots({ limit: options.settings.maxconn });
   // Nobody is accepted before the predecessor has said how many it has.
   if (handover) total?.reserve(total.limit);

@@ -8,7 +8,7 @@ import { makeStateDir } from '../control/state-dir.ts';
 import { Admin } from './admin/admin.ts';
 import { Events } from './admin/events.ts';
 import { assemble, storedRule } from './assemble.ts';
-import { moveSocketName } from './handover/move.ts';
+import { moveSocketName } from './handover/descriptors.ts';
 import { takeOverAlone, reservePlaces, receiveConnections } from './handover/take-over.ts';
 import { detectLauncher } from './detect-launcher.ts';
 import type { Launcher } from './launcher.ts';
@@ -128,7 +128,13 @@ async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Sup
     trimmer.disturb();
     return handleRequest(service, request, context);
   };
-  const control = await openControlSocket({ paths, group, stored: listeners.takeControl(), handle, onError: logError });
+  const control = await openControlSocket({
+    paths,
+    group,
+    stored: listeners.stored.takeControl(),
+    handle,
+    onError: logError,
+  });
   const { stopByKeeper } = listenToSignals(service, { onSignal: options.onSignal, logFile, logError });
   let hasFailed = false;
   try {

@@ -30,9 +30,6 @@ import type { MoveChannel, MoveMessage } from './messages.ts';
 import type { HandedCounters } from './state.ts';
 import { readRule, textOf } from '../rules/specs.ts';
 
-/** Name under which the successor inherits its end of the socket pair. */
-export const moveSocketName = 'grace-move';
-
 /** The way of moving that `handover` offers and `ready` accepts. */
 export const moveFormat = 1;
 

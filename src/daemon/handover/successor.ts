@@ -14,11 +14,10 @@ import { closeFd } from '../../sys/descriptor.ts';
 import { openSocketPair } from '../../sys/socket.ts';
 import { within } from '../../waiting.ts';
 import { whyNotRunnable } from '../executable.ts';
-import { consoleName, lockName, standardOutputName } from '../listeners/listeners.ts';
 import type { Service } from '../service.ts';
 import { readSuccessorMessage } from './messages.ts';
 import type { GoMessage, Handover, SuccessorMessage } from './messages.ts';
-import { moveSocketName } from './move.ts';
+import { consoleName, lockName, moveSocketName, standardOutputName } from './descriptors.ts';
 import type { MoveChannel } from './messages.ts';
 
 /** The new process, while it is not yet the daemon. */

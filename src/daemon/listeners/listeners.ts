@@ -1,21 +1,18 @@
 /** The listeners of the daemon: opened for rules, or inherited from init by its first generation. */
+import { lockName } from '../handover/descriptors.ts';
 import type { Handover } from '../handover/messages.ts';
 import { takeAll, bareListeners } from './found.ts';
 import { alreadyUsed, chooseSocket, isMeant } from './inherited-sockets.ts';
 import type { InheritedSocket } from './inherited-sockets.ts';
-import { limitHint, mustLeaveRoom } from './limits.ts';
-import { isListenerName, listenerName } from './name.ts';
-import { isAt, plain, isPortChosen, listenSpec } from './spec.ts';
+import { listenerName } from './name.ts';
+import { openNew } from './open-new.ts';
+import { plain, isPortChosen, listenSpec, userTimeoutOf } from './spec.ts';
+import { StoredSockets } from './stored-sockets.ts';
 import { UnusedSockets } from './unused-sockets.ts';
-import type { TicketSnapshot } from '../../engine/ticket-ring.ts';
-import type { StoredRule } from '../state/rules-file.ts';
-import { isRulesCopy, readRulesCopy } from '../state/rules-memory.ts';
-import { isTicketsCopy, readTicketsCopy } from '../state/tickets-memory.ts';
 import type { Supervisor } from '../supervisor/supervisor.ts';
-import { GraceError, errorCode } from '../../error.ts';
+import { GraceError } from '../../error.ts';
 import type { SourceSpec } from '../../forward/rule.ts';
-import { channelName, storeNames, parseInherited } from '../../keeper/messages.ts';
-import { takeOpened } from '../../keeper/opened.ts';
+import { channelName, storeNames } from '../../keeper/messages.ts';
 import { LISTEN_FDS_START } from '../../net/inherit.ts';
 import type { Environment } from '../../net/inherit.ts';
 import { adoptFd } from '../../net/listener.ts';
@@ -27,32 +24,18 @@ import { closeFd } from '../../sys/descriptor.ts';
 import { hasLinuxCalls } from '../../sys/process.ts';
 import { listenSocket, setUserTimeout, shutListener } from '../../sys/socket.ts';
 
-/** Name under which the lock of the state dir is passed to a successor. */
-export const lockName = 'grace-lock';
-
-/** Name under which a successor inherits the standard error that its predecessor logs to. */
-export const consoleName = 'grace-console';
-
-/** Name under which a successor inherits the standard output to which the access log goes. */
-export const standardOutputName = 'grace-stdout';
-
 /** Every listener of this daemon, by what it was opened for; a supervisor has copies of them. */
 export class Listeners {
   readonly net: Net;
   /** Every inherited socket, whether a rule uses it or not; they are handed on as long as the daemon lives. */
   readonly inherited: InheritedSocket[];
+  /** What an earlier daemon left for this one. */
+  readonly stored: StoredSockets;
   readonly turnedAway = new UnusedSockets();
   /** What a predecessor passed, by its place. */
   readonly #passed: ReadonlyMap<number, Listener>;
   readonly #inodes: readonly number[] | undefined;
   readonly #supervisor: Supervisor;
-  /** What an earlier daemon listened on before it crashed, by name; waits for its rule. */
-  #lockFd: number | null = null;
-  #rulesCopy: StoredRule[] | null = null;
-  #ticketsCopy: TicketSnapshot | null = null;
-  readonly #stored = new Map<string, Listener>();
-  /** Of these, those that the supervisor has not got. */
-  readonly #unheard = new Set<string>();
   /** The stored rules have their sockets. */
   #isSettled = false;
   #isLeaving = false;
@@ -74,83 +57,18 @@ export class Listeners {
     this.#bare = handover ? new Set() : bareListeners(listeners);
     this.#passed = new Map(handover ? listeners.map((each) => [each.fd - LISTEN_FDS_START, each]) : []);
     this.#inodes = handover?.inodes?.listeners;
+    this.stored = new StoredSockets(supervisor);
     this.inherited = handover
       ? handover.sockets.map(({ listener, fd, index, name }) => ({ listener: this.#at(listener), fd, index, name }))
-      : [];
-    if (!handover) {
-      for (const listener of listeners)
-        this.#sort(listener, { fd: listener.fd, index: listener.fd - LISTEN_FDS_START, name: listener.name });
-      this.#takeStored();
-      for (const [name, fd] of takeOpened(env)) {
-        this.#stored.set(name, adoptFd(fd, { name }));
-        this.#unheard.add(name);
-      }
-      for (const { fd, name } of this.net.extras) if (isTicketsCopy(name)) this.#takeTickets(name, fd);
-    }
+      : this.stored.take({ listeners, others: this.net.extras, env });
     for (const socket of this.inherited)
       supervisor.store(storeNames.inherited(socket), socket.listener.fd, { isStored: true });
-  }
-
-  /** Of what systemd passes, some is what an earlier daemon put into its store. */
-  #sort(listener: Listener, place: Omit<InheritedSocket, 'listener'>): void {
-    if (isListenerName(listener.name) || listener.name === storeNames.control)
-      this.#stored.set(listener.name, listener);
-    else this.inherited.push({ listener, ...place });
-  }
-
-  #takeStored(): void {
-    for (const [name, fd] of this.#supervisor.takeStored()) {
-      if (isRulesCopy(name)) {
-        this.#rulesCopy ??= readRulesCopy(fd);
-        this.#supervisor.forget(name);
-        continue;
-      }
-      if (isTicketsCopy(name)) {
-        this.#takeTickets(name, fd);
-        continue;
-      }
-      if (name === storeNames.lock) {
-        this.#lockFd = fd;
-        continue;
-      }
-      const inherited = parseInherited(name);
-      const listener = adoptFd(fd, { name: inherited?.name ?? name });
-      if (inherited) this.inherited.push({ listener, ...inherited });
-      else this.#stored.set(name, listener);
-    }
-  }
-
-  #takeTickets(name: string, fd: number): void {
-    this.#ticketsCopy ??= readTicketsCopy(fd);
-    this.#supervisor.forget(name);
-  }
-
-  /** The keys of session tickets that a daemon which crashed had left; null without any. */
-  get ticketsCopy(): TicketSnapshot | null {
-    return this.#ticketsCopy;
-  }
-
-  /** The rules that a daemon which crashed had left with the keeper; null without any. */
-  get rulesCopy(): readonly StoredRule[] | null {
-    return this.#rulesCopy;
-  }
-
-  /** The control socket of a daemon that crashed, whose clients wait in its queue; null without one. */
-  takeControl(): Listener | null {
-    const listener = this.#stored.get(storeNames.control) ?? null;
-    this.#stored.delete(storeNames.control);
-    return listener;
   }
 
   /** Close what was stored for rules that there are no more. To be called when all rules have been served that can be. */
   dropUnused(): void {
     this.#isSettled = true;
-    for (const [name, listener] of this.#stored) {
-      this.#supervisor.forget(name);
-      removeSocketPath(listener);
-      listener.close();
-    }
-    this.#stored.clear();
+    this.stored.dropRest();
   }
 
   /** From now on what is closed stays with the supervisor, for the next daemon. */
@@ -173,7 +91,7 @@ export class Listeners {
 
   /** Descriptor of the lock that was handed over, or that the keeper had; null without one. */
   get lockFd(): number | null {
-    return this.net.extras.find(({ name }) => name === lockName)?.fd ?? this.#lockFd;
+    return this.net.extras.find(({ name }) => name === lockName)?.fd ?? this.stored.lockFd;
   }
 
   #at(index: number): Listener {
@@ -198,81 +116,22 @@ export class Listeners {
       return inherited;
     }
     const spec = listenSpec(endpoint);
-    const stored = this.#takeFor(src, spec);
-    const listener = stored ?? (await this.#openWithRoom(src, spec));
+    const stored = this.stored.takeFor(src, spec);
+    const listener = stored?.listener ?? (await this.#openNew(src, spec));
     // The rule may have been changed where the daemon that had the socket could not be asked.
-    if (stored && spec.kind === 'tcp' && hasLinuxCalls) setUserTimeout(stored.fd, userTimeoutOf(src));
+    if (stored && spec.kind === 'tcp' && hasLinuxCalls) setUserTimeout(listener.fd, userTimeoutOf(src));
     this.#remember(src, listener);
-    const name = listenerName(src);
-    this.#supervisor.store(name, listener.fd, { isStored: stored?.name === name && !this.#unheard.delete(name) });
+    this.#supervisor.store(listenerName(src), listener.fd, { isStored: stored?.isStored ?? false });
     return listener;
   }
 
-  /** The socket that an earlier daemon had for this source: by name, or by address if that one was of a version with other names. */
-  #takeFor(src: SourceSpec, spec: ListenSpec): Listener | null {
-    const wanted = listenerName(src);
-    const listener = this.#stored.get(wanted) ?? [...this.#stored.values()].find(({ address }) => isAt(address, spec));
-    if (!listener) return null;
-    this.#stored.delete(listener.name);
-    if (listener.name !== wanted) this.#supervisor.forget(listener.name);
-    return listener;
-  }
-
-  async #openWithRoom(src: SourceSpec, spec: ListenSpec): Promise<Listener> {
-    if (userTimeoutOf(src) > 0 && !hasLinuxCalls)
-      throw new GraceError(`cannot listen on ${src.typed}: userTimeout needs Linux`, { hint: 'leave it out' });
-    const listener = await this.#openFor(src, spec).catch((error: unknown) => {
-      throw error instanceof GraceError && error.hint === undefined
-        ? new GraceError(error.message, { hint: limitHint(error.cause), cause: error.cause })
-        : error;
+  #openNew(src: SourceSpec, spec: ListenSpec): Promise<Listener> {
+    return openNew(src, {
+      net: this.net,
+      spec,
+      preferredPort: this.#chosenPorts.get(src.key),
+      users: this.#sources,
     });
-    try {
-      mustLeaveRoom(listener.fd);
-      if (userTimeoutOf(src) > 0) setUserTimeout(listener.fd, userTimeoutOf(src));
-      return listener;
-    } catch (error) {
-      removeSocketPath(listener);
-      listener.close();
-      throw error instanceof GraceError
-        ? new GraceError(`cannot listen on ${src.typed}: ${error.message}`, { hint: error.hint, cause: error })
-        : error;
-    }
-  }
-
-  /** Who is in the way may be another rule, which the system knows as this process. */
-  #explain(error: unknown, spec: ListenSpec): unknown {
-    if (!(error instanceof GraceError) || errorCode(error.cause) !== 'EADDRINUSE' || spec.kind !== 'tcp') return error;
-    const [other] =
-      [...this.#sources]
-        .find(
-          ([listener]) => listener.isOpen && listener.address.family !== 'unix' && listener.address.port === spec.port,
-        )
-        ?.slice(1) ?? [];
-    if (other === undefined) return error;
-    return new GraceError(error.message, {
-      hint: `${other}`.startsWith('--')
-        ? `${other} has that port`
-        : `${other} is forwarded and has that port; to stop it: grace stop ${other}`,
-      cause: error.cause,
-    });
-  }
-
-  /** With `port 0`, the port of last time if it is free. */
-  async #openFor(src: SourceSpec, spec: ListenSpec): Promise<Listener> {
-    const name = listenerName(src);
-    const preferred = this.#chosenPorts.get(src.key);
-    if (preferred !== undefined && spec.kind === 'tcp' && spec.port === 0) {
-      try {
-        return await this.net.listen({ ...spec, port: preferred }, { name });
-      } catch (error) {
-        if (!(error instanceof GraceError)) throw error; // taken by somebody else: any port will do
-      }
-    }
-    try {
-      return await this.net.listen(spec, { name });
-    } catch (error) {
-      throw this.#explain(error, spec);
-    }
   }
 
   /** Nobody listens there any more. An inherited socket stays, for a later rule. */
@@ -364,12 +223,6 @@ export class Listeners {
     this.inherited.push({ listener, fd, index: null, name: listener.name });
     return listener;
   }
-}
-
-/** Milliseconds in which clients must acknowledge what they are sent; 0: the system's time. */
-function userTimeoutOf({ endpoint }: SourceSpec): number {
-  const inner = plain(endpoint);
-  return 'userTimeout' in inner ? (inner.userTimeout ?? 0) : 0;
 }
 
 /** The supervisor's copy alone would have clients wait for nobody, until it has closed it; a keeper may be stopped. */

@@ -2,6 +2,7 @@
 import { innerEndpoint } from '../../endpoint/inner.ts';
 import type { BindableServer, ServerEndpoint } from '../../endpoint/model.ts';
 import { GraceError } from '../../error.ts';
+import type { SourceSpec } from '../../forward/rule.ts';
 import type { ListenerAddress } from '../../net/listener.ts';
 import type { ListenSpec } from '../../net/open.ts';
 
@@ -27,6 +28,12 @@ export function plain(endpoint: ServerEndpoint): BindableServer {
 export function isPortChosen(endpoint: ServerEndpoint): boolean {
   const inner = innerEndpoint(endpoint);
   return 'port' in inner && inner.port === 0;
+}
+
+/** Milliseconds in which clients must acknowledge what they are sent; 0: the system's time. */
+export function userTimeoutOf({ endpoint }: SourceSpec): number {
+  const inner = plain(endpoint);
+  return 'userTimeout' in inner ? (inner.userTimeout ?? 0) : 0;
 }
 
 /** How such an endpoint is opened. */

@@ -1,7 +1,7 @@
 import { standardError } from '../../control/log-place.ts';
 import { redirectTo, redirectToLog } from '../../control/standard-streams.ts';
 import type { Parts } from '../assemble.ts';
-import { consoleName, standardOutputName } from '../listeners/listeners.ts';
+import { consoleName, standardOutputName } from '../handover/descriptors.ts';
 import type { AccessLogPlace } from './access-log.ts';
 import type { LogOutput } from './log.ts';
 import { dupFd } from '../../sys/descriptor.ts';

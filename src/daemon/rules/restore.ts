@@ -76,7 +76,7 @@ function placeOf({ src }: StoredRule): string {
 
 /** Those of the state dir; after a crash, where that is gone or cannot be read, those that the keeper holds. */
 function loadRules({ paths, listeners }: Service): LoadedState {
-  const inMemory = listeners.rulesCopy;
+  const inMemory = listeners.stored.rulesCopy;
   if (inMemory === null) return loadState(paths.state);
   const fromMemory = (why: string): LoadedState => ({
     rules: [...inMemory],
