@@ -19,7 +19,7 @@ type Others = {
   destroyer: Destroyer;
 };
 
-/** The clients of one thread in that stage. */
+/** The clients of one thread in that stage. The mirror image is upstream-handshake.ts. */
 export class ClientHandshakes {
   readonly #thread: Thread;
   readonly #relay: Relay;

@@ -1,14 +1,17 @@
 /** One socket on its way to one address: made, tuned, bound, connecting and watched. */
 import { C, IPPROTO_TCP, TCP_USER_TIMEOUT } from '../../sys/constants.ts';
-import { EINPROGRESS, EINTR, EMFILE, EPOLLET, EPOLLOUT, TCP_EVENTS, UNIX_EVENTS } from './kernel.ts';
+import { EADDRNOTAVAIL, EINPROGRESS, EINTR, EMFILE, EPOLLET, EPOLLOUT, TCP_EVENTS, UNIX_EVENTS } from './kernel.ts';
 import { hasSourceFor } from '../../sys/socket.ts';
 import type { PinnedAddress } from './kernel.ts';
 import type { FirstFlight } from './first-flight.ts';
+import { errnosOf, SHORTAGES } from '../policy.ts';
 import { CONNECTING, IS_UNIX, KIND_SERVER } from './connection-table.ts';
+import { OUT_OF_PORTS } from './messages.ts';
 import type { Thread, ThreadUpstream } from './thread.ts';
 import { setNoDelay } from './tune.ts';
 
 const IP_BIND_ADDRESS_NO_PORT = 24;
+const SHORTAGE_ERRNOS = errnosOf(SHORTAGES);
 
 /**
  * Whether a connect has met itself: with nobody listening on a port that the system also gives out to
@@ -28,8 +31,14 @@ export function isConnectedToItself(
  * What EADDRNOTAVAIL of connect(2) means: every port towards there is taken, which time mends; or this
  * machine has no address to connect from, as for `::1` where IPv6 is off. UDP tells them apart.
  */
-export function areAllPortsTaken({ pinned, length }: PinnedAddress, { plan }: ThreadUpstream): boolean {
+function areAllPortsTaken({ pinned, length }: PinnedAddress, { plan }: ThreadUpstream): boolean {
   return hasSourceFor(pinned.bytes.subarray(0, Number(length)), plan.bindAddress);
+}
+
+/** What there is too little of here, if that is what an error of a connect says: time mends it, and the destination has no part in it. */
+export function lackOf(errno: number, address: PinnedAddress, upstream: ThreadUpstream): number | null {
+  if (errno === EADDRNOTAVAIL && areAllPortsTaken(address, upstream)) return OUT_OF_PORTS;
+  return SHORTAGE_ERRNOS.includes(errno) ? errno : null;
 }
 
 /** Returns the descriptor, whose leg is CONNECTING unless it is connected already; or the negative errno. */

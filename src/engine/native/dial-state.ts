@@ -4,12 +4,14 @@ import { dialReason, TIMED_OUT } from '../closing-reason.ts';
 import type { ClosingReason } from '../closing-reason.ts';
 import { drawOrder } from '../dial-order.ts';
 import type { Turn } from '../dial-order.ts';
-import { FULL_QUEUE_PAUSE_MS, HEAD_START_MS, RETRY_PAUSE_MS } from '../policy.ts';
+import { errnosOf, FULL_QUEUE_PAUSE_MS, HEAD_START_MS, REFUSALS, RETRY_PAUSE_MS } from '../policy.ts';
 import type { PinnedAddress } from './kernel.ts';
 import { OUT_OF_PORTS, OUT_OF_TIME } from './messages.ts';
 import type { EndReason, UpstreamTls } from './messages.ts';
 import type { TlsFailure } from './tls/originate.ts';
 import type { ResolvedAddresses, ThreadUpstream } from './thread.ts';
+
+const REFUSAL_ERRNOS = errnosOf(REFUSALS);
 
 /** A connect under way, and the index of its address. */
 export type Try = { readonly fd: number; readonly address: number };
@@ -18,7 +20,7 @@ export type FailedAttempt = { readonly address: number; readonly errno: number }
 /** Why a name has no addresses, and whether that may pass. */
 export type LookupFailure = { readonly text: string; readonly isPassing: boolean };
 /** What most dials end with. */
-export const NO_FAILURES: readonly FailedAttempt[] = [];
+const NO_FAILURES: readonly FailedAttempt[] = [];
 
 /** One client whose upstream is not connected yet. */
 export type Dial = {
@@ -86,6 +88,17 @@ export function openDial(
   };
 }
 
+/** A new attempt begins, or began at a time in the past: nothing has failed, and its time is running. */
+export function beginAttempt(dial: Dial, attemptAt: number): void {
+  dial.isResting = false;
+  dial.failures = NO_FAILURES;
+  dial.tlsFailure = null;
+  dial.lookupFailure = null;
+  dial.next = 0;
+  dial.attemptAt = attemptAt;
+  dial.deadline = attemptAt + dial.upstream.plan.timeoutMs;
+}
+
 /** Try these addresses: those of a name with the one that answered last before the others, those of a service as is drawn. */
 export function setAddresses(dial: Dial, { addresses, targets }: ResolvedAddresses): void {
   const { answeredLast } = dial.upstream;
@@ -112,6 +125,22 @@ export function whyGivenUp({ lookupFailure, tlsFailure, failures }: Dial): Closi
 export function reasonOf({ lookupFailure, tlsFailure, failures }: Dial): EndReason {
   if (lookupFailure) return { text: lookupFailure.text };
   return tlsFailure ? { text: tlsFailure.text, hint: tlsFailure.hint } : { failures };
+}
+
+/** Whether what an attempt failed with may be otherwise a moment later. */
+export function mayPass({ lookupFailure, tlsFailure, failures }: Dial): boolean {
+  if ((lookupFailure ?? tlsFailure)?.isPassing === true) return true;
+  return failures.some(({ errno }) => REFUSAL_ERRNOS.includes(errno));
+}
+
+/** What an attempt whose time is up has failed with, of the addresses that it had begun with. */
+export function lateAttempts(dial: Dial): FailedAttempt[] {
+  const { tries, shaking, failures, lack } = dial;
+  const isUntried = tries.length === 0 && failures.length === 0 && shaking === null;
+  const underWay = shaking === null ? tries : [shaking];
+  const late = isUntried ? [nextIndex(dial)] : underWay.map(({ address }) => address);
+  const errno = (isUntried ? lack : null) ?? OUT_OF_TIME;
+  return late.map((address) => ({ address, errno }));
 }
 
 /** Index of the address that is tried next. */

@@ -1,16 +1,19 @@
 /** Connecting accepted clients to their destination. The mirror image of accept.ts. */
 import { nextPause } from '../../waiting.ts';
-import { errnosOf, FULL_QUEUE_PAUSE_MS, REFUSALS, RETRY_PAUSE_MS, SHORTAGE_PAUSE_MS, SHORTAGES } from '../policy.ts';
+import { FULL_QUEUE_PAUSE_MS, RETRY_PAUSE_MS, SHORTAGE_PAUSE_MS } from '../policy.ts';
 import type { DialAge } from '../transfer.ts';
-import { areAllPortsTaken, isConnectedToItself, startConnect } from './connect.ts';
+import { isConnectedToItself, lackOf, startConnect } from './connect.ts';
+import type { DialLookups } from './dial-lookups.ts';
 import type { FirstFlight } from './first-flight.ts';
-import { EADDRNOTAVAIL, EAGAIN, ECONNREFUSED, ECONNRESET, EPOLLERR, EPOLLHUP, EPOLLOUT } from './kernel.ts';
+import { EAGAIN, ECONNREFUSED, EPOLLERR, EPOLLHUP, EPOLLOUT } from './kernel.ts';
 import type { PinnedAddress } from './kernel.ts';
-import { CONNECTING, SHAKING } from './connection-table.ts';
+import { CONNECTING } from './connection-table.ts';
 import {
+  beginAttempt,
   headStartMs,
+  lateAttempts,
+  mayPass,
   nextIndex,
-  NO_FAILURES,
   openDial,
   reasonOf,
   removeTry,
@@ -19,33 +22,32 @@ import {
 } from './dial-state.ts';
 import type { Dial } from './dial-state.ts';
 import { describeHandshakeFailure, describeLateLookup } from '../words.ts';
-import { OUT_OF_PORTS, OUT_OF_TIME } from './messages.ts';
 import type { Resolved } from './messages.ts';
 import type { ResolvedAddresses, Thread } from './thread.ts';
-import type { Originator, TlsFailure } from './tls/originate.ts';
+import type { TlsFailure } from './tls/originate.ts';
 import type { TlsCodec } from './tls/codec.ts';
 import type { SslCodec } from './tls/ssl-codec.ts';
+import type { UpstreamHandshakes } from './upstream-handshake.ts';
 import { wayOf } from './way.ts';
 
-const SHORTAGE_ERRNOS = errnosOf(SHORTAGES);
-const REFUSAL_ERRNOS = errnosOf(REFUSALS);
+type Others = { firstFlight: FirstFlight; lookups: DialLookups; handshakes: UpstreamHandshakes };
 
 /** Dials for the clients of one thread: all addresses in turn, again where that is wanted, until the time is up. The mirror image of Acceptor. */
 export class Dialer {
   readonly #thread: Thread;
   readonly #firstFlight: FirstFlight;
-  readonly #originator: Originator;
+  readonly #lookups: DialLookups;
+  readonly #handshakes: UpstreamHandshakes;
   /** By the descriptor of the client. */
   readonly #dials = new Map<number, Dial>();
-  /** Dials that wait for the addresses of a name, by the number of their upstream. */
-  readonly #resolving = new Map<number, Dial[]>();
   /** When `runDue` has something to do, at the earliest. */
   wakeAt = Infinity;
 
-  constructor(thread: Thread, { firstFlight, originator }: { firstFlight: FirstFlight; originator: Originator }) {
+  constructor(thread: Thread, { firstFlight, lookups, handshakes }: Others) {
     this.#thread = thread;
     this.#firstFlight = firstFlight;
-    this.#originator = originator;
+    this.#lookups = lookups;
+    this.#handshakes = handshakes;
   }
 
   /**
@@ -70,46 +72,24 @@ export class Dialer {
 
   #attempt(dial: Dial, agedMs = 0): void {
     const { now } = this.#thread;
-    const { plan, fixed, resolved } = dial.upstream;
+    const { fixed, resolved } = dial.upstream;
     const known = fixed ?? resolved;
-    dial.isResting = false;
-    dial.failures = NO_FAILURES;
-    dial.tlsFailure = null;
-    dial.lookupFailure = null;
-    dial.next = 0;
-    dial.attemptAt = now - agedMs;
-    dial.deadline = dial.attemptAt + plan.timeoutMs;
+    beginAttempt(dial, now - agedMs);
     this.#due(dial.deadline);
     if (known !== null && now < known.until) return this.#tryAddresses(dial, known);
     dial.addresses = [];
-    const waiting = this.#resolving.get(plan.id);
-    if (waiting) return void waiting.push(dial);
-    this.#resolving.set(plan.id, [dial]);
-    this.#thread.send({ type: 'resolve', upstream: plan.id });
-  }
-
-  /** An upstream has no clients any more, and will have none. */
-  forget(upstreamId: number): void {
-    this.#resolving.delete(upstreamId);
+    this.#lookups.enter(dial);
   }
 
   /** The addresses of a name have come. */
-  resolved({ upstream: id, addresses: sockaddrs, targets, freshMs, failure }: Resolved): void {
-    const { kernel, upstreams, now } = this.#thread;
-    const waiting = this.#resolving.get(id) ?? [];
-    this.#resolving.delete(id);
-    const answer = {
-      addresses: sockaddrs.map((sockaddr) => kernel.address(sockaddr)),
-      targets,
-      until: now + freshMs,
-    };
-    const upstream = upstreams.get(id);
-    if (upstream && failure === null) upstream.resolved = answer;
-    for (const dial of waiting) {
+  resolved(resolved: Resolved): void {
+    const { dials, addresses } = this.#lookups.take(resolved);
+    const { failure } = resolved;
+    for (const dial of dials) {
       if (this.#dials.get(dial.client) !== dial || dial.isResting) continue;
       dial.lookupFailure = failure;
       if (failure !== null) this.#attemptFailed(dial);
-      else this.#tryAddresses(dial, answer);
+      else this.#tryAddresses(dial, addresses);
     }
   }
 
@@ -128,15 +108,9 @@ export class Dialer {
     dial.lack = null;
     if (result === 0) return;
     if (result === -EAGAIN) return this.#tryAgain(dial, dial.fullQueuePauseMs);
-    dial.lack = this.#lackOf(-result, address, dial);
+    dial.lack = lackOf(-result, address, dial.upstream);
     if (dial.lack !== null) return this.#tryAgain(dial, SHORTAGE_PAUSE_MS);
     this.#failed(dial, index, -result);
-  }
-
-  /** What there is too little of here, if that is what an error says: time mends it, and the destination has no part in it. */
-  #lackOf(errno: number, address: PinnedAddress, { upstream }: Dial): number | null {
-    if (errno === EADDRNOTAVAIL && areAllPortsTaken(address, upstream)) return OUT_OF_PORTS;
-    return SHORTAGE_ERRNOS.includes(errno) ? errno : null;
   }
 
   /** The same address once more, as soon as there may be room. */
@@ -197,41 +171,22 @@ export class Dialer {
     else this.#shake(dial, fd, index);
   }
 
-  /** Introduce the client, and shake hands. What else is being connected is not needed. */
+  /** Shake hands. What else is being connected is not needed. */
   #shake(dial: Dial, fd: number, index: number): void {
-    const { table, kernel } = this.#thread;
     this.#closeTries(dial);
     dial.next = dial.addresses.length;
     dial.wakeAt = Infinity;
-    const prelude = this.#thread.preludeOf(dial.client);
-    const sent = prelude === null ? 0 : kernel.send(fd, prelude);
-    // A socket that was just connected has room for it.
-    const tls = dial.upstream.plan.tls!;
-    const given = sent === (prelude?.length ?? 0) ? this.#originator.give(fd, tls) : -ECONNRESET;
-    if (given >= 0) {
-      table.setOther(fd, dial.client);
-      table.set(fd, SHAKING);
-      dial.shaking = { fd, address: index, tls };
-      return;
-    }
-    table.close(fd);
-    kernel.closeWithReset(fd);
-    this.#failed(dial, index, -given);
+    const result = this.#handshakes.begin(dial, { fd, address: index });
+    if (result < 0) this.#failed(dial, index, -result);
   }
 
   /** A leg has come back from its handshake. */
   shaken(fd: number): void {
-    const { table, kernel } = this.#thread;
-    const dial = this.#dials.get(table.other(fd));
-    table.clear(fd, SHAKING);
-    const isWanted = dial?.shaking?.fd === fd;
-    const originated = this.#originator.take(fd, isWanted ? dial.shaking!.tls : null);
-    if (isWanted) dial.shaking = null;
-    if (isWanted && 'codec' in originated) return this.#succeeded(dial, fd, originated.codec);
-    if ('codec' in originated) originated.codec.close();
-    table.close(fd);
-    kernel.closeWithReset(fd);
-    if (isWanted && 'failure' in originated) this.#refused(dial, originated.failure);
+    const dial = this.#dials.get(this.#thread.table.other(fd));
+    const originated = this.#handshakes.take(fd, dial);
+    if (originated === null || dial === undefined) return;
+    if ('codec' in originated) this.#succeeded(dial, fd, originated.codec);
+    else this.#refused(dial, originated.failure);
   }
 
   #refused(dial: Dial, failure: TlsFailure): void {
@@ -242,11 +197,7 @@ export class Dialer {
 
   /** The thread of handshakes is gone, and with it what it was doing. */
   endHandshakes(): void {
-    const { table, kernel, number, fdBound } = this.#thread;
-    for (const fd of table.owned(number, SHAKING, fdBound)) {
-      table.close(fd);
-      kernel.closeWithReset(fd);
-    }
+    this.#handshakes.close();
     const failure = { text: describeHandshakeFailure('its thread has ended'), isPassing: false };
     for (const dial of this.#dials.values()) {
       if (dial.shaking === null) continue;
@@ -280,11 +231,7 @@ export class Dialer {
 
   #attemptFailed(dial: Dial): void {
     const { now } = this.#thread;
-    const { lookupFailure, tlsFailure } = dial;
-    const isWorthIt =
-      (lookupFailure ?? tlsFailure)?.isPassing === true ||
-      dial.failures.some(({ errno }) => REFUSAL_ERRNOS.includes(errno));
-    if (!isWorthIt || now >= dial.retryUntil) return this.#giveUp(dial);
+    if (!mayPass(dial) || now >= dial.retryUntil) return this.#giveUp(dial);
     dial.isResting = true;
     dial.deadline = Infinity;
     dial.wakeAt = Math.min(now + dial.pauseMs, dial.retryUntil);
@@ -306,32 +253,11 @@ export class Dialer {
   }
 
   #forget(dial: Dial): void {
-    if (this.#resolving.size > 0) this.#leaveLookup(dial);
+    this.#lookups.leave(dial);
     this.#closeTries(dial);
-    this.#leaveHandshake(dial);
+    this.#handshakes.leave(dial);
     this.#dials.delete(dial.client);
     dial.upstream.counters.addDialing(-1);
-  }
-
-  /** A dial waits for its addresses no longer; when it was the last, nobody needs them. */
-  #leaveLookup(dial: Dial): void {
-    const { id } = dial.upstream.plan;
-    const waiting = this.#resolving.get(id);
-    if (!waiting?.includes(dial)) return;
-    if (waiting.length > 1)
-      return void this.#resolving.set(
-        id,
-        waiting.filter((each) => each !== dial),
-      );
-    this.#resolving.delete(id);
-    this.#thread.send({ type: 'resolve-no-more', upstream: id });
-  }
-
-  /** What shakes hands is the other thread's until it comes back, which it does as soon as it sees the end. */
-  #leaveHandshake(dial: Dial): void {
-    if (dial.shaking === null) return;
-    this.#thread.kernel.endBoth(dial.shaking.fd);
-    dial.shaking = null;
   }
 
   #closeTries(dial: Dial): void {
@@ -366,19 +292,14 @@ export class Dialer {
   }
 
   #timeOut(dial: Dial): void {
-    if (this.#resolving.get(dial.upstream.plan.id)?.includes(dial)) {
-      this.#leaveLookup(dial);
+    if (this.#lookups.has(dial)) {
+      this.#lookups.leave(dial);
       dial.lookupFailure = { text: describeLateLookup(dial.upstream.plan.timeoutMs / 1000), isPassing: true };
       return this.#attemptFailed(dial);
     }
-    const { shaking } = dial;
-    const isUntried = dial.tries.length === 0 && dial.failures.length === 0 && shaking === null;
-    const underWay = shaking === null ? dial.tries : [shaking];
-    const late = isUntried ? [nextIndex(dial)] : underWay.map(({ address }) => address);
-    const errno = (isUntried ? dial.lack : null) ?? OUT_OF_TIME;
-    dial.failures = [...dial.failures, ...late.map((address) => ({ address, errno }))];
+    dial.failures = [...dial.failures, ...lateAttempts(dial)];
     this.#closeTries(dial);
-    this.#leaveHandshake(dial);
+    this.#handshakes.leave(dial);
     this.#doubt(dial);
     dial.next = dial.addresses.length;
     this.#attemptFailed(dial);

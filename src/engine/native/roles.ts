@@ -8,6 +8,7 @@ import { Connections } from './connection.ts';
 import { ConnectionTable, KIND_OWN } from './connection-table.ts';
 import { Destroyer } from './destroy.ts';
 import { Dialer } from './dial.ts';
+import { DialLookups } from './dial-lookups.ts';
 import { EndReporter } from './end-report.ts';
 import { FirstFlight } from './first-flight.ts';
 import { Freezer } from './freeze.ts';
@@ -27,6 +28,7 @@ import { Originator } from './tls/originate.ts';
 import { Terminator } from './tls/terminate.ts';
 import { ThreadTls } from './tls/thread-tls.ts';
 import { KeepAlive } from './tune.ts';
+import { UpstreamHandshakes } from './upstream-handshake.ts';
 import { WaitingRoom } from './waiting-room.ts';
 
 /** Everybody of a thread. */
@@ -95,10 +97,12 @@ export function openRoles(
   const linger = new Linger(thread);
   const headers = new Headers(thread);
   const lifetime = new LifetimeWatch(thread);
-  const dialer = new Dialer(thread, { firstFlight, originator });
+  const lookups = new DialLookups(thread);
+  const upstreamHandshakes = new UpstreamHandshakes(thread, { originator });
+  const dialer = new Dialer(thread, { firstFlight, lookups, handshakes: upstreamHandshakes });
   const chooser = new Chooser(thread, { dialer });
   const acceptor = new Acceptor(thread);
-  const upstreams = new ThreadUpstreams(thread, { dialer });
+  const upstreams = new ThreadUpstreams(thread, { lookups });
   const waitingRoom = new WaitingRoom(thread, { chooser, upstreams });
   const destroyer = new Destroyer(thread);
   const clientHandshakes = new ClientHandshakes(thread, { relay, waitingRoom, terminator, headers, destroyer });

@@ -1,6 +1,6 @@
 /** The destinations that a thread knows: opened, asked after, forgotten. */
 import { Counters } from './counters.ts';
-import type { Dialer } from './dial.ts';
+import type { DialLookups } from './dial-lookups.ts';
 import { UNKNOWN_EAGERNESS } from './first-flight.ts';
 import type { UpstreamPlan, UpstreamTls } from './messages.ts';
 import type { Thread, ThreadUpstream } from './thread.ts';
@@ -8,11 +8,11 @@ import type { Thread, ThreadUpstream } from './thread.ts';
 /** Keeps `thread.upstreams`. */
 export class ThreadUpstreams {
   readonly #thread: Thread;
-  readonly #dialer: Dialer;
+  readonly #lookups: DialLookups;
 
-  constructor(thread: Thread, { dialer }: { dialer: Dialer }) {
+  constructor(thread: Thread, { lookups }: { lookups: DialLookups }) {
     this.#thread = thread;
-    this.#dialer = dialer;
+    this.#lookups = lookups;
   }
 
   /** Connections to it will come. */
@@ -96,7 +96,7 @@ export class ThreadUpstreams {
     if (upstream?.counters.connections !== 0) return;
     for (const each of [id, ...(upstream.plan.sni?.ways ?? []).map(({ plan }) => plan.id)]) {
       upstreams.delete(each);
-      this.#dialer.forget(each);
+      this.#lookups.forget(each);
     }
     this.#thread.send({ type: 'upstream-forgotten', upstream: id });
   }
