@@ -12,14 +12,10 @@
 import { closeFd } from '../../sys/descriptor.ts';
 import { LocalPorts } from '../../sys/local-ports.ts';
 import { setResetOnClose } from '../../sys/socket.ts';
-import { SystemError } from '../../sys/system-error.ts';
-import { errorCode, errorMessage, GraceError } from '../../error.ts';
-import { EndpointError } from '../../endpoint/error.ts';
-import { hasTls } from '../../endpoint/inner.ts';
-import type { ClientEndpoint, DirectClient, SslClient, TlsClient } from '../../endpoint/model.ts';
+import { GraceError } from '../../error.ts';
+import type { ClientEndpoint } from '../../endpoint/model.ts';
 import { readId, writeId } from '../connection-ids.ts';
 import type { Engine, EngineName, FrontendOptions, OpenConnection, ProbeOptions, Upstream } from '../engine.ts';
-import { HELLO_TIMEOUT_MS, REFUSALS } from '../policy.ts';
 import { Names } from '../lookup.ts';
 import { Services } from '../services.ts';
 import { openPortableEngine } from '../portable/engine.ts';
@@ -28,18 +24,14 @@ import { FrontendOwners } from './frontend-owners.ts';
 import { checkKernel } from './kernel.ts';
 import { Inventory } from './inventory.ts';
 import { HELD, KIND_CLIENT, KIND_OWN, KIND_SERVER } from './connection-table.ts';
-import { readEnds } from './end-batch.ts';
-import type { EndReport, Report, UpstreamTls } from './messages.ts';
 import { NativeHolds } from './holds.ts';
 import { NativeMover } from './mover.ts';
-import type { ShadowOptions } from './mover.ts';
 import { planUpstream } from './plan.ts';
-import { describeFailure } from '../words.ts';
-import { endError } from './reason.ts';
-import { resolveAddresses } from './resolve.ts';
-import { CLOSED_ROUTE, Route } from './route.ts';
-import { HandshakeService } from './tls/service.ts';
-import { UpstreamContexts } from './tls/upstream-contexts.ts';
+import { deliverReport } from './reports.ts';
+import type { Hearers } from './reports.ts';
+import { Resolver } from './resolve.ts';
+import { openShadow } from './shadow-frontend.ts';
+import { EngineTls } from './tls/engine-tls.ts';
 import type { HandshakeLimits } from './tls/service.ts';
 import { SETTLE_MS, Threads } from './threads.ts';
 import type { ThreadsOptions } from './threads.ts';
@@ -49,6 +41,7 @@ import { TicketRing } from '../ticket-ring.ts';
 import type { TotalSlots } from '../total-slots.ts';
 import { within } from '../../waiting.ts';
 import { NativeUpstream } from './upstream.ts';
+import { NativeUpstreams } from './upstreams.ts';
 
 /** What the engine runs with. */
 export type NativeEngineOptions = {
@@ -83,34 +76,21 @@ export function openNativeEngine(options: NativeEngineOptions = {}): NativeEngin
 /** The engine, in the main thread. */
 export class NativeEngine implements Engine {
   readonly #portable: Engine;
-  readonly #names: Names;
-  readonly #services: Services;
   readonly #onFailure: ((error: Error) => void) | undefined;
   readonly #threads: Threads;
   readonly #total: TotalSlots | null;
   readonly #endTotal: (() => void) | undefined;
-  readonly #upstreams = new Map<number, NativeUpstream>();
-  /** Destinations among which the threads choose, by their numbers, and what each is of. */
-  readonly #ways = new Map<number, { endpoint: DirectClient; lastAddresses: readonly string[]; of: number }>();
-  /** Of upstreams that are over, the threads that may still report something of them. */
-  readonly #leaving = new Map<number, Set<number>>();
+  readonly #upstreams: NativeUpstreams;
   readonly #owners = new FrontendOwners();
   readonly mover: NativeMover;
   readonly #inventory: Inventory;
   readonly #localPorts = new LocalPorts();
   readonly #holds: NativeHolds;
-  /** What ends the lookups under way, by the thread that asked and the upstream. */
-  readonly #lookups = new Map<string, AbortController>();
   readonly #originals = new WeakMap<Upstream, NativeUpstream>();
-  #lastId = 0;
   #hasFailed = false;
-  readonly #wantsTls: boolean;
-  readonly #contexts = new UpstreamContexts();
-  readonly #tickets: TicketRing;
-  readonly #onTlsUnusable: ((why: string) => void) | undefined;
-  readonly #forHandshakes: HandshakeLimits & Pick<ThreadsOptions, 'answerTimeoutMs' | 'stopTimeoutMs' | 'startWorker'>;
-  /** Started with the first frontend that needs it; null: it cannot be had. */
-  #handshakes: HandshakeService | null | undefined = undefined;
+  readonly #tls: EngineTls;
+  /** Who hears what threads report. */
+  readonly #hearers: Hearers;
 
   constructor({
     threads: count = 1,
@@ -127,34 +107,50 @@ export class NativeEngine implements Engine {
     ...forThreads
   }: NativeEngineOptions) {
     this.#portable = portable;
-    this.#names = names;
-    this.#services = services;
     this.#onFailure = onFailure;
-    this.#wantsTls = tls;
-    this.#tickets = tickets;
-    this.#onTlsUnusable = onTlsUnusable;
-    this.#forHandshakes = { ...forThreads, handshakeTimeoutMs, handshakeLimit };
     this.#total = total;
-    this.#threads = new Threads({
+    const threads = new Threads({
       ...forThreads,
       count,
       total,
-      onReport: (thread, report) => this.#receive(thread, report),
+      onReport: (thread, report) => deliverReport(this.#hearers, thread, report),
       onDeath: (thread, error) => this.#loseThread(thread, error),
     });
+    this.#threads = threads;
     this.#endTotal = total?.onRoom(() => {
-      if (total.isWaitedFor) this.#threads.sendToAll({ type: 'look-for-room', frontend: null });
+      if (total.isWaitedFor) threads.sendToAll({ type: 'look-for-room', frontend: null });
     });
-    this.#inventory = new Inventory(this.#threads);
-    this.#holds = new NativeHolds(this.#threads);
+    this.#tls = new EngineTls({
+      threads,
+      isWanted: tls,
+      isUsable: () => !this.#hasFailed,
+      tickets,
+      onLost: () => this.#loseHandshakes(),
+      onUnusable: onTlsUnusable,
+      forHandshakes: { ...forThreads, handshakeTimeoutMs, handshakeLimit },
+    });
+    const upstreams = new NativeUpstreams({ threads, onForgotten: (id) => this.#tls.forget(id) });
+    this.#upstreams = upstreams;
+    this.#inventory = new Inventory(threads);
+    const holds = new NativeHolds(threads);
+    this.#holds = holds;
     this.mover = new NativeMover({
-      threads: this.#threads,
+      threads,
       total,
       isUsable: () => !this.#hasFailed,
-      keys: () => this.#openHandshakes()?.keys ?? null,
-      isTlsOpen: () => this.#handshakes !== undefined && this.#handshakes !== null,
-      openShadow: (options, members) => this.#openShadow(options, members),
+      keys: () => this.#tls.open()?.keys ?? null,
+      isTlsOpen: () => this.#tls.isOpen,
+      openShadow: (options, members) => openShadow({ threads, owners: this.#owners, holds }, options, members),
     });
+    this.#hearers = {
+      upstreams,
+      owners: this.#owners,
+      resolver: new Resolver({ threads, upstreams, names, services }),
+      total,
+      holds,
+      mover: this.mover,
+      inventory: this.#inventory,
+    };
   }
 
   get name(): EngineName {
@@ -166,57 +162,28 @@ export class NativeEngine implements Engine {
   }
 
   openUpstream(endpoint: ClientEndpoint): NativeUpstream {
-    const id = ++this.#lastId;
+    const id = this.#upstreams.nextId();
     const plan = planUpstream(endpoint, {
       ports: this.#localPorts,
-      register: (direct) => {
-        this.#ways.set(++this.#lastId, { endpoint: direct, lastAddresses: [], of: id });
-        return this.#lastId;
-      },
-      openTls: (direct) => this.#openTls(direct, id),
+      register: (direct) => this.#upstreams.addWay(direct, id),
+      openTls: (direct) => this.#tls.openDestination(direct, id),
     });
-    if (plan === null) this.#contexts.close(this.#handshakes ?? null, id);
+    if (plan === null) this.#tls.forget(id);
     const upstream = new NativeUpstream({
       endpoint,
       id,
       plan,
       threads: this.#threads,
-      reloadTls: (reloaded) => this.#reloadTls(reloaded),
+      reloadTls: (reloaded) => this.#tls.reload(id, this.#upstreams.endpointsOf(reloaded)),
       openPortable: (original) => {
         const counterpart = this.#portable.openUpstream(endpoint);
         this.#originals.set(counterpart, original);
         return counterpart;
       },
-      onOver: () => this.#forget(id),
+      onOver: () => this.#upstreams.forget(id),
     });
-    this.#upstreams.set(id, upstream);
+    this.#upstreams.add(upstream);
     return upstream;
-  }
-
-  /** What the threads need for handshakes with a destination; null where they have none. Throws EndpointError when a file is unusable. */
-  #openTls(endpoint: SslClient | TlsClient, id: number): UpstreamTls | null {
-    const service = this.#openHandshakes();
-    if (service === null) return null;
-    try {
-      return this.#contexts.open(service, id, endpoint);
-    } catch (error) {
-      this.#contexts.close(service, id);
-      if (error instanceof EndpointError) throw error;
-      this.#onTlsUnusable?.(errorMessage(error));
-      return null;
-    }
-  }
-
-  /** The same again, of all its destinations. Throws GraceError and keeps what there was. */
-  #reloadTls({ id, endpoint }: NativeUpstream): void {
-    const service = this.#openHandshakes();
-    if (service === null) return;
-    const ways = [...this.#ways].filter(([, { of }]) => of === id);
-    const all = [[id, endpoint] as const, ...ways.map(([number, way]) => [number, way.endpoint] as const)];
-    const secure = all.flatMap(([number, each]) => (hasTls(each) ? [[number, each] as const] : []));
-    const { opened, before } = this.#contexts.reload(service, id, new Map(secure));
-    for (const [upstream, tls] of opened) this.#threads.sendToAll({ type: 'set-upstream-tls', upstream, tls });
-    void this.#threads.settled().then(() => this.#contexts.drop(this.#handshakes ?? null, before));
   }
 
   openFrontend({
@@ -242,12 +209,9 @@ export class NativeEngine implements Engine {
       threads: this.#threads,
       portable: this.#portable,
       isUsable: !this.#hasFailed,
-      handshakes: () => this.#openHandshakes(),
+      handshakes: () => this.#tls.open(),
       originalOf: (counterpart) => this.#originals.get(counterpart) ?? counterpart,
-      register: (frontend, members) => {
-        this.#owners.add(++this.#lastId, frontend, members);
-        return this.#lastId;
-      },
+      register: (frontend, members) => this.#owners.add(frontend, members),
     });
     if (hold) this.#holds.setFrontend(hold, frontend);
     return frontend;
@@ -255,40 +219,13 @@ export class NativeEngine implements Engine {
 
   /** Whether TLS is, or would be, the threads' matter. */
   get speaksTls(): boolean {
-    return this.#openHandshakes() !== null;
+    return this.#tls.open() !== null;
   }
 
-  #openHandshakes(): HandshakeService | null {
-    if (!this.#wantsTls || this.#hasFailed) return null;
-    if (this.#handshakes !== undefined) return this.#handshakes;
-    try {
-      this.#handshakes = new HandshakeService({
-        ...this.#forHandshakes,
-        threads: this.#threads,
-        tickets: this.#tickets,
-        onFlaw: (flaw) => this.#doWithoutHandshakes(flaw),
-        onDeath: (_, error) => this.#loseHandshakes(error),
-      });
-    } catch (error) {
-      this.#doWithoutHandshakes(errorMessage(error)); // this runtime has no OpenSSL that can be called
-    }
-    return this.#handshakes ?? null;
-  }
-
-  /** No client has come to it yet. */
-  #doWithoutHandshakes(why: string): void {
-    void this.#handshakes?.close();
-    this.#handshakes = null;
-    this.#onTlsUnusable?.(why);
-  }
-
-  /** Clients in the middle of their handshake are lost; all others go on, and TLS is the portable engine's from now on. */
-  #loseHandshakes(error: Error): void {
-    this.#handshakes = null;
-    this.#threads.sendToAll({ type: 'end-handshakes' });
-    for (const upstream of this.#upstreams.values()) upstream.loseHandshakes();
+  /** The thread of handshakes is gone: the portable engine has TLS from now on. */
+  #loseHandshakes(): void {
+    for (const upstream of this.#upstreams.all) upstream.loseHandshakes();
     for (const owner of this.#owners.all) owner.loseHandshakes?.();
-    this.#onTlsUnusable?.(`the thread of handshakes failed: ${error.message}`);
   }
 
   probe(endpoint: ClientEndpoint, options: ProbeOptions): Promise<void> {
@@ -321,165 +258,25 @@ export class NativeEngine implements Engine {
   }
 
   async settled(): Promise<void> {
-    await within(Promise.all([this.#threads.settled(), this.#handshakes?.settled()]), SETTLE_MS, { ref: false });
+    await within(Promise.all([this.#threads.settled(), this.#tls.settled()]), SETTLE_MS, { ref: false });
   }
 
   trimMemory(): void {
     this.#threads.sendToAll({ type: 'trim-memory' });
-    this.#handshakes?.trimMemory();
+    this.#tls.trimMemory();
   }
 
   async close(): Promise<void> {
     this.#endTotal?.();
     await Promise.all([this.#threads.close(), this.#portable.close()]);
     // Last, since it has clients of the threads.
-    await this.#handshakes?.close();
+    await this.#tls.close();
     this.#inventory.lost();
-  }
-
-  #forget(id: number): void {
-    const { alive } = this.#threads;
-    this.#leaving.set(id, new Set(alive));
-    for (const thread of alive) this.#threads.send(thread, { type: 'forget-upstream', upstream: id });
-    if (alive.length === 0) this.#forgotten(null, id);
-  }
-
-  /** A thread, or none, has reported all that there is of an upstream. Who hears of the ends of connections asks for it until then. */
-  #forgotten(thread: number | null, id: number): void {
-    const waiting = this.#leaving.get(id);
-    if (thread !== null) waiting?.delete(thread);
-    if (!waiting || waiting.size > 0) return;
-    this.#leaving.delete(id);
-    this.#upstreams.delete(id);
-    this.#contexts.close(this.#handshakes ?? null, id);
-    for (const [way, { of }] of this.#ways) if (of === id) this.#ways.delete(way);
   }
 
   /** Numbers of what the engine keeps, to see that it forgets. */
   get kept(): { upstreams: number; frontends: number } {
-    return { upstreams: this.#upstreams.size + this.#ways.size, frontends: this.#owners.size };
-  }
-
-  #upstream(id: number): NativeUpstream | undefined {
-    return this.#upstreams.get(id);
-  }
-
-  #receive(thread: number, report: Report): void {
-    switch (report.type) {
-      case 'resolve':
-        return void this.#resolve(thread, report.upstream);
-      case 'resolve-no-more':
-        return this.#lookups.get(`${thread} ${report.upstream}`)?.abort();
-      case 'ended':
-        for (const end of report.ends) this.#reportEnd(end);
-        return;
-      case 'ended-quietly':
-        // Who hears of the ends of an upstream is told of each at once, and not of those from before.
-        return readEnds(report.ends, {
-          upstreamOf: (id) => this.#upstream(id),
-          hear: (frontend, end) => this.#owners.get(frontend)?.observer.connectionEnded?.(end),
-        });
-      case 'drained':
-        return this.#upstream(report.upstream)?.lookAgain();
-      case 'upstream-forgotten':
-        return this.#forgotten(thread, report.upstream);
-      case 'room':
-        return this.#owners.get(report.frontend)?.slots?.notify();
-      case 'room-in-total':
-        return this.#total?.notify();
-      case 'total-full':
-        return this.#total?.notifyFull();
-      case 'held-full':
-        return this.#holds.get(report.hold)?.notifyFull();
-      case 'held-room':
-        return this.#holds.get(report.hold)?.notify();
-      case 'surrendered':
-        return this.#holds.surrendered(report.hold, report.clients);
-      case 'paused': {
-        const error = new SystemError(report.errno, 'accept');
-        return this.#owners.get(report.frontend)?.observer.acceptPaused?.({ error, retryInMs: report.retryInMs });
-      }
-      case 'resumed':
-        return this.#owners.get(report.frontend)?.observer.acceptResumed?.();
-      case 'frontend-closed':
-        return this.#owners.get(report.frontend)?.closedIn?.(thread, report.frontend);
-      case 'frontend-forgotten':
-        return this.#owners.forgotten(thread, report.frontend);
-      case 'frozen':
-        return this.mover.frozen(thread, report.upstream, report);
-      case 'listed':
-      case 'closed-connections':
-        return this.#inventory.answered(report);
-      case 'answered':
-        return; // the threads' own
-    }
-  }
-
-  #openShadow(
-    { observer, idleMs, lifetimeMs, bufferBytes, slots, admission, hold }: ShadowOptions,
-    members: readonly number[],
-  ): number {
-    const id = ++this.#lastId;
-    this.#owners.add(id, { observer, slots, admission, hold }, members);
-    const route = Route.open({ upstream: CLOSED_ROUTE }, { threads: 0 });
-    const reportsOrderly = observer.connectionEnded !== undefined && (observer.wantsOrderlyEnds ?? true);
-    for (const thread of members)
-      this.#threads.send(thread, {
-        type: 'open-frontend',
-        plan: {
-          id,
-          fd: -1,
-          isUnix: false,
-          route: route.memory,
-          slots: slots?.plan ?? null,
-          admission: admission?.plan ?? null,
-          hold: hold && { id: this.#holds.idOf(hold), memory: hold.memory },
-          idleMs,
-          lifetimeMs,
-          bufferBytes,
-          helloMs: HELLO_TIMEOUT_MS,
-          reportsOrderly,
-          header: null,
-          tls: null,
-        },
-      });
-    return id;
-  }
-
-  async #resolve(thread: number, id: number): Promise<void> {
-    const upstream = this.#upstream(id) ?? this.#ways.get(id);
-    const endpoint = upstream?.endpoint;
-    if (!upstream || endpoint === undefined || endpoint.type === 'sni' || endpoint.type === 'unix') return;
-    const key = `${thread} ${id}`;
-    const lookup = new AbortController();
-    this.#lookups.set(key, lookup);
-    try {
-      const { names, ...answer } = await resolveAddresses(endpoint, {
-        names: this.#names,
-        services: this.#services,
-        signal: lookup.signal,
-      });
-      upstream.lastAddresses = names;
-      this.#threads.send(thread, { type: 'resolved', upstream: id, ...answer, failure: null });
-    } catch (error) {
-      if (lookup.signal.aborted) return;
-      const failure = { text: describeFailure(error), isPassing: REFUSALS.includes(errorCode(error) ?? '') };
-      this.#threads.send(thread, { type: 'resolved', upstream: id, addresses: [], targets: null, freshMs: 0, failure });
-    } finally {
-      if (this.#lookups.get(key) === lookup) this.#lookups.delete(key);
-    }
-  }
-
-  #reportEnd(end: EndReport): void {
-    const upstream = this.#upstream(end.upstream);
-    if (!upstream) return;
-    const { upstream: _, frontend, reason: __, why, way, ...told } = end;
-    const { endpoint, lastAddresses } = (way === undefined ? undefined : this.#ways.get(way)) ?? upstream;
-    const error = endError(end, endpoint, lastAddresses);
-    const event = { ...told, upstream, error, reason: why };
-    upstream.connectionEnded(event);
-    const observer = this.#owners.get(frontend)?.observer;
-    if (error !== null || observer?.wantsOrderlyEnds !== false) observer?.connectionEnded?.(event);
+    return { upstreams: this.#upstreams.size, frontends: this.#owners.size };
   }
 
   /** A thread died. What it left open is closed, so that no peer waits for it; accepting goes on without threads. */
@@ -502,8 +299,7 @@ export class NativeEngine implements Engine {
       if (isLeg) setResetOnClose(fd);
       closeFd(fd);
     }
-    for (const upstream of this.#upstreams.values()) upstream.forgetThread(thread);
-    for (const id of this.#leaving.keys()) this.#forgotten(thread, id);
+    this.#upstreams.lost(thread);
     for (const owner of this.#owners.lost(thread)) owner.loseThread?.(thread);
     if (isFirst) this.#onFailure?.(error);
   }

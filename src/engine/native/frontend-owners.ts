@@ -28,10 +28,13 @@ type Row = { readonly owner: FrontendOwner; readonly threads: Set<number> };
  */
 export class FrontendOwners {
   readonly #rows = new Map<number, Row>();
+  #lastId = 0;
 
-  /** `threads`: those that are told of it. */
-  add(id: number, owner: FrontendOwner, threads: readonly number[]): void {
+  /** `threads`: those that are told of it. Returns its number. */
+  add(owner: FrontendOwner, threads: readonly number[]): number {
+    const id = ++this.#lastId;
     if (threads.length > 0) this.#rows.set(id, { owner, threads: new Set(threads) });
+    return id;
   }
 
   get(id: number): FrontendOwner | undefined {

@@ -9,6 +9,7 @@ import type { AdoptOptions, Mover, Upstream } from '../engine.ts';
 import { NativeFrontend } from './frontend.ts';
 import { FROZEN, KIND_CLIENT, KIND_SERVER } from './connection-table.ts';
 import type { Report } from './messages.ts';
+import type { ShadowOptions } from './shadow-frontend.ts';
 import type { TotalSlots } from '../total-slots.ts';
 import type { Threads } from './threads.ts';
 import type { KeyTable } from './tls/key-table.ts';
@@ -30,11 +31,6 @@ export type NativeMoverOptions = {
   /** Make known in these threads what stands for a frontend that is no more; returns its number. */
   openShadow: (options: ShadowOptions, threads: readonly number[]) => number;
 };
-
-/** What stands for a frontend that is no more. */
-export type ShadowOptions = Required<
-  Pick<AdoptOptions, 'observer' | 'idleMs' | 'lifetimeMs' | 'bufferBytes' | 'slots' | 'admission' | 'hold'>
->;
 
 type Frozen = Pick<Extract<Report, { type: 'frozen' }>, 'connections' | 'shaking'>;
 
