@@ -50,7 +50,7 @@ export function manualPage(version: string): string {
     ),
     '.SH SIGNALS',
     text(
-      'The daemon stops gracefully at TERM and INT, and at once at a second one. USR2 restarts it, HUP reopens the log and reloads certificates, USR1 reopens the log.',
+      'The daemon stops gracefully at TERM and INT, and at once at a second one. USR2 restarts it, HUP reopens the log and reloads certificates, which happens by itself where their files have changed, USR1 reopens the log.',
     ),
     '',
   ].join('\n');

@@ -58,8 +58,10 @@ export const destinationRow = v.object({
   limits: v.exactOptional(v.record(v.string(), v.string())),
   /** Of an active row: clients that this process refused, by reason, where there is a limit for that. */
   refused: v.exactOptional(v.record(v.string(), v.number())),
-  /** Until when the first of the certificates that the rule presents is valid, ISO 8601. */
+  /** Until when the first of the certificates that clients of the rule are shown is valid, ISO 8601. */
   certificateEnds: v.exactOptional(v.string()),
+  /** The same of those that its destination is shown. */
+  clientCertificateEnds: v.exactOptional(v.string()),
   /** Anybody can pretend to be the destination: `insecure=yes`. */
   insecure: v.exactOptional(v.literal(true)),
 });

@@ -223,7 +223,7 @@ async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Sup
     void followReadiness(service);
     void turnAwayUnused(service);
     watchPaths(service);
-    service.certificates.watch(() => (service.phase === 'serving' ? service.forwarder.rules : []));
+    service.certificates.watch(() => (service.phase === 'serving' ? service.forwarder.rules : null));
     trimmer.disturb();
     void followNetworks(service, end.signal).catch(logError);
     const stopRetrying = retryBroken(service);

@@ -5,7 +5,6 @@ import { holdSignals } from '../sys/exec.ts';
 import { stopDaemon, stopOwn } from './requests/stop.ts';
 import type { OpenedLog } from './log/log.ts';
 import { redirectToLog } from '../control/standard-streams.ts';
-import { reloadDestinations } from './rules/authorities.ts';
 import { reloadNetworks } from './rules/networks.ts';
 import { replaceDaemon } from './handover/restart.ts';
 import type { Service } from './service.ts';
@@ -103,7 +102,6 @@ export function listenToSignals(
     let failures = 0;
     for (const rule of forwarder.rules) {
       if (!certificates.reload(rule)) failures++;
-      if (!reloadDestinations(rule, service)) failures++;
       if (!reloadNetworks(rule, service)) failures++;
     }
     service.admin?.reload();

@@ -83,12 +83,14 @@ export type CheckClientOptions = {
   paths?: boolean;
   /** Hears of what works and could be better. */
   advise?: ((advice: string) => void) | undefined;
+  /** Hears why the certificate should not replace one that is in use. */
+  object?: FileOptions['object'];
 };
 
 /** Read the files that the endpoint names; nothing is contacted. Returns warnings; throws EndpointError. */
 export function checkClient(
   endpoint: ClientEndpoint,
-  { text = printClient(endpoint), paths = true, advise }: CheckClientOptions = {},
+  { text = printClient(endpoint), paths = true, advise, object }: CheckClientOptions = {},
 ): string[] {
   const warnings: string[] = [];
   switch (endpoint.type) {
@@ -100,16 +102,17 @@ export function checkClient(
       break;
     case 'ssl':
     case 'tls': {
-      readClientIdentity(endpoint, { text, warn: (warning) => void warnings.push(warning), advise });
+      readClientIdentity(endpoint, { text, warn: (warning) => void warnings.push(warning), advise, object });
       // The system's own authorities are not this endpoint's to check, and take long to read.
       if (trustOf(endpoint).path !== null)
         readClientTrust(endpoint, { text, warn: (warning) => void warnings.push(warning) });
       if (endpoint.type === 'tls' && endpoint.endpoint !== null)
-        warnings.push(...checkClient(endpoint.endpoint, { text, paths, advise }));
+        warnings.push(...checkClient(endpoint.endpoint, { text, paths, advise, object }));
       break;
     }
     case 'sni':
-      for (const each of new Set(directOf(endpoint))) warnings.push(...checkClient(each, { text, paths, advise }));
+      for (const each of new Set(directOf(endpoint)))
+        warnings.push(...checkClient(each, { text, paths, advise, object }));
   }
   return warnings;
 }

@@ -72,14 +72,14 @@ export function readClientCA(
 /** The certificate that a client presents; null when the endpoint names none. */
 export function readClientIdentity(
   endpoint: SslClient | TlsClient,
-  { text = printClient(endpoint), warn, advise }: FileOptions = {},
+  { text = printClient(endpoint), warn, advise, object }: FileOptions = {},
 ): Identity | null {
   const { parameter, path } = certificateOf(endpoint);
   if (path === null) return null;
   const certFile = { parameter, path, text };
   const keyFile =
     endpoint.privateKey === null ? certFile : { parameter: 'privateKey', path: endpoint.privateKey, text };
-  return readIdentity({ keyFile, certFile, passphrase: endpoint.passphrase, chain: [], warn, advise });
+  return readIdentity({ keyFile, certFile, passphrase: endpoint.passphrase, chain: [], warn, advise, object });
 }
 
 /**

@@ -1,4 +1,12 @@
-import type { BindableServer, ClientEndpoint, DirectClient, ServerEndpoint, StdioServer } from './model.ts';
+import type {
+  BindableServer,
+  ClientEndpoint,
+  DirectClient,
+  ServerEndpoint,
+  SslClient,
+  StdioServer,
+  TlsClient,
+} from './model.ts';
 import { sniWays } from './sni.ts';
 
 /** What listens: the endpoint itself, or the one that `haproxy:` wraps. */
@@ -14,6 +22,17 @@ export function innermost(endpoint: DirectClient): DirectClient {
 /** Every place that an endpoint leads to: the endpoint itself, or those that it chooses among. */
 export function directOf(endpoint: ClientEndpoint): DirectClient[] {
   return endpoint.type === 'sni' ? sniWays(endpoint).map((way) => way.endpoint) : [endpoint];
+}
+
+/** All TLS that is spoken towards an endpoint: of each place that it leads to, also inside another. */
+export function tlsOf(endpoint: ClientEndpoint): (SslClient | TlsClient)[] {
+  return [...new Set(directOf(endpoint))].flatMap(tlsOfDirect);
+}
+
+function tlsOfDirect(endpoint: DirectClient): (SslClient | TlsClient)[] {
+  if (endpoint.type === 'ssl') return [endpoint];
+  if (endpoint.type !== 'tls') return [];
+  return [endpoint, ...(endpoint.endpoint === null ? [] : tlsOfDirect(endpoint.endpoint))];
 }
 
 /** Whether clients of this endpoint speak TLS, for which it names certificates. */

@@ -1,46 +1,18 @@
 /** New certificates are taken by themselves, good ones alone, and nobody notices but by the certificate. */
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { test } from 'node:test';
 import { connect } from 'node:tls';
 import type { TLSSocket } from 'node:tls';
-import { makeCertificate } from '../endpoint/pem.ts';
 import { until } from '../until.ts';
 import { startBackend } from './backend.ts';
 import { makeGrace } from './grace.ts';
+import { issuer, nameOf, replaceLink } from './issued-pairs.ts';
+import type { Pair } from './issued-pairs.ts';
 import { pemFiles } from './pem-files.ts';
 
 const timeout = 120_000;
-
-type Pair = { key: string; cert: string };
-
-/** Certificates for www.example.com that the intermediate has signed, each with a key of its own, and in one file with it. */
-function issuer(dir: string, intermediate: string) {
-  let made = 0;
-  return (options: { days?: number; chain?: string[] } = {}): Pair => {
-    const name = `made-${++made}`;
-    const extensions = ['basicConstraints=critical,CA:FALSE', 'subjectAltName=DNS:www.example.com'];
-    const { days = 30, chain = [intermediate] } = options;
-    makeCertificate(dir, { name, subject: name, extensions, issuer: 'middle' });
-    if (days < 0) expire(dir, name);
-    const cert = join(dir, `${name}.chain`);
-    writeFileSync(cert, [join(dir, `${name}.crt`), ...chain].map((each) => readFileSync(each, 'utf8')).join(''));
-    return { key: join(dir, `${name}.key`), cert };
-  };
-}
-
-/** Put a certificate that was over yesterday in the place of another. */
-function expire(dir: string, name: string): void {
-  const file = (end: string) => join(dir, end);
-  const [key, csr, cert] = [`${name}.key`, `${name}.csr`, `${name}.crt`].map(file) as [string, string, string];
-  execFileSync('openssl', ['req', '-new', '-key', key, '-subj', `/CN=${name}`, '-out', csr]);
-  const signer = ['-CA', file('middle.crt'), '-CAkey', file('middle.key'), '-CAcreateserial'];
-  execFileSync('openssl', ['x509', '-req', '-in', csr, ...signer, '-days', '-1', '-out', cert], { stdio: 'ignore' });
-}
-
-const nameOf = ({ cert }: Pair) => basename(cert, '.chain');
 
 function open(port: number): Promise<TLSSocket> {
   return new Promise((resolve, reject) => {
@@ -55,12 +27,6 @@ async function presented(port: number): Promise<string> {
   const { subject } = socket.getPeerCertificate();
   socket.destroy();
   return String(subject.CN);
-}
-
-/** Put a link, or a file, in the place of another one in one step. */
-function replaceLink(target: string, path: string): void {
-  symlinkSync(target, `${path}.new`);
-  renameSync(`${path}.new`, path);
 }
 
 test('files that change are read again by themselves, links of certbot and Kubernetes too', { timeout }, async (t) => {

@@ -195,10 +195,14 @@ function longCells(context: Context, row: DestinationRow): string[] {
 /** What a name stands for, until when a certificate is valid, and where rules listen whose SRC does not say it: a port that the system chose, a name, every address. */
 function placesOf(rows: readonly DestinationRow[]): string[] {
   const lines = new Set(
-    rows.flatMap(({ src, name, listening, certificateEnds }) => {
+    rows.flatMap(({ src, dst, name, listening, certificateEnds, clientCertificateEnds }) => {
       const place = listening === '' || src.endsWith(listening) ? [] : [`listens on ${visible(listening)}`];
       const end = certificateEnds === undefined ? [] : [`has a certificate until ${certificateEnds.slice(0, 10)}`];
-      const said = [...(name === undefined ? [] : [`is ${visible(src)}`]), ...place, ...end];
+      const toOther =
+        clientCertificateEnds === undefined
+          ? []
+          : [`shows ${visible(dst)} a certificate until ${clientCertificateEnds.slice(0, 10)}`];
+      const said = [...(name === undefined ? [] : [`is ${visible(src)}`]), ...place, ...end, ...toOther];
       return said.length === 0 ? [] : [`${visible(name ?? src)} ${said.join(' and ')}`];
     }),
   );

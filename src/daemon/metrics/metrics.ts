@@ -41,7 +41,7 @@ export type Observed = {
   /** Keys of sources of which all is shown, zeros included; see fully-shown.ts. */
   shownInFull: ReadonlySet<string>;
   /** Certificates that rules present: where, and until when they are valid, in seconds since 1970. */
-  certificates: readonly { src: string; name: string; untilSeconds: number }[];
+  certificates: readonly { src: string; dst?: string; name: string; untilSeconds: number }[];
 };
 
 /** The metrics of grace, in the order in which they are printed. */
@@ -165,8 +165,8 @@ export function metricsOf(observed: Observed): Metric[] {
     gauge(
       'grace_certificate_expiry_timestamp_seconds',
       'Until when a certificate that a rule presents is valid, in seconds since 1970.',
-      observed.certificates.map(({ src, name, untilSeconds }) => ({
-        labels: { src, name },
+      observed.certificates.map(({ src, dst, name, untilSeconds }) => ({
+        labels: { src, ...(dst === undefined ? {} : { dst }), name },
         value: untilSeconds,
       })),
     ),

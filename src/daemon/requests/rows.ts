@@ -29,13 +29,15 @@ export function ownRows(
     const admission = view.isCurrent ? (admissions.get(view.src) ?? null) : null;
     const spec = { src: view.src, dst: view.destination.spec };
     const warnings = view.isCurrent ? [...certificates.of(spec)] : [];
+    const ends = view.isCurrent ? certificates.endsOf(spec) : null;
     if (admission !== null && admission.problem !== null)
       warnings.push(`the networks of before hold: ${admission.problem}`);
     return keyedRow(view, {
       lost: view.isCurrent && view.listener ? listeners.whyLost(view.listener) : null,
       warnings,
       admission,
-      certificateEnds: view.isCurrent ? certificates.endOf(spec) : null,
+      certificateEnds: ends?.source,
+      clientCertificateEnds: ends?.destination,
     });
   });
   const unserved = forwarder.broken.filter(({ spec }) => isWanted(spec));
@@ -63,12 +65,13 @@ type RowOptions = {
   lost?: string | null;
   warnings?: readonly string[];
   admission?: Admission | null;
-  certificateEnds?: string | null;
+  certificateEnds?: string | null | undefined;
+  clientCertificateEnds?: string | null | undefined;
 };
 
 function keyedRow(
   { src, destination, isCurrent, percent, listener, hold }: DestinationView,
-  { lost = null, warnings = [], admission = null, certificateEnds = null }: RowOptions = {},
+  { lost = null, warnings = [], admission = null, certificateEnds, clientCertificateEnds }: RowOptions = {},
 ): KeyedRow {
   const { connections, bytesIn, bytesOut } = destination.stats();
   const drainMs = isCurrent ? null : destination.drainLeftMs;
@@ -90,7 +93,8 @@ function keyedRow(
     ...(warnings.length === 0 ? {} : { warnings: [...warnings] }),
     ...(isCurrent && { limits: limitsInForce(src.endpoint, destination.spec) }),
     ...(admission && { refused: { ...admission.refused } }),
-    ...(certificateEnds === null ? {} : { certificateEnds }),
+    ...(certificateEnds ? { certificateEnds } : {}),
+    ...(clientCertificateEnds ? { clientCertificateEnds } : {}),
     ...(isInsecure(destination.spec.endpoint) ? { insecure: true as const } : {}),
   };
   return { srcKey: src.key, dstKey: destination.spec.key, row };

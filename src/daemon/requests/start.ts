@@ -71,5 +71,6 @@ export function readStart(
 export async function started(service: Service, { rule, before }: StartedRule): Promise<string[]> {
   if (before) await service.holds.switched(rule.src);
   service.log.info({ src: rule.src.typed, dst: rule.dst.typed }, 'rule started');
-  return [...service.certificates.look(rule)];
+  // A destination that the rule had before has the specification of then.
+  return [...service.certificates.look(service.forwarder.servedAt(rule.src)?.spec ?? rule)];
 }

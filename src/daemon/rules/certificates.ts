@@ -1,14 +1,13 @@
-/** The certificates of rules: what is to be said of them, and that new files are taken, if they are good ones. */
-import { checkClient, checkServer } from '../../endpoint/check.ts';
-import { EndpointError } from '../../endpoint/error.ts';
-import { speaksTls } from '../../endpoint/inner.ts';
-import { GraceError, errorMessage } from '../../error.ts';
+/** The certificates of rules, of sources and of destinations: what is to be said of them, and that new files are taken, if they are good ones. */
+import type { DestinationSpec } from '../../forward/destination.ts';
 import { specsOf } from '../../forward/routing.ts';
-import type { Rule, RuleSpec } from '../../forward/rule.ts';
+import type { Rule, RuleSpec, SourceSpec } from '../../forward/rule.ts';
 import type { Log } from '../log/log.ts';
-import { expiriesOf } from './expiries.ts';
+import { certificatesOfDestination, certificatesOfSource } from './certificate-end.ts';
+import { CertificateFiles } from './certificate-files.ts';
+import type { TakeFiles } from './certificate-files.ts';
 import type { Expiry } from './expiries.ts';
-import { signatureOf } from './file-signature.ts';
+import { FileSignatures } from './file-signature.ts';
 
 /** Certificates last for months, and those who renew them look once or twice a day. */
 const lookMs = 12 * 3_600_000;
@@ -19,27 +18,21 @@ const settleMs = 300;
 const restPerLook = 20;
 
 /** A rule whose certificates can be read again: `Rule` of forward/rule.ts. */
-export type ReloadableRule = Pick<Rule, 'src' | 'spec' | 'reload'>;
-
-/** What is known of the files of a rule. */
-type Known = {
-  /** Of the files that were read last, and of those that were seen last. */
-  read: string;
-  seen: string;
-  warnings: readonly string[];
-  /** Until when the certificates are valid that are presented. */
-  expiries: readonly (Expiry & { src: string })[];
-  /** What was skipped in directories when they were read last. */
-  skipped: readonly string[];
-  /** Why the files that are there now are not used; null when they are. */
-  refused: string | null;
+export type ReloadableRule = Pick<Rule, 'src' | 'reload'> & {
+  readonly known: readonly { readonly spec: DestinationSpec; readonly upstream: { reload(): void } }[];
 };
 
-/** Looks at the files of rules when they start, change and are reloaded, and twice a day. Each warning is logged once. */
+/** Whose certificate it is: that of a source, or with `dst` what a destination is shown. */
+export type RuleExpiry = Expiry & { src: string; dst?: string };
+
+/** Looks at the files of rules when they start, change and are reloaded, and twice a day. */
 export class Certificates {
   readonly #log: Log;
   readonly #specs: () => readonly RuleSpec[];
-  readonly #known = new Map<string, Known>();
+  /** By the keys of the sources. */
+  readonly #sources = new Map<string, CertificateFiles>();
+  /** A specification is that of one destination of one rule. Null: it names no files. */
+  readonly #destinations = new WeakMap<DestinationSpec, CertificateFiles | null>();
   #timer: NodeJS.Timeout | null = null;
   #watch: NodeJS.Timeout | null = null;
   /** Looks for changes; null: nobody wants them looked for. */
@@ -51,27 +44,41 @@ export class Certificates {
     this.#specs = specs;
   }
 
-  /** Look at the files of a rule, which have just been read for it. Returns all that is to be said of them, for the client that asked. */
+  /** Look at the files of a rule whose source has just been opened. Returns all that is to be said of them, for the client that asked. */
   look(rule: RuleSpec): readonly string[] {
-    const read = signatureOf(rule.src.endpoint);
-    return this.#inspect(rule, { read, seen: read });
+    const { key } = rule.src;
+    const end = certificatesOfSource(rule.src);
+    if (end === null) this.#sources.delete(key);
+    else this.#sources.set(key, new CertificateFiles(end, { log: this.#log, before: this.#sources.get(key) }));
+    return this.#lookAtDestinations(rule);
   }
 
-  /** The same of a rule whose files have been read before: what is there now need not be what is in use. */
+  /** The same of a rule whose source has been open before: what is there now need not be what is in use. */
   lookAgain(rule: RuleSpec): readonly string[] {
-    const before = this.#known.get(rule.src.key);
-    if (before === undefined) return this.look(rule);
-    return before.refused === null ? this.#inspect(rule, before) : this.of(rule);
+    const source = this.#sources.get(rule.src.key);
+    if (source === undefined) return this.look(rule);
+    source.lookAgain();
+    return this.#lookAtDestinations(rule);
   }
 
-  #inspect(rule: RuleSpec, { read, seen }: Pick<Known, 'read' | 'seen'>): readonly string[] {
-    const before = this.#known.get(rule.src.key);
-    const inspection = inspect(rule);
-    this.#known.set(rule.src.key, { ...inspection, read, seen, refused: null });
-    if (hasFiles(rule)) this.#watchAgain(watchMs);
-    for (const warning of inspection.warnings)
-      if (!before?.warnings.includes(warning)) this.#log.warn({ src: rule.src.typed, dst: rule.dst.typed }, warning);
-    return inspection.warnings;
+  #lookAtDestinations(rule: RuleSpec): readonly string[] {
+    const files = specsOf(rule).map((dst) => {
+      const known = this.#destinations.get(dst);
+      if (known) known.lookAgain(certificatesOfDestination(rule.src, dst));
+      return this.#ofDestination(rule.src, dst);
+    });
+    if (this.#hasFiles(rule)) this.#watchAgain(watchMs);
+    return [this.#sources.get(rule.src.key), ...files].flatMap((each) => each?.warnings ?? []);
+  }
+
+  /** Those of a destination, which has just been opened if they are not known. */
+  #ofDestination(src: SourceSpec, dst: DestinationSpec): CertificateFiles | null {
+    const known = this.#destinations.get(dst);
+    if (known !== undefined) return known;
+    const end = certificatesOfDestination(src, dst);
+    const files = end && new CertificateFiles(end, { log: this.#log });
+    this.#destinations.set(dst, files);
+    return files;
   }
 
   /** Look at those of every rule, now and from time to time. */
@@ -79,81 +86,86 @@ export class Certificates {
     const specs = this.#specs();
     for (const rule of specs) this.lookAgain(rule);
     const keys = new Set(specs.map(({ src }) => src.key));
-    for (const key of this.#known.keys()) if (!keys.has(key)) this.#known.delete(key);
+    for (const key of this.#sources.keys()) if (!keys.has(key)) this.#sources.delete(key);
     this.#timer ??= setInterval(() => this.lookAtAll(), lookMs).unref();
   }
 
-  /** What was to be said at the last look. */
-  of(rule: RuleSpec): readonly string[] {
-    const known = this.#known.get(rule.src.key);
-    if (known === undefined) return [];
-    return known.refused === null ? known.warnings : [unused(known.refused), ...known.warnings];
+  /** What was to be said at the last look of the source, and of one destination. */
+  of({ src, dst }: Pick<RuleSpec, 'src' | 'dst'>): readonly string[] {
+    return [this.#sources.get(src.key), this.#destinations.get(dst)].flatMap((each) => each?.warnings ?? []);
   }
 
-  /** Until when the first of the certificates of a rule is valid (ISO 8601); null for a rule without any. */
-  endOf(rule: RuleSpec): string | null {
-    const ends = (this.#known.get(rule.src.key)?.expiries ?? []).map(({ untilSeconds }) => untilSeconds * 1000);
-    return ends.length === 0 ? null : new Date(Math.min(...ends)).toISOString();
+  /** Until when the first of the certificates is valid that clients see, and of those that a destination does (ISO 8601); null without any. */
+  endsOf({ src, dst }: Pick<RuleSpec, 'src' | 'dst'>): { source: string | null; destination: string | null } {
+    return { source: firstEnd(this.#sources.get(src.key)), destination: firstEnd(this.#destinations.get(dst)) };
   }
 
-  /** Until when the certificates are valid that rules present. */
-  get expiries(): readonly (Expiry & { src: string })[] {
-    return this.#specs().flatMap(({ src }) => this.#known.get(src.key)?.expiries ?? []);
+  /** Until when the certificates are valid that rules present, to clients and to destinations. */
+  get expiries(): readonly RuleExpiry[] {
+    return this.#specs().flatMap((rule) => {
+      const { src } = rule;
+      const ofSource = this.#sources.get(src.key)?.expiries ?? [];
+      const ofDestinations = specsOf(rule).flatMap((dst) =>
+        (this.#destinations.get(dst)?.expiries ?? []).map((each) => ({ ...each, src: src.typed, dst: dst.typed })),
+      );
+      return [...ofSource.map((each) => ({ ...each, src: src.typed })), ...ofDestinations];
+    });
   }
 
-  /** Take the files of a rule as they are now, unless they are bad. Returns whether they are in use. */
+  /** Take the files of a rule as they are now, unless they are bad. Returns whether all are in use. */
   reload(rule: ReloadableRule): boolean {
-    const { spec } = rule;
-    const before = this.#known.get(spec.src.key);
-    const read = signatureOf(rule.src.endpoint);
-    try {
-      if (hasFiles(spec)) mustBeGood(spec, before?.skipped ?? []);
-      rule.reload();
-    } catch (error) {
-      const refused = error instanceof EndpointError ? error.reason : errorMessage(error);
-      if (before?.refused !== refused) this.#log.error({ src: rule.src.typed, error: refused }, NOT_RELOADED);
-      const { warnings = [], expiries = [], skipped = [] } = before ?? {};
-      this.#known.set(spec.src.key, { warnings, expiries, skipped, read, seen: read, refused });
-      return false;
-    }
-    this.#inspect(spec, { read, seen: read });
-    return true;
+    let areInUse = true;
+    this.#each(rule, (files, take) => {
+      if (!files.reload(take)) areInUse = false;
+    });
+    return areInUse;
   }
 
-  /** Follow the files of these rules from now on: those that have changed are read again within two seconds. */
-  watch(rules: () => readonly ReloadableRule[]): void {
+  /** The files of both ends of a rule, with who takes them. */
+  #each(rule: ReloadableRule, act: (files: CertificateFiles, take: TakeFiles) => void): void {
+    const source = this.#sources.get(rule.src.key);
+    if (source) act(source, () => rule.reload());
+    // Those too that it only has connections with: it may go there again.
+    for (const { spec, upstream } of rule.known) {
+      const files = this.#ofDestination(rule.src, spec);
+      if (files) act(files, () => upstream.reload());
+    }
+  }
+
+  /** Follow the files of these rules from now on: those that have changed are read again within two seconds. `rules` returns null when they are not to be touched. */
+  watch(rules: () => readonly ReloadableRule[] | null): void {
     const look = () => {
       const began = performance.now();
-      const isChanging = rules()
-        .map((rule) => this.#lookForChange(rule))
-        .includes(true);
+      const signatures = new FileSignatures();
+      const now = rules();
+      let areSome = now === null;
+      let isChanging = false;
+      for (const rule of now ?? [])
+        this.#each(rule, (files, take) => {
+          areSome = true;
+          if (files.follow(take, signatures)) isChanging = true;
+        });
       const restMs = (performance.now() - began) * restPerLook;
       this.#watch = null;
-      this.#watchAgain(Math.max(isChanging ? settleMs : watchMs, restMs));
+      if (areSome || this.#haveFiles) this.#watchAgain(Math.max(isChanging ? settleMs : watchMs, restMs));
     };
     this.#lookForChanges = look;
-    this.#watchAgain(watchMs);
+    if (this.#haveFiles) this.#watchAgain(watchMs);
   }
 
-  /** A daemon that has no files to look at is not to wake for them. */
+  /** There are files to look at: a daemon that has none is not to wake for them. */
   #watchAgain(inMs: number): void {
-    if (this.#watch !== null || this.#lookForChanges === null || !this.#specs().some(hasFiles)) return;
+    if (this.#watch !== null || this.#lookForChanges === null) return;
     this.#watch = setTimeout(this.#lookForChanges, inMs).unref();
   }
 
-  /** Returns whether the files of the rule are being changed at the moment. */
-  #lookForChange(rule: ReloadableRule): boolean {
-    const { spec } = rule;
-    const known = this.#known.get(spec.src.key);
-    if (known === undefined || !hasFiles(spec)) return false;
-    const now = signatureOf(rule.src.endpoint);
-    if (now === known.read) return false;
-    const isSettled = now === known.seen;
-    known.seen = now;
-    if (!isSettled) return true;
-    if (this.reload(rule))
-      this.#log.info({ src: rule.src.typed }, 'certificates reloaded, since their files have changed');
-    return false;
+  /** Whether some rule has files, those included that are not served at the moment. */
+  get #haveFiles(): boolean {
+    return this.#specs().some((rule) => this.#hasFiles(rule));
+  }
+
+  #hasFiles(rule: RuleSpec): boolean {
+    return this.#sources.has(rule.src.key) || specsOf(rule).some((dst) => Boolean(this.#destinations.get(dst)));
   }
 
   close(): void {
@@ -165,45 +177,7 @@ export class Certificates {
   }
 }
 
-const NOT_RELOADED = 'certificates not reloaded; the old ones stay';
-
-function unused(why: string): string {
-  return `its certificates have changed, and the old ones stay in use: ${why}`;
-}
-
-function hasFiles({ src }: RuleSpec): boolean {
-  return speaksTls(src.endpoint);
-}
-
-/** Throws for files that would be worse than those in use: unreadable, a key that does not fit, a chain with a gap, out of date. */
-function mustBeGood({ src }: RuleSpec, skippedBefore: readonly string[]): void {
-  const problems: string[] = [];
-  const warnings = checkServer(src.endpoint, { object: (problem) => void problems.push(problem) });
-  const [problem] = problems;
-  if (problem !== undefined) throw new GraceError(problem);
-  const lost = skippedOf(warnings).find((each) => !skippedBefore.includes(each));
-  if (lost !== undefined) throw new GraceError(lost);
-}
-
-type Inspection = Pick<Known, 'warnings' | 'expiries' | 'skipped'>;
-
-function inspect(rule: RuleSpec): Inspection {
-  const own = hasFiles(rule) ? lookAt(() => checkServer(rule.src.endpoint)) : [];
-  return {
-    warnings: [...own, ...specsOf(rule).flatMap((dst) => lookAt(() => checkClient(dst.endpoint)))],
-    expiries: expiriesOf(rule.src.endpoint).map((expiry) => ({ ...expiry, src: rule.src.typed })),
-    skipped: skippedOf(own),
-  };
-}
-
-function skippedOf(warnings: readonly string[]): string[] {
-  return warnings.filter((each) => each.startsWith('skipped:'));
-}
-
-function lookAt(check: () => string[]): string[] {
-  try {
-    return check();
-  } catch {
-    return []; // whoever opens the endpoint has said so, and goes on with what it had
-  }
+function firstEnd(files: CertificateFiles | null | undefined): string | null {
+  const ends = (files?.expiries ?? []).map(({ untilSeconds }) => untilSeconds * 1000);
+  return ends.length === 0 ? null : new Date(Math.min(...ends)).toISOString();
 }

@@ -1,37 +1,36 @@
-/** Whether the files of an endpoint have changed, without reading them. */
+/** Whether files have changed, without reading them. */
 import { statSync } from 'node:fs';
-import { join, resolve } from 'node:path';
-import { innerEndpoint } from '../../endpoint/inner.ts';
-import type { ServerEndpoint } from '../../endpoint/model.ts';
+import { join } from 'node:path';
 import { listDirectory } from '../../endpoint/named-file.ts';
-import { mapPaths } from '../../endpoint/paths.ts';
 import { errorCode } from '../../error.ts';
 import { fsPath } from '../../sys/file-name.ts';
 
-/**
- * A text that is another one when a file that the endpoint names has other contents: by inode, size and times, behind
- * links, so that one which leads elsewhere (certbot's `live`, Kubernetes' `..data`) counts as a change.
- */
-export function signatureOf(endpoint: ServerEndpoint): string {
-  const inner = innerEndpoint(endpoint);
-  if (inner.type !== 'ssl' && inner.type !== 'tls') return '';
-  const paths = new Set<string>();
-  // Lists of networks are followed by themselves.
-  const { allow: _allow, deny: _deny, ...ofTls } = inner;
-  mapPaths(ofTls, (path) => {
-    paths.add(resolve(path));
-    return path;
-  });
-  return [...paths].map(signatureOfPath).join('\n');
+/** One look at files, at each once, however many endpoints name it. */
+export class FileSignatures {
+  readonly #known = new Map<string, string>();
+
+  /**
+   * A text that is another one when one of these files, or a `.pem` file in one of these directories, has other contents: by
+   * inode, size and times, behind links, so that one which leads elsewhere (certbot's `live`, Kubernetes' `..data`) counts as a change.
+   */
+  of(paths: readonly string[]): string {
+    return paths.map((path) => this.#ofPath(path)).join('\n');
+  }
+
+  #ofPath(path: string): string {
+    const signature = this.#known.get(path) ?? signatureOf(path);
+    this.#known.set(path, signature);
+    return signature;
+  }
 }
 
-function signatureOfPath(path: string): string {
+function signatureOf(path: string): string {
   try {
     const stats = statSync(fsPath(path), { bigint: true });
     if (!stats.isDirectory()) return [stats.dev, stats.ino, stats.size, stats.mtimeNs, stats.ctimeNs].join(':');
     const names = listDirectory({ parameter: '', path, text: '' }, { recursive: true });
-    const files = names.filter((name) => name.endsWith('.pem'));
-    return files.map((name) => `${name} ${signatureOfPath(join(path, name))}`).join('\n');
+    const files = names.filter((name) => /\.pem$/i.test(name));
+    return files.map((name) => `${name} ${signatureOf(join(path, name))}`).join('\n');
   } catch (error) {
     return errorCode(error) ?? 'unreadable';
   }

@@ -43,7 +43,7 @@ function serviceWith(reports: GenerationReport[], more: object = {}): Service {
   const parts = {
     forwarder: { views: () => views, rules, broken, specs: [{ src: current.src, dst: current.destination.spec }] },
     listeners: { whyLost: () => null },
-    certificates: { of: () => [], endOf: () => null },
+    certificates: { of: () => [], endsOf: () => ({ source: null, destination: null }) },
     generations: { reports },
     book: { own: noCounts() },
     version: '1.2.3',
@@ -100,7 +100,7 @@ test('what is to be said of a rule is said of its current destination alone', ()
   const rows = ownRows(
     serviceWith([], {
       listeners: { whyLost: () => 'the file is gone' },
-      certificates: { of: () => ['it expires'], endOf: () => null },
+      certificates: { of: () => ['it expires'], endsOf: () => ({ source: null, destination: null }) },
     }),
   );
   assert.deepEqual(

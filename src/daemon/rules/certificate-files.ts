@@ -1,0 +1,110 @@
+/** The files of one end of a rule: which of them are in use, whether they have changed since, and what is to be said of them. */
+import { EndpointError } from '../../endpoint/error.ts';
+import { GraceError, errorMessage } from '../../error.ts';
+import type { Log } from '../log/log.ts';
+import type { CertificateEnd } from './certificate-end.ts';
+import type { Expiry } from './expiries.ts';
+import { FileSignatures } from './file-signature.ts';
+
+/** Has whoever uses the files read them again. Throws GraceError, and keeps what it had. */
+export type TakeFiles = () => void;
+
+/** Looked at when they have just been read, from time to time, and when they have changed. Each warning is logged once. */
+export class CertificateFiles {
+  readonly #log: Log;
+  #end: CertificateEnd;
+  /** Signatures of those that were read last, and of those that were seen last. */
+  #read: string;
+  #seen: string;
+  #warnings: readonly string[] = [];
+  #expiries: readonly Expiry[] = [];
+  /** What was skipped in directories when they were read last. */
+  #skipped: readonly string[] = [];
+  /** Why the files that are there now are not used; null when they are. */
+  #refused: string | null = null;
+
+  /** They have just been read. `before`: those that were followed until now. */
+  constructor(end: CertificateEnd, { log, before }: { log: Log; before?: CertificateFiles | undefined }) {
+    this.#log = log;
+    this.#end = end;
+    this.#read = this.#seen = new FileSignatures().of(end.paths);
+    if (before) this.#warnings = before.#warnings;
+    this.#inspect();
+  }
+
+  /** What was to be said at the last look. */
+  get warnings(): readonly string[] {
+    return this.#refused === null ? this.#warnings : [unused(this.#refused), ...this.#warnings];
+  }
+
+  /** Until when the certificates in use are valid. */
+  get expiries(): readonly Expiry[] {
+    return this.#expiries;
+  }
+
+  /** Time has passed, or the rule is called otherwise. Of files that are not in use there is nothing new to be said. */
+  lookAgain(end: CertificateEnd | null = null): void {
+    this.#end = end ?? this.#end;
+    if (this.#refused === null) this.#inspect();
+  }
+
+  /** Take the files as they are now, unless they are bad. Returns whether they are in use. */
+  reload(take: TakeFiles, signatures: FileSignatures = new FileSignatures()): boolean {
+    this.#read = this.#seen = signatures.of(this.#end.paths);
+    try {
+      this.#mustBeGood();
+      take();
+    } catch (error) {
+      const why = error instanceof EndpointError ? error.reason : errorMessage(error);
+      if (this.#refused !== why) this.#log.error({ ...this.#end.named, error: why }, NOT_RELOADED);
+      this.#refused = why;
+      return false;
+    }
+    this.#refused = null;
+    this.#inspect();
+    return true;
+  }
+
+  /** Take the files if they have changed, and do not change any more. Returns whether they are changing. */
+  follow(take: TakeFiles, signatures: FileSignatures): boolean {
+    const now = signatures.of(this.#end.paths);
+    if (now === this.#read) return false;
+    const isSettled = now === this.#seen;
+    this.#seen = now;
+    if (!isSettled) return true;
+    if (this.reload(take, signatures)) this.#log.info(this.#end.named, RELOADED);
+    return false;
+  }
+
+  #inspect(): void {
+    const before = this.#warnings;
+    try {
+      this.#warnings = this.#end.check();
+    } catch {
+      this.#warnings = []; // whoever opens the endpoint has said so, and goes on with what it had
+    }
+    this.#expiries = this.#end.expiries();
+    this.#skipped = skippedOf(this.#warnings);
+    for (const warning of this.#warnings) if (!before.includes(warning)) this.#log.warn(this.#end.named, warning);
+  }
+
+  /** Throws for files that would be worse than those in use: unreadable, a key that does not fit, a chain with a gap, out of date. */
+  #mustBeGood(): void {
+    const problems: string[] = [];
+    const warnings = this.#end.check((problem) => void problems.push(problem));
+    const lost = skippedOf(warnings).find((each) => !this.#skipped.includes(each));
+    const problem = problems[0] ?? lost;
+    if (problem !== undefined) throw new GraceError(problem);
+  }
+}
+
+const NOT_RELOADED = 'certificates not reloaded; the old ones stay';
+const RELOADED = 'certificates reloaded, since their files have changed';
+
+function unused(why: string): string {
+  return `its certificates have changed, and the old ones stay in use: ${why}`;
+}
+
+function skippedOf(warnings: readonly string[]): string[] {
+  return warnings.filter((each) => each.startsWith('skipped:'));
+}
