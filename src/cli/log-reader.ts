@@ -25,13 +25,14 @@ export class LogReader implements AsyncDisposable {
 
   static async open(path: string, take: TakeBytes): Promise<LogReader> {
     try {
-      return new LogReader(path, take, await open(path, 'r'));
+      return new LogReader(path, take, await openFile(path));
     } catch (error) {
       if (errorCode(error) === 'ENOENT') {
         throw new GraceError(`there is no log at ${path}`, {
           hint: 'no daemon has run in the background with this state dir; choose another with -d DIR',
         });
       }
+      if (error instanceof GraceError) throw error;
       throw new GraceError(`cannot read ${path}: ${describeError(error)}`, { cause: error });
     }
   }
@@ -68,12 +69,21 @@ export class LogReader implements AsyncDisposable {
   }
 
   #openPath(): Promise<FileHandle | null> {
-    return open(this.#path, 'r').catch(nullWhenMissing);
+    return openFile(this.#path).catch(nullWhenMissing);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#file.close();
   }
+}
+
+/** Of a FIFO the open would wait for a writer, and what is read there is gone for others. Rejects with GraceError for what is no file. */
+async function openFile(path: string): Promise<FileHandle> {
+  if (!(await stat(path)).isFile())
+    throw new GraceError(`cannot read ${path}: it is not a file`, {
+      hint: 'what the daemon writes to a device or a pipe is with whoever reads that',
+    });
+  return await open(path, 'r');
 }
 
 function nullWhenMissing(error: unknown): null {

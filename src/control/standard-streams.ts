@@ -1,5 +1,6 @@
 import { closeSync, openSync } from 'node:fs';
 import { dupFdOnto } from '../sys/descriptor.ts';
+import { openLog } from './open-log.ts';
 
 /** Standard input from nowhere, standard output and error to where `fd` leads. */
 export function redirectTo(fd: number): void {
@@ -12,7 +13,7 @@ export function redirectTo(fd: number): void {
 
 /** Standard input from nowhere, standard output and error into the log: what a crash prints is found there. */
 export function redirectToLog(logFile: string): void {
-  const log = openSync(logFile, 'a', 0o600);
+  const log = openLog(logFile);
   try {
     redirectTo(log);
   } finally {

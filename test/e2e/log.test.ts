@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
-import { closeSync, existsSync, fstatSync, openSync, readFileSync } from 'node:fs';
+import { execFileSync, spawn } from 'node:child_process';
+import { closeSync, existsSync, fstatSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { once } from 'node:events';
-import { join } from 'node:path';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { makeGrace, startProgram } from './grace.ts';
 import type { Grace } from './grace.ts';
@@ -60,6 +62,37 @@ test('a log that nobody reads stops nothing', options, async (t) => {
   daemon.child.stderr?.resume();
   await daemon.ended;
 });
+
+test(
+  'a log that is a FIFO, of a daemon in the background too, stops nothing with a reader or without one',
+  { ...options, skip: process.platform === 'win32' },
+  async (t) => {
+    const fifo = join(mkdtempSync(join(tmpdir(), 'grace-fifo-')), 'log');
+    execFileSync('mkfifo', [fifo]);
+    const grace = makeGrace(t, { GRACE_LOG: fifo });
+    t.after(() => rmSync(dirname(fifo), { recursive: true, force: true }));
+    await grace.ok('start', src, 'tcp:127.0.0.1:9');
+    assert.match(String((await grace.status()).problems), /log: no such device or address \(ENXIO\)/);
+    const { code, stderr } = await grace.run('logs');
+    assert.equal(code, 1);
+    assert.match(stderr, /^grace: cannot read .*: it is not a file\nhint: /);
+    await grace.ok('restart');
+    const reader = spawn('cat', [fifo], { stdio: ['ignore', 'pipe', 'inherit'] });
+    let read = '';
+    reader.stdout.setEncoding('utf8').on('data', (text: string) => (read += text));
+    await until('the log is read', async () => {
+      process.kill(Number(readFileSync(join(grace.dir, 'grace.pid'), 'utf8')), 'SIGHUP');
+      return read.includes('log reopened');
+    });
+    const ended = once(reader, 'exit');
+    reader.kill();
+    await ended;
+    process.kill(Number(readFileSync(join(grace.dir, 'grace.pid'), 'utf8')), 'SIGHUP');
+    assert.equal((await grace.ls()).length, 1);
+    await grace.ok('restart');
+    await grace.ok('stop');
+  },
+);
 
 test('logs takes a name, and is told of a rule that there is not', options, async (t) => {
   const grace = makeGrace(t);

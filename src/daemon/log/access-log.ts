@@ -2,7 +2,8 @@
  * The access log: a line a connection, written in batches by whoever ended it. Forwarding never waits for it: what is
  * not taken in time is dropped, and counted.
  */
-import { closeSync, constants, fstatSync, openSync, write } from 'node:fs';
+import { closeSync, fstatSync, write } from 'node:fs';
+import { openLog } from '../../control/open-log.ts';
 import { canWrite, writeFd } from '../../sys/descriptor.ts';
 import { describeError } from '../../sys/system-error.ts';
 import { LineBuffer } from './line-buffer.ts';
@@ -79,7 +80,7 @@ export class AccessLog {
   #open(): boolean {
     const { place } = this.#options;
     try {
-      this.#fd = place.kind === 'console' ? place.fd : openFile(place.path);
+      this.#fd = place.kind === 'console' ? place.fd : openLog(place.path);
       this.#isFile = fstatSync(this.#fd).isFile();
       return true;
     } catch (error) {
@@ -157,12 +158,6 @@ export class AccessLog {
     this.#isTroubled = true;
     this.#options.troubled(why);
   }
-}
-
-function openFile(path: string): number {
-  // Never waits to be opened, as the open of a FIFO without a reader would.
-  const { O_WRONLY, O_APPEND, O_CREAT, O_NONBLOCK, O_NOCTTY } = constants;
-  return openSync(path, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK | O_NOCTTY, 0o600);
 }
 
 /** In the runtime's threads for files: a disk that hangs holds up nobody here. */

@@ -1,4 +1,5 @@
-import { closeSync, constants, openSync, writeSync } from 'node:fs';
+import { closeSync, writeSync } from 'node:fs';
+import { openLog } from '../../control/open-log.ts';
 import { describeError } from '../../sys/system-error.ts';
 
 /**
@@ -17,7 +18,7 @@ export class LogFile {
   /** Throws the system's error when it cannot be opened. */
   constructor(path: string) {
     this.#path = path;
-    this.#fd = open(path);
+    this.#fd = openLog(path);
   }
 
   /** Why lines are being lost, and how many have been; null: the last one was written. */
@@ -47,17 +48,9 @@ export class LogFile {
   /** Open the file by its path again, after it was renamed or removed. Throws the system's error; then everything stays. */
   reopen(): void {
     const before = this.#fd;
-    this.#fd = open(this.#path);
+    this.#fd = openLog(this.#path);
     closeSync(before);
     // The half of a line is in the file of before.
     this.#isBroken = false;
   }
-}
-
-function open(path: string): number {
-  return openSync(
-    path,
-    constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NONBLOCK | constants.O_NOCTTY,
-    0o600,
-  );
 }
