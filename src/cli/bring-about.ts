@@ -229,7 +229,13 @@ async function applyOne(
 
 function failureOf(change: Change, error: unknown, more = ''): GraceError {
   const { hint, code } = error instanceof GraceError ? error : { hint: undefined, code: undefined };
-  return new GraceError(`${describe(change)}: ${errorMessage(error)}${more}`, { hint, code, cause: error });
+  // Of this change alone, and others may have been made.
+  const parts = hint?.split('; ').filter((part) => part !== 'nothing was changed') ?? [];
+  return new GraceError(`${describe(change)}: ${errorMessage(error)}${more}`, {
+    hint: parts.length > 0 ? parts.join('; ') : undefined,
+    code,
+    cause: error,
+  });
 }
 
 /** Resolves when nobody is accepted any more, with what then waits for the connections. */

@@ -38,7 +38,14 @@ const openSchema = v.strictObject({
 });
 
 /** A rule as the daemon takes it, and what tells it from others. */
-export type FileRule = { src: EndpointText; dst: EndpointText; listenKey: string; key: string };
+export type FileRule = {
+  src: EndpointText;
+  dst: EndpointText;
+  listenKey: string;
+  key: string;
+  /** Of one of a file: where its destination stands there, for messages. */
+  place?: string;
+};
 
 /** Where the file comes from, and what its variables stand for. */
 export type ReadOptions = {
@@ -103,7 +110,10 @@ export function readRulesFile(text: string, { file, cwd, env, elsewhere }: ReadO
         `${placeOf(['rules', index])}: rules.${index} has neither dst nor name: destinations are registered by name`,
       );
     }
-    return keyed({ src: rule.name === undefined ? src : { ...src, name: rule.name }, dst });
+    return {
+      ...keyed({ src: rule.name === undefined ? src : { ...src, name: rule.name }, dst }),
+      place: placeOf(['rules', index, ...(own === undefined ? [] : ['dst'])]),
+    };
   });
   for (const [part, of] of [
     ['src', (rule: FileRule) => rule.listenKey],

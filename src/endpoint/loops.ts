@@ -3,51 +3,28 @@ import { realpathSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { basename } from 'node:path';
-import type { DirectClient, UnixClient } from '../../endpoint/model.ts';
-import type { Names } from '../../engine/lookup.ts';
-import { directOf, innermost } from '../../endpoint/inner.ts';
-import { addressesOf } from '../../engine/services.ts';
-import type { Services } from '../../engine/services.ts';
-import { GraceError } from '../../error.ts';
-import type { DestinationSpec } from '../../forward/destination.ts';
-import type { LeadingRule } from '../../forward/options.ts';
-import type { SourceSpec } from '../../forward/rule.ts';
-import type { ListenerAddress } from '../../net/listener.ts';
+import type { ClientEndpoint, DirectClient, UnixClient } from './model.ts';
+import { directOf, innermost } from './inner.ts';
+import { GraceError } from '../error.ts';
 
-/** A rule as far as it matters where it listens and where it leads. */
-export type Hop = { src: SourceSpec; address: ListenerAddress; dst: DestinationSpec };
+/** Where a rule listens: `path` starts with NUL for Linux's abstract namespace. */
+export type HopAddress = { family: 'inet' | 'inet6'; host: string; port: number } | { family: 'unix'; path: string };
+
+/** A rule as far as it matters where it listens and where it leads; keys tell equal ends. */
+export type Hop = {
+  src: { typed: string; key: string };
+  address: HopAddress;
+  dst: { typed: string; key: string; endpoint: ClientEndpoint };
+};
 
 /** Hops of which a few are wanted: there may be very many, so that a look at all of them must be cheap. */
 export type Hops = { filter(isMeant: (hop: Pick<Hop, 'src' | 'address'>) => boolean): Hop[] };
-
-/** The hops of rules. */
-export function hopsOf(rules: readonly LeadingRule[]): Hops {
-  return {
-    filter: (isMeant) =>
-      rules
-        .filter(({ src, listener: { address } }) => isMeant({ src, address }))
-        .flatMap(({ src, listener: { address }, routed }) => routed.map(({ spec }) => ({ src, address, dst: spec }))),
-  };
-}
 
 /** Where a TCP connection goes. */
 export type Place = { readonly host: string; readonly port: number };
 
 /** The addresses that an endpoint leads to; one whose name cannot be looked up now has none. */
 export type Resolve = (endpoint: Exclude<DirectClient, UnixClient>) => Promise<readonly Place[]>;
-
-/** The addresses that an endpoint leads to now. Rejects with why that cannot be told. */
-export async function placesOf(
-  endpoint: Parameters<Resolve>[0],
-  { names, services, signal }: { names: Names; services: Services; signal: AbortSignal },
-): Promise<readonly Place[]> {
-  if (endpoint.type === 'srv') {
-    const { targets } = await services.resolve(endpoint, signal);
-    return addressesOf(targets);
-  }
-  const hosts = await names.resolve(endpoint.host, { bindAddress: null, signal });
-  return hosts.map((host) => ({ host, port: endpoint.port }));
-}
 
 /** The addresses that are told by the text of an endpoint alone: nobody is asked for a name. */
 export const placesWritten: Resolve = async (endpoint) => {

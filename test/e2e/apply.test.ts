@@ -6,6 +6,7 @@ import { test } from 'node:test';
 import { until } from '../until.ts';
 import { openClient, startBackend } from './backend.ts';
 import { makeGrace, ownLoopback, program } from './grace.ts';
+import { pemFiles } from './pem-files.ts';
 import { kill } from './processes.ts';
 
 const options = { timeout: 120_000 };
@@ -136,21 +137,62 @@ test(
   },
 );
 
-test('of rules of one file that lead to one another the one that closes the circle is refused', options, async (t) => {
+test('rules of one file that lead in a circle are refused before anything is changed', options, async (t) => {
   const grace = makeGrace(t);
   const blue = await startBackend(t, 'blue');
   await grace.ok('start', `unix:${grace.dir}-other`, blue.endpoint);
   const [one, two] = [`unix:${grace.dir}-a`, `unix:${grace.dir}-b`];
   const file = `${grace.dir}.yaml`;
-  writeFileSync(
-    file,
-    `rules:\n  - {src: 'unix:${grace.dir}-other', dst: '${blue.endpoint}'}\n  - {src: '${one}', dst: '${two}'}\n  - {src: '${two}', dst: '${one}'}\n`,
-  );
+  const { key, cert } = pemFiles(t);
+  for (const [rules, place, problem] of [
+    [
+      [
+        [one, two],
+        [two, one],
+      ],
+      '2:',
+      `${one} cannot lead to ${two}: it leads back here over ${two}`,
+    ],
+    [
+      [
+        [one, blue.endpoint],
+        ['127.0.0.1:39999', 'localhost:39999'],
+      ],
+      '3:',
+      'it is where this rule itself listens',
+    ],
+    [[['39999', 'tls:a.test:1:endpoint=tcp\\:127.0.0.9\\:39999']], '2:', 'it is where this rule itself listens'],
+    [[[`ssl:0:privateKey=${key}:certKey=${cert}`, 'sni:a.example=9001']], '2:', 'it ends the TLS by which sni chooses'],
+  ] as const) {
+    writeFileSync(file, `rules:\n${rules.map(([src, dst]) => `  - {src: '${src}', dst: '${dst}'}\n`).join('')}`);
+    const { code, stdout, stderr } = await grace.run('apply', file, '--dry-run');
+    assert.equal(code, 2, stderr);
+    assert.equal(stdout, '');
+    assert.match(stderr, new RegExp(`^grace: ${file}:${place}[0-9]+: `));
+    assert.ok(stderr.includes(problem), stderr);
+  }
+  assert.equal((await grace.status()).rules, 1);
+});
+
+test('of changes of which one fails those before it stay, and nothing is said to be unchanged', options, async (t) => {
+  const grace = makeGrace(t);
+  const [blue, green] = [await startBackend(t, 'blue'), await startBackend(t, 'green')];
+  const [one, two] = [`unix:${grace.dir}-a`, `unix:${grace.dir}-b`];
+  await grace.ok('start', one, blue.endpoint);
+  const nobody = `unix:${grace.dir}-nobody`;
+  const file = `${grace.dir}.yaml`;
+  writeFileSync(file, `rules:\n  - {src: '${one}', dst: '${nobody}'}\n  - {src: '${two}', dst: '${green.endpoint}'}\n`);
   const { code, stdout, stderr } = await grace.run('apply', file);
-  assert.equal(code, 1);
-  assert.equal(stdout, `start ${one} ${two}\n`);
-  assert.match(stderr, /cannot lead to .*: it leads back here over .*\(1 of 2 changes were made\)/);
-  assert.equal((await grace.status()).rules, 2);
+  assert.equal(code, 5);
+  assert.equal(stdout, `start ${two} ${green.endpoint}\n`);
+  assert.match(stderr, /\(1 of 2 changes were made\)\nhint: --no-check switches all the same\n$/);
+  assert.deepEqual(
+    (await grace.ls()).map(({ src, dst }) => [src, dst]),
+    [
+      [one, blue.endpoint],
+      [two, green.endpoint],
+    ],
+  );
 });
 
 test('apply --watch follows the file, whatever is wrong with it in between', options, async (t) => {

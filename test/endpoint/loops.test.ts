@@ -4,10 +4,10 @@ import { isIP } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { mustNotLoop } from '../../../src/daemon/rules/loops.ts';
-import type { Hop, Resolve } from '../../../src/daemon/rules/loops.ts';
-import { readRule } from '../../../src/daemon/rules/specs.ts';
-import type { ListenerAddress } from '../../../src/net/listener.ts';
+import { mustNotLoop } from '../../src/endpoint/loops.ts';
+import type { Hop, Resolve } from '../../src/endpoint/loops.ts';
+import { readRule } from '../../src/daemon/rules/specs.ts';
+import type { ListenerAddress } from '../../src/net/listener.ts';
 
 function hop(src: string, dst: string, address: ListenerAddress): Hop {
   return { ...readRule({ src: { typed: src, absolute: src }, dst: { typed: dst, absolute: dst } }), address };

@@ -13,6 +13,7 @@ import { holdRequest } from '../hold-request.ts';
 import { hasDaemon, withUsefulHint } from '../hints.ts';
 import { printError, printNote } from '../output.ts';
 import { readRulesFile } from '../rules-file.ts';
+import { mustFitTogether } from '../rules-together.ts';
 
 /** Time between two looks at a file that is watched, in milliseconds; it may be replaced by renaming, links on the way too, of which no one event tells. */
 const lookMs = 500;
@@ -90,6 +91,7 @@ type Applying = { context: Context; input: Input; timeoutMs: number };
 async function bringAboutFile(file: string, { context, input, timeoutMs }: Applying): Promise<void> {
   const { cwd, env } = context;
   const wanted = readRulesFile(await read(file, context), { file: file === '-' ? 'stdin' : file, cwd, env });
+  await mustFitTogether(wanted);
   const present = await presentRules(context);
   const { ended, printResult } = await bringAbout(wanted, { present, context, input, timeoutMs });
   await ended;

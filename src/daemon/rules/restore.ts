@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { GenerationReport } from '../../control/shapes.ts';
 import { checkClient, checkServer } from '../../endpoint/check.ts';
 import { speaksTls } from '../../endpoint/inner.ts';
+import { suspectsAmong } from '../../endpoint/suspects.ts';
 import { GraceError, errorMessage } from '../../error.ts';
 import { specsOf } from '../../forward/routing.ts';
 import type { RuleSpec } from '../../forward/rule.ts';
@@ -13,7 +14,6 @@ import { nextPause } from '../../waiting.ts';
 import type { PauseRange } from '../../waiting.ts';
 import type { Service } from '../service.ts';
 import { readRouting, readRule, readSource, readTarget } from './specs.ts';
-import { suspectsAmong } from './suspects.ts';
 import { logTrial } from './trial.ts';
 import { loadCounters } from '../state/counters-file.ts';
 import { loadState, saveState } from '../state/rules-file.ts';
@@ -39,18 +39,22 @@ export async function restoreRules(
     const rule = tryToRead(service, stored, note);
     return rule ? [{ rule, stored }] : [];
   });
-  const isSuspect = suspectsAmong(readable.map(({ rule }) => rule));
+  const isSuspect = suspectsAmong(readable.map(({ rule }) => leadingOf(rule)));
   for (const { rule, stored } of readable) {
     service.listeners.prefer(rule.src, stored.port);
     const ofShare = rule.share && counters.of({ src: rule.src, dst: rule.share.dst });
     if (rule.share && ofShare) service.forwarder.restoration.carry({ src: rule.src, dst: rule.share.dst }, ofShare);
     const problem = await service.forwarder.restoration.restore(rule, {
       carried: counters.of(rule),
-      isToBeChecked: isSuspect(rule),
+      isToBeChecked: isSuspect(leadingOf(rule)),
     });
     if (problem) note(`cannot forward ${rule.src.typed} to ${rule.dst.typed} for now: ${problem.message}`);
   }
   return counters.generations;
+}
+
+function leadingOf(rule: RuleSpec): Parameters<ReturnType<typeof suspectsAmong>>[0] {
+  return { src: rule.src.endpoint, dsts: specsOf(rule).map(({ endpoint }) => endpoint) };
 }
 
 /** The stored rules with those that the command line names, which are stored as well. A given one stands in place of a stored one on its address. */
