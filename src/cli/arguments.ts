@@ -74,12 +74,14 @@ export function checkLine({ command, args, options, beforeDashes }: Line & { com
       throw new GraceError(`${command.name} has no option --${name}`, { hint, code: 'ERR_GRACE_USAGE' });
     }
   }
-  const missing = command.args.slice(args.length).filter((argument) => argument.required);
+  const own = command.args.findIndex(({ isAfterDashes }) => isAfterDashes);
+  // Of the words after -- none is one that belongs before it.
+  const given = own === -1 || beforeDashes === null ? args.length : Math.min(args.length, beforeDashes);
+  const missing = command.args.slice(given).filter((argument) => argument.required);
   if (missing.length > 0) {
     const names = missing.map((argument) => argument.name).join(' and ');
     throw new GraceError(`${command.name} needs ${names}`, { hint, code: 'ERR_GRACE_USAGE' });
   }
-  const own = command.args.findIndex(({ isAfterDashes }) => isAfterDashes);
   // One that an empty variable of a script was to name must not be left out.
   if (own !== -1 && beforeDashes !== null && args.length <= own)
     throw new GraceError('there is no command after --', { hint, code: 'ERR_GRACE_USAGE' });

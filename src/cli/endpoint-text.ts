@@ -44,7 +44,8 @@ export function readPair({ command, src, dst, cwd }: { command: string; src: str
     if (command === 'start') parseServer(src);
     return { src: readSource(src, cwd), dst: readDestination(dst, cwd) };
   } catch (error) {
-    if (!canRead(() => parseClient(src)) || !canRead(() => parseServer(dst))) throw error;
+    if (!canRead(() => parseClient(src)) || !canRead(() => parseServer(dst)) || isMeantAsDestination(dst, src))
+      throw error;
     throw new GraceError(
       `SRC and DST are swapped: ${quoted(src)} says where to connect, ${quoted(dst)} where to listen`,
       {
@@ -54,6 +55,14 @@ export function readPair({ command, src, dst, cwd }: { command: string; src: str
       },
     );
   }
+}
+
+/**
+ * Whether a DST is wrong rather than in the wrong place: a URL says where to connect, whatever can be read into it, and a
+ * port alone does where SRC is a source.
+ */
+function isMeantAsDestination(dst: string, src: string): boolean {
+  return /^[a-z][a-z0-9+.-]*:\/\//i.test(dst) || (/^[0-9]+$/.test(dst) && canRead(() => parseServer(src)));
 }
 
 function canRead(read: () => unknown): boolean {

@@ -1,6 +1,7 @@
 /** Running a program of the user's in their terminal, as a shell would. */
 import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
+import { quoted } from '../endpoint/error.ts';
 import { GraceError, errorCode, errorMessage } from '../error.ts';
 import type { Context } from './context.ts';
 import { printError } from './output.ts';
@@ -19,6 +20,12 @@ export function runCommand(
   [file = '', ...args]: readonly string[],
   { callersEnv, onSignal, stderr, env }: Pick<Context, 'callersEnv' | 'onSignal' | 'stderr' | 'env'>,
 ): Promise<number> {
+  const told = (why: string, code: number): number => {
+    printError({ stderr, env }, new GraceError(`cannot run ${file === '' ? quoted(file) : file}: ${why}`));
+    return code;
+  };
+  // No runtime asks the system for one without a name.
+  if (file === '') return Promise.resolve(told('not found', 127));
   return new Promise((resolve) => {
     const child = spawn(file, args, { stdio: 'inherit', env: callersEnv() });
     const timers: NodeJS.Timeout[] = [];
@@ -44,8 +51,7 @@ export function runCommand(
       if (child.pid !== undefined) return; // a signal that could not be sent: it has just ended
       const code = errorCode(error);
       const why = code === 'ENOENT' ? 'not found' : code === 'EACCES' ? 'permission denied' : errorMessage(error);
-      printError({ stderr, env }, new GraceError(`cannot run ${file}: ${why}`));
-      done(code === 'ENOENT' ? 127 : 126);
+      done(told(why, code === 'ENOENT' ? 127 : 126));
     });
     child.once('exit', (code, signal) => done(code ?? 128 + (constants.signals[signal ?? 'SIGKILL'] ?? 0)));
   });

@@ -5,7 +5,7 @@
 import { statSync } from 'node:fs';
 import { isIPv4, isIPv6 } from 'node:net';
 import { resolve } from 'node:path';
-import { quoted } from '../endpoint/error.ts';
+import { EndpointError, quoted } from '../endpoint/error.ts';
 import type { BindableServer, ServerEndpoint } from '../endpoint/model.ts';
 import { readText } from '../endpoint/named-file.ts';
 import { resolvePaths } from '../endpoint/paths.ts';
@@ -108,7 +108,7 @@ export function readToken(file: string): string {
   try {
     text = readText({ parameter: '--admin-token', path: file, text: file });
   } catch (error) {
-    throw usageError(errorMessage(error));
+    throw error instanceof EndpointError ? usageError(error.reason, error.hint) : error;
   }
   const { mode, uid } = statSync(file);
   if ((mode & 0o027) !== 0)

@@ -5,6 +5,7 @@ import type { SslServer, TlsServer } from './model.ts';
 import { fileError, listDirectory, type NamedFile, readCertificates, readText } from './named-file.ts';
 import { checkIdentity } from './openssl.ts';
 import { openKey } from './passphrase.ts';
+import { printServer } from './print.ts';
 import { type Certificate, distinct, privateKeyBlock, publicKeyId, readPrivateKey } from './pem.ts';
 import { byValidity, costAdvice, isValidAt, keyWarning, validityOf, validityWarning } from './validity.ts';
 import type { Validity } from './validity.ts';
@@ -85,10 +86,11 @@ export function readServerDirectory(
 
 /** The identities among which a server chooses by name: those of a `tls:` directory, and those of `sni`. Throws EndpointError. */
 export function readNamedIdentities(endpoint: SslServer | TlsServer): NamedIdentity[] {
-  const named = endpoint.type === 'tls' ? readServerDirectory(endpoint) : [];
-  return endpoint.sni === undefined
-    ? named
-    : [...named, ...readServerDirectory({ path: endpoint.sni, passphrase: endpoint.passphrase }, { parameter: 'sni' })];
+  const text = printServer(endpoint);
+  const named = endpoint.type === 'tls' ? readServerDirectory(endpoint, { text }) : [];
+  if (endpoint.sni === undefined) return named;
+  const { sni: path, passphrase } = endpoint;
+  return [...named, ...readServerDirectory({ path, passphrase }, { text, parameter: 'sni' })];
 }
 
 type Choice = Pick<NamedIdentity, 'names' | 'keyType' | 'validity'>;

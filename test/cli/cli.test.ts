@@ -199,4 +199,15 @@ test('swapped endpoints are answered with the line as it should be', { timeout: 
   const { exitCode, stderr } = await runWords(['start', 'tcp:127.0.0.1:9001', 'tcp:8080']);
   assert.equal(exitCode, 2);
   assert.match(stderr, /^grace: SRC and DST are swapped: .*\nhint: grace start 'tcp:8080' 'tcp:127\.0\.0\.1:9001'\n$/);
+  // A URL and a port alone are a DST that is wrong, whatever else can be read into them.
+  for (const [src, dst, message] of [
+    ['localhost:8080', 'tls://localhost', /"tls:\/\/localhost": missing port, /],
+    ['a.test:8080', 'tls://localhost', /"a\.test:8080": /],
+    ['localhost:8080', '0', /port "0" is out of range \(use 1-65535\)/],
+  ] as const) {
+    const wrong = await runWords(['switch', src, dst]);
+    assert.equal(wrong.exitCode, 2);
+    assert.match(wrong.stderr, message);
+    assert.doesNotMatch(wrong.stderr, /swapped/);
+  }
 });

@@ -71,3 +71,8 @@ test(
     assert.deepEqual(daemon.requests, []);
   },
 );
+
+test('restart takes no empty text for the executable', { timeout: 60_000 }, async () => {
+  const { exitCode, stderr } = await runWords(['restart', '--exec', '']);
+  assert.deepEqual([exitCode, stderr], [2, 'grace: option --exec needs a file, not an empty text\n']);
+});

@@ -323,6 +323,10 @@ test('what is wrong with it is one line, and nothing starts', options, async (t)
   for (const [args, message] of [
     [['daemon', '--admin', 'tcp:9900'], /--admin tcp:9900 is reached from other machines/],
     [['start', '--admin', admin, '--admin-token', readable, src, 'tcp:127.0.0.1:1'], /others may read or change it/],
+    [
+      ['daemon', '--admin', admin, '--admin-token', '/dev/null'],
+      /^grace: --admin-token "\/dev\/null": a device, not a file\n/,
+    ],
   ] as const) {
     const { code, stderr } = await grace.run(...args);
     assert.equal(code, 2, stderr);

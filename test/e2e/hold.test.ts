@@ -278,6 +278,9 @@ test(
     const missing = await grace.run('hold', src, '--', 'there-is-no-such-program');
     assert.deepEqual([missing.code, missing.stderr], [127, 'grace: cannot run there-is-no-such-program: not found\n']);
     assert.equal((await grace.run('hold', src, '--', grace.dir)).code, 126);
+    const empty = await grace.run('hold', src, '--', '');
+    assert.deepEqual([empty.code, empty.stderr], [127, 'grace: cannot run "": not found\n']);
+    assert.match((await grace.run('hold', '--', 'true')).stderr, /^grace: hold needs SRC\n/);
     for (const line of [['--'], ['ls'], ['--max-waiting', '0'], ['--timeout', '5s'], ['--max-time', 'soon']])
       assert.equal((await grace.run('hold', src, ...line)).code, 2, line.join(' '));
     assert.equal((await grace.ls())[0]?.held, undefined);

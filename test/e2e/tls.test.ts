@@ -314,6 +314,27 @@ test('a key that does not fit is refused by start, with the file named', { timeo
 });
 
 test(
+  'of a directory that is not there the message names the whole endpoint, and offers nothing that fails as well',
+  { timeout },
+  async (t) => {
+    const grace = makeGrace(t);
+    const { key, cert } = pemFiles(t);
+    const dst = (await startBackend(t, 'A')).endpoint;
+    const sni = `ssl:0:privateKey=${key}:certKey=${cert}:sni=/nowhere`;
+    for (const src of [sni, 'tls:/nowhere:0']) {
+      const { code, stderr } = await grace.run('start', src, dst);
+      assert.equal(code, 2);
+      assert.equal(stderr.split(': ')[1], `cannot use endpoint "${src}"`);
+    }
+    const src = 'tcp:0:interface=127.0.0.1';
+    await grace.ok('start', src, dst);
+    const { code, stderr } = await grace.run('switch', src, 'ssl:localhost:1:caCertsDir=/nowhere');
+    assert.equal(code, 2);
+    assert.match(stderr, /caCertsDir "\/nowhere": file not found\nhint: nothing was changed\n$/);
+  },
+);
+
+test(
   'a switch to a server that wants a client certificate succeeds with one, and says what is missing without',
   { timeout },
   async (t) => {

@@ -39,13 +39,14 @@ export async function mustPass(
     const isLate = error instanceof Error && error.name === 'TimeoutError';
     const why = isLate ? `no answer within ${limitMs / 1000} s` : errorMessage(error);
     const { hint, code } = error instanceof GraceError ? error : { hint: undefined, code: undefined };
+    const isUnfit = exitCodeOf(error) === 2; // its files for example, without which it cannot be a rule's at all
     const otherwise =
-      http || verb === 'start'
+      http || isUnfit || verb === 'start'
         ? `nothing was ${verb === 'start' ? 'started' : 'changed'}`
         : 'nothing was changed; --no-check switches all the same';
     throw new GraceError(`cannot ${verb} ${src.typed} to ${dst.typed}: ${why}`, {
       hint: [...(hint ? [hint] : []), otherwise].join('; '),
-      code: exitCodeOf(error) === 2 ? code : 'ERR_GRACE_NOT_ACCEPTED',
+      code: isUnfit ? code : 'ERR_GRACE_NOT_ACCEPTED',
       cause: error,
     });
   }
