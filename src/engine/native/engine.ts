@@ -19,7 +19,7 @@ import type { Engine, EngineName, FrontendOptions, OpenConnection, ProbeOptions,
 import { Names } from '../lookup.ts';
 import { Services } from '../services.ts';
 import { openPortableEngine } from '../portable/engine.ts';
-import { NativeFrontend, ownShare, ownUpstream } from './frontend.ts';
+import { NativeFrontend } from './frontend.ts';
 import { FrontendOwners } from './frontend-owners.ts';
 import { checkKernel } from './kernel.ts';
 import { Inventory } from './inventory.ts';
@@ -31,6 +31,7 @@ import { deliverReport } from './reports.ts';
 import type { Hearers } from './reports.ts';
 import { Resolver } from './resolve.ts';
 import { openShadow } from './shadow-frontend.ts';
+import { ownShare, ownUpstream } from './target.ts';
 import { EngineTls } from './tls/engine-tls.ts';
 import type { HandshakeLimits } from './tls/service.ts';
 import { SETTLE_MS, Threads } from './threads.ts';

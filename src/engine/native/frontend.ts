@@ -1,23 +1,20 @@
-import { closeFd, setNonBlocking } from '../../sys/descriptor.ts';
+import { closeFd } from '../../sys/descriptor.ts';
 import { setResetOnClose } from '../../sys/socket.ts';
 import type { Listener } from '../../net/listener.ts';
-import { innerEndpoint } from '../../endpoint/inner.ts';
-import type { ServerEndpoint, ServerExtras } from '../../endpoint/model.ts';
+import type { ServerEndpoint } from '../../endpoint/model.ts';
 import type { Engine, EngineObserver, Frontend, Upstream, UpstreamShare } from '../engine.ts';
 import type { Admission, AdmittedNetworks } from '../admission/admission.ts';
 import type { Hold } from '../hold.ts';
 import type { Slots } from '../slots.ts';
-import { planHeader } from '../header-plan.ts';
-import type { SurrenderedClient, ThreadCommand } from './messages.ts';
-import { HELLO_TIMEOUT_MS } from '../policy.ts';
+import { FrontendInThreads } from './frontend-in-threads.ts';
+import type { SurrenderedClient } from './messages.ts';
 import { isPlainServer, nativeTlsServer } from './plan.ts';
+import { isInReach, ownShare, portableShare, routeTarget } from './target.ts';
+import type { NativeShare, Target } from './target.ts';
 import { ServerContexts } from './tls/server-contexts.ts';
 import type { HandshakeService } from './tls/service.ts';
-import { Route } from './route.ts';
-import type { RouteTarget } from './route.ts';
 import type { Threads } from './threads.ts';
-import { NativeUpstream } from './upstream.ts';
-import { shareKey, shareThreshold } from '../share.ts';
+import type { NativeUpstream } from './upstream.ts';
 
 /** What a frontend is made of. The caller still owns the listener. */
 export type NativeFrontendOptions = {
@@ -49,15 +46,9 @@ export type NativeFrontendOptions = {
 /** Pause before the portable engine is asked again to accept in the place of a thread that died. */
 const RETRY_MS = 200;
 
-/** Where clients go: to one upstream, or a share of them to another. */
-type Target = { upstream: NativeUpstream; share: NativeShare | null };
-type NativeShare = UpstreamShare & { upstream: NativeUpstream };
-
 /** Who accepts at the moment. */
 type Accepting =
-  | { by: 'threads'; id: number; members: readonly number[]; fds: number[]; route: Route }
-  | { by: 'portable'; frontend: Frontend }
-  | { by: 'nobody' };
+  { by: 'threads'; frontend: FrontendInThreads } | { by: 'portable'; frontend: Frontend } | { by: 'nobody' };
 
 /**
  * Accepting on one listener: in the threads while both sides are plain, else in the portable engine.
@@ -80,10 +71,8 @@ export class NativeFrontend implements Frontend {
   readonly #endNetworks: (() => void) | null;
   /** Acceptors that are on their way out. */
   readonly #closing = new Set<Promise<void>>();
-  /** Of acceptors in the threads, those on their way out included. */
-  readonly #routes = new Set<Route>();
-  /** Called when a thread accepts no more. */
-  readonly #closed: ((thread: number, id: number | null) => void)[] = [];
+  /** The acceptors that the threads have, those on their way out included. */
+  readonly #inThreads = new Set<FrontendInThreads>();
 
   constructor(options: NativeFrontendOptions) {
     this.observer = options.observer;
@@ -102,22 +91,15 @@ export class NativeFrontend implements Frontend {
   }
 
   #setNetworks(networks: AdmittedNetworks): void {
-    const accepting = this.#accepting;
-    if (accepting.by !== 'threads') return;
-    for (const thread of accepting.members)
-      this.#options.threads.send(thread, { type: 'set-networks', frontend: accepting.id, networks });
+    if (this.#accepting.by === 'threads') this.#accepting.frontend.setNetworks(networks);
   }
 
-  /** Whoever serves clients of this source has one less, or one less waits. */
   #lookForRoom(): void {
-    const accepting = this.#accepting;
-    if (accepting.by !== 'threads') return;
-    for (const thread of accepting.members)
-      this.#options.threads.send(thread, { type: 'look-for-room', frontend: accepting.id });
+    if (this.#accepting.by === 'threads') this.#accepting.frontend.lookForRoom();
   }
 
-  #suits({ upstream, share }: Target): boolean {
-    return this.#isUsable && upstream.isInReach && (share?.upstream.isInReach ?? true);
+  #suits(target: Target): boolean {
+    return this.#isUsable && isInReach(target);
   }
 
   route(upstream: NativeUpstream, share: UpstreamShare | null = null): void {
@@ -128,7 +110,7 @@ export class NativeFrontend implements Frontend {
     // Clients that the portable engine still accepts go to the new destination in any case.
     if (accepting.by === 'portable') accepting.frontend.route(upstream.portable, portableShare(this.#target));
     if (this.#suits(this.#target)) {
-      if (accepting.by === 'threads') return accepting.route.set(routeTarget(this.#target));
+      if (accepting.by === 'threads') return accepting.frontend.route(routeTarget(this.#target));
       return this.#replace(this.#openInThreads());
     }
     if (accepting.by === 'portable') return;
@@ -146,19 +128,12 @@ export class NativeFrontend implements Frontend {
   }
 
   #tellElsewhere(accepting: Accepting): void {
-    if (accepting.by === 'portable') accepting.frontend.countElsewhere?.(this.#elsewhere);
-    if (accepting.by !== 'threads') return;
-    for (const thread of accepting.members)
-      this.#options.threads.send(thread, {
-        type: 'count-elsewhere',
-        frontend: accepting.id,
-        count: this.#elsewhere,
-      });
+    if (accepting.by !== 'nobody') accepting.frontend.countElsewhere?.(this.#elsewhere);
   }
 
   /** Its number in the threads, for connections that join it; null while they do not accept here. */
   get idInThreads(): number | null {
-    return this.#accepting.by === 'threads' ? this.#accepting.id : null;
+    return this.#accepting.by === 'threads' ? this.#accepting.frontend.id : null;
   }
 
   /** Whether a limit makes one thread serve all its clients. */
@@ -169,8 +144,7 @@ export class NativeFrontend implements Frontend {
   /** A thread is gone, and the others are not to be relied on any more. */
   loseThread(thread: number): void {
     this.#isUsable = false;
-    for (const route of this.#routes) route.lower(thread);
-    for (const done of this.#closed) done(thread, null);
+    for (const frontend of this.#inThreads) frontend.loseThread(thread);
     this.#leaveThreads({ isRetry: false });
   }
 
@@ -215,52 +189,22 @@ export class NativeFrontend implements Frontend {
 
   #openInThreads(): Accepting {
     const { register, listener, endpoint, threads, observer, hold } = this.#options;
-    const inner = innerEndpoint(endpoint);
-    const extras: ServerExtras = inner.type === 'stdio' ? {} : inner;
-    const {
-      idle: idleMs = null,
-      lifetime: lifetimeMs = null,
-      buffer: bufferBytes = null,
-      headerTimeout: helloMs = HELLO_TIMEOUT_MS,
-    } = extras;
-    const route = Route.open(routeTarget(this.#target), { threads: threads.count });
-    const reportsOrderly = observer.connectionEnded !== undefined && (observer.wantsOrderlyEnds ?? true);
-    // A limit is one for all threads: where there is one, a single thread accepts.
-    const members = this.slots === null ? threads.alive : threads.alive.slice(0, 1);
-    // A descriptor for each: the state of one is a single thread's.
-    const fds: number[] = [];
-    try {
-      for (const _ of members) fds.push(listener.dup());
-      for (const fd of fds) setNonBlocking(fd, true);
-    } catch (error) {
-      for (const fd of fds) closeFd(fd);
-      throw error;
-    }
-    this.#routes.add(route);
-    const id = register(this, members);
-    const tls = this.#tls?.enter(id) ?? null;
-    const header = planHeader(endpoint);
-    const command = (fd: number): ThreadCommand => ({
-      type: 'open-frontend',
-      plan: {
-        id,
-        fd,
-        isUnix: listener.address.family === 'unix',
-        route: route.memory,
-        slots: this.slots?.plan ?? null,
-        admission: this.admission?.plan ?? null,
-        hold: hold && { id: hold.id, memory: hold.state.memory },
-        idleMs,
-        lifetimeMs,
-        bufferBytes,
-        helloMs,
-        reportsOrderly,
-        header,
-        tls,
-      },
+    const frontend = new FrontendInThreads({
+      threads,
+      // A limit is one for all threads: where there is one, a single thread accepts.
+      members: this.isInOneThread ? threads.alive.slice(0, 1) : threads.alive,
+      register: (members) => register(this, members),
+      listener,
+      endpoint,
+      target: routeTarget(this.#target),
+      observer,
+      slots: this.slots,
+      admission: this.admission,
+      hold,
+      tls: this.#tls,
     });
-    members.forEach((thread, index) => threads.send(thread, command(fds[index]!)));
-    return { by: 'threads', id, members, fds, route };
+    this.#inThreads.add(frontend);
+    return { by: 'threads', frontend };
   }
 
   #openPortable(): Accepting {
@@ -289,27 +233,13 @@ export class NativeFrontend implements Frontend {
   async #close(accepting: Accepting): Promise<void> {
     if (accepting.by === 'portable') return accepting.frontend.stop();
     if (accepting.by === 'nobody') return;
-    const { threads } = this.#options;
-    accepting.route.close();
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const waiting = new Set(accepting.members.filter((thread) => threads.alive.includes(thread)));
-    const done = (thread: number, id: number | null) => {
-      if (id !== null && id !== accepting.id) return;
-      waiting.delete(thread);
-      if (waiting.size === 0) resolve();
-    };
-    this.#closed.push(done);
-    for (const thread of waiting) threads.send(thread, { type: 'close-frontend', frontend: accepting.id });
-    if (waiting.size === 0) resolve();
-    await promise;
-    this.#closed.splice(this.#closed.indexOf(done), 1);
-    for (const fd of accepting.fds) closeFd(fd);
-    this.#routes.delete(accepting.route);
+    await accepting.frontend.close();
+    this.#inThreads.delete(accepting.frontend);
   }
 
   /** A thread accepts here no more, under this number. */
   closedIn(thread: number, id: number): void {
-    for (const done of this.#closed) done(thread, id);
+    for (const frontend of this.#inThreads) if (frontend.id === id) frontend.closedIn(thread);
   }
 
   /** A client that waited in a thread and cannot go on there. */
@@ -327,9 +257,7 @@ export class NativeFrontend implements Frontend {
     if (accepting.by === 'nobody' || tls === null) return;
     const { threads } = this.#options;
     const { context, before } = tls.reload();
-    if (accepting.by === 'threads')
-      for (const thread of accepting.members)
-        threads.send(thread, { type: 'set-context', frontend: accepting.id, context });
+    if (accepting.by === 'threads') accepting.frontend.setContext(context);
     void threads.settled().then(() => tls.drop(before));
   }
 
@@ -353,32 +281,4 @@ function openContexts({ endpoint, handshakes }: NativeFrontendOptions): ServerCo
   } catch {
     return null;
   }
-}
-
-/** A share as the portable engine has it. */
-function portableShare({ share }: Target): UpstreamShare | null {
-  return share && { ...share, upstream: share.upstream.portable };
-}
-
-/** Where to, as the threads have it. */
-function routeTarget({ upstream, share }: Target): RouteTarget {
-  return {
-    upstream: upstream.id,
-    share: share && {
-      upstream: share.upstream.id,
-      threshold: shareThreshold(share.percent),
-      key: shareKey(share.secret),
-    },
-  };
-}
-
-/** Narrows to an upstream of this engine. */
-export function ownUpstream(upstream: Upstream): NativeUpstream {
-  if (upstream instanceof NativeUpstream) return upstream;
-  throw new TypeError('this upstream was opened by another engine');
-}
-
-/** The same of a share. */
-export function ownShare(share: UpstreamShare | null): NativeShare | null {
-  return share && { ...share, upstream: ownUpstream(share.upstream) };
 }
