@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import { setTimeout as delay } from 'node:timers/promises';
+import { setImmediate as nextRound, setTimeout as delay } from 'node:timers/promises';
 import { GraceError } from '../error.ts';
 import { openAcceptor } from '../net/acceptor.ts';
 import type { Acceptor } from '../net/acceptor.ts';
@@ -83,6 +83,7 @@ export function serveControl(
       if (pending > maxPending)
         throw new GraceError(`too many commands are under way: ${pending}`, { hint: 'try again when some have ended' });
       await turn();
+      await unlessGone(context.signal);
       return await handle(request, context);
     };
     answer(socket, { handle: handleInTurn, onError, asked: () => asked(socket), answered }).catch(onError);
@@ -105,6 +106,18 @@ export function serveControl(
     };
     acceptor = openAcceptor({ listener, accepted, failed, opened: () => resolve(control) });
   });
+}
+
+/**
+ * Resolves while the client waits for its answer. One that gave up while this process was frozen or busy has left its
+ * request and its end behind, and has been told that it failed: the end is read after the request, in the next round of
+ * the event loop. Rejects with the signal's reason.
+ */
+async function unlessGone(signal: AbortSignal): Promise<void> {
+  for (let rounds = 0; rounds < 2; rounds++) {
+    await nextRound();
+    signal.throwIfAborted();
+  }
 }
 
 /** Resolves when it is the caller's turn, which it is at once unless there were too many of late. */

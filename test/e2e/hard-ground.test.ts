@@ -143,14 +143,21 @@ test('a machine that sleeps, daemon, keeper and all, goes on where it was', { ti
   const late = await openClient(t, { port });
   client.socket.write('sent meanwhile\n');
   // Longer than any watchdog inside: commands give up by then.
-  const asleep = await grace.run('ls');
-  assert.equal(asleep.code, 1);
-  assert.match(asleep.stderr, /^grace: the daemon in .* does not answer\nhint: /);
+  const rules = readFileSync(join(grace.dir, 'state.json'), 'utf8');
+  const commands = [['ls'], ['switch', src, `unix:${grace.dir}-none`, '--no-check'], ['stop', src], ['stop']];
+  for (const asleep of await Promise.all(commands.map((words) => grace.run(...words)))) {
+    assert.equal(asleep.code, 1);
+    assert.match(asleep.stderr, /^grace: the daemon in .* does not answer\nhint: /);
+  }
   for (const each of [keeper!.pid, pid]) process.kill(each, 'SIGCONT');
   assert.equal(await client.line(), 'sent meanwhile');
   assert.equal(await late.line(), 'one');
   const after = await grace.status();
   assert.deepEqual([after.pid, after.keeper?.pid, after.engine], [pid, keeper!.pid, engine]);
+  // What was said to have failed is not done late.
+  await grace.ok('start', `unix:${grace.dir}-later`, `unix:${grace.dir}-none`);
+  await grace.ok('stop', `unix:${grace.dir}-later`);
+  assert.equal(readFileSync(join(grace.dir, 'state.json'), 'utf8'), rules);
   await grace.ok('restart');
   assert.equal(await client.echo('moved'), 'moved');
 });
