@@ -50,6 +50,12 @@ export class TotalSlots extends Slots {
     return this.taken < this.#ceilingFor(connections);
   }
 
+  /** Whether what is left is kept for rules with few connections: whoever takes a place needs to know how many it has. */
+  get isShort(): boolean {
+    const { taken, limit } = this;
+    return taken < limit && taken >= limit - this.#kept;
+  }
+
   /** Take a place for one more of a rule that has so many here, unless there is none. */
   tryTake(connections: number): boolean {
     return this.takeBelow(this.#ceilingFor(connections));

@@ -122,7 +122,12 @@ export class Acceptor {
     this.#descriptors.look(this.#thread.now);
     for (let accepts = 0; accepts < frontend.burst; accepts++) {
       if (isFull(frontend)) return this.#unwatch(frontend);
-      if (total !== null && !total.tryTake(countOf(frontend))) return this.#waitForTotal(frontend, total);
+      if (total !== null) {
+        // How many of a rule are in other processes is said before places become free for it.
+        if (total.isShort) this.#thread.readMailbox();
+        if (frontend.isClosed) return;
+        if (!total.tryTake(countOf(frontend))) return this.#waitForTotal(frontend, total);
+      }
       const client = this.#accept(frontend);
       if (client < 0 && total !== null) this.#leaveTotal(total);
       if (client === -EAGAIN) return void (frontend.burst = Math.max(1, frontend.burst >> 1));
