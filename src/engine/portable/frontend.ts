@@ -1,9 +1,8 @@
-/** Accepting on one listener, and where its clients go. */
+/** Accepting on one listener. */
 import { Socket } from 'node:net';
 import type { BindableServer } from '../../endpoint/model.ts';
 import type { ConnectionEnd, EngineObserver, Frontend, Upstream, UpstreamShare } from '../engine.ts';
 import type { Admission } from '../admission/admission.ts';
-import { hashOfHost, shareKey, shareThreshold } from '../share.ts';
 import type { Hold } from '../hold.ts';
 import type { Slots } from '../slots.ts';
 import type { TotalSlots } from '../total-slots.ts';
@@ -17,8 +16,10 @@ import { ignoreError, plainLeg, resetLeg } from './leg.ts';
 import { Place } from './place.ts';
 import type { SpokenFor } from '../spoken-for.ts';
 import type { HeaderReader } from './proxied.ts';
+import { Route } from './route.ts';
 import { serveClient } from './serve.ts';
 import type { Terminator } from './terminate.ts';
+import { TotalWait } from './total-wait.ts';
 import type { WaitingRoom } from './waiting-room.ts';
 import { ownUpstream } from './upstream.ts';
 import type { PortableUpstream } from './upstream.ts';
@@ -57,8 +58,8 @@ export class PortableFrontend implements Frontend, Pausable {
   readonly #options: PortableFrontendOptions;
   readonly #idleMs: number | null;
   readonly #lifetimeMs: number | null;
-  #upstream: PortableUpstream;
-  #share: ReturnType<typeof openShare>;
+  readonly #route: Route;
+  readonly #totalWait: TotalWait;
   #acceptor: Acceptor | null = null;
   readonly #endWatch: () => void;
   /** Accepted beyond the most that may be served at once, since an acceptor takes a moment to stop. */
@@ -66,22 +67,20 @@ export class PortableFrontend implements Frontend, Pausable {
   #stopped: Promise<void> | null = null;
   /** Connections of its source in other processes. */
   #elsewhere = 0;
-  /** It waits for one of the places of all connections. */
-  #waitsForTotal = false;
   #connections = 0;
   /** Descriptors may become free by what no event here tells of. */
   #retry: NodeJS.Timeout | null = null;
 
   constructor(options: PortableFrontendOptions) {
-    const { endpoint, upstream, shared } = options;
+    const { endpoint, upstream, share, shared } = options;
     this.#options = options;
-    this.#upstream = upstream;
-    this.#share = openShare(options.share);
+    this.#route = new Route(upstream, share);
+    this.#totalWait = new TotalWait(shared.total);
     this.#idleMs = endpoint.idle ?? null;
     this.#lifetimeMs = endpoint.lifetime ?? null;
     shared.backoff.add(this);
     try {
-      if (!this.#isFull && this.#hasRoomInTotal) this.#open();
+      if (!this.#isFull && this.#totalWait.hasRoomFor(this.#count)) this.#open();
     } catch (error) {
       shared.backoff.remove(this);
       throw error;
@@ -89,8 +88,7 @@ export class PortableFrontend implements Frontend, Pausable {
     const admit = () => this.#admitMore();
     const ends = [
       options.slots?.onRoom(() => this.#admitNext()),
-      shared.total?.onRoom(admit),
-      shared.total?.onFull(() => this.#stopIfFull()),
+      this.#totalWait.watch({ room: admit, full: () => this.#stopIfFull() }),
       options.held?.hold.watch({ ended: admit, emptied: admit, filled: () => void this.#pause() }),
     ];
     this.#endWatch = () => ends.forEach((end) => end?.());
@@ -99,37 +97,12 @@ export class PortableFrontend implements Frontend, Pausable {
   get #isFull(): boolean {
     const { slots, held, shared } = this.#options;
     const hasNoRoom = (slots?.isFull ?? false) || (held?.hold.isFull ?? false);
-    return hasNoRoom || this.#waitsForTotal || shared.descriptors.mustWait(this.#connections);
-  }
-
-  /** Take one of the places of all connections. Without one it waits to be told of some. */
-  #takeOfTotal(): boolean {
-    const { total } = this.#options.shared;
-    if (total === null) return true;
-    if (total.tryTake(this.#count)) {
-      total.notifyFull();
-      return true;
-    }
-    this.#waitForTotal(total);
-    return false;
-  }
-
-  /** Whether one more has a place among those of all connections; if not, it waits to be told of some. */
-  get #hasRoomInTotal(): boolean {
-    const { total } = this.#options.shared;
-    if (total === null || total.hasRoomFor(this.#count)) return true;
-    this.#waitForTotal(total);
-    return false;
+    return hasNoRoom || this.#totalWait.isOn || shared.descriptors.mustWait(this.#connections);
   }
 
   /** Accept no more, if there is no room for it: a client that were accepted then would have to be served all the same. */
   #stopIfFull(): void {
-    if (this.#acceptor !== null && !this.#hasRoomInTotal) void this.#pause();
-  }
-
-  #waitForTotal(total: TotalSlots): void {
-    if (!this.#waitsForTotal) total.beginWait();
-    this.#waitsForTotal = true;
+    if (this.#acceptor !== null && !this.#totalWait.hasRoomFor(this.#count)) void this.#pause();
   }
 
   /** Connections of its source, as far as it knows. */
@@ -139,23 +112,11 @@ export class PortableFrontend implements Frontend, Pausable {
 
   countElsewhere(count: number): void {
     this.#elsewhere = count;
-    if (this.#waitsForTotal) this.#admitMore();
-  }
-
-  #endWaitForTotal(): void {
-    if (this.#waitsForTotal) this.#options.shared.total?.endWait();
-    this.#waitsForTotal = false;
+    if (this.#totalWait.isOn) this.#admitMore();
   }
 
   route(upstream: Upstream, share: UpstreamShare | null = null): void {
-    this.#upstream = ownUpstream(upstream);
-    this.#share = openShare(share);
-  }
-
-  /** Where a client with this address goes. */
-  #upstreamFor(host: string | undefined): PortableUpstream {
-    const share = this.#share;
-    return share && hashOfHost(host, share.key) < share.threshold ? share.upstream : this.#upstream;
+    this.#route.set(upstream, share);
   }
 
   reload(): void {
@@ -182,10 +143,10 @@ export class PortableFrontend implements Frontend, Pausable {
     this.#endWatch();
     if (this.#retry !== null) clearTimeout(this.#retry);
     await this.#pause();
-    this.#endWaitForTotal();
+    this.#totalWait.end();
     // They were accepted: nobody else can serve them.
     for (const [client, place] of this.#parked) {
-      this.#options.shared.total?.take();
+      this.#totalWait.take();
       this.#unpark(client, place);
     }
   }
@@ -209,7 +170,7 @@ export class PortableFrontend implements Frontend, Pausable {
   #resume(): void {
     const { listener, shared } = this.#options;
     const mayAccept = this.#stopped === null && listener.isOpen && !shared.backoff.isOn && !this.#isFull;
-    if (!mayAccept || this.#acceptor !== null || !this.#hasRoomInTotal) return;
+    if (!mayAccept || this.#acceptor !== null || !this.#totalWait.hasRoomFor(this.#count)) return;
     try {
       this.#open();
     } catch (error) {
@@ -223,11 +184,11 @@ export class PortableFrontend implements Frontend, Pausable {
     // Where a header says who it is, it is asked for then.
     const refusal = headerReader === null ? place.take(client) : null;
     if (refusal !== null) {
-      this.#upstream.refuse(refusal);
+      this.#route.upstream.refuse(refusal);
       client.on('error', ignoreError);
       return resetLeg(plainLeg(client));
     }
-    if (!this.#isFull && this.#takeOfTotal()) return void this.#serve(client, place);
+    if (!this.#isFull && this.#totalWait.tryTake(this.#count)) return void this.#serve(client, place);
     void this.#pause();
     client.on('error', ignoreError);
     client.once('close', () => {
@@ -241,7 +202,7 @@ export class PortableFrontend implements Frontend, Pausable {
     // Paused as those are that a server accepts; the types do not know of it.
     const options = { fd, readable: true, writable: true, allowHalfOpen: true, pauseOnCreate: true };
     // It has been let in already, and was counted.
-    this.#options.shared.total?.take();
+    this.#totalWait.take();
     void this.#serve(new Socket(options), new Place(null), spokenFor);
   }
 
@@ -250,7 +211,7 @@ export class PortableFrontend implements Frontend, Pausable {
     this.#parked.delete(client);
     if (!client.destroyed) return void this.#serve(client, place);
     place.leave();
-    this.#options.shared.total?.release();
+    this.#totalWait.release();
   }
 
   async #serve(client: Socket, place: Place, spokenFor?: SpokenFor): Promise<void> {
@@ -267,7 +228,7 @@ export class PortableFrontend implements Frontend, Pausable {
       wasDialing = false;
       descriptors.connected();
     };
-    const upstream = this.#upstreamFor(client.remoteAddress);
+    const upstream = this.#route.upstreamFor(client.remoteAddress);
     const end: ConnectionEnd = await serveClient(client, {
       upstream,
       headerReader,
@@ -284,14 +245,14 @@ export class PortableFrontend implements Frontend, Pausable {
     });
     slots?.release();
     this.#connections--;
-    shared.total?.release();
+    this.#totalWait.release();
     place.leave();
     descriptors.released({ wasDialing });
     backoff.ease();
     // The one that it went to: one that was held may have been given to another meanwhile.
     ownUpstream(end.upstream).connectionEnded(end);
     observer.connectionEnded?.(end);
-    if (this.#waitsForTotal) this.#admitMore();
+    if (this.#totalWait.isOn) this.#admitMore();
     else this.#admitNext();
   }
 
@@ -307,8 +268,7 @@ export class PortableFrontend implements Frontend, Pausable {
 
   /** There may be room for as many as wait here. */
   #admitMore(): void {
-    if (this.#waitsForTotal && !this.#options.shared.total?.hasRoomFor(this.#count)) return;
-    this.#endWaitForTotal();
+    if (!this.#totalWait.tryEnd(this.#count)) return;
     while (this.#parked.size > 0 && !this.#isFull) this.#admitNext();
     this.#admitNext();
   }
@@ -318,12 +278,6 @@ export class PortableFrontend implements Frontend, Pausable {
     if (this.#isFull) return;
     const [next] = this.#parked;
     if (!next) this.#resume();
-    else if (this.#takeOfTotal()) this.#unpark(...next);
+    else if (this.#totalWait.tryTake(this.#count)) this.#unpark(...next);
   }
-}
-
-function openShare(share: UpstreamShare | null) {
-  if (share === null) return null;
-  const { upstream, percent, secret } = share;
-  return { upstream: ownUpstream(upstream), threshold: shareThreshold(percent), key: shareKey(secret) };
 }
