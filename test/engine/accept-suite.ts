@@ -104,15 +104,16 @@ export function acceptSuite(openEngine: OpenEngine): void {
       });
     let frontend = open();
     let isOver = false;
+    let changes = 0;
     const ask = async () => {
-      for (let count = 0; count < 25; count++) {
+      // On a busy machine all of them may have been served before the second change.
+      for (let count = 0; count < 25 || changes <= 10; count++) {
         const client = await connectTo(addressOf(listener));
         client.end('hello');
         assert.equal(await readAll(client), 'hello');
       }
     };
     const clients = Promise.all(Array.from({ length: 16 }, ask)).finally(() => (isOver = true));
-    let changes = 0;
     for (; !isOver; changes++) {
       await new Promise((resolve) => setImmediate(resolve));
       // Half of the times the next one accepts already.
@@ -121,7 +122,6 @@ export function acceptSuite(openEngine: OpenEngine): void {
       frontend = next ?? open();
     }
     await clients;
-    assert.ok(changes > 10, `${changes} changes`);
     await frontend.stop();
     await upstream.drained();
     listener.close();
