@@ -52,17 +52,17 @@ export class CertificateFiles {
   reload(take: TakeFiles, signatures: FileSignatures = new FileSignatures()): boolean {
     this.#read = this.#seen = signatures.of(this.#end.paths);
     try {
-      this.#mustBeGood();
+      const warnings = this.#mustBeGood();
       take();
+      this.#refused = null;
+      this.#note(warnings);
+      return true;
     } catch (error) {
       const why = error instanceof EndpointError ? error.reason : errorMessage(error);
       if (this.#refused !== why) this.#log.error({ ...this.#end.named, error: why }, NOT_RELOADED);
       this.#refused = why;
       return false;
     }
-    this.#refused = null;
-    this.#inspect();
-    return true;
   }
 
   /** Take the files if they have changed, and do not change any more. Returns whether they are changing. */
@@ -77,24 +77,29 @@ export class CertificateFiles {
   }
 
   #inspect(): void {
-    const before = this.#warnings;
     try {
-      this.#warnings = this.#end.check();
+      this.#note(this.#end.check());
     } catch {
-      this.#warnings = []; // whoever opens the endpoint has said so, and goes on with what it had
+      this.#note([]); // whoever opens the endpoint has said so, and goes on with what it had
     }
-    this.#expiries = this.#end.expiries();
-    this.#skipped = skippedOf(this.#warnings);
-    for (const warning of this.#warnings) if (!before.includes(warning)) this.#log.warn(this.#end.named, warning);
   }
 
-  /** Throws for files that would be worse than those in use: unreadable, a key that does not fit, a chain with a gap, out of date. */
-  #mustBeGood(): void {
+  /** The files in use have been read, and this is to be said of them. */
+  #note(warnings: readonly string[]): void {
+    for (const warning of warnings) if (!this.#warnings.includes(warning)) this.#log.warn(this.#end.named, warning);
+    this.#warnings = warnings;
+    this.#skipped = skippedOf(warnings);
+    this.#expiries = this.#end.expiries();
+  }
+
+  /** Returns what is to be said of the files. Throws for those that would be worse than those in use: unreadable, a key that does not fit, a chain with a gap, out of date. */
+  #mustBeGood(): readonly string[] {
     const problems: string[] = [];
     const warnings = this.#end.check((problem) => void problems.push(problem));
     const lost = skippedOf(warnings).find((each) => !this.#skipped.includes(each));
     const problem = problems[0] ?? lost;
     if (problem !== undefined) throw new GraceError(problem);
+    return warnings;
   }
 }
 
