@@ -4,6 +4,7 @@ import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { commands, globalOptions } from '../../src/control/commands.ts';
+import { connectionRow, destinationRow, statusResult } from '../../src/control/shapes.ts';
 import { clientShapes } from '../../src/endpoint/client.ts';
 import { serverShapes } from '../../src/endpoint/server-shapes.ts';
 import { closingReasons } from '../../src/engine/closing-reason.ts';
@@ -16,6 +17,15 @@ test('every command and option is in the reference', () => {
     (name) => !new RegExp(`\`(grace )?([^\`]*, )?${name}[ \`=]`).test(text),
   );
   assert.deepEqual([...new Set(missing)], []);
+});
+
+test('every property of what ls and status print as JSON is in the reference', () => {
+  const text = sectionOf(readPage('src/cli/README.md'), 'JSON');
+  const names = [destinationRow, connectionRow, statusResult].flatMap(({ entries }) => Object.keys(entries));
+  assert.deepEqual(
+    names.filter((name) => !text.includes(`\`${name}\``)),
+    [],
+  );
 });
 
 test('every type of endpoint is on the page of endpoints, with its parameters', () => {
