@@ -94,6 +94,12 @@ test(
   },
 );
 
+test('an empty GRACE_LOG is none', options, async (t) => {
+  const grace = makeGrace(t, { GRACE_LOG: '' });
+  await grace.ok('start', src, 'tcp:127.0.0.1:9');
+  assert.match(grace.log(), /rule started/);
+});
+
 test('logs takes a name, and is told of a rule that there is not', options, async (t) => {
   const grace = makeGrace(t);
   await grace.ok('start', '--name', 'web', src, 'tcp:127.0.0.1:9');

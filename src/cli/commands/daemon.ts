@@ -19,7 +19,7 @@ export async function run({ dir, programs, cwd, env }: Context, input: Input): P
       cwd,
     ),
     keeper: input.has('no-keeper') ? false : undefined,
-    log: readLog(input.value('log') ?? env[logVariable], cwd),
+    log: readLog(input.value('log') ?? (env[logVariable] || undefined), cwd), // an empty variable is none
     settings: readSettings(given),
     flags: wordsOfOptions(given),
   });
