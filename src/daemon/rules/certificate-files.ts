@@ -23,11 +23,23 @@ export class CertificateFiles {
   /** Why the files that are there now are not used; null when they are. */
   #refused: string | null = null;
 
-  /** They have just been read. `before`: those that were followed until now. */
-  constructor(end: CertificateEnd, { log, before }: { log: Log; before?: CertificateFiles | undefined }) {
+  /**
+   * They have been read, no sooner than at `sinceMs` (milliseconds since 1970; default: just now): one that has changed
+   * since may have been read before. `before`: those that were followed until now.
+   */
+  constructor(
+    end: CertificateEnd,
+    {
+      log,
+      before,
+      sinceMs = Infinity,
+    }: { log: Log; before?: CertificateFiles | undefined; sinceMs?: number | undefined },
+  ) {
     this.#log = log;
     this.#end = end;
-    this.#read = this.#seen = new FileSignatures().of(end.paths);
+    const signatures = new FileSignatures();
+    this.#seen = signatures.of(end.paths);
+    this.#read = signatures.haveChangedSince(end.paths, sinceMs) ? '' : this.#seen;
     if (before) this.#warnings = before.#warnings;
     this.#inspect();
   }

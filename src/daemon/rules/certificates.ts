@@ -45,46 +45,47 @@ export class Certificates {
   }
 
   /** Look at the files of a rule whose source has just been opened. Returns all that is to be said of them, for the client that asked. */
-  look(rule: RuleSpec): readonly string[] {
+  look(rule: RuleSpec, sinceMs?: number): readonly string[] {
     const { key } = rule.src;
     const end = certificatesOfSource(rule.src);
     if (end === null) this.#sources.delete(key);
-    else this.#sources.set(key, new CertificateFiles(end, { log: this.#log, before: this.#sources.get(key) }));
-    return this.#lookAtDestinations(rule);
+    else this.#sources.set(key, new CertificateFiles(end, { log: this.#log, before: this.#sources.get(key), sinceMs }));
+    return this.#lookAtDestinations(rule, sinceMs);
   }
 
   /** The same of a rule whose source has been open before: what is there now need not be what is in use. */
-  lookAgain(rule: RuleSpec): readonly string[] {
+  lookAgain(rule: RuleSpec, sinceMs?: number): readonly string[] {
     const source = this.#sources.get(rule.src.key);
-    if (source === undefined) return this.look(rule);
+    if (source === undefined) return this.look(rule, sinceMs);
     source.lookAgain();
     return this.#lookAtDestinations(rule);
   }
 
-  #lookAtDestinations(rule: RuleSpec): readonly string[] {
+  #lookAtDestinations(rule: RuleSpec, sinceMs?: number): readonly string[] {
     const files = specsOf(rule).map((dst) => {
       const known = this.#destinations.get(dst);
       if (known) known.lookAgain(certificatesOfDestination(rule.src, dst));
-      return this.#ofDestination(rule.src, dst);
+      return this.#ofDestination(rule.src, dst, sinceMs);
     });
     if (this.#hasFiles(rule)) this.#watchAgain(watchMs);
     return [this.#sources.get(rule.src.key), ...files].flatMap((each) => each?.warnings ?? []);
   }
 
   /** Those of a destination, which has just been opened if they are not known. */
-  #ofDestination(src: SourceSpec, dst: DestinationSpec): CertificateFiles | null {
+  #ofDestination(src: SourceSpec, dst: DestinationSpec, sinceMs?: number): CertificateFiles | null {
     const known = this.#destinations.get(dst);
     if (known !== undefined) return known;
     const end = certificatesOfDestination(src, dst);
-    const files = end && new CertificateFiles(end, { log: this.#log });
+    const files = end && new CertificateFiles(end, { log: this.#log, sinceMs });
     this.#destinations.set(dst, files);
     return files;
   }
 
-  /** Look at those of every rule, now and from time to time. */
+  /** Look at those of every rule, now and from time to time. The first time they have been read since the process began. */
   lookAtAll(): void {
     const specs = this.#specs();
-    for (const rule of specs) this.lookAgain(rule);
+    const sinceMs = this.#timer === null ? performance.timeOrigin : undefined;
+    for (const rule of specs) this.lookAgain(rule, sinceMs);
     const keys = new Set(specs.map(({ src }) => src.key));
     for (const key of this.#sources.keys()) if (!keys.has(key)) this.#sources.delete(key);
     this.#timer ??= setInterval(() => this.lookAtAll(), lookMs).unref();

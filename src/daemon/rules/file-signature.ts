@@ -17,6 +17,12 @@ export class FileSignatures {
     return paths.map((path) => this.#ofPath(path)).join('\n');
   }
 
+  /** Whether one of them has changed at or after a moment, in milliseconds since 1970. */
+  haveChangedSince(paths: readonly string[], sinceMs: number): boolean {
+    const changes = this.of(paths).matchAll(/:(\d+)$/gm);
+    return changes.some(([, ctimeNs = '']) => Number(ctimeNs) / 1e6 >= sinceMs);
+  }
+
   #ofPath(path: string): string {
     const signature = this.#known.get(path) ?? signatureOf(path);
     this.#known.set(path, signature);
