@@ -2,7 +2,6 @@
  * The executable: client and daemon at once. This file alone reads the process's arguments, sets its
  * exit code and listens to its signals.
  */
-import { text } from 'node:stream/consumers';
 import { runCli } from './cli/cli.ts';
 import { asideVariable, stepAside } from './control/step-aside.ts';
 import { callersEnvironment, leaveForeignEnvironment } from './environment.ts';
@@ -26,7 +25,10 @@ async function main(): Promise<void> {
     cwd: workingDirectory(self.cwd), // process.cwd() throws when the directory is gone
     stdout: process.stdout,
     stderr: process.stderr,
-    readStdin: () => text(process.stdin),
+    async readStdin({ maxBytes }) {
+      const { readWithin } = await import('./cli/bounded-input.ts');
+      return await readWithin(process.stdin, { maxBytes, what: 'stdin' });
+    },
     isTTY: process.stdout.isTTY === true,
     signal: interruption.signal,
     onSignal(signal, handler) {

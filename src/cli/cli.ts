@@ -27,7 +27,7 @@ export type CliOptions = {
   cwd: string;
   stdout: Output;
   stderr: Output;
-  readStdin: () => Promise<string>;
+  readStdin: (limit: { maxBytes: number }) => Promise<Buffer>;
   /** Whether stdout is a terminal. */
   isTTY: boolean;
   /** Aborts when the user ends the command (Ctrl-C). */

@@ -49,7 +49,7 @@ export type Context = {
   stdout: Output;
   stderr: Output;
   /** All of standard input, to its end. */
-  readStdin: () => Promise<string>;
+  readStdin: (limit: { maxBytes: number }) => Promise<Buffer>;
   /** Whether stdout is a terminal. */
   isTTY: boolean;
   hasColors: boolean;

@@ -27,8 +27,16 @@ export class NotFoundError extends GraceError {}
 /**
  * Use the proxies that the environment names (HTTPS_PROXY, HTTP_PROXY, NO_PROXY) and trust the
  * system's certificates beside those of the runtime, as other programs do. For the whole process.
+ * Throws GraceError (exit code 2) for what is no proxy, which may hold a password and is not shown.
  */
 export function prepareDownloads(env: NodeJS.ProcessEnv): void {
+  for (const name of ['HTTPS_PROXY', 'https_proxy', 'HTTP_PROXY', 'http_proxy']) {
+    const value = env[name];
+    if (value && !/^(?:https?|socks5?):$/.test(URL.parse(value)?.protocol ?? ''))
+      throw new GraceError(`${name} is no address of a proxy: expected one like http://proxy.example:3128`, {
+        code: 'ERR_GRACE_USAGE',
+      });
+  }
   const { HTTP_PROXY, HTTPS_PROXY, NO_PROXY, http_proxy, https_proxy, no_proxy } = env;
   if (HTTP_PROXY || HTTPS_PROXY || http_proxy || https_proxy) {
     http.setGlobalProxyFromEnv({ HTTP_PROXY, HTTPS_PROXY, NO_PROXY, http_proxy, https_proxy, no_proxy });

@@ -82,8 +82,11 @@ for (const [text, message] of [
 test('a file that is not there is said to be so, and no daemon is exit code 3', { timeout }, async () => {
   assert.match((await runWords(['apply', '/no/such.yaml'])).stderr, /^grace: cannot read \/no\/such\.yaml: .*ENOENT/);
   assert.equal(
-    (await runWords(['-d', '/nowhere/state', 'apply', '-'], { readStdin: () => Promise.resolve('rules: []') }))
-      .exitCode,
+    (
+      await runWords(['-d', '/nowhere/state', 'apply', '-'], {
+        readStdin: () => Promise.resolve(Buffer.from('rules: []')),
+      })
+    ).exitCode,
     3,
   );
 });
@@ -119,3 +122,17 @@ test(
     });
   },
 );
+
+test('what is no file of rules is not read to its end, nor taken for text', { timeout: 60_000 }, async () => {
+  for (const [file, stdin, problem] of [
+    ['/dev/zero', '', 'cannot read /dev/zero: it is larger than 64 MiB'],
+    ['/', '', 'cannot read /: illegal operation on a directory (EISDIR)'],
+    ['-', "rules: [{src: 'unix:/caf\xe9', dst: '9'}]", 'stdin: this is no text in UTF-8'],
+  ] as const) {
+    const { exitCode, stderr } = await runWords(['-d', '/nowhere/state', 'apply', file], {
+      readStdin: () => Promise.resolve(Buffer.from(stdin, 'latin1')),
+    });
+    assert.equal(exitCode, 2, stderr);
+    assert.equal(stderr.split('\n')[0], `grace: ${problem}`);
+  }
+});

@@ -188,6 +188,11 @@ test('the words of other programs do what they mean', { timeout: 60_000 }, async
   }
   for (const words of [['version'], ['-V'], ['-v']])
     assert.deepEqual(await runWords(words), { exitCode: 0, stdout: 'grace 1.2.3\n', stderr: '' });
+  assert.deepEqual(await runWords(['demo', '--addresses', '']), {
+    exitCode: 2,
+    stdout: '',
+    stderr: 'grace: option --addresses needs addresses, not an empty text\n',
+  });
   assert.deepEqual(await runWords(['rm']), {
     exitCode: 2,
     stdout: '',

@@ -70,7 +70,7 @@ function contextOf(options: { isTTY: boolean; env?: NodeJS.ProcessEnv }): { cont
     stdout,
     stderr: new Sink(),
     hasColors: false,
-    readStdin: () => Promise.resolve(''),
+    readStdin: () => Promise.resolve(Buffer.alloc(0)),
     onSignal: () => () => {},
     callersEnv: () => ({}),
     signal: new AbortController().signal,

@@ -35,7 +35,7 @@ export async function runWords(argv: readonly string[], options: Partial<CliOpti
     cwd: '/nowhere',
     stdout,
     stderr,
-    readStdin: () => Promise.resolve(''),
+    readStdin: () => Promise.resolve(Buffer.alloc(0)),
     isTTY: false,
     signal: new AbortController().signal,
     self: { file: '/bin/false', args: [] },

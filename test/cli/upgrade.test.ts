@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import {
   chmodSync,
   linkSync,
@@ -236,9 +236,12 @@ test('upgrade needs a place, a key, and an executable to replace', { timeout }, 
   await refuses(['--from', 'ftp://127.0.0.1', '--key', '/dev/null'], /expected an https address/);
   await refuses(['--from', 'http://127.0.0.1:1', '--key', '/dev/null'], /cannot read the public key/);
   await refuses(['--to', 'newest'], /"newest" is no version/);
-  const fromSource = await runWords(['upgrade', '--from', 'http://127.0.0.1:1', '--key', join(dirname(file), 'none')], {
-    self: { file, args: ['main.ts'] },
-  });
+  const fromSource = await runWords(
+    ['upgrade', '--check', '--from', 'http://127.0.0.1:1', '--key', join(dirname(file), 'none')],
+    {
+      self: { file, args: ['main.ts'] },
+    },
+  );
   assert.equal(fromSource.exitCode, 2);
   rmSync(file);
   assert.match((await upgrade()).stderr, /cannot find the executable/);
@@ -295,5 +298,25 @@ test('an upgrade without space for it leaves what is there', { timeout }, async 
     }
   } finally {
     spawnSync('umount', [prefix]);
+  }
+});
+
+test('a key that has no end, and a proxy that is none, are told of in a line', { timeout }, async (t) => {
+  const publicFile = join(makeTempDir(t), 'key.pem');
+  const { publicKey } = generateKeyPairSync('ed25519');
+  writeFileSync(publicFile, publicKey.export({ type: 'spki', format: 'pem' }));
+  const upgrade = (key: string, env = {}) =>
+    runWords(['upgrade', '--from', 'http://127.0.0.1:9999/', '--key', key], { env });
+  for (const [outcome, problem] of [
+    [await upgrade('/dev/zero'), /^grace: cannot read the key \/dev\/zero: it is larger than 1 MiB\n$/],
+    [
+      await upgrade(publicFile, { HTTP_PROXY: 'secret' }),
+      /^grace: HTTP_PROXY is no address of a proxy: expected one like [^\n]*\n$/,
+    ],
+    [await upgrade(publicFile, { https_proxy: 'ftp://secret:1' }), /^grace: https_proxy is no address of a proxy: /],
+  ] as const) {
+    assert.equal(outcome.exitCode, 2, outcome.stderr);
+    assert.match(outcome.stderr, problem);
+    assert.ok(!outcome.stderr.includes('secret'));
   }
 });

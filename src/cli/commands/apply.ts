@@ -1,9 +1,10 @@
-import { readFileSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { GraceError, errorMessage } from '../../error.ts';
 import { isNoDaemon } from '../../kinds.ts';
-import { describeError } from '../../sys/system-error.ts';
+import { unlessAborted } from '../../waiting.ts';
+import { readFileWithin } from '../bounded-input.ts';
 import { bringAbout, presentRules } from '../bring-about.ts';
 import { argument } from '../context.ts';
 import type { Context, Input } from '../context.ts';
@@ -17,6 +18,9 @@ import { mustFitTogether } from '../rules-together.ts';
 
 /** Time between two looks at a file that is watched, in milliseconds; it may be replaced by renaming, links on the way too, of which no one event tells. */
 const lookMs = 500;
+
+/** Bytes of the largest file of rules: far more than a daemon can have rules. */
+const maxBytes = 64 << 20;
 
 /** `grace apply FILE [--dry-run] [--watch] [--no-check] [--report] [--timeout DURATION]` */
 export async function run(context: Context, input: Input): Promise<number> {
@@ -98,13 +102,12 @@ async function bringAboutFile(file: string, { context, input, timeoutMs }: Apply
   printResult();
 }
 
-async function read(file: string, { cwd, readStdin }: Context): Promise<string> {
-  try {
-    return file === '-' ? await readStdin() : textOf(readFileSync(resolve(cwd, file)), file);
-  } catch (error) {
-    if (error instanceof GraceError) throw error;
-    throw new GraceError(`cannot read ${file}: ${describeError(error)}`, { code: 'ERR_GRACE_USAGE', cause: error });
-  }
+async function read(file: string, { cwd, readStdin, signal }: Context): Promise<string> {
+  const bytes =
+    file === '-'
+      ? await readStdin({ maxBytes })
+      : await unlessAborted(readFileWithin(resolve(cwd, file), { maxBytes, what: file }), signal);
+  return textOf(bytes, file === '-' ? 'stdin' : file);
 }
 
 function textOf(bytes: Buffer, file: string): string {

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { GraceError } from '../../error.ts';
 import { compareVersions, machineName } from '../../upgrade/artifacts.ts';
@@ -10,11 +9,11 @@ import { refreshShared } from '../../upgrade/shared.ts';
 import { upgrade } from '../../upgrade/upgrade.ts';
 import type { UpgradeOptions } from '../../upgrade/upgrade.ts';
 import { publicKeys, releaseUrl } from '../../version.ts';
+import { readFileWithin } from '../bounded-input.ts';
 import type { Context, Input } from '../context.ts';
 import { parseDuration } from '../duration.ts';
 import { StatusLine, formatSize, printJson, printLine, printNote } from '../output.ts';
 import { describeRestart } from './restart.ts';
-import { describeError } from '../../sys/system-error.ts';
 
 /** `grace upgrade [--to VERSION] [--from URL] [--key FILE] [--check] [--timeout DURATION]` */
 export async function run(context: Context, input: Input): Promise<number> {
@@ -22,7 +21,7 @@ export async function run(context: Context, input: Input): Promise<number> {
   const to = input.value('to');
   const wanted = to === undefined ? null : readVersion(to);
   const timeoutMs = parseDuration(input.value('timeout') ?? '10s', '--timeout');
-  const place = releasePlace(context, input);
+  const place = await releasePlace(context, input);
   if (!input.has('check') && self.args.length > 0) {
     throw new GraceError('cannot upgrade: grace runs from its source here', {
       hint: 'an upgrade replaces the executable that "npm run build" makes',
@@ -81,7 +80,7 @@ function compared({ release, version, isWanted }: { release: Release; version: s
   return `This is grace ${version}; the newest that is released is ${release.version}`;
 }
 
-function releasePlace({ env, cwd }: Context, input: Input): ReleasePlace {
+async function releasePlace({ env, cwd }: Context, input: Input): Promise<ReleasePlace> {
   const named = input.value('from') ?? (env['GRACE_RELEASE_URL'] || undefined);
   const base = named ?? releaseUrl;
   if (base === null)
@@ -90,7 +89,7 @@ function releasePlace({ env, cwd }: Context, input: Input): ReleasePlace {
       code: 'ERR_GRACE_USAGE',
     });
   const keyFile = input.value('key');
-  const pem = keyFile === undefined ? publicKeys : readKeyFile(resolve(cwd, keyFile));
+  const pem = keyFile === undefined ? publicKeys : await readKeyFile(resolve(cwd, keyFile));
   if (pem === null)
     throw new GraceError('this build of grace trusts no key', {
       hint: 'name the file of a public key with --key FILE',
@@ -103,15 +102,8 @@ function releasePlace({ env, cwd }: Context, input: Input): ReleasePlace {
   };
 }
 
-function readKeyFile(file: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch (error) {
-    throw new GraceError(`cannot read the key ${file}: ${describeError(error)}`, {
-      code: 'ERR_GRACE_USAGE',
-      cause: error,
-    });
-  }
+async function readKeyFile(file: string): Promise<string> {
+  return (await readFileWithin(file, { maxBytes: 1 << 20, what: `the key ${file}` })).toString('utf8');
 }
 
 async function withStatusLine<T>(context: Context, work: (onStep: UpgradeOptions['onStep']) => Promise<T>): Promise<T> {
