@@ -97,7 +97,7 @@ export type Thread = {
   send(report: Report): void;
   /** Carry out the commands that have come. */
   readMailbox(): void;
-  /** A client was accepted: see Connections in connection.ts, which these three are. */
+  /** A client was accepted: see Connections in connection.ts, whose methods this and the four below are. */
   admit(client: number, frontend: ThreadFrontend, upstream: number): boolean;
   /** What its upstream is to be told of a client before anything else; null: nothing. */
   preludeOf(client: number): Uint8Array | null;
