@@ -125,6 +125,7 @@ test(
 
 test('what is no file of rules is not read to its end, nor taken for text', { timeout: 60_000 }, async () => {
   for (const [file, stdin, problem] of [
+    ['', '', 'apply needs FILE, not an empty text'],
     ['/dev/zero', '', 'cannot read /dev/zero: it is larger than 64 MiB'],
     ['/', '', 'cannot read /: illegal operation on a directory (EISDIR)'],
     ['-', "rules: [{src: 'unix:/caf\xe9', dst: '9'}]", 'stdin: this is no text in UTF-8'],

@@ -308,6 +308,7 @@ test('a key that has no end, and a proxy that is none, are told of in a line', {
   const upgrade = (key: string, env = {}) =>
     runWords(['upgrade', '--from', 'http://127.0.0.1:9999/', '--key', key], { env });
   for (const [outcome, problem] of [
+    [await upgrade(''), /^grace: option --key needs a file, not an empty text\n$/],
     [await upgrade('/dev/zero'), /^grace: cannot read the key \/dev\/zero: it is larger than 1 MiB\n$/],
     [
       await upgrade(publicFile, { HTTP_PROXY: 'secret' }),

@@ -25,6 +25,7 @@ const maxBytes = 64 << 20;
 /** `grace apply FILE [--dry-run] [--watch] [--no-check] [--report] [--timeout DURATION]` */
 export async function run(context: Context, input: Input): Promise<number> {
   const file = argument(input, 0);
+  if (file === '') throw new GraceError('apply needs FILE, not an empty text', { code: 'ERR_GRACE_USAGE' });
   const timeoutMs = parseDuration(input.value('timeout') ?? '30s', '--timeout');
   if (isEtcdAddress(file)) {
     const address = readEtcdAddress(file, context.cwd);

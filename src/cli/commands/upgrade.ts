@@ -89,6 +89,7 @@ async function releasePlace({ env, cwd }: Context, input: Input): Promise<Releas
       code: 'ERR_GRACE_USAGE',
     });
   const keyFile = input.value('key');
+  if (keyFile === '') throw new GraceError('option --key needs a file, not an empty text', { code: 'ERR_GRACE_USAGE' });
   const pem = keyFile === undefined ? publicKeys : await readKeyFile(resolve(cwd, keyFile));
   if (pem === null)
     throw new GraceError('this build of grace trusts no key', {
