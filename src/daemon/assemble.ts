@@ -89,7 +89,9 @@ export function assemble({
     );
   const names = new Names();
   const unread: StoredRule[] = [];
-  const troubles = new Troubles((text) => log.warn({ trouble: text }, 'serving all the same'));
+  const troubles = new Troubles((text) => log.warn({ trouble: text }, 'serving all the same'), {
+    phase: () => lifecycle.phase,
+  });
   const services = openRuleServices({
     names,
     path: paths.services,

@@ -180,7 +180,7 @@ async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Sup
       // Before clients come there: the keeper must not hold the socket of a daemon that they no longer reach.
       supervisor.store(storeNames.control, control.fd);
       control.takeOver();
-      troubles.attempt('the pid file cannot be written', () =>
+      troubles.attemptUntilDone('the pid file cannot be written', () =>
         writePidFile(paths.pid, supervisor.keeper?.pid ?? process.pid),
       );
       if (service.phase !== 'starting') supervisor.serving();

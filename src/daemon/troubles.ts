@@ -1,4 +1,8 @@
 import { describeError } from '../sys/system-error.ts';
+import type { Phase } from './lifecycle.ts';
+
+/** Before something is tried again that did not work, in milliseconds. */
+const defaultRetryMs = 2000;
 
 /**
  * What a daemon goes on without: a log file, a pid file, a name in the state dir. A start needs them, and
@@ -6,11 +10,20 @@ import { describeError } from '../sys/system-error.ts';
  */
 export class Troubles {
   readonly #texts = new Map<string, string>();
+  /** What is tried again, by what it is. */
+  readonly #pending = new Map<string, NodeJS.Timeout>();
   readonly #report: (text: string) => void;
+  readonly #phase: () => Phase;
+  readonly #retryMs: number;
 
-  /** `report` hears of each trouble once. */
-  constructor(report: (text: string) => void) {
+  /** `report` hears of each trouble once. Only a process that serves tries again: what it would write may be another's by now. */
+  constructor(
+    report: (text: string) => void,
+    { phase = () => 'serving', retryMs = defaultRetryMs }: { phase?: () => Phase; retryMs?: number } = {},
+  ) {
     this.#report = report;
+    this.#phase = phase;
+    this.#retryMs = retryMs;
   }
 
   /** A sentence each, in the order in which they came. */
@@ -26,6 +39,21 @@ export class Troubles {
     } catch (error) {
       this.add(what, `${what}: ${describeError(error)}`);
     }
+  }
+
+  /** The same of what is to be so at last: it is tried again until it works, or something else is attempted in its place. */
+  attemptUntilDone(what: string, act: () => void): void {
+    clearTimeout(this.#pending.get(what));
+    this.#pending.delete(what);
+    this.attempt(what, act);
+    if (!this.#texts.has(what)) return;
+    const again = () => {
+      const phase = this.#phase();
+      if (phase === 'serving') return this.attemptUntilDone(what, act);
+      if (phase === 'starting' || phase === 'restarting') wait();
+    };
+    const wait = () => void this.#pending.set(what, setTimeout(again, this.#retryMs).unref());
+    wait();
   }
 
   /** It is over. */

@@ -1,6 +1,6 @@
 /** What whoever moves an address between machines reads: whether this one serves. */
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmdirSync, rmSync, statSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { once } from 'node:events';
 import { dirname, join } from 'node:path';
@@ -128,3 +128,21 @@ test(
     await assert.rejects(once(refused, 'connect'), { code: 'ECONNREFUSED' });
   },
 );
+
+test('what could not be written of "ready" and of the pid file is written as soon as it can be', options, async (t) => {
+  const grace = makeGrace(t);
+  const backend = await startBackend(t, 'backend');
+  mkdirSync(grace.dir, { mode: 0o700 });
+  const files = ['ready', 'grace.pid'].map((name) => join(grace.dir, name));
+  for (const file of files) mkdirSync(file); // which no file can be renamed over
+  await grace.ok('start', src, backend.endpoint);
+  assert.equal((await grace.status()).problems?.length, 2);
+  for (const file of files) rmdirSync(file);
+  await until('both are there', () => files.every((file) => existsSync(file)));
+  const { pid, keeper, problems } = await grace.status();
+  assert.deepEqual(
+    files.map((file) => readFileSync(file, 'utf8')),
+    ['50\n', `${keeper?.pid ?? pid}\n`],
+  );
+  assert.deepEqual(problems, []);
+});

@@ -33,7 +33,7 @@ export function announceEnd(service: Pick<Service, 'paths' | 'troubles' | 'lifec
 }
 
 function writeReadiness({ paths, troubles }: Pick<Service, 'paths' | 'troubles'>, value: number): void {
-  troubles.attempt('the file "ready" cannot be written', () => replaceFile(paths.ready, `${value}\n`));
+  troubles.attemptUntilDone('the file "ready" cannot be written', () => replaceFile(paths.ready, `${value}\n`));
 }
 
 /** There is nobody left to serve. */

@@ -16,7 +16,7 @@ export function watchKeeper(service: Service, stop: (times: number) => void): vo
           { pidFile: process.pid },
           'the keeper is gone; the daemon goes on without, and the next start or restart brings another',
         );
-      service.troubles.attempt('the pid file cannot be written', () =>
+      service.troubles.attemptUntilDone('the pid file cannot be written', () =>
         writePidFile(paths.pid, keeper?.pid ?? process.pid),
       );
     },
