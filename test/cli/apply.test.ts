@@ -137,3 +137,22 @@ test('what is no file of rules is not read to its end, nor taken for text', { ti
     assert.equal(stderr.split('\n')[0], `grace: ${problem}`);
   }
 });
+
+test('apply says so when somebody else changed rules at the same time', { timeout }, async () => {
+  const text = (typed: string) => ({ typed, absolute: typed });
+  const [wanted, other] = ['tcp:28081', 'tcp:28082'].map((src) => ({ src: text(src), dst: text('tcp:a:1') }));
+  for (const isChanged of [false, true]) {
+    const answers = [[], isChanged ? [wanted, other] : [wanted]];
+    await using daemon = await openFakeDaemon(({ command }) =>
+      command === 'export'
+        ? [{ result: { rules: answers.shift() } }]
+        : [{ progress: { made: 1, notes: [] } }, { result: { closed: 0 } }],
+    );
+    const { exitCode, stdout, stderr } = await runWords(['-d', daemon.dir, 'apply', '-'], {
+      readStdin: () => Promise.resolve(Buffer.from("rules: [{src: 'tcp:28081', dst: 'tcp:a:1'}]")),
+    });
+    assert.equal(exitCode, isChanged ? 1 : 0, stderr);
+    assert.equal(stdout, `start tcp:28081 tcp:a:1\n${isChanged ? '' : 'Applied 1 changes\n'}`);
+    if (isChanged) assert.match(stderr, /^grace: another command changed rules at the same time: .*\nhint: .*\n$/);
+  }
+});

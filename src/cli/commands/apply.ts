@@ -5,7 +5,7 @@ import { GraceError, errorMessage } from '../../error.ts';
 import { isNoDaemon } from '../../kinds.ts';
 import { unlessAborted } from '../../waiting.ts';
 import { readFileWithin } from '../bounded-input.ts';
-import { bringAbout, presentRules } from '../bring-about.ts';
+import { bringAbout, isInForce, presentRules } from '../bring-about.ts';
 import { argument } from '../context.ts';
 import type { Context, Input } from '../context.ts';
 import { parseDuration } from '../duration.ts';
@@ -98,8 +98,15 @@ async function bringAboutFile(file: string, { context, input, timeoutMs }: Apply
   const wanted = readRulesFile(await read(file, context), { file: file === '-' ? 'stdin' : file, cwd, env });
   await mustFitTogether(wanted);
   const present = await presentRules(context);
-  const { ended, printResult } = await bringAbout(wanted, { present, context, input, timeoutMs });
+  const { ended, changes, printResult } = await bringAbout(wanted, { present, context, input, timeoutMs });
+  // One that follows the file is no party to what is changed by hand meanwhile.
+  const mustBeSo = changes > 0 && !input.has('dry-run') && !input.has('watch');
+  const isSo = !mustBeSo || isInForce(wanted, await presentRules(context));
   await ended;
+  if (!isSo)
+    throw new GraceError('another command changed rules at the same time: they are not those of the file', {
+      hint: 'see: grace export; then apply the file again',
+    });
   printResult();
 }
 
