@@ -20,6 +20,18 @@ export function isInForce(wanted: readonly FileRule[], present: readonly FileRul
   return changesTo(wanted, present).length === 0;
 }
 
+/** Rejects with GraceError, when what has `ended` is over, unless the daemon has the rules that were just brought about. */
+export async function mustBeInForce(
+  wanted: readonly FileRule[],
+  { ended, context }: { ended: Promise<unknown>; context: Context },
+): Promise<void> {
+  if (isInForce(wanted, await presentRules(context))) return;
+  await ended;
+  throw new GraceError('another command changed rules at the same time: they are not those that were to be', {
+    hint: 'see: grace export; then apply them again',
+  });
+}
+
 /** What has been brought about. */
 export type Outcome = {
   /** Resolves when the connections of rules that were stopped have ended, or their time was up; rejects when that failed. */

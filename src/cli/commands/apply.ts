@@ -5,7 +5,7 @@ import { GraceError, errorMessage } from '../../error.ts';
 import { isNoDaemon } from '../../kinds.ts';
 import { unlessAborted } from '../../waiting.ts';
 import { readFileWithin } from '../bounded-input.ts';
-import { bringAbout, isInForce, presentRules } from '../bring-about.ts';
+import { bringAbout, mustBeInForce, presentRules } from '../bring-about.ts';
 import { argument } from '../context.ts';
 import type { Context, Input } from '../context.ts';
 import { parseDuration } from '../duration.ts';
@@ -100,13 +100,8 @@ async function bringAboutFile(file: string, { context, input, timeoutMs }: Apply
   const present = await presentRules(context);
   const { ended, changes, printResult } = await bringAbout(wanted, { present, context, input, timeoutMs });
   // One that follows the file is no party to what is changed by hand meanwhile.
-  const mustBeSo = changes > 0 && !input.has('dry-run') && !input.has('watch');
-  const isSo = !mustBeSo || isInForce(wanted, await presentRules(context));
+  if (changes > 0 && !input.has('dry-run') && !input.has('watch')) await mustBeInForce(wanted, { ended, context });
   await ended;
-  if (!isSo)
-    throw new GraceError('another command changed rules at the same time: they are not those of the file', {
-      hint: 'see: grace export; then apply the file again',
-    });
   printResult();
 }
 

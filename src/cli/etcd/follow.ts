@@ -8,7 +8,7 @@ import { call } from '../../control/client.ts';
 import { GraceError, errorMessage } from '../../error.ts';
 import { nextPause } from '../../waiting.ts';
 import type { PauseRange } from '../../waiting.ts';
-import { bringAbout, isInForce, presentRules } from '../bring-about.ts';
+import { bringAbout, isInForce, mustBeInForce, presentRules } from '../bring-about.ts';
 import type { Context, Input } from '../context.ts';
 import { printError, printNote } from '../output.ts';
 import type { EtcdAddress } from './address.ts';
@@ -49,7 +49,10 @@ export async function applyFromEtcd(address: EtcdAddress, { context, input, time
   const present = await presentRules(context);
   const { rules, hash, remarks, asides } = wantedBy(snapshot, { present, address, cwd, env });
   for (const remark of [...asides, ...remarks]) printNote(context, remark);
-  const { ended, printResult } = await bringAbout(rules, { present, context, input, timeoutMs });
+  const { ended, changes, printResult } = await bringAbout(rules, { present, context, input, timeoutMs });
+  // A report tells of other rules itself.
+  const isTold = input.has('dry-run') || input.has('report');
+  if (changes > 0 && !isTold) await mustBeInForce(rules, { ended, context });
   await ended;
   printResult();
   if (!input.has('report') || input.has('dry-run')) return;
