@@ -40,7 +40,7 @@ await buildLibrary();
 // A test that fails may leave open what keeps its process alive: the rest is not to wait for that.
 const how = [
   '--test',
-  '--test-concurrency=3',
+  '--test-concurrency=2',
   '--test-force-exit',
   '--test-reporter=spec',
   '--test-reporter-destination=stdout',

@@ -176,6 +176,7 @@ async function serve(options: DaemonOptions, launcher: Launcher, supervisor: Sup
     } catch (error) {
       await takeOverAlone(service, launcher, error);
     }
+    if (launcher.handover) service.forwarder.adoption.acceptAlone();
     service.takeOver = () => {
       // Before clients come there: the keeper must not hold the socket of a daemon that they no longer reach.
       supervisor.store(storeNames.control, control.fd);

@@ -109,6 +109,11 @@ export type Frontend = {
    * the socket stays there, for whoever else holds the socket. Twice is fine.
    */
   stop(): Promise<void>;
+  /**
+   * Another process that accepted on the same socket does so no more: clients in its queue of which that one alone was
+   * told are to be found.
+   */
+  lookInQueue?(): void;
   /** So many connections of its source are other processes': with them it has few or many, where all rules share places (total-slots.ts). */
   countElsewhere?(count: number): void;
   /** Serve a client that another engine accepted on the same listener: its descriptor is this one's from now on. */

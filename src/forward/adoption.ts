@@ -65,6 +65,11 @@ export class Adoption {
     trials.follow(rule, adopted);
   }
 
+  /** No other process accepts on the sockets of the rules any more. */
+  acceptAlone(): void {
+    for (const { frontend } of this.#options.table.rules) frontend.lookInQueue?.();
+  }
+
   /** So many connections of each rule with a limit are other processes'. */
   reserve(countOf: (src: SourceSpec) => number): void {
     for (const { src, slots } of this.#options.table.rules) slots?.reserve(countOf(src));

@@ -34,6 +34,8 @@ export async function standStill(
   return {
     pause: async () => void (await Promise.all(table.rules.map((rule) => rule.pause()))),
     release: () => {
+      // A successor that came to nothing may have been told of clients.
+      for (const { frontend } of table.rules) frontend.lookInQueue?.();
       open();
     },
     resume: () => {

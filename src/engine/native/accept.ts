@@ -114,6 +114,17 @@ export class Acceptor {
     frontend.isWatched = false;
   }
 
+  /**
+   * Somebody else who accepted on the same socket does so no more. Of each client the kernel tells one of those that
+   * watch a socket so (EPOLLEXCLUSIVE), and that may have been the other; who begins to watch is told of all that wait.
+   */
+  lookInQueue(id: number): void {
+    const frontend = this.#thread.frontends.get(id);
+    if (!frontend?.isWatched) return;
+    this.#unwatch(frontend);
+    this.#watch(frontend);
+  }
+
   /** Clients wait in the queue of a listener. */
   handle(fd: number): void {
     const frontend = this.#byFd.get(fd);

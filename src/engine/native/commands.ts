@@ -46,6 +46,8 @@ export function executeCommand(
       return thread.frontends.get(command.frontend)?.admission?.setNetworks(command.networks);
     case 'look-for-room':
       return command.frontend === null ? acceptor.lookForRoomInTotal() : acceptor.lookForRoom(command.frontend);
+    case 'look-in-queue':
+      return acceptor.lookInQueue(command.frontend);
     case 'count-elsewhere':
       return acceptor.countElsewhere(command.frontend, command.count);
     case 'close-frontend':

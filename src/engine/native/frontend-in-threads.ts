@@ -74,6 +74,11 @@ export class FrontendInThreads {
     this.#tell({ type: 'look-for-room', frontend: this.id });
   }
 
+  /** Somebody else who accepted on the same socket does so no more. */
+  lookInQueue(): void {
+    this.#tell({ type: 'look-in-queue', frontend: this.id });
+  }
+
   /** Other processes have so many connections of this source. */
   countElsewhere(count: number): void {
     this.#tell({ type: 'count-elsewhere', frontend: this.id, count });

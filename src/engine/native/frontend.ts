@@ -122,6 +122,10 @@ export class NativeFrontend implements Frontend {
     }
   }
 
+  lookInQueue(): void {
+    if (this.#accepting.by === 'threads') this.#accepting.frontend.lookInQueue();
+  }
+
   countElsewhere(count: number): void {
     this.#elsewhere = count;
     this.#tellElsewhere(this.#accepting);

@@ -180,6 +180,8 @@ export type ThreadCommand =
   | { type: 'set-networks'; frontend: number; networks: AdmittedNetworks }
   /** There is room for clients again: of a frontend, or null, among the places of all connections. */
   | { type: 'look-for-room'; frontend: number | null }
+  /** Somebody else who accepted on the same socket does so no more. */
+  | { type: 'look-in-queue'; frontend: number }
   /** So many connections of its source are other processes'. */
   | { type: 'count-elsewhere'; frontend: number; count: number }
   /** A rule is held no longer: dial for those that wait. */

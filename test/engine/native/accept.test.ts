@@ -12,12 +12,19 @@ import { Heartbeat } from '../../../src/engine/native/heartbeat.ts';
 import type { FrontendPlan, ThreadCommand, UpstreamPlan } from '../../../src/engine/native/messages.ts';
 import { openRoles } from '../../../src/engine/native/roles.ts';
 import { Route } from '../../../src/engine/native/route.ts';
+import { openKernel } from '../../../src/engine/native/kernel.ts';
+import { openNativeEngine } from '../../../src/engine/native/engine.ts';
 import { TotalSlots } from '../../../src/engine/total-slots.ts';
 import type { Listener } from '../../../src/net/listener.ts';
 import { openListener } from '../../../src/net/open.ts';
 import { closeFd, setNonBlocking } from '../../../src/sys/descriptor.ts';
+import { encodeSockaddr } from '../../../src/sys/sockaddr.ts';
 import { openSocketPair } from '../../../src/sys/socket.ts';
+import { until } from '../../until.ts';
+import { openEcho } from '../peers.ts';
+import { to } from '../rig.ts';
 
+const AF_INET = 2;
 const options = { timeout: 60_000, skip: process.platform !== 'linux' };
 const RULE = 1;
 
@@ -118,3 +125,41 @@ test(
     assert.equal(roles.thread.frontends.get(RULE)!.connections, 3);
   },
 );
+
+test('a client of whom another was told alone, who then accepted no more, is found', options, async (t) => {
+  const backend = await openEcho();
+  t.after(() => backend.close());
+  const listener = await openListener({ kind: 'tcp', host: '127.0.0.1', port: 0, backlog: 50 }, { name: 'test' });
+  t.after(() => listener.close());
+  const { address } = listener;
+  assert.ok('port' in address);
+  const endpoint = { type: 'tcp', port: 0, interface: '', backlog: 50 } as const;
+  const open = () => {
+    const engine = openNativeEngine();
+    const leadsTo = engine.openUpstream(to(backend));
+    const frontend = engine.openFrontend({ listener, endpoint, upstream: leadsTo, observer: {} });
+    t.after(async () => {
+      leadsTo.destroy();
+      await frontend.stop();
+      await engine.close();
+    });
+    return { engine, leadsTo, frontend };
+  };
+  const before = open();
+  await before.engine.settled?.();
+  // The kernel tells who has waited longest.
+  const after = open();
+  await after.engine.settled?.();
+  const kernel = openKernel();
+  const client = kernel.socket(AF_INET);
+  t.after(() => {
+    closeFd(client);
+    kernel.closeEpoll();
+  });
+  const stopped = before.frontend.stop();
+  kernel.connect(client, kernel.address(encodeSockaddr({ family: 'inet', host: '127.0.0.1', port: address.port })));
+  await stopped;
+  assert.equal(before.leadsTo.stats().connections, 0);
+  after.frontend.lookInQueue?.();
+  await until('nobody accepts it', () => after.leadsTo.stats().connections === 1, { limitMs: 20_000 });
+});
