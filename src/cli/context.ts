@@ -81,6 +81,11 @@ export function argument(input: Input, index: number): string {
   return value;
 }
 
+/** Of what names a file or the like: a variable of a script that is empty names none. Throws GraceError (exit code 2) for an empty text. */
+export function mustNotBeEmpty(text: string | undefined, { what, needs }: { what: string; needs: string }): void {
+  if (text === '') throw new GraceError(`${what} needs ${needs}, not an empty text`, { code: 'ERR_GRACE_USAGE' });
+}
+
 /** The state dir: `-d`, then GRACE_DIR, then ~/.grace; absolute. Throws GraceError (exit code 2) when there is none. */
 export function stateDir({
   option,
@@ -91,8 +96,7 @@ export function stateDir({
   env: NodeJS.ProcessEnv;
   cwd: string;
 }): string {
-  if (option === '')
-    throw new GraceError('option --dir needs a directory, not an empty text', { code: 'ERR_GRACE_USAGE' });
+  mustNotBeEmpty(option, { what: 'option --dir', needs: 'a directory' });
   return resolve(cwd, option ?? (env['GRACE_DIR'] || resolve(env['HOME'] || homeOfUser(), '.grace')));
 }
 

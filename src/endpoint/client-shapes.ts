@@ -1,6 +1,6 @@
 /** The types of client endpoints with their parameters. Names, orders and defaults are Twisted's, but for what extras.ts adds. */
 import type { Reader } from './arguments.ts';
-import { clientExtras, clientTlsExtras } from './extras.ts';
+import { clientExtras, clientTlsExtras, needsTls } from './extras.ts';
 import type { DirectClient, SslClient, TlsClient } from './model.ts';
 import { nameServers, writeNameServers } from './name-servers.ts';
 import { defaulted, required, shapeOf } from './parameter.ts';
@@ -8,7 +8,6 @@ import type { Fields } from './parameter.ts';
 import { serverNameOf } from './server-name.ts';
 import * as values from './values.ts';
 
-const needsTls = 'it is an argument of the types that speak TLS, ssl and tls';
 const tlsOnly = {
   serverName: needsTls,
   insecure: needsTls,

@@ -22,6 +22,9 @@ import {
   bufferSize,
 } from './values.ts';
 
+/** What a type without TLS answers to a parameter of those that have it. */
+export const needsTls = 'it is an argument of the types that speak TLS, ssl and tls';
+
 const list = (names: readonly string[]) => names.join(',');
 
 /** On every server endpoint that accepts connections. */

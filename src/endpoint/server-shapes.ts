@@ -3,7 +3,14 @@ import { isIPv6 } from 'node:net';
 import { familyOf } from './address.ts';
 import { refusal } from './arguments.ts';
 import type { Reader } from './arguments.ts';
-import { serverAddressExtras, serverExtras, serverNameExtras, serverTcpExtras, serverTlsExtras } from './extras.ts';
+import {
+  needsTls,
+  serverAddressExtras,
+  serverExtras,
+  serverNameExtras,
+  serverTcpExtras,
+  serverTlsExtras,
+} from './extras.ts';
 import type { BindableServer } from './model.ts';
 import { defaulted, required, shapeOf } from './parameter.ts';
 import type { AnyShape } from './parameter.ts';
@@ -13,7 +20,6 @@ import { tlsMethodNames, tlsVersions } from './versions.ts';
 /** Where none is named. The system caps it at its own limit; with Twisted's 50, most of a burst of clients wait a second and more. */
 export const defaultBacklog = 4096;
 
-const needsTls = 'it is an argument of the types that speak TLS, ssl and tls';
 const ofRate = 'the colon inside a value is escaped: ratePer=50/s\\:burst=100';
 const tlsOnly = {
   burst: ofRate,

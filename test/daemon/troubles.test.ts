@@ -55,6 +55,6 @@ test('what is to be so at last is tried again, but not by a process that was rep
     fail('ENOSPC')();
   });
   clearInterval(alive);
-  await delay(20);
+  await delay(20); // that nothing is tried again, only time can tell
   assert.equal(others, 1);
 });

@@ -6,7 +6,7 @@ import { isNoDaemon } from '../../kinds.ts';
 import { unlessAborted } from '../../waiting.ts';
 import { readFileWithin } from '../bounded-input.ts';
 import { bringAbout, mustBeInForce, presentRules } from '../bring-about.ts';
-import { argument } from '../context.ts';
+import { argument, mustNotBeEmpty } from '../context.ts';
 import type { Context, Input } from '../context.ts';
 import { parseDuration } from '../duration.ts';
 import { isEtcdAddress, readEtcdAddress } from '../etcd/address.ts';
@@ -25,7 +25,7 @@ const maxBytes = 64 << 20;
 /** `grace apply FILE [--dry-run] [--watch] [--no-check] [--report] [--timeout DURATION]` */
 export async function run(context: Context, input: Input): Promise<number> {
   const file = argument(input, 0);
-  if (file === '') throw new GraceError('apply needs FILE, not an empty text', { code: 'ERR_GRACE_USAGE' });
+  mustNotBeEmpty(file, { what: 'apply', needs: 'FILE' });
   const timeoutMs = parseDuration(input.value('timeout') ?? '30s', '--timeout');
   if (isEtcdAddress(file)) {
     const address = readEtcdAddress(file, context.cwd);

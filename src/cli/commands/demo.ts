@@ -1,4 +1,4 @@
-import { GraceError } from '../../error.ts';
+import { mustNotBeEmpty } from '../context.ts';
 import type { Context, Input } from '../context.ts';
 import { printLine } from '../output.ts';
 
@@ -12,10 +12,7 @@ export async function run({ stdout, programs }: Context, input: Input): Promise<
 }
 
 function readList(input: Input, option: string): string[] | undefined {
-  const addresses = input
-    .value(option)
-    ?.split(',')
-    .filter((each) => each !== '');
-  if (addresses?.length !== 0) return addresses;
-  throw new GraceError(`option --${option} needs addresses, not an empty text`, { code: 'ERR_GRACE_USAGE' });
+  const text = input.value(option);
+  mustNotBeEmpty(text?.replaceAll(',', ''), { what: `option --${option}`, needs: 'addresses' });
+  return text?.split(',').filter((each) => each !== '');
 }

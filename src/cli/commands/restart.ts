@@ -4,6 +4,7 @@ import { call } from '../../control/client.ts';
 import type { Result } from '../../control/messages.ts';
 import type { Program } from '../../control/shapes.ts';
 import { GraceError, errorCode, errorMessage } from '../../error.ts';
+import { mustNotBeEmpty } from '../context.ts';
 import type { Context, Input } from '../context.ts';
 import { parseDuration } from '../duration.ts';
 import { counted, printJson, printLine } from '../output.ts';
@@ -13,8 +14,7 @@ export async function run(context: Context, input: Input): Promise<number> {
   const { dir, signal, self, cwd, stdout } = context;
   const timeoutMs = parseDuration(input.value('timeout') ?? '10s', '--timeout');
   const path = input.value('exec');
-  // A variable of a script that is empty names no file.
-  if (path === '') throw new GraceError('option --exec needs a file, not an empty text', { code: 'ERR_GRACE_USAGE' });
+  mustNotBeEmpty(path, { what: 'option --exec', needs: 'a file' });
   const exec = path === undefined ? self : executableAt(resolve(cwd, path));
   const result = await call(dir, { command: 'restart', exec, timeoutMs }, { signal });
   const { oldPid, newPid, oldVersion, newVersion, moved = 0, movedTls = 0, draining, staying = [] } = result;

@@ -10,6 +10,7 @@ import { upgrade } from '../../upgrade/upgrade.ts';
 import type { UpgradeOptions } from '../../upgrade/upgrade.ts';
 import { publicKeys, releaseUrl } from '../../version.ts';
 import { readFileWithin } from '../bounded-input.ts';
+import { mustNotBeEmpty } from '../context.ts';
 import type { Context, Input } from '../context.ts';
 import { parseDuration } from '../duration.ts';
 import { StatusLine, formatSize, printJson, printLine, printNote } from '../output.ts';
@@ -89,7 +90,7 @@ async function releasePlace({ env, cwd }: Context, input: Input): Promise<Releas
       code: 'ERR_GRACE_USAGE',
     });
   const keyFile = input.value('key');
-  if (keyFile === '') throw new GraceError('option --key needs a file, not an empty text', { code: 'ERR_GRACE_USAGE' });
+  mustNotBeEmpty(keyFile, { what: 'option --key', needs: 'a file' });
   const pem = keyFile === undefined ? publicKeys : await readKeyFile(resolve(cwd, keyFile));
   if (pem === null)
     throw new GraceError('this build of grace trusts no key', {

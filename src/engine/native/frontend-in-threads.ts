@@ -7,6 +7,7 @@ import type { Admission, AdmittedNetworks } from '../admission/admission.ts';
 import type { EngineObserver } from '../engine.ts';
 import { planHeader } from '../header-plan.ts';
 import type { Hold } from '../hold.ts';
+import { orderlyEndsFor } from './frontend-owners.ts';
 import { HELLO_TIMEOUT_MS } from '../policy.ts';
 import type { Slots } from '../slots.ts';
 import type { FrontendPlan, ThreadCommand, TlsPlan } from './messages.ts';
@@ -157,7 +158,7 @@ function planOf(
     lifetimeMs,
     bufferBytes,
     helloMs,
-    reportsOrderly: observer.connectionEnded !== undefined && (observer.wantsOrderlyEnds ?? true),
+    reportsOrderly: orderlyEndsFor(observer),
     header: planHeader(endpoint),
     tls,
   };

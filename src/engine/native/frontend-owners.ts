@@ -1,5 +1,5 @@
 /** Whom the reports of the threads concern: frontends, and what stands for those that are no more. */
-import type { EngineObserver } from '../engine.ts';
+import type { EngineObserver, OrderlyEnds } from '../engine.ts';
 import type { Admission } from '../admission/admission.ts';
 import type { Hold } from '../hold.ts';
 import type { Slots } from '../slots.ts';
@@ -19,6 +19,11 @@ export type FrontendOwner = {
   /** No thread has a connection of this number any more, nor will have. */
   forgottenAs?(id: number): void;
 };
+
+/** Whether the threads are to report connections to it that ended in order. */
+export function orderlyEndsFor({ connectionEnded, wantsOrderlyEnds = true }: EngineObserver): OrderlyEnds {
+  return connectionEnded !== undefined && wantsOrderlyEnds;
+}
 
 type Row = { readonly owner: FrontendOwner; readonly threads: Set<number> };
 

@@ -1,6 +1,7 @@
 /** What stands in the threads for a frontend that is no more, or not here: connections of another process may be of it. */
 import { HELLO_TIMEOUT_MS } from '../policy.ts';
 import type { AdoptOptions } from '../engine.ts';
+import { orderlyEndsFor } from './frontend-owners.ts';
 import type { FrontendOwners } from './frontend-owners.ts';
 import type { NativeHolds } from './holds.ts';
 import { CLOSED_ROUTE, Route } from './route.ts';
@@ -21,7 +22,6 @@ export function openShadow(
 ): number {
   const id = owners.add({ observer, slots, admission, hold }, members);
   const route = Route.open({ upstream: CLOSED_ROUTE }, { threads: 0 });
-  const reportsOrderly = observer.connectionEnded !== undefined && (observer.wantsOrderlyEnds ?? true);
   for (const thread of members)
     threads.send(thread, {
       type: 'open-frontend',
@@ -37,7 +37,7 @@ export function openShadow(
         lifetimeMs,
         bufferBytes,
         helloMs: HELLO_TIMEOUT_MS,
-        reportsOrderly,
+        reportsOrderly: orderlyEndsFor(observer),
         header: null,
         tls: null,
       },

@@ -98,9 +98,10 @@ export class Records {
     const { functions, text } = this.#crypto;
     const context = functions.EVP_CIPHER_CTX_new();
     const cipher = functions.EVP_CIPHER_fetch(0n, text(name), 0n);
-    const enc = direction === OUT ? 1n : 0n;
     const isThere =
-      cipher !== 0n && context !== 0n && functions.EVP_CipherInit_ex(context, cipher, 0n, 0n, 0n, enc) === 1;
+      cipher !== 0n &&
+      context !== 0n &&
+      functions.EVP_CipherInit_ex(context, cipher, 0n, 0n, 0n, encOf(direction)) === 1;
     if (!isThere || functions.EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_IVLEN, IV_SIZE_WORD, 0n) !== 1)
       throw new Error(`libcrypto has no ${name}`);
     return { context, epoch: NO_KEY };
@@ -132,7 +133,7 @@ export class Records {
     if (own.epoch !== epoch) return;
     own.epoch = NO_KEY;
     const none = this.#zeros.address;
-    this.#crypto.functions.EVP_CipherInit_ex(own.context, 0n, 0n, none, none, direction === OUT ? 1n : 0n);
+    this.#crypto.functions.EVP_CipherInit_ex(own.context, 0n, 0n, none, none, encOf(direction));
   }
 
   /** The thread ends, or its legs have gone to another: no key is left in its memory. */
@@ -334,13 +335,17 @@ export class Records {
     const { EVP_CipherInit_ex } = this.#crypto.functions;
     const epoch = this.#keys.epoch(fd, direction);
     if (epoch === 0) throw new TypeError(`the keys of descriptor ${fd} were not adopted`);
-    const enc = direction === OUT ? 1n : 0n;
     const nonce = this.#inputs.nonce.address;
-    if (own.epoch === epoch) return EVP_CipherInit_ex(own.context, 0n, 0n, 0n, nonce, enc) === 1;
+    if (own.epoch === epoch) return EVP_CipherInit_ex(own.context, 0n, 0n, 0n, nonce, encOf(direction)) === 1;
     own.epoch = epoch;
     const key = this.#table.address + BigInt(fd * ROW_SIZE + direction + KEY);
-    return EVP_CipherInit_ex(own.context, 0n, 0n, key, nonce, enc) === 1;
+    return EVP_CipherInit_ex(own.context, 0n, 0n, key, nonce, encOf(direction)) === 1;
   }
+}
+
+/** What EVP_CipherInit_ex calls `enc`. */
+function encOf(direction: Direction): bigint {
+  return direction === OUT ? 1n : 0n;
 }
 
 /** How many records these bytes are, all of them whole. */
