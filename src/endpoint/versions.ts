@@ -69,9 +69,6 @@ export function serverOffer({
   };
 }
 
-/** What servers offer that are told nothing else. */
-export const serverDefaults: Offer = serverOffer();
-
 function isTls13(cipher: string): boolean {
   return cipher.startsWith('TLS_');
 }

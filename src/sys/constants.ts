@@ -96,6 +96,5 @@ export const SOL_IP = 0;
 export const IP_FREEBIND = 15;
 export const SOL_IPV6 = 41;
 export const IPV6_FREEBIND = 78;
-export const PR_SET_PDEATHSIG = 1;
 export const PR_SET_NAME = 15;
 export const PR_SET_CHILD_SUBREAPER = 36;

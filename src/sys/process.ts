@@ -1,6 +1,6 @@
 import fs from 'node:fs';
 import { errorCode } from '../error.ts';
-import { C, isDarwin, PR_SET_CHILD_SUBREAPER, PR_SET_NAME, PR_SET_PDEATHSIG, WNOHANG } from './constants.ts';
+import { C, isDarwin, PR_SET_CHILD_SUBREAPER, PR_SET_NAME, WNOHANG } from './constants.ts';
 import { check, libc, linuxOnly } from './libc.ts';
 
 /** Name of the calling thread as ps and top show it, 15 bytes at most. Linux only. */
@@ -8,14 +8,6 @@ export function setThreadName(name: string): void {
   const bytes = new Uint8Array(new ArrayBuffer(16));
   bytes.set(new TextEncoder().encode(name).subarray(0, 15));
   check(linuxOnly('prctl').prctl(PR_SET_NAME, libc().memory.addressOf(bytes), 0n, 0n, 0n), 'prctl');
-}
-
-/**
- * Have the kernel send this process a signal when its parent ends; 0 turns that off. The parent is
- * the *thread* that started this process. Linux only.
- */
-export function setParentDeathSignal(signal: number): void {
-  check(linuxOnly('prctl').prctl(PR_SET_PDEATHSIG, BigInt(signal), 0n, 0n, 0n), 'prctl');
 }
 
 /** Whether orphaned descendants become this process's children, to be reaped by it. Linux only. */

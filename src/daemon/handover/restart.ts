@@ -7,7 +7,7 @@ import type { DestinationView } from '../../forward/table.ts';
 import { takeOverSocketPath } from '../../net/unix-path.ts';
 import { describeError } from '../../sys/system-error.ts';
 import { checkExecutable } from '../executable.ts';
-import { limitHint } from '../listeners/limits.ts';
+import { daemonLimitHint } from '../listeners/limits.ts';
 import { reportOf } from '../requests/rows.ts';
 import type { Service } from '../service.ts';
 import { Deadline } from './deadline.ts';
@@ -65,7 +65,7 @@ export async function replaceDaemon(
     );
     throw error instanceof GraceError
       ? error
-      : new GraceError(`cannot restart: ${describeError(error)}`, { hint: limitHint(error), cause: error });
+      : new GraceError(`cannot restart: ${describeError(error)}`, { hint: daemonLimitHint(error), cause: error });
   } finally {
     state.endCancelling();
     deadline.clear();

@@ -19,7 +19,7 @@ export function mustLeaveRoom(fd: number): void {
   throw new GraceError(`there are too few open files left: the limit is ${soft}, and connections need some`, { hint });
 }
 
-/** What to do about an error of the system that says that there are no descriptors left; undefined for any other. */
-export function limitHint(error: unknown): string | undefined {
+/** As `limitHint` of sys/, of a daemon that is to have more: a limit holds from its start on. */
+export function daemonLimitHint(error: unknown): string | undefined {
   return ['EMFILE', 'ENFILE'].includes(errorCode(error) ?? '') ? hint : undefined;
 }

@@ -1,5 +1,5 @@
 /** Opening a socket for a rule where there is none yet. */
-import { limitHint, mustLeaveRoom } from './limits.ts';
+import { daemonLimitHint, mustLeaveRoom } from './limits.ts';
 import { listenerName } from './name.ts';
 import { userTimeoutOf } from './spec.ts';
 import { GraceError, errorCode } from '../../error.ts';
@@ -26,7 +26,7 @@ export async function openNew(src: SourceSpec, options: OpenOptions): Promise<Li
     throw new GraceError(`cannot listen on ${src.typed}: userTimeout needs Linux`, { hint: 'leave it out' });
   const listener = await listen(src, options).catch((error: unknown) => {
     throw error instanceof GraceError && error.hint === undefined
-      ? new GraceError(error.message, { hint: limitHint(error.cause), cause: error.cause })
+      ? new GraceError(error.message, { hint: daemonLimitHint(error.cause), cause: error.cause })
       : error;
   });
   try {

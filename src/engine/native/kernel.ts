@@ -105,7 +105,6 @@ export const READ_SIZE = 64 * 1024;
 export const BULK_READ_SIZE: number = 4 * READ_SIZE;
 /** Bytes that a pipe is asked to hold. */
 export const PIPE_SIZE = 1024 * 1024;
-/** Events that one wait gives at most. */
 /** Most events that one wait returns. */
 export const MAX_EVENTS = 512;
 const MAX_EVENTS_WORD = BigInt(MAX_EVENTS);
