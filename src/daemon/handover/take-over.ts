@@ -1,6 +1,6 @@
 /** What a successor does to take over from its predecessor, beside opening what it was handed. */
 import type { GoMessage, Handover } from './messages.ts';
-import { moveIn } from './move.ts';
+import { moveIn } from './move-in.ts';
 import type { Launcher } from '../launcher.ts';
 import { settleStreams } from '../log/output.ts';
 import { loadCounters } from '../state/counters-file.ts';

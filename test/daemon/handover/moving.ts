@@ -1,7 +1,7 @@
 /** The parts of a daemon that moving connections needs, without the daemon. */
 import { Destination } from '../../../src/forward/destination.ts';
 import { readRule } from '../../../src/daemon/rules/specs.ts';
-import type { moveIn } from '../../../src/daemon/handover/move.ts';
+import type { moveIn } from '../../../src/daemon/handover/move-in.ts';
 import type { Service } from '../../../src/daemon/service.ts';
 import type { NativeEngine } from '../../../src/engine/native/engine.ts';
 import type { Upstream } from '../../../src/engine/engine.ts';
