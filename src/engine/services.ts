@@ -11,6 +11,8 @@ import type { Names } from './lookup.ts';
 import { NAME_FRESH_MS } from './policy.ts';
 import { ASK_LIMIT_MS, keptMs, PATIENCE_MS, ServiceHosts, SPARED_MS } from './service-hosts.ts';
 import type { ServiceEndpoint } from './service-hosts.ts';
+import { ServiceMemory } from './service-memory.ts';
+import type { RememberedService } from './service-memory.ts';
 
 /** A target of a service, and its addresses, of which there is one at least. */
 export type Target = {
@@ -33,13 +35,6 @@ export function plansOf(targets: readonly Target[]): TargetPlan[] {
   return targets.map(({ priority, weight, addresses }) => ({ priority, weight, addresses: addresses.length }));
 }
 
-/** A good answer, to be written down for a process that finds no name server. */
-export type RememberedService = {
-  readonly key: string;
-  readonly records: readonly SrvRecord[];
-  readonly addresses: Readonly<Record<string, readonly string[]>>;
-};
-
 /** What the answers of an earlier process were, and who hears of changes. */
 export type ServicesOptions = {
   names: Names;
@@ -60,8 +55,6 @@ const MAX_ABSENT_MS = 60_000;
 const STALE_MS = 250;
 /** First and longest pause between two questions while no server answers. */
 const RECHECK_MS = { first: 500, max: 5000 };
-/** So many are written down before those are left out that nobody connects to any more. */
-const MAX_REMEMBERED = 100;
 
 type Answer = { records: readonly SrvRecord[]; until: number };
 
@@ -94,8 +87,7 @@ export function serviceKey({ name, server, bindAddress }: ServiceEndpoint): stri
 export class Services {
   readonly #names: Names;
   readonly #services = new Map<string, Service>();
-  readonly #remembered: Map<string, RememberedService>;
-  readonly #changed: NonNullable<ServicesOptions['changed']>;
+  readonly #memory: ServiceMemory;
   readonly #troubled: NonNullable<ServicesOptions['troubled']>;
   readonly #recovered: NonNullable<ServicesOptions['recovered']>;
   readonly #isUsed: NonNullable<ServicesOptions['isUsed']>;
@@ -109,8 +101,7 @@ export class Services {
     isUsed = () => true,
   }: ServicesOptions) {
     this.#names = names;
-    this.#remembered = new Map(remembered.map((each) => [each.key, each]));
-    this.#changed = changed;
+    this.#memory = new ServiceMemory({ remembered, changed, isUsed });
     this.#troubled = troubled;
     this.#recovered = recovered;
     this.#isUsed = isUsed;
@@ -133,7 +124,8 @@ export class Services {
       ),
       signal,
     );
-    this.#remember(service);
+    if (service.good !== null)
+      this.#memory.remember({ key: service.key, records: service.good.records, addresses: service.hosts.known });
     const targets = found.filter(({ addresses }) => addresses.length > 0);
     if (targets.length === 0) {
       const [first] = found;
@@ -167,7 +159,7 @@ export class Services {
     if (known) return known;
     for (const other of this.#services.values())
       if (other.pending === null && !this.#isUsed(other.key)) this.#services.delete(other.key);
-    const before = this.#remembered.get(key);
+    const before = this.#memory.get(key);
     const service: Service = {
       key,
       endpoint,
@@ -269,21 +261,6 @@ export class Services {
     this.#troubled(service.endpoint.name, null);
     this.#recovered(service.endpoint.name);
   }
-
-  /** Told when a process that begins now would not go on with the same. */
-  #remember(service: Service): void {
-    const { key, good, hosts } = service;
-    if (good === null) return;
-    const addresses = hosts.known;
-    const before = this.#remembered.get(key);
-    const now = { key, records: good.records, addresses };
-    if (before && sameMeaning(before) === sameMeaning(now)) return;
-    this.#remembered.set(key, now);
-    if (this.#remembered.size > MAX_REMEMBERED)
-      for (const other of this.#remembered.keys())
-        if (other !== key && !this.#isUsed(other)) this.#remembered.delete(other);
-    this.#changed([...this.#remembered.values()]);
-  }
 }
 
 /** Why an answer leads nowhere; null: it leads somewhere. */
@@ -294,10 +271,4 @@ function whyNowhere({ services, hasName }: { services: readonly SrvRecord[]; has
   if (services.every(({ host }) => host === ''))
     return new GraceError('the service is not offered there: its SRV record names no host', { code: 'ENOTFOUND' });
   return null;
-}
-
-/** Servers tell the same in another order each time. */
-function sameMeaning({ records, addresses }: RememberedService): string {
-  const hosts = Object.entries(addresses).map(([host, each]) => `${host} ${each.toSorted().join(' ')}`);
-  return JSON.stringify([records.map((record) => JSON.stringify(record)).sort(), hosts.sort()]);
 }

@@ -5,7 +5,7 @@ import { encode } from 'dns-packet';
 import type { Packet } from 'dns-packet';
 import { Names } from '../../src/engine/lookup.ts';
 import { Services } from '../../src/engine/services.ts';
-import type { RememberedService } from '../../src/engine/services.ts';
+import type { RememberedService } from '../../src/engine/service-memory.ts';
 import { until } from '../until.ts';
 import { openNameServer } from './dns/name-server.ts';
 

@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import * as v from 'valibot';
 import { replaceFile } from './replace-file.ts';
-import type { RememberedService } from '../../engine/services.ts';
+import type { RememberedService } from '../../engine/service-memory.ts';
 
 const number16 = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(65535));
 const address = v.pipe(
