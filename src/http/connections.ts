@@ -64,8 +64,17 @@ export function watchConnections(server: Server): Connections {
     const connection = all.get(socket);
     if (connection !== undefined) connection.upgrade = { request, socket };
   };
-  listenAlong(server, ['request', 'checkContinue', 'checkExpectation'], onRequest);
-  listenAlong(server, ['upgrade', 'connect'], onUpgrade);
+  emitAfter(server, ['upgrade', 'connect'], (emit, ...args: Parameters<typeof onUpgrade>) => {
+    onUpgrade(...args);
+    emit();
+  });
+  emitAfter(server, ['request', 'checkContinue', 'checkExpectation'], (emit, ...args: Parameters<typeof onRequest>) => {
+    onRequest(...args);
+    // One that is answered at once would say that it is the last before those are heard that came with it,
+    // all of which the parser emits in one go.
+    if (isEnding && all.has(args[0].socket)) process.nextTick(emit);
+    else emit();
+  });
 
   return {
     all,
@@ -91,21 +100,19 @@ function announceLast(connection: Connection): void {
 }
 
 /**
- * Hear events before the application does, and only those that it hears: to an HTTP server a listener
- * for `upgrade` or `checkContinue` says that somebody will deal with them.
+ * Hear events before the application does, and decide when it hears them. Only those that the server emits: a
+ * listener of ours for `upgrade` or `checkContinue` would say that somebody deals with them.
  */
-function listenAlong<A extends unknown[]>(
+function emitAfter<A extends unknown[]>(
   server: Server,
   events: readonly string[],
-  listener: (...args: A) => void,
+  hear: (emit: () => void, ...args: A) => void,
 ): void {
-  const pending = new Set(events);
-  const attach = (event: string): void => {
-    if (pending.delete(event)) server.prependListener(event, listener as (...args: unknown[]) => void);
+  const emit: (event: string | symbol, ...args: unknown[]) => boolean = server.emit;
+  server.emit = (event: string | symbol, ...args: unknown[]): boolean => {
+    const pass = (): boolean => Reflect.apply(emit, server, [event, ...args]);
+    if (typeof event !== 'string' || !events.includes(event)) return pass();
+    hear(pass, ...(args as A));
+    return true;
   };
-  for (const event of events) if (server.listenerCount(event) > 0) attach(event);
-  // Emitted before the application's listener is added.
-  server.on('newListener', (event: string | symbol) => {
-    if (typeof event === 'string') attach(event);
-  });
 }

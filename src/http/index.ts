@@ -1,3 +1,4 @@
+/// <reference types="node" preserve="true" />
 /**
  * Servers that stop without failing a request, and restart without refusing one: {@link serve}.
  */

@@ -1,3 +1,4 @@
+/// <reference types="node" preserve="true" />
 /**
  * Listening sockets that belong to the service, not to a process: opened or inherited, and passed to
  * the next process. The environment is systemd's (LISTEN_FDS), so a socket unit can open them as well.

@@ -34,11 +34,13 @@ async function readToEnd(socket: Socket): Promise<string> {
   return text;
 }
 
-for (const [kind, make, dial] of [
+const kinds = [
   ['http', () => http.createServer(), connect],
   ['https', () => https.createServer(certificate), connectTls],
   ['HTTP/1 on http2', () => http2.createSecureServer({ ...certificate, allowHTTP1: true }), connectTls],
-] as const) {
+] as const;
+
+for (const [kind, make, dial] of kinds) {
   test(`pipelined requests that a server has are all answered, and the last says so (${kind})`, options, async () => {
     const server = make();
     const all = collect(server, 5);
@@ -52,6 +54,29 @@ for (const [kind, make, dial] of [
     for (const index of [1, 0, 4, 2, 3]) responses[index]!.end(`answer ${index}`);
     const text = await readToEnd(client);
     assert.deepEqual(text.match(/answer \d/g), ['answer 0', 'answer 1', 'answer 2', 'answer 3', 'answer 4']);
+    assert.equal(text.match(/Connection: close/gi)?.length, 1);
+    await ended;
+  });
+}
+
+for (const [kind, make, dial] of kinds) {
+  test(`pipelined requests that are answered at once while stopping are all answered (${kind})`, options, async () => {
+    let count = 0;
+    const server = make();
+    const first = Promise.withResolvers<ServerResponse>();
+    server.on('request', (_, response: ServerResponse) => {
+      if (count++ === 0) first.resolve(response);
+      else response.end(`answer ${count}`);
+    });
+    const { port, stop, ended } = await start(server);
+    const client = await dial(port);
+    client.write(ask);
+    (await first.promise).end('answer 1');
+    await read(client, /answer 1/);
+    stop();
+    client.write(ask.repeat(4));
+    const text = await readToEnd(client);
+    assert.deepEqual(text.match(/answer \d/g), ['answer 2', 'answer 3', 'answer 4', 'answer 5']);
     assert.equal(text.match(/Connection: close/gi)?.length, 1);
     await ended;
   });

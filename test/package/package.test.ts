@@ -64,7 +64,7 @@ test('the packed library holds what a user needs and nothing else, types include
   writeFileSync(join(dir, 'program.ts'), program);
   await run(
     join(root, 'node_modules/.bin/tsc'),
-    ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'esnext', '--types', 'node', 'program.ts'],
+    ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'esnext', 'program.ts'],
     { cwd: dir },
   );
   assert.equal((await run(process.execPath, ['program.ts'], { cwd: dir })).stdout, 'served\n');
