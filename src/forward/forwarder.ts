@@ -4,13 +4,13 @@
  * the engine, and every change is stored by `save` before it takes effect.
  *
  * The rules are in table.ts. What a person or program asks for is done here, a change of one rule at a
- * time (gate.ts, transactions.ts, switching.ts, redescribe.ts, holding.ts); what comes by itself, in adoption.ts and restoration.ts.
+ * time (gate.ts, transactions.ts, switching.ts, redescribe.ts), or in holding.ts and timed-drains.ts; what comes by itself,
+ * in adoption.ts and restoration.ts.
  */
 import { GraceError } from '../error.ts';
 import { Adoption } from './adoption.ts';
 import type { Destination, DestinationSpec } from './destination.ts';
 import { Draining } from './draining.ts';
-import { Drains } from './drains.ts';
 import { ChangeGate } from './gate.ts';
 import { Holding } from './holding.ts';
 import { Ledger } from './ledger.ts';
@@ -30,6 +30,7 @@ import { Starting, mustBeFreeIn } from './starting.ts';
 import type { RuleSpec, SourceSpec } from './rule.ts';
 import { RuleTable, alreadyForwarded } from './table.ts';
 import type { BrokenRule, DestinationView } from './table.ts';
+import { TimedDrains } from './timed-drains.ts';
 import { Transactions } from './transactions.ts';
 import type { Trial } from './trial.ts';
 import { Trials } from './trials.ts';
@@ -45,6 +46,7 @@ export class Forwarder {
   readonly adoption: Adoption;
   readonly restoration: Restoration;
   readonly holding: Holding;
+  readonly timedDrains: TimedDrains;
   readonly #options: ForwarderOptions;
   readonly #gate = new ChangeGate();
   readonly #table = new RuleTable();
@@ -56,7 +58,6 @@ export class Forwarder {
   readonly ledger: Ledger;
   readonly #draining: Draining;
   readonly #trials: Trials;
-  readonly #drains: Drains;
 
   constructor(options: ForwarderOptions) {
     const parts = { ...options, gate: this.#gate, table: this.#table, ledger: new Ledger() };
@@ -67,7 +68,7 @@ export class Forwarder {
     this.#opener = new RuleOpener(parts);
     this.#starting = new Starting({ ...parts, transactions: this.#transactions, opener: this.#opener });
     this.#draining = new Draining(parts);
-    this.#drains = new Drains(parts);
+    this.timedDrains = new TimedDrains(parts);
     this.#trials = new Trials({ ...parts, transactions: this.#transactions, draining: this.#draining });
     this.adoption = new Adoption({ ...parts, opener: this.#opener, draining: this.#draining, trials: this.#trials });
     this.restoration = new Restoration({ ...parts, opener: this.#opener });
@@ -227,40 +228,6 @@ export class Forwarder {
       ledger: this.ledger,
       check: (change) => this.#starting.check(change),
     });
-  }
-
-  /**
-   * Close the connections to earlier destinations of this source evenly over so many milliseconds. Returns how many
-   * there are. `keep`: keys of destinations that are not earlier ones; default: those that get new connections here.
-   */
-  drain(srcKey: string, overMs: number, { keep }: { keep?: readonly string[] } = {}): number {
-    const earlier = this.views().filter(
-      ({ src, destination, isCurrent }) =>
-        src.key === srcKey &&
-        !isCurrent &&
-        !keep?.includes(destination.spec.key) &&
-        destination.stats().connections > 0,
-    );
-    for (const view of earlier) this.#drainView(view, overMs);
-    return earlier.reduce((sum, { destination }) => sum + destination.stats().connections, 0);
-  }
-
-  /** Go on with a drain that another process began; of a destination that gets new connections there is none. */
-  resumeDrain({ src, dst }: RuleSpec, overMs: number): void {
-    const view = this.views().find(
-      (each) => each.src.key === src.key && each.destination.spec.key === dst.key && !each.isCurrent,
-    );
-    if (view) this.#drainView(view, overMs);
-  }
-
-  #drainView({ src, destination }: DestinationView, overMs: number): void {
-    const { drained } = this.#options;
-    void this.#drains
-      .run(destination, overMs)
-      .then((result) => drained?.(src, destination, result))
-      .catch((error: unknown) =>
-        drained?.(src, destination, error instanceof Error ? error : new Error(String(error))),
-      );
   }
 
   /** Stop a rule: new connections are refused from now on. Returns the destinations whose connections go on. */

@@ -3,8 +3,8 @@ import type { TotalSlots } from '../engine/total-slots.ts';
 import type { Listener } from '../net/listener.ts';
 import type { Changes } from './changes.ts';
 import type { Destination } from './destination.ts';
-import type { DrainResult } from './drains.ts';
 import type { Rule, RuleSpec, SourceSpec } from './rule.ts';
+import type { DrainResult } from './timed-drains.ts';
 
 /** A rule as far as it matters where it listens and where it leads. */
 export type LeadingRule = Pick<Rule, 'src' | 'listener'> & { readonly routed: readonly Pick<Destination, 'spec'>[] };

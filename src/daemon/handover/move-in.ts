@@ -27,14 +27,13 @@ export type MoveInOptions = {
   silenceMs?: number | undefined;
 };
 
-type MovingService = {
-  engine: Service['engine'];
-  log: Service['log'];
-  forwarder: { adoption: Pick<Service['forwarder']['adoption'], 'receive' | 'carry'> } & Partial<
-    Pick<Service['forwarder'], 'resumeDrain'>
-  >;
-  endedGenerations?: Service['endedGenerations'];
-};
+type MovingService = Pick<Service, 'engine' | 'log'> &
+  Partial<Pick<Service, 'endedGenerations'>> & {
+    forwarder: {
+      adoption: Pick<Service['forwarder']['adoption'], 'receive' | 'carry'>;
+      timedDrains?: Pick<Service['forwarder']['timedDrains'], 'resume'>;
+    };
+  };
 
 /** What came, and what the old process says of what did not. */
 export type MovedIn = MovedCount & { staying: Staying[] };
@@ -132,7 +131,7 @@ class Arrival {
     this.drop();
     // With all that came: how many there are decides how fast they are closed.
     for (const { spec, endsAt } of this.#drains.values())
-      this.#service.forwarder.resumeDrain?.(spec, Math.max(0, endsAt - performance.now()));
+      this.#service.forwarder.timedDrains?.resume(spec, Math.max(0, endsAt - performance.now()));
   }
 }
 

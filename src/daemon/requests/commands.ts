@@ -68,7 +68,7 @@ const handlers: { [C in Command]: Handler<C> } = {
   }),
   'generation-connections': (service, { selection }, context) => tellOwn(service, selection, context),
   'generation-drain': ({ forwarder }, { srcKey, keep, overMs }) => ({
-    draining: forwarder.drain(srcKey, overMs, { keep }),
+    draining: forwarder.timedDrains.begin(srcKey, overMs, { keep }),
   }),
   'generation-close': (service, { selection }) => closeOwn(service, selection),
   'generation-follow': follow,

@@ -1,8 +1,8 @@
 /** Connections to earlier destinations that are closed over a time, as the daemon does it. */
 import type { Destination } from '../../forward/destination.ts';
-import type { DrainResult } from '../../forward/drains.ts';
 import type { SourceSpec } from '../../forward/rule.ts';
 import { specsOf } from '../../forward/routing.ts';
+import type { DrainResult } from '../../forward/timed-drains.ts';
 import { errorMessage } from '../../error.ts';
 import type { Log } from '../log/log.ts';
 import type { Service } from '../service.ts';
@@ -10,7 +10,7 @@ import type { Service } from '../service.ts';
 /** Close what is left on earlier destinations of a source, here and in older generations, evenly over so many milliseconds. Returns how many there are. */
 export async function drainEarlier(service: Service, src: SourceSpec, overMs: number): Promise<number> {
   const { forwarder, generations, log } = service;
-  const own = forwarder.drain(src.key, overMs);
+  const own = forwarder.timedDrains.begin(src.key, overMs);
   const keep = specsOf(forwarder.routing(src)).map(({ key }) => key);
   const answers = await generations.ask({ command: 'generation-drain', srcKey: src.key, keep, overMs });
   const connections = answers.reduce((sum, { result }) => sum + (result?.draining ?? 0), own);
