@@ -37,12 +37,15 @@ export class TotalSlots extends Slots {
     return Atomics.load(this.#cells, RULES) > 1 ? Math.floor(this.limit / KEPT_PART) : 0;
   }
 
+  /** Who has fewer connections may take of the kept places. When all others are taken some rule has many, and the rest share them. */
+  get #few(): number {
+    return Math.max(1, Math.floor(this.#kept / (Atomics.load(this.#cells, RULES) - 1)));
+  }
+
   /** Up to where who has so many connections of a rule may take places. */
   #ceilingFor(connections: number): number {
     const kept = this.#kept;
-    if (kept === 0) return this.limit;
-    const few = Math.max(1, Math.floor(kept / Atomics.load(this.#cells, RULES)));
-    return connections < few ? this.limit : this.limit - kept;
+    return kept === 0 || connections < this.#few ? this.limit : this.limit - kept;
   }
 
   /** Whether there is room for one more of a rule that has so many connections here. */
@@ -61,13 +64,19 @@ export class TotalSlots extends Slots {
     return this.takeBelow(this.#ceilingFor(connections));
   }
 
-  /** Returns whether somebody who waits may find room now. In the main thread, those that wait are told. */
-  override release(count = 1): boolean {
+  /**
+   * Returns whether somebody who waits may find room now. In the main thread, those that wait are told.
+   *
+   * @param left how many connections the rule has left whose place it was: it may have few again, and find room where it found none
+   */
+  override release(count = 1, left = NaN): boolean {
     const after = this.giveBack(count);
     const before = after + count;
     const { limit } = this;
-    const soft = limit - this.#kept;
-    const hasRoom = (before >= limit && after < limit) || (before >= soft && after < soft);
+    const kept = this.#kept;
+    const soft = limit - kept;
+    const hasFewAgain = kept > 0 && left + 1 === this.#few;
+    const hasRoom = (before >= limit && after < limit) || (before >= soft && (after < soft || hasFewAgain));
     if (hasRoom) this.notify();
     return hasRoom;
   }

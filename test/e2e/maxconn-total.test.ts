@@ -110,6 +110,39 @@ for (const engine of engines)
     await daemon.ended;
   });
 
+test(
+  'whoever comes alone has the kept places of a rule that has few connections, whichever thread is told of him',
+  { ...options, skip: options.skip || (engines.length < 2 && 'there are no threads') },
+  async (t) => {
+    const grace = makeGrace(t);
+    const [one, two] = [await startBackend(t, 'A'), await startBackend(t, 'B')];
+    const daemon = grace.spawn('daemon', '--engine', 'native', '--threads', '2', '--maxconn', '40');
+    await until('it serves', () => grace.log().includes('serving'));
+    const other = `${plain}:idle=1h`;
+    await grace.ok('start', plain, one.endpoint);
+    await grace.ok('start', other, two.endpoint);
+    const port = await grace.port(plain);
+    flood(t, 50, () => connect(port, '127.0.0.1'));
+    await until('it has all but a tenth', () => one.connections.size === 36);
+    const otherPort = await grace.port(other);
+    for (let round = 0; round < 8; round++) {
+      const served = [];
+      for (let place = 0; place < 4; place++) {
+        const client = await openClient(t, { port: otherPort });
+        assert.equal(await client.line(), 'B');
+        served.push(client);
+      }
+      const next = await openClient(t, { port: otherPort });
+      await served.shift()!.end();
+      assert.equal(await next.line(), 'B');
+      for (const client of [...served, next]) await client.end();
+      await until('all have gone', () => two.connections.size === 0);
+    }
+    await grace.ok('stop', '--now');
+    await daemon.ended;
+  },
+);
+
 test('a first start takes the limit too, and one that is none is refused in a line', { timeout }, async (t) => {
   const grace = makeGrace(t);
   const backend = await startBackend(t, 'A');

@@ -37,8 +37,7 @@ test('of two rules or more, one that has many leaves a tenth to those that have 
   total.release(40);
   total.rules = 2;
   assert.equal(takeAll(), 36);
-  assert.equal(takeAll(), 2);
-  assert.equal(takeAll(), 2);
+  assert.equal(takeAll(), 4);
   assert.equal(takeAll(), 0);
   // Of what becomes free, both hear.
   assert.deepEqual(
@@ -46,6 +45,19 @@ test('of two rules or more, one that has many leaves a tenth to those that have 
     [true, false, false, false, true],
   );
   assert.deepEqual([total.tryTake(9), total.tryTake(9), total.tryTake(0)], [true, false, true]);
+});
+
+test('of three rules, each that has few can have half of the kept places, and hears when it has few again', () => {
+  const total = new TotalSlots({ limit: 40 });
+  total.rules = 3;
+  for (let place = 0; place < 36; place++) assert.ok(total.tryTake(place));
+  assert.deepEqual(
+    [0, 1, 2].map((connections) => total.tryTake(connections)),
+    [true, true, false],
+  );
+  assert.equal(total.tryTake(0), true);
+  assert.deepEqual([total.release(1, 2), total.release(1, 1), total.release(1, 0)], [false, true, false]);
+  assert.equal(total.taken, 36);
 });
 
 test('threads that take at the same time take no more than there are', { timeout: 60_000 }, async () => {

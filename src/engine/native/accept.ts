@@ -3,6 +3,7 @@ import { EAGAIN, ECONNABORTED, EINTR, EINVAL, EMFILE, EPOLLEXCLUSIVE, EPOLLIN } 
 import { nextPause } from '../../waiting.ts';
 import { ACCEPT_PAUSE_MS, errnosOf, SHORTAGES } from '../policy.ts';
 import { Descriptors } from './descriptors.ts';
+import { ConnectionCount } from './connection-count.ts';
 import { KIND_LISTENER } from './connection-table.ts';
 import type { FrontendPlan } from './messages.ts';
 import { CLOSED_ROUTE, Route } from './route.ts';
@@ -50,7 +51,7 @@ export class Acceptor {
       waitsForTotal: false,
       admission,
       hold: plan.hold && { id: plan.hold.id, state: new Hold(plan.hold) },
-      connections: 0,
+      connections: new ConnectionCount(plan.connections),
       elsewhere: 0,
       isWatched: false,
       burst: 1,
@@ -92,7 +93,7 @@ export class Acceptor {
 
   /** A closed frontend is remembered for its last connection. */
   forgetIfDone({ plan, isClosed, connections }: ThreadFrontend): void {
-    if (!isClosed || connections > 0) return;
+    if (!isClosed || connections.here > 0) return;
     if (this.#thread.frontends.delete(plan.id)) this.#thread.send({ type: 'frontend-forgotten', frontend: plan.id });
   }
 
@@ -209,7 +210,7 @@ export class Acceptor {
     }
     const isOpen = this.#thread.admit(client, frontend, this.#upstream);
     // Here, where its upstream still gets a descriptor, and not when accept(2) fails for want of one.
-    if (isOpen && this.#descriptors.isLastFor(client, frontend.connections)) this.#pause(frontend, EMFILE);
+    if (isOpen && this.#descriptors.isLastFor(client, frontend.connections.all)) this.#pause(frontend, EMFILE);
   }
 
   /** Clients that were in the queue before the listener was tuned have nothing from it. */
@@ -233,8 +234,8 @@ export class Acceptor {
   }
 
   /** A place of all connections is free: for who waits here, and for who waits elsewhere, of whom the main thread knows. */
-  #leaveTotal(total: TotalSlots): void {
-    if (!total.release() || !total.isWaitedFor) return;
+  #leaveTotal(total: TotalSlots, left?: number): void {
+    if (!total.release(1, left) || !total.isWaitedFor) return;
     this.lookForRoomInTotal();
     if (total.isWaitedFor) this.#thread.send({ type: 'room-in-total' });
   }
@@ -254,9 +255,9 @@ export class Acceptor {
 
   /** A connection of a frontend has ended. */
   left(frontend: ThreadFrontend): void {
-    frontend.connections--;
+    frontend.connections.leave();
     const { total } = this.#thread;
-    if (total !== null) this.#leaveTotal(total);
+    if (total !== null) this.#leaveTotal(total, countOf(frontend));
     const madeRoom = frontend.slots?.release() ?? false;
     if (madeRoom && (frontend.isClosed || frontend.plan.fd === -1))
       this.#thread.send({ type: 'room', frontend: frontend.plan.id });
@@ -309,7 +310,7 @@ export class Acceptor {
 
   #tryAgain(frontend: ThreadFrontend): void {
     this.#descriptors.look(this.#thread.now);
-    if (this.#descriptors.hasRoomFor(frontend.connections)) {
+    if (this.#descriptors.hasRoomFor(frontend.connections.all)) {
       frontend.resumeAt = 0;
       this.#watch(frontend);
     } else {
@@ -330,7 +331,7 @@ function isFull({ slots, hold }: ThreadFrontend): boolean {
   return (slots !== null && slots.isFull) || (hold !== null && hold.state.isFull);
 }
 
-/** Connections of its source, as far as this thread knows. */
+/** Connections of its source, in all threads and as far as is known in other processes: threads that decide by it decide alike. */
 function countOf({ connections, elsewhere }: ThreadFrontend): number {
-  return connections + elsewhere;
+  return connections.all + elsewhere;
 }

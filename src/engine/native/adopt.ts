@@ -54,8 +54,7 @@ export class Adopter {
     table.assign(client.fd, upstream, frontend);
     table.setStarted(client.fd, this.#thread.now - ageOf(moved));
     table.setId(client.fd, moved.id ?? this.#thread.ids.next());
-    const entered = frontends.get(frontend);
-    if (entered) entered.connections++;
+    frontends.get(frontend)?.connections.enter();
     setPeer(this.#thread, client.fd, moved.peer);
     if (moved.generation !== undefined) this.#origins.set(client.fd, moved.generation);
     this.#headers.adopt(client.fd, moved);

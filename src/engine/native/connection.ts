@@ -105,7 +105,7 @@ export class Connections {
     table.setStarted(client, this.#thread.now);
     table.setId(client, this.#thread.ids.next());
     table.setQuiet(client, { quietMs: 0, now: this.#thread.now });
-    frontend.connections++;
+    frontend.connections.enter();
     frontend.slots?.take();
     return this.#handshakes.begin(client, frontend, generation);
   }

@@ -7,6 +7,7 @@ import type { Admission, AdmittedNetworks } from '../admission/admission.ts';
 import type { EngineObserver } from '../engine.ts';
 import { planHeader } from '../header-plan.ts';
 import type { Hold } from '../hold.ts';
+import { ConnectionCount } from './connection-count.ts';
 import { orderlyEndsFor } from './frontend-owners.ts';
 import { HELLO_TIMEOUT_MS } from '../policy.ts';
 import type { Slots } from '../slots.ts';
@@ -151,6 +152,7 @@ function planOf(
     id,
     isUnix: listener.address.family === 'unix',
     route: route.memory,
+    connections: ConnectionCount.allocate(),
     slots: slots?.plan ?? null,
     admission: admission?.plan ?? null,
     hold: hold && { id: hold.id, memory: hold.state.memory },

@@ -73,6 +73,8 @@ export type FrontendPlan = {
   isUnix: boolean;
   /** See route.ts. */
   route: SharedArrayBuffer;
+  /** See connection-count.ts. */
+  connections: SharedArrayBuffer;
   /** See slots.ts; null: no limit. */
   slots: SlotsPlan | null;
   /** See admission.ts; null: anybody may come in. */

@@ -2,6 +2,7 @@
 import { HELLO_TIMEOUT_MS } from '../policy.ts';
 import type { AdoptOptions } from '../engine.ts';
 import { orderlyEndsFor } from './frontend-owners.ts';
+import { ConnectionCount } from './connection-count.ts';
 import type { FrontendOwners } from './frontend-owners.ts';
 import type { NativeHolds } from './holds.ts';
 import { CLOSED_ROUTE, Route } from './route.ts';
@@ -30,6 +31,7 @@ export function openShadow(
         fd: -1,
         isUnix: false,
         route: route.memory,
+        connections: ConnectionCount.allocate(),
         slots: slots?.plan ?? null,
         admission: admission?.plan ?? null,
         hold: hold && { id: holds.idOf(hold), memory: hold.memory },

@@ -2,6 +2,7 @@
 import type { ClosingReason } from '../closing-reason.ts';
 import type { TargetPlan } from '../dial-order.ts';
 import type { ConnectionIds } from '../connection-ids.ts';
+import type { ConnectionCount } from './connection-count.ts';
 import type { Counters } from './counters.ts';
 import type { PinnedAddress, Kernel } from './kernel.ts';
 import type { ConnectionTable } from './connection-table.ts';
@@ -53,8 +54,8 @@ export type ThreadFrontend = {
   readonly admission: Admission | null;
   /** Null: its clients never wait. */
   readonly hold: ThreadHold | null;
-  /** Connections of it that are open in this thread. */
-  connections: number;
+  /** Connections of it that are open, here and in all threads. */
+  readonly connections: ConnectionCount;
   /** The same of its source in other processes, as far as it matters. */
   elsewhere: number;
   /** Whether the listener is watched at the moment. */

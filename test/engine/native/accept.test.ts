@@ -6,6 +6,7 @@ import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { MessageChannel } from 'node:worker_threads';
 import { executeCommand } from '../../../src/engine/native/commands.ts';
+import { ConnectionCount } from '../../../src/engine/native/connection-count.ts';
 import { ConnectionTable } from '../../../src/engine/native/connection-table.ts';
 import { allocateCounters } from '../../../src/engine/native/counters.ts';
 import { Heartbeat } from '../../../src/engine/native/heartbeat.ts';
@@ -50,6 +51,7 @@ function ruleOn(listener: Listener): FrontendPlan {
     fd: listener.fd,
     isUnix: false,
     route: Route.open({ upstream: upstream.id }, { threads: 1 }).memory,
+    connections: ConnectionCount.allocate(),
     slots: null,
     admission: null,
     hold: null,
@@ -115,14 +117,14 @@ test(
     total.rules = 2;
     total.reserve(36);
     roles.acceptor.handle(listener.fd);
-    assert.equal(roles.thread.frontends.get(RULE)!.connections, 0);
+    assert.equal(roles.thread.frontends.get(RULE)!.connections.here, 0);
     // Once they have ended there is room for all.
     say({ type: 'count-elsewhere', frontend: RULE, count: 0 });
     total.reserve(0);
     roles.thread.readMailbox();
     roles.acceptor.handle(listener.fd);
     roles.acceptor.handle(listener.fd);
-    assert.equal(roles.thread.frontends.get(RULE)!.connections, 3);
+    assert.equal(roles.thread.frontends.get(RULE)!.connections.here, 3);
   },
 );
 
