@@ -1,11 +1,6 @@
-import { spawn } from 'node:child_process';
-import type { ChildProcess, StdioOptions } from 'node:child_process';
-import { once } from 'node:events';
-import { errorCode, errorMessage, GraceError } from '../error.ts';
-import { clearOfPlaces } from '../sys/descriptor.ts';
-import { limitHint } from '../sys/limit-hint.ts';
-import { describeCode } from '../sys/system-error.ts';
+import type { ChildProcess } from 'node:child_process';
 import { badArgument, checkOptions } from './argument.ts';
+import { takeForeign } from './foreign.ts';
 import { LISTEN_FDS_START, takeInherited } from './inherit.ts';
 import type { Environment, Inherited } from './inherit.ts';
 import { originalInvocation, ownArguments } from './invocation.ts';
@@ -13,15 +8,11 @@ import type { Invocation } from './invocation.ts';
 import type { Listener, ListenerAddress } from './listener.ts';
 import { checkSpec, openListener } from './open.ts';
 import type { ListenSpec, TcpSpec, UnixSpec } from './open.ts';
-import { parentVariable, takeParent } from './parent.ts';
+import { takeParent } from './parent.ts';
 import type { Parent } from './parent.ts';
-import { noticeVariable } from './serving-notice.ts';
-import type { ServingNotice } from './serving-notice.ts';
-import { keepModes } from './steady-modes.ts';
+import { startProgram } from './start-program.ts';
+import type { ProcessOptions } from './start-program.ts';
 import { hasSocketPath, removeSocketPath, takeOverSocketPath } from './unix-path.ts';
-
-/** Indexes of the passed sockets whose files an init system made and removes. */
-const FOREIGN_VARIABLE = 'GRACE_FOREIGN_FDS';
 
 /** No less than the usual cap of the system (net.core.somaxconn), which applies anyhow. */
 const DEFAULT_BACKLOG = 4096;
@@ -39,36 +30,6 @@ export type ListenOptions = {
   /** Name to hand it on under; see {@link Listener}. Default: made of the address that was asked for. */
   name?: string | undefined;
 };
-
-/** The successor: by default the same program with the same arguments and environment. */
-export type ProcessOptions = {
-  /** Default: the program as it was started, see `originalInvocation`. */
-  file?: string;
-  /** All arguments. Default: those that this process was started with. */
-  args?: readonly string[];
-  /** Default: this process's, at the time of the call. The protocol's own variables are set in any case. */
-  env?: Environment;
-  /** Default: the directory that this process was started in. */
-  cwd?: string;
-  /** Standard input, output and error. Default: inherited. */
-  stdio?: readonly [ProcessStdio, ProcessStdio, ProcessStdio];
-  /** Default: every open listener. */
-  listeners?: readonly Listener[];
-  /**
-   * Whether the listeners go under their names. Without, they are told apart by their order alone, and
-   * any number of them fits: all names together are one variable, of 128 kB at most. Default true.
-   */
-  areNamed?: boolean;
-  /** Further descriptors, after the listeners, under their names in LISTEN_FDNAMES. The caller keeps its own. */
-  extras?: readonly { fd: number; name: string }[];
-  /** By which the successor says that it serves when it calls `parent.terminate()`; its own end is closed here. Default: none. */
-  notice?: ServingNotice;
-  /** Start it in a session of its own. Default false. */
-  detached?: boolean;
-};
-
-/** As child_process.spawn takes it, for each of standard input, output and error. */
-export type ProcessStdio = 'inherit' | 'ignore' | 'pipe' | number;
 
 /** With so many listeners in use those that are over are dropped for the first time. */
 const firstSweep = 64;
@@ -104,8 +65,7 @@ export class Net {
     this.#env = env;
     this.#invocation = originalInvocation(env);
     this.parent = takeParent(env);
-    const foreign = env[FOREIGN_VARIABLE]?.match(/[0-9]+/g)?.map(Number) ?? [];
-    delete env[FOREIGN_VARIABLE];
+    const foreign = takeForeign(env);
     const { listeners, others } = inherited ?? takeInherited(env);
     this.#waiting = [...listeners];
     this.#inherited = new Set(listeners);
@@ -253,59 +213,14 @@ export class Net {
       file = this.#invocation.file,
       args = [...this.#invocation.args, ...ownArguments()],
       cwd = this.#invocation.cwd,
-    } = options;
-    const {
       listeners = this.activeListeners(),
-      areNamed = true,
-      extras = [],
-      detached = false,
       env = this.#env,
     } = options;
-    const { notice } = options;
-    const passed = [...listeners, ...extras];
-    const names = [...listeners.map(({ name }) => (areNamed ? name : '')), ...extras.map(({ name }) => name)];
-    const [stdin, stdout, stderr] = options.stdio ?? ['inherit', 'inherit', 'inherit'];
-    const clear = clearOfPlaces([...passed.map(({ fd }) => fd), ...(notice === undefined ? [] : [notice.given])]);
-    const start = (): ChildProcess =>
-      spawn(file, args, {
-        cwd,
-        detached,
-        env: {
-          ...successorEnvironment(env, names),
-          ...(notice === undefined ? {} : noticeVariable(LISTEN_FDS_START + passed.length)),
-          [FOREIGN_VARIABLE]: listeners
-            .flatMap((listener, index) => (this.#foreign.has(listener) ? [index] : []))
-            .join(','),
-        },
-        stdio: [inheritable(stdin, 0), inheritable(stdout, 1), inheritable(stderr, 2), ...clear.fds] as StdioOptions,
-      });
-    try {
-      const child = keepModes({ listeners: listeners.map(({ fd }) => fd), others: extras.map(({ fd }) => fd) }, start);
-      await once(child, 'spawn');
-      this.#passedOn = new Set(listeners);
-      return child;
-    } catch (error) {
-      const code = errorCode(error);
-      throw new GraceError(
-        `cannot start ${file}: ${code === undefined ? errorMessage(error) : `${describeCode(code)} (${code})`}`,
-        { hint: limitHint(error), code: code ?? 'ERR_GRACE_SUCCESSOR', cause: error },
-      );
-    } finally {
-      clear.close();
-      notice?.closeGiven();
-    }
+    const isForeign = (listener: Listener): boolean => this.#foreign.has(listener);
+    const child = await startProgram({ ...options, file, args, cwd, listeners, env }, { isForeign });
+    this.#passedOn = new Set(listeners);
+    return child;
   }
-}
-
-/** Given a number, Deno passes an unnamed copy of the descriptor along with it (seen in 2.9). */
-function inheritable(stdio: ProcessStdio, number: number): ProcessStdio {
-  return stdio === number ? 'inherit' : stdio;
-}
-
-function successorEnvironment(env: Environment, names: readonly string[]): Environment {
-  // A watchdog's WATCHDOG_PID is ours; without it the successor is meant.
-  const { LISTEN_PID: _pid, WATCHDOG_PID: _watchdog, ...kept } = env;
-  return { ...kept, ...parentVariable(), LISTEN_FDS: String(names.length), LISTEN_FDNAMES: names.join(':') };
 }
 
 function isFor({ address, name }: Listener, spec: ListenSpec, wantedName: string): boolean {

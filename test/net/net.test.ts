@@ -10,7 +10,7 @@ import { collectGarbage, exposeCollect } from '../../src/sys/garbage.ts';
 import { adoptFd } from '../../src/net/listener.ts';
 import type { Listener } from '../../src/net/listener.ts';
 import { Net } from '../../src/net/net.ts';
-import type { ProcessOptions } from '../../src/net/net.ts';
+import type { ProcessOptions } from '../../src/net/start-program.ts';
 import { openServingNotice } from '../../src/net/serving-notice.ts';
 import { makeTempDir } from './temp-dir.ts';
 
