@@ -5,7 +5,7 @@ import { ACCEPT_PAUSE_MS, errnosOf, SHORTAGES } from '../policy.ts';
 import { Descriptors } from './descriptors.ts';
 import { ConnectionCount } from './connection-count.ts';
 import { KIND_LISTENER } from './connection-table.ts';
-import type { FrontendPlan } from './messages.ts';
+import type { FrontendPlan } from './thread-plans.ts';
 import { CLOSED_ROUTE, Route } from './route.ts';
 import { Admission } from '../admission/admission.ts';
 import type { RefusalOfClient } from '../admission/admission.ts';

@@ -13,7 +13,7 @@ import type { DialAge } from '../transfer.ts';
 import { IS_UNIX, READ_TO_END } from './connection-table.ts';
 import type { Dialer } from './dial.ts';
 import { EAGAIN, EINTR, TCP_EVENTS, UNIX_EVENTS } from './kernel.ts';
-import type { SniPlan } from './messages.ts';
+import type { SniPlan } from './thread-plans.ts';
 import type { Thread } from './thread.ts';
 
 /** A client whose ClientHello is not whole yet. */

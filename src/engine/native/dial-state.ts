@@ -7,7 +7,8 @@ import type { Turn } from '../dial-order.ts';
 import { errnosOf, FULL_QUEUE_PAUSE_MS, HEAD_START_MS, REFUSALS, RETRY_PAUSE_MS } from '../policy.ts';
 import type { PinnedAddress } from './kernel.ts';
 import { OUT_OF_PORTS, OUT_OF_TIME } from './messages.ts';
-import type { EndReason, UpstreamTls } from './messages.ts';
+import type { EndReason } from './messages.ts';
+import type { UpstreamTls } from './thread-plans.ts';
 import type { TlsFailure } from './tls/originate.ts';
 import type { ResolvedAddresses, ThreadUpstream } from './thread.ts';
 

@@ -18,7 +18,7 @@ import { planPrelude } from '../prelude.ts';
 import { LocalPorts } from '../../sys/local-ports.ts';
 import { encodeSockaddr } from '../../sys/sockaddr.ts';
 import { placeOf } from '../words.ts';
-import type { UpstreamPlan, UpstreamTls } from './messages.ts';
+import type { UpstreamPlan, UpstreamTls } from './thread-plans.ts';
 
 /** Whether clients of this endpoint send nothing but their own bytes, after a PROXY header perhaps. */
 export function isPlainServer(endpoint: ServerEndpoint): boolean {

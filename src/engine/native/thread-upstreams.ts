@@ -2,7 +2,7 @@
 import { Counters } from './counters.ts';
 import type { DialLookups } from './dial-lookups.ts';
 import { UNKNOWN_EAGERNESS } from './first-flight.ts';
-import type { UpstreamPlan, UpstreamTls } from './messages.ts';
+import type { UpstreamPlan, UpstreamTls } from './thread-plans.ts';
 import type { Thread, ThreadUpstream } from './thread.ts';
 
 /** Keeps `thread.upstreams`. */

@@ -5,7 +5,7 @@ import type { ClosingReason } from '../closing-reason.ts';
 import { emptyTally } from '../tally.ts';
 import type { Tally } from '../tally.ts';
 import { allocateCounters, Counters, sumCounters } from './counters.ts';
-import type { UpstreamPlan } from './messages.ts';
+import type { UpstreamPlan } from './thread-plans.ts';
 import type { Threads } from './threads.ts';
 
 /** What a destination is made of. */

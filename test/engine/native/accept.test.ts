@@ -10,7 +10,8 @@ import { ConnectionCount } from '../../../src/engine/native/connection-count.ts'
 import { ConnectionTable } from '../../../src/engine/native/connection-table.ts';
 import { allocateCounters } from '../../../src/engine/native/counters.ts';
 import { Heartbeat } from '../../../src/engine/native/heartbeat.ts';
-import type { FrontendPlan, ThreadCommand, UpstreamPlan } from '../../../src/engine/native/messages.ts';
+import type { ThreadCommand } from '../../../src/engine/native/messages.ts';
+import type { FrontendPlan, UpstreamPlan } from '../../../src/engine/native/thread-plans.ts';
 import { openRoles } from '../../../src/engine/native/roles.ts';
 import { Route } from '../../../src/engine/native/route.ts';
 import { openKernel } from '../../../src/engine/native/kernel.ts';

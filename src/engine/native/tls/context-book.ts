@@ -6,7 +6,8 @@
  * the ticket was sealed with, and before any other step the newest. A ticket begins with the name of its key (RFC 5077,
  * section 4), 16 random bytes that stand nowhere else: whether a ClientHello has one is found without understanding it.
  */
-import type { ContextSettings, HelloPlan, ThreadCommand } from '../messages.ts';
+import type { ThreadCommand } from '../messages.ts';
+import type { ContextSettings, HelloPlan } from '../thread-plans.ts';
 import { pinText } from './identity.ts';
 import type { Crypto, Pinned } from './library.ts';
 import { SessionPool } from './session-pool.ts';

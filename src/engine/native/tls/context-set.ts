@@ -5,7 +5,7 @@ import type { Identity, ServerIdentity } from '../../../endpoint/files.ts';
 import type { SslServer, TlsServer } from '../../../endpoint/model.ts';
 import { serverOffer, tlsVersions } from '../../../endpoint/versions.ts';
 import { sessionIdContext } from '../../session-context.ts';
-import type { HelloPlan } from '../messages.ts';
+import type { HelloPlan } from '../thread-plans.ts';
 import type { Crypto } from './library.ts';
 import { openServerContext } from './server-context.ts';
 import type { ContextOptions } from './server-context.ts';

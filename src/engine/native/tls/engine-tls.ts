@@ -4,7 +4,7 @@ import { hasTls } from '../../../endpoint/inner.ts';
 import type { ClientEndpoint, SslClient, TlsClient } from '../../../endpoint/model.ts';
 import { errorMessage } from '../../../error.ts';
 import type { TicketRing } from '../../ticket-ring.ts';
-import type { UpstreamTls } from '../messages.ts';
+import type { UpstreamTls } from '../thread-plans.ts';
 import type { Threads, ThreadsOptions } from '../threads.ts';
 import { HandshakeService } from './service.ts';
 import type { HandshakeLimits } from './service.ts';

@@ -1,7 +1,7 @@
 /** A client whose ClientHello something is chosen by: it is read as it goes by on its way to libssl, which stops there and is told. */
 import { ClientHelloReader } from '../../client-hello.ts';
 import type { ClientHello } from '../../client-hello.ts';
-import type { HelloPlan } from '../messages.ts';
+import type { HelloPlan } from '../thread-plans.ts';
 import { chooseByHello } from './hello-choice.ts';
 import type { ServerHello } from './server-hello.ts';
 

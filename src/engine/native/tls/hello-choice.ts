@@ -2,7 +2,7 @@
 import { chooseCertificate } from '../../certificate-choice.ts';
 import { KEY_TYPES, usableKeyTypes } from '../../client-hello.ts';
 import type { ClientHello } from '../../client-hello.ts';
-import type { HelloPlan } from '../messages.ts';
+import type { HelloPlan } from '../thread-plans.ts';
 
 /** An alert of TLS (RFC 8446, section 6): fatal, no_application_protocol. In the record of TLS 1.2, as every version has it before it is agreed on. */
 export const NO_APPLICATION_PROTOCOL: Readonly<Uint8Array<ArrayBuffer>> = Uint8Array.of(21, 3, 3, 0, 2, 2, 120);

@@ -8,7 +8,7 @@ import {
   TRUST_HINT,
 } from '../../words.ts';
 import { EMFILE, HANDSHAKE_EVENTS } from '../kernel.ts';
-import type { UpstreamPlan } from '../messages.ts';
+import type { UpstreamPlan } from '../thread-plans.ts';
 import type { Thread } from '../thread.ts';
 import type { TlsCodec } from './codec.ts';
 import { DONE, FOREIGN, GONE, MISNAMED, UNTRUSTED } from './key-table.ts';

@@ -1,6 +1,6 @@
 /** The SSL_CTXs of one frontend: a new one at each reload, and none freed while a client may be on its way to a handshake with it. */
 import type { SslServer, TlsServer } from '../../../endpoint/model.ts';
-import type { TlsPlan } from '../messages.ts';
+import type { TlsPlan } from '../thread-plans.ts';
 import type { HandshakeService } from './service.ts';
 
 /** Owned by the frontend. */

@@ -12,7 +12,7 @@ import type { TicketRing } from '../../ticket-ring.ts';
 import { openFunctions } from '../../../sys/library.ts';
 import { fdLimit } from '../../../sys/process.ts';
 import { compileSooner } from '../../../sys/tiering.ts';
-import type { TlsPlan, UpstreamTls } from '../messages.ts';
+import type { TlsPlan, UpstreamTls } from '../thread-plans.ts';
 import { pinnedCopy } from '../pinned.ts';
 import { Threads } from '../threads.ts';
 import type { ThreadsOptions } from '../threads.ts';

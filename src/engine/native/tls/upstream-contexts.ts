@@ -1,7 +1,7 @@
 /** The SSL_CTXs of destinations: new ones when their files say something new, and none freed while a leg may be on its way to a handshake with it. */
 import type { SslClient, TlsClient } from '../../../endpoint/model.ts';
 import { readClientFiles } from '../../client-files.ts';
-import type { UpstreamTls } from '../messages.ts';
+import type { UpstreamTls } from '../thread-plans.ts';
 import type { HandshakeService } from './service.ts';
 
 /** An SSL_CTX, and what the files said that it was made of. */
