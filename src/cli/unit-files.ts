@@ -27,7 +27,7 @@ export const defaultPaths: UnitPaths = { executable: '/usr/local/bin/grace', dir
 export type UnitPaths = { executable: string; dir: string };
 
 /** The user whom a service runs as that a group may command under systemd: that group must not come to be root. */
-export const serviceUser = 'grace';
+const serviceUser = 'grace';
 
 /** The file for an init system, with these paths in, and with the group that may command the daemon. Throws GraceError for a file that starts none. */
 export function unitText(kind: UnitKind, { executable, dir }: UnitPaths, socketGroup: string | null = null): string {

@@ -59,7 +59,7 @@ function strangerError(path: string, cause: Error): GraceError {
 }
 
 /** No daemon answers on the socket. */
-export function noDaemonError(dir: string): GraceError {
+function noDaemonError(dir: string): GraceError {
   return new GraceError(`no daemon runs in ${dir}`, {
     hint: 'start one with: grace start SRC DST',
     code: 'ERR_GRACE_NO_DAEMON',

@@ -86,7 +86,7 @@ export async function startWithDaemon({
 }
 
 /** Start a daemon in the background: its own session, not bound to the terminal. Resolves when it listens. */
-export async function launchDaemon({ dir, self, flags = [], onNote }: LaunchOptions): Promise<void> {
+async function launchDaemon({ dir, self, flags = [], onNote }: LaunchOptions): Promise<void> {
   makeStateDir(dir);
   keepInheritedFds();
   const env: NodeJS.ProcessEnv = { ...process.env, [launchVariable]: '1' };

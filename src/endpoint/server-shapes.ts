@@ -18,7 +18,7 @@ import * as values from './values.ts';
 import { tlsMethodNames, tlsVersions } from './versions.ts';
 
 /** Where none is named. The system caps it at its own limit; with Twisted's 50, most of a burst of clients wait a second and more. */
-export const defaultBacklog = 4096;
+const defaultBacklog = 4096;
 
 const ofRate = 'the colon inside a value is escaped: ratePer=50/s\\:burst=100';
 const tlsOnly = {

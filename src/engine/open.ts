@@ -16,7 +16,7 @@ export type WantedEngine = EngineName | 'auto';
 export type WantedTls = 'auto' | 'portable';
 
 /** Variable of the daemon's environment that keeps TLS away from the native engine. */
-export const tlsVariable = 'GRACE_TLS';
+const tlsVariable = 'GRACE_TLS';
 
 /** What that variable says. Throws GraceError when it is none of its words. */
 export function readWantedTls(env: NodeJS.ProcessEnv): WantedTls {

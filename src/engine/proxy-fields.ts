@@ -7,9 +7,9 @@
 export type ProxyField = { readonly type: number; readonly value: Uint8Array };
 
 /** The protocol that was agreed on by ALPN. */
-export const PP2_TYPE_ALPN = 0x01;
+const PP2_TYPE_ALPN = 0x01;
 /** The name that the client asked for, by SNI. */
-export const PP2_TYPE_AUTHORITY = 0x02;
+const PP2_TYPE_AUTHORITY = 0x02;
 /** The checksum of the whole header, section 2.2.4. */
 export const PP2_TYPE_CRC32C = 0x03;
 /** Nothing. */

@@ -174,7 +174,7 @@ function oneFamily(client: ProxyEnd, accepted: ProxyEnd): Ends | null {
 }
 
 /** Without a zone, which means nothing elsewhere, and an IPv4 address as such. */
-export function plainHost(host: string): string {
+function plainHost(host: string): string {
   return unmapIPv4(host.replace(/%.*$/, ''));
 }
 

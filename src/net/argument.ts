@@ -56,7 +56,7 @@ export function checkMilliseconds(where: string, value: unknown): number {
 }
 
 /** A value in a sentence: short ones as they are, others by their kind. */
-export function describeValue(value: unknown): string {
+function describeValue(value: unknown): string {
   if (typeof value === 'string') return value.length > 60 ? `"${value.slice(0, 60)}…"` : `"${value}"`;
   if (typeof value === 'function') return 'a function';
   if (Array.isArray(value)) return value.length === 0 ? 'an empty array' : 'an array';

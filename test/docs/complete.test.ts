@@ -1,6 +1,6 @@
 /** Whatever the program heeds is on the page where its reader looks for it. */
 import assert from 'node:assert/strict';
-import { globSync, readFileSync } from 'node:fs';
+import { globSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { commands, globalOptions } from '../../src/control/commands.ts';
@@ -58,5 +58,16 @@ test('every reason for which a connection ends is in the table', () => {
   assert.deepEqual(
     named,
     closingReasons.map((reason) => `\`${reason}\``),
+  );
+});
+
+test('every room of the source, and every file beside them, is in the list of rooms', () => {
+  const text = sectionOf(readPage('src/README.md'), 'Architecture');
+  const names = readdirSync(join(root, 'src'), { withFileTypes: true })
+    .map((entry) => (entry.isDirectory() ? `${entry.name}/` : entry.name))
+    .filter((name) => name !== 'README.md');
+  assert.deepEqual(
+    names.filter((name) => !new RegExp(`^\\| [^|]*\`${name.replace('.', '\\.')}\``, 'm').test(text)),
+    [],
   );
 });

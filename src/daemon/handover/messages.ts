@@ -96,7 +96,7 @@ export type Handover = {
 const number = v.pipe(v.number(), v.finite());
 
 /** Schema of a {@link Handover}. */
-export const handoverSchema = v.object({
+const handoverSchema = v.object({
   format: v.literal(1),
   version: v.string(),
   pid: number,

@@ -16,7 +16,7 @@ import type { AddressEntry, AddressLimits } from './address-table.ts';
 import { includesAddress } from './networks.ts';
 
 /** Why a client was refused: `allow` or `deny`, `maxconnPer`, `ratePer`. */
-export const REFUSALS_OF_CLIENTS = ['denied', 'address-connections', 'address-rate'] as const;
+const REFUSALS_OF_CLIENTS = ['denied', 'address-connections', 'address-rate'] as const;
 /** One of {@link REFUSALS_OF_CLIENTS}. */
 export type RefusalOfClient = (typeof REFUSALS_OF_CLIENTS)[number];
 

@@ -18,7 +18,7 @@ export function groupOf(socket: TLSSocket): string | null {
 }
 
 /** The name of the group in a server's session, as `getSession` gives it; null where it says none. */
-export function readGroup(session: Uint8Array): string | null {
+function readGroup(session: Uint8Array): string | null {
   const outer = readElement(session, 0);
   if (outer === null) return null;
   for (let at = outer.start; at < outer.end;) {
