@@ -53,7 +53,10 @@ export function watchConnections(server: Server): Connections {
     const connection = all.get(request.socket);
     if (connection === undefined) return;
     connection.responses.add(response);
-    if (isEnding) announceLast(connection);
+    if (isEnding) {
+      announceLast(connection);
+      keepAfterAnswer(server, response);
+    }
     response.once('close', () => {
       connection.responses.delete(response);
       connection.idleSince = performance.now();
@@ -81,9 +84,24 @@ export function watchConnections(server: Server): Connections {
     sockets,
     announceEnd() {
       isEnding = true;
-      for (const connection of all.values()) announceLast(connection);
+      for (const connection of all.values()) {
+        announceLast(connection);
+        for (const response of connection.responses) keepAfterAnswer(server, response);
+      }
     },
   };
+}
+
+/**
+ * Deno's server, once it listens no more, cuts a connection off behind any answer, one too that did not say that
+ * it is the last (seen in 2.9); the client's next request is lost then. At that moment it shall find that it listens.
+ */
+function keepAfterAnswer(server: Server, response: ServerResponse): void {
+  if (!('Deno' in globalThis)) return;
+  response.prependListener('finish', () =>
+    Object.defineProperty(server, 'listening', { value: true, configurable: true }),
+  );
+  response.on('finish', () => Reflect.deleteProperty(server, 'listening'));
 }
 
 /**

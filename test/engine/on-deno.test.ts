@@ -1,4 +1,4 @@
-/** The engines' tests once more, on Deno: each file in a process of its own. */
+/** The tests of the engines and of the library once more, on Deno: each file in a process of its own. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -26,6 +26,11 @@ const files = [
   'fuzz-proxy-header',
   'fuzz-client-hello',
   '../control/fuzz',
+  // The library ends servers of node:http there, which are other ones.
+  '../http/stop',
+  '../http/many-at-a-time',
+  '../http/successor',
+  '../http/hand-over',
 ];
 
 for (const file of files) {

@@ -81,6 +81,24 @@ test('a connection that had its answer a moment ago may ask once more', options,
   await ended;
 });
 
+test('behind an answer that had begun before the stop, the client may ask once more', options, async () => {
+  const server = http.createServer((_, response) => void response.writeHead(200, { 'Content-Length': 5 }).write('he'));
+  const { port, stop, ended } = await start(server);
+  const client = await connect(port);
+  client.write(ask);
+  const [, response] = (await once(server, 'request')) as [unknown, http.ServerResponse];
+  await read(client, /he$/);
+  stop();
+  await new Promise((resolve) => setImmediate(resolve));
+  response.end('llo');
+  await read(client, /llo$/);
+  server.once('request', (_, next: http.ServerResponse) => void next.end('llo'));
+  client.write(ask);
+  assert.match(await read(client, /hello$/), /Connection: close/i);
+  await once(client, 'end');
+  await ended;
+});
+
 test('a request that came while the process was not run is answered, however long that was', options, async () => {
   const { port, stop, ended } = await start(
     http.createServer((_, response) => void response.end('hello')),
