@@ -19,7 +19,7 @@ export const endpointText = v.object({
 /** An endpoint as the user typed it and with its relative paths made absolute. */
 export type EndpointText = v.InferOutput<typeof endpointText>;
 
-/** Schema of an {@link Program}. */
+/** Schema of a {@link Program}. */
 export const program = v.object({ file: v.string(), args: v.array(v.string()) });
 /** How a program is started: the file and the arguments that come before grace's own. */
 export type Program = v.InferOutput<typeof program>;
@@ -120,7 +120,7 @@ export const staying = v.object({ connections: v.number(), why: v.string() });
 /** Connections that a restart left with an old process for one reason. */
 export type Staying = v.InferOutput<typeof staying>;
 
-/** Schema of a {@link Arrival}. */
+/** Schema of an {@link Arrival}. */
 export const arrival = v.object({
   /** ISO 8601. */
   at: v.string(),
