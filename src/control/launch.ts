@@ -1,12 +1,13 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { GraceError } from '../error.ts';
 import { isNoDaemon } from '../kinds.ts';
 import { keepInheritedFds } from '../sys/descriptor.ts';
 import { lockFile } from '../sys/lock.ts';
 import { isStopped } from '../sys/process.ts';
+import { readRegularFile } from '../sys/regular-file.ts';
 import { describeError } from '../sys/system-error.ts';
 import { DaemonMovedError, call } from './client.ts';
 import { limitHint } from '../sys/limit-hint.ts';
@@ -168,7 +169,7 @@ async function holdLaunchLock(dir: string): Promise<Disposable> {
 /** Who made the lock, as it wrote there. */
 function readHolder(file: string): number | null {
   try {
-    const pid = Number(readFileSync(file, 'utf8'));
+    const pid = Number(readRegularFile(file));
     return Number.isInteger(pid) && pid > 1 ? pid : null;
   } catch {
     return null;

@@ -1,8 +1,8 @@
 /** Finds out who started this process as a daemon, and speaks to a client or a terminal. */
-import { writeSync } from 'node:fs';
 import { handoverVariable, launchVariable } from '../control/launch.ts';
 import { attachToPredecessor } from './handover/predecessor.ts';
-import { sendIfHeard } from './standard-output.ts';
+import { Console } from './log/console.ts';
+import { patienceMs, sendIfHeard } from './standard-output.ts';
 import type { Launcher } from './launcher.ts';
 
 /** Find out who started this process. The variables that tell are removed, so that no child inherits them. */
@@ -12,30 +12,39 @@ export async function detectLauncher(env: NodeJS.ProcessEnv): Promise<Launcher> 
   delete env[launchVariable];
   delete env[handoverVariable];
   if (isSuccessor) return attachToPredecessor();
-  return isLaunched ? client : foreground;
+  return isLaunched ? client() : foreground();
 }
 
-const foreground: Launcher = {
-  kind: 'foreground',
-  handover: null,
-  note: (text) => void writeSync(2, `grace: ${text}\n`),
-  failed: () => {}, // whoever called runDaemon prints it
-  ready: () => Promise.resolve({}),
-  serving: () => {},
-  moving: null,
-  isDead: () => Promise.resolve(false),
-};
+function foreground(): Launcher {
+  const console = new Console(2);
+  return {
+    kind: 'foreground',
+    handover: null,
+    note: (text) => console.write(`grace: ${text}\n`),
+    failed: () => {}, // whoever called runDaemon prints it
+    ready: () => Promise.resolve({}),
+    serving: () => {},
+    moving: null,
+    isDead: () => Promise.resolve(false),
+  };
+}
 
-const client: Launcher = {
-  kind: 'client',
-  handover: null,
-  note: (text) => sendIfHeard({ note: text }),
-  failed: (failure) => sendIfHeard({ failed: failure }),
-  ready: () => Promise.resolve({}),
-  serving({ settleStreams }) {
-    sendIfHeard({ ready: true });
-    settleStreams();
-  },
-  moving: null,
-  isDead: () => Promise.resolve(false),
-};
+function client(): Launcher {
+  let waitMs = patienceMs;
+  return {
+    kind: 'client',
+    handover: null,
+    note(text) {
+      // Of a client that is stopped one note finds out, and the next ones do not wait.
+      waitMs = sendIfHeard({ note: text }, { waitMs }) ? patienceMs : 0;
+    },
+    failed: (failure) => void sendIfHeard({ failed: failure }),
+    ready: () => Promise.resolve({}),
+    serving({ settleStreams }) {
+      sendIfHeard({ ready: true });
+      settleStreams();
+    },
+    moving: null,
+    isDead: () => Promise.resolve(false),
+  };
+}

@@ -1,8 +1,8 @@
-import { closeSync, constants, fstatSync, openSync, readdirSync, readSync, realpathSync, statSync } from 'node:fs';
-import type { Stats } from 'node:fs';
+import { closeSync, fstatSync, readdirSync, readSync, realpathSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { errorCode, errorMessage } from '../error.ts';
 import { decodeName, fsPath } from '../sys/file-name.ts';
+import { NotAFileError, openRegularFile } from '../sys/regular-file.ts';
 import { EndpointError, quoted } from './error.ts';
 import { type Certificate, certificateBlocks, readCertificate } from './pem.ts';
 
@@ -89,12 +89,7 @@ export function readText(file: NamedFile, limit: TextLimit = keyFile): string {
 /** The same of a file that is no text. */
 export function readBytes(file: NamedFile, limit: TextLimit = keyFile): Buffer {
   try {
-    // To open some of them is to do something already.
-    mustBeFile(file, statSync(fsPath(resolve(file.path))));
-    const fd = openSync(
-      fsPath(resolve(file.path)),
-      constants.O_RDONLY | (constants.O_NONBLOCK ?? 0) | (constants.O_NOCTTY ?? 0),
-    );
+    const fd = openRegularFile(resolve(file.path));
     try {
       return readWhole(file, fd, limit);
     } finally {
@@ -106,10 +101,8 @@ export function readBytes(file: NamedFile, limit: TextLimit = keyFile): Buffer {
 }
 
 function readWhole(file: NamedFile, fd: number, { maxBytes, what }: TextLimit): Buffer {
-  const stats = fstatSync(fd);
-  mustBeFile(file, stats);
   // Files of /proc have no size.
-  const buffer = Buffer.alloc(Math.min(Math.max(stats.size, 65536), maxBytes) + 1);
+  const buffer = Buffer.alloc(Math.min(Math.max(fstatSync(fd).size, 65536), maxBytes) + 1);
   let length = 0;
   for (let read = -1; read !== 0 && length < buffer.length; length += read)
     read = readSync(fd, buffer, length, buffer.length - length, null);
@@ -117,21 +110,11 @@ function readWhole(file: NamedFile, fd: number, { maxBytes, what }: TextLimit): 
   return buffer.subarray(0, length);
 }
 
-function mustBeFile(file: NamedFile, stats: Stats): void {
-  if (!stats.isFile())
-    throw fileError(file, `${kindOf(stats)}, not a file`, {
-      hint: stats.isDirectory() ? undefined : 'copy what it gives into a file, and name that',
-    });
-}
-
-function kindOf(stats: Stats): string {
-  if (stats.isDirectory()) return 'a directory';
-  if (stats.isFIFO()) return 'a named pipe (FIFO)';
-  if (stats.isSocket()) return 'a socket';
-  return 'a device';
-}
-
 function accessError(file: NamedFile, error: unknown): EndpointError {
+  if (error instanceof NotAFileError)
+    return fileError(file, error.message, {
+      hint: error.isDirectory ? undefined : 'copy what it gives into a file, and name that',
+    });
   const code = errorCode(error) ?? '';
   const problem = new Map([
     ['ENOENT', 'file not found'],

@@ -6,12 +6,13 @@
  *
  * It is loaded instead of the daemon, and imports as little as can be: it has to be small.
  */
-import { readFileSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import type { Program } from '../control/shapes.ts';
 import { statePaths } from '../control/paths.ts';
 import { errorMessage } from '../error.ts';
 import { closeFd } from '../sys/descriptor.ts';
 import { holdSignals } from '../sys/exec.ts';
+import { readRegularFile } from '../sys/regular-file.ts';
 import type { Attached } from './attach.ts';
 import { recall } from './become.ts';
 import type { Remembered } from './become.ts';
@@ -242,7 +243,7 @@ class Keeper {
     this.#console.print(`${how}; giving up`);
     const paths = statePaths(this.#options.dir);
     try {
-      if (readFileSync(paths.pid, 'utf8').trim() === String(process.pid)) rmSync(paths.pid);
+      if (readRegularFile(paths.pid).trim() === String(process.pid)) rmSync(paths.pid);
     } catch {
       // There is none.
     }

@@ -6,7 +6,8 @@ import type { Environment, Inherited } from './inherit.ts';
 import { originalInvocation, ownArguments } from './invocation.ts';
 import type { Invocation } from './invocation.ts';
 import type { Listener, ListenerAddress } from './listener.ts';
-import { checkSpec, openListener } from './open.ts';
+import { checkSpec, openAmong } from './open.ts';
+import { PortHolders } from './port-holder.ts';
 import type { ListenSpec, TcpSpec, UnixSpec } from './open.ts';
 import { takeParent } from './parent.ts';
 import type { Parent } from './parent.ts';
@@ -50,6 +51,7 @@ export class Net {
   readonly #inherited: ReadonlySet<Listener>;
   /** Those that an init system opened, for this process or for a predecessor. */
   readonly #foreign: ReadonlySet<Listener>;
+  readonly #holders = new PortHolders();
   /** What the last successor was given; null before there was one. */
   #passedOn: ReadonlySet<Listener> | null = null;
   /** The process that started this one as its successor; null when anybody else did. */
@@ -87,7 +89,7 @@ export class Net {
     const { name = defaultName(spec) } = options;
     const index = this.#waiting.findIndex((listener) => isFor(listener, spec, name));
     const [inherited] = index === -1 ? [] : this.#waiting.splice(index, 1);
-    const listener = inherited ?? (await openListener(spec, { name }));
+    const listener = inherited ?? (await openAmong(this.#holders, spec, { name }));
     this.#use(listener);
     return listener;
   }

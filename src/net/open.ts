@@ -13,7 +13,7 @@ import { describeCode } from '../sys/system-error.ts';
 import { badArgument, isRecord } from './argument.ts';
 import { adoptFd } from './listener.ts';
 import type { Listener } from './listener.ts';
-import { findPortHolder } from './port-holder.ts';
+import { PortHolders } from './port-holder.ts';
 import { bindUnixPath } from './unix-path.ts';
 
 /** What to do about a port that only root may open. */
@@ -56,6 +56,11 @@ export type ListenSpec = TcpSpec | UnixSpec;
  * @throws GraceError that says why it cannot listen; its cause is the system's error.
  */
 export async function openListener(spec: ListenSpec, { name = '' }: { name?: string } = {}): Promise<Listener> {
+  return await openAmong(new PortHolders(), spec, { name });
+}
+
+/** The same for who opens many, of whom others may have some. */
+export async function openAmong(holders: PortHolders, spec: ListenSpec, { name }: { name: string }): Promise<Listener> {
   checkSpec('openListener', spec);
   try {
     const fd = spec.kind === 'tcp' ? await openTcp(spec) : await openUnix(spec);
@@ -66,7 +71,7 @@ export async function openListener(spec: ListenSpec, { name = '' }: { name?: str
       throw error;
     }
   } catch (error) {
-    throw listenError(spec, error);
+    throw listenError(spec, error, holders);
   }
 }
 
@@ -167,11 +172,11 @@ function checkLength(length: number, most: number): void {
   });
 }
 
-function listenError(spec: ListenSpec, error: unknown): GraceError {
+function listenError(spec: ListenSpec, error: unknown, holders: PortHolders): GraceError {
   const code = errorCode(error);
   const cause =
     error instanceof GraceError || code === undefined ? errorMessage(error) : `${describeListenCode(code)} (${code})`;
-  const hint = error instanceof GraceError ? error.hint : listenHint(spec, error);
+  const hint = error instanceof GraceError ? error.hint : listenHint(spec, error, holders);
   return new GraceError(`cannot listen on ${describeSpec(spec)}: ${cause}`, {
     hint,
     code: codeOf(error),
@@ -188,7 +193,7 @@ function describeListenCode(code: string): string {
   return code === 'ENOTFOUND' || code === 'EAI_AGAIN' ? 'the name cannot be resolved' : describeCode(code);
 }
 
-function listenHint(spec: ListenSpec, error: unknown): string | undefined {
+function listenHint(spec: ListenSpec, error: unknown, holders: PortHolders): string | undefined {
   const code = errorCode(error);
   const limit = limitHint(error);
   if (limit !== undefined) return limit;
@@ -196,7 +201,7 @@ function listenHint(spec: ListenSpec, error: unknown): string | undefined {
   if (code === 'EACCES' && spec.port < 1024) return lowPortHint;
   if (code === 'EADDRNOTAVAIL') return 'no interface of this machine has that address';
   if (code !== 'EADDRINUSE') return undefined;
-  const holder = findPortHolder(spec.port);
+  const holder = holders.find(spec.port);
   if (holder === null) return undefined;
   const { command, pid, stateDir } = holder;
   return stateDir === null

@@ -165,13 +165,13 @@ const POLLOUT = 4;
 const POLLERR = 8;
 const POLLHUP = 16;
 
-/** Whether a write would be taken now: of a pipe, up to 4096 bytes without waiting (pipe(7)). A file always takes it. */
-export function canWrite(fd: number): boolean {
+/** Whether a write would be taken now, or within `waitMs`, which this thread stands still for: of a pipe, up to 4096 bytes without waiting (pipe(7)). A file always takes it. */
+export function canWrite(fd: number, waitMs = 0): boolean {
   const request = new Uint8Array(8);
   const view = new DataView(request.buffer);
   view.setInt32(0, fd, true);
   view.setInt16(4, POLLOUT, true);
-  return check(libc().poll(request, 1n, 0), 'poll') > 0 && (view.getInt16(6, true) & POLLOUT) !== 0;
+  return check(libc().poll(request, 1n, waitMs), 'poll') > 0 && (view.getInt16(6, true) & POLLOUT) !== 0;
 }
 
 /** Whether whoever read the other end of a pipe or socket has gone (poll(2)); a write would fail with EPIPE. Never of a file. */

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
 import { isEtcdAddress, readEtcdAddress } from '../../src/cli/etcd/address.ts';
+import { Gateway } from '../../src/cli/etcd/gateway.ts';
 import { GraceError } from '../../src/error.ts';
+import { makeTempDir } from '../net/temp-dir.ts';
 
 test('an address of etcd says which members, which key and which files', () => {
   assert.deepEqual(readEtcdAddress('etcd://127.0.0.1/grace/rules', '/w'), {
@@ -63,3 +66,20 @@ test('a password that stands where none may be is not printed', () => {
       ({ message }: Error) => !message.includes('hunter2') && message.includes('…'),
     );
 });
+
+test(
+  'a FIFO or a device that is named as a file of keys or a password is refused at once',
+  { timeout: 60_000 },
+  async () => {
+    using temp = makeTempDir();
+    execFileSync('mkfifo', [temp.file('fifo')]);
+    for (const [words, why] of [
+      [`cacert=${temp.file('fifo')}`, /^GraceError: cannot read cacert \S+fifo: a named pipe \(FIFO\), not a file$/],
+      ['cacert=/dev/zero', /^GraceError: cannot read cacert \/dev\/zero: a device, not a file$/],
+      [`user=u&password=file:${temp.file('fifo')}`, /^GraceError: cannot read password \S+fifo: a named pipe \(FIFO\)/],
+    ] as const) {
+      const address = readEtcdAddress(`etcds://127.0.0.1:1/key?${words}`, '/');
+      await assert.rejects(Gateway.open(address, { index: 0, signal: AbortSignal.timeout(30_000), env: {} }), why);
+    }
+  },
+);

@@ -1,5 +1,6 @@
 /** The executable, started on a state dir in which anything may lie under the names of its files. */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -47,7 +48,8 @@ const services = {
 };
 
 /** What lies under a name: bytes, a directory, or a link. */
-type Thing = Buffer | 'directory' | 'dangling link' | 'link to itself' | 'link to /dev/null' | null;
+type Thing =
+  Buffer | 'directory' | 'FIFO' | 'dangling link' | 'link to itself' | `link to /dev/${'null' | 'zero'}` | null;
 
 function spoilt(value: unknown): fc.Arbitrary<Thing> {
   return fc.oneof(
@@ -65,9 +67,11 @@ const notWhole = fc.constantFrom<Thing>(
   Buffer.alloc(0),
   Buffer.alloc(4096),
   'directory',
+  'FIFO',
   'dangling link',
   'link to itself',
   'link to /dev/null',
+  'link to /dev/zero',
   null,
 );
 const small = fc.oneof(mutatedBytes([Buffer.from('123\n')]), notWhole);
@@ -91,8 +95,9 @@ function lay(path: string, thing: Thing): void {
   if (thing === null) return;
   if (Buffer.isBuffer(thing)) writeFileSync(path, thing);
   else if (thing === 'directory') mkdirSync(path);
+  else if (thing === 'FIFO') execFileSync('mkfifo', [path]);
   else
-    symlinkSync(thing === 'link to /dev/null' ? '/dev/null' : thing === 'link to itself' ? path : `${path}.gone`, path);
+    symlinkSync(thing === 'dangling link' ? `${path}.gone` : thing === 'link to itself' ? path : thing.slice(8), path);
 }
 
 /** Start a daemon there, have a rule stored, and end it. */
@@ -153,6 +158,24 @@ test('a directory in the place of the control socket is told of, with what to do
     'nothing is left of it',
   );
 });
+
+test(
+  'a FIFO or a device without end in the place of any file of the state dir holds no daemon up',
+  { timeout },
+  async (t) => {
+    using temp = makeTempDir();
+    for (const thing of ['FIFO', 'link to /dev/zero'] as const) {
+      const dir = temp.file(thing.slice(0, 4));
+      mkdirSync(dir, { mode: 0o700 });
+      for (const name of ['state.json', 'counters.json', 'services.json', 'grace.pid', 'ready'])
+        lay(join(dir, name), thing);
+      const { code, stderr, hasServed, started } = await serve(t, dir, temp.path);
+      assert.deepEqual([code, hasServed, started?.code], [0, true, 0], stderr);
+      assert.match(stderr, /state\.json is damaged \(a (named pipe \(FIFO\)|device), not a file\); it is kept as /);
+      assert.ok(lstatSync(join(dir, 'state.json')).isFile());
+    }
+  },
+);
 
 test(
   'whatever lies in the state dir, a daemon serves or says in a line or two why not, and no stored rule is lost',

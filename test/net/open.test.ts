@@ -7,6 +7,7 @@ import { test } from 'node:test';
 import { GraceError } from '../../src/error.ts';
 import type { Listener } from '../../src/net/listener.ts';
 import { openListener } from '../../src/net/open.ts';
+import { PortHolders } from '../../src/net/port-holder.ts';
 import type { ListenSpec } from '../../src/net/open.ts';
 import { isCloseOnExec } from '../../src/sys/descriptor.ts';
 import { makeTempDir } from './temp-dir.ts';
@@ -96,6 +97,21 @@ test('a port in use is an error that names address, reason and holder', options,
       assert.match(error.hint ?? '', new RegExp(`\\(pid ${process.pid}\\) listens there$`));
   });
 });
+
+test(
+  'those who find a thousand ports in use share a look at every process, and a listener that came later is found',
+  { ...options, skip: process.platform !== 'linux' && 'reads /proc' },
+  async () => {
+    const holders = new PortHolders();
+    await withListener({ kind: 'tcp', host: '127.0.0.1', port: 0, backlog: 50 }, async (first) => {
+      for (let count = 0; count < 1000; count++) assert.equal(holders.find(portOf(first))?.pid, process.pid);
+      assert.ok(holders.looks < 100, `${holders.looks} looks`);
+      await withListener({ kind: 'tcp', host: '127.0.0.1', port: 0, backlog: 50 }, (second) => {
+        assert.equal(holders.find(portOf(second))?.pid, process.pid);
+      });
+    });
+  },
+);
 
 test('a port that was in use a moment ago can be listened on', options, async () => {
   const listener = await openListener({ kind: 'tcp', host: '127.0.0.1', port: 0, backlog: 50 }, { name: '' });

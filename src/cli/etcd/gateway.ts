@@ -1,11 +1,11 @@
 /** The JSON gateway of etcd: one member over HTTP/1.1, everything bounded in time and bytes. */
-import { readFileSync } from 'node:fs';
 import * as http from 'node:http';
 import * as https from 'node:https';
 import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
 import { hostPort } from '../../endpoint/address.ts';
 import { GraceError } from '../../error.ts';
+import { readRegularFile } from '../../sys/regular-file.ts';
 import { describeError } from '../../sys/system-error.ts';
 import { TimeLimit } from '../../waiting.ts';
 import type { EtcdAddress, EtcdTls } from './address.ts';
@@ -189,7 +189,7 @@ function secureOptions({ cacert, cert, key, serverName, insecure }: EtcdTls, hos
 
 function readPem(path: string, parameter: string): string {
   try {
-    return readFileSync(path, 'utf8');
+    return readRegularFile(path);
   } catch (error) {
     throw new GraceError(`cannot read ${parameter} ${path}: ${describeError(error)}`, {
       code: 'ERR_GRACE_USAGE',

@@ -27,7 +27,7 @@ export async function attachToPredecessor(): Promise<Launcher> {
     handover: parsed,
     moving: null,
     note: () => {}, // it is in the log; nobody reads the stderr of a successor that serves
-    failed: (failure) => sendIfHeard({ failed: failure }),
+    failed: (failure) => void sendIfHeard({ failed: failure }),
     async ready({ version, canMove, takesTls }) {
       const move = canMove && parsed.move === moveFormat;
       const { moveTls } = parsed;

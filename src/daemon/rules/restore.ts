@@ -1,5 +1,5 @@
 /** The rules of a daemon that starts: from the state dir, from its predecessor, and those that have to wait. */
-import { setTimeout as delay } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promises';
 import type { GenerationReport } from '../../control/shapes.ts';
 import { checkClient, checkServer } from '../../endpoint/check.ts';
 import { speaksTls } from '../../endpoint/inner.ts';
@@ -178,6 +178,8 @@ async function retryWhile(service: Service, signal: AbortSignal): Promise<never>
       if (service.phase !== 'serving') break;
       if (await forwarder.restoration.retry(spec))
         log.info({ src: spec.src.typed, dst: spec.dst.typed }, 'rule is served again');
+      // Clients and commands do not wait for a thousand of them.
+      await nextTurn(undefined, { signal });
     }
   }
 }

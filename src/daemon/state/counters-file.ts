@@ -3,8 +3,8 @@
  * shown every few seconds. They are worth no fsync, and no error: a file that is missing or cannot be
  * written costs nothing but the counters of the time before.
  */
-import { readFileSync } from 'node:fs';
 import * as v from 'valibot';
+import { readRegularFile } from '../../sys/regular-file.ts';
 import { replaceFile } from './replace-file.ts';
 import { counts } from '../../control/shapes.ts';
 import type { Counts, GenerationReport } from '../../control/shapes.ts';
@@ -56,7 +56,7 @@ export function loadCounters(path: string): LoadedCounters {
       generations,
       counts: all = null,
       hasEnded = true,
-    } = v.parse(fileSchema, JSON.parse(readFileSync(path, 'utf8')));
+    } = v.parse(fileSchema, JSON.parse(readRegularFile(path)));
     const nameOf = (srcKey: string, dstKey: string) => JSON.stringify([srcKey, dstKey]);
     const byName = new Map(rules.map((each) => [nameOf(each.srcKey, each.dstKey), each]));
     return {

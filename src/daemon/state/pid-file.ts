@@ -1,4 +1,5 @@
-import { readFileSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
+import { readRegularFile } from '../../sys/regular-file.ts';
 import { replaceFile } from './replace-file.ts';
 
 /** Replace the pid file atomically. */
@@ -9,7 +10,7 @@ export function writePidFile(path: string, pid: number): void {
 /** The pid in the file, or null when there is none to be read. */
 export function readPidFile(path: string): number | null {
   try {
-    const text = readFileSync(path, 'utf8').trim();
+    const text = readRegularFile(path).trim();
     // No other number is one of a process; 0 and -1 would be many.
     return /^[1-9][0-9]{0,9}$/.test(text) && Number(text) < 2 ** 31 ? Number(text) : null;
   } catch {

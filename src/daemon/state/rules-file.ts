@@ -1,4 +1,4 @@
-import { closeSync, copyFileSync, fsyncSync, openSync, readFileSync, renameSync } from 'node:fs';
+import { closeSync, copyFileSync, fsyncSync, openSync, renameSync } from 'node:fs';
 import { open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import * as v from 'valibot';
@@ -6,6 +6,7 @@ import { endpointText } from '../../control/shapes.ts';
 import type { EndpointText } from '../../control/shapes.ts';
 import { GraceError, errorCode, errorMessage } from '../../error.ts';
 import { bounded } from '../../one-line.ts';
+import { NotAFileError, readRegularFile } from '../../sys/regular-file.ts';
 import { describeError } from '../../sys/system-error.ts';
 
 /** A rule as it is stored: its endpoints, and where it listened last (`port 0` keeps the port it got). */
@@ -54,9 +55,11 @@ export type LoadedState = {
 export function loadState(path: string): LoadedState {
   let text: string;
   try {
-    text = readFileSync(path, 'utf8');
+    text = readRegularFile(path);
   } catch (error) {
     if (errorCode(error) === 'ENOENT') return { rules: [], note: null, isMissing: true };
+    // In a directory somebody may have put the file; whatever else it is, nothing can be in it.
+    if (error instanceof NotAFileError && !error.isDirectory) return noneOf(path, error);
     throw new GraceError(`cannot read the rules in ${path}: ${describeError(error)}`, { cause: error });
   }
   try {
@@ -66,12 +69,16 @@ export function loadState(path: string): LoadedState {
     return readRules(path, rules, format === stateFormat ? [] : ['its format is not said']);
   } catch (error) {
     if (error instanceof GraceError) throw error;
-    const aside = setAside(path);
-    return {
-      rules: [],
-      note: `${path} is damaged (${errorMessage(error)}); it is kept as ${aside}, and no rule of it is served`,
-    };
+    return noneOf(path, error);
   }
+}
+
+function noneOf(path: string, error: unknown): LoadedState {
+  const aside = setAside(path);
+  return {
+    rules: [],
+    note: `${path} is damaged (${errorMessage(error)}); it is kept as ${aside}, and no rule of it is served`,
+  };
 }
 
 /** One rule that an editor has spoilt must not take the others with it, nor what is wrong with the rest of the file. */
@@ -122,7 +129,7 @@ function parse(text: string): unknown {
 export function checkStateFormat(path: string): void {
   let state: unknown;
   try {
-    state = parse(readFileSync(path, 'utf8'));
+    state = parse(readRegularFile(path));
   } catch {
     return; // missing or damaged: it is written anew
   }
@@ -143,7 +150,14 @@ function mustBeReadable(path: string, state: unknown): void {
 
 function setAside(path: string): string {
   const aside = nameAside(path);
-  renameSync(path, aside);
+  try {
+    renameSync(path, aside);
+  } catch (error) {
+    throw new GraceError(`cannot keep the damaged ${path} aside: ${describeError(error)}`, {
+      hint: 'move it away, or choose another state dir with -d DIR',
+      cause: error,
+    });
+  }
   return aside;
 }
 

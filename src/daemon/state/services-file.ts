@@ -2,9 +2,9 @@
  * Where services were when DNS last said so, for a daemon that begins while no name server answers: after a
  * restart, a crash, a reboot. The file is worth no fsync; one that is missing or damaged costs nothing else.
  */
-import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import * as v from 'valibot';
+import { readRegularFile } from '../../sys/regular-file.ts';
 import { replaceFile } from './replace-file.ts';
 import type { RememberedService } from '../../engine/service-memory.ts';
 
@@ -27,7 +27,7 @@ const fileSchema = v.object({
 /** What an earlier daemon knew; nothing of a file that cannot be understood. */
 export function loadServices(path: string): readonly RememberedService[] {
   try {
-    return v.parse(fileSchema, JSON.parse(readFileSync(path, 'utf8'))).services;
+    return v.parse(fileSchema, JSON.parse(readRegularFile(path))).services;
   } catch {
     return []; // name servers are asked
   }

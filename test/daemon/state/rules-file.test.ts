@@ -1,5 +1,16 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import {
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -43,6 +54,38 @@ for (const [what, text] of [
     assert.equal(readFileSync(join(dir, aside!), 'utf8'), text);
   });
 }
+
+const notAFile: [what: string, make: (path: string) => void, told: RegExp][] = [
+  ['a FIFO', (path) => execFileSync('mkfifo', [path]), /is damaged \(a named pipe \(FIFO\), not a file\)/],
+  ['a link to a device', (path) => symlinkSync('/dev/zero', path), /is damaged \(a device, not a file\)/],
+];
+for (const [what, make, told] of notAFile) {
+  test(`${what} in the place of the file holds nobody up: it is kept aside, and said so`, { timeout: 60_000 }, (t) => {
+    const dir = tempDir(t);
+    make(join(dir, 'state.json'));
+    const { mode } = lstatSync(join(dir, 'state.json'));
+    const { rules, note } = loadState(join(dir, 'state.json'));
+    assert.deepEqual(rules, []);
+    assert.match(note ?? '', told);
+    const [aside, ...others] = readdirSync(dir);
+    assert.match(aside!, /^state\.json\.damaged-/);
+    assert.deepEqual(others, []);
+    assert.equal(lstatSync(join(dir, aside!)).mode, mode);
+  });
+}
+
+test('a directory in the place of the file is refused in a line, and left alone', (t) => {
+  const path = join(tempDir(t), 'state.json');
+  mkdirSync(path);
+  assert.throws(() => loadState(path), /^GraceError: cannot read the rules in .*: a directory, not a file$/);
+  assert.ok(statSync(path).isDirectory());
+});
+
+test('a FIFO in the place of the pid file names nobody', { timeout: 60_000 }, (t) => {
+  const path = join(tempDir(t), 'grace.pid');
+  execFileSync('mkfifo', [path]);
+  assert.equal(readPidFile(path), null);
+});
 
 test('of a file with a bad rule the good ones are read, the bad one is named, and all of it is kept aside', (t) => {
   const dir = tempDir(t);
