@@ -1,5 +1,6 @@
 /** Taking clients from listeners. */
-import { EAGAIN, ECONNABORTED, EINTR, EINVAL, EMFILE, EPOLLEXCLUSIVE, EPOLLIN } from './kernel.ts';
+import { EPOLLEXCLUSIVE, EPOLLIN } from './epoll-events.ts';
+import { EAGAIN, ECONNABORTED, EINTR, EINVAL, EMFILE } from './errno.ts';
 import { nextPause } from '../../waiting.ts';
 import { ACCEPT_PAUSE_MS, errnosOf, SHORTAGES } from '../policy.ts';
 import { Descriptors } from './descriptors.ts';

@@ -12,7 +12,8 @@ import type { Chosen, Heard } from '../sni-choice.ts';
 import type { DialAge } from '../transfer.ts';
 import { IS_UNIX, READ_TO_END } from './connection-table.ts';
 import type { Dialer } from './dial.ts';
-import { EAGAIN, EINTR, TCP_EVENTS, UNIX_EVENTS } from './kernel.ts';
+import { TCP_EVENTS, UNIX_EVENTS } from './epoll-events.ts';
+import { EAGAIN, EINTR } from './errno.ts';
 import type { SniPlan } from './thread-plans.ts';
 import type { Thread } from './thread.ts';
 

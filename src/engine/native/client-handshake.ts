@@ -5,7 +5,7 @@
 import { DOOMED, KIND_CLIENT, READABLE, READ_TO_END, SHAKING } from './connection-table.ts';
 import type { Destroyer } from './destroy.ts';
 import type { Headers } from './headers.ts';
-import { EPOLLERR, EPOLLHUP, EPOLLPRI, EPOLLRDHUP, TCP_EVENTS, UNIX_EVENTS } from './kernel.ts';
+import { EPOLLERR, EPOLLHUP, EPOLLPRI, EPOLLRDHUP, TCP_EVENTS, UNIX_EVENTS } from './epoll-events.ts';
 import type { Relay } from './relay.ts';
 import type { Thread, ThreadFrontend } from './thread.ts';
 import type { Terminator } from './tls/terminate.ts';

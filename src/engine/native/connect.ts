@@ -1,6 +1,7 @@
 /** One socket on its way to one address: made, tuned, bound, connecting and watched. */
 import { C, IPPROTO_TCP, TCP_USER_TIMEOUT } from '../../sys/constants.ts';
-import { EADDRNOTAVAIL, EINPROGRESS, EINTR, EMFILE, EPOLLET, EPOLLOUT, TCP_EVENTS, UNIX_EVENTS } from './kernel.ts';
+import { EPOLLET, EPOLLOUT, TCP_EVENTS, UNIX_EVENTS } from './epoll-events.ts';
+import { EADDRNOTAVAIL, EINPROGRESS, EINTR, EMFILE } from './errno.ts';
 import { hasSourceFor } from '../../sys/socket.ts';
 import type { PinnedAddress } from './kernel.ts';
 import type { FirstFlight } from './first-flight.ts';

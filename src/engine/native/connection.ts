@@ -22,7 +22,7 @@ import type { Dialer } from './dial.ts';
 import type { EndReporter } from './end-report.ts';
 import type { FirstFlight } from './first-flight.ts';
 import type { Headers } from './headers.ts';
-import { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLRDHUP } from './kernel.ts';
+import { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLRDHUP } from './epoll-events.ts';
 import type { Linger } from './linger.ts';
 import type { SurrenderedClient } from './messages.ts';
 import { comerOf, forgetPeer, readPeer } from './peer.ts';

@@ -5,7 +5,8 @@ import type { DialAge } from '../transfer.ts';
 import { isConnectedToItself, lackOf, startConnect } from './connect.ts';
 import type { DialLookups } from './dial-lookups.ts';
 import type { FirstFlight } from './first-flight.ts';
-import { EAGAIN, ECONNREFUSED, EPOLLERR, EPOLLHUP, EPOLLOUT } from './kernel.ts';
+import { EPOLLERR, EPOLLHUP, EPOLLOUT } from './epoll-events.ts';
+import { EAGAIN, ECONNREFUSED } from './errno.ts';
 import type { PinnedAddress } from './kernel.ts';
 import { CONNECTING } from './connection-table.ts';
 import {

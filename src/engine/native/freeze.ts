@@ -9,7 +9,7 @@ import type { Chooser } from './choose.ts';
 import type { Destroyer } from './destroy.ts';
 import type { Dialer } from './dial.ts';
 import type { Headers } from './headers.ts';
-import { EPOLLOUT, TCP_EVENTS, UNIX_EVENTS } from './kernel.ts';
+import { EPOLLOUT, TCP_EVENTS, UNIX_EVENTS } from './epoll-events.ts';
 import {
   BLOCKED,
   BROKEN,

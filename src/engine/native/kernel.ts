@@ -31,30 +31,8 @@ const table = {
   __errno_location: { args: [], result: 'u64' },
 } as const;
 
-// Events of epoll(7), flags of socket(2) and others, the same on x64 and arm64.
+// Operations of epoll_ctl(2), flags of socket(2) and others, the same on x64 and arm64.
 
-/** Bytes, a client or an end have come. */
-export const EPOLLIN = 0x1;
-/** Urgent bytes have come. */
-export const EPOLLPRI = 0x2;
-/** Bytes can be written, or a connect(2) has succeeded. */
-export const EPOLLOUT = 0x4;
-/** An error waits, or a connect(2) has failed. */
-export const EPOLLERR = 0x8;
-/** Both directions have ended. */
-export const EPOLLHUP = 0x10;
-/** The peer has ended its direction. */
-export const EPOLLRDHUP = 0x2000;
-/** Of all that wait for a descriptor, one is woken. */
-export const EPOLLEXCLUSIVE = 1 << 28;
-/** Tell of changes alone. */
-export const EPOLLET = 1 << 31;
-/** What is asked of a TCP socket: edge-triggered, and that it can be written only after a write that it could not take. */
-export const TCP_EVENTS: number = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;
-/** Of a Unix socket, which would tell of room at every read of its peer: room is asked for only while bytes wait. */
-export const UNIX_EVENTS: number = EPOLLIN | EPOLLRDHUP | EPOLLET;
-/** The same in a TLS handshake. A socket can be written at once: the first event comes also of a client that never says a word, and whose time counts. */
-export const HANDSHAKE_EVENTS: number = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
 const EPOLL_CTL_ADD = 1n;
 const EPOLL_CTL_DEL = 2n;
 const EPOLL_CTL_MOD = 3n;
@@ -73,31 +51,6 @@ const SO_PEERCRED = 17n;
 const SHUT_WR = 1n;
 const SHUT_RDWR = 2n;
 const AF_INET = 2;
-
-/** A signal came first (errno(3), the numbers of Linux on x64 and arm64; so are those below). */
-export const EINTR = 4;
-/** Nothing can be done without waiting. */
-export const EAGAIN = 11;
-/** The system has no memory left. */
-export const ENOMEM = 12;
-/** What was asked cannot be done; of accept(2): the socket was shut down. */
-export const EINVAL = 22;
-/** This process has no descriptors left. */
-export const EMFILE = 24;
-/** What came does not follow its protocol. */
-export const EPROTO = 71;
-/** There is no address or no port to connect from. */
-export const EADDRNOTAVAIL = 99;
-/** A client was gone before it was accepted. */
-export const ECONNABORTED = 103;
-/** The peer has ended the connection at once. */
-export const ECONNRESET = 104;
-/** The system has no memory for buffers left. */
-export const ENOBUFS = 105;
-/** Nobody listens there. */
-export const ECONNREFUSED = 111;
-/** A connect(2) is under way. */
-export const EINPROGRESS = 115;
 
 /** Bytes that one read takes at most. */
 export const READ_SIZE = 64 * 1024;

@@ -3,7 +3,8 @@
  * close(2) make the kernel answer with a reset, at which it throws away what its queue still holds for the peer; so what comes is
  * read, by nobody, until the peer ends too.
  */
-import { EAGAIN, EINTR, TCP_EVENTS } from './kernel.ts';
+import { TCP_EVENTS } from './epoll-events.ts';
+import { EAGAIN, EINTR } from './errno.ts';
 import { KIND_OWN, LINGERING } from './connection-table.ts';
 import type { Thread } from './thread.ts';
 

@@ -11,7 +11,8 @@ import {
 } from './connection-table.ts';
 import { readClock } from './clock.ts';
 import { executeCommand } from './commands.ts';
-import { EINTR, EPOLLIN } from './kernel.ts';
+import { EPOLLIN } from './epoll-events.ts';
+import { EINTR } from './errno.ts';
 import type { ThreadCommand, ThreadData } from './messages.ts';
 import { openRoles } from './roles.ts';
 import type { Roles } from './roles.ts';

@@ -4,7 +4,7 @@
  * leg until they are gone.
  */
 import { fdLimit } from '../../sys/process.ts';
-import { EAGAIN, EINTR } from './kernel.ts';
+import { EAGAIN, EINTR } from './errno.ts';
 import type { Kernel } from './kernel.ts';
 import { KIND_OWN } from './connection-table.ts';
 import type { ConnectionTable } from './connection-table.ts';

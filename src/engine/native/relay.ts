@@ -1,21 +1,8 @@
 /** Bytes both ways, until both directions have ended. */
 import { ENDINGS, errnosOf } from '../policy.ts';
-import {
-  BULK_READ_SIZE,
-  EAGAIN,
-  EINTR,
-  ENOBUFS,
-  ENOMEM,
-  EPOLLERR,
-  EPOLLHUP,
-  EPOLLIN,
-  EPOLLOUT,
-  EPOLLPRI,
-  EPOLLRDHUP,
-  PIPE_SIZE,
-  READ_SIZE,
-  UNIX_EVENTS,
-} from './kernel.ts';
+import { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP, UNIX_EVENTS } from './epoll-events.ts';
+import { EAGAIN, EINTR, ENOBUFS, ENOMEM } from './errno.ts';
+import { BULK_READ_SIZE, PIPE_SIZE, READ_SIZE } from './kernel.ts';
 import {
   BLOCKED,
   BROKEN,

@@ -4,7 +4,7 @@
  */
 import { SHAKING } from './connection-table.ts';
 import type { Dial, Try } from './dial-state.ts';
-import { ECONNRESET } from './kernel.ts';
+import { ECONNRESET } from './errno.ts';
 import type { Thread } from './thread.ts';
 import type { Originated, Originator } from './tls/originate.ts';
 

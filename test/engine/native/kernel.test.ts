@@ -1,7 +1,9 @@
 /** Memory, numbers and answers that cross the border to the kernel. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { EAGAIN, EPOLLIN, EPOLLOUT, EINPROGRESS, openKernel } from '../../../src/engine/native/kernel.ts';
+import { EPOLLIN, EPOLLOUT } from '../../../src/engine/native/epoll-events.ts';
+import { EAGAIN, EINPROGRESS } from '../../../src/engine/native/errno.ts';
+import { openKernel } from '../../../src/engine/native/kernel.ts';
 import { KIND_CLIENT, ConnectionTable } from '../../../src/engine/native/connection-table.ts';
 import { CLOSED_ROUTE, Route } from '../../../src/engine/native/route.ts';
 import { openListener } from '../../../src/net/open.ts';

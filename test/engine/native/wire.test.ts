@@ -13,7 +13,8 @@ import {
   KIND_CLIENT,
   KIND_SERVER,
 } from '../../../src/engine/native/connection-table.ts';
-import { openKernel, TCP_EVENTS } from '../../../src/engine/native/kernel.ts';
+import { TCP_EVENTS } from '../../../src/engine/native/epoll-events.ts';
+import { openKernel } from '../../../src/engine/native/kernel.ts';
 import type { Kernel } from '../../../src/engine/native/kernel.ts';
 import { Relay } from '../../../src/engine/native/relay.ts';
 import type { EndOptions, Thread } from '../../../src/engine/native/thread.ts';

@@ -12,7 +12,7 @@
  * - Records that carry nothing are taken at a limited rate, beyond which the leg is not read for a while: Java sends
  *   256 key updates a second in good faith, and none is worth an end.
  */
-import { EPROTO, ENOBUFS } from '../kernel.ts';
+import { EPROTO, ENOBUFS } from '../errno.ts';
 import { BLOCKED, BROKEN, SHUT } from '../connection-table.ts';
 import type { Thread } from '../thread.ts';
 import type { TlsFacts } from '../messages.ts';

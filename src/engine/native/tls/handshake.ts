@@ -4,7 +4,7 @@
  * sends right behind its Finished, as most clients do, is still in the socket for whoever reads there next.
  */
 import { IPPROTO_TCP, TCP_QUICKACK } from '../../../sys/constants.ts';
-import { EAGAIN } from '../kernel.ts';
+import { EAGAIN } from '../errno.ts';
 import type { Kernel } from '../kernel.ts';
 import { PLAIN_HTTP_ANSWER } from '../../words.ts';
 import type { ContextBook, Server, TicketKey } from './context-book.ts';

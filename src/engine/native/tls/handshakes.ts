@@ -9,7 +9,9 @@
  */
 import { readClock } from '../clock.ts';
 import { ConnectionTable } from '../connection-table.ts';
-import { EINTR, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLRDHUP, MAX_EVENTS, openKernel, TCP_EVENTS } from '../kernel.ts';
+import { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLRDHUP, TCP_EVENTS } from '../epoll-events.ts';
+import { EINTR } from '../errno.ts';
+import { MAX_EVENTS, openKernel } from '../kernel.ts';
 import { Mailbox } from '../mailbox.ts';
 import type { HandshakeSettings, ThreadCommand, ThreadData } from '../messages.ts';
 import { collectGarbage } from '../../../sys/garbage.ts';

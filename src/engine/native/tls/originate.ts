@@ -7,7 +7,8 @@ import {
   NAME_HINT,
   TRUST_HINT,
 } from '../../words.ts';
-import { EMFILE, HANDSHAKE_EVENTS } from '../kernel.ts';
+import { HANDSHAKE_EVENTS } from '../epoll-events.ts';
+import { EMFILE } from '../errno.ts';
 import type { UpstreamPlan } from '../thread-plans.ts';
 import type { Thread } from '../thread.ts';
 import type { TlsCodec } from './codec.ts';

@@ -1,5 +1,5 @@
 /** What the peer of a handshake is sent, and what of it its socket has not taken yet. */
-import { EAGAIN } from '../kernel.ts';
+import { EAGAIN } from '../errno.ts';
 import type { Kernel } from '../kernel.ts';
 import { pinnedCopy } from '../pinned.ts';
 import type { Pinned } from './library.ts';

@@ -4,7 +4,7 @@
  */
 import type { TlsFacts as Agreed } from '../../engine.ts';
 import { BLOCKED, BROKEN, SHUT } from '../connection-table.ts';
-import { EPROTO } from '../kernel.ts';
+import { EPROTO } from '../errno.ts';
 import type { TlsFacts } from '../messages.ts';
 import type { Thread } from '../thread.ts';
 import type { Codec, Encoded } from '../codec.ts';

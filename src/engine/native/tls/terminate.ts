@@ -1,6 +1,7 @@
 /** TLS towards clients, in a thread that moves bytes: clients are given to the thread of handshakes, and come back with keys. */
 import { describeHandshakeFailure } from '../../words.ts';
-import { EMFILE, HANDSHAKE_EVENTS } from '../kernel.ts';
+import { HANDSHAKE_EVENTS } from '../epoll-events.ts';
+import { EMFILE } from '../errno.ts';
 import type { FrontendPlan, TlsPlan } from '../thread-plans.ts';
 import type { Thread } from '../thread.ts';
 import type { TlsCodec } from './codec.ts';

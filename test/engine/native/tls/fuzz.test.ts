@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { EAGAIN, EPROTO } from '../../../../src/engine/native/kernel.ts';
+import { EAGAIN, EPROTO } from '../../../../src/engine/native/errno.ts';
 import { ALERT, APPLICATION_DATA, HANDSHAKE } from '../../../../src/engine/native/tls/records.ts';
 import { always, mutatedBytes, timeout } from '../../../hostile.ts';
 import { cut, Leg, OURS } from './leg.ts';

@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { IN, OUT } from '../../../../src/engine/native/tls/key-table.ts';
 import { ALERT, APPLICATION_DATA, HANDSHAKE, Records } from '../../../../src/engine/native/tls/records.ts';
-import { EAGAIN } from '../../../../src/engine/native/kernel.ts';
+import { EAGAIN } from '../../../../src/engine/native/errno.ts';
 import { always, timeout } from '../../../hostile.ts';
 import { seededRandom } from '../../../random.ts';
 import type { Random } from '../../../random.ts';
