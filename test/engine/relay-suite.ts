@@ -153,6 +153,27 @@ export function relaySuite(openEngine: OpenEngine): void {
     assert.equal(await endingOf(client), 'reset');
   });
 
+  test('a reset reaches a peer that sends without an end', { timeout: 60_000 }, async () => {
+    await using rig = new Rig(openEngine);
+    await using backend = await openBackend();
+    const { connect, upstream } = await rig.forward({ to: to(backend) });
+    const client = await connect();
+    const peer = await backend.next();
+    const sendOn = () => {
+      while (!peer.destroyed && peer.write(Buffer.alloc(1_000_000)));
+    };
+    peer.on('drain', sendOn);
+    sendOn();
+    client.write('x');
+    assert.equal(await readBytes(peer, 1), 'x');
+    await once(client, 'readable');
+    reset(client);
+    assert.equal(await endingOf(peer), 'reset');
+    // What it sent to nobody is little beside what it could have in the time of a slow look.
+    assert.ok(upstream.stats().bytesOut < 1_000_000_000);
+    await rig.endedConnections(1);
+  });
+
   for (const reader of ['client', 'upstream'] as const) {
     test(
       `a stalled ${reader} stops its peer, costs bounded memory, and gets everything in the end`,

@@ -161,7 +161,7 @@ export class Connections {
   /** It is over: close both sides, tell who counts it, and report it. */
   end(client: number, { stage, why, reason, reset, isSilent = false, lingers = false }: EndOptions): void {
     const { table, kernel, frontends, upstreams } = this.#thread;
-    this.#dialer.abandon(client);
+    this.#dialer.abandon(client, { reset });
     this.#chooser.abandon(client);
     this.#waitingRoom.leave(client);
     const server = table.other(client);

@@ -247,10 +247,12 @@ export class Dialer {
     this.#thread.end(dial.client, { stage: 'dial', why, reason: reasonOf(dial), reset: true });
   }
 
-  /** Stop dialling for a client; it is the caller's again. */
-  abandon(client: number): void {
+  /** Stop dialling for a client; it is the caller's again. With `reset` whoever has accepted already sees one, and no end without a word. */
+  abandon(client: number, { reset = false }: { reset?: boolean } = {}): void {
     const dial = this.#dials.get(client);
-    if (dial) this.#forget(dial);
+    if (!dial) return;
+    this.#closeTries(dial, { reset });
+    this.#forget(dial);
   }
 
   #forget(dial: Dial): void {
@@ -261,8 +263,8 @@ export class Dialer {
     dial.upstream.counters.addDialing(-1);
   }
 
-  #closeTries(dial: Dial): void {
-    while (dial.tries.length > 0) this.#closeTry(dial, dial.tries[0]!.fd);
+  #closeTries(dial: Dial, options?: { reset: boolean }): void {
+    while (dial.tries.length > 0) this.#closeTry(dial, dial.tries[0]!.fd, options);
   }
 
   #closeTry(dial: Dial, fd: number, { reset = false }: { reset?: boolean } = {}): void {

@@ -15,15 +15,18 @@ const lookMs = 50;
 /** Looks in a row without a byte either way that end its time: one that sends gets to the end of it, then it is told of a reset. */
 const quietLooks = { afterReset: 2, afterEnd: 20, stalled: 20 };
 const maxMs = 30_000;
+/** Most bytes that a peer sends on to nobody, once it was sent all. */
+const maxBytes = 16 << 20;
 
 /**
  * Let a leg take what was sent to it, and let its peer send on, to nobody: a reset now would take the
  * last bytes from it, and one in the middle of its sending would keep it from reading them. Ends when
- * all is written and the peer has ended or is quiet.
+ * all is written and the peer has ended or is quiet, or sends without an end.
  */
 export function lingerOn(leg: Leg, { hasEnded, done }: LingerOptions): void {
   const { socket } = leg;
   const startMs = performance.now();
+  const readBefore = socket.bytesRead;
   let last = -1;
   let quiet = 0;
   const finish = () => {
@@ -38,7 +41,8 @@ export function lingerOn(leg: Leg, { hasEnded, done }: LingerOptions): void {
     quiet = moved === last ? quiet + 1 : 0;
     last = moved;
     const enough = !isWritten ? quietLooks.stalled : hasEnded ? quietLooks.afterEnd : quietLooks.afterReset;
-    if (quiet >= enough || performance.now() - startMs > maxMs) finish();
+    const isOver = performance.now() - startMs > maxMs || (isWritten && socket.bytesRead - readBefore > maxBytes);
+    if (quiet >= enough || isOver) finish();
   };
   const timer = setInterval(look, lookMs);
   socket.once('close', finish);
