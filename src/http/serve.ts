@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Server } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { isMainThread } from 'node:worker_threads';
 import { errorMessage, GraceError } from '../error.ts';
 import { formatAddress } from '../net/listener.ts';
 import type { Listener } from '../net/listener.ts';
@@ -8,7 +9,7 @@ import { Net } from '../net/net.ts';
 import { openNotifier } from '../net/notify.ts';
 import type { Notifier } from '../net/notify.ts';
 import { badArgument, checkFunctions, checkMilliseconds, checkOptions, isRecord } from '../net/argument.ts';
-import { checkServer, serveOn } from '../net/serve-on.ts';
+import { checkNoClusterWorker, checkServer, serveOn } from '../net/serve-on.ts';
 import { listenOn, parseAddress } from './address.ts';
 import type { Address } from './address.ts';
 import { watchServer } from './drain.ts';
@@ -84,6 +85,7 @@ export async function serve(servers: Server | Target | readonly Target[], option
       hint: 'each of these has its own',
     });
   }
+  checkProcess(options.signal);
   using _alone = takeTurn();
   const net = options.net ?? new Net();
   const notifier = openNotifier();
@@ -126,6 +128,17 @@ export async function serve(servers: Server | Target | readonly Target[], option
     await successors.ended();
     log(`Exiting pid ${process.pid}.`);
   }
+}
+
+/** Where no signal is heard, the first SIGUSR2 would end the process. Throws GraceError. */
+function checkProcess(signal: AbortSignal | undefined): void {
+  checkNoClusterWorker('serve');
+  // Deno's threads hear signals.
+  if (isMainThread || signal !== undefined || 'Deno' in globalThis) return;
+  throw new GraceError('serve: this is a worker thread, and Node tells only the main thread of signals', {
+    code: 'ERR_GRACE_PROCESS',
+    hint: 'call it in the main thread, or with options.signal, by which alone it is stopped then',
+  });
 }
 
 let isServing = false;

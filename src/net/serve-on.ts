@@ -1,3 +1,4 @@
+import cluster from 'node:cluster';
 import { once } from 'node:events';
 import type { Server } from 'node:net';
 import { GraceError } from '../error.ts';
@@ -11,6 +12,7 @@ import type { Listener } from './listener.ts';
  */
 export async function serveOn(server: Server, listener: Listener): Promise<void> {
   checkServer('serveOn', server);
+  checkNoClusterWorker('serveOn');
   if (!isRecord(listener) || typeof listener.dup !== 'function')
     throw badArgument('serveOn: listener', 'a listener of Net or openListener', listener);
   const close = server.close;
@@ -23,6 +25,20 @@ export async function serveOn(server: Server, listener: Listener): Promise<void>
   // a descriptor, Node takes the length as the second argument alone and ignores the option (seen in 26.10).
   server.listen({ fd: listener.dup(), exclusive: true }, listener.backlog);
   await listening;
+}
+
+/**
+ * A worker of node:cluster asks its primary to listen, and names a descriptor of its own, which there is another
+ * one or none (seen in Node 26.10).
+ *
+ * @throws GraceError in such a worker.
+ */
+export function checkNoClusterWorker(where: string): void {
+  if (!cluster.isWorker) return;
+  throw new GraceError(`${where}: this process is a worker of node:cluster, which has no socket of its own`, {
+    code: 'ERR_GRACE_PROCESS',
+    hint: 'run the program without it (PM2: in fork mode), several behind `grace daemon`',
+  });
 }
 
 /**

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess, StdioOptions } from 'node:child_process';
 import { once } from 'node:events';
+import fs from 'node:fs';
 import { errorCode, errorMessage, GraceError } from '../error.ts';
 import { clearOfPlaces } from '../sys/descriptor.ts';
 import { limitHint } from '../sys/limit-hint.ts';
@@ -79,13 +80,25 @@ export async function startProgram(
     return child;
   } catch (error) {
     const code = errorCode(error);
-    throw new GraceError(
-      `cannot start ${file}: ${code === undefined ? errorMessage(error) : `${describeCode(code)} (${code})`}`,
-      { hint: limitHint(error), code: code ?? 'ERR_GRACE_SUCCESSOR', cause: error },
-    );
+    const why = code === undefined ? errorMessage(error) : `${describeCode(code)} (${code})`;
+    // The system says the same of a file and of a directory that is not there.
+    const where = isDirectory(cwd) ? '' : `in the directory ${cwd}: `;
+    throw new GraceError(`cannot start ${file}: ${where}${why}`, {
+      hint: limitHint(error),
+      code: code ?? 'ERR_GRACE_SUCCESSOR',
+      cause: error,
+    });
   } finally {
     clear.close();
     notice?.closeGiven();
+  }
+}
+
+function isDirectory(path: string): boolean {
+  try {
+    return fs.statSync(path).isDirectory();
+  } catch {
+    return false; // not there, or not ours to see
   }
 }
 

@@ -189,6 +189,10 @@ test('a program that cannot be started is an error', options, async () => {
     name: 'GraceError',
     message: 'cannot start /nonexistent/program: no such file or directory (ENOENT)',
   });
+  // Of a directory that is not there the system says the same.
+  await assert.rejects(new Net().startProcess({ file: process.execPath, cwd: '/nonexistent/directory' }), {
+    message: `cannot start ${process.execPath}: in the directory /nonexistent/directory: no such file or directory (ENOENT)`,
+  });
 });
 
 test('an inherited socket is found by its address, whatever the spelling of the wildcard', options, async () => {
