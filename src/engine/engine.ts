@@ -5,7 +5,7 @@
  * relays both directions until both have ended. It owns every connection; nothing outside touches
  * a socket of one. Engines: `portable` (node:net and node:tls), `native` (epoll over libc calls).
  */
-import type { ClientEndpoint, ServerEndpoint } from '../endpoint/model.ts';
+import type { ClientEndpoint, ServerEndpoint, SslClient, TlsClient } from '../endpoint/model.ts';
 import type { Listener } from '../net/listener.ts';
 import type { ClosingReason } from './closing-reason.ts';
 import type { Admission } from './admission/admission.ts';
@@ -18,6 +18,9 @@ import type { MovedConnection } from './transfer.ts';
 
 /** What moves the bytes: `portable` runs anywhere, `native` on Linux. */
 export type EngineName = 'portable' | 'native';
+
+/** Some of the ends of TLS that a destination leads to: the objects of its endpoint themselves. */
+export type TlsEnds = ReadonlySet<SslClient | TlsClient>;
 
 /** Moves the bytes of all rules of a process. Whoever opens it closes it. */
 export type Engine = {
@@ -137,8 +140,12 @@ export type Upstream = {
   /** What stands for it in an engine inside this one. */
   readonly portable?: Upstream;
   stats(): UpstreamStats;
-  /** Read certificates, keys and authorities again, for handshakes with it to come. Throws GraceError and keeps the old ones. */
-  reload(): void;
+  /**
+   * Read certificates, keys and authorities again, for handshakes with it to come. Throws GraceError and keeps the old ones.
+   *
+   * @param only the ends of TLS whose files are read, of those that it leads to (`tlsOf` in endpoint/inner.ts); default: all
+   */
+  reload(only?: TlsEnds): void;
   /** Resolves when `connections` is 0, at once if it is; rejects with the signal's reason. */
   drained(options?: { signal?: AbortSignal | undefined }): Promise<void>;
   /** Hear of the end of each of its connections, of those in order too, until the returned function is called. Nothing is heard of before that. */

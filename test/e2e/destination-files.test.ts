@@ -5,6 +5,7 @@ import { basename, join } from 'node:path';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import type { PemFiles } from '../endpoint/pem.ts';
+import { rawHello } from '../engine/hellos.ts';
 import { until } from '../until.ts';
 import { openClient, startBackend } from './backend.ts';
 import { makeGrace, runtime } from './grace.ts';
@@ -37,9 +38,10 @@ function startAsking(t: TestContext, files: PemFiles): Promise<number> {
   );
 }
 
-/** What the server says to a new client of a rule; `refused` when it is not trusted. */
-async function said(t: TestContext, port: number): Promise<string> {
+/** What the server says to a new client of a rule; `refused` when it is not trusted. With `name`, one that asks for it. */
+async function said(t: TestContext, port: number, name?: string): Promise<string> {
   const client = await openClient(t, { port });
+  if (name !== undefined) client.socket.write(rawHello({ name }));
   try {
     return await client.line();
   } catch {
@@ -234,6 +236,58 @@ for (const engine of engines) {
       await grace.ok('switch', src, `ssl:127.0.0.1:${other}:caCertsDir=${trusted}`);
       assert.equal(await warnings(), '');
       assert.deepEqual((await grace.status()).warnings, []);
+    },
+  );
+
+  test(
+    `of destinations by name, one with bad files does not hold up the others (${engine} engine)`,
+    { timeout },
+    async (t) => {
+      const grace = graceOf(t, engine);
+      const pem = pemFiles(t);
+      const issue = issuer(pem.dir, pem.intermediate);
+      const behind = await startAsking(t, pem);
+      const ways = ['a', 'b'].map((name) => {
+        const [file, trusted] = [join(pem.dir, `${name}.pem`), join(pem.dir, `${name}.trusted`)];
+        mkdirSync(trusted);
+        const use = ({ key, cert }: Pair) =>
+          writeFileSync(file, readFileSync(key, 'utf8') + readFileSync(cert, 'utf8'));
+        const trust = (from: string) => copyFileSync(from, join(trusted, 'ca.pem'));
+        trust(pem.root);
+        return { use, trust, dst: `ssl\\:127.0.0.1\\:${behind}\\:certKey=${file}\\:caCertsDir=${trusted}` };
+      });
+      const [a, b] = ways as [(typeof ways)[0], (typeof ways)[0]];
+      const [first, second, third] = [issue(), issue(), issue()];
+      a.use(first);
+      b.use(first);
+      await grace.ok('start', src, `sni:a.example=${a.dst}:b.example=${b.dst}:default=9`);
+      const port = await grace.port(src);
+      const shown = async (name: string) => (await said(t, port, `${name}.example`)).split(' ')[0];
+      const warnings = async () => (await grace.ls())[0]?.warnings ?? [];
+
+      a.use({ key: issue().key, cert: issue().cert });
+      b.use(second);
+      await until('the good one is taken', async () => (await shown('b')) === nameOf(second));
+      await until('the bad one is told of', async () => (await warnings()).length > 0);
+      const told =
+        /^its certificates have changed, and the old ones stay in use: certKey ".*\/a\.pem": key does not match/;
+      assert.match((await warnings()).join(), told);
+      assert.equal(await shown('a'), nameOf(first));
+      // A signal reads all of them again, and makes it neither better nor worse.
+      b.trust(pem.junk);
+      process.kill((await grace.status()).pid, 'SIGHUP');
+      await until('both are told of', async () => (await warnings()).length === 2);
+      assert.deepEqual([await shown('a'), await shown('b')], [nameOf(first), nameOf(second)]);
+      assert.equal(grace.log().match(/certificates not reloaded/g)?.length, 2);
+      a.use(third);
+      await until('what is mended is taken', async () => (await shown('a')) === nameOf(third));
+      assert.match(
+        (await warnings()).join(),
+        /^its certificates .* caCertsDir ".*\/b\.trusted": no certificates in it/,
+      );
+      b.trust(pem.root);
+      await until('nothing is left to be told', async () => (await warnings()).length === 0);
+      assert.equal(await shown('b'), nameOf(second));
     },
   );
 }

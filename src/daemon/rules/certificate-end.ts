@@ -2,8 +2,9 @@
 import { resolve } from 'node:path';
 import { checkClient, checkServer } from '../../endpoint/check.ts';
 import { innerEndpoint, speaksTls, tlsOf } from '../../endpoint/inner.ts';
-import type { ClientEndpoint, ServerEndpoint } from '../../endpoint/model.ts';
+import type { ClientEndpoint, ServerEndpoint, SslClient, TlsClient } from '../../endpoint/model.ts';
 import { mapPaths } from '../../endpoint/paths.ts';
+import type { TlsEnds } from '../../engine/engine.ts';
 import type { DestinationSpec } from '../../forward/destination.ts';
 import type { SourceSpec } from '../../forward/rule.ts';
 import { clientExpiries, serverExpiries } from './expiries.ts';
@@ -37,20 +38,36 @@ export function certificatesOfSource({ typed, endpoint }: SourceSpec): Certifica
   };
 }
 
-/** Where clients go; null: it names no files of TLS. The authorities of the system are none of its own. */
+/** TLS that is spoken towards a destination, all that has the same files: an end by itself. */
+export type DestinationEnd = CertificateEnd & { readonly speaks: TlsEnds };
+
+/**
+ * Where clients go, by the files of its TLS: of several places, one whose files are bad is not to hold up the others. None
+ * where it names no files. The authorities of the system are none of its own.
+ */
 export function certificatesOfDestination(
   { typed: src }: SourceSpec,
   { typed, endpoint }: DestinationSpec,
-): CertificateEnd | null {
-  // What a way leads over is looked at by itself; the path of a socket is no file of TLS.
-  const paths = pathsOf(tlsOf(endpoint).map((each) => (each.type === 'tls' ? { ...each, endpoint: null } : each)));
-  if (paths.length === 0) return null;
-  return {
+): DestinationEnd[] {
+  const byFiles = new Map<string, { paths: readonly string[]; speaks: Set<SslClient | TlsClient> }>();
+  for (const each of tlsOf(endpoint)) {
+    const paths = pathsOf([alone(each)]);
+    const key = paths.join('\n');
+    const same = byFiles.get(key) ?? { paths, speaks: new Set() };
+    if (paths.length > 0) byFiles.set(key, { paths, speaks: same.speaks.add(each) });
+  }
+  return [...byFiles.values()].map(({ paths, speaks }) => ({
     named: { src, dst: typed },
     paths,
-    check: (object) => checkClient(endpoint, { object, paths: false }),
-    expiries: () => clientExpiries(endpoint),
-  };
+    speaks,
+    check: (object) => [...new Set([...speaks].flatMap((each) => checkClient(alone(each), { object })))],
+    expiries: () => clientExpiries([...speaks]),
+  }));
+}
+
+/** What it leads through is an end by itself. */
+function alone(endpoint: SslClient | TlsClient): SslClient | TlsClient {
+  return endpoint.type === 'tls' ? { ...endpoint, endpoint: null } : endpoint;
 }
 
 function pathsOf(endpoints: readonly (ServerEndpoint | ClientEndpoint)[]): string[] {

@@ -1,4 +1,5 @@
 /** The certificates of rules, of sources and of destinations: what is to be said of them, and that new files are taken, if they are good ones. */
+import type { TlsEnds, Upstream } from '../../engine/engine.ts';
 import type { DestinationSpec } from '../../forward/destination.ts';
 import { specsOf } from '../../forward/routing.ts';
 import type { Rule, RuleSpec, SourceSpec } from '../../forward/rule.ts';
@@ -6,6 +7,7 @@ import type { Log } from '../log/log.ts';
 import { certificatesOfDestination, certificatesOfSource } from './certificate-end.ts';
 import { CertificateFiles } from './certificate-files.ts';
 import type { TakeFiles } from './certificate-files.ts';
+import { firstOfEach } from './expiries.ts';
 import type { Expiry } from './expiries.ts';
 import { FileSignatures } from './file-signature.ts';
 
@@ -19,11 +21,14 @@ const restPerLook = 20;
 
 /** A rule whose certificates can be read again: `Rule` of forward/rule.ts. */
 export type ReloadableRule = Pick<Rule, 'src' | 'reload'> & {
-  readonly known: readonly { readonly spec: DestinationSpec; readonly upstream: { reload(): void } }[];
+  readonly known: readonly { readonly spec: DestinationSpec; readonly upstream: Pick<Upstream, 'reload'> }[];
 };
 
 /** Whose certificate it is: that of a source, or with `dst` what a destination is shown. */
 export type RuleExpiry = Expiry & { src: string; dst?: string };
+
+/** The files of some TLS that is spoken towards a destination. */
+type DestinationFiles = { readonly speaks: TlsEnds; readonly files: CertificateFiles };
 
 /** Looks at the files of rules when they start, change and are reloaded, and twice a day. */
 export class Certificates {
@@ -31,8 +36,8 @@ export class Certificates {
   readonly #specs: () => readonly RuleSpec[];
   /** By the keys of the sources. */
   readonly #sources = new Map<string, CertificateFiles>();
-  /** A specification is that of one destination of one rule. Null: it names no files. */
-  readonly #destinations = new WeakMap<DestinationSpec, CertificateFiles | null>();
+  /** A specification is that of one destination of one rule. One of several places has files of its own. */
+  readonly #destinations = new WeakMap<DestinationSpec, readonly DestinationFiles[]>();
   #timer: NodeJS.Timeout | null = null;
   #watch: NodeJS.Timeout | null = null;
   /** Looks for changes; null: nobody wants them looked for. */
@@ -62,23 +67,26 @@ export class Certificates {
   }
 
   #lookAtDestinations(rule: RuleSpec, sinceMs?: number): readonly string[] {
-    const files = specsOf(rule).map((dst) => {
-      const known = this.#destinations.get(dst);
-      if (known) known.lookAgain(certificatesOfDestination(rule.src, dst));
+    const files = specsOf(rule).flatMap((dst) => {
+      const known = this.#destinations.get(dst) ?? [];
+      const ends = known.length === 0 ? [] : certificatesOfDestination(rule.src, dst);
+      for (const [index, each] of known.entries()) each.files.lookAgain(ends[index]);
       return this.#ofDestination(rule.src, dst, sinceMs);
     });
     if (this.#hasFiles(rule)) this.#watchAgain(watchMs);
-    return [this.#sources.get(rule.src.key), ...files].flatMap((each) => each?.warnings ?? []);
+    return warningsOf(this.#sources.get(rule.src.key), files);
   }
 
   /** Those of a destination, which has just been opened if they are not known. */
-  #ofDestination(src: SourceSpec, dst: DestinationSpec, sinceMs?: number): CertificateFiles | null {
+  #ofDestination(src: SourceSpec, dst: DestinationSpec, sinceMs?: number): readonly DestinationFiles[] {
     const known = this.#destinations.get(dst);
     if (known !== undefined) return known;
-    const end = certificatesOfDestination(src, dst);
-    const files = end && new CertificateFiles(end, { log: this.#log, sinceMs });
-    this.#destinations.set(dst, files);
-    return files;
+    const found = certificatesOfDestination(src, dst).map((end) => ({
+      speaks: end.speaks,
+      files: new CertificateFiles(end, { log: this.#log, sinceMs }),
+    }));
+    this.#destinations.set(dst, found);
+    return found;
   }
 
   /** Look at those of every rule, now and from time to time. The first time they have been read since the process began. */
@@ -93,12 +101,15 @@ export class Certificates {
 
   /** What was to be said at the last look of the source, and of one destination. */
   of({ src, dst }: Pick<RuleSpec, 'src' | 'dst'>): readonly string[] {
-    return [this.#sources.get(src.key), this.#destinations.get(dst)].flatMap((each) => each?.warnings ?? []);
+    return warningsOf(this.#sources.get(src.key), this.#destinations.get(dst));
   }
 
   /** Until when the first of the certificates is valid that clients see, and of those that a destination does (ISO 8601); null without any. */
   endsOf({ src, dst }: Pick<RuleSpec, 'src' | 'dst'>): { source: string | null; destination: string | null } {
-    return { source: firstEnd(this.#sources.get(src.key)), destination: firstEnd(this.#destinations.get(dst)) };
+    return {
+      source: firstEnd(this.#sources.get(src.key)?.expiries),
+      destination: firstEnd(expiriesOf(this.#destinations.get(dst))),
+    };
   }
 
   /** Until when the certificates are valid that rules present, to clients and to destinations. */
@@ -107,7 +118,7 @@ export class Certificates {
       const { src } = rule;
       const ofSource = this.#sources.get(src.key)?.expiries ?? [];
       const ofDestinations = specsOf(rule).flatMap((dst) =>
-        (this.#destinations.get(dst)?.expiries ?? []).map((each) => ({ ...each, src: src.typed, dst: dst.typed })),
+        expiriesOf(this.#destinations.get(dst)).map((each) => ({ ...each, src: src.typed, dst: dst.typed })),
       );
       return [...ofSource.map((each) => ({ ...each, src: src.typed })), ...ofDestinations];
     });
@@ -127,10 +138,8 @@ export class Certificates {
     const source = this.#sources.get(rule.src.key);
     if (source) act(source, () => rule.reload());
     // Those too that it only has connections with: it may go there again.
-    for (const { spec, upstream } of rule.known) {
-      const files = this.#ofDestination(rule.src, spec);
-      if (files) act(files, () => upstream.reload());
-    }
+    for (const { spec, upstream } of rule.known)
+      for (const { speaks, files } of this.#ofDestination(rule.src, spec)) act(files, () => upstream.reload(speaks));
   }
 
   /** Follow the files of these rules from now on: those that have changed are read again within two seconds. `rules` returns null when they are not to be touched. */
@@ -166,7 +175,7 @@ export class Certificates {
   }
 
   #hasFiles(rule: RuleSpec): boolean {
-    return this.#sources.has(rule.src.key) || specsOf(rule).some((dst) => Boolean(this.#destinations.get(dst)));
+    return this.#sources.has(rule.src.key) || specsOf(rule).some((dst) => this.#destinations.get(dst)?.length);
   }
 
   close(): void {
@@ -178,7 +187,20 @@ export class Certificates {
   }
 }
 
-function firstEnd(files: CertificateFiles | null | undefined): string | null {
-  const ends = (files?.expiries ?? []).map(({ untilSeconds }) => untilSeconds * 1000);
+/** Places of a destination may share files that are bad: once is enough. */
+function warningsOf(
+  source: CertificateFiles | undefined,
+  destinations: readonly DestinationFiles[] = [],
+): readonly string[] {
+  const all = [source, ...destinations.map(({ files }) => files)].flatMap((each) => each?.warnings ?? []);
+  return [...new Set(all)];
+}
+
+function expiriesOf(destinations: readonly DestinationFiles[] = []): Expiry[] {
+  return firstOfEach(destinations.flatMap(({ files }) => files.expiries));
+}
+
+function firstEnd(expiries: readonly Expiry[] = []): string | null {
+  const ends = expiries.map(({ untilSeconds }) => untilSeconds * 1000);
   return ends.length === 0 ? null : new Date(Math.min(...ends)).toISOString();
 }

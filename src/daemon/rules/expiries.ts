@@ -2,8 +2,8 @@
 import { X509Certificate } from 'node:crypto';
 import { readServerDirectory } from '../../endpoint/directory.ts';
 import { readClientIdentity, readServerIdentity } from '../../endpoint/files.ts';
-import { innerEndpoint, tlsOf } from '../../endpoint/inner.ts';
-import type { ClientEndpoint, ServerEndpoint } from '../../endpoint/model.ts';
+import { innerEndpoint } from '../../endpoint/inner.ts';
+import type { ServerEndpoint, SslClient, TlsClient } from '../../endpoint/model.ts';
 import { validityOf } from '../../endpoint/validity.ts';
 
 /** Whose certificate it is, and its last moment in seconds since 1970. */
@@ -26,18 +26,25 @@ export function serverExpiries(endpoint: ServerEndpoint): Expiry[] {
   }
 }
 
-/** Those that a destination sees. Of one name the first that ends. */
-export function clientExpiries(endpoint: ClientEndpoint): Expiry[] {
-  const found = new Map<string, Expiry>();
-  for (const each of tlsOf(endpoint)) {
+/** Those that a destination sees. */
+export function clientExpiries(endpoints: readonly (SslClient | TlsClient)[]): Expiry[] {
+  const found = endpoints.flatMap((each) => {
     try {
       const identity = readClientIdentity(each, quiet);
-      const expiry = identity && expiryOf(identity.cert);
-      if (expiry === null || (found.get(expiry.name)?.untilSeconds ?? Infinity) <= expiry.untilSeconds) continue;
-      found.set(expiry.name, expiry);
+      return identity === null ? [] : [expiryOf(identity.cert)];
     } catch {
-      // Whoever opened the destination has told of it.
+      return []; // whoever opened the destination has told of it
     }
+  });
+  return firstOfEach(found);
+}
+
+/** Of one name the first that ends. */
+export function firstOfEach(expiries: readonly Expiry[]): Expiry[] {
+  const found = new Map<string, Expiry>();
+  for (const each of expiries) {
+    const { untilSeconds = Infinity } = found.get(each.name) ?? {};
+    if (each.untilSeconds < untilSeconds) found.set(each.name, each);
   }
   return [...found.values()];
 }

@@ -175,7 +175,7 @@ export class NativeEngine implements Engine {
       id,
       plan,
       threads: this.#threads,
-      reloadTls: (reloaded) => this.#tls.reload(id, this.#upstreams.endpointsOf(reloaded)),
+      reloadTls: (reloaded, only) => this.#tls.reload(id, this.#upstreams.endpointsOf(reloaded), only),
       openPortable: (original) => {
         const counterpart = this.#portable.openUpstream(endpoint);
         this.#originals.set(counterpart, original);

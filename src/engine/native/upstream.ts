@@ -1,6 +1,6 @@
 import type { ClientEndpoint } from '../../endpoint/model.ts';
 import { EndListeners } from '../end-listeners.ts';
-import type { ConnectionEnd, EndListener, Upstream, UpstreamStats } from '../engine.ts';
+import type { ConnectionEnd, EndListener, TlsEnds, Upstream, UpstreamStats } from '../engine.ts';
 import type { ClosingReason } from '../closing-reason.ts';
 import { emptyTally } from '../tally.ts';
 import type { Tally } from '../tally.ts';
@@ -14,8 +14,8 @@ export type NativeUpstreamOptions = {
   id: number;
   plan: Omit<UpstreamPlan, 'id' | 'counters'> | null;
   threads: Threads;
-  /** Read the files of its TLS again, for handshakes of the threads to come. Throws GraceError and keeps the old ones. */
-  reloadTls: (upstream: NativeUpstream) => void;
+  /** Read the files of its TLS again, or of some of it, for handshakes of the threads to come. Throws GraceError and keeps the old ones. */
+  reloadTls: (upstream: NativeUpstream, only: TlsEnds | undefined) => void;
   /** Open the same destination in the portable engine. */
   openPortable: (original: NativeUpstream) => Upstream;
   /** It is to be forgotten and has no connection left: nobody will ask for it again. */
@@ -35,7 +35,7 @@ export class NativeUpstream implements Upstream {
   lastAddresses: readonly string[] = [];
   readonly #threads: Threads;
   readonly #counters: readonly Counters[];
-  readonly #reloadTls: (upstream: NativeUpstream) => void;
+  readonly #reloadTls: NativeUpstreamOptions['reloadTls'];
   readonly #openPortable: (original: NativeUpstream) => Upstream;
   readonly #onOver: (upstream: NativeUpstream) => void;
   readonly #endListeners = new EndListeners((areHeard) => {
@@ -97,9 +97,9 @@ export class NativeUpstream implements Upstream {
     this.#endListeners.tell(end);
   }
 
-  reload(): void {
-    if (this.#speaksTls && this.isInReach) this.#reloadTls(this);
-    this.#portable?.reload();
+  reload(only?: TlsEnds): void {
+    if (this.#speaksTls && this.isInReach) this.#reloadTls(this, only);
+    this.#portable?.reload(only);
   }
 
   stats(): UpstreamStats {

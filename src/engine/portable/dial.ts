@@ -13,13 +13,13 @@ import type { Services } from '../services.ts';
 import { describeFailure, describeLateLookup, namesNoAddress, placeOf } from '../words.ts';
 import { AttemptsError, connectAny } from './addresses.ts';
 import type { Candidate } from './addresses.ts';
-import type { ClientContexts } from './client-contexts.ts';
 import { plainLeg, tuneSocket } from './leg.ts';
 import { limitSilence, mustTakeUserTimeout } from './user-timeout.ts';
 import type { Leg } from './leg.ts';
 import { openTlsClient } from './originate.ts';
 import { TimeLimitError, withinTime, withRetries } from './retry.ts';
 import { connectUnix } from './unix-connect.ts';
+import type { UpstreamContexts } from './upstream-contexts.ts';
 
 /**
  * Connect once, and say for whom where the endpoint wants to be told. The leg is the caller's. Rejects with
@@ -36,7 +36,7 @@ export type DialOptions = {
 };
 
 /** Who knows addresses, and what TLS with destinations is begun with. */
-export type Directory = { names: Names; services: Services; contexts: ClientContexts };
+export type Directory = { names: Names; services: Services; contexts: Pick<UpstreamContexts, 'open'> };
 
 /** Prepare to connect to an endpoint: its certificates are read now. Throws GraceError when one is unusable. */
 export function openDialer(endpoint: DirectClient, directory: Directory): Dialer {

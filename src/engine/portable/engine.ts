@@ -33,6 +33,7 @@ import { TicketRing } from '../ticket-ring.ts';
 import { openTerminator } from './terminate.ts';
 import type { Terminator, TerminatorOptions } from './terminate.ts';
 import { ownUpstream, PortableUpstream } from './upstream.ts';
+import { UpstreamContexts } from './upstream-contexts.ts';
 import { PeerMonitor } from './peer-monitor.ts';
 import type { PeerMonitorOptions } from './peer-monitor.ts';
 import { WaitingRoom } from './waiting-room.ts';
@@ -61,7 +62,8 @@ export function openPortableEngine(options: PortableEngineOptions = {}): Engine 
   } = options;
   const descriptors = new Descriptors(options);
   const ids = new ConnectionIds();
-  const directory = { names, services, contexts: new ClientContexts() };
+  const shownAndTrusted = new ClientContexts();
+  const directoryWith = (contexts: UpstreamContexts) => ({ names, services, contexts });
   const shared = {
     descriptors,
     backoff: new AcceptBackoff(descriptors),
@@ -76,7 +78,11 @@ export function openPortableEngine(options: PortableEngineOptions = {}): Engine 
   };
   return {
     name: 'portable',
-    openUpstream: (endpoint) => new PortableUpstream(endpoint, () => wayTo(endpoint, directory), ids),
+    openUpstream(endpoint) {
+      const contexts = new UpstreamContexts(shownAndTrusted);
+      const way = wayTo(endpoint, directoryWith(contexts));
+      return new PortableUpstream({ endpoint, way, contexts, ids });
+    },
     openFrontend({ listener, endpoint, upstream, share, observer, slots, admission, hold }) {
       const bindable = supportedServer(endpoint);
       const terminator = terminatorOf(bindable, { handshakeTimeoutMs, handshakeLimit, tickets });
@@ -97,7 +103,8 @@ export function openPortableEngine(options: PortableEngineOptions = {}): Engine 
     probe: async (endpoint, options) => {
       const probeOne = async (direct: DirectClient) => {
         const dialed = options.http ? endpointForHttp(direct) : direct;
-        await probe(openDialer(dialed, directory), dialed, options);
+        const contexts = new UpstreamContexts(shownAndTrusted);
+        await probe(openDialer(dialed, directoryWith(contexts)), dialed, options);
       };
       await Promise.all([...new Set(directOf(endpoint))].map(probeOne));
     },

@@ -13,10 +13,10 @@ import {
   NAME_HINT,
   TRUST_HINT,
 } from '../words.ts';
-import type { ClientContexts } from './client-contexts.ts';
 import { openGate } from './gate.ts';
 import { destroyLeg, ignoreError } from './leg.ts';
 import type { Leg } from './leg.ts';
+import type { UpstreamContexts } from './upstream-contexts.ts';
 
 /**
  * Make a connected leg a TLS one. Takes the leg over: it is closed when this rejects, with GraceError
@@ -25,17 +25,21 @@ import type { Leg } from './leg.ts';
 export type TlsClientStart = (inner: Leg, signal: AbortSignal) => Promise<Leg>;
 
 /** Read the certificates of an endpoint. Throws GraceError when one is missing or unusable. */
-export function openTlsClient(endpoint: SslClient | TlsClient, contexts: ClientContexts): TlsClientStart {
+export function openTlsClient(
+  endpoint: SslClient | TlsClient,
+  contexts: Pick<UpstreamContexts, 'open'>,
+): TlsClientStart {
   const { checked, sent } = serverNameOf(endpoint);
+  const contextNow = contexts.open(endpoint);
   const options: ConnectionOptions = {
-    secureContext: contexts.open(endpoint),
     servername: sent ?? '',
     checkServerIdentity: (_, certificate) => nodeTls().checkServerIdentity(checked, certificate),
     rejectUnauthorized: endpoint.insecure !== true,
     ...(endpoint.alpn === undefined ? {} : { ALPNProtocols: [...endpoint.alpn] }),
   };
   const seesTruncation = endpoint.truncation !== undefined;
-  return (inner, signal) => startTls(inner, { options, checked, seesTruncation, signal });
+  return (inner, signal) =>
+    startTls(inner, { options: { ...options, secureContext: contextNow() }, checked, seesTruncation, signal });
 }
 
 function startTls(

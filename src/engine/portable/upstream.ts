@@ -1,25 +1,33 @@
 import type { ClientEndpoint } from '../../endpoint/model.ts';
-import { directOf, hasTls } from '../../endpoint/inner.ts';
 import { EndListeners } from '../end-listeners.ts';
 import type { ClosingReason } from '../closing-reason.ts';
 import { addHead, TallyRow } from '../tally.ts';
 import type { Tally } from '../tally.ts';
 import { writeId } from '../connection-ids.ts';
 import type { ConnectionIds } from '../connection-ids.ts';
-import type { ConnectionEnd, EndListener, OpenConnection, Upstream, UpstreamStats } from '../engine.ts';
+import type { ConnectionEnd, EndListener, OpenConnection, TlsEnds, Upstream, UpstreamStats } from '../engine.ts';
 import { Connection, EndedHere } from './connection.ts';
 import { describeConnection } from './describe.ts';
 import type { Chooser } from './choose.ts';
 import type { Dialer } from './dial.ts';
+import type { UpstreamContexts } from './upstream-contexts.ts';
 
 /** What connects to a destination, or what chooses that for each client. */
 type Way = { readonly dial: Dialer } | { readonly choose: Chooser };
 
+/** What it is made of. */
+export type PortableUpstreamOptions = {
+  endpoint: ClientEndpoint;
+  way: Way;
+  contexts: Pick<UpstreamContexts, 'reload'>;
+  ids: ConnectionIds;
+};
+
 /** A destination and its connections: counts them, waits for them, ends them. */
 export class PortableUpstream implements Upstream {
   readonly endpoint: ClientEndpoint;
-  #way: Way;
-  readonly #openWay: () => Way;
+  readonly way: Way;
+  readonly #contexts: Pick<UpstreamContexts, 'reload'>;
   readonly #ids: ConnectionIds;
   readonly #connections = new Set<Connection>();
   readonly #waiters = new Set<() => void>();
@@ -31,20 +39,16 @@ export class PortableUpstream implements Upstream {
   /** How connections went. */
   readonly row = new TallyRow();
 
-  /** `openWay` reads the files that the endpoint names, and throws when one is unusable. */
-  constructor(endpoint: ClientEndpoint, openWay: () => Way, ids: ConnectionIds) {
+  /** `contexts`: those that `way` begins TLS with. */
+  constructor({ endpoint, way, contexts, ids }: PortableUpstreamOptions) {
     this.endpoint = endpoint;
-    this.#openWay = openWay;
-    this.#way = openWay();
+    this.way = way;
+    this.#contexts = contexts;
     this.#ids = ids;
   }
 
-  get way(): Way {
-    return this.#way;
-  }
-
-  reload(): void {
-    if (directOf(this.endpoint).some(hasTls)) this.#way = this.#openWay();
+  reload(only?: TlsEnds): void {
+    this.#contexts.reload(only);
   }
 
   /** What connections it has. */

@@ -3,6 +3,7 @@ import { EndpointError } from '../../../endpoint/error.ts';
 import { hasTls } from '../../../endpoint/inner.ts';
 import type { ClientEndpoint, SslClient, TlsClient } from '../../../endpoint/model.ts';
 import { errorMessage } from '../../../error.ts';
+import type { TlsEnds } from '../../engine.ts';
 import type { TicketRing } from '../../ticket-ring.ts';
 import type { UpstreamTls } from '../thread-plans.ts';
 import type { Threads, ThreadsOptions } from '../threads.ts';
@@ -93,12 +94,14 @@ export class EngineTls {
     }
   }
 
-  /** The same again, of all destinations of an upstream, by number. Throws GraceError and keeps what there was. */
-  reload(upstream: number, endpoints: readonly [number, ClientEndpoint][]): void {
+  /** The same again, of all destinations of an upstream, by number, or of `only` some. Throws GraceError and keeps what there was. */
+  reload(upstream: number, endpoints: readonly [number, ClientEndpoint][], only?: TlsEnds): void {
     const { threads } = this.#options;
     const service = this.open();
     if (service === null) return;
-    const secure = endpoints.flatMap(([number, each]) => (hasTls(each) ? [[number, each] as const] : []));
+    const secure = endpoints.flatMap(([number, each]) =>
+      hasTls(each) && only?.has(each) !== false ? [[number, each] as const] : [],
+    );
     const { opened, before } = this.#contexts.reload(service, upstream, new Map(secure));
     for (const [number, tls] of opened) threads.sendToAll({ type: 'set-upstream-tls', upstream: number, tls });
     void threads.settled().then(() => this.#contexts.drop(this.#service ?? null, before));

@@ -24,7 +24,7 @@ export class UpstreamContexts {
   }
 
   /**
-   * Read the files of all destinations of an upstream again. One whose files say what they said before keeps its SSL_CTX, and with
+   * Read the files of destinations of an upstream again. One whose files say what they said before keeps its SSL_CTX, and with
    * it its sessions; for another one both are new. Throws as `open` does, and keeps what there was.
    *
    * @param endpoints destinations by their numbers in the threads, as they were opened
