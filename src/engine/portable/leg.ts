@@ -103,6 +103,15 @@ export function destroyLeg({ socket, carrier }: Leg): void {
   carrier.destroy();
 }
 
+/**
+ * End what is sent on a leg. Of TLS one turn later: while Node writes what TLS says by itself (the last flight of a
+ * handshake), it would send the end at once, and the alert that announces it behind that, which is never.
+ */
+export function endLeg({ socket, carrier }: Leg): void {
+  if (socket === carrier) socket.end();
+  else setImmediate(() => socket.end());
+}
+
 /** Close a leg now: the peer sees an end; what was not sent yet is lost. */
 export function closeLeg(leg: Leg): void {
   // Of TLS, an end is announced; that takes until the next turn.

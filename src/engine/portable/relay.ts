@@ -4,7 +4,7 @@ import { LOOKS_PER_IDLE } from '../policy.ts';
 import type { ClosingReason } from '../closing-reason.ts';
 import { describeIdle, describeTruncation, relayFailure } from '../words.ts';
 import { pauseLeg, resumeLeg } from './gate.ts';
-import { closedLeg, closeLeg, destroyLeg, resetLeg } from './leg.ts';
+import { closedLeg, closeLeg, destroyLeg, endLeg, resetLeg } from './leg.ts';
 import type { Leg } from './leg.ts';
 import { lingerOn } from './linger.ts';
 import { promptAcks } from './prompt-acks.ts';
@@ -202,10 +202,10 @@ function pump(from: Leg, to: Leg, { moved, hasSent, isCutOff, bufferBytes, peerM
     return sink.writableLength < most;
   };
   // A TLS socket says that it has ended even if nobody has begun to read.
-  if (source.readableEnded) sink.end();
+  if (source.readableEnded) endLeg(to);
   else {
     source.on('end', () => {
-      if (!isCutOff()) sink.end();
+      if (!isCutOff()) endLeg(to);
     });
   }
   source.on('close', endWatch);
