@@ -73,3 +73,12 @@ export class Troubles {
     if (isNews) this.#report(text);
   }
 }
+
+/** Do something that nobody is hurt by when it fails: the state dir is read-only, or gone. */
+export function attempt(act: () => void): void {
+  try {
+    act();
+  } catch {
+    // What matters of it is told where it matters.
+  }
+}
