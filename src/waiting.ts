@@ -3,7 +3,7 @@
  * before something is tried again. All times are in milliseconds. What only takes a signal gets
  * `AbortSignal.timeout`; a pause is that of `node:timers/promises`.
  */
-import { setTimeout as delay } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promises';
 import { isRunning } from './sys/process.ts';
 
 /** What a timer can hold, in milliseconds: 24 days. A longer one would fire at once. */
@@ -115,4 +115,19 @@ export type PauseRange = { readonly first: number; readonly max: number };
 /** The pause of a back-off after one of so many milliseconds; the first after none (0). */
 export function nextPause(pauseMs: number, { first, max }: PauseRange): number {
   return pauseMs === 0 ? first : Math.min(2 * pauseMs, max);
+}
+
+/** Longest that much work in one go may keep others from their turn of the event loop, in milliseconds. */
+const maxTurnMs = 20;
+
+/** Breaks in work that takes long and waits for nothing in between: clients, and whoever asks whether this process lives, do not wait for all of it. */
+export class Breaks {
+  #sinceMs = performance.now();
+
+  /** Let others have their turn, if it is time. */
+  async take(): Promise<void> {
+    if (performance.now() - this.#sinceMs < maxTurnMs) return;
+    await nextTurn();
+    this.#sinceMs = performance.now();
+  }
 }

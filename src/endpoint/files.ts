@@ -4,6 +4,7 @@
  */
 import { join, resolve } from 'node:path';
 import { errorMessage } from '../error.ts';
+import { readAuthorities } from './authorities.ts';
 import { EndpointError, quoted } from './error.ts';
 import type { SslClient, SslServer, TlsClient, TlsServer } from './model.ts';
 import { fileError, listDirectory, type NamedFile, readCertificates, readText } from './named-file.ts';
@@ -64,9 +65,7 @@ export function readClientCA(
 ): string | null {
   if (endpoint.clientCA === undefined) return null;
   const file = { parameter: 'clientCA', path: endpoint.clientCA, text };
-  const certificates = readCertificates(file, readText(file));
-  if (certificates.length === 0) throw fileError(file, 'bad PEM: no certificate in it');
-  return joined(certificates);
+  return joined(readAuthorities(file));
 }
 
 /** The certificate that a client presents; null when the endpoint names none. */
@@ -94,7 +93,7 @@ export function readClientTrust(
 ): string[] | undefined {
   if (endpoint.insecure) return undefined;
   const { parameter, path } = trustOf(endpoint);
-  if (path !== null) return readAuthorities({ parameter, path, text }, warn);
+  if (path !== null) return readDirectory({ parameter, path, text }, warn);
   // Node lists a certificate of the bundle a second time for each link to it in the directory.
   const system = [...new Set(nodeTls().getCACertificates('system'))];
   return system.length === 0 ? [...nodeTls().getCACertificates('bundled')] : system;
@@ -115,23 +114,22 @@ export function trustOf(endpoint: SslClient | TlsClient): { parameter: string; p
 }
 
 /** Every certificate of the `.pem` files of a directory, without its subdirectories. */
-function readAuthorities(directory: NamedFile, warn?: (warning: string) => void): string[] {
-  const found: Certificate[] = [];
+function readDirectory(directory: NamedFile, warn?: (warning: string) => void): string[] {
+  const found = new Map<string, string>();
   for (const name of listDirectory(directory)) {
     if (!/\.pem$/i.test(name)) continue;
     const file = { ...directory, path: join(directory.path, name) };
     try {
-      const certificates = readCertificates(file, readText(file));
-      if (certificates.length === 0) throw fileError(file, 'bad PEM: no certificate in it');
-      found.push(...certificates);
+      for (const { pem, fingerprint } of readAuthorities(file))
+        if (!found.has(fingerprint)) found.set(fingerprint, pem);
     } catch (error) {
       // One stray file must not take the trust of all the others away.
       warn?.(error instanceof EndpointError ? `skipped: ${error.reason}` : errorMessage(error));
     }
   }
-  if (found.length === 0)
+  if (found.size === 0)
     throw fileError(directory, 'no certificates in it', { hint: 'it takes files that end in .pem' });
-  return distinct(found).map(({ pem }) => pem);
+  return [...found.values()];
 }
 
 function readChain(file: NamedFile): Certificate[] {
@@ -204,6 +202,6 @@ function readDhParameters(file: NamedFile): string {
   return block.text;
 }
 
-function joined(certificates: readonly Certificate[]): string {
+function joined(certificates: readonly Pick<Certificate, 'pem'>[]): string {
   return certificates.map(({ pem }) => pem).join('');
 }

@@ -102,7 +102,7 @@ export function readBytes(file: NamedFile, limit: TextLimit = keyFile): Buffer {
 
 function readWhole(file: NamedFile, fd: number, { maxBytes, what }: TextLimit): Buffer {
   // Files of /proc have no size.
-  const buffer = Buffer.alloc(Math.min(Math.max(fstatSync(fd).size, 65536), maxBytes) + 1);
+  const buffer = Buffer.alloc(Math.min(fstatSync(fd).size || 65536, maxBytes) + 1);
   let length = 0;
   for (let read = -1; read !== 0 && length < buffer.length; length += read)
     read = readSync(fd, buffer, length, buffer.length - length, null);

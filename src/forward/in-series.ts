@@ -1,4 +1,4 @@
-import { setImmediate as immediate } from 'node:timers/promises';
+import { Breaks } from '../waiting.ts';
 import type { ChangeGate } from './gate.ts';
 import type { SourceSpec } from './rule.ts';
 import { Series } from './series.ts';
@@ -12,9 +12,6 @@ export type SeriesOptions<S, T> = {
   change(subject: S, series: Series): Promise<T>;
 };
 
-/** After so many others have their turn of the event loop. */
-const together = 50;
-
 /** Make a change of each of these, in order up to the first that fails, and store them with one write. Returns how each went that was begun. */
 export function makeInSeries<S, T>(
   subjects: readonly S[],
@@ -23,12 +20,13 @@ export function makeInSeries<S, T>(
   const keys = subjects.map((each) => sourceOf(each).listenKey);
   return gate.pass(keys, async () => {
     const series = new Series();
+    const breaks = new Breaks();
     const begun: Promise<T>[] = [];
     for (const subject of subjects) {
       const one = change(subject, series);
       begun.push(one);
       if (!(await series.isReady(one))) break;
-      if (begun.length % together === 0) await immediate();
+      await breaks.take();
     }
     await transactions.store(series);
     return await Promise.allSettled(begun);

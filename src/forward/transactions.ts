@@ -1,3 +1,4 @@
+import { Breaks } from '../waiting.ts';
 import type { Changes } from './changes.ts';
 import type { ChangeGate } from './gate.ts';
 import type { RuleSpec } from './rule.ts';
@@ -58,7 +59,9 @@ export class Transactions {
       const { stored, due } = folded(before, chains);
       if (due.length === 0) return;
       await save(stored);
-      const done = due.map((chain) => untilFailure(chain, ({ apply }) => apply()));
+      const done: Chain[] = [];
+      const breaks = new Breaks();
+      for (const chain of due) done.push(await applied(chain, breaks));
       const isAll = done.every((chain, index) => chain.length === due[index]!.length);
       // One that has not taken effect is not to be stored either; where that cannot be written, the next write does it.
       if (!isAll) await save(folded(before, done).stored).catch(() => {});
@@ -88,11 +91,28 @@ function untilFailure(chain: Chain, act: (step: Step) => void): Chain {
     try {
       act(step);
     } catch (error) {
-      for (const each of chain.slice(index)) each.end.reject(error);
-      return chain.slice(0, index);
+      return cutOff(chain, index, error);
     }
   }
   return chain;
+}
+
+/** The same of taking effect, while others have their turns in between. */
+async function applied(chain: Chain, breaks: Breaks): Promise<Chain> {
+  for (const [index, { apply }] of chain.entries()) {
+    await breaks.take();
+    try {
+      apply();
+    } catch (error) {
+      return cutOff(chain, index, error);
+    }
+  }
+  return chain;
+}
+
+function cutOff(chain: Chain, index: number, error: unknown): Chain {
+  for (const each of chain.slice(index)) each.end.reject(error);
+  return chain.slice(0, index);
 }
 
 /** `specs`: every rule that is stored at the moment. */

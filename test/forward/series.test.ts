@@ -111,3 +111,24 @@ test('a restart waits for many rules that are being started, and those that come
   await later;
   assert.deepEqual(saved.map(typed), [sources.slice(0, 2), sources]);
 });
+
+test('while many rules are started others have their turns, before all of them are', async () => {
+  const { forwarder, engine } = openForwarder();
+  const { openFrontend } = engine;
+  let opened = 0;
+  engine.openFrontend = (options) => {
+    opened++;
+    // As one that reads a directory of certificates.
+    for (const endMs = performance.now() + 15; performance.now() < endMs;);
+    return openFrontend.call(engine, options);
+  };
+  const seen = new Set<number>();
+  const timer = setInterval(() => seen.add(opened), 1);
+  await forwarder.startMany(rules);
+  clearInterval(timer);
+  assert.equal(opened, rules.length);
+  assert.ok(
+    [...seen].some((count) => count > 0 && count < rules.length),
+    `turns after ${[...seen].join()} of ${rules.length}`,
+  );
+});

@@ -2,6 +2,7 @@
 import type { Request, Result } from '../../control/messages.ts';
 import type { RequestContext } from '../../control/server.ts';
 import { GraceError, errorMessage } from '../../error.ts';
+import { Breaks } from '../../waiting.ts';
 import type { Service } from '../service.ts';
 import { mustPass } from './destination-check.ts';
 import { drain } from './drain.ts';
@@ -39,6 +40,7 @@ async function startRules(
   const specs = fit.map(({ rule }) => rule);
   const outcomes = await service.forwarder.startMany(specs, { isUpsert });
   const notes: string[] = [];
+  const breaks = new Breaks();
   let made = 0;
   let failure: unknown = unfit ?? unreadable;
   for (const [index, outcome] of outcomes.entries()) {
@@ -51,6 +53,7 @@ async function startRules(
     }
     if (outcome.value) notes.push(...(await started(service, one)));
     made++;
+    await breaks.take();
   }
   progress({ made, notes });
   if (failure !== null) throw failure;

@@ -1,5 +1,5 @@
 /** The rules of a daemon that starts: from the state dir, from its predecessor, and those that have to wait. */
-import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { GenerationReport } from '../../control/shapes.ts';
 import { checkClient, checkServer } from '../../endpoint/check.ts';
 import { speaksTls } from '../../endpoint/inner.ts';
@@ -10,7 +10,7 @@ import type { RuleSpec } from '../../forward/rule.ts';
 import type { GivenRule } from '../../control/given-rules.ts';
 import type { AdoptedRule } from '../../forward/adoption.ts';
 import type { HandedTrial, Handover } from '../handover/messages.ts';
-import { nextPause } from '../../waiting.ts';
+import { Breaks, nextPause } from '../../waiting.ts';
 import type { PauseRange } from '../../waiting.ts';
 import type { Service } from '../service.ts';
 import { readRouting, readRule, readSource, readTarget } from './specs.ts';
@@ -174,12 +174,12 @@ async function retryWhile(service: Service, signal: AbortSignal): Promise<never>
       await changes.next(signal);
     }
     await delay(pauseMs, undefined, { signal });
+    const breaks = new Breaks();
     for (const { spec } of forwarder.broken) {
       if (service.phase !== 'serving') break;
       if (await forwarder.restoration.retry(spec))
         log.info({ src: spec.src.typed, dst: spec.dst.typed }, 'rule is served again');
-      // Clients and commands do not wait for a thousand of them.
-      await nextTurn(undefined, { signal });
+      await breaks.take();
     }
   }
 }

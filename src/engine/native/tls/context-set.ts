@@ -46,7 +46,7 @@ export function openContextSet(
   };
   const trust = authorities === null ? null : stores.open([authorities]);
   const areRequired = endpoint.clientAuth !== 'optional';
-  const clients = authorities === null || trust === null ? null : { authorities, trust: trust.address, areRequired };
+  const clients = trust && { trust, areRequired };
   const common = { ...settings, clients };
   const all: bigint[] = [];
   const open = (identities: readonly Identity[]) => {

@@ -2,7 +2,7 @@
 import type { Offer, TlsVersions } from '../../../endpoint/versions.ts';
 import type { ServerIdentity } from '../../../endpoint/files.ts';
 import { TICKET_LIFETIME_S } from '../../policy.ts';
-import { pinText, readCertificates, readPem, useIdentity } from './identity.ts';
+import { pinText, readPem, useIdentity } from './identity.ts';
 import type { Library } from './identity.ts';
 import { stopAtHello } from './server-hello.ts';
 import { TLS12, TLS13 } from './key-table.ts';
@@ -15,6 +15,7 @@ import {
 } from './ssl-library.ts';
 import type { Ssl } from './ssl-library.ts';
 import { SUITES } from './suites.ts';
+import type { TrustStore } from './trust-stores.ts';
 
 const SSL_VERIFY_PEER = 1n;
 const SSL_VERIFY_FAIL_IF_NO_PEER_CERT = 2n;
@@ -40,10 +41,10 @@ export type ContextOptions = {
 };
 
 /**
- * `authorities`: who must have signed it, as PEM, for clients to choose by; `trust`: the address of an X509_STORE with the same, which
- * the caller may let go of; `areRequired`: a client without one is refused, as one with a bad one always is.
+ * `trust`: who must have signed it, of whom clients are told as well, to choose by; the caller may close it. `areRequired`: a
+ * client without one is refused, as one with a bad one always is.
  */
-export type ClientCertificates = { authorities: string; trust: bigint; areRequired: boolean };
+export type ClientCertificates = { trust: Pick<TrustStore, 'address' | 'certificates'>; areRequired: boolean };
 
 /**
  * Make one. Who makes it frees it (`SSL_CTX_free`), when no client is on its way to a handshake with it any more.
@@ -99,7 +100,7 @@ export function openServerContext(
     if (!areOurs(ssl, context)) throw new Error('there are cipher suites whose records are not ours');
     ssl.SSL_CTX_set_keylog_callback(context, keyLog);
     if (dhParameters !== null) offerDh({ ssl, crypto }, context, dhParameters);
-    if (clients !== null) askClients({ ssl, crypto }, context, clients);
+    if (clients !== null) askClients(ssl, context, clients);
     if (stopsAtHello) stopAtHello({ ssl, crypto }, context);
     for (const identity of identities) useIdentity({ ssl, crypto }, context, identity);
     return context;
@@ -119,17 +120,11 @@ function offerDh({ ssl, crypto }: Library, context: bigint, text: string): void 
   });
 }
 
-function askClients(
-  { ssl, crypto }: Library,
-  context: bigint,
-  { authorities, trust, areRequired }: ClientCertificates,
-): void {
-  ssl.SSL_CTX_set1_cert_store(context, trust);
-  readCertificates({ ssl, crypto }, authorities, (authority) => {
-    const isTaken = ssl.SSL_CTX_add_client_CA(context, authority) === 1;
-    ssl.X509_free(authority);
-    if (!isTaken) throw new Error('libssl does not take an authority of client certificates');
-  });
+function askClients(ssl: Ssl, context: bigint, { trust, areRequired }: ClientCertificates): void {
+  ssl.SSL_CTX_set1_cert_store(context, trust.address);
+  for (const authority of trust.certificates)
+    if (ssl.SSL_CTX_add_client_CA(context, authority) !== 1)
+      throw new Error('libssl does not take an authority of client certificates');
   ssl.SSL_CTX_set_verify(
     context,
     areRequired ? SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT : SSL_VERIFY_PEER,

@@ -14,10 +14,12 @@ import type { Library } from './identity.ts';
 export type TrustStore = {
   /** Of an X509_STORE, for `SSL_CTX_set1_cert_store`. Nothing is to be set or added there. */
   readonly address: bigint;
+  /** Of an X509 each, in their order, until it is closed. */
+  readonly certificates: readonly bigint[];
   close(): void;
 };
 
-type Entry = { readonly address: bigint; users: number };
+type Entry = { readonly address: bigint; readonly certificates: readonly bigint[]; users: number };
 
 /** Those of an engine. */
 export class TrustStores {
@@ -32,31 +34,35 @@ export class TrustStores {
   /** Trust these authorities, each text PEM of one or several. What is no certificate in them is passed over. */
   open(authorities: readonly string[]): TrustStore {
     const digest = digestOf(authorities);
-    const entry = this.#entries.get(digest) ?? { address: this.#read(authorities), users: 0 };
+    const entry = this.#entries.get(digest) ?? { ...this.#read(authorities), users: 0 };
     this.#entries.set(digest, entry);
     entry.users++;
     let isOpen = true;
     return {
       address: entry.address,
+      certificates: entry.certificates,
       close: () => {
         if (!isOpen) return;
         isOpen = false;
         if (--entry.users > 0) return;
         this.#entries.delete(digest);
-        this.#library.ssl.X509_STORE_free(entry.address);
+        const { ssl } = this.#library;
+        ssl.X509_STORE_free(entry.address);
+        for (const certificate of entry.certificates) ssl.X509_free(certificate);
       },
     };
   }
 
-  #read(authorities: readonly string[]): bigint {
+  #read(authorities: readonly string[]): Pick<Entry, 'address' | 'certificates'> {
     const { ssl } = this.#library;
     const store = ssl.X509_STORE_new();
     if (store === 0n) throw new Error('libssl has no memory for authorities');
+    const certificates: bigint[] = [];
     for (const authority of authorities)
       readCertificates(this.#library, authority, (certificate) => {
         ssl.X509_STORE_add_cert(store, certificate); // the store has it from then on, too
-        ssl.X509_free(certificate);
+        certificates.push(certificate);
       });
-    return store;
+    return { address: store, certificates };
   }
 }

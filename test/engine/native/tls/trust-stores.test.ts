@@ -34,6 +34,10 @@ describe('stores of authorities', { skip, timeout: 60_000 }, () => {
       opened.map(({ address }) => bench.certificates(address)),
       [1, 1, 2, 2, 2, 0],
     );
+    assert.deepEqual(
+      opened.map(({ certificates }) => certificates.length),
+      [1, 1, 2, 2, 2, 0],
+    );
     const again = kinds.map((each) => stores.open(each));
     assert.deepEqual(
       again.map(({ address }) => address),
