@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseHandshakes, parseIperf3, parseWrk } from '../../../scripts/bench/load-tools.ts';
-import { parseVersion } from '../../../scripts/bench/machine.ts';
+import { parseHandshakes, parseIperf3, parseWrk } from '../../scripts/bench/load-tools.ts';
+import { parseVersion } from '../../scripts/bench/machine.ts';
 
 const wrkText = (errors: string) => `Running 1s test @ http://127.0.0.1:1/
   1 threads and 50 connections

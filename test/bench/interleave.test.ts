@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { interleave, orderOfRound } from '../../../scripts/bench/interleave.ts';
+import { interleave, orderOfRound } from '../../scripts/bench/interleave.ts';
 
 const peers = [{ name: 'a' }, { name: 'b' }, { name: 'c' }];
 const { signal } = new AbortController();

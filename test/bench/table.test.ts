@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { printTable } from '../../../scripts/bench/table.ts';
+import { printTable } from '../../scripts/bench/table.ts';
 
 test('a table has a column a figure, with three digits and the ratio, and a dash for what was not measured', () => {
   const text = printTable('title', [

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { judge, printVerdicts } from '../../../scripts/bench/goals.ts';
-import type { Row } from '../../../scripts/bench/summary.ts';
+import { judge, printVerdicts } from '../../scripts/bench/goals.ts';
+import type { Row } from '../../scripts/bench/summary.ts';
 
 const row = (peer: string, figure: string, ratio: number | null, median = 1): Row => ({
   peer,

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { cpuSeconds, isSameProcess, memoryKb, processTree, startTime } from '../../../scripts/bench/process-tree.ts';
+import { cpuSeconds, isSameProcess, memoryKb, processTree, startTime } from '../../scripts/bench/process-tree.ts';
 
 const burner = fileURLToPath(new URL('burner.ts', import.meta.url));
 

@@ -3,12 +3,12 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { compare } from '../../../scripts/bench/compare.ts';
-import { memory } from '../../../scripts/bench/memory.ts';
-import { nodePipe } from '../../../scripts/bench/peers.ts';
-import type { Peer, RunningPeer } from '../../../scripts/bench/peers.ts';
-import { start } from '../../../scripts/bench/program.ts';
-import type { Section } from '../../../scripts/bench/section.ts';
+import { compare } from '../../scripts/bench/compare.ts';
+import { memory } from '../../scripts/bench/memory.ts';
+import { nodePipe } from '../../scripts/bench/peers.ts';
+import type { Peer, RunningPeer } from '../../scripts/bench/peers.ts';
+import { start } from '../../scripts/bench/program.ts';
+import type { Section } from '../../scripts/bench/section.ts';
 
 const pipe = nodePipe(process.execPath);
 const dying: Peer = {

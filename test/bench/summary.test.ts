@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { combine, median, summarize } from '../../../scripts/bench/summary.ts';
+import { combine, median, summarize } from '../../scripts/bench/summary.ts';
 
 test('a median is the value in the middle, or the mean of the two there', () => {
   assert.equal(median([3, 1, 2]), 2);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { parseOptions } from '../../../scripts/bench/options.ts';
+import { parseOptions } from '../../scripts/bench/options.ts';
 
 const parse = (...args: string[]) => parseOptions(args, { sections: ['requests', 'bulk'] });
 const here = fileURLToPath(import.meta.url);

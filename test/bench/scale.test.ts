@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { addressesOf, planConnections } from '../../../scripts/bench/scale/measure.ts';
+import { addressesOf, planConnections } from '../../scripts/bench/scale/measure.ts';
 
 test('connections are as many as descriptors allow, in parts that each a client and a backend can hold', () => {
   assert.deepEqual(planConnections(50_000, 1_000_000), { count: 50_000, parts: [25_000, 25_000] });
