@@ -39,6 +39,8 @@ await build();
 await buildLibrary();
 // A test that fails may leave open what keeps its process alive: the rest is not to wait for that.
 const how = [
+  '--import',
+  './test/preload.ts',
   '--test',
   '--test-concurrency=2',
   '--test-force-exit',
