@@ -5,7 +5,7 @@ const maxSources = 100;
 
 /**
  * Which sources are shown with all numbers, also those that are 0: the first hundred. Of others a number is shown once
- * it is none, since thousands of rules have hundreds of thousands of zeros. A source that was shown in full stays so.
+ * it is not 0, since thousands of rules have hundreds of thousands of zeros. A source that was shown in full stays so.
  */
 export class FullyShown {
   readonly #keys = new Set<string>();

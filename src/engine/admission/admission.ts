@@ -32,8 +32,8 @@ export type AdmissionPlan = {
   networks: AdmittedNetworks;
 };
 
-/** Who comes: an address, or where that has none whose it is (a user's number, -1 if the system does not tell). */
-export type Comer = { words: AddressWords } | { words: null; user: number };
+/** Whom limits for one address concern: an IP address, or of a Unix socket the number of the user who connects (-1 if the system does not tell). */
+export type ClientAddress = { words: AddressWords } | { words: null; user: number };
 
 /**
  * That of a source: the given one, or its own; null where anybody may come. Throws EndpointError for a file of
@@ -109,16 +109,16 @@ export class Admission {
   }
 
   /** Let a client in, and count it; or say why not, and count that. */
-  admit(comer: Comer): RefusalOfClient | null {
-    const refusal = this.#refusalOf(comer);
+  admit(address: ClientAddress): RefusalOfClient | null {
+    const refusal = this.#refusalOf(address);
     if (refusal !== null) Atomics.add(this.#counts, REFUSALS_OF_CLIENTS.indexOf(refusal), 1n);
     return refusal;
   }
 
-  #refusalOf(comer: Comer): RefusalOfClient | null {
+  #refusalOf(address: ClientAddress): RefusalOfClient | null {
     const { networks, limits } = this.#plan;
-    if (comer.words !== null && !isAdmitted(networks, comer.words)) return 'denied';
-    switch (this.#table?.enter(keyOf(comer), limits, this.#now())) {
+    if (address.words !== null && !isAdmitted(networks, address.words)) return 'denied';
+    switch (this.#table?.enter(keyOf(address), limits, this.#now())) {
       case 'connections':
         return 'address-connections';
       case 'rate':
@@ -129,13 +129,13 @@ export class Admission {
   }
 
   /** A connection came that another process let in. */
-  add(comer: Comer): void {
-    this.#table?.add(keyOf(comer), this.#now());
+  add(address: ClientAddress): void {
+    this.#table?.add(keyOf(address), this.#now());
   }
 
   /** One that was let in is gone. */
-  leave(comer: Comer): void {
-    this.#table?.leave(keyOf(comer));
+  leave(address: ClientAddress): void {
+    this.#table?.leave(keyOf(address));
   }
 
   /** The clients that were refused, by reason, since the source has been served in this process. */
@@ -212,8 +212,8 @@ function entriesOf(row: readonly number[]): AddressEntry[] {
   });
 }
 
-function keyOf(comer: Comer): AddressKey {
-  return comer.words === null ? keyOfUser(comer.user) : keyOfWords(comer.words);
+function keyOf(address: ClientAddress): AddressKey {
+  return address.words === null ? keyOfUser(address.user) : keyOfWords(address.words);
 }
 
 function isAdmitted({ allow, deny }: AdmittedNetworks, words: AddressWords): boolean {

@@ -25,7 +25,7 @@ import type { Headers } from './headers.ts';
 import { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLRDHUP } from './epoll-events.ts';
 import type { Linger } from './linger.ts';
 import type { SurrenderedClient } from './messages.ts';
-import { comerOf, forgetPeer, readPeer } from './peer.ts';
+import { clientAddressOf, forgetPeer, readPeer } from './peer.ts';
 import type { Relay } from './relay.ts';
 import type { EndOptions, Thread, ThreadFrontend } from './thread.ts';
 import type { ThreadUpstreams } from './thread-upstreams.ts';
@@ -195,7 +195,7 @@ export class Connections {
     this.#destroyer.forget(client);
     // Before its header nobody has counted it.
     const isCounted = frontend?.admission?.isCounting === true && !this.#thread.table.has(client, HEADING);
-    if (isCounted) frontend.admission?.leave(comerOf(this.#thread, client));
+    if (isCounted) frontend.admission?.leave(clientAddressOf(this.#thread, client));
     this.#headers.forget(client);
     this.#thread.ways.delete(client);
     forgetPeer(this.#thread, client);

@@ -20,7 +20,7 @@ import { describeLateHeader, describeRefusal, describeStranger } from '../words.
 import { FROZEN, HEADING, IS_UNIX, READABLE, READ_TO_END } from './connection-table.ts';
 import { EPOLLERR, EPOLLHUP, EPOLLRDHUP } from './epoll-events.ts';
 import { EAGAIN, EINTR } from './errno.ts';
-import { comerOf, peerOf, setIPv4Peer, setPeer } from './peer.ts';
+import { clientAddressOf, peerOf, setIPv4Peer, setPeer } from './peer.ts';
 import { systemSubject } from './subject.ts';
 import type { Thread } from './thread.ts';
 
@@ -106,7 +106,8 @@ export class Headers {
     else if (ends !== null)
       setPeer(this.#thread, client, hostPort({ ...ends.client, host: unmapIPv4(ends.client.host) }));
     if (subject !== 'unknown') this.#told.set(client, { subject, via });
-    const refusal = frontends.get(table.frontend(client))?.admission?.admit(comerOf(this.#thread, client)) ?? null;
+    const refusal =
+      frontends.get(table.frontend(client))?.admission?.admit(clientAddressOf(this.#thread, client)) ?? null;
     if (refusal !== null) {
       this.#thread.end(client, {
         stage: 'handshake',

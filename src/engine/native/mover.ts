@@ -3,7 +3,7 @@ import { GraceError } from '../../error.ts';
 import { closeFd } from '../../sys/descriptor.ts';
 import { peerCredentials, setResetOnClose } from '../../sys/socket.ts';
 import { wordsOfPeer } from '../admission/address-key.ts';
-import type { Comer } from '../admission/admission.ts';
+import type { ClientAddress } from '../admission/admission.ts';
 import type { MovedConnection, MovedLeg } from '../transfer.ts';
 import type { AdoptOptions, Mover, Upstream } from '../engine.ts';
 import { NativeFrontend } from './frontend.ts';
@@ -196,7 +196,7 @@ export class NativeMover implements Mover {
     if (admission?.isCounting)
       for (const { client, peer, headerLeftMs } of connections)
         // Whose header has not come is nobody yet.
-        if (headerLeftMs === undefined) admission.add(movedComer(client.fd, peer));
+        if (headerLeftMs === undefined) admission.add(movedAddress(client.fd, peer));
     for (const { thread, share } of shares) {
       upstream.countAdopted(thread, share.length);
       // From here on they are closed with what the thread has, should it die before it hears of them.
@@ -224,7 +224,7 @@ export class NativeMover implements Mover {
 }
 
 /** Who came in, where a connection comes from another process. */
-function movedComer(fd: number, peer: string): Comer {
+function movedAddress(fd: number, peer: string): ClientAddress {
   const words = wordsOfPeer(peer);
   return words === null ? { words, user: peerCredentials(fd).uid } : { words };
 }

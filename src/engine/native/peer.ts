@@ -2,7 +2,7 @@
 import { C } from '../../sys/constants.ts';
 import { decodeSockaddr, isMappedIPv4 } from '../../sys/sockaddr.ts';
 import { wordsOfPeer } from '../admission/address-key.ts';
-import type { Comer } from '../admission/admission.ts';
+import type { ClientAddress } from '../admission/admission.ts';
 import type { Thread } from './thread.ts';
 
 type PeerTable = Pick<Thread, 'table' | 'ipv6Peers'>;
@@ -53,7 +53,10 @@ export function peerText(host: number, port: number): string {
 }
 
 /** The same as who came in. */
-export function comerOf({ table, ipv6Peers, kernel }: PeerTable & Pick<Thread, 'kernel'>, client: number): Comer {
+export function clientAddressOf(
+  { table, ipv6Peers, kernel }: PeerTable & Pick<Thread, 'kernel'>,
+  client: number,
+): ClientAddress {
   const port = table.peerPort(client);
   if (port >= 0) return { words: [table.peerHost(client) >>> 0] };
   const words = port === IPV6 ? wordsOfPeer(ipv6Peers.get(client) ?? '') : null;

@@ -2,12 +2,12 @@ import type { Socket } from 'node:net';
 import { hasLinuxCalls } from '../../sys/process.ts';
 import { peerCredentials } from '../../sys/socket.ts';
 import { wordsOfHost } from '../admission/address-key.ts';
-import type { Admission, Comer, RefusalOfClient } from '../admission/admission.ts';
+import type { Admission, ClientAddress, RefusalOfClient } from '../admission/admission.ts';
 
 /** The place of one client under the limits for its address, from when it is let in until it leaves. */
 export class Place {
   readonly #admission: Admission | null;
-  #comer: Comer | null = null;
+  #address: ClientAddress | null = null;
 
   constructor(admission: Admission | null) {
     this.#admission = admission;
@@ -17,16 +17,16 @@ export class Place {
   take(client: Socket, host = client.remoteAddress): RefusalOfClient | null {
     if (this.#admission === null) return null;
     const words = host === undefined ? null : wordsOfHost(host);
-    const comer: Comer = words === null ? { words, user: userOf(client) } : { words };
-    const refusal = this.#admission.admit(comer);
-    if (refusal === null) this.#comer = comer;
+    const address: ClientAddress = words === null ? { words, user: userOf(client) } : { words };
+    const refusal = this.#admission.admit(address);
+    if (refusal === null) this.#address = address;
     return refusal;
   }
 
   /** It is gone. Twice is fine. */
   leave(): void {
-    if (this.#comer !== null) this.#admission?.leave(this.#comer);
-    this.#comer = null;
+    if (this.#address !== null) this.#admission?.leave(this.#address);
+    this.#address = null;
   }
 }
 
