@@ -91,7 +91,7 @@ export async function serve(servers: Server | Target | readonly Target[], option
   const notifier = openNotifier();
   const targets = toTargets(given, { net, address: options.address });
   const watched = targets.map(({ server }) => watchServer(server, { idleGrace, endConnection }));
-  const successors = makeSuccessors({ net, preStartProcess, startTimeout });
+  const successors = makeSuccessors({ net, preStartProcess, startTimeout, isManaged: notifier !== null });
   using signals = listenToSignals(options.signal);
   using _watchdog = keepWatchdogQuiet(notifier);
 

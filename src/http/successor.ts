@@ -1,9 +1,9 @@
-import type { ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import { errorMessage, GraceError } from '../error.ts';
 import type { Net } from '../net/net.ts';
 import { openServingNotice } from '../net/serving-notice.ts';
 import type { ServingNotice } from '../net/serving-notice.ts';
+import { startAside, startChild } from '../net/successor-process.ts';
+import type { SuccessorProcess } from '../net/successor-process.ts';
 import { within } from '../waiting.ts';
 import { findRestartObstacle } from './restart-obstacle.ts';
 
@@ -14,6 +14,8 @@ export type SuccessorOptions = {
   preStartProcess: (() => void | Promise<void>) | undefined;
   /** Milliseconds within which the successor must serve. */
   startTimeout: number;
+  /** A service manager watches its own children: the successor is to be one. */
+  isManaged: boolean;
 };
 
 /** Starts successors, one at a time. */
@@ -34,13 +36,14 @@ export type Successors = {
   ended(): Promise<void>;
 };
 
-type Successor = { child: ChildProcess; notice: ServingNotice };
+type Successor = { child: SuccessorProcess; notice: ServingNotice };
 
 /** One successor at a time: a request while one starts is answered with that one. */
-export function makeSuccessors({ net, preStartProcess, startTimeout }: SuccessorOptions): Successors {
+export function makeSuccessors({ net, preStartProcess, startTimeout, isManaged }: SuccessorOptions): Successors {
   let successor: Successor | null = null;
   let starting: Promise<void> | null = null;
   let ended: Promise<unknown> = Promise.resolve();
+  let launched: Promise<unknown> = Promise.resolve();
   const released = new AbortController();
 
   const run = async (): Promise<void> => {
@@ -50,9 +53,11 @@ export function makeSuccessors({ net, preStartProcess, startTimeout }: Successor
     if (released.signal.aborted) return;
     const notice = openServingNotice();
     try {
-      const child = await net.startProcess({ notice });
+      const start = (isManaged ? startAside : startChild)(net, notice);
+      launched = start.catch(() => {}); // whoever waits for `start` hears of it
+      const child = await start;
       successor = { child, notice };
-      if (released.signal.aborted) ended = kill(child);
+      if (released.signal.aborted) ended = child.kill();
       else await untilEnd(child);
     } finally {
       if (!released.signal.aborted) successor = null;
@@ -61,16 +66,14 @@ export function makeSuccessors({ net, preStartProcess, startTimeout }: Successor
   };
 
   /** Throws in any case but one: that this process is ending. */
-  const untilEnd = async (child: ChildProcess): Promise<void> => {
-    // It must not keep this process alive, which ends when its requests have.
-    child.unref();
-    const exit = once(child, 'exit', { signal: released.signal }) as Promise<[number | null, string | null]>;
-    const isLate = (await within(exit, startTimeout)) === undefined;
-    if (isLate) child.kill('SIGKILL');
-    const [code, signal] = await exit;
+  const untilEnd = async (child: SuccessorProcess): Promise<void> => {
+    const end = child.ended(released.signal);
+    const isLate = (await within(end, startTimeout)) === undefined;
+    if (isLate) void child.kill();
+    const how = await end;
     const reason = isLate
       ? `did not serve within ${startTimeout} ms and was killed`
-      : `ended before it served: ${signal ?? `exit code ${code}`}`;
+      : `ended before it served${how === '' ? '' : `: ${how}`}`;
     throw new GraceError(`the successor (pid ${child.pid}) ${reason}`, { code: 'ERR_GRACE_SUCCESSOR' });
   };
 
@@ -92,28 +95,16 @@ export function makeSuccessors({ net, preStartProcess, startTimeout }: Successor
       return starting;
     },
     release() {
-      const serves = successor !== null && isRunning(successor.child) && successor.notice.hasCome();
+      const serves = successor !== null && successor.child.isRunning() && successor.notice.hasCome();
       released.abort();
       if (successor === null) return null;
-      if (serves) return successor.child.pid ?? null;
-      ended = kill(successor.child);
+      if (serves) return successor.child.pid;
+      ended = successor.child.kill();
       return null;
     },
     async ended() {
+      await launched;
       await ended;
     },
   };
-}
-
-function isRunning({ exitCode, signalCode }: ChildProcess): boolean {
-  return exitCode === null && signalCode === null;
-}
-
-/** At once, as its sockets keep clients waiting as long as it lives; it has not served anybody yet. */
-async function kill(child: ChildProcess): Promise<void> {
-  if (!isRunning(child)) return;
-  child.ref();
-  const exit = once(child, 'exit');
-  child.kill('SIGKILL');
-  await exit;
 }

@@ -6,6 +6,12 @@ import type { Environment } from './inherit.ts';
 /** Number of the descriptor by which a successor gives notice. */
 const VARIABLE = 'GRACE_SERVING_FD';
 
+/** What it says; digits and a newline before that are its process id, of whoever started it in our stead. */
+const SERVES = 1;
+
+/** A shell that starts its arguments as a program with another parent than ours, says which process that is, and ends. */
+export const startAsideScript = `"$0" "$@" & echo $! >&$${VARIABLE}`;
+
 /**
  * Tells the SIGTERM of a successor that serves from anybody else's: the successor gives notice before
  * it signals. A signal alone says neither who sent it nor why, and a process that is told to stop while
@@ -16,6 +22,8 @@ export type ServingNotice = {
   readonly given: number;
   /** Whether the successor has said that it serves. */
   hasCome(): boolean;
+  /** Process id of a successor that was started aside; null before it is known. */
+  startedAs(): number | null;
   closeGiven(): void;
   close(): void;
 };
@@ -24,18 +32,30 @@ export type ServingNotice = {
 export function openServingNotice(): ServingNotice {
   const [ours, given] = openSocketPair();
   let hasCome = false;
+  let heard = '';
   let isOpen = true;
   let isGivenOpen = true;
   const closeGiven = (): void => {
     if (isGivenOpen) closeFd(given);
     isGivenOpen = false;
   };
+  const listen = (): void => {
+    // Nothing when it is closed: its end without a word.
+    const data = isOpen ? receiveMessage(ours, { size: 32 })?.data : undefined;
+    if (data === undefined) return;
+    hasCome ||= data.includes(SERVES);
+    heard += new TextDecoder().decode(data);
+  };
   return {
     given,
     hasCome() {
-      // Nothing when it is closed: its end without a word.
-      if (isOpen) hasCome ||= (receiveMessage(ours, { size: 1 })?.data.length ?? 0) > 0;
+      listen();
       return hasCome;
+    },
+    startedAs() {
+      listen();
+      const [, pid] = /^([1-9][0-9]*)\n/.exec(heard) ?? [];
+      return pid === undefined ? null : Number(pid);
     },
     closeGiven,
     close() {
@@ -69,7 +89,7 @@ export function takeServingNotice(env: Environment, { isMeant }: { isMeant: bool
       if (isGiven) return;
       isGiven = true;
       try {
-        sendMessage(fd, Uint8Array.of(1));
+        sendMessage(fd, Uint8Array.of(SERVES));
       } catch {
         // It has ended, or what the variable named is no socket: then nobody waits.
       }

@@ -11,7 +11,7 @@ import { LISTEN_FDS_START } from './inherit.ts';
 import type { Environment } from './inherit.ts';
 import type { Listener } from './listener.ts';
 import { parentVariable } from './parent.ts';
-import { noticeVariable } from './serving-notice.ts';
+import { noticeVariable, startAsideScript } from './serving-notice.ts';
 import type { ServingNotice } from './serving-notice.ts';
 import { keepModes } from './steady-modes.ts';
 
@@ -40,6 +40,11 @@ export type ProcessOptions = {
   notice?: ServingNotice;
   /** Start it in a session of its own. Default false. */
   detached?: boolean;
+  /**
+   * Start it as a child of init, or of the service manager, which hears of the end of its own children alone: by a shell,
+   * which is the child that is returned and ends at once. The process id comes by the `notice`. Default false.
+   */
+  isAside?: boolean;
 };
 
 /** As child_process.spawn takes it, for each of standard input, output and error. */
@@ -55,7 +60,19 @@ type Program = ProcessOptions & Required<Pick<ProcessOptions, 'file' | 'args' | 
  * @throws GraceError when it cannot be started.
  */
 export async function startProgram(
-  { file, args, cwd, listeners, env, stdio, areNamed = true, extras = [], notice, detached = false }: Program,
+  {
+    file,
+    args,
+    cwd,
+    listeners,
+    env,
+    stdio,
+    areNamed = true,
+    extras = [],
+    notice,
+    detached = false,
+    isAside = false,
+  }: Program,
   { isForeign }: { isForeign: (listener: Listener) => boolean },
 ): Promise<ChildProcess> {
   const [stdin, stdout, stderr] = stdio ?? ['inherit', 'inherit', 'inherit'];
@@ -64,7 +81,7 @@ export async function startProgram(
   const foreign = listeners.flatMap((listener, index) => (isForeign(listener) ? [index] : []));
   const clear = clearOfPlaces([...passed.map(({ fd }) => fd), ...(notice === undefined ? [] : [notice.given])]);
   const start = (): ChildProcess =>
-    spawn(file, args, {
+    spawn(isAside ? '/bin/sh' : file, isAside ? ['-c', startAsideScript, file, ...args] : args, {
       cwd,
       detached,
       env: {
