@@ -54,7 +54,7 @@ export type NativeEngineOptions = {
   services?: Services;
   /** The places of all connections, which the portable engine has too. Default: no limit. */
   total?: TotalSlots | null;
-  /** What serves everything that is not plain. It is closed with this engine. Default: one with its defaults. */
+  /** What serves all that the threads do not (plan.ts). It is closed with this engine. Default: one with its defaults. */
   portable?: Engine;
   /** Whether TLS is the threads' matter, on either side, where they can speak it (see plan.ts). Default false: the portable engine has all of it. */
   tls?: boolean;
@@ -235,7 +235,7 @@ export class NativeEngine implements Engine {
 
   async connections(upstreams: readonly Upstream[]): Promise<OpenConnection[]> {
     const owns = upstreams.map(ownUpstream);
-    const ids = owns.filter(({ isPlain }) => isPlain).map(({ id }) => id);
+    const ids = owns.filter(({ isInThreads }) => isInThreads).map(({ id }) => id);
     const [ofThreads, others] = await Promise.all([
       this.#inventory.list(ids),
       this.#portable.connections(owns.flatMap(({ portables }) => portables)),

@@ -51,7 +51,7 @@ type Accepting =
   { by: 'threads'; frontend: FrontendInThreads } | { by: 'portable'; frontend: Frontend } | { by: 'nobody' };
 
 /**
- * Accepting on one listener: in the threads while both sides are plain, else in the portable engine.
+ * Accepting on one listener: in the threads while they can serve both sides (plan.ts), else in the portable engine.
  * When a route changes that, the new acceptor is there before the old one goes.
  */
 export class NativeFrontend implements Frontend {

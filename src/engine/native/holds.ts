@@ -55,7 +55,7 @@ export class NativeHolds {
   }
 
   #route(id: number, upstream: Upstream): void {
-    if (upstream instanceof NativeUpstream && upstream.isPlain)
+    if (upstream instanceof NativeUpstream && upstream.isInThreads)
       this.#threads.sendToAll({ type: 'route-held', hold: id, upstream: upstream.id });
     else this.#threads.sendToAll({ type: 'surrender-held', hold: id });
   }

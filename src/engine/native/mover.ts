@@ -72,7 +72,7 @@ export class NativeMover implements Mover {
   }
 
   async freeze(upstream: Upstream, limit: number, { tls = true }: { tls?: boolean } = {}): Promise<MovedConnection[]> {
-    if (!(upstream instanceof NativeUpstream) || !upstream.isPlain) return [];
+    if (!(upstream instanceof NativeUpstream) || !upstream.isInThreads) return [];
     const frozen: MovedConnection[] = [];
     let allShaking = 0;
     for (const thread of this.#options.threads.alive) {
@@ -166,7 +166,7 @@ export class NativeMover implements Mover {
   ): void {
     const { threads, openShadow } = this.#options;
     const alive = threads.alive;
-    if (!(upstream instanceof NativeUpstream) || !upstream.isPlain || !this.canAdopt) {
+    if (!(upstream instanceof NativeUpstream) || !upstream.isInThreads || !this.canAdopt) {
       throw new GraceError('connections of threads cannot be taken over by the portable engine');
     }
     if (connections.flatMap(legsOf).some(({ fd }) => !threads.table.fits(fd)))

@@ -28,7 +28,7 @@ export class NativeUpstream implements Upstream {
   /** Its number in the threads. */
   readonly id: number;
   /** Whether the threads know it, and may have connections of it. */
-  readonly isPlain: boolean;
+  readonly isInThreads: boolean;
   readonly #speaksTls: boolean;
   #hasLostHandshakes = false;
   /** What its name meant when it was last looked up. */
@@ -49,7 +49,7 @@ export class NativeUpstream implements Upstream {
   constructor({ endpoint, id, plan, threads, reloadTls, openPortable, onOver }: NativeUpstreamOptions) {
     this.endpoint = endpoint;
     this.id = id;
-    this.isPlain = plan !== null;
+    this.isInThreads = plan !== null;
     this.#speaksTls = [plan, ...(plan?.sni?.ways.map((way) => way.plan) ?? [])].some((each) => each?.tls);
     this.#threads = threads;
     this.#reloadTls = reloadTls;
@@ -64,7 +64,7 @@ export class NativeUpstream implements Upstream {
 
   /** Whether the threads can connect to it. */
   get isInReach(): boolean {
-    return this.isPlain && !(this.#speaksTls && this.#hasLostHandshakes);
+    return this.isInThreads && !(this.#speaksTls && this.#hasLostHandshakes);
   }
 
   /** Nobody is left who would shake hands with it for the threads. */
