@@ -13,7 +13,21 @@ export type Invocation = {
 };
 
 /**
- * How this very program was started, to start it again. Call it before the working directory changes.
+ * The working directory when the library was loaded, which is before the program's own first statement: it may change it,
+ * and its successor will do the same from there. Null where it had been removed.
+ */
+const startDirectory = workingDirectory();
+
+function workingDirectory(): string | null {
+  try {
+    return process.cwd();
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * How this very program was started, to start it again.
  *
  * - An executable (Node SEA, `deno compile`): the path as it was typed, found on PATH if it was a bare name.
  * - Node: the runtime found in the same way, its options, the script.
@@ -45,26 +59,27 @@ export function isExecutable(): boolean {
   return process.getBuiltinModule('node:sea').isSea();
 }
 
-/** PWD if it is the working directory: the shell keeps the symbolic links that getcwd(3) resolves. */
+/** PWD if it is the directory that it was started in: the shell keeps the symbolic links that getcwd(3) resolves. */
 function logicalDirectory(env: Environment): string {
   const { PWD } = env;
+  // It was removed: by its name a new one may appear in its place.
+  if (startDirectory === null) return PWD ?? '/';
+  return PWD !== undefined && path.isAbsolute(PWD) && realPath(PWD) === startDirectory ? PWD : startDirectory;
+}
+
+function realPath(file: string): string | null {
   try {
-    const physical = process.cwd();
-    return PWD !== undefined && path.isAbsolute(PWD) && fs.realpathSync(PWD) === physical ? PWD : physical;
+    return fs.realpathSync(file);
   } catch {
-    // The directory was removed: by its name a new one may appear in its place.
-    return PWD ?? '/';
+    return null; // not there, or not ours to see
   }
 }
 
 /** The runtimes make a script's path absolute with the physical directory; put the logical one back. */
 function logicalPath(file: string, cwd: string): string {
-  try {
-    const relative = path.relative(process.cwd(), file);
-    return relative.startsWith('..') || path.isAbsolute(relative) ? file : path.join(cwd, relative);
-  } catch {
-    return file;
-  }
+  if (startDirectory === null) return file;
+  const relative = path.relative(startDirectory, file);
+  return relative.startsWith('..') || path.isAbsolute(relative) ? file : path.join(cwd, relative);
 }
 
 /** Linux puts it behind the name of a file that has been removed or replaced since it was executed (proc(5), /proc/PID/exe). */

@@ -37,7 +37,7 @@ const firstSweep = 64;
 
 /**
  * Listeners that are inherited or opened, and passed to a successor. Make one when the program
- * starts: that is when the inherited sockets are taken and the working directory is recorded.
+ * starts: that is when the inherited sockets are taken.
  */
 export class Net {
   readonly #invocation: Invocation;

@@ -58,6 +58,20 @@ test('a PWD that is not the directory is not believed', options, async () => {
   assert.equal(cwd, fs.realpathSync(temp.file('releases')));
 });
 
+test('a program that changes its directory is started again in the one that it had', options, async () => {
+  using temp = makeTempDir();
+  deploy(temp);
+  const program = temp.file('current/program.mjs');
+  fs.appendFileSync(program, 'process.chdir("..");\nconsole.log(JSON.stringify(originalInvocation()));\n');
+  const { stdout } = await promisify(execFile)(process.execPath, [...run, 'program.mjs'], {
+    cwd: temp.file('current'),
+    env: { ...process.env, PWD: temp.file('current') },
+  });
+  const [before, after] = stdout.trim().split('\n');
+  assert.equal(after, before);
+  assert.equal((JSON.parse(after!) as Invocation).cwd, temp.file('current'));
+});
+
 test('the options of the runtime are kept', { ...options, skip: isDeno && 'Deno does not tell them' }, async () => {
   using temp = makeTempDir();
   deploy(temp);
