@@ -3,11 +3,13 @@
  * exit code and listens to its signals.
  */
 import { runCli } from './cli/cli.ts';
+import type { Entrypoints } from './cli/context.ts';
 import { asideVariable, stepAside } from './control/step-aside.ts';
 import { callersEnvironment, leaveForeignEnvironment } from './environment.ts';
 import { givenArguments, workingDirectory } from './given-names.ts';
 import { channelVariable, stateVariable } from './keeper/messages.ts';
 import { originalInvocation, ownArguments } from './net/invocation.ts';
+import type { Invocation } from './net/invocation.ts';
 import { commit, version } from './version.ts';
 
 async function main(): Promise<void> {
@@ -48,68 +50,73 @@ async function main(): Promise<void> {
         `engine ${engineHere()}`,
       ];
     },
-    programs: {
-      async daemon({ dir, rules, keeper, log, settings, flags }) {
-        process.removeListener('SIGINT', interrupt);
-        const onSignal = (signal: NodeJS.Signals, handler: () => void) => void process.on(signal, handler);
-        const { env } = process;
-        if (settings.user !== null || settings.group !== null) {
-          const { becomeUser } = await import('./daemon/become-user.ts');
-          const onNote = (note: string) => void process.stderr.write(`grace: ${note}\n`);
-          await becomeUser({ dir, rules, settings, self, env, onNote });
-        }
-        const { standAlone } = await import('./daemon/stand-alone.ts');
-        standAlone(env);
-        const { logVariable, placeOfLog } = await import('./control/log-place.ts');
-        const logPlace = (env[logVariable] = placeOfLog({ dir, wanted: log, env }));
-        const { giveRules } = await import('./control/given-rules.ts');
-        const { handoverVariable } = await import('./control/launch.ts');
-        const { checkAdmin } = await import('./control/admin.ts');
-        // What served before this process is not to end for a file that has been lost since.
-        if (env[channelVariable] === undefined && env[handoverVariable] === undefined) checkAdmin(settings);
-        // The keeper's daemons are started by this very command, without rules: theirs come from here.
-        if (env[channelVariable] === undefined) giveRules(env, rules);
-        const { isKeeperWanted, whyNotKeeper } = await import('./keeper/decide.ts');
-        const isWanted = keeper !== false && isKeeperWanted(env);
-        const noKeeperBecause = isWanted ? whyNotKeeper() : null;
-        if (isWanted && noKeeperBecause === null) {
-          const { runKeeper } = await import('./keeper/keeper.ts');
-          return await runKeeper({
-            onStrayError,
-            dir,
-            self,
-            args: ['-d', dir, 'daemon', ...flags],
-            version,
-            env,
-            onSignal,
-          });
-        }
-        const { makeRoomForLookups } = await import('./engine/lookup.ts');
-        makeRoomForLookups(env);
-        const { runDaemon } = await import('./daemon/run.ts');
-        return await runDaemon({
-          onStrayError,
-          dir,
-          self,
-          version,
-          flags,
-          settings,
-          logPlace,
-          noKeeperBecause,
-          env,
-          onSignal,
-        });
-      },
-      async demo({ addresses, tlsAddresses, print }) {
-        process.removeListener('SIGINT', interrupt); // the library ends gracefully at it
-        const { runDemo } = await import('./demo/demo.ts');
-        await runDemo({ print, ...(addresses ? { addresses } : {}), ...(tlsAddresses ? { tlsAddresses } : {}) });
-        return 0;
-      },
-    },
+    programs: programsOf({ self, interrupt }),
   });
   // Whatever a library may still hold must not keep a command from ending.
   process.exit();
+}
+
+/** What runs in this process until it ends, by itself or by a signal: SIGINT is no interruption of a command then. */
+function programsOf({ self, interrupt }: { self: Invocation; interrupt: () => void }): Entrypoints {
+  return {
+    async daemon({ dir, rules, keeper, log, settings, flags }) {
+      process.removeListener('SIGINT', interrupt);
+      const onSignal = (signal: NodeJS.Signals, handler: () => void) => void process.on(signal, handler);
+      const { env } = process;
+      if (settings.user !== null || settings.group !== null) {
+        const { becomeUser } = await import('./daemon/become-user.ts');
+        const onNote = (note: string) => void process.stderr.write(`grace: ${note}\n`);
+        await becomeUser({ dir, rules, settings, self, env, onNote });
+      }
+      const { standAlone } = await import('./daemon/stand-alone.ts');
+      standAlone(env);
+      const { logVariable, placeOfLog } = await import('./control/log-place.ts');
+      const logPlace = (env[logVariable] = placeOfLog({ dir, wanted: log, env }));
+      const { giveRules } = await import('./control/given-rules.ts');
+      const { handoverVariable } = await import('./control/launch.ts');
+      const { checkAdmin } = await import('./control/admin.ts');
+      // What served before this process is not to end for a file that has been lost since.
+      if (env[channelVariable] === undefined && env[handoverVariable] === undefined) checkAdmin(settings);
+      // The keeper's daemons are started by this very command, without rules: theirs come from here.
+      if (env[channelVariable] === undefined) giveRules(env, rules);
+      const { isKeeperWanted, whyNotKeeper } = await import('./keeper/decide.ts');
+      const isWanted = keeper !== false && isKeeperWanted(env);
+      const noKeeperBecause = isWanted ? whyNotKeeper() : null;
+      if (isWanted && noKeeperBecause === null) {
+        const { runKeeper } = await import('./keeper/keeper.ts');
+        return await runKeeper({
+          onStrayError,
+          dir,
+          self,
+          args: ['-d', dir, 'daemon', ...flags],
+          version,
+          env,
+          onSignal,
+        });
+      }
+      const { makeRoomForLookups } = await import('./engine/lookup.ts');
+      makeRoomForLookups(env);
+      const { runDaemon } = await import('./daemon/run.ts');
+      return await runDaemon({
+        onStrayError,
+        dir,
+        self,
+        version,
+        flags,
+        settings,
+        logPlace,
+        noKeeperBecause,
+        env,
+        onSignal,
+      });
+    },
+    async demo({ addresses, tlsAddresses, print }) {
+      process.removeListener('SIGINT', interrupt); // the library ends gracefully at it
+      const { runDemo } = await import('./demo/demo.ts');
+      await runDemo({ print, ...(addresses ? { addresses } : {}), ...(tlsAddresses ? { tlsAddresses } : {}) });
+      return 0;
+    },
+  };
 }
 
 /** Errors that nobody has caught go to the handler instead of ending the process. */
