@@ -52,9 +52,16 @@ const interruptedExitCode = 130;
 
 /** Run one command line. Resolves with the exit code; what went wrong was printed on `stderr`. Never rejects. */
 export async function runCli(options: CliOptions): Promise<number> {
+  const { stderr } = options;
+  stderr.on('error', () => {}); // nobody reads the errors; the exit code still tells
+  const exitCode = await runAndTell(options);
+  await flush(stderr); // who reads it slowly, as a pager, is to have all of it
+  return exitCode;
+}
+
+async function runAndTell(options: CliOptions): Promise<number> {
   const { stdout, stderr, env, signal } = options;
   const unwritable = abortWhenUnwritable(stdout);
-  stderr.on('error', () => {}); // nobody reads the errors; the exit code still tells
   let failure: unknown;
   let exitCode = 0;
   try {

@@ -57,6 +57,21 @@ for (const argv of [
   });
 }
 
+test('a reader of the errors that is slow, as a pager, gets all of them', { timeout: 60_000 }, async () => {
+  using dir = openTempDir();
+  let text = '';
+  const stderr = new Writable({
+    write(chunk: Buffer, _, done) {
+      setImmediate(() => {
+        text += chunk.toString();
+        done();
+      });
+    },
+  });
+  assert.equal((await runWords(['-d', dir.path, 'ls'], { stderr })).exitCode, 3);
+  assert.match(text, /^grace: no daemon runs in .*\nhint: start one with: .*\n$/);
+});
+
 test('a wrong endpoint is told before anybody looks for a daemon', { timeout: 60_000 }, async () => {
   using dir = openTempDir();
   for (const argv of [
