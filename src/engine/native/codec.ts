@@ -1,7 +1,7 @@
 /** What stands between plain bytes and the socket of a leg. */
-import type { TlsFacts as Agreed } from '../engine.ts';
+import type { TlsFacts } from '../engine.ts';
 import type { ProxyTls } from '../proxy-fields.ts';
-import type { TlsFacts } from './messages.ts';
+import type { TlsClient } from './messages.ts';
 
 /** What a socket is to be given: the first so many bytes of memory at this address, which hold until something is encoded again. */
 export type Encoded = { readonly bytes: Uint8Array; readonly address: bigint; readonly length: number };
@@ -37,9 +37,9 @@ export type Codec = {
   /** Whether the peer has ended its direction without having said so, as TLS has it. */
   readonly isTruncated?: boolean;
   /** Null: it is not TLS. */
-  readonly tls: TlsFacts | null;
+  readonly tls: TlsClient | null;
   /** What was agreed on in the handshake; absent where the codec is not of TLS. */
-  readonly agreed?: Agreed;
+  readonly agreed?: TlsFacts;
   /** What of it a PROXY header tells a destination; absent where the codec is not of TLS. */
   readonly proxyTls?: ProxyTls;
   /** What another process needs to go on, beside keys; null: it has to be finished here. */

@@ -93,7 +93,7 @@ export type EndReason =
   { failures: readonly { address: number; errno: number }[] } | { text: string; hint?: string | undefined } | null;
 
 /** What is told of a client that speaks TLS: the version, the name that it asked for, and that of its certificate, which was verified. */
-export type TlsFacts = { version: string; name: string | null; client?: string };
+export type TlsClient = { version: string; name: string | null; client?: string };
 
 /** What a thread tells of a connection that has ended. */
 export type EndReport = {
@@ -104,7 +104,7 @@ export type EndReport = {
   via: string | null;
   stage: 'handshake' | 'dial' | 'relay';
   /** Of a client that speaks TLS. */
-  tls: TlsFacts | null;
+  tls: TlsClient | null;
   why: ClosingReason;
   reason: EndReason;
   /** Where it was chosen: the number of the destination that was dialled, and what was chosen. */

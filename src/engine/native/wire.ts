@@ -8,13 +8,13 @@
  */
 import { CODED } from './connection-table.ts';
 import type { Codec, Encoded } from './codec.ts';
-import type { TlsFacts as Agreed } from '../engine.ts';
+import type { TlsFacts } from '../engine.ts';
 import type { ProxyTls } from '../proxy-fields.ts';
 import { READ_SIZE } from './kernel.ts';
 import type { Kernel } from './kernel.ts';
 import { pinnedCopy } from './pinned.ts';
 import { PromptAcks } from './prompt-acks.ts';
-import type { TlsFacts } from './messages.ts';
+import type { TlsClient } from './messages.ts';
 import type { Thread } from './thread.ts';
 
 /** The legs of one thread, as the relay reads and writes them. */
@@ -105,12 +105,12 @@ export class Wire {
   }
 
   /** What a leg speaks; null: no TLS. */
-  tlsOf(fd: number): TlsFacts | null {
+  tlsOf(fd: number): TlsClient | null {
     return this.#codecs.get(fd)?.tls ?? null;
   }
 
   /** What was agreed on in the handshake of a leg; null without TLS. */
-  agreedOf(fd: number): Agreed | null {
+  agreedOf(fd: number): TlsFacts | null {
     return this.#codecs.get(fd)?.agreed ?? null;
   }
 

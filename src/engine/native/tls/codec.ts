@@ -15,14 +15,14 @@
 import { EPROTO, ENOBUFS } from '../errno.ts';
 import { BLOCKED, BROKEN, SHUT } from '../connection-table.ts';
 import type { Thread } from '../thread.ts';
-import type { TlsFacts } from '../messages.ts';
+import type { TlsClient } from '../messages.ts';
 import type { Codec, Encoded } from '../codec.ts';
 import { readSnapshot, writeSnapshot } from './snapshot.ts';
 import type { Snapshot } from './snapshot.ts';
 import { alertName, CLOSE_NOTIFY, DECODE_ERROR, FATAL, NO_RENEGOTIATION, USER_CANCELED, WARNING } from './alerts.ts';
 import { IN, OUT } from './key-table.ts';
 import type { KeyTable } from './key-table.ts';
-import type { TlsFacts as Agreed } from '../../engine.ts';
+import type { TlsFacts } from '../../engine.ts';
 import { describeTruncation } from '../../words.ts';
 import type { ProxyTls } from '../../proxy-fields.ts';
 import { nameOfCipher, nameOfGroup, nameOfKey, nameOfSignature, opensslNameOf } from '../../tls-names.ts';
@@ -162,7 +162,7 @@ export class TlsCodec implements Codec {
     return this.#legs.keys.isResumed(this.#fd);
   }
 
-  get tls(): TlsFacts {
+  get tls(): TlsClient {
     const { version } = this;
     const { name, client } = this.#legs.keys.texts(this.#fd);
     return { version, name, ...(client !== null && client !== '' && { client }) };
@@ -185,7 +185,7 @@ export class TlsCodec implements Codec {
     };
   }
 
-  get agreed(): Agreed {
+  get agreed(): TlsFacts {
     const { keys } = this.#legs;
     const group = nameOfGroup(keys.group(this.#fd));
     return {

@@ -2,10 +2,10 @@
  * TLS of a suite whose records are not ours, as of TLS 1.2 with CBC: libssl, which has made the handshake, goes on with
  * them, in memory. Such a leg costs more, and does not move to another process.
  */
-import type { TlsFacts as Agreed } from '../../engine.ts';
+import type { TlsFacts } from '../../engine.ts';
 import { BLOCKED, BROKEN, SHUT } from '../connection-table.ts';
 import { EPROTO } from '../errno.ts';
-import type { TlsFacts } from '../messages.ts';
+import type { TlsClient } from '../messages.ts';
 import type { Thread } from '../thread.ts';
 import type { Codec, Encoded } from '../codec.ts';
 import { TLS13 } from './key-table.ts';
@@ -49,8 +49,8 @@ export class SslCodec implements Codec {
   readonly version: 'TLSv1.3' | 'TLSv1.2';
   /** Whether its handshake went on with an earlier session. */
   readonly isResumed: boolean;
-  readonly agreed: Agreed;
-  readonly tls: TlsFacts;
+  readonly agreed: TlsFacts;
+  readonly tls: TlsClient;
 
   constructor(legs: SslLegs, fd: number, handle: bigint) {
     const { ssl } = legs;
