@@ -22,7 +22,7 @@ import type { Dialer } from './dial.ts';
 import type { EndReporter } from './end-report.ts';
 import type { FirstFlight } from './first-flight.ts';
 import type { Headers } from './headers.ts';
-import { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLRDHUP } from './epoll-events.ts';
+import { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLPRI, EPOLLRDHUP } from './epoll-events.ts';
 import type { Linger } from './linger.ts';
 import type { SurrenderedClient } from './messages.ts';
 import { clientAddressOf, forgetPeer, readPeer } from './peer.ts';
@@ -150,8 +150,10 @@ export class Connections {
     const isUnix = table.has(client, IS_UNIX);
     const hasLeft = isUnix && (mask & EPOLLHUP) !== 0 && kernel.peek(client) <= 0;
     if (hasLeft || mask & (isUnix ? EPOLLERR : EPOLLERR | EPOLLHUP))
-      return this.end(client, { stage: 'dial', why: 'client-gone', reason: null, reset: true });
+      return this.end(client, { stage: 'dial', why: 'client-gone', reason: null, reset: !hasLeft });
     if (mask & EPOLLIN) table.set(client, READABLE);
+    // A read stops before urgent bytes, and is not the last.
+    if (mask & EPOLLPRI) table.set(client, READABLE | READ_TO_END);
     // One that has ended its direction may have nothing to say and wait for what the server says: TCP does not tell.
     const hasEnded = (mask & (EPOLLRDHUP | EPOLLHUP)) !== 0;
     if (hasEnded) table.set(client, READABLE | READ_TO_END);

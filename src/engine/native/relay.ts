@@ -173,8 +173,11 @@ export class Relay {
     for (let reads = 0; reads < READS_PER_TURN; reads++) {
       const moved = this.#pipes.move(from, to, size);
       if (moved.read === 0 || (moved.read < 0 && moved.read !== -EINTR)) {
-        if (!moved.isUnsupported) return this.#readEnded(from, to, moved.read);
+        // Before an urgent byte a splice finds nothing, or the end, for good; a read goes beyond it.
+        const mayBeUrgent = moved.read === 0 || (moved.read === -EAGAIN && table.has(from, READ_TO_END));
+        if (!moved.isUnsupported && !mayBeUrgent) return this.#readEnded(from, to, moved.read);
         table.clear(from, SPLICING);
+        table.countInRow(from, false);
         return this.pump(from);
       }
       this.#count(from, Math.max(0, moved.read));
