@@ -166,7 +166,37 @@ test(
 );
 
 test(
-  'OpenRC: start, restart without another pid, reload, and stop',
+  'SysV: a daemon that does not answer is not said to be stopped, nor signalled by a pid that is another program',
+  { timeout, skip: missing({ programs: ['start-stop-daemon'], root: true }) },
+  async (t) => {
+    const { grace, executable, scratch } = install(t);
+    const defaults = join(scratch, 'default');
+    writeFileSync(defaults, `GRACE=${executable}\nGRACE_DIR=${grace.dir}\nGRACE_STOP_SECONDS=1\n`);
+    const run = runner(t, { GRACE_DEFAULTS_FILE: defaults });
+    const service = (action: string) => run(script('grace.sysv'), action);
+    assert.equal((await service('start')).code, 0);
+    const { pid, keeper } = await grace.status();
+    process.kill(pid, 'SIGSTOP');
+    t.after(() => kill(pid));
+    const [started, pidFile] = [await service('start'), join(grace.dir, 'grace.pid')];
+    assert.equal(started.code, 1);
+    assert.match(started.text, /does not answer/);
+    const other = spawn('sleep', ['600']);
+    t.after(() => other.kill('SIGKILL'));
+    writeFileSync(pidFile, `${other.pid}\n`);
+    assert.equal((await service('stop')).code, 1);
+    assert.equal(other.exitCode ?? other.signalCode, null);
+    writeFileSync(pidFile, `${keeper!.pid}\n`);
+    const stopped = await service('stop');
+    assert.equal(stopped.code, 1);
+    assert.match(stopped.text, /goes on/);
+    await kill(pid);
+    assert.equal((await service('stop')).code, 0);
+  },
+);
+
+test(
+  'OpenRC: start, restart without another pid, reload and stop, also when the keeper was killed',
   { timeout, skip: missing({ programs: ['openrc-run', 'unshare'], root: true }) },
   async (t) => {
     const installed = install(t);
@@ -193,6 +223,11 @@ test(
     /etc/init.d/grace --nodeps restart
     mark
     "${executable}" -d "${grace.dir}" status --json >"${scratch}/after"
+    rm "${grace.dir}/grace.log"
+    /etc/init.d/grace --nodeps reload
+    until test -s "${grace.dir}/grace.log"; do sleep 0.01; done
+    kill -9 "$(cat /run/grace.pid)"
+    until "${executable}" -d "${grace.dir}" status | grep -q 'keeper *none'; do sleep 0.1; done
     rm "${grace.dir}/grace.log"
     /etc/init.d/grace --nodeps reload
     until test -s "${grace.dir}/grace.log"; do sleep 0.01; done
@@ -233,6 +268,15 @@ test(
     await grace.ok('stop', src, '--now');
     assert.match(readFileSync(join(grace.dir, 'grace.log'), 'utf8'), /rule stopped/);
     await clients.stop();
+    await grace.ok('stop');
+    // As after a crash of the machine, where the number of a pid file is given to somebody else.
+    const other = spawn('sleep', ['600']);
+    t.after(() => other.kill('SIGKILL'));
+    writeFileSync(join(grace.dir, 'grace.pid'), `${other.pid}\n`);
+    const rotate = ['--force', '--state', join(scratch, 'logrotate.state'), config];
+    assert.equal((await runner(t)('logrotate', ...rotate)).code, 0);
+    assert.ok(existsSync(join(grace.dir, 'grace.log.2')) || existsSync(join(grace.dir, 'grace.log.2.gz')));
+    assert.equal(other.exitCode ?? other.signalCode, null);
   },
 );
 
