@@ -14,7 +14,7 @@ export type DaemonChild = {
   pid: number | null;
   /** Calls back with how it ended, for people: `was ended by SIGKILL`. */
   onExit(callback: (how: string) => void): void;
-  /** Calls back, before its channel closes, when it could not be started for want of descriptors, processes or memory. */
+  /** Calls back, before its channel closes, when it could not be started for want of descriptors, processes, memory or a program that may be executed. */
   onShortage(callback: (error: unknown) => void): void;
 };
 
@@ -41,11 +41,18 @@ export function spawnDaemon({ programs, args, end, env }: SpawnDaemonOptions): D
     shortage = error;
     onShortage?.(error);
   };
+  const unusable: string[] = [];
   for (const { file, args: before } of programs) {
-    if (whyNoProgram(file) !== null) continue;
+    const why = whyNoProgram(file);
+    if (why !== null) {
+      unusable.push(`${file}: ${why}`);
+      continue;
+    }
     child = trySpawn({ file, args: [...before, ...args], env }, end, failed);
     if (child !== null) break;
   }
+  // Somebody is about to put another one there, or to give a right back.
+  if (unusable.length === programs.length) shortage = new Error(unusable.join(', '));
   closeChannelEnd(end);
   return {
     pid: child?.pid ?? null,

@@ -1,8 +1,19 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, copyFileSync, existsSync, readFileSync, readlinkSync, renameSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { openClient, startBackend } from './backend.ts';
@@ -372,5 +383,28 @@ test(
       assert.notEqual(await daemon(), pid);
       assert.equal(said(), before + 1);
     }
+  },
+);
+
+test(
+  'where no program may be executed the keeper waits, and so do the clients, until one may',
+  { timeout, skip: runtime === 'executable' ? false : 'only the executable is one file' },
+  async (t) => {
+    const copy = join(mkdtempSync(join(tmpdir(), 'grace-copy-')), 'grace');
+    t.after(() => rmSync(dirname(copy), { recursive: true, force: true }));
+    copyFileSync(program[0], copy);
+    const { grace, keeper, port, daemon } = await startKept(t);
+    await grace.ok('restart', '--exec', copy);
+    await until('the keeper is that one too', () => readlinkSync(`/proc/${keeper}/exe`) === copy);
+    const pid = await daemon();
+    chmodSync(copy, 0o644);
+    await kill(pid);
+    const said = () => grace.log().match(/cannot be started for the moment: .*grace: .*EACCES/g)?.length ?? 0;
+    await until('the keeper says so', () => said() === 1);
+    const client = openClient(t, { port });
+    assert.ok(isRunning(keeper));
+    chmodSync(copy, 0o755);
+    assert.equal(await (await client).line(), 'hello');
+    assert.equal(said(), 1);
   },
 );
