@@ -20,6 +20,8 @@ export type Generation = {
   stop?: ((times: number) => void) | undefined;
   /** It was not started for want of something. */
   shortage?: unknown;
+  /** It has said a word. */
+  hasSpoken?: boolean;
 };
 
 /** What comes from daemons. */
@@ -50,7 +52,10 @@ export class WatchedGenerations implements Iterable<Generation> {
     { phase, pid, ended = null }: { phase: GenerationPhase; pid: number | null; ended?: number | null },
   ): Generation {
     const channel: Generation['channel'] = new Channel(end, {
-      onMessage: (message, fds) => this.#events.onMessage(generation, message, fds),
+      onMessage: (message, fds) => {
+        generation.hasSpoken = true;
+        this.#events.onMessage(generation, message, fds);
+      },
       onEnd: () => {
         this.#all.delete(generation);
         this.#events.onEnd(generation);

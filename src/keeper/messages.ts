@@ -28,8 +28,11 @@ export type DaemonMessage =
   | { successor: number }
   | { retired: true }
   | { ended: number }
-  /** To be answered when everything before has been done. */
+  /** To be answered when everything before has been done; with {@link runs}, the answer to hello. */
   | { ping: number };
+
+/** What a daemon that was started says before all else: its program has come so far as to run. */
+export const runs = 0;
 
 /** `program` is how the daemon was started, and so is known to run; `hearsStop`, that it listens to `stop`, and needs no signal. */
 export type DaemonIdentity = { pid: number; version: string; format: number; program: Program; hearsStop?: boolean };

@@ -3,10 +3,13 @@ import { spawnDaemon } from './child.ts';
 import { openChannel } from './channel.ts';
 import type { KeeperConsole } from './console.ts';
 import type { FdStore } from './fd-store.ts';
-import type { WatchedGenerations } from './generations.ts';
+import type { Generation, WatchedGenerations } from './generations.ts';
 import type { KeeperMessage } from './messages.ts';
 import type { Programs } from './programs.ts';
 import type { Reaper } from './reaper.ts';
+
+/** How long a daemon that was started may be silent: Node waits for ever for a thread that the system has refused it. */
+const firstWordLimitMs = 30_000;
 
 /** What a daemon is started with. */
 export type StarterOptions = {
@@ -17,6 +20,7 @@ export type StarterOptions = {
   store: FdStore;
   console: KeeperConsole;
   reaper: Reaper;
+  firstWordMs?: number;
 };
 
 /**
@@ -25,7 +29,7 @@ export type StarterOptions = {
  */
 export function startDaemon(
   hello: KeeperMessage,
-  { args, env, programs, generations, store, console, reaper }: StarterOptions,
+  { args, env, programs, generations, store, console, reaper, firstWordMs = firstWordLimitMs }: StarterOptions,
 ): void {
   const [ours, theirs] = openChannel();
   const generation = generations.add(ours, { phase: 'starting', pid: null });
@@ -39,4 +43,13 @@ export function startDaemon(
   if (pid === null) return; // the closed channel tells
   reaper.add(pid);
   child.onExit((how) => reaper.remove(pid, how));
+  setTimeout(() => {
+    // While its end is awaited, its pid is nobody else's.
+    if (!generation.hasSpoken && generation.channel.isOpen && reaper.isAwaited(pid)) endSilent(generation, pid);
+  }, firstWordMs).unref();
+}
+
+function endSilent(generation: Generation, pid: number): void {
+  generation.shortage = new Error('the one that was started has not said a word, as where threads are short');
+  process.kill(pid, 'SIGKILL');
 }

@@ -3,7 +3,7 @@ import { handoverVariable } from '../../control/launch.ts';
 import { GraceError } from '../../error.ts';
 import { Channel, closeChannelEnd, copyChannelEnd, isChannelEnd, maxFds, openChannel } from '../../keeper/channel.ts';
 import type { ChannelEnd } from '../../keeper/channel.ts';
-import { channelName, channelVariable, keeperFormat } from '../../keeper/messages.ts';
+import { channelName, channelVariable, keeperFormat, runs } from '../../keeper/messages.ts';
 import type { DaemonIdentity, DaemonMessage, KeeperMessage } from '../../keeper/messages.ts';
 import { closeFd, dropRuntimeCopy, isOpenFd, setCloseOnExec, setNonBlocking } from '../../sys/descriptor.ts';
 import { sendMessage } from '../../sys/message.ts';
@@ -253,6 +253,7 @@ export class KeeperSupervisor implements Supervisor {
       this.#keeper = { pid, version };
       this.#last.is(pid);
       this.#reason ??= reason;
+      this.#link?.send({ ping: runs });
       this.#heardHello.resolve();
       this.#events?.keeperChanged(this.#keeper);
     } else if ('note' in message) {
