@@ -1,4 +1,4 @@
-import { maxDurationMs, parseDuration as readDuration } from '../endpoint/duration.ts';
+import { maxDurationMs, parseDuration } from '../endpoint/duration.ts';
 import { quoted } from '../endpoint/error.ts';
 import { GraceError } from '../error.ts';
 
@@ -7,8 +7,8 @@ import { GraceError } from '../error.ts';
  * units together, or a bare number of seconds. Throws GraceError (exit code 2) that names the option
  * for anything else.
  */
-export function parseDuration(text: string, option: string): number {
-  const durationMs = readDuration(text);
+export function parseDurationOption(text: string, option: string): number {
+  const durationMs = parseDuration(text);
   if (durationMs === null) {
     throw new GraceError(`cannot read ${option} ${quoted(text)}: expected a duration`, {
       hint: 'a duration is 500ms, 30s, 5m, 2h, 1m30s, or a bare number of seconds',

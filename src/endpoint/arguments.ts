@@ -1,10 +1,10 @@
 import type { Description } from './description.ts';
 import { type EndpointError, quoted } from './error.ts';
 import { nearest } from '../nearest.ts';
-import { errorAt, type Piece, placeOf, sliceOf, textOf } from './text.ts';
+import { errorAt, type Piece, spanOf, sliceOf, textOf } from './text.ts';
 
 /** The parameters of one endpoint type. */
-export type Shape<Name extends string> = {
+export type ArgumentNames<Name extends string> = {
   /** How the type is written, for hints: `tcp:PORT[:interface=ADDRESS]`. */
   usage: string;
   /** Parameters that positional arguments fill, in order; they may be given by name as well. */
@@ -46,7 +46,7 @@ export function refusal({ name, text, piece }: Value, problem: string, hint?: st
  */
 export function matchArguments<Name extends string>(
   { fields, rest }: Description,
-  { usage, positional, keywords, aliases = {}, foreign = {} }: Shape<Name>,
+  { usage, positional, keywords, aliases = {}, foreign = {} }: ArgumentNames<Name>,
 ): Arguments<Name> {
   const values = new Map<Name, Value>();
   const known = [...positional, ...keywords];
@@ -99,7 +99,7 @@ export function matchArguments<Name extends string>(
     if (Object.hasOwn(foreign, typed)) return errorAt(name, reason, foreign[typed]);
     const guess = nearest(typed, known);
     if (guess !== undefined) {
-      const { start, end } = placeOf(name);
+      const { start, end } = spanOf(name);
       const chars = Array.from(name.whole);
       return errorAt(
         name,

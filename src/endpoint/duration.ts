@@ -30,7 +30,7 @@ export function parseDuration(text: string): number | null {
 }
 
 /** The text that `parseDuration` reads as so many whole milliseconds, in the largest unit that fits: `90s`, `2h`. */
-export function formatDuration(ms: number): string {
+export function printDuration(ms: number): string {
   if (ms === 0) return '0s';
   for (const [unit, unitMs] of units) {
     if (unit !== 'd' && ms % unitMs === 0) return `${ms / unitMs}${unit}`;

@@ -1,5 +1,5 @@
 /** grace's own parameters, beyond Twisted's. All are given by name only, and are properties only when they are given. */
-import { formatDuration } from './duration.ts';
+import { printDuration } from './duration.ts';
 import { optional } from './parameter.ts';
 import type { ValuesOf } from './parameter.ts';
 import { formatRate } from './rate.ts';
@@ -72,7 +72,7 @@ export const serverExtras = {
   /** Close a connection on which no byte moved for so many milliseconds. */
   idle: optional({
     read: duration,
-    write: formatDuration,
+    write: printDuration,
     meaning: 'a connection without traffic for so long is closed',
     placeholder: 'DURATION',
     note: 'then a silent connection is closed',
@@ -80,7 +80,7 @@ export const serverExtras = {
   /** Close a connection that has lasted for so many milliseconds, give or take a tenth. */
   lifetime: optional({
     read: duration,
-    write: formatDuration,
+    write: printDuration,
     meaning: 'a connection that has lasted so long is closed (give or take a tenth)',
     placeholder: 'DURATION',
     note: 'then a connection is closed',
@@ -104,7 +104,7 @@ export const serverExtras = {
   /** Longest that a client may take over its PROXY header, and over a ClientHello by which its destination is chosen, in milliseconds. */
   headerTimeout: optional({
     read: duration,
-    write: formatDuration,
+    write: printDuration,
     meaning: 'longest that the PROXY header may take, or a ClientHello that is to be passed on by name',
     placeholder: 'DURATION',
   }),
@@ -144,7 +144,7 @@ export const serverAddressExtras = {
 /** Of either side. */
 const userTimeout = optional({
   read: duration,
-  write: formatDuration,
+  write: printDuration,
   meaning: 'a connection whose bytes are not acknowledged for so long is cut',
   placeholder: 'DURATION',
   note: 'then a peer that acknowledges nothing is given up',
@@ -204,7 +204,7 @@ export const serverTlsExtras = {
   /** Longest handshake of a client, in milliseconds. */
   handshakeTimeout: optional({
     read: duration,
-    write: formatDuration,
+    write: printDuration,
     meaning: 'longest that the TLS handshake may take',
     placeholder: 'DURATION',
   }),
@@ -227,7 +227,7 @@ export const clientExtras = {
   /** Keep trying a refused connect for so many milliseconds. */
   retry: optional({
     read: duration,
-    write: formatDuration,
+    write: printDuration,
     meaning: 'a refused connect is tried again for so long',
     placeholder: 'DURATION',
     note: 'a refused connect is tried so long',
@@ -247,7 +247,7 @@ export const clientExtras = {
   /** TCP keep-alive: idle milliseconds before the first probe; 0 turns it off. */
   keepalive: optional({
     read: keepalive,
-    write: (ms) => (ms === 0 ? 'no' : formatDuration(ms)),
+    write: (ms) => (ms === 0 ? 'no' : printDuration(ms)),
     meaning: (ms: number) => (ms === 0 ? 'no keep-alive probes' : 'silence before the first keep-alive probe'),
     placeholder: 'DURATION',
   }),

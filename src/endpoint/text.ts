@@ -45,7 +45,7 @@ export function textOf(piece: Piece): string {
 }
 
 /** Where a piece stands in the whole text, escapes included. */
-export function placeOf({ origins }: Piece): Span {
+export function spanOf({ origins }: Piece): Span {
   const start = origins[0] ?? 0;
   return { start, end: Math.max(start, origins.at(-1) ?? start) };
 }
@@ -57,7 +57,7 @@ export function sliceOf({ whole, chars, origins }: Piece, start: number, end = c
 
 /** An error that points at a piece. */
 export function errorAt(piece: Piece, reason: string, hint?: string | undefined): EndpointError {
-  return new EndpointError(reason, { text: piece.whole, place: placeOf(piece), hint });
+  return new EndpointError(reason, { text: piece.whole, place: spanOf(piece), hint });
 }
 
 /** A backslash before each character that means something in the grammar. */

@@ -87,7 +87,7 @@ export function addEnds(sum: Tally, reason: ClosingReason, count: number): void 
 }
 
 /** How many connections a row says have ended. */
-export function endsOf(tally: Tally): number {
+export function countEnds(tally: Tally): number {
   return closingReasons.reduce((sum, _, index) => sum + tally[FIRST_END + index]!, 0);
 }
 

@@ -9,7 +9,7 @@ import { Net } from '../net/net.ts';
 import { openNotifier } from '../net/notify.ts';
 import type { Notifier } from '../net/notify.ts';
 import { badArgument, checkFunctions, checkMilliseconds, checkOptions, isRecord } from '../net/argument.ts';
-import { checkNoClusterWorker, checkServer, serveOn } from '../net/serve-on.ts';
+import { checkNoClusterWorker, mustBeServer, serveOn } from '../net/serve-on.ts';
 import { listenOn, parseAddress } from './address.ts';
 import type { Address } from './address.ts';
 import { watchServer } from './drain.ts';
@@ -168,14 +168,14 @@ function checkServers(servers: unknown): Given[] {
     });
   }
   if (isRecord(servers) && 'server' in servers && !('listen' in servers)) return [checkTarget('serve', servers)];
-  checkServer('serve', servers);
+  mustBeServer('serve', servers);
   return [{ server: servers, address: undefined }];
 }
 
 function checkTarget(where: string, target: unknown): Given {
   if (!isRecord(target) || !('server' in target)) throw badArgument(where, '{ server, address }', target);
   const { server, address } = target;
-  checkServer(`${where}.server`, server);
+  mustBeServer(`${where}.server`, server);
   if (address === undefined || address === null)
     throw badArgument(`${where}.address`, 'an address such as ":8080"', address);
   return { server, address: address as Address };

@@ -11,7 +11,7 @@ import type { Listener } from './listener.ts';
  * keep a queue that nobody serves, and would be handed to a successor that has no use for it.
  */
 export async function serveOn(server: Server, listener: Listener): Promise<void> {
-  checkServer('serveOn', server);
+  mustBeServer('serveOn', server);
   checkNoClusterWorker('serveOn');
   if (!isRecord(listener) || typeof listener.dup !== 'function')
     throw badArgument('serveOn: listener', 'a listener of Net or openListener', listener);
@@ -44,7 +44,7 @@ export function checkNoClusterWorker(where: string): void {
 /**
  * @throws GraceError when it is no server of node:net, tls, http, https or http2, or one that listens already.
  */
-export function checkServer(where: string, server: unknown): asserts server is Server {
+export function mustBeServer(where: string, server: unknown): asserts server is Server {
   // By what it can do: Deno's HTTP servers are no net.Server.
   if (
     !isRecord(server) ||

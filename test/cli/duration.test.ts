@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { formatDuration, formatExactly, parseDuration } from '../../src/cli/duration.ts';
+import { formatDuration, formatExactly, parseDurationOption } from '../../src/cli/duration.ts';
 import { GraceError } from '../../src/error.ts';
 
 for (const [text, expectedMs] of [
@@ -18,7 +18,7 @@ for (const [text, expectedMs] of [
   ['1m30s', 90_000],
 ] as const) {
   test(`a duration of ${text} is ${expectedMs} ms`, () => {
-    assert.equal(parseDuration(text, '--timeout'), expectedMs);
+    assert.equal(parseDurationOption(text, '--timeout'), expectedMs);
   });
 }
 
@@ -44,7 +44,7 @@ for (const text of [
 ]) {
   test(`${JSON.stringify(text)} is refused as a duration with exit code 2 and the name of the option`, () => {
     assert.throws(
-      () => parseDuration(text, '--timeout'),
+      () => parseDurationOption(text, '--timeout'),
       (error) => error instanceof GraceError && error.code === 'ERR_GRACE_USAGE' && error.message.includes('--timeout'),
     );
   });

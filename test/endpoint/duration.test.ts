@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { formatDuration, parseDuration } from '../../src/endpoint/duration.ts';
+import { printDuration, parseDuration } from '../../src/endpoint/duration.ts';
 
 test('durations have a unit, or are seconds', { timeout: 60_000 }, () => {
   assert.deepEqual(
@@ -15,7 +15,7 @@ test('anything else is no duration', { timeout: 60_000 }, () => {
 });
 
 test('a duration is written in its largest whole unit, and read back', { timeout: 60_000 }, () => {
-  assert.deepEqual([0, 1, 1500, 90_000, 120_000, 7_200_000].map(formatDuration), [
+  assert.deepEqual([0, 1, 1500, 90_000, 120_000, 7_200_000].map(printDuration), [
     '0s',
     '1ms',
     '1500ms',
@@ -24,7 +24,7 @@ test('a duration is written in its largest whole unit, and read back', { timeout
     '2h',
   ]);
   for (const ms of [0, 1, 999, 1000, 59_000, 3_600_000, 2 ** 31 - 1])
-    assert.equal(parseDuration(formatDuration(ms)), ms);
+    assert.equal(parseDuration(printDuration(ms)), ms);
 });
 
 test('fractions, and several units together, add up to whole milliseconds', { timeout: 60_000 }, () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { EndpointError, quoted } from '../../src/endpoint/error.ts';
-import { escaped, pieceOf, placeOf, splitFields, textOf } from '../../src/endpoint/text.ts';
+import { escaped, pieceOf, spanOf, splitFields, textOf } from '../../src/endpoint/text.ts';
 
 /** Fields as `value` or `name=value` in a form that shows what was escaped. */
 function fieldsOf(text: string): (string | [string, string])[] {
@@ -59,8 +59,8 @@ test('a lone backslash at the end is refused, and shown', { timeout: 60_000 }, (
 test('places count code points and include escapes', { timeout: 60_000 }, () => {
   const [, field] = splitFields(pieceOf('🙂:k=\\:b:c'));
   assert.ok(field?.name);
-  assert.deepEqual(placeOf(field.name), { start: 2, end: 3 });
-  assert.deepEqual(placeOf(field.value), { start: 4, end: 7 });
+  assert.deepEqual(spanOf(field.name), { start: 2, end: 3 });
+  assert.deepEqual(spanOf(field.value), { start: 4, end: 7 });
 });
 
 test('escaped text is read back as one value', { timeout: 60_000 }, () => {

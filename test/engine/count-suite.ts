@@ -5,7 +5,7 @@ import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import type { ConnectionEnd, Upstream } from '../../src/engine/engine.ts';
 import { openFullBackend } from './full-backend.ts';
-import { endsOf, tallyFields } from '../../src/engine/tally.ts';
+import { countEnds, tallyFields } from '../../src/engine/tally.ts';
 import { seededRandom } from '../random.ts';
 import type { Random } from '../random.ts';
 import { until } from '../until.ts';
@@ -160,7 +160,7 @@ export function countSuite(openEngine: OpenEngine): void {
               { connections: 0, dialing: 0, bytesIn: 0, bytesOut: 0 },
             );
           for (const upstream of all)
-            assert.equal(endsOf(upstream.tally()), upstream.tally()[tallyFields.indexOf('accepted')]);
+            assert.equal(countEnds(upstream.tally()), upstream.tally()[tallyFields.indexOf('accepted')]);
           const moved = (name: 'bytesIn' | 'bytesOut') =>
             all.reduce((sum, upstream) => sum + upstream.stats()[name], 0);
           const ended = (name: 'bytesIn' | 'bytesOut') => rig.ends.reduce((sum, end) => sum + end[name], 0);

@@ -4,7 +4,7 @@ import type { ClientEndpoint } from '../../src/endpoint/model.ts';
 import { closingReasons } from '../../src/engine/closing-reason.ts';
 import type { ClosingReason } from '../../src/engine/closing-reason.ts';
 import type { Upstream } from '../../src/engine/engine.ts';
-import { endsOf, tallyFields } from '../../src/engine/tally.ts';
+import { countEnds, tallyFields } from '../../src/engine/tally.ts';
 import { openFullBackend } from './full-backend.ts';
 import { endingOf, openBackend, openEcho, readAll, readBytes, reset } from './peers.ts';
 import { Rig, to } from './rig.ts';
@@ -28,7 +28,7 @@ async function mustEnd(rig: Rig, upstream: Upstream, reason: ClosingReason): Pro
   await upstream.drained();
   const ends = closingReasons.filter((each) => counted(upstream, `end ${each}`) > 0);
   assert.deepEqual(ends, [reason]);
-  assert.equal(endsOf(upstream.tally()), 1);
+  assert.equal(countEnds(upstream.tally()), 1);
   assert.equal(counted(upstream, 'accepted'), 1);
 }
 

@@ -8,7 +8,7 @@ import { readFileWithin } from '../bounded-input.ts';
 import { bringAbout, mustBeInForce, presentRules } from '../bring-about.ts';
 import { argument, mustNotBeEmpty } from '../context.ts';
 import type { Context, Input } from '../context.ts';
-import { parseDuration } from '../duration.ts';
+import { parseDurationOption } from '../duration.ts';
 import { isEtcdAddress, readEtcdAddress } from '../etcd/address.ts';
 import { holdRequest } from '../hold-request.ts';
 import { hasDaemon, withUsefulHint } from '../hints.ts';
@@ -26,7 +26,7 @@ const maxBytes = 64 << 20;
 export async function run(context: Context, input: Input): Promise<number> {
   const file = argument(input, 0);
   mustNotBeEmpty(file, { what: 'apply', needs: 'FILE' });
-  const timeoutMs = parseDuration(input.value('timeout') ?? '30s', '--timeout');
+  const timeoutMs = parseDurationOption(input.value('timeout') ?? '30s', '--timeout');
   if (isEtcdAddress(file)) {
     const address = readEtcdAddress(file, context.cwd);
     // What asks etcd is not needed for files.

@@ -2,7 +2,7 @@ import { call } from '../../control/client.ts';
 import { readClientAddress } from '../../control/client-address.ts';
 import { GraceError } from '../../error.ts';
 import type { Context, Input } from '../context.ts';
-import { parseDuration } from '../duration.ts';
+import { parseDurationOption } from '../duration.ts';
 import { readDestination, readSource } from '../endpoint-text.ts';
 import { printJson, printLine, printNote } from '../output.ts';
 
@@ -24,7 +24,7 @@ export async function run(context: Context, input: Input): Promise<number> {
       ...(typed === undefined ? {} : { src: readSource(typed, cwd) }),
       ...(dst === undefined ? {} : { dst: readDestination(dst, cwd) }),
       ...(client === undefined ? {} : { client }),
-      ...(idle === undefined ? {} : { idleMs: parseDuration(idle, '--idle') }),
+      ...(idle === undefined ? {} : { idleMs: parseDurationOption(idle, '--idle') }),
       ...(id === undefined ? {} : { ids: id.split(',').map((each) => each.trim()) }),
     },
     { signal },

@@ -6,7 +6,7 @@ import { quoted } from '../../endpoint/error.ts';
 import { GraceError, errorMessage } from '../../error.ts';
 import { argument } from '../context.ts';
 import type { Context, Input } from '../context.ts';
-import { parseDuration } from '../duration.ts';
+import { parseDurationOption } from '../duration.ts';
 import { readSource } from '../endpoint-text.ts';
 import { counted, printJson, printLine, printNote } from '../output.ts';
 import { runCommand } from '../run-command.ts';
@@ -40,14 +40,14 @@ export async function run(context: Context, input: Input): Promise<number> {
 function readOptions(input: Input): Pick<Request<'hold'>, 'maxWaiting' | 'maxTimeMs' | 'drainMs' | 'timeoutMs'> {
   const duration = (name: string, otherwise: number) => {
     const value = input.value(name);
-    return value === undefined ? otherwise : parseDuration(value, `--${name}`);
+    return value === undefined ? otherwise : parseDurationOption(value, `--${name}`);
   };
   const maxTime = input.value('max-time');
   return {
     maxWaiting: readCount(input.value('max-waiting')),
     drainMs: duration('drain', defaults.drainMs),
     timeoutMs: duration('timeout', defaults.timeoutMs),
-    ...(maxTime === undefined ? {} : { maxTimeMs: parseDuration(maxTime, '--max-time') }),
+    ...(maxTime === undefined ? {} : { maxTimeMs: parseDurationOption(maxTime, '--max-time') }),
   };
 }
 

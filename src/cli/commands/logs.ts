@@ -7,7 +7,7 @@ import { serverKey } from '../../endpoint/identity.ts';
 import { parseServer } from '../../endpoint/server.ts';
 import { isNoDaemon } from '../../kinds.ts';
 import { readSource, sourceKey } from '../endpoint-text.ts';
-import { parseDuration } from '../duration.ts';
+import { parseDurationOption } from '../duration.ts';
 import type { Context, Input } from '../context.ts';
 import { findLog } from '../log-place.ts';
 import { LogPrinter } from '../log-printer.ts';
@@ -121,7 +121,7 @@ function readSince(text: string | undefined): number | null {
       code: 'ERR_GRACE_USAGE',
     });
   try {
-    return Date.now() - parseDuration(text, '--since');
+    return Date.now() - parseDurationOption(text, '--since');
   } catch (error) {
     if (!(error instanceof GraceError)) throw error;
     throw new GraceError(error.message.replace(/expected a duration$/, 'expected a duration or a time'), {

@@ -1,7 +1,7 @@
 import { call } from '../../control/client.ts';
 import { argument } from '../context.ts';
 import type { Context, Input } from '../context.ts';
-import { parseDuration } from '../duration.ts';
+import { parseDurationOption } from '../duration.ts';
 import { readSource } from '../endpoint-text.ts';
 import { counted, printJson, printLine, printNote } from '../output.ts';
 
@@ -13,7 +13,7 @@ export async function run(context: Context, input: Input): Promise<number> {
   const { dir, signal, cwd, stdout } = context;
   const src = argument(input, 0);
   const timeout = input.value('timeout');
-  const waitMs = timeout === undefined ? defaultTimeoutMs : parseDuration(timeout, '--timeout');
+  const waitMs = timeout === undefined ? defaultTimeoutMs : parseDurationOption(timeout, '--timeout');
   const { waiting, problem } = await call(
     dir,
     { command: 'release', src: readSource(src, cwd), timeoutMs: input.has('now') ? 0 : waitMs },

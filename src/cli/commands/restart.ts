@@ -6,13 +6,13 @@ import type { Program } from '../../control/shapes.ts';
 import { GraceError, errorCode, errorMessage } from '../../error.ts';
 import { mustNotBeEmpty } from '../context.ts';
 import type { Context, Input } from '../context.ts';
-import { parseDuration } from '../duration.ts';
+import { parseDurationOption } from '../duration.ts';
 import { counted, printJson, printLine } from '../output.ts';
 
 /** `grace restart [--exec PATH] [--timeout DURATION]` */
 export async function run(context: Context, input: Input): Promise<number> {
   const { dir, signal, self, cwd, stdout } = context;
-  const timeoutMs = parseDuration(input.value('timeout') ?? '10s', '--timeout');
+  const timeoutMs = parseDurationOption(input.value('timeout') ?? '10s', '--timeout');
   const path = input.value('exec');
   mustNotBeEmpty(path, { what: 'option --exec', needs: 'a file' });
   const exec = path === undefined ? self : executableAt(resolve(cwd, path));

@@ -2,7 +2,7 @@ import { call } from '../../control/client.ts';
 import { GraceError } from '../../error.ts';
 import { goneWithin } from '../../waiting.ts';
 import type { Context, Input } from '../context.ts';
-import { formatExactly, parseDuration } from '../duration.ts';
+import { formatExactly, parseDurationOption } from '../duration.ts';
 import { readSource } from '../endpoint-text.ts';
 import { StatusLine, counted, printJson, printLine } from '../output.ts';
 import { describeConnections } from '../rows.ts';
@@ -14,11 +14,11 @@ const goneTimeoutMs = 10_000;
 export async function run(context: Context, input: Input): Promise<number> {
   const { dir, signal, stdout, cwd } = context;
   const [typed] = input.args;
-  const timeoutMs = parseDuration(input.value('timeout') ?? '30s', '--timeout');
+  const timeoutMs = parseDurationOption(input.value('timeout') ?? '30s', '--timeout');
   const announce = input.value('announce');
   if (announce !== undefined && typed !== undefined)
     throw new GraceError('--announce is for the whole daemon, and SRC names a rule', { code: 'ERR_GRACE_USAGE' });
-  const announceMs = announce === undefined ? {} : { announceMs: parseDuration(announce, '--announce') };
+  const announceMs = announce === undefined ? {} : { announceMs: parseDurationOption(announce, '--announce') };
   const request = { command: 'stop', timeoutMs: input.has('now') ? 0 : timeoutMs, ...announceMs } as const;
   const { closed, pids } = await callWithStatusLine(
     context,

@@ -4,7 +4,7 @@ import { GraceError } from '../../error.ts';
 import { answerTimeoutMs, readCheck } from '../check-http.ts';
 import { argument } from '../context.ts';
 import type { Context, Input } from '../context.ts';
-import { formatExactly, parseDuration } from '../duration.ts';
+import { formatExactly, parseDurationOption } from '../duration.ts';
 import { readPair } from '../endpoint-text.ts';
 import { counted, printJson, printLine, printNote } from '../output.ts';
 import { waitUntilDrained } from './wait.ts';
@@ -21,15 +21,15 @@ export async function run(context: Context, input: Input): Promise<number> {
       code: 'ERR_GRACE_USAGE',
     });
   }
-  const timeoutMs = timeout === undefined ? null : parseDuration(timeout, '--timeout');
+  const timeoutMs = timeout === undefined ? null : parseDurationOption(timeout, '--timeout');
   // With both, the time is the wait's, which may be long; the answer to a check is not waited for longer because of it.
   const answerMs =
     timeoutMs === null ? answerTimeoutMs : input.has('wait') ? Math.min(timeoutMs, answerTimeoutMs) : timeoutMs;
   const percent = readPercent(input);
   const drain = input.value('drain');
-  const drainMs = drain === undefined ? undefined : parseDuration(drain, '--drain');
+  const drainMs = drain === undefined ? undefined : parseDurationOption(drain, '--drain');
   const rollback = input.value('rollback-if-fails');
-  const rollbackMs = rollback === undefined ? undefined : parseDuration(rollback, '--rollback-if-fails');
+  const rollbackMs = rollback === undefined ? undefined : parseDurationOption(rollback, '--rollback-if-fails');
   const check = readCheck(input, {
     timeoutMs: answerMs,
     ...(timeoutMs !== null && !input.has('wait') && { limitMs: timeoutMs }),

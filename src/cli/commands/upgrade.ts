@@ -12,7 +12,7 @@ import { publicKeys, releaseUrl } from '../../version.ts';
 import { readFileWithin } from '../bounded-input.ts';
 import { mustNotBeEmpty } from '../context.ts';
 import type { Context, Input } from '../context.ts';
-import { parseDuration } from '../duration.ts';
+import { parseDurationOption } from '../duration.ts';
 import { StatusLine, formatSize, printJson, printLine, printNote } from '../output.ts';
 import { describeRestart } from './restart.ts';
 
@@ -21,7 +21,7 @@ export async function run(context: Context, input: Input): Promise<number> {
   const { dir, signal, self, version, stdout } = context;
   const to = input.value('to');
   const wanted = to === undefined ? null : readVersion(to);
-  const timeoutMs = parseDuration(input.value('timeout') ?? '10s', '--timeout');
+  const timeoutMs = parseDurationOption(input.value('timeout') ?? '10s', '--timeout');
   const place = await releasePlace(context, input);
   if (!input.has('check') && self.args.length > 0) {
     throw new GraceError('cannot upgrade: grace runs from its source here', {

@@ -3,7 +3,7 @@ import type { DestinationRow, EndpointText } from '../../control/shapes.ts';
 import { GraceError } from '../../error.ts';
 import { TimeLimit } from '../../waiting.ts';
 import type { Context, Input } from '../context.ts';
-import { formatExactly, parseDuration } from '../duration.ts';
+import { formatExactly, parseDurationOption } from '../duration.ts';
 import { readSource } from '../endpoint-text.ts';
 import { PlainLines, StatusLine, printJson } from '../output.ts';
 import { describeConnections } from '../rows.ts';
@@ -19,7 +19,7 @@ export async function run(context: Context, input: Input): Promise<number> {
   const timeout = input.value('timeout');
   await waitUntilDrained(context, {
     src: typed === undefined ? null : readSource(typed, context.cwd),
-    timeoutMs: timeout === undefined ? null : parseDuration(timeout, '--timeout'),
+    timeoutMs: timeout === undefined ? null : parseDurationOption(timeout, '--timeout'),
   });
   if (input.has('json')) printJson(context, { ...(typed === undefined ? {} : { src: typed }), connections: 0 });
   return 0;

@@ -1,5 +1,5 @@
 /** The limits that are in force for a rule, for those who ask. */
-import { formatDuration } from '../../endpoint/duration.ts';
+import { printDuration } from '../../endpoint/duration.ts';
 import { directOf, hasTls, innerEndpoint, innermost } from '../../endpoint/inner.ts';
 import type { ClientEndpoint, ServerEndpoint } from '../../endpoint/model.ts';
 import { formatRate } from '../../endpoint/rate.ts';
@@ -20,14 +20,14 @@ export function limitsInForce(src: ServerEndpoint, dst: DestinationSpec): Record
     ratePer: ratePer && formatRate(ratePer),
     allow: allow?.join(),
     deny: deny?.join(),
-    idle: idle && formatDuration(idle),
-    lifetime: lifetime && formatDuration(lifetime),
+    idle: idle && printDuration(idle),
+    lifetime: lifetime && printDuration(lifetime),
     buffer: buffer && formatBytes(buffer),
-    handshakeTimeout: handshakeMs && formatDuration(handshakeMs),
-    headerTimeout: hasHeader ? formatDuration(inner.headerTimeout ?? PROXY_HEADER_TIMEOUT_MS) : undefined,
-    userTimeout: 'userTimeout' in inner && inner.userTimeout ? formatDuration(inner.userTimeout) : undefined,
+    handshakeTimeout: handshakeMs && printDuration(handshakeMs),
+    headerTimeout: hasHeader ? printDuration(inner.headerTimeout ?? PROXY_HEADER_TIMEOUT_MS) : undefined,
+    userTimeout: 'userTimeout' in inner && inner.userTimeout ? printDuration(inner.userTimeout) : undefined,
     'userTimeout of DST': userTimeoutOf(dst.endpoint),
-    timeout: dst.endpoint.type === 'sni' ? undefined : formatDuration(dst.endpoint.timeout * 1000),
+    timeout: dst.endpoint.type === 'sni' ? undefined : printDuration(dst.endpoint.timeout * 1000),
   };
   return Object.fromEntries(Object.entries(limits).flatMap(([name, value]) => (value ? [[name, value]] : [])));
 }
@@ -36,5 +36,5 @@ function userTimeoutOf(endpoint: ClientEndpoint): string | undefined {
   const [inner, ...others] = directOf(endpoint).map(innermost);
   // Each of several has its own.
   if (inner === undefined || others.length > 0) return undefined;
-  return inner.type === 'unix' || inner.userTimeout === undefined ? undefined : formatDuration(inner.userTimeout);
+  return inner.type === 'unix' || inner.userTimeout === undefined ? undefined : printDuration(inner.userTimeout);
 }

@@ -65,7 +65,7 @@ export class EndBatch {
     if (this.#count === 1) this.wakeAt = now + MAX_WAIT_MS;
   }
 
-  /** What has been collected, for `readEnds` in another thread; null when there is nothing. */
+  /** What has been collected, for `tellEnds` in another thread; null when there is nothing. */
   take(): EndsMessage | null {
     if (this.#block === null) return null;
     const message = { buffer: this.#block.buffer, count: this.#count };
@@ -96,7 +96,7 @@ export type EndReader = {
 };
 
 /** Tell of the ends of a message, in order, and give its memory back. */
-export function readEnds({ buffer, count }: EndsMessage, reader: EndReader): void {
+export function tellEnds({ buffer, count }: EndsMessage, reader: EndReader): void {
   const { rows, state } = blockOf(buffer);
   try {
     for (let at = 0; at < count * ROW; at += ROW) readEnd(rows, at, reader);

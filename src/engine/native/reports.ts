@@ -1,7 +1,7 @@
 /** Whom in the main thread a report of a thread concerns. The mirror image of commands.ts. */
 import { SystemError } from '../../sys/system-error.ts';
 import type { TotalSlots } from '../total-slots.ts';
-import { readEnds } from './end-batch.ts';
+import { tellEnds } from './end-batch.ts';
 import type { FrontendOwners } from './frontend-owners.ts';
 import type { NativeHolds } from './holds.ts';
 import type { Inventory } from './inventory.ts';
@@ -36,7 +36,7 @@ export function deliverReport(hearers: Hearers, thread: number, report: Report):
       return;
     case 'ended-quietly':
       // Who hears of the ends of an upstream is told of each at once, and not of those from before.
-      return readEnds(report.ends, {
+      return tellEnds(report.ends, {
         upstreamOf: (id) => upstreams.get(id),
         hear: (frontend, end) => owners.get(frontend)?.observer.connectionEnded?.(end),
       });

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { MessageChannel } from 'node:worker_threads';
 import type { ConnectionEnd, Upstream } from '../../../src/engine/engine.ts';
 import { ConnectionTable, KIND_CLIENT, KIND_SERVER } from '../../../src/engine/native/connection-table.ts';
-import { EndBatch, readEnds } from '../../../src/engine/native/end-batch.ts';
+import { EndBatch, tellEnds } from '../../../src/engine/native/end-batch.ts';
 import type { QuietEnd } from '../../../src/engine/native/end-batch.ts';
 import type { EndsMessage } from '../../../src/engine/native/messages.ts';
 
@@ -30,7 +30,7 @@ const upstream = {} as Upstream;
 
 function read(message: EndsMessage): { frontend: number; end: ConnectionEnd }[] {
   const heard: { frontend: number; end: ConnectionEnd }[] = [];
-  readEnds(message, {
+  tellEnds(message, {
     upstreamOf: (id) => (id === 7 ? upstream : undefined),
     hear: (frontend, { startedMs, ...told }) => {
       assert.ok(Math.abs(Date.now() - told.durationMs - startedMs) < 10_000);
