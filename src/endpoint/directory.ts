@@ -1,11 +1,9 @@
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { EndpointError } from './error.ts';
 import type { FileOptions, Identity } from './files.ts';
-import type { SslServer, TlsServer } from './model.ts';
 import { fileError, listDirectory, type NamedFile, readCertificates, readText } from './named-file.ts';
 import { checkIdentity } from './openssl.ts';
 import { openKey } from './passphrase.ts';
-import { printServer } from './print.ts';
 import { type Certificate, distinct, privateKeyBlock, publicKeyId, readPrivateKey } from './pem.ts';
 import { byValidity, costAdvice, isValidAt, keyWarning, validityOf, validityWarning } from './validity.ts';
 import type { Validity } from './validity.ts';
@@ -17,9 +15,13 @@ export type NamedIdentity = Identity & {
   /** As in `rsa`, `ec`: a server may present one of each kind for the same name, as the client can use them. */
   keyType: string;
   validity: Validity;
+  /** The files that key and certificate are in, as absolute paths. */
+  keyFile: string;
+  certFile: string;
 };
 
-type KeyFound = { pem: string; id: string };
+type KeyFound = { pem: string; id: string; file: string };
+type CertificateFound = Certificate & { file: string };
 
 /**
  * The identities in a directory: keys and certificates of all `.pem` files in it and below, paired by
@@ -41,7 +43,7 @@ export function readServerDirectory(
   const byAge = byValidity(Date.now());
   authorities.sort((a, b) => byAge(validityOf(a.x509), validityOf(b.x509)));
   const leafOf = new Map<NamedIdentity, Certificate>();
-  for (const { pem, id } of keys) {
+  for (const { pem, id, file: keyFile } of keys) {
     for (const leaf of certificates.filter((each) => idOf.get(each) === id).sort(longestFirst)) {
       const cert = [leaf, ...chainOf(leaf, authorities)].map((each) => each.pem).join('');
       const problem = checkIdentity({ key: pem, cert });
@@ -59,6 +61,8 @@ export function readServerDirectory(
           cert,
           keyType: leaf.x509.publicKey.asymmetricKeyType ?? '',
           validity: validityOf(leaf.x509),
+          keyFile,
+          certFile: leaf.file,
         },
         leaf,
       );
@@ -82,15 +86,6 @@ export function readServerDirectory(
   throw fileError(directory, 'no private key with its certificate in it', {
     hint: problems[0] ?? 'it takes files that end in .pem',
   });
-}
-
-/** The identities among which a server chooses by name: those of a `tls:` directory, and those of `sni`. Throws EndpointError. */
-export function readNamedIdentities(endpoint: SslServer | TlsServer): NamedIdentity[] {
-  const text = printServer(endpoint);
-  const named = endpoint.type === 'tls' ? readServerDirectory(endpoint, { text }) : [];
-  if (endpoint.sni === undefined) return named;
-  const { sni: path, passphrase } = endpoint;
-  return [...named, ...readServerDirectory({ path, passphrase }, { text, parameter: 'sni' })];
 }
 
 type Choice = Pick<NamedIdentity, 'names' | 'keyType' | 'validity'>;
@@ -142,9 +137,9 @@ export function defaultIdentities<Named extends Choice>(
 function readPemFiles(
   directory: NamedFile,
   passphrase: string | undefined,
-): { keys: KeyFound[]; certificates: Certificate[]; problems: string[] } {
+): { keys: KeyFound[]; certificates: CertificateFound[]; problems: string[] } {
   const keys = new Map<string, KeyFound>();
-  const certificates: Certificate[] = [];
+  const certificates: CertificateFound[] = [];
   const problems: string[] = [];
   for (const name of listDirectory(directory, { recursive: true })) {
     if (!name.endsWith('.pem')) continue;
@@ -153,7 +148,7 @@ function readPemFiles(
       const text = readText(file);
       const key = readKey(file, text, passphrase);
       if (key !== null && !keys.has(key.id)) keys.set(key.id, key);
-      certificates.push(...readCertificates(file, text));
+      certificates.push(...readCertificates(file, text).map((each) => ({ ...each, file: resolve(file.path) })));
     } catch (error) {
       if (!(error instanceof EndpointError)) throw error;
       problems.push(error.reason);
@@ -167,7 +162,7 @@ function readKey(file: NamedFile, text: string, passphrase: string | undefined):
   if (key === undefined) return null;
   const pem = key.isEncrypted ? openKey(file, key.text, passphrase) : key.text;
   try {
-    return { pem, id: publicKeyId(readPrivateKey(pem)) };
+    return { pem, id: publicKeyId(readPrivateKey(pem)), file: resolve(file.path) };
   } catch (error) {
     throw fileError(file, 'bad PEM: the private key is damaged', { cause: error });
   }

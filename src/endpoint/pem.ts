@@ -47,7 +47,7 @@ export function readPrivateKey(pem: string): KeyObject {
 }
 
 /** Without repetitions of the same certificate; the first one of each stays. */
-export function distinct(certificates: readonly Certificate[]): Certificate[] {
+export function distinct<Each extends Certificate>(certificates: readonly Each[]): Each[] {
   const seen = new Set<string>();
   return certificates.filter(({ x509 }) => {
     const isNew = !seen.has(x509.fingerprint256);

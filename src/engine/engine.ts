@@ -105,8 +105,11 @@ export type UpstreamShare = {
 export type Frontend = {
   /** Clients accepted from now on go to this upstream, or a share of them to another; those accepted before stay. */
   route(upstream: Upstream, share?: UpstreamShare | null): void;
-  /** Read certificates and keys again, for handshakes to come. Throws GraceError and keeps the old ones. */
-  reload(): void;
+  /**
+   * Read certificates and keys again, for handshakes to come. What is bad stays as it was, and the rest is taken: returns why
+   * some is still the old one. Throws GraceError and keeps all of it.
+   */
+  reload(): readonly string[];
   /**
    * Stop accepting and let go of the duplicate. Connections go on. A client still in the queue of
    * the socket stays there, for whoever else holds the socket. Twice is fine.

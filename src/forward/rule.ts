@@ -190,9 +190,9 @@ export class Rule {
     return true;
   }
 
-  /** Read certificates again, for handshakes to come; throws GraceError and keeps the old ones. */
-  reload(): void {
-    this.#frontend.reload();
+  /** Read certificates again, for handshakes to come; returns why some are still the old ones. Throws GraceError and keeps all of them. */
+  reload(): readonly string[] {
+    return this.#frontend.reload();
   }
 
   /** Stop accepting; clients stay in the queue of the listener. */

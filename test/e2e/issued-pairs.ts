@@ -7,13 +7,13 @@ import { makeCertificate } from '../endpoint/pem.ts';
 /** The files of a key, and of its certificate with the chain. */
 export type Pair = { key: string; cert: string };
 
-/** Certificates for www.example.com that the intermediate has signed, each with a key of its own, and in one file with it. */
+/** Certificates, for www.example.com unless a name is given, that the intermediate has signed, each with a key of its own, and in one file with it. */
 export function issuer(dir: string, intermediate: string) {
   let made = 0;
-  return (options: { days?: number; chain?: string[] } = {}): Pair => {
+  return (options: { days?: number; chain?: string[]; name?: string } = {}): Pair => {
+    const { days = 30, chain = [intermediate], name: dnsName = 'www.example.com' } = options;
     const name = `made-${++made}`;
-    const extensions = ['basicConstraints=critical,CA:FALSE', 'subjectAltName=DNS:www.example.com'];
-    const { days = 30, chain = [intermediate] } = options;
+    const extensions = ['basicConstraints=critical,CA:FALSE', `subjectAltName=DNS:${dnsName}`];
     makeCertificate(dir, { name, subject: name, extensions, issuer: 'middle', days: Math.max(1, days) });
     if (days < 0) expire(dir, name);
     const cert = join(dir, `${name}.chain`);

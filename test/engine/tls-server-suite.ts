@@ -384,10 +384,10 @@ export function tlsServerSuite(openEngine: OpenEngine): void {
       };
       const before = await connectTls(address, { rejectUnauthorized: false });
       copyFileSync(pem().otherCert, cert);
-      assert.throws(() => frontend.reload(), { name: 'EndpointError', message: /key does not match certificate/ });
+      assert.match(frontend.reload().join(), /key does not match certificate/);
       assert.equal(await nameNow(), 'www.example.com');
       copyFileSync(pem().otherKey, key);
-      frontend.reload();
+      assert.deepEqual(frontend.reload(), []);
       assert.equal(await nameNow(), 'other.example');
       before.end('still open');
       assert.equal(await readAll(before), 'still open');

@@ -92,7 +92,7 @@ export class FakeEngine implements Engine {
     this.#routes.set(listener, upstream as FakeUpstream);
     return {
       route: (next: Upstream) => void this.#routes.set(listener, next as FakeUpstream),
-      reload() {},
+      reload: () => [],
       stop: () => {
         this.#routes.delete(listener);
         return Promise.resolve();

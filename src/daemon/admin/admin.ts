@@ -8,7 +8,8 @@ import { demandsCertificate, isLoopback, readAdmin, readToken, unguardedError } 
 import type { AdminSettings } from '../../control/admin.ts';
 import type { BindableServer } from '../../endpoint/model.ts';
 import { hasTls } from '../../endpoint/inner.ts';
-import { readServer } from '../../engine/portable/server-files.ts';
+import { readServerParts } from '../../endpoint/server-parts.ts';
+import { prepareServer } from '../../engine/portable/server-files.ts';
 import { KEY_TYPES } from '../../engine/client-hello.ts';
 import { GraceError, errorMessage } from '../../error.ts';
 import type { SourceSpec } from '../../forward/rule.ts';
@@ -112,7 +113,7 @@ export class Admin {
     const file = this.#options.settings['admin-token'];
     return {
       token: file === null ? null : readToken(file),
-      tls: hasTls(endpoint) ? readServer(endpoint).optionsFor(KEY_TYPES) : null,
+      tls: hasTls(endpoint) ? prepareServer(endpoint, readServerParts(endpoint)).optionsFor(KEY_TYPES) : null,
     };
   }
 

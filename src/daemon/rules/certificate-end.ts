@@ -16,6 +16,8 @@ export type CertificateEnd = {
   readonly named: { readonly src: string; readonly dst?: string };
   /** The files and directories of its TLS. */
   readonly paths: readonly string[];
+  /** Whether who uses the files takes what is good of them, and says why not the rest. */
+  readonly isTakenInParts: boolean;
   /**
    * Read the files. `object` hears why what is presented should not replace what is in use. Returns what is to be said of
    * them; throws EndpointError when one cannot be used.
@@ -33,6 +35,7 @@ export function certificatesOfSource({ typed, endpoint }: SourceSpec): Certifica
   return {
     named: { src: typed },
     paths: pathsOf([ofTls]),
+    isTakenInParts: true,
     check: (object) => checkServer(endpoint, { object }),
     expiries: () => serverExpiries(endpoint),
   };
@@ -59,6 +62,7 @@ export function certificatesOfDestination(
   return [...byFiles.values()].map(({ paths, speaks }) => ({
     named: { src, dst: typed },
     paths,
+    isTakenInParts: false,
     speaks,
     check: (object) => [...new Set([...speaks].flatMap((each) => checkClient(alone(each), { object })))],
     expiries: () => clientExpiries([...speaks]),

@@ -6,8 +6,8 @@ import type { CertificateEnd } from './certificate-end.ts';
 import type { Expiry } from './expiries.ts';
 import { FileSignatures } from './file-signature.ts';
 
-/** Has whoever uses the files read them again. Throws GraceError, and keeps what it had. */
-export type TakeFiles = () => void;
+/** Has whoever uses the files read them again. Returns why some of what it had stays in use. Throws GraceError, and keeps all of it. */
+export type TakeFiles = () => readonly string[];
 
 /** Looked at when they have just been read, from time to time, and when they have changed. Each warning is logged once. */
 export class CertificateFiles {
@@ -20,8 +20,8 @@ export class CertificateFiles {
   #expiries: readonly Expiry[] = [];
   /** What was skipped in directories when they were read last. */
   #skipped: readonly string[] = [];
-  /** Why the files that are there now are not used; null when they are. */
-  #refused: string | null = null;
+  /** Why files that are there now are not used; none when they are. */
+  #refused: readonly string[] = [];
 
   /**
    * They have been read, no sooner than at `sinceMs` (milliseconds since 1970; default: just now): one that has changed
@@ -46,7 +46,8 @@ export class CertificateFiles {
 
   /** What was to be said at the last look. */
   get warnings(): readonly string[] {
-    return this.#refused === null ? this.#warnings : [unused(this.#refused), ...this.#warnings];
+    const told = new Set(this.#refused.map((why) => `skipped: ${why}`));
+    return [...this.#refused.map(unused), ...this.#warnings.filter((each) => !told.has(each))];
   }
 
   /** Until when the certificates in use are valid. */
@@ -57,24 +58,27 @@ export class CertificateFiles {
   /** Time has passed, or the rule is called otherwise. Of files that are not in use there is nothing new to be said. */
   lookAgain(end: CertificateEnd | null = null): void {
     this.#end = end ?? this.#end;
-    if (this.#refused === null) this.#inspect();
+    if (this.#refused.length === 0) this.#inspect();
   }
 
-  /** Take the files as they are now, unless they are bad. Returns whether they are in use. */
+  /** Take the files as they are now, unless they are bad. Returns whether all are in use. */
   reload(take: TakeFiles, signatures: FileSignatures = new FileSignatures()): boolean {
     this.#read = this.#seen = signatures.of(this.#end.paths);
     try {
-      const warnings = this.#mustBeGood();
-      take();
-      this.#refused = null;
-      this.#note(warnings);
-      return true;
+      if (!this.#end.isTakenInParts) this.#mustBeGood();
+      this.#refuse(take());
+      // Of those that are not in use there is no more to be said.
+      this.#inspect({ isAllUsed: this.#refused.length === 0 });
     } catch (error) {
-      const why = error instanceof EndpointError ? error.reason : errorMessage(error);
-      if (this.#refused !== why) this.#log.error({ ...this.#end.named, error: why }, NOT_RELOADED);
-      this.#refused = why;
-      return false;
+      this.#refuse([error instanceof EndpointError ? error.reason : errorMessage(error)]);
     }
+    return this.#refused.length === 0;
+  }
+
+  #refuse(reasons: readonly string[]): void {
+    for (const why of reasons)
+      if (!this.#refused.includes(why)) this.#log.error({ ...this.#end.named, error: why }, NOT_RELOADED);
+    this.#refused = reasons;
   }
 
   /** Take the files if they have changed, and do not change any more. Returns whether they are changing. */
@@ -88,12 +92,14 @@ export class CertificateFiles {
     return false;
   }
 
-  #inspect(): void {
+  #inspect({ isAllUsed = true }: { isAllUsed?: boolean } = {}): void {
+    const before = this.#expiries;
     try {
       this.#note(this.#end.check());
     } catch {
-      this.#note([]); // whoever opens the endpoint has said so, and goes on with what it had
+      if (isAllUsed) this.#note([]); // whoever opens the endpoint has said so, and goes on with what it had
     }
+    if (!isAllUsed) this.#expiries = [...this.#expiries, ...before.filter((each) => !isAmong(this.#expiries, each))];
   }
 
   /** The files in use have been read, and this is to be said of them. */
@@ -105,18 +111,21 @@ export class CertificateFiles {
   }
 
   /** Returns what is to be said of the files. Throws for those that would be worse than those in use: unreadable, a key that does not fit, a chain with a gap, out of date. */
-  #mustBeGood(): readonly string[] {
+  #mustBeGood(): void {
     const problems: string[] = [];
     const warnings = this.#end.check((problem) => void problems.push(problem));
     const lost = skippedOf(warnings).find((each) => !this.#skipped.includes(each));
     const problem = problems[0] ?? lost;
     if (problem !== undefined) throw new GraceError(problem);
-    return warnings;
   }
 }
 
 const NOT_RELOADED = 'certificates not reloaded; the old ones stay';
 const RELOADED = 'certificates reloaded, since their files have changed';
+
+function isAmong(expiries: readonly Expiry[], { name }: Expiry): boolean {
+  return expiries.some((each) => each.name === name);
+}
 
 function unused(why: string): string {
   return `its certificates have changed, and the old ones stay in use: ${why}`;

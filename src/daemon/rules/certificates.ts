@@ -139,7 +139,11 @@ export class Certificates {
     if (source) act(source, () => rule.reload());
     // Those too that it only has connections with: it may go there again.
     for (const { spec, upstream } of rule.known)
-      for (const { speaks, files } of this.#ofDestination(rule.src, spec)) act(files, () => upstream.reload(speaks));
+      for (const { speaks, files } of this.#ofDestination(rule.src, spec))
+        act(files, () => {
+          upstream.reload(speaks);
+          return [];
+        });
   }
 
   /** Follow the files of these rules from now on: those that have changed are read again within two seconds. `rules` returns null when they are not to be touched. */

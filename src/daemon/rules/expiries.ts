@@ -15,15 +15,21 @@ const quiet = { warn: () => {} };
 export function serverExpiries(endpoint: ServerEndpoint): Expiry[] {
   const inner = innerEndpoint(endpoint);
   try {
-    if (inner.type === 'tls')
-      return readServerDirectory(inner, quiet).map(({ names, validity }) => ({
-        name: names.join(' '),
-        untilSeconds: validity.untilMs / 1000,
-      }));
-    return inner.type === 'ssl' ? [expiryOf(readServerIdentity(inner, quiet).cert)] : [];
+    if (inner.type === 'tls') return directoryExpiries(inner);
+    if (inner.type !== 'ssl') return [];
+    const own = expiryOf(readServerIdentity(inner, quiet).cert);
+    const { sni: path, passphrase } = inner;
+    return path === undefined ? [own] : firstOfEach([own, ...directoryExpiries({ path, passphrase })]);
   } catch {
     return [];
   }
+}
+
+function directoryExpiries(directory: { path: string; passphrase?: string | undefined }): Expiry[] {
+  return readServerDirectory(directory, quiet).map(({ names, validity }) => ({
+    name: names.join(' '),
+    untilSeconds: validity.untilMs / 1000,
+  }));
 }
 
 /** Those that a destination sees. */

@@ -254,15 +254,16 @@ export class NativeFrontend implements Frontend {
     closeFd(client.fd);
   }
 
-  reload(): void {
+  reload(): readonly string[] {
     const accepting = this.#accepting;
-    if (accepting.by === 'portable') accepting.frontend.reload();
+    const inPortable = accepting.by === 'portable' ? accepting.frontend.reload() : [];
     const tls = this.#tls;
-    if (accepting.by === 'nobody' || tls === null) return;
+    if (accepting.by === 'nobody' || tls === null) return inPortable;
     const { threads } = this.#options;
-    const { context, before } = tls.reload();
+    const { context, before, problems } = tls.reload();
     if (accepting.by === 'threads') accepting.frontend.setContext(context);
     void threads.settled().then(() => tls.drop(before));
+    return [...new Set([...inPortable, ...problems])];
   }
 
   async stop(): Promise<void> {

@@ -119,8 +119,8 @@ export class PortableFrontend implements Frontend, Pausable {
     this.#route.set(upstream, share);
   }
 
-  reload(): void {
-    this.#options.terminator?.reload();
+  reload(): readonly string[] {
+    return this.#options.terminator?.reload() ?? [];
   }
 
   stop(): Promise<void> {

@@ -1,13 +1,12 @@
 /** What a TLS listener presents and asks for, made of its files: whole again at every reload. */
 import { Socket } from 'node:net';
 import type { SecureContext, TlsOptions } from 'node:tls';
-import { chooseIdentities, defaultIdentities, readNamedIdentities } from '../../endpoint/directory.ts';
+import { chooseIdentities, defaultIdentities } from '../../endpoint/directory.ts';
 import type { NamedIdentity } from '../../endpoint/directory.ts';
-import { readClientCA, readServerIdentity } from '../../endpoint/files.ts';
 import type { ServerIdentity } from '../../endpoint/files.ts';
 import type { SslServer, TlsServer } from '../../endpoint/model.ts';
 import { nodeTls } from '../../endpoint/node-tls.ts';
-import { readTicketKeys } from '../../endpoint/ticket-keys.ts';
+import type { ServerParts } from '../../endpoint/server-parts.ts';
 import { serverOffer, tlsVersions } from '../../endpoint/versions.ts';
 import { GraceError } from '../../error.ts';
 import { chooseCertificate } from '../certificate-choice.ts';
@@ -26,16 +25,16 @@ export type ServerFiles = {
 };
 
 /**
- * Read the files of an endpoint. Throws GraceError. Of a context that is chosen by name, node:tls presents one certificate
+ * What is made of what the files of an endpoint say. Throws GraceError. Of a context that is chosen by name, node:tls presents one certificate
  * whatever the client can use: where a name has several, the choice is made here, by what the client says first.
  * `prepare`: called with each context that is chosen by name, when it has been made.
  */
-export function readServer(
+export function prepareServer(
   endpoint: SslServer | TlsServer,
+  { own: ownOrNull, named, authorities: ca, ticketKeys }: ServerParts,
   prepare: (context: SecureContext) => void = () => {},
 ): ServerFiles {
   mustBeAble(endpoint);
-  const ca = readClientCA(endpoint);
   const common = {
     ...serverOffer(endpoint),
     ...tlsVersions(endpoint.type === 'ssl' ? endpoint.sslmethod : null, endpoint.minTLS),
@@ -43,8 +42,7 @@ export function readServer(
     sessionIdContext: sessionIdContext(endpoint, ca),
     sessionTimeout: TICKET_LIFETIME_S,
   };
-  const named = readNamedIdentities(endpoint);
-  const own: ServerIdentity | undefined = endpoint.type === 'ssl' ? readServerIdentity(endpoint) : undefined;
+  const own = ownOrNull ?? undefined;
   const contexts = new Map<string, SecureContext>();
   const contextFor = (identity: NamedIdentity) => {
     const key = String(named.indexOf(identity));
@@ -74,7 +72,7 @@ export function readServer(
   return {
     isMixed: [...names].some((name) => chooseIdentities(named, name).length > 1),
     optionsFor,
-    ticketKeys: readTicketKeys(endpoint),
+    ticketKeys,
   };
 }
 

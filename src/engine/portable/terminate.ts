@@ -4,6 +4,8 @@ import type { Socket } from 'node:net';
 import type { Server, TlsOptions, TLSSocket } from 'node:tls';
 import type { SslServer, TlsServer } from '../../endpoint/model.ts';
 import { nodeTls } from '../../endpoint/node-tls.ts';
+import { readServerParts, readServerPartsAgain } from '../../endpoint/server-parts.ts';
+import type { ServerParts } from '../../endpoint/server-parts.ts';
 import { errorCode, GraceError } from '../../error.ts';
 import { ClientHelloReader, KEY_TYPES, usableKeyTypes } from '../client-hello.ts';
 import type { ClientHello } from '../client-hello.ts';
@@ -16,7 +18,7 @@ import { shortened } from './originate.ts';
 import { peek } from './peek.ts';
 import { PLAIN_HTTP_ANSWER } from '../words.ts';
 import { sealTickets, sealTicketsOf } from './seal-tickets.ts';
-import { readServer } from './server-files.ts';
+import { prepareServer } from './server-files.ts';
 import type { TicketRing } from '../ticket-ring.ts';
 
 /** Limits of handshakes. */
@@ -36,8 +38,8 @@ export type Terminator = {
    * client went away; with the signal's reason.
    */
   handshake(client: Leg, signal: AbortSignal): Promise<Leg>;
-  /** Read all files again, for handshakes to come. Throws GraceError and keeps what there was. */
-  reload(): void;
+  /** Read all files again, for handshakes to come; returns why some of what they said stays as it was. Throws GraceError and keeps all of it. */
+  reload(): readonly string[];
 };
 
 type Handshake = {
@@ -87,9 +89,11 @@ export function openTerminator(
   };
 
   let clients: CheckedClients | null = null;
-  const open = () => {
+  const open = (parts: ServerParts) => {
     const sealingKeys = () => ticketKeys ?? tickets.keys;
-    const { isMixed, optionsFor, ticketKeys } = readServer(endpoint, (context) => sealTicketsOf(context, sealingKeys));
+    const { isMixed, optionsFor, ticketKeys } = prepareServer(endpoint, parts, (context) =>
+      sealTicketsOf(context, sealingKeys),
+    );
     const shared = new Map<string, Server>();
     // What is wrong with the files is to be known now.
     const checked = checkedClientsOf(optionsFor(KEY_TYPES), clients);
@@ -105,13 +109,15 @@ export function openTerminator(
       shared.set(key, server);
       return server;
     };
-    return { isMixed, serverFor };
+    return { parts, isMixed, serverFor };
   };
 
-  let current = open();
+  let current = open(readServerParts(endpoint));
   return {
     reload() {
-      current = open();
+      const { parts, problems } = readServerPartsAgain(endpoint, current.parts);
+      current = open(parts);
+      return problems;
     },
     handshake(client, signal) {
       dropOldest(pending, handshakeLimit);

@@ -19,7 +19,7 @@ test(
       const src = readSource(text(`ssl:${port}:privateKey=${pem.both}`));
       const spec = readTarget(text(`ssl:127.0.0.1:${port}:caCertsDir=${pem.caDir}`));
       const upstream = { reload: () => void taken.push(`destination of ${port}`) };
-      return { src, dst: spec, known: [{ spec, upstream }], reload: () => void taken.push(`source of ${port}`) };
+      return { src, dst: spec, known: [{ spec, upstream }], reload: () => (taken.push(`source of ${port}`), []) };
     };
     const [restored, started] = [ruleOf(1), ruleOf(2)];
     const rules = [restored];

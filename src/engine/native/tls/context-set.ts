@@ -1,8 +1,8 @@
 /** The SSL_CTXs of one listener, made of its files: the one that each handshake begins with, and those that one goes on with by what its ClientHello says. */
-import { defaultIdentities, readNamedIdentities } from '../../../endpoint/directory.ts';
-import { readClientCA, readServerIdentity } from '../../../endpoint/files.ts';
-import type { Identity, ServerIdentity } from '../../../endpoint/files.ts';
+import { defaultIdentities } from '../../../endpoint/directory.ts';
+import type { Identity } from '../../../endpoint/files.ts';
 import type { SslServer, TlsServer } from '../../../endpoint/model.ts';
+import type { ServerParts } from '../../../endpoint/server-parts.ts';
 import { serverOffer, tlsVersions } from '../../../endpoint/versions.ts';
 import { sessionIdContext } from '../../session-context.ts';
 import type { HelloPlan } from '../thread-plans.ts';
@@ -25,17 +25,15 @@ export type ContextSet = {
 };
 
 /**
- * Make them. Throws EndpointError when a file is missing or unusable; Error when libssl does not take what it has, or a cipher suite
- * is offered whose records are not ours.
+ * Make them of what the files say. Throws Error when libssl does not take that, or a cipher suite is offered whose records are not
+ * ours.
  */
 export function openContextSet(
   library: { ssl: Ssl; crypto: Crypto },
   stores: TrustStores,
   endpoint: SslServer | TlsServer,
+  { own, named, authorities }: Omit<ServerParts, 'ticketKeys'>,
 ): ContextSet {
-  const named = readNamedIdentities(endpoint);
-  const own: ServerIdentity | null = endpoint.type === 'ssl' ? readServerIdentity(endpoint) : null;
-  const authorities = readClientCA(endpoint);
   const hasChoice = named.length > 0 || endpoint.alpn !== undefined;
   const settings = {
     offer: serverOffer(endpoint),

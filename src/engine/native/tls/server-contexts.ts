@@ -1,5 +1,7 @@
 /** The SSL_CTXs of one frontend: a new one at each reload, and none freed while a client may be on its way to a handshake with it. */
 import type { SslServer, TlsServer } from '../../../endpoint/model.ts';
+import { readServerParts, readServerPartsAgain } from '../../../endpoint/server-parts.ts';
+import type { ServerParts } from '../../../endpoint/server-parts.ts';
 import type { TlsPlan } from '../thread-plans.ts';
 import type { HandshakeService } from './service.ts';
 
@@ -7,6 +9,8 @@ import type { HandshakeService } from './service.ts';
 export class ServerContexts {
   readonly #service: HandshakeService;
   readonly #endpoint: SslServer | TlsServer;
+  /** What the files said of which the current one is made. */
+  #parts: ServerParts;
   #current: bigint;
   /** Earlier ones, that clients of these numbers may still be on their way with. */
   readonly #earlier = new Set<bigint>();
@@ -18,7 +22,8 @@ export class ServerContexts {
   constructor(service: HandshakeService, endpoint: SslServer | TlsServer) {
     this.#service = service;
     this.#endpoint = endpoint;
-    this.#current = service.openContext(endpoint);
+    this.#parts = readServerParts(endpoint);
+    this.#current = service.openContext(endpoint, this.#parts);
   }
 
   /** The threads accept under this number, until `left` is called for it. */
@@ -29,15 +34,18 @@ export class ServerContexts {
   }
 
   /**
-   * Read the files again. Throws as the constructor does, and keeps what there was.
+   * Read the files again; what is bad stays as it was. Throws GraceError when libssl refuses what they say, and keeps what there was.
    *
-   * @returns what clients are to be given away for from now on, and what they were until now, which is to be dropped
+   * @returns what clients are to be given away for from now on, and what they were until now, which is to be dropped; why some of
+   *     it is still what it was
    */
-  reload(): { context: number; before: bigint } {
+  reload(): { context: number; before: bigint; problems: readonly string[] } {
+    const { parts, problems } = readServerPartsAgain(this.#endpoint, this.#parts);
     const before = this.#current;
-    this.#current = this.#service.openContext(this.#endpoint);
+    this.#current = this.#service.openContext(this.#endpoint, parts);
+    this.#parts = parts;
     this.#earlier.add(before);
-    return { context: Number(this.#current), before };
+    return { context: Number(this.#current), before, problems };
   }
 
   /** No thread gives a client away for this one any more. */

@@ -4,7 +4,7 @@ import { isIP } from 'node:net';
 import { EndpointError } from '../../../endpoint/error.ts';
 import type { SslClient, SslServer, TlsClient, TlsServer } from '../../../endpoint/model.ts';
 import { serverNameOf } from '../../../endpoint/server-name.ts';
-import { readTicketKeys } from '../../../endpoint/ticket-keys.ts';
+import type { ServerParts } from '../../../endpoint/server-parts.ts';
 import { errorMessage, GraceError } from '../../../error.ts';
 import type { ClientFiles } from '../../client-files.ts';
 import { HANDSHAKE_TIMEOUT_MS, MAX_HANDSHAKES } from '../../policy.ts';
@@ -124,17 +124,17 @@ export class HandshakeService {
   }
 
   /**
-   * Read the files of an endpoint for handshakes to come.
+   * Prepare handshakes to come with what the files of an endpoint say.
    *
    * @returns the address of an SSL_CTX, for `free`
-   * @throws EndpointError when a file is missing or unusable; GraceError when OpenSSL does not take what it has
+   * @throws GraceError when OpenSSL does not take it
    */
-  openContext(endpoint: SslServer | TlsServer): bigint {
-    const ticketKeys = readTicketKeys(endpoint);
+  openContext(endpoint: SslServer | TlsServer, parts: ServerParts): bigint {
+    const { ticketKeys } = parts;
     const library = { ssl: this.#ssl, crypto: this.#crypto };
     let set: ContextSet;
     try {
-      set = openContextSet(library, this.#stores, endpoint);
+      set = openContextSet(library, this.#stores, endpoint, parts);
     } catch (error) {
       throw error instanceof EndpointError ? error : new GraceError(errorMessage(error), { cause: error });
     }

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { copyFileSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { readServerParts } from '../../../../src/endpoint/server-parts.ts';
 import type { SslClient, SslServer, TlsClient, TlsServer } from '../../../../src/endpoint/model.ts';
 import { openFunctions } from '../../../../src/sys/library.ts';
 import { readClientFiles } from '../../../../src/engine/client-files.ts';
@@ -159,10 +160,14 @@ describe('stores of authorities', { skip, timeout: 60_000 }, () => {
 
   test('listeners that ask for certificates of the same authorities have the same, for each of their names', async () => {
     const clientCA = pem().root;
+    const open = (source: Partial<SslServer | TlsServer>) => {
+      const endpoint = source as SslServer | TlsServer;
+      return bench.service.openContext(endpoint, readServerParts(endpoint));
+    };
     const [first, second, other] = [
-      bench.service.openContext(sslFrom(pem(), { clientCA }) as SslServer),
-      bench.service.openContext(tlsFrom(pem().pemDir, { clientCA, clientAuth: 'optional' }) as TlsServer),
-      bench.service.openContext(sslFrom(pem(), { clientCA: pem().otherCert }) as SslServer),
+      open(sslFrom(pem(), { clientCA })),
+      open(tlsFrom(pem().pemDir, { clientCA, clientAuth: 'optional' })),
+      open(sslFrom(pem(), { clientCA: pem().otherCert })),
     ];
     const store = bench.storeOf(first);
     assert.equal(bench.storeOf(second), store);
