@@ -17,6 +17,8 @@ export type ServerParts = {
   /** Presented when none of the others has the name; null: a directory has all there are. */
   readonly own: ServerIdentity | null;
   readonly named: readonly NamedIdentity[];
+  /** What was said of files that could not be used, when all certificates by name were last of one reading. */
+  readonly skipped: readonly string[];
   /** The authorities of `clientCA`, as PEM; null: no client is asked for a certificate. */
   readonly authorities: string | null;
   /** Null: tickets are sealed with the keys of every listener. */
@@ -29,9 +31,11 @@ export type ServerPartsAgain = { readonly parts: ServerParts; readonly problems:
 /** Read them. Throws EndpointError when a file is missing or unusable. */
 export function readServerParts(endpoint: SslServer | TlsServer): ServerParts {
   const text = printServer(endpoint);
+  const skipped: string[] = [];
   return {
     own: readOwn(endpoint, { text }),
-    named: readNamed(endpoint, { text }),
+    named: readNamed(endpoint, { text, warn: (warning) => void skipped.push(warning) }),
+    skipped,
     authorities: readClientCA(endpoint, { text }),
     ticketKeys: readTicketKeys(endpoint, { text }),
   };
@@ -57,13 +61,16 @@ export function readServerPartsAgain(endpoint: SslServer | TlsServer, before: Se
       problems.push(...objections);
       return objections.length === 0 ? own : before.own;
     }, before.own),
-    named: part(() => {
-      const skipped: string[] = [];
-      const now = readNamed(endpoint, { text, warn: (warning) => void skipped.push(warning) });
-      const { identities, reasons } = withThoseThatStay(now, before.named, skipped);
-      problems.push(...reasons);
-      return identities;
-    }, before.named),
+    ...part(
+      () => {
+        const skipped: string[] = [];
+        const now = readNamed(endpoint, { text, warn: (warning) => void skipped.push(warning) });
+        const { identities, reasons } = withThoseThatStay(now, before, skipped);
+        problems.push(...reasons);
+        return { named: identities, skipped: reasons.length === 0 ? skipped : before.skipped };
+      },
+      { named: before.named, skipped: before.skipped },
+    ),
     authorities: part(() => readClientCA(endpoint, { text }), before.authorities),
     ticketKeys: part(() => readTicketKeys(endpoint, { text }), before.ticketKeys),
   };

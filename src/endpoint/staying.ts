@@ -8,25 +8,28 @@ import { isValidAt, validityWarning } from './validity.ts';
 
 /**
  * What a directory has now, and of what it had before those whose file is there and has no such certificate any more: it is
- * damaged, its key does not fit, or it is out of date. One whose file is gone, or has a good certificate for other names, was
- * meant to go. In the order of a directory, with why each stays.
+ * damaged, its key does not fit, or it is out of date. One whose file has a good certificate for other names was meant to go, and
+ * so was one whose file is gone, unless another file has become bad: it may lie there now, as where Kubernetes puts every version
+ * into a directory of its own. In the order of a directory, with why each stays.
  *
- * @param skipped what was said of files that could not be used
+ * @param before what it had, and what was said then of files that could not be used
+ * @param skipped what is said of them now
  */
 export function withThoseThatStay(
   now: readonly NamedIdentity[],
-  before: readonly NamedIdentity[],
+  before: { readonly named: readonly NamedIdentity[]; readonly skipped: readonly string[] },
   skipped: readonly string[],
   nowMs: number = Date.now(),
 ): { identities: NamedIdentity[]; reasons: string[] } {
   const valid = now.filter(({ validity }) => isValidAt(validity, nowMs));
-  const staying = before.filter(
+  const becameBad = skipped.filter((each) => !before.skipped.includes(each));
+  const staying = before.named.filter(
     (each) =>
       isValidAt(each.validity, nowMs) &&
       !valid.some((other) => other.certFile === each.certFile || standsFor(other, each)) &&
-      existsSync(fsPath(each.certFile)),
+      (becameBad.length > 0 || existsSync(fsPath(each.certFile))),
   );
-  const reasons = staying.map((each) => reasonOf(each, { now, skipped, nowMs }));
+  const reasons = staying.map((each) => reasonOf(each, { now, skipped, becameBad, nowMs }));
   return { identities: [...now, ...staying].sort(byKeyFile), reasons: [...new Set(reasons)] };
 }
 
@@ -34,13 +37,22 @@ function standsFor({ names, keyType }: NamedIdentity, other: NamedIdentity): boo
   return keyType === other.keyType && other.names.every((name) => names.includes(name));
 }
 
-type Seen = { now: readonly NamedIdentity[]; skipped: readonly string[]; nowMs: number };
+type Seen = {
+  now: readonly NamedIdentity[];
+  skipped: readonly string[];
+  becameBad: readonly string[];
+  nowMs: number;
+};
 
-function reasonOf({ certFile, keyFile }: NamedIdentity, { now, skipped, nowMs }: Seen): string {
+function reasonOf({ certFile, keyFile }: NamedIdentity, { now, skipped, becameBad, nowMs }: Seen): string {
   const outOfDate = now.find((each) => each.certFile === certFile);
   if (outOfDate) return `${quoted(certFile)}: ${validityWarning(readCertificate(outOfDate.cert), nowMs)}`;
-  const isBad = skipped.find((each) => [certFile, keyFile].some((file) => each.includes(quoted(file))));
-  return isBad?.replace(/^skipped: /, '') ?? `${quoted(certFile)}: no key in the directory fits the certificate in it`;
+  const ofItself = skipped.find((each) => [certFile, keyFile].some((file) => each.includes(quoted(file))));
+  const [ofAnother] = existsSync(fsPath(certFile)) ? [] : becameBad;
+  return (
+    (ofItself ?? ofAnother)?.replace(/^skipped: /, '') ??
+    `${quoted(certFile)}: no key in the directory fits the certificate in it`
+  );
 }
 
 /** As `readServerDirectory` has them. */
