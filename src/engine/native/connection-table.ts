@@ -38,7 +38,9 @@ const CONNECT = 6;
 /** Client's row: number of the connection; see connection-ids.ts. */
 const ID = 7;
 
-/** What a descriptor is, and how a leg stands. */
+// Flags of a row: what a descriptor is, and how a leg stands.
+
+/** The client's side of a connection. */
 export const KIND_CLIENT = 1;
 /** The upstream's side of a connection. */
 export const KIND_SERVER = 2;

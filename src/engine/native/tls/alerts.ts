@@ -1,4 +1,6 @@
 /** Alerts of TLS (RFC 8446, section 6; RFC 5246, section 7.2), and what they are called. */
+
+/** The peer sends no more. */
 export const CLOSE_NOTIFY = 0;
 /** Java sends it before its close_notify. */
 export const USER_CANCELED = 90;
@@ -7,9 +9,9 @@ export const DECODE_ERROR = 50;
 /** Of TLS 1.2, where it is a warning. */
 export const NO_RENEGOTIATION = 100;
 
-/** Levels; in TLS 1.3 it is the description alone that counts. */
+/** A level: the connection may go on. In TLS 1.3 it is the description alone that counts. */
 export const WARNING = 1;
-/** The connection is over. */
+/** A level: the connection is over. */
 export const FATAL = 2;
 
 const names = new Map([
