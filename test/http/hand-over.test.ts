@@ -163,6 +163,30 @@ test(
   },
 );
 
+test(
+  'as the script of npm, which is process 1 of a container, it refuses too',
+  { ...onLinux, skip: !canUnshare && 'no namespaces here' },
+  async () => {
+    using temp = makeTempDir();
+    const [runtime, args] = runFile('tell-server.ts');
+    fs.writeFileSync(temp.file('package.json'), JSON.stringify({ scripts: { start: [runtime, ...args].join(' ') } }));
+    await using program = new Program('tell-server.ts', [], {
+      command: [
+        'unshare',
+        ['--pid', '--fork', '--mount-proc', '--kill-child', 'npm', '--prefix', temp.path, 'start', '--'],
+      ],
+    });
+    await program.line(/^Serving .* with pid \d+\.$/);
+    let server = program.first.pid!;
+    const childrenOf = (pid: number): string => fs.readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8');
+    while (childrenOf(server) !== '') server = Number.parseInt(childrenOf(server), 10);
+    process.kill(server, 'SIGUSR2');
+    await program.line(/^Cannot restart: this process is all that process 1 \(npm.*\) of a container waits for, /);
+    process.kill(server, 'SIGTERM');
+    await program.ended;
+  },
+);
+
 test('what is no container does not keep from restarting', onLinux, () => {
   assert.equal(findRestartObstacle(), null);
   assert.match(findRestartObstacle({ pid: 1, ppid: 0 })?.message ?? '', /process 1 of a container/);
