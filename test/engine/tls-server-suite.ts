@@ -89,6 +89,23 @@ export function tlsServerSuite(openEngine: OpenEngine): void {
     for (const end of await rig.endedConnections(6)) assert.equal(end.error, null);
   });
 
+  test('a client that takes short records alone gets no longer ones', { timeout: 60_000 }, async () => {
+    await using rig = new Rig(openEngine);
+    await using backend = await openBackend();
+    const { address } = await rig.forward({ to: to(backend), from: sslFrom(pem()) });
+    const sent = randomBytes(400_000);
+    for (const version of ['-tls1_2', '-tls1_3'])
+      for (const longest of ['512', '4096']) {
+        const options = ['-connect', textOf(address), '-quiet', version, '-maxfraglen', longest];
+        const client = run('openssl', ['s_client', ...options], { encoding: 'buffer', maxBuffer: 2 * sent.length });
+        const peer = await backend.next();
+        peer.end(sent);
+        const { stdout } = await client;
+        assert.ok(stdout.equals(sent), `${version} ${longest}: ${stdout.length} bytes`);
+        peer.destroy();
+      }
+  });
+
   test('openssl s_client verifies the certificate and is answered', { timeout: 60_000 }, async () => {
     await using rig = new Rig(openEngine);
     await using echo = await openEcho();

@@ -29,7 +29,16 @@ import { nameOfCipher, nameOfGroup, nameOfKey, nameOfSignature, opensslNameOf } 
 import { word } from './library.ts';
 import type { Crypto, Pinned } from './library.ts';
 import { KEY_UPDATE_MESSAGE, PostHandshake } from './messages.ts';
-import { ALERT, APPLICATION_DATA, HANDSHAKE, HEADER_SIZE, OVERHEAD, Records, UNEXPECTED_MESSAGE } from './records.ts';
+import {
+  ALERT,
+  APPLICATION_DATA,
+  HANDSHAKE,
+  HEADER_SIZE,
+  LEAST_MAX_PLAIN,
+  OVERHEAD,
+  Records,
+  UNEXPECTED_MESSAGE,
+} from './records.ts';
 import type { TicketReader } from './ticket-reader.ts';
 
 /** Records that a key seals before the next one is taken (RFC 8446, 5.5: AES-GCM is safe for 2^24.5). */
@@ -68,7 +77,7 @@ export class TlsLegs {
     this.plain = crypto.pinned(thread.kernel.input);
     const size = this.plain.bytes.length;
     this.received = crypto.pin(size);
-    this.sealed = crypto.pin(size + OVERHEAD * (Math.ceil(size / 16_384) + 3) + 64);
+    this.sealed = crypto.pin(size + OVERHEAD * (Math.ceil(size / LEAST_MAX_PLAIN) + 3) + 64);
     this.own = crypto.pin(16);
     this.recordsPerKey = recordsPerKey;
     this.#toOpen = { source: this.received, from: 0 };

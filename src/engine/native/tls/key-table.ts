@@ -16,6 +16,8 @@ export const OUT = 112;
 export const KEY = 0;
 /** The IV, 12 bytes; of GCM in TLS 1.2 its first 4. */
 export const IV = 32;
+/** Most plain bytes that the peer takes in a record, where we send; 0: as many as TLS allows. */
+const MAX_PLAIN_OUT = OUT + 44;
 const SEQUENCE = 48;
 const EPOCH = 56;
 /** The traffic secret of TLS 1.3. */
@@ -138,6 +140,15 @@ export class KeyTable {
 
   setGroup(fd: number, group: number): void {
     this.#shorts[(fd * ROW_SIZE + GROUP) >> 1] = group;
+  }
+
+  /** Most plain bytes that the peer takes in a record; 0: as many as TLS allows. */
+  maxPlain(fd: number): number {
+    return this.#shorts[(fd * ROW_SIZE + MAX_PLAIN_OUT) >> 1]!;
+  }
+
+  setMaxPlain(fd: number, bytes: number): void {
+    this.#shorts[(fd * ROW_SIZE + MAX_PLAIN_OUT) >> 1] = bytes;
   }
 
   isTls13(fd: number): boolean {

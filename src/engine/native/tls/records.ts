@@ -19,6 +19,8 @@ import type { Suite } from './suites.ts';
 export const HEADER_SIZE = 5;
 /** Plain bytes that a record holds at most. */
 export const MAX_PLAIN = 16_384;
+/** The least that a peer may want instead (RFC 6066, section 4). */
+export const LEAST_MAX_PLAIN = 512;
 /** By how much a record that we seal is longer than its plain bytes, at most. */
 export const OVERHEAD = 29;
 const TAG_SIZE = 16;
@@ -165,9 +167,10 @@ export class Records {
     { target, at }: { target: Pinned; at: number },
   ): number {
     const end = from + length;
+    const most = this.#keys.maxPlain(fd) || MAX_PLAIN;
     let next = at;
     do {
-      const size = Math.min(end - from, MAX_PLAIN);
+      const size = Math.min(end - from, most);
       next = this.#keys.isTls13(fd)
         ? this.#seal13(fd, type, source, from, size, target, next)
         : this.#seal12(fd, type, source, from, size, target, next);

@@ -52,6 +52,7 @@ export class Secrets {
     if (!SUITES.has(suite) || (version !== TLS12 && version !== TLS13)) return false;
     this.#keys.open(fd, { suite, version });
     this.#keys.setGroup(fd, agreedGroup(ssl, handshake));
+    this.#keys.setMaxPlain(fd, agreedFragment(ssl, handshake));
     if (version === TLS13) {
       if (!this.#takeTrafficSecrets(handshake, fd, isServer)) return false;
       this.#schedule.derive13(fd, IN, OUT);
@@ -142,4 +143,10 @@ function beginsWith(bytes: Uint8Array, label: Uint8Array): boolean {
 
 function digit(code: number): number {
   return code < 58 ? code - 48 : code - 87;
+}
+
+/** Most plain bytes of a record that the peer takes (max_fragment_length, RFC 6066, section 4); 0: as many as TLS allows. */
+function agreedFragment(ssl: Ssl, handshake: bigint): number {
+  const code = ssl.SSL_SESSION_get_max_fragment_length(ssl.SSL_get_session(handshake)) & 0xff;
+  return code === 0 ? 0 : 256 << code;
 }

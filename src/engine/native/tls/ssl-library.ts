@@ -70,6 +70,7 @@ const table = {
   SSL_set_session: { args: w2, result: 'i32' },
   SSL_SESSION_dup: { args: w1, result: 'u64' },
   SSL_SESSION_free: { args: w1, result: 'i32' },
+  SSL_SESSION_get_max_fragment_length: { args: w1, result: 'i32' },
   SSL_SESSION_is_resumable: { args: w1, result: 'i32' },
   SSL_SESSION_get0_ticket: { args: w3, result: 'i32' },
   SSL_SESSION_get_ticket_lifetime_hint: { args: w1, result: 'u64' },
