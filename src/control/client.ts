@@ -47,7 +47,7 @@ function wordlessError(dir: string): GraceError {
 /** A daemon is there and does not answer: it is stopped (SIGSTOP), or something holds it up. */
 function frozenError(dir: string): GraceError {
   return new GraceError(`the daemon in ${dir} does not answer`, {
-    hint: 'it may be stopped or frozen: see "State" in /proc/PID/status, with the PID of the daemon; a stopped one goes on with kill -CONT PID',
+    hint: 'it may be stopped or frozen: see "State" in /proc/PID/status, with the PID of the daemon; a stopped one goes on with kill -CONT PID; where it crashed and cannot be started again for the moment, the log says why',
   });
 }
 
