@@ -31,7 +31,7 @@ import { deliverReport } from './reports.ts';
 import type { Hearers } from './reports.ts';
 import { Resolver } from './resolve.ts';
 import { openShadow } from './shadow-frontend.ts';
-import { ownShare, ownUpstream } from './target.ts';
+import { ownShare, ownUpstream } from './routing.ts';
 import { EngineTls } from './tls/engine-tls.ts';
 import type { HandshakeLimits } from './tls/service.ts';
 import { SETTLE_MS, Threads } from './threads.ts';

@@ -14,7 +14,7 @@ import type { Slots } from '../slots.ts';
 import type { ThreadCommand } from './messages.ts';
 import type { FrontendPlan, TlsPlan } from './thread-plans.ts';
 import { Route } from './route.ts';
-import type { RouteTarget } from './route.ts';
+import type { ThreadRouting } from './route.ts';
 import type { Threads } from './threads.ts';
 import type { ServerContexts } from './tls/server-contexts.ts';
 
@@ -27,7 +27,7 @@ export type FrontendInThreadsOptions = {
   register: (members: readonly number[]) => number;
   listener: Listener;
   endpoint: ServerEndpoint;
-  target: RouteTarget;
+  routing: ThreadRouting;
   observer: EngineObserver;
   slots: Slots | null;
   admission: Admission | null;
@@ -50,10 +50,10 @@ export class FrontendInThreads {
 
   /** Have threads accept. Throws, and leaves nothing, when there is no descriptor for each. */
   constructor(options: FrontendInThreadsOptions) {
-    const { threads, members, register, listener, target, tls } = options;
+    const { threads, members, register, listener, routing, tls } = options;
     this.#threads = threads;
     this.#members = members;
-    this.#route = Route.open(target, { threads: threads.count });
+    this.#route = Route.open(routing, { threads: threads.count });
     this.#fds = duplicate(listener, members.length);
     this.id = register(members);
     const plan = planOf(options, { id: this.id, route: this.#route, tls: tls?.enter(this.id) ?? null });
@@ -63,8 +63,8 @@ export class FrontendInThreads {
   }
 
   /** Clients that are accepted from now on go there. */
-  route(target: RouteTarget): void {
-    this.#route.set(target);
+  route(routing: ThreadRouting): void {
+    this.#route.set(routing);
   }
 
   /** Clients from these networks may come in. */

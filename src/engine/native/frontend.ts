@@ -9,8 +9,8 @@ import type { Slots } from '../slots.ts';
 import { FrontendInThreads } from './frontend-in-threads.ts';
 import type { SurrenderedClient } from './messages.ts';
 import { isPlainServer, nativeTlsServer } from './plan.ts';
-import { isInReach, ownShare, portableShare, routeTarget } from './target.ts';
-import type { NativeShare, Target } from './target.ts';
+import { isInReach, ownShare, portableShare, threadRouting } from './routing.ts';
+import type { NativeShare, NativeRouting } from './routing.ts';
 import { ServerContexts } from './tls/server-contexts.ts';
 import type { HandshakeService } from './tls/service.ts';
 import type { Threads } from './threads.ts';
@@ -60,7 +60,7 @@ export class NativeFrontend implements Frontend {
   readonly admission: Admission | null;
   readonly hold: Hold<Upstream> | null;
   readonly #options: NativeFrontendOptions;
-  #target: Target;
+  #routing: NativeRouting;
   #isUsable: boolean;
   /** What handshakes are made with; null: clients are plain, or the portable engine's. */
   #tls: ServerContexts | null = null;
@@ -77,13 +77,13 @@ export class NativeFrontend implements Frontend {
   constructor(options: NativeFrontendOptions) {
     this.observer = options.observer;
     this.#options = options;
-    this.#target = { upstream: options.upstream, share: options.share };
+    this.#routing = { upstream: options.upstream, share: options.share };
     this.#tls = options.isUsable ? openContexts(options) : null;
     this.#isUsable = options.isUsable && (isPlainServer(options.endpoint) || this.#tls !== null);
     this.slots = options.slots;
     this.admission = options.admission;
     this.hold = options.hold?.state ?? null;
-    this.#accepting = this.#suits(this.#target) ? this.#openInThreads() : this.#openPortable();
+    this.#accepting = this.#suits(this.#routing) ? this.#openInThreads() : this.#openPortable();
     const look = () => this.#lookForRoom();
     const ends = [this.slots?.onRoom(look), options.hold?.state.watch({ ended: look, emptied: look })];
     this.#endWatch = () => ends.forEach((end) => end?.());
@@ -98,26 +98,26 @@ export class NativeFrontend implements Frontend {
     if (this.#accepting.by === 'threads') this.#accepting.frontend.lookForRoom();
   }
 
-  #suits(target: Target): boolean {
-    return this.#isUsable && isInReach(target);
+  #suits(routing: NativeRouting): boolean {
+    return this.#isUsable && isInReach(routing);
   }
 
   route(upstream: NativeUpstream, share: UpstreamShare | null = null): void {
-    const before = this.#target;
-    this.#target = { upstream, share: ownShare(share) };
+    const before = this.#routing;
+    this.#routing = { upstream, share: ownShare(share) };
     const accepting = this.#accepting;
     if (accepting.by === 'nobody') return;
     // Clients that the portable engine still accepts go to the new destination in any case.
-    if (accepting.by === 'portable') accepting.frontend.route(upstream.portable, portableShare(this.#target));
-    if (this.#suits(this.#target)) {
-      if (accepting.by === 'threads') return accepting.frontend.route(routeTarget(this.#target));
+    if (accepting.by === 'portable') accepting.frontend.route(upstream.portable, portableShare(this.#routing));
+    if (this.#suits(this.#routing)) {
+      if (accepting.by === 'threads') return accepting.frontend.route(threadRouting(this.#routing));
       return this.#replace(this.#openInThreads());
     }
     if (accepting.by === 'portable') return;
     try {
       this.#replace(this.#openPortable());
     } catch (error) {
-      this.#target = before;
+      this.#routing = before;
       throw error;
     }
   }
@@ -155,7 +155,7 @@ export class NativeFrontend implements Frontend {
   /** The thread of TLS handshakes is gone. */
   loseHandshakes(): void {
     if (this.#tls !== null) this.#isUsable = false;
-    if (!this.#suits(this.#target)) this.#leaveThreads({ isRetry: false });
+    if (!this.#suits(this.#routing)) this.#leaveThreads({ isRetry: false });
   }
 
   /** No thread has a client any more that was accepted under this number. */
@@ -200,7 +200,7 @@ export class NativeFrontend implements Frontend {
       register: (members) => register(this, members),
       listener,
       endpoint,
-      target: routeTarget(this.#target),
+      routing: threadRouting(this.#routing),
       observer,
       slots: this.slots,
       admission: this.admission,
@@ -224,8 +224,8 @@ export class NativeFrontend implements Frontend {
       frontend: portable.openFrontend({
         listener,
         endpoint,
-        upstream: this.#target.upstream.portable,
-        share: portableShare(this.#target),
+        upstream: this.#routing.upstream.portable,
+        share: portableShare(this.#routing),
         observer: named,
         slots: this.slots,
         admission: this.admission,

@@ -24,7 +24,7 @@ const HUNG_AFTER_MS = 1000;
 export const CLOSED_ROUTE = -1;
 
 /** Where to: the number of an upstream, and that of another one for a share of the clients. */
-export type RouteTarget = { upstream: number; share?: { upstream: number; threshold: number; key: ShareKey } | null };
+export type ThreadRouting = { upstream: number; share?: { upstream: number; threshold: number; key: ShareKey } | null };
 
 /** The cells and the flags. Made in the main thread, and again of its memory in the others. */
 export class Route {
@@ -36,9 +36,9 @@ export class Route {
     this.#cells = new Int32Array(memory);
   }
 
-  static open(target: RouteTarget, { threads }: { threads: number }): Route {
+  static open(routing: ThreadRouting, { threads }: { threads: number }): Route {
     const route = new Route(new SharedArrayBuffer(4 * (FIRST_FLAG + threads)));
-    route.#lead(target);
+    route.#lead(routing);
     return route;
   }
 
@@ -57,7 +57,7 @@ export class Route {
   }
 
   /** Whatever a thread reads in between is where a client of it may go, before or after. */
-  #lead({ upstream, share = null }: RouteTarget): void {
+  #lead({ upstream, share = null }: ThreadRouting): void {
     const cells = this.#cells;
     const isSameShare =
       share !== null &&
@@ -77,8 +77,8 @@ export class Route {
   }
 
   /** Lead elsewhere, and wait the few microseconds that an accept under way takes. */
-  set(target: RouteTarget, { timeoutMs = HUNG_AFTER_MS }: { timeoutMs?: number } = {}): void {
-    this.#lead(target);
+  set(routing: ThreadRouting, { timeoutMs = HUNG_AFTER_MS }: { timeoutMs?: number } = {}): void {
+    this.#lead(routing);
     const until = performance.now() + timeoutMs;
     for (let flag = FIRST_FLAG; flag < this.#cells.length; flag++) {
       // A thread that died or hangs with its flag up accepts no more either.

@@ -1,11 +1,11 @@
 /** Where the clients of a frontend go: to one upstream, or a share of them to another. */
 import type { Upstream, UpstreamShare } from '../engine.ts';
 import { shareKey, shareThreshold } from '../share.ts';
-import type { RouteTarget } from './route.ts';
+import type { ThreadRouting } from './route.ts';
 import { NativeUpstream } from './upstream.ts';
 
-/** The same of this engine. */
-export type Target = { readonly upstream: NativeUpstream; readonly share: NativeShare | null };
+/** The same, of upstreams of this engine. */
+export type NativeRouting = { readonly upstream: NativeUpstream; readonly share: NativeShare | null };
 
 /** A share that goes to an upstream of this engine. */
 export type NativeShare = UpstreamShare & { upstream: NativeUpstream };
@@ -22,17 +22,17 @@ export function ownShare(share: UpstreamShare | null): NativeShare | null {
 }
 
 /** Whether the threads can connect to all of it. */
-export function isInReach({ upstream, share }: Target): boolean {
+export function isInReach({ upstream, share }: NativeRouting): boolean {
   return upstream.isInReach && (share?.upstream.isInReach ?? true);
 }
 
 /** Its share as the portable engine has it. */
-export function portableShare({ share }: Target): UpstreamShare | null {
+export function portableShare({ share }: NativeRouting): UpstreamShare | null {
   return share && { ...share, upstream: share.upstream.portable };
 }
 
 /** The same as the threads have it. */
-export function routeTarget({ upstream, share }: Target): RouteTarget {
+export function threadRouting({ upstream, share }: NativeRouting): ThreadRouting {
   return {
     upstream: upstream.id,
     share: share && {
