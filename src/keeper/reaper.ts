@@ -1,3 +1,4 @@
+import { constants } from 'node:os';
 import { hasLinuxCalls, peekEndedChild, reapChild, setChildSubreaper, setThreadName } from '../sys/process.ts';
 
 /** Most ends that are remembered; a process 1 reaps much that nobody asks about. */
@@ -45,7 +46,7 @@ export class Reaper {
       if (ended === null) return;
       this.#remember(
         pid,
-        ended.signal === null ? `exited with code ${ended.code}` : `was ended by signal ${ended.signal}`,
+        ended.signal === null ? `exited with code ${ended.code}` : `was ended by ${signalName(ended.signal)}`,
       );
     }
   }
@@ -59,6 +60,11 @@ export class Reaper {
     if (this.#howEnded.size >= maxRemembered) this.#howEnded.clear();
     this.#howEnded.set(pid, how);
   }
+}
+
+/** As the runtime names it of its own children. */
+function signalName(number: number): string {
+  return Object.entries(constants.signals).find(([, each]) => each === number)?.[0] ?? `signal ${number}`;
 }
 
 /** Orphaned daemons become this process's children. Without that it keeps all the same. */

@@ -408,3 +408,10 @@ test(
     assert.equal(said(), 1);
   },
 );
+
+test('how a daemon ended is told alike of one that a restart has brought', { timeout }, async (t) => {
+  const { grace, daemon } = await startKept(t);
+  await grace.ok('restart');
+  await kill(await daemon());
+  await until('the log says so', () => /started again after a crash .*was ended by SIGKILL/.test(grace.log()));
+});
