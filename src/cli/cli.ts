@@ -7,6 +7,7 @@ import { CAC } from 'cac';
 import { visibleJson } from '../one-line.ts';
 import { GraceError, errorCode, errorMessage } from '../error.ts';
 import { exitCodeOf } from '../kinds.ts';
+import { describeError } from '../sys/system-error.ts';
 import type { Program } from '../control/shapes.ts';
 import { checkLine, readLine, valueFromCac, wordsForCac } from './arguments.ts';
 import { commands, globalOptions } from '../control/commands.ts';
@@ -75,7 +76,7 @@ async function runAndTell(options: CliOptions): Promise<number> {
   if (unwritable.aborted) {
     // The reader may leave early (`grace logs -f | head -1`); that ends the command, and is no failure.
     if (errorCode(unwritable.reason) === 'EPIPE') return 0;
-    failure = new GraceError(`cannot write to stdout: ${errorMessage(unwritable.reason)}`);
+    failure = new GraceError(`cannot write to stdout: ${describeError(unwritable.reason)}`);
     exitCode = 1;
   }
   if (failure !== undefined) {

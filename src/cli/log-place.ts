@@ -7,19 +7,21 @@ import { isNoDaemon } from '../kinds.ts';
 import type { Context } from './context.ts';
 
 /** Where the lines of a log are to be had. */
-export type LogPlace = { kind: 'file'; path: string } | { kind: 'journal'; unit: string; ofUser: boolean };
+export type LogPlace =
+  | { kind: 'file'; path: string; /** A daemon runs that writes it. */ isInUse: boolean }
+  | { kind: 'journal'; unit: string; ofUser: boolean };
 
 /**
  * The log of the daemon that runs, or of the last one in the background. Throws GraceError where the
  * daemon's standard error leads to somebody who keeps it elsewhere.
  */
 export async function findLog({ dir, signal }: Context): Promise<LogPlace> {
-  const usual: LogPlace = { kind: 'file', path: statePaths(dir).log };
+  const usual: LogPlace = { kind: 'file', path: statePaths(dir).log, isInUse: false };
   try {
     const { log, pid } = await call(dir, { command: 'status' }, { signal });
     // A daemon of a version that does not say has its log where it always was.
-    if (log === undefined) return usual;
-    return log === standardError ? behindStandardError(pid, dir) : { kind: 'file', path: log };
+    if (log === undefined) return { ...usual, isInUse: true };
+    return log === standardError ? behindStandardError(pid, dir) : { kind: 'file', path: log, isInUse: true };
   } catch (error) {
     if (isNoDaemon(error)) return usual;
     throw error;
@@ -28,7 +30,8 @@ export async function findLog({ dir, signal }: Context): Promise<LogPlace> {
 
 function behindStandardError(pid: number, dir: string): LogPlace {
   const target = readOrNull(() => readlinkSync(`/proc/${pid}/fd/2`));
-  if (target?.startsWith('/') && readOrNull(() => statSync(target).isFile())) return { kind: 'file', path: target };
+  if (target?.startsWith('/') && readOrNull(() => statSync(target).isFile()))
+    return { kind: 'file', path: target, isInUse: true };
   const unit = target?.startsWith('socket:') ? unitOf(pid) : null;
   if (unit !== null) return unit;
   const where = target?.startsWith('/dev/')

@@ -23,13 +23,16 @@ export class LogReader implements AsyncDisposable {
     this.#file = file;
   }
 
-  static async open(path: string, take: TakeBytes): Promise<LogReader> {
+  /** `isInUse`: a daemon runs that should write it. */
+  static async open(path: string, take: TakeBytes, { isInUse }: { isInUse: boolean }): Promise<LogReader> {
     try {
       return new LogReader(path, take, await openFile(path));
     } catch (error) {
       if (errorCode(error) === 'ENOENT') {
         throw new GraceError(`there is no log at ${path}`, {
-          hint: 'no daemon has run in the background with this state dir; choose another with -d DIR',
+          hint: isInUse
+            ? 'it cannot be opened, as grace status tells, or was removed: the signal HUP has the daemon make it anew'
+            : 'no daemon has run in the background with this state dir; choose another with -d DIR',
         });
       }
       if (error instanceof GraceError) throw error;

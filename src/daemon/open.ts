@@ -63,8 +63,12 @@ export async function openDaemon(
     // Where the log is what the one who started it reads, once is enough, and in its form.
     if (launcher.kind !== 'foreground' || service.logOutput.kind === 'file') launcher.note(note);
   };
-  if (logFile.problem !== null)
+  if (logFile.problem !== null) {
     log.warn({ log: logFile.problem }, 'the log goes to standard error, since its file cannot be opened');
+    // There it is read by nobody any more, once the client has ended.
+    if (launcher.kind === 'client')
+      launcher.note(`nobody has the log, since its file cannot be opened: ${logFile.problem}`);
+  }
   if (options.noKeeperBecause !== null)
     warn(`no keeper, so that the pid changes with a restart and a crash is not repaired: ${options.noKeeperBecause}`);
   if (process.pid === 1 && supervisor.keeper === null)

@@ -113,7 +113,10 @@ test('a reader of stdout that leaves early is no failure', { timeout: 60_000 }, 
 
 test('a stdout that cannot be written is a failure', { timeout: 60_000 }, async () => {
   const { exitCode, stderr } = await runWords(['--help'], { stdout: brokenStdout('ENOSPC') });
-  assert.deepEqual({ exitCode, stderr }, { exitCode: 1, stderr: 'grace: cannot write to stdout: write ENOSPC\n' });
+  assert.deepEqual(
+    { exitCode, stderr },
+    { exitCode: 1, stderr: 'grace: cannot write to stdout: no space left on device (ENOSPC)\n' },
+  );
 });
 
 const defaults = {

@@ -82,6 +82,22 @@ test(
   },
 );
 
+test('a first start says that the log cannot be opened, and logs how to have one', { timeout, skip }, async (t) => {
+  const grace = makeGrace(t, { GRACE_LOG: '/nonexistent/log' });
+  const { code, stderr } = await grace.run('start', src, 'tcp:127.0.0.1:9');
+  assert.equal(code, 0);
+  assert.equal(
+    stderr,
+    'note: nobody has the log, since its file cannot be opened: /nonexistent/log: no such file or directory (ENOENT)\n',
+  );
+  const logs = await grace.run('logs');
+  assert.equal(logs.code, 1);
+  assert.match(
+    logs.stderr,
+    /^grace: there is no log at \/nonexistent\/log\nhint: it cannot be opened, as grace -d \S+ status tells, or was removed: /,
+  );
+});
+
 test('a log that is linked to the standard output is no obstacle to a restart', { timeout, skip }, async (t) => {
   const grace = makeGrace(t);
   mkdirSync(grace.dir, { mode: 0o700 });

@@ -10,6 +10,7 @@ import { readSource, sourceKey } from '../endpoint-text.ts';
 import { parseDurationOption } from '../duration.ts';
 import type { Context, Input } from '../context.ts';
 import { findLog } from '../log-place.ts';
+import type { LogPlace } from '../log-place.ts';
 import { LogPrinter } from '../log-printer.ts';
 import { watchReader } from '../reader-gone.ts';
 import { LogReader, watchFile } from '../log-reader.ts';
@@ -30,7 +31,7 @@ export async function run(context: Context, input: Input): Promise<number> {
   const readTo = { ...context, signal: AbortSignal.any([context.signal, reader.signal]) };
   try {
     if (place.kind === 'journal') return await copyJournal(readTo, place, choice, printer);
-    await copyFile(readTo, place.path, choice, printer);
+    await copyFile(readTo, place, choice, printer);
     // What is said of a rule that was stopped is worth reading; of one that never was there is nothing.
     if (src !== undefined && !printer.hasPrinted) await mustBeForwarded(src, context);
   } catch (error) {
@@ -63,8 +64,13 @@ async function askFor(src: string, { dir, cwd, signal }: Context): Promise<void>
 
 type Choice = { src: string | null; last: number | null; sinceMs: number | null; follow: boolean };
 
-async function copyFile({ signal }: Context, path: string, { follow }: Choice, printer: LogPrinter): Promise<void> {
-  await using reader = await LogReader.open(path, (bytes) => printer.take(bytes));
+async function copyFile(
+  { signal }: Context,
+  { path, isInUse }: LogPlace & { kind: 'file' },
+  { follow }: Choice,
+  printer: LogPrinter,
+): Promise<void> {
+  await using reader = await LogReader.open(path, (bytes) => printer.take(bytes), { isInUse });
   // Watching begins before reading, so that nothing falls between the two.
   using changes = follow ? watchFile(path, signal) : null;
   await reader.copyNew(signal);
