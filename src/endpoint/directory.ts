@@ -69,11 +69,7 @@ export function readServerDirectory(
     }
   }
   const identities = [...leafOf.keys()];
-  const presented = new Set([
-    ...defaultIdentities(identities),
-    ...identities.flatMap(({ names }) => names.flatMap((name) => chooseIdentities(identities, name))),
-  ]);
-  for (const each of presented) {
+  for (const each of presentedOf(identities)) {
     const leaf = leafOf.get(each);
     if (leaf === undefined) continue;
     for (const warning of [validityWarning(leaf), keyWarning(leaf)])
@@ -86,6 +82,12 @@ export function readServerDirectory(
   throw fileError(directory, 'no private key with its certificate in it', {
     hint: problems[0] ?? 'it takes files that end in .pem',
   });
+}
+
+/** Those that some client may see now: an expired one beside a valid one for its names is none of them. */
+export function presentedOf<Named extends Choice>(identities: readonly Named[]): Named[] {
+  const named = identities.flatMap(({ names }) => names.flatMap((name) => chooseIdentities(identities, name)));
+  return [...new Set([...defaultIdentities(identities), ...named])];
 }
 
 type Choice = Pick<NamedIdentity, 'names' | 'keyType' | 'validity'>;

@@ -1,6 +1,6 @@
 /** Until when the certificates that a rule presents are valid. */
 import { X509Certificate } from 'node:crypto';
-import { readServerDirectory } from '../../endpoint/directory.ts';
+import { presentedOf, readServerDirectory } from '../../endpoint/directory.ts';
 import { readClientIdentity, readServerIdentity } from '../../endpoint/files.ts';
 import { innerEndpoint } from '../../endpoint/inner.ts';
 import type { ServerEndpoint, SslClient, TlsClient } from '../../endpoint/model.ts';
@@ -26,10 +26,10 @@ export function serverExpiries(endpoint: ServerEndpoint): Expiry[] {
 }
 
 function directoryExpiries(directory: { path: string; passphrase?: string | undefined }): Expiry[] {
-  return readServerDirectory(directory, quiet).map(({ names, validity }) => ({
-    name: names.join(' '),
-    untilSeconds: validity.untilMs / 1000,
-  }));
+  const presented = presentedOf(readServerDirectory(directory, quiet));
+  return firstOfEach(
+    presented.map(({ names, validity }) => ({ name: names.join(' '), untilSeconds: validity.untilMs / 1000 })),
+  );
 }
 
 /** Those that a destination sees. */
