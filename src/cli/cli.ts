@@ -63,10 +63,11 @@ export async function runCli(options: CliOptions): Promise<number> {
 async function runAndTell(options: CliOptions): Promise<number> {
   const { stdout, stderr, env, signal } = options;
   const unwritable = abortWhenUnwritable(stdout);
+  const isReadOnly = isForReader(options.argv);
   let failure: unknown;
   let exitCode = 0;
   try {
-    exitCode = await runLine({ ...options, signal: AbortSignal.any([signal, unwritable]) });
+    exitCode = await runLine({ ...options, signal: isReadOnly ? AbortSignal.any([signal, unwritable]) : signal });
     await flush(stdout);
   } catch (error) {
     failure = error;
@@ -74,10 +75,14 @@ async function runAndTell(options: CliOptions): Promise<number> {
   }
   if (signal.aborted && failure !== undefined) return interruptedExitCode;
   if (unwritable.aborted) {
-    // The reader may leave early (`grace logs -f | head -1`); that ends the command, and is no failure.
-    if (errorCode(unwritable.reason) === 'EPIPE') return 0;
-    failure = new GraceError(`cannot write to stdout: ${describeError(unwritable.reason)}`);
-    exitCode = 1;
+    // The reader may leave early (`grace logs -f | head -1`), which is no failure.
+    const hasLeft = errorCode(unwritable.reason) === 'EPIPE';
+    if (hasLeft && isReadOnly) return 0;
+    if (hasLeft && failure === undefined) return exitCode;
+    if (!hasLeft) {
+      failure = new GraceError(`cannot write to stdout: ${describeError(unwritable.reason)}`);
+      exitCode = 1;
+    }
   }
   if (failure !== undefined) {
     const told = await forReader(failure, options);
@@ -86,6 +91,16 @@ async function runAndTell(options: CliOptions): Promise<number> {
     printError({ stderr, env }, told);
   }
   return exitCode;
+}
+
+/** Whether the command does nothing but for who reads what it prints: without a reader it ends, and any other goes on to its end. */
+function isForReader(argv: readonly string[]): boolean {
+  try {
+    const { command, options } = readLine(argv);
+    return command === null || ['ls', 'logs'].includes(command.name) || options.has('watch');
+  } catch {
+    return true; // a line that does nothing
+  }
 }
 
 /** The error with hints for the state dir that the command line names. */

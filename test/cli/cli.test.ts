@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
@@ -110,6 +111,28 @@ test('a reader of stdout that leaves early is no failure', { timeout: 60_000 }, 
   const { exitCode, stderr } = await runWords(['-d', daemon.dir, 'ls'], { stdout: brokenStdout('EPIPE') });
   assert.deepEqual({ exitCode, stderr }, { exitCode: 0, stderr: '' });
 });
+
+test(
+  'a reader of stdout that leaves early does not keep apply from making all changes',
+  { timeout: 60_000 },
+  async () => {
+    await using daemon = await openFakeDaemon(({ command, rules }) =>
+      command === 'export'
+        ? [{ result: { rules: made } }]
+        : [
+            { progress: { made: made.push(...(rules as typeof made)) && (rules as []).length, notes: [] } },
+            { result: { closed: 0 } },
+          ],
+    );
+    const made: { src: object; dst: object }[] = [];
+    const sources = Array.from({ length: 250 }, (_, number) => `  - {src: 'unix:/s${number}', dst: '9'}\n`);
+    writeFileSync(join(daemon.dir, 'rules.yaml'), `rules:\n${sources.join('')}`);
+    const { exitCode, stderr } = await runWords(['-d', daemon.dir, 'apply', join(daemon.dir, 'rules.yaml')], {
+      stdout: brokenStdout('EPIPE'),
+    });
+    assert.deepEqual([exitCode, stderr, made.length], [0, '', sources.length]);
+  },
+);
 
 test('a stdout that cannot be written is a failure', { timeout: 60_000 }, async () => {
   const { exitCode, stderr } = await runWords(['--help'], { stdout: brokenStdout('ENOSPC') });
