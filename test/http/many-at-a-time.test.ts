@@ -82,6 +82,39 @@ for (const [kind, make, dial] of kinds) {
   });
 }
 
+test('a client that goes on sending gets its last answer, and what is behind it is not done', options, async () => {
+  const server = http.createServer();
+  const body = 'x'.repeat(100_000);
+  let heard = 0;
+  server.on('request', (_, response: ServerResponse) => {
+    heard++;
+    setImmediate(() => response.end(body));
+  });
+  const { port, stop, ended } = await start(server);
+  const client = await connect(port);
+  let text = '';
+  const errors: unknown[] = [];
+  client.on('error', ({ code }: NodeJS.ErrnoException) => errors.push(code));
+  client.on('data', (chunk: string) => {
+    const before = text.split('HTTP/1.1 200').length;
+    text += chunk;
+    // One request more for each answer: there always are ten on their way.
+    client.write(ask.repeat(text.split('HTTP/1.1 200').length - before));
+    if (before > 10) stop();
+  });
+  client.write(ask.repeat(10));
+  await new Promise((resolve) => client.once('close', resolve));
+  await ended;
+  // EPIPE: of what it writes once it has heard of the end.
+  assert.ok(
+    errors.every((code) => code === 'EPIPE'),
+    String(errors),
+  );
+  assert.equal(text.match(/Connection: close/gi)?.length, 1);
+  assert.equal(text.match(/HTTP\/1\.1 200/g)?.length, heard);
+  assert.ok(text.endsWith(body));
+});
+
 async function connectTls(port: number): Promise<Socket> {
   const socket = tls.connect({ port, host: '127.0.0.1', ca: certificate.cert, ALPNProtocols: ['http/1.1'] });
   await once(socket, 'secureConnect');
