@@ -46,8 +46,7 @@ export class CertificateFiles {
 
   /** What was to be said at the last look. */
   get warnings(): readonly string[] {
-    const told = new Set(this.#refused.map((why) => `skipped: ${why}`));
-    return [...this.#refused.map(unused), ...this.#warnings.filter((each) => !told.has(each))];
+    return [...this.#refused.map(unused), ...this.#warnings];
   }
 
   /** Until when the certificates in use are valid. */
@@ -95,7 +94,8 @@ export class CertificateFiles {
   #inspect({ isAllUsed = true }: { isAllUsed?: boolean } = {}): void {
     const before = this.#expiries;
     try {
-      this.#note(this.#end.check());
+      const told = new Set(this.#refused.flatMap((why) => [why, `skipped: ${why}`]));
+      this.#note(this.#end.check().filter((each) => !told.has(each)));
     } catch {
       if (isAllUsed) this.#note([]); // whoever opens the endpoint has said so, and goes on with what it had
     }
