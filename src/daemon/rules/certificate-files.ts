@@ -64,10 +64,11 @@ export class CertificateFiles {
   reload(take: TakeFiles, signatures: FileSignatures = new FileSignatures()): boolean {
     this.#read = this.#seen = signatures.of(this.#end.paths);
     try {
-      if (!this.#end.isTakenInParts) this.#mustBeGood();
+      const warnings = this.#end.isTakenInParts ? null : this.#mustBeGood();
       this.#refuse(take());
+      if (warnings) this.#note(warnings);
       // Of those that are not in use there is no more to be said.
-      this.#inspect({ isAllUsed: this.#refused.length === 0 });
+      else this.#inspect({ isAllUsed: this.#refused.length === 0 });
     } catch (error) {
       this.#refuse([error instanceof EndpointError ? error.reason : errorMessage(error)]);
     }
@@ -111,12 +112,13 @@ export class CertificateFiles {
   }
 
   /** Returns what is to be said of the files. Throws for those that would be worse than those in use: unreadable, a key that does not fit, a chain with a gap, out of date. */
-  #mustBeGood(): void {
+  #mustBeGood(): readonly string[] {
     const problems: string[] = [];
     const warnings = this.#end.check((problem) => void problems.push(problem));
     const lost = skippedOf(warnings).find((each) => !this.#skipped.includes(each));
     const problem = problems[0] ?? lost;
     if (problem !== undefined) throw new GraceError(problem);
+    return warnings;
   }
 }
 
