@@ -6,6 +6,7 @@
 import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { fsPath } from '../sys/file-name.ts';
+import { versionOf } from '../sys/file-version.ts';
 import { fileError, readCertificates, readText } from './named-file.ts';
 import type { NamedFile } from './named-file.ts';
 
@@ -58,9 +59,10 @@ function remember(path: string, what: Remembered): void {
 /** What a file is, behind links, without reading it; null: whoever reads it says why that cannot be. */
 function lookAt(path: string): { signature: string; changedAtMs: number } | null {
   try {
-    const { dev, ino, size, mtimeNs, ctimeNs } = statSync(fsPath(path), { bigint: true });
+    const stats = statSync(fsPath(path), { bigint: true });
+    const { mtimeNs, ctimeNs } = stats;
     const changedAtMs = Number((ctimeNs > mtimeNs ? ctimeNs : mtimeNs) / 1_000_000n);
-    return { signature: [dev, ino, size, mtimeNs, ctimeNs].join(), changedAtMs };
+    return { signature: versionOf(stats), changedAtMs };
   } catch {
     return null;
   }

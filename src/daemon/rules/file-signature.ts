@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { listDirectory } from '../../endpoint/named-file.ts';
 import { errorCode } from '../../error.ts';
 import { fsPath } from '../../sys/file-name.ts';
+import { versionOf } from '../../sys/file-version.ts';
 
 /** What one look at a path has found. */
 type Look = {
@@ -40,11 +41,7 @@ export class FileSignatures {
 function lookAt(path: string): Look {
   try {
     const stats = statSync(fsPath(path), { bigint: true });
-    if (!stats.isDirectory())
-      return {
-        signature: [stats.dev, stats.ino, stats.size, stats.mtimeNs, stats.ctimeNs].join(':'),
-        changedAtMs: Number(stats.ctimeNs) / 1e6,
-      };
+    if (!stats.isDirectory()) return { signature: versionOf(stats), changedAtMs: Number(stats.ctimeNs) / 1e6 };
     const names = listDirectory({ parameter: '', path, text: '' }, { recursive: true });
     const looks = names.filter((name) => /\.pem$/i.test(name)).map((name) => ({ name, ...lookAt(join(path, name)) }));
     return {
